@@ -1,0 +1,261 @@
+"""The compiled network: a folder `NAME.nvmc/` with `model.onnx` and `manifest.json`.
+
+`model.onnx` is standard ONNX plus `nvmc` model-local functions, and carries the target in its
+metadata under `nvmc.target`. `manifest.json` says what was mapped where; its JSON Schema is
+published as `nvmc/schema/manifest.schema.json`. `tiles.json` is the graph of tiles and data flow
+in networkx's node-link form.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from nvmc.devices import Target
+from nvmc.errors import ArtifactError
+
+__all__ = [
+    "FORMAT",
+    "MODEL_FILE",
+    "TARGET_KEY",
+    "ArrayEntry",
+    "Compiled",
+    "DigitalEntry",
+    "LayerEntry",
+    "Manifest",
+    "SourceEntry",
+    "TensorEntry",
+    "TileEntry",
+    "find_compiled",
+    "open_compiled",
+    "replacing_file",
+    "replacing_folder",
+]
+
+FORMAT = "nvmc.compiled/1"
+TARGET_KEY = "nvmc.target"
+MODEL_FILE = "model.onnx"
+MANIFEST_FILE = "manifest.json"
+TILES_FILE = "tiles.json"
+
+
+class _Entry(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class SourceEntry(_Entry):
+    """The network that was compiled."""
+
+    file: str
+    sha256: str
+    opset: int
+
+
+class TensorEntry(_Entry):
+    """An input or output of the network; a dynamic dimension is its name, or null."""
+
+    name: str
+    dtype: str
+    shape: list[int | str | None] | None
+
+
+class ArrayEntry(_Entry):
+    """One weight tensor on crossbars, programmed once however many layers use it.
+
+    Attributes:
+        name: Name of the array, the weight's name in the source network.
+        shape: The weight's ONNX shape.
+        groups, rows, cols: The matrices a crossbar computes with (`nvmc.tiling.Matrix`).
+        planes: Cells per weight.
+        tiles: Number of tiles.
+        cells: Cells in use, all planes.
+        utilization: Cells in use over cells in its tiles.
+        codes: Name of the initializer with the signed codes in model.onnx.
+        scale: Name of the initializer with the step.
+    """
+
+    name: str
+    shape: list[int]
+    groups: int
+    rows: int
+    cols: int
+    planes: int
+    tiles: int
+    cells: int
+    utilization: float
+    codes: str
+    scale: str
+
+
+class LayerEntry(_Entry):
+    """One node that runs on crossbars."""
+
+    name: str
+    op: str
+    arrays: list[str]
+
+
+class DigitalEntry(_Entry):
+    """One node that runs digitally, and why."""
+
+    name: str
+    op: str
+    domain: str
+    reason: str
+
+
+class TileEntry(_Entry):
+    """One tile: array, plane, and [first, one past the last] of groups, rows and columns."""
+
+    array: str
+    plane: int
+    groups: tuple[int, int]
+    rows: tuple[int, int]
+    cols: tuple[int, int]
+    cells: int
+
+
+class Manifest(_Entry):
+    """Everything `manifest.json` holds."""
+
+    format: Literal["nvmc.compiled/1"] = FORMAT
+    nvmc: str
+    source: SourceEntry
+    target: Target
+    inputs: list[TensorEntry]
+    outputs: list[TensorEntry]
+    arrays: list[ArrayEntry]
+    layers: list[LayerEntry]
+    digital: list[DigitalEntry]
+    tiles: list[TileEntry]
+
+
+class Compiled:
+    """A compiled network on disk.
+
+    Attributes:
+        folder: The folder `NAME.nvmc`.
+        manifest: What was mapped where.
+    """
+
+    def __init__(self, folder: Path, manifest: Manifest) -> None:
+        self.folder = folder
+        self.manifest = manifest
+
+    @property
+    def model_path(self) -> Path:
+        """The ONNX file."""
+        return self.folder / MODEL_FILE
+
+    @property
+    def tiles_path(self) -> Path:
+        """The graph of tiles, node-link JSON."""
+        return self.folder / TILES_FILE
+
+
+def open_compiled(folder: str | Path) -> Compiled:
+    """The compiled network in `folder`.
+
+    Raises:
+        ArtifactError: There is none, or it is damaged or of another format.
+    """
+    path = Path(folder)
+    manifest = path / MANIFEST_FILE
+    if not manifest.is_file() or not (path / MODEL_FILE).is_file():
+        raise ArtifactError(
+            f"{str(folder)!r} is not a compiled network (no {MANIFEST_FILE} and {MODEL_FILE} in "
+            "it); make one with `nvmc compile MODEL --device NAME`"
+        )
+    try:
+        content: Any = json.loads(manifest.read_bytes())
+        found = content.get("format") if isinstance(content, dict) else None  # pyright: ignore
+        if found != FORMAT:
+            raise ArtifactError(
+                f"{str(manifest)!r} has format {found!r}; expected {FORMAT!r}: compile again"
+            )
+        return Compiled(path, Manifest.model_validate(content))
+    except (OSError, ValueError, ValidationError) as error:
+        if isinstance(error, ArtifactError):
+            raise
+        detail = str(error).splitlines()[0]
+        raise ArtifactError(f"{str(manifest)!r} is damaged ({detail}); compile again") from error
+
+
+def find_compiled(folder: str | Path = ".") -> Compiled:
+    """The newest `*.nvmc` in `folder`.
+
+    Raises:
+        ArtifactError: There is none.
+    """
+    candidates = [p for p in Path(folder).glob("*.nvmc") if (p / MANIFEST_FILE).is_file()]
+    if not candidates:
+        raise ArtifactError(
+            f"no *.nvmc in {str(Path(folder).resolve())!r}; make one with "
+            "`nvmc compile MODEL --device NAME`, or name one"
+        )
+    return open_compiled(max(candidates, key=lambda p: (p / MANIFEST_FILE).stat().st_mtime_ns))
+
+
+@contextmanager
+def replacing_folder(folder: Path) -> Iterator[Path]:
+    """A new folder that takes `folder`'s place when the block ends well, and is gone otherwise.
+
+    Raises:
+        ArtifactError: `folder` exists and is not a compiled network, or cannot be written.
+    """
+    if folder.exists() and not (folder / MANIFEST_FILE).is_file():
+        raise ArtifactError(
+            f"{str(folder)!r} exists and is not a compiled network; remove it or choose another -o"
+        )
+    with _writing(folder):
+        temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
+        try:
+            temporary.chmod(0o755)
+            yield temporary
+            if folder.exists():
+                retired = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
+                os.rename(folder, retired / "old")
+                os.rename(temporary, folder)
+                shutil.rmtree(retired, ignore_errors=True)
+            else:
+                os.rename(temporary, folder)
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
+
+
+@contextmanager
+def replacing_file(path: Path) -> Iterator[Path]:
+    """A temporary path that takes `path`'s place when the block ends well, and is gone otherwise.
+
+    The temporary file lies in a hidden folder beside `path`; further files that the block leaves
+    in that folder (external data) move along with it.
+
+    Raises:
+        ArtifactError: `path` cannot be written.
+    """
+    with _writing(path):
+        holder = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
+        try:
+            yield holder / path.name
+            for file in sorted(holder.iterdir(), key=lambda f: f.name == path.name):
+                os.replace(file, path.parent / file.name)
+        finally:
+            shutil.rmtree(holder, ignore_errors=True)
+
+
+@contextmanager
+def _writing(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise ArtifactError(
+            f"cannot write {str(path)!r}: {error.strerror or error}; nothing was changed there"
+        ) from error

@@ -1,0 +1,23 @@
+"""Devices: what a memory cell does. Library files are in `library/`, noise sources in `noise.py`."""
+
+from nvmc.devices.device import (
+    Defaults,
+    Device,
+    Target,
+    device_names,
+    load_device,
+    parse_noise,
+)
+from nvmc.devices.noise import SOURCES, Cells, NoiseSource
+
+__all__ = [
+    "SOURCES",
+    "Cells",
+    "Defaults",
+    "Device",
+    "NoiseSource",
+    "Target",
+    "device_names",
+    "load_device",
+    "parse_noise",
+]

@@ -1,0 +1,188 @@
+"""Weights <-> signed codes <-> levels per cell.
+
+Symbols as in docs/physics.md: W a weight tensor, H weight bits, B cell bits, s scale, g level.
+Source: Yan et al., TRICE, Eq. 11, 12 and 14.
+
+    s   = max|W| / (2^H - 1)
+    q   = round(|W| / s)                       0 ... 2^H - 1
+    g_i = (q >> iB) & (2^B - 1)                slice i = 0 ... ceil(H/B) - 1
+    W_p = s * (sign * sum_p c_p g_p - shift)
+
+A *plane* is one cell per weight: a slice, or one polarity of a slice. The three encodings of the
+sign differ only in the planes' coefficients c_p, the shift, and whether a digital sign is applied:
+
+| encoding         | planes            | c_p             | sign    | shift   |
+| ---------------- | ----------------- | --------------- | ------- | ------- |
+| `sign-magnitude` | ceil(H/B)         | 2^(iB)          | digital | 0       |
+| `differential`   | 2 ceil(H/B)       | 2^(iB), -2^(iB) | none    | 0       |
+| `offset`         | ceil((H+1)/B)     | 2^(iB)          | none    | 2^H - 1 |
+
+All three represent the same codes -(2^H-1) ... 2^H-1, so the ideal chip does not depend on the
+encoding; `offset` needs one more bit for it. A code of zero has sign +1. Analog weights (H = none)
+take one cell, or two when differential, whose level is continuous in [0, top].
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["Encoding", "Layout", "dequantize", "quantize", "scale_of"]
+
+Encoding = Literal["sign-magnitude", "differential", "offset"]
+
+
+def scale_of(weight: NDArray[Any], bits: int, axes: tuple[int, ...] = ()) -> NDArray[np.float64]:
+    """The step of Eq. 11: max|W| / (2^H - 1).
+
+    Args:
+        weight: Finite weights of any shape.
+        bits: H, 1 to 16.
+        axes: The axes that keep a scale of their own (output channels); none for per tensor.
+
+    Returns:
+        A scalar array, or one of `weight`'s rank with length 1 on every axis not in `axes`, so
+        that it broadcasts against `weight`. It is zero where all weights are zero.
+    """
+    reduced = tuple(i for i in range(weight.ndim) if i not in axes)
+    largest = np.max(np.abs(weight), axis=reduced, keepdims=bool(axes), initial=0.0)
+    return np.asarray(largest, np.float64) / (2**bits - 1)
+
+
+def quantize(weight: NDArray[Any], scale: NDArray[Any], bits: int) -> NDArray[np.signedinteger[Any]]:
+    """Signed codes sign(W) * round(|W| / s), |code| <= 2^H - 1 (Eq. 11); zero where s is zero.
+
+    Returns:
+        Codes of `weight`'s shape in the smallest of int8, int16 and int32 that holds 2^H - 1.
+    """
+    divisor = np.where(scale == 0, 1.0, scale)
+    top = 2**bits - 1
+    codes = np.clip(np.rint(weight / divisor), -top, top)
+    return codes.astype(np.int8 if bits <= 7 else np.int16 if bits <= 15 else np.int32)
+
+
+def dequantize(codes: NDArray[Any], scale: NDArray[Any]) -> NDArray[Any]:
+    """What the ideal chip computes with: code * s, in the scale's precision."""
+    return codes.astype(scale.dtype) * scale
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How the cells of one array represent its codes.
+
+    Attributes:
+        weight_bits: H from 1 to 16, or None for analog weights.
+        cell_bits: B from 1 to H; not used by analog weights.
+        encoding: How the sign is represented.
+        top: The largest level of a cell. 2^B - 1 when quantised.
+    """
+
+    weight_bits: int | None
+    cell_bits: int
+    encoding: Encoding
+    analog_top: float = 1.0
+
+    @property
+    def top(self) -> float:
+        """The largest level of a cell, in level steps."""
+        return self.analog_top if self.weight_bits is None else 2**self.cell_bits - 1
+
+    @property
+    def code_bits(self) -> int:
+        """Bits stored in cells for one weight; 0 when analog."""
+        if self.weight_bits is None:
+            return 0
+        return self.weight_bits + (self.encoding == "offset")
+
+    @property
+    def slices(self) -> int:
+        """Cells per weight and polarity."""
+        return 1 if self.weight_bits is None else -(-self.code_bits // self.cell_bits)
+
+    @property
+    def polarities(self) -> int:
+        """2 for differential pairs, else 1."""
+        return 2 if self.encoding == "differential" else 1
+
+    @property
+    def planes(self) -> int:
+        """Cells per weight: slices times polarities, slice-major."""
+        return self.slices * self.polarities
+
+    @property
+    def signed(self) -> bool:
+        """Whether a digital sign is applied outside the array."""
+        return self.encoding == "sign-magnitude"
+
+    @property
+    def shift(self) -> float:
+        """What is subtracted digitally from the recombined planes, in code steps."""
+        if self.encoding != "offset":
+            return 0.0
+        return self.top if self.weight_bits is None else float(2**self.weight_bits - 1)
+
+    @property
+    def coefficients(self) -> NDArray[np.float32]:
+        """What each plane's level counts for, in code steps; shape (planes,)."""
+        if self.weight_bits is None and self.encoding == "offset":
+            return np.array([2.0], np.float32)  # codes -top ... top on levels 0 ... top
+        powers = 2.0 ** (self.cell_bits * np.arange(self.slices))
+        signs = [1.0, -1.0][: self.polarities]
+        return np.outer(powers, signs).ravel().astype(np.float32)
+
+    @property
+    def plane_bits(self) -> NDArray[np.int64]:
+        """Bits each plane uses, shape (planes,): B, less in a top slice that is partly used."""
+        first = self.cell_bits * np.arange(self.slices)
+        used = np.minimum(self.cell_bits, self.code_bits - first)
+        return np.repeat(used, self.polarities)
+
+    def levels(self, codes: NDArray[Any]) -> NDArray[np.float32]:
+        """The target level of every cell.
+
+        Args:
+            codes: Signed codes of any shape; real numbers in [-top, top] when analog.
+
+        Returns:
+            Levels of shape (planes, *codes.shape), in level steps.
+        """
+        if self.encoding == "differential":
+            halves = np.stack([np.maximum(codes, 0), np.maximum(-codes.astype(np.float32), 0)])
+        elif self.encoding == "offset":
+            halves = np.asarray(codes + self.shift)[None]
+            if self.weight_bits is None:
+                halves = halves / 2
+        else:
+            halves = np.abs(codes.astype(np.float32))[None]
+        if self.weight_bits is None:
+            return halves.astype(np.float32)
+        digits = halves.astype(np.int32)
+        mask = 2**self.cell_bits - 1
+        planes = [(digits >> (self.cell_bits * i)) & mask for i in range(self.slices)]
+        return np.concatenate(planes).astype(np.float32)
+
+    def sign(self, codes: NDArray[Any]) -> NDArray[np.float32]:
+        """The digital sign, +1 or -1, of each code; +1 for zero and for unsigned encodings."""
+        one = np.float32(1)
+        return np.where(codes < 0, -one, one) if self.signed else np.ones(codes.shape, np.float32)
+
+    def combine(self, levels: Any, sign: Any) -> Any:
+        """Codes back from levels: sign * sum_p c_p g_p - shift (Eq. 14 without s).
+
+        Args:
+            levels: Array of shape (planes, *shape), NumPy or any array-API namespace.
+            sign: Array of `shape`, from `sign`.
+
+        Returns:
+            Real-valued codes of `shape`, exact when the levels are whole numbers.
+        """
+        total = None
+        for plane, coefficient in enumerate(self.coefficients.tolist()):
+            term = levels[plane, ...] * coefficient
+            total = term if total is None else total + term
+        if self.signed:
+            return total * sign
+        return total - self.shift if self.shift else total

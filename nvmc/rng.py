@@ -1,0 +1,54 @@
+"""Random streams: a chip is a name, not a moment.
+
+Every random number of a chip comes from a counter-based Philox stream keyed by
+(seed, chip index, array name, noise source). Nothing else enters: not the batch size, the number
+of threads, the order of the calls or the machine.
+"""
+
+from __future__ import annotations
+
+import hashlib
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["Draw", "stream"]
+
+
+def stream(seed: int, chip: int, *names: str) -> np.random.Generator:
+    """The generator of one (seed, chip, names…).
+
+    Args:
+        seed: Non-negative seed of the population of chips.
+        chip: Non-negative index of the chip.
+        names: What the numbers are for, such as the array's name and the noise source's.
+
+    Returns:
+        A fresh `numpy.random.Generator` over Philox-4x64-10 (Salmon et al., SC 2011); the same
+        arguments give the same numbers on every machine.
+    """
+    key: list[int] = [chip]
+    for name in names:
+        digest = hashlib.blake2b(name.encode(), digest_size=16).digest()
+        key.extend(int.from_bytes(digest[i : i + 4], "little") for i in range(0, 16, 4))
+    return np.random.Generator(np.random.Philox(np.random.SeedSequence(seed, spawn_key=key)))
+
+
+class Draw:
+    """Standard draws from one stream, as float32 arrays, for noise sources.
+
+    Noise sources ask for standard normals and uniforms and scale them themselves, so that a sweep
+    over sigma reuses a chip's numbers (common random numbers). Any object with these two methods
+    serves, such as one over torch.
+    """
+
+    def __init__(self, seed: int, chip: int, *names: str) -> None:
+        self._generator = stream(seed, chip, *names)
+
+    def normal(self, shape: tuple[int, ...]) -> NDArray[np.float32]:
+        """Standard normals of the given shape."""
+        return self._generator.standard_normal(shape, dtype=np.float32)
+
+    def uniform(self, shape: tuple[int, ...]) -> NDArray[np.float32]:
+        """Uniforms in [0, 1) of the given shape."""
+        return self._generator.random(shape, dtype=np.float32)
