@@ -1,0 +1,23 @@
+"""Builds the one C++ extension; everything else is in pyproject.toml.
+
+`nvmc.runtime.provider._shim` is both a Python module and the shared library that onnxruntime
+loads as a plugin execution provider, so it exports `CreateEpFactories` beside `PyInit__shim`.
+"""
+
+from glob import glob
+
+from pybind11.setup_helpers import Pybind11Extension
+from setuptools import setup
+
+FOLDER = "nvmc/runtime/provider/csrc"
+
+shim = Pybind11Extension(
+    "nvmc.runtime.provider._shim",
+    sources=sorted(glob(f"{FOLDER}/*.cpp")),
+    depends=sorted(glob(f"{FOLDER}/*.h")),
+    include_dirs=[FOLDER],
+    cxx_std=17,
+    extra_compile_args=["-O2", "-Wall", "-Wextra", "-Wpedantic", "-fvisibility=hidden"],
+)
+
+setup(ext_modules=[shim])
