@@ -1,0 +1,113 @@
+"""Graph -> graph: every transformation of an ONNX model, one pass a file, on onnx_ir.
+
+A pass is a dataclass on `onnx_ir.passes.InPlacePass` whose fields are its options. `PASSES` names
+those that can be run alone from text (`nvmc transform --pass NAME:key=value`); `make_pass` builds
+one. Mapping onto crossbars needs a target and programming needs a chip, so those two are built in
+Python by `nvmc compile` and `nvmc program`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib
+import typing
+from typing import Any
+
+import onnx_ir as ir
+from pydantic import TypeAdapter, ValidationError
+
+from nvmc.errors import OptionError
+
+__all__ = ["PASSES", "make_pass", "pass_options"]
+
+PASSES: dict[str, str] = {
+    "canonicalize": "nvmc.passes.canonicalize:Canonicalize",
+    "fold-batchnorm": "nvmc.passes.fold_batchnorm:FoldBatchnorm",
+    "quantize-weights": "nvmc.passes.quantize_weights:QuantizeWeights",
+}
+"""Name of a pass -> `module:class`. To add a pass: its file, and a row here."""
+
+
+def make_pass(text: str) -> ir.passes.InPlacePass:
+    """A pass from `name:key=value,key=value`, as typed after `--pass`.
+
+    Values are converted to the type of the dataclass field they name. A part without `=` goes on
+    with the list before it (`layers=a,b`); `none` is None where the field allows it.
+
+    Raises:
+        OptionError: Unknown pass or key, a value of the wrong type, or a key left out.
+    """
+    name, _, rest = text.partition(":")
+    kind = _class_of(name)
+    values: dict[str, list[str]] = {}
+    key = ""
+    for part in filter(None, rest.split(",")):
+        left, equals, right = part.partition("=")
+        if equals:
+            key = left.strip().replace("-", "_")
+            if key in values:
+                raise OptionError(f"--pass {text!r}: {key!r} is given twice; give it once")
+            values[key] = [right.strip()]
+        elif key:
+            values[key].append(part.strip())
+        else:
+            raise OptionError(f"--pass {text!r}: {part!r} is not key=value")
+    return kind(**_converted(kind, values, text))
+
+
+def pass_options(name: str) -> dict[str, str]:
+    """The options of the pass called `name`, each with its type and default, for people.
+
+    Raises:
+        OptionError: Unknown pass.
+    """
+    kind = _class_of(name)
+    shown: dict[str, str] = {}
+    for field in _fields(kind):
+        required = field.default is dataclasses.MISSING
+        required = required and field.default_factory is dataclasses.MISSING
+        shown[field.name] = f"{field.type}" if required else f"{field.type} = {field.default!r}"
+    return shown
+
+
+def _class_of(name: str) -> Any:
+    if name not in PASSES:
+        raise OptionError(f"pass {name!r} is unknown; expected one of {', '.join(sorted(PASSES))}")
+    module, _, attribute = PASSES[name].partition(":")
+    return getattr(importlib.import_module(module), attribute)
+
+
+def _fields(kind: Any) -> list[dataclasses.Field[Any]]:
+    return [field for field in dataclasses.fields(kind) if field.init]
+
+
+def _converted(kind: Any, values: dict[str, list[str]], text: str) -> dict[str, Any]:
+    fields = {field.name: field for field in _fields(kind)}
+    types = typing.get_type_hints(kind)
+    options: dict[str, Any] = {}
+    for key, parts in values.items():
+        if key not in fields:
+            known = ", ".join(fields) or "none (it has no options)"
+            raise OptionError(f"--pass {text!r}: unknown key {key!r}; expected one of {known}")
+        options[key] = _value(types[key], parts, f"--pass {text!r}: {key}")
+    for field in fields.values():
+        required = field.default is dataclasses.MISSING
+        required = required and field.default_factory is dataclasses.MISSING
+        if required and field.name not in options:
+            raise OptionError(f"--pass {text!r}: {field.name!r} is missing; add {field.name}=VALUE")
+    return options
+
+
+def _value(kind: Any, parts: list[str], where: str) -> Any:
+    """`parts` as a value of type `kind`; pydantic does the conversion."""
+    adapter: TypeAdapter[Any] = TypeAdapter(kind)
+    joined = ",".join(parts)
+    candidates: list[Any] = [None] if joined.lower() == "none" else []
+    candidates += [joined, parts]
+    problem = ""
+    for candidate in candidates:
+        try:
+            return adapter.validate_python(candidate)
+        except ValidationError as error:
+            problem = problem or str(error.errors()[0]["msg"])
+    raise OptionError(f"{where} is {joined!r}: {problem}")
