@@ -1,0 +1,176 @@
+"""Monte Carlo over chips at `cells` fidelity, on onnxruntime's own kernels.
+
+With an ideal periphery a chip is the network with other weights. The network is held once as a
+standard ONNX model whose crossbar weights are absent; each chip gets a one-thread session with
+its programmed weights put in, and chips run in parallel threads. Sessions always have one thread,
+and a chip's cells come from streams of its own, so a chip's value does not depend on how many run
+beside it.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from dataclasses import dataclass
+from threading import Event
+from typing import Any
+
+import numpy as np
+import onnxruntime as ort
+from numpy.typing import NDArray
+
+from nvmc.chip import Array, Chip
+from nvmc.errors import ModelError
+from nvmc.runtime.scoring import Score
+
+__all__ = ["Feed", "Network", "default_jobs", "evaluate", "evaluate_chips", "outputs_of"]
+
+
+@dataclass(frozen=True)
+class Network:
+    """A compiled network as standard ONNX without its crossbar weights.
+
+    Attributes:
+        model: Serialised model; every array's weight is an initializer of the array's name with
+            external data that is put in when a session is made.
+        arrays: The weights on crossbars.
+        dtypes: What type the model wants each array's weight in, by name.
+        output: Name of the output that is scored.
+        batch: Images a run; fixed by the model or chosen for the cache.
+    """
+
+    model: bytes
+    arrays: tuple[Array, ...]
+    dtypes: dict[str, Any]
+    output: str
+    batch: int
+
+
+@dataclass(frozen=True)
+class Feed:
+    """The images that chips are run on: input name -> array with the images along axis 0."""
+
+    inputs: dict[str, NDArray[Any]]
+
+    def __len__(self) -> int:
+        return len(next(iter(self.inputs.values())))
+
+    def batch(self, first: int, size: int) -> dict[str, NDArray[Any]]:
+        """`size` images from `first`, the last one repeated where the data end."""
+        taken = {name: x[first : first + size] for name, x in self.inputs.items()}
+        if first + size <= len(self):
+            return taken
+        missing = first + size - len(self)
+        return {name: np.concatenate([x, x[-1:].repeat(missing, 0)]) for name, x in taken.items()}
+
+
+def default_jobs() -> int:
+    """Chips in parallel when nobody says: the cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def evaluate_chips(
+    network: Network,
+    feed: Feed,
+    score: Score,
+    chips: Sequence[Chip],
+    *,
+    jobs: int,
+    on_chip: Callable[[int, float], None] | None = None,
+) -> NDArray[np.float64]:
+    """The score of every chip, in the order of `chips`.
+
+    Args:
+        network: The compiled network.
+        feed: Images to run.
+        score: How outputs become one number.
+        chips: The chips.
+        jobs: Chips in parallel; changes nothing but the time.
+        on_chip: Called with (position, value) as each chip is done, from its thread.
+
+    Returns:
+        Values of shape (len(chips),).
+    """
+    values = np.empty(len(chips))
+    stop = Event()
+
+    def run(position: int) -> None:
+        if stop.is_set():
+            return
+        values[position] = evaluate(network, feed, score, chips[position], stop)
+        if on_chip is not None and not stop.is_set():
+            on_chip(position, float(values[position]))
+
+    with ThreadPoolExecutor(max_workers=max(1, jobs), thread_name_prefix="nvmc-chip") as pool:
+        futures = [pool.submit(run, position) for position in range(len(chips))]
+        try:
+            done, _ = wait(futures, return_when=FIRST_EXCEPTION)
+            for future in done:
+                future.result()
+        finally:
+            stop.set()
+            pool.shutdown(cancel_futures=True)
+    return values
+
+
+def evaluate(
+    network: Network, feed: Feed, score: Score, chip: Chip, stop: Event | None = None
+) -> float:
+    """The score of one chip; NaN when `stop` was set before it was done."""
+    session = _session(network, chip)
+    names = [network.output]
+    total = 0.0
+    for first in range(0, len(feed), network.batch):
+        if stop is not None and stop.is_set():
+            return float("nan")
+        outputs = _run(session, names, feed, first, network.batch)
+        total += score.add(outputs, first)
+    return score.finish(total, len(feed))
+
+
+def outputs_of(network: Network, feed: Feed, chip: Chip) -> NDArray[Any]:
+    """The scored output of one chip for all images, along axis 0."""
+    session = _session(network, chip)
+    step = range(0, len(feed), network.batch)
+    names = [network.output]
+    return np.concatenate([_run(session, names, feed, first, network.batch) for first in step])
+
+
+def _run(
+    session: ort.InferenceSession, names: list[str], feed: Feed, first: int, batch: int
+) -> NDArray[Any]:
+    try:
+        outputs: Any = session.run(names, feed.batch(first, batch))[0]
+    except Exception as error:  # onnxruntime raises many types without a common base
+        raise ModelError(f"onnxruntime cannot run the network: {_first_line(error)}") from error
+    if outputs.ndim == 0 or len(outputs) != batch:
+        raise ModelError(
+            f"output {names[0]!r} has shape {list(outputs.shape)} for {batch} images; expected one "
+            "row an image along its first axis: choose another with --output"
+        )
+    return outputs[: len(feed) - first]
+
+
+def _session(network: Network, chip: Chip) -> ort.InferenceSession:
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = 1
+    options.inter_op_num_threads = 1
+    options.log_severity_level = 3
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    names: list[str] = []
+    values: list[Any] = []
+    for array in network.arrays:
+        weights = chip.program(array).weights.astype(network.dtypes[array.name], copy=False)
+        names.append(array.name)
+        values.append(ort.OrtValue.ortvalue_from_numpy(np.ascontiguousarray(weights)))
+    if names:
+        options.add_external_initializers(names, values)
+    try:
+        return ort.InferenceSession(network.model, options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # onnxruntime raises many types without a common base
+        raise ModelError(f"onnxruntime cannot load the network: {_first_line(error)}") from error
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).splitlines()[0] if str(error) else type(error).__name__

@@ -1,0 +1,99 @@
+"""How the outputs of one chip become one number, batch by batch."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nvmc.metrics import agreement, correct
+
+__all__ = ["Accuracy", "Agreement", "Determination", "Score", "score_against"]
+
+
+class Score(Protocol):
+    """Adds up over batches, so that no value depends on the size of a batch."""
+
+    metric: str
+
+    def add(self, outputs: NDArray[Any], first: int) -> float:
+        """What the outputs of images `first`, `first` + 1, … count for."""
+        ...
+
+    def finish(self, total: float, images: int) -> float:
+        """The value of one chip from the sum over its images; greater is better."""
+        ...
+
+
+class Accuracy:
+    """Top-1 accuracy against labels, in [0, 1].
+
+    Args:
+        labels: Classes of shape (N,) or (N, ...).
+    """
+
+    metric = "accuracy"
+
+    def __init__(self, labels: NDArray[np.integer[Any]]) -> None:
+        self._labels = labels
+
+    def add(self, outputs: NDArray[Any], first: int) -> float:
+        """Hits in this batch."""
+        return correct(outputs, self._labels[first : first + len(outputs)])
+
+    def finish(self, total: float, images: int) -> float:
+        """Hits over decisions."""
+        return total / max(1, self._labels.size) if images else 0.0
+
+
+class Agreement:
+    """Share of decisions that equal the ideal chip's on the same inputs, in [0, 1].
+
+    Args:
+        reference: Outputs of the ideal chip, shape (N, C, ...) with C >= 2.
+    """
+
+    metric = "agreement"
+
+    def __init__(self, reference: NDArray[Any]) -> None:
+        self._reference = reference
+
+    def add(self, outputs: NDArray[Any], first: int) -> float:
+        """Equal decisions in this batch."""
+        return agreement(outputs, self._reference[first : first + len(outputs)])
+
+    def finish(self, total: float, images: int) -> float:
+        """Equal decisions over decisions."""
+        return total * self._reference.shape[1] / self._reference.size
+
+
+class Determination:
+    """Coefficient of determination R^2 against the ideal chip, for outputs that are no classes.
+
+    Args:
+        reference: Outputs of the ideal chip, any shape with images along axis 0.
+    """
+
+    metric = "r2"
+
+    def __init__(self, reference: NDArray[Any]) -> None:
+        self._reference = reference.astype(np.float64)
+        self._variation = float(np.sum((self._reference - self._reference.mean()) ** 2))
+
+    def add(self, outputs: NDArray[Any], first: int) -> float:
+        """Squared error of this batch."""
+        return float(np.sum((outputs - self._reference[first : first + len(outputs)]) ** 2))
+
+    def finish(self, total: float, images: int) -> float:
+        """1 - squared error / variation of the reference; 1 for a perfect copy of a constant."""
+        if self._variation == 0:
+            return 1.0 if total == 0 else float("-inf")
+        return 1 - total / self._variation
+
+
+def score_against(reference: NDArray[Any]) -> Score:
+    """The comparison with the ideal chip that suits its outputs: classes, or real values."""
+    if reference.ndim >= 2 and reference.shape[1] >= 2:
+        return Agreement(reference)
+    return Determination(reference)
