@@ -1,0 +1,66 @@
+# Every target sets up .venv by itself; `make demo` is the shortest way to see nvmc at work.
+# Another interpreter: make PYTHONS=/path/to/python3
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.PHONY: help demo test test-slow lint bench clean
+
+PYTHONS ?= python3.13 python3.12 python3.11 python3
+USABLE := import ensurepip, os, sys, sysconfig, venv; \
+  headers = os.path.join(sysconfig.get_path("include"), "Python.h"); \
+  sys.exit(sys.version_info < (3, 11) or not os.path.exists(headers))
+BIN := .venv/bin
+PIP := PIP_DISABLE_PIP_VERSION_CHECK=1 $(BIN)/python -m pip install --quiet -c constraints.txt
+SOURCES := pyproject.toml setup.py constraints.txt $(wildcard runtime/provider/csrc/*)
+
+help:
+	@echo "make demo       compile LeNet-5 for FeFET cells and simulate 300 chips"
+	@echo "make test       the tests, without the slow ones"
+	@echo "make test-slow  the slow tests"
+	@echo "make lint       ruff and pyright"
+	@echo "make bench      the benchmarks"
+	@echo "make clean      remove .venv and everything built"
+
+$(BIN)/python:
+	@command -v $${CXX:-c++} g++ >/dev/null || \
+	  { echo "nvmc builds a C++ extension and found no compiler; install g++" >&2; exit 1; }
+	@for python in $(PYTHONS); do \
+	  if $$python -c '$(USABLE)' >/dev/null 2>&1; then exec $$python -m venv .venv; fi; \
+	done; \
+	echo "nvmc needs Python 3.11 or newer with venv and its C headers (python3-dev), and none of" \
+	  "'$(PYTHONS)' is; name one: make PYTHONS=/path/to/python3" >&2; exit 1
+
+.venv/.run: $(BIN)/python $(SOURCES)
+	@echo "Installing nvmc into .venv ..."
+	@$(PIP) -e .
+	@touch $@
+
+.venv/.dev: $(BIN)/python $(SOURCES)
+	@echo "Installing nvmc and its development tools into .venv (some minutes) ..."
+	@$(PIP) -e '.[dev,train,report]'
+	@touch .venv/.run $@
+
+demo: .venv/.run
+	@mkdir -p build/demo
+	$(BIN)/nvmc compile zoo:lenet5-digits --device fefet2 -o build/demo/lenet5.nvmc
+	$(BIN)/nvmc simulate build/demo/lenet5.nvmc --runs 300 --data digits
+
+test: .venv/.dev
+	$(BIN)/python -m pytest -q
+
+test-slow: .venv/.dev
+	$(BIN)/python -m pytest -q -m slow
+
+lint: .venv/.dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/pyright --pythonpath $(BIN)/python
+
+bench: .venv/.dev
+	$(BIN)/python -m pytest -q -s -m '' tests/benchmarks/bench_*.py
+
+clean:
+	rm -rf .venv build dist nvmc.egg-info .pytest_cache .ruff_cache .hypothesis
+	rm -f runtime/provider/_shim*.so
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
