@@ -1,0 +1,77 @@
+"""What one run scores: hits against the labels, or agreement with another network's decisions.
+
+Both functions count; the caller adds the counts of its batches and divides by the number of
+decisions, so that no result depends on the size of a batch.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nvmc.errors import DataError
+
+__all__ = ["agreement", "correct"]
+
+
+def correct(logits: NDArray[Any], labels: NDArray[np.integer[Any]]) -> int:
+    """How many decisions of a network equal their labels.
+
+    The decision is the class of the greatest output along axis 1, the lowest class index among
+    equals. A decision with a NaN among its outputs is wrong, whatever the label.
+
+    Args:
+        logits: Outputs of shape (N, C) or (N, C, ...), C >= 2.
+        labels: Classes of shape (N,) or (N, ...).
+
+    Returns:
+        The count of hits, from 0 to `labels.size`.
+
+    Raises:
+        DataError: The outputs are no scores of at least two classes, or the shapes do not fit.
+    """
+    chosen, valid = _decisions(logits)
+    if labels.shape != chosen.shape:
+        raise DataError(
+            f"labels have shape {labels.shape} but outputs of shape {logits.shape} need labels of "
+            f"shape {chosen.shape}; give one label per decision"
+        )
+    return int(np.count_nonzero((chosen == labels) & valid))
+
+
+def agreement(outputs: NDArray[Any], reference: NDArray[Any]) -> int:
+    """How many decisions of a network equal those of a reference network on the same inputs.
+
+    Decisions are taken as in `correct`; one with a NaN on either side does not agree.
+
+    Args:
+        outputs: Outputs of shape (N, C) or (N, C, ...), C >= 2.
+        reference: The reference's outputs, of the same shape.
+
+    Returns:
+        The count of equal decisions, from 0 to `outputs.size / C`.
+
+    Raises:
+        DataError: The outputs are no scores of at least two classes, or the shapes differ.
+    """
+    if outputs.shape != reference.shape:
+        raise DataError(
+            f"outputs have shape {outputs.shape} but the reference has {reference.shape}; "
+            "run both on the same inputs"
+        )
+    (chosen, valid), (expected, expected_valid) = _decisions(outputs), _decisions(reference)
+    return int(np.count_nonzero((chosen == expected) & valid & expected_valid))
+
+
+def _decisions(outputs: NDArray[Any]) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+    """Class of each decision and whether its outputs are free of NaN; both (N, ...)."""
+    if outputs.ndim < 2 or outputs.shape[1] < 2:
+        raise DataError(
+            f"outputs have shape {outputs.shape}, expected (N, C, ...) with C >= 2 classes; "
+            "name the output that holds the class scores"
+        )
+    if outputs.dtype.kind not in "iuf":
+        raise DataError(f"outputs are {outputs.dtype}, expected real numbers; name another output")
+    return np.argmax(outputs, axis=1), np.logical_not(np.any(np.isnan(outputs), axis=1))

@@ -1,0 +1,204 @@
+"""What a population of chips is worth: k-th percentile performance and its certainty.
+
+All intervals are distribution-free or exact: none assumes that accuracies are normal, and an end
+that the number of runs cannot support is None instead of invented. Formulas: docs/statistics.md.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import special
+
+from nvmc.errors import OptionError
+
+__all__ = [
+    "Interval",
+    "Kpp",
+    "Summary",
+    "accuracy_interval",
+    "percentile_index",
+    "percentile_performance",
+    "runs_needed",
+    "summarize",
+]
+
+Values = Sequence[float] | NDArray[np.floating[Any]]
+
+
+@dataclass(frozen=True)
+class Kpp:
+    """The k-th percentile performance of N runs, in the unit of the runs' values.
+
+    `low` and `high` enclose the population's k-th percentile with at least `confidence`; an end
+    is None where `runs` cannot support it, and `runs_needed` closes both.
+    """
+
+    k: float
+    value: float
+    low: float | None
+    high: float | None
+    confidence: float
+    runs: int
+    runs_needed: int
+
+
+@dataclass(frozen=True)
+class Summary:
+    """Mean, standard deviation (N - 1 in the denominator; None for one run) and minimum."""
+
+    runs: int
+    mean: float
+    std: float | None
+    min: float
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A closed interval that holds the true value with at least `confidence`."""
+
+    low: float
+    high: float
+    confidence: float
+
+
+def percentile_index(runs: int, k: float) -> int:
+    """Position of the k-th percentile performance among `runs` values sorted ascending, from 0.
+
+    floor(N k / 100), exactly: k is taken as the decimal it is written as, so that 0.29 of 10,000
+    runs is 29 although the nearest double to 0.29 lies below it (TRICE, Alg. 2).
+
+    Raises:
+        OptionError: `runs` < 1, or k outside (0, 100).
+    """
+    if runs < 1:
+        raise OptionError(f"runs is {runs}, expected at least 1; simulate at least one chip")
+    return math.floor(runs * _fraction(k))
+
+
+def percentile_performance(values: Values, k: float, confidence: float = 0.95) -> Kpp:
+    """K-th percentile performance and its distribution-free two-sided confidence interval.
+
+    With the values sorted, x_(1) <= ... <= x_(N), p = k / 100 and B ~ Binomial(N, p), the ends
+    are order statistics: low = x_(l) with the largest l for which P(B <= l - 1) <= a / 2, high =
+    x_(u) with the smallest u for which P(B >= u) <= a / 2, a = 1 - confidence. Ties only make
+    the interval more certain. `scipy.stats.quantile_test` uses the same convention (Conover,
+    Practical Nonparametric Statistics, 3rd ed., section 3.2).
+
+    Args:
+        values: One value per run, in any order; finite, at least one.
+        k: Percentile in (0, 100); 1 asks what 99 of 100 chips reach.
+        confidence: In (0, 1).
+
+    Raises:
+        OptionError: k or confidence out of range, no values, or a value that is not finite.
+    """
+    ordered = np.sort(_checked(values))
+    runs = ordered.size
+    index = percentile_index(runs, k)
+    low, high = _interval_ranks(runs, float(_fraction(k)), _tail(confidence))
+    return Kpp(
+        k=k,
+        value=float(ordered[index]),
+        low=float(ordered[low - 1]) if low >= 1 else None,
+        high=float(ordered[high - 1]) if high <= runs else None,
+        confidence=confidence,
+        runs=runs,
+        runs_needed=runs_needed(k, confidence),
+    )
+
+
+def runs_needed(k: float, confidence: float = 0.95) -> int:
+    """Smallest number of runs whose interval has both ends: max(p, 1 - p)^N <= a / 2.
+
+    Examples: k = 1 needs 368 at 95 %, k = 5 needs 72, k = 50 needs 6.
+
+    Raises:
+        OptionError: k outside (0, 100) or confidence outside (0, 1).
+    """
+    p, tail = float(_fraction(k)), _tail(confidence)
+    log_miss = math.log1p(-p) if p <= 0.5 else math.log(p)
+    runs = max(
+        1, math.ceil(math.log(tail) / log_miss) - 1
+    )  # the quotient is rounded: try from below
+    while math.exp(runs * log_miss) > tail:
+        runs += 1
+    return runs
+
+
+def summarize(values: Values) -> Summary:
+    """Mean, sample standard deviation and minimum of the runs' values.
+
+    Raises:
+        OptionError: No values, or a value that is not finite.
+    """
+    array = _checked(values)
+    return Summary(
+        runs=array.size,
+        mean=float(np.mean(array)),
+        std=float(np.std(array, ddof=1)) if array.size > 1 else None,
+        min=float(np.min(array)),
+    )
+
+
+def accuracy_interval(correct: int, n: int, confidence: float = 0.95) -> Interval:
+    """Exact (Clopper-Pearson) interval of a true accuracy, from hits on n independent images.
+
+    The ends are quantiles of Beta(correct, n - correct + 1) and Beta(correct + 1, n - correct)
+    (Clopper and Pearson, Biometrika 26, 1934); the coverage is at least `confidence`.
+
+    Returns:
+        Ends as fractions in [0, 1].
+
+    Raises:
+        OptionError: n < 1, correct outside 0 ... n, or confidence outside (0, 1).
+    """
+    if n < 1:
+        raise OptionError(f"n is {n}, expected at least 1; give at least one image")
+    if not 0 <= correct <= n:
+        raise OptionError(f"correct is {correct}, expected 0 to {n}; count hits among n images")
+    tail = _tail(confidence)
+    low = special.betaincinv(correct, n - correct + 1, tail) if correct > 0 else 0.0
+    high = special.betainccinv(correct + 1, n - correct, tail) if correct < n else 1.0
+    return Interval(float(low), float(high), confidence)
+
+
+def _interval_ranks(runs: int, p: float, tail: float) -> tuple[int, int]:
+    """1-based ranks (l, u) of the ends; l = 0 or u = runs + 1 where an end is open."""
+    counts = np.arange(runs + 1)
+    at_most = special.bdtr(counts, runs, p)
+    more_than = special.bdtrc(counts, runs, p)
+    return int(np.count_nonzero(at_most <= tail)), int(np.count_nonzero(more_than > tail)) + 1
+
+
+def _fraction(k: float) -> Fraction:
+    """K / 100 as the exact fraction of the decimal that k is written as."""
+    if not 0 < k < 100:
+        raise OptionError(f"percentile is {k}, expected a number between 0 and 100; try 1")
+    return Fraction(repr(float(k))) / 100
+
+
+def _tail(confidence: float) -> float:
+    """Probability left to each side of a two-sided interval."""
+    if not 0 < confidence < 1:
+        raise OptionError(f"confidence is {confidence}, expected between 0 and 1; try 0.95")
+    return (1 - confidence) / 2
+
+
+def _checked(values: Values) -> NDArray[np.float64]:
+    """The values as a float64 vector, at least one and all finite."""
+    array = np.asarray(values, dtype=np.float64)
+    if array.ndim != 1 or array.size == 0:
+        raise OptionError(
+            f"values have shape {array.shape}, expected one value per run; simulate first"
+        )
+    if not np.isfinite(array).all():
+        bad = int(np.flatnonzero(~np.isfinite(array))[0])
+        raise OptionError(f"value {bad} is {array[bad]}, expected finite numbers; drop that run")
+    return array
