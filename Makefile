@@ -11,7 +11,7 @@ USABLE := import ensurepip, os, sys, sysconfig, venv; \
   headers = os.path.join(sysconfig.get_path("include"), "Python.h"); \
   sys.exit(sys.version_info < (3, 11) or not os.path.exists(headers))
 BIN := .venv/bin
-PIP := PIP_DISABLE_PIP_VERSION_CHECK=1 $(BIN)/python -m pip install --quiet -c constraints.txt
+PIP := PIP_DISABLE_PIP_VERSION_CHECK=1 $(BIN)/python -m pip install -qq -c constraints.txt
 SOURCES := pyproject.toml setup.py constraints.txt $(wildcard runtime/provider/csrc/*)
 
 help:
