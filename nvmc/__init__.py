@@ -1,4 +1,64 @@
-"""nvmc: deploy neural networks on non-volatile-memory compute-in-memory crossbars, ONNX in and out."""
+"""nvmc: deploy neural networks on non-volatile-memory compute-in-memory crossbars.
+
+ONNX in, ONNX out. Importing this package is quick: what a name needs is loaded when the name is
+first used.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from nvmc.artifact import Compiled, find_compiled, open_compiled
+    from nvmc.chip import Chip
+    from nvmc.compiler import compile_model, program_chip, transform_model
+    from nvmc.devices import Device, Target, load_device
+    from nvmc.errors import NvmcError
+    from nvmc.runtime.provider import make_session, register_provider
+    from nvmc.simulation import Simulation, simulate
 
 __version__ = "0.1.0"
-__all__ = ["__version__"]
+
+__all__ = [
+    "Chip",
+    "Compiled",
+    "Device",
+    "NvmcError",
+    "Simulation",
+    "Target",
+    "__version__",
+    "compile_model",
+    "find_compiled",
+    "load_device",
+    "make_session",
+    "open_compiled",
+    "program_chip",
+    "register_provider",
+    "simulate",
+    "transform_model",
+]
+
+_HOMES = {
+    "Chip": "nvmc.chip",
+    "Compiled": "nvmc.artifact",
+    "Device": "nvmc.devices",
+    "NvmcError": "nvmc.errors",
+    "Simulation": "nvmc.simulation",
+    "Target": "nvmc.devices",
+    "compile_model": "nvmc.compiler",
+    "find_compiled": "nvmc.artifact",
+    "load_device": "nvmc.devices",
+    "make_session": "nvmc.runtime.provider",
+    "open_compiled": "nvmc.artifact",
+    "program_chip": "nvmc.compiler",
+    "register_provider": "nvmc.runtime.provider",
+    "simulate": "nvmc.simulation",
+    "transform_model": "nvmc.compiler",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'nvmc' has no attribute {name!r}")
+    return getattr(importlib.import_module(_HOMES[name]), name)

@@ -24,8 +24,10 @@ from nvmc.errors import ArtifactError
 
 __all__ = [
     "FORMAT",
+    "MANIFEST_FILE",
     "MODEL_FILE",
     "TARGET_KEY",
+    "TILES_FILE",
     "ArrayEntry",
     "Compiled",
     "DigitalEntry",

@@ -6,7 +6,8 @@ provider, `nvmc program` and the tests all call it, so a chip is the same everyw
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -54,7 +55,8 @@ class Array:
             return self.codes
         if not self.unit.any():
             return np.zeros(self.codes.shape, np.float32)
-        return (self.codes.astype(np.float32) * self.scale.astype(np.float32)) / self.unit
+        top = self.target.layout.top
+        return np.clip(self.ideal / self.unit, -top, top)  # rounding may leave the range by an ulp
 
     @cached_property
     def cells(self) -> Cells:
@@ -64,9 +66,10 @@ class Array:
         largest = layout.top if bits is None else 2**bits - 1
         return Cells(
             targets=layout.levels(self.steps),
-            top=layout.top,
+            top=self.target.top,
             plane_bits=() if bits is None else tuple(layout.plane_bits.tolist()),
             full_range=self.unit * np.float32(largest),
+            signed=layout.signed,
         )
 
     @cached_property
@@ -76,8 +79,12 @@ class Array:
 
     @property
     def ideal(self) -> Float:
-        """The weights of the ideal chip: codes * scale."""
+        """The weights of the ideal chip: codes * scale, float32."""
         return self.codes.astype(np.float32) * self.scale.astype(np.float32)
+
+    def recombined(self, levels: Float, sign: Float) -> Float:
+        """The weights that these levels and signs stand for (Eq. 14)."""
+        return self.target.layout.combine(levels, sign) * self.unit
 
 
 @dataclass(frozen=True)
@@ -85,7 +92,8 @@ class Programmed:
     """The state of one array on one chip.
 
     Attributes:
-        levels: Programmed level of every cell, shape (planes, *shape), in level steps.
+        levels: Programmed level of every cell, shape (planes, *shape), in level steps. Cells on
+            target share memory with the array's targets: do not write to them.
         sign: The digital sign of every weight.
         weights: What the array computes with, W_p of Eq. 14, in the network's units.
     """
@@ -103,24 +111,26 @@ class Chip:
         seed: Population of chips.
         index: Which chip of it; None for the ideal chip.
         sources: The noise sources at their strengths, from `Device.sources`.
+        clip: Whether programmed levels are clipped to 0 ... the device's top level.
     """
 
     seed: int
     index: int | None
     sources: tuple[NoiseSource, ...] = ()
     clip: bool = False
-    _streams: tuple[str, ...] = field(init=False, repr=False)
+    _streams: tuple[tuple[str, NoiseSource], ...] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         if self.seed < 0:
             raise OptionError(f"seed is {self.seed}; expected a whole number of at least 0")
         if self.index is not None and self.index < 0:
             raise OptionError(f"chip is {self.index}; expected a whole number of at least 0")
-        names: list[str] = []
-        for source in self.sources:
-            count = sum(name.split("#")[0] == source.type for name in names)
-            names.append(f"{source.type}#{count}" if count else source.type)
-        object.__setattr__(self, "_streams", tuple(names))
+        types = [source.type for source in self.sources]
+        counts = [types[:i].count(kind) for i, kind in enumerate(types)]
+        names = [f"{kind}#{n}" if n else kind for kind, n in zip(types, counts, strict=True)]
+        # Silent sources keep their names, so that sigma = 0 leaves the other sources' draws alone.
+        loud = [(n, s) for n, s in zip(names, self.sources, strict=True) if not s.silent]
+        object.__setattr__(self, "_streams", tuple(loud) if self.index is not None else ())
 
     @classmethod
     def of(cls, target: Target, seed: int, index: int, sigma: float | None = None) -> Chip:
@@ -135,31 +145,27 @@ class Chip:
         return cls(0, None)
 
     def program(self, array: Array) -> Programmed:
-        """The state of `array` on this chip. Cost: a few passes over its cells.
+        """The state of `array` on this chip. Cost: a few passes over its cells, and their normals.
 
         Code sources move the targets, then each cell is programmed, then weight sources act on
         the recombined weights (docs/physics.md). Each source draws from a stream of its own.
         """
         cells = array.cells
         levels, sign = cells.targets, array.sign
-        if self.index is None or not self.sources:
-            return Programmed(levels, sign, array.ideal)
         for source, draws in self._acting(array, "code"):
             levels, sign = source.apply(levels, sign, cells, draws)
-            cells = Cells(levels, cells.top, cells.plane_bits, cells.full_range)
+            cells = replace(cells, targets=levels)
         for source, draws in self._acting(array, "cell"):
             levels = source.apply(levels, cells, draws)
-        if self.clip:
+        if self.clip and levels is not cells.targets:
             levels = np.clip(levels, 0, cells.top)
-        weights = array.target.layout.combine(levels, sign) * array.unit
+        on_target = levels is array.cells.targets and sign is array.sign
+        weights = array.ideal if on_target else array.recombined(levels, sign)
         for source, draws in self._acting(array, "weight"):
             weights = source.apply(weights, cells, draws)
         return Programmed(levels, sign, np.asarray(weights, np.float32))
 
-    def _acting(self, array: Array, place: str) -> list[tuple[Any, Draw]]:
-        assert self.index is not None
-        return [
-            (source, Draw(self.seed, self.index, array.name, stream))
-            for source, stream in zip(self.sources, self._streams, strict=True)
-            if source.place == place
-        ]
+    def _acting(self, array: Array, place: str) -> Iterator[tuple[Any, Draw]]:
+        for name, source in self._streams:
+            if source.place == place and self.index is not None:
+                yield source, Draw(self.seed, self.index, array.name, name)

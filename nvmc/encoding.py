@@ -52,7 +52,9 @@ def scale_of(weight: NDArray[Any], bits: int, axes: tuple[int, ...] = ()) -> NDA
     return np.asarray(largest, np.float64) / (2**bits - 1)
 
 
-def quantize(weight: NDArray[Any], scale: NDArray[Any], bits: int) -> NDArray[np.signedinteger[Any]]:
+def quantize(
+    weight: NDArray[Any], scale: NDArray[Any], bits: int
+) -> NDArray[np.signedinteger[Any]]:
     """Signed codes sign(W) * round(|W| / s), |code| <= 2^H - 1 (Eq. 11); zero where s is zero.
 
     Returns:
@@ -60,7 +62,8 @@ def quantize(weight: NDArray[Any], scale: NDArray[Any], bits: int) -> NDArray[np
     """
     divisor = np.where(scale == 0, 1.0, scale)
     top = 2**bits - 1
-    codes = np.clip(np.rint(weight / divisor), -top, top)
+    codes = np.asarray(weight / divisor)  # the rest in place: a layer may hold 10^8 weights
+    np.clip(np.rint(codes, out=codes), -top, top, out=codes)
     return codes.astype(np.int8 if bits <= 7 else np.int16 if bits <= 15 else np.int32)
 
 
@@ -77,7 +80,7 @@ class Layout:
         weight_bits: H from 1 to 16, or None for analog weights.
         cell_bits: B from 1 to H; not used by analog weights.
         encoding: How the sign is represented.
-        top: The largest level of a cell. 2^B - 1 when quantised.
+        analog_top: Level of the largest analog weight; not used by quantised ones.
     """
 
     weight_bits: int | None
@@ -87,7 +90,7 @@ class Layout:
 
     @property
     def top(self) -> float:
-        """The largest level of a cell, in level steps."""
+        """The largest level that is a target, in level steps: 2^B - 1 when quantised."""
         return self.analog_top if self.weight_bits is None else 2**self.cell_bits - 1
 
     @property
@@ -149,20 +152,29 @@ class Layout:
         Returns:
             Levels of shape (planes, *codes.shape), in level steps.
         """
-        if self.encoding == "differential":
-            halves = np.stack([np.maximum(codes, 0), np.maximum(-codes.astype(np.float32), 0)])
-        elif self.encoding == "offset":
-            halves = np.asarray(codes + self.shift)[None]
-            if self.weight_bits is None:
-                halves = halves / 2
-        else:
-            halves = np.abs(codes.astype(np.float32))[None]
         if self.weight_bits is None:
-            return halves.astype(np.float32)
-        digits = halves.astype(np.int32)
+            return self._analog_levels(codes)
         mask = 2**self.cell_bits - 1
-        planes = [(digits >> (self.cell_bits * i)) & mask for i in range(self.slices)]
-        return np.concatenate(planes).astype(np.float32)
+        planes = np.empty((self.planes, *codes.shape), np.float32)
+        for polarity, digits in enumerate(self._digits(codes)):
+            for i in range(self.slices):
+                planes[i * self.polarities + polarity] = (digits >> (self.cell_bits * i)) & mask
+        return planes
+
+    def _digits(self, codes: NDArray[Any]) -> list[NDArray[np.int32]]:
+        """The unsigned number that the cells of each polarity hold."""
+        wide = codes.astype(np.int32)
+        if self.encoding == "differential":
+            return [np.maximum(wide, 0), np.maximum(-wide, 0)]
+        return [wide + np.int32(self.shift)] if self.shift else [np.abs(wide)]
+
+    def _analog_levels(self, codes: NDArray[Any]) -> NDArray[np.float32]:
+        wide = codes.astype(np.float32)
+        if self.encoding == "differential":
+            return np.stack([np.maximum(wide, 0), np.maximum(-wide, 0)])
+        if self.encoding == "offset":
+            wide = (wide + np.float32(self.shift)) * np.float32(0.5)
+        return np.abs(wide)[None]
 
     def sign(self, codes: NDArray[Any]) -> NDArray[np.float32]:
         """The digital sign, +1 or -1, of each code; +1 for zero and for unsigned encodings."""
@@ -179,10 +191,10 @@ class Layout:
         Returns:
             Real-valued codes of `shape`, exact when the levels are whole numbers.
         """
-        total = None
-        for plane, coefficient in enumerate(self.coefficients.tolist()):
-            term = levels[plane, ...] * coefficient
-            total = term if total is None else total + term
+        first, *others = self.coefficients.tolist()
+        total = levels[0, ...] * first
+        for plane, coefficient in enumerate(others, start=1):
+            total = total + levels[plane, ...] * coefficient
         if self.signed:
             return total * sign
         return total - self.shift if self.shift else total

@@ -47,7 +47,9 @@ class Tile:
         return (g1 - g0) * (r1 - r0) * (c1 - c0)
 
 
-def matrix_of(op: str, shape: tuple[int, ...], *, groups: int = 1, transposed: bool = False) -> Matrix:
+def matrix_of(
+    op: str, shape: tuple[int, ...], *, groups: int = 1, transposed: bool = False
+) -> Matrix:
     """The matrices of a weight operand.
 
     Args:
@@ -66,9 +68,9 @@ def matrix_of(op: str, shape: tuple[int, ...], *, groups: int = 1, transposed: b
             rows, cols = (shape[1], shape[0]) if transposed else (shape[0], shape[1])
             return Matrix(1, rows, cols)
         case "MatMul":
-            rows, cols = (shape[-2], shape[-1]) if len(shape) > 1 else (shape[0], 1)
+            rows, cols = (shape[-2], shape[-1]) if len(shape) > 1 else (size, 1)
         case "LeftMatMul":
-            rows, cols = (shape[-1], shape[-2]) if len(shape) > 1 else (shape[0], 1)
+            rows, cols = (shape[-1], shape[-2]) if len(shape) > 1 else (size, 1)
         case "LSTM" | "GRU" | "RNN":
             rows, cols = shape[-1], shape[-2]
         case "Parameter":

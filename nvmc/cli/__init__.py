@@ -1,1 +1,85 @@
-"""."""
+"""The command line. One file a command; click and rich live only here.
+
+`COMMANDS` names every command; a new one is a file here and a row there. Results go to standard
+output, everything else (progress, notes, errors) to standard error.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+import click
+
+import nvmc
+from nvmc.errors import NvmcError
+
+__all__ = ["COMMANDS", "main"]
+
+COMMANDS = {
+    "compile": ("nvmc.cli.compile:compile_command", "Map an ONNX model onto crossbars."),
+    "simulate": ("nvmc.cli.simulate:simulate_command", "Simulate chips; states the KPP."),
+    "program": ("nvmc.cli.program:program_command", "Write one chip as standard ONNX."),
+    "transform": ("nvmc.cli.transform:transform_command", "Run graph passes alone."),
+    "devices": ("nvmc.cli.devices:devices_command", "List and show devices."),
+}
+"""Command -> (`module:function`, one line of help). The module is loaded when it is called."""
+
+
+class _Commands(click.Group):
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        module, _, name = COMMANDS[cmd_name][0].partition(":")
+        return getattr(importlib.import_module(module), name)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, line) for name, (_, line) in COMMANDS.items()])
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(nvmc.__version__, prog_name="nvmc")
+@click.option("--debug", is_flag=True, help="Show the traceback of an error.")
+def _nvmc(debug: bool) -> None:
+    """Deploy neural networks on non-volatile-memory crossbars: ONNX in, ONNX out."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line and return its exit code: 0, 1 for bad input, 2 for wrong usage.
+
+    Args:
+        arguments: What stands behind `nvmc`; the process's own arguments by default.
+    """
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    try:
+        result: Any = _nvmc.main(words, prog_name="nvmc", standalone_mode=False)
+        sys.stdout.flush()
+        return result if isinstance(result, int) else 0
+    except NvmcError as error:
+        if "--debug" in words:
+            raise
+        return _fail(str(error), 1)
+    except click.UsageError as error:
+        where = error.ctx.command_path if error.ctx else "nvmc"
+        return _fail(f"{error.format_message()} (see `{where} --help`)", 2)
+    except click.ClickException as error:
+        return _fail(error.format_message(), error.exit_code)
+    except (KeyboardInterrupt, click.Abort):
+        return _fail("interrupted; nothing was left half-written", 130)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except MemoryError:
+        return _fail("out of memory; try fewer --jobs or a smaller model", 1)
+
+
+def _fail(message: str, code: int) -> int:
+    click.echo(f"nvmc: error: {' '.join(message.split())}", err=True)
+    return code

@@ -1,4 +1,4 @@
-"""Devices: what a memory cell does. Library files are in `library/`, noise sources in `noise.py`."""
+"""Devices: what a memory cell does. Files are in `library/`, noise sources in `noise.py`."""
 
 from nvmc.devices.device import (
     Defaults,

@@ -10,13 +10,16 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from nvmc.devices.noise import NoiseSource, Programming, Source
+from nvmc.devices.noise import SOURCES, BitFlip, NoiseSource, Positive, Programming, Source
 from nvmc.encoding import Encoding, Layout
 from nvmc.errors import DeviceError, OptionError
 
 __all__ = ["Defaults", "Device", "Target", "device_names", "load_device", "parse_noise"]
 
 MAX_CELL_BITS = 16
+
+Bits = Annotated[int, Field(ge=1, le=MAX_CELL_BITS, strict=True)]
+Size = Annotated[int, Field(ge=1, strict=True)]
 
 
 class _Strict(BaseModel):
@@ -26,8 +29,8 @@ class _Strict(BaseModel):
 class Defaults(_Strict):
     """How the device's source uses it; options of `nvmc compile` override."""
 
-    weight_bits: Annotated[int, Field(ge=1, le=16)] | Literal["none"] = "none"
-    cell_bits: Annotated[int, Field(ge=1, le=MAX_CELL_BITS)] | None = None
+    weight_bits: Bits | Literal["none"] = "none"
+    cell_bits: Bits | None = None
     encoding: Encoding = "sign-magnitude"
 
 
@@ -41,7 +44,8 @@ class Device(_Strict):
         levels: States a cell can be programmed to, or `continuous`.
         sigma: Default strength of every noise source that states none of its own, in that
             source's basis; `--sigma` overrides it.
-        sigma_range: Range of sigma that the source vouches for.
+        sigma_range: Range of sigma that the source vouches for. Shown to people, not enforced:
+            the law holds outside, the source's word for it does not.
         clip: Whether levels are clipped to 0 ... top after programming (physical conductances).
         defaults: How the device's source uses it.
         noise: Noise sources; code sources act first, then cell, then weight sources, each kind
@@ -51,27 +55,54 @@ class Device(_Strict):
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
     title: str
     source: Annotated[str, Field(min_length=1)]
-    levels: Annotated[int, Field(ge=2, le=2**MAX_CELL_BITS)] | Literal["continuous"]
-    sigma: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None
-    sigma_range: tuple[float, float] | None = None
-    clip: bool = False
+    levels: Annotated[int, Field(ge=2, le=2**MAX_CELL_BITS, strict=True)] | Literal["continuous"]
+    sigma: Positive | None = None
+    sigma_range: tuple[Positive, Positive] | None = None
+    clip: Annotated[bool, Field(strict=True)] = False
     defaults: Defaults = Defaults()
     noise: tuple[Source, ...] = ()
 
     @model_validator(mode="after")
     def _consistent(self) -> Device:
-        for source in self.noise:
-            if isinstance(source, Programming) and source.profile is not None:
-                if self.levels != len(source.profile):
-                    raise ValueError(
-                        f"profile has {len(source.profile)} factors but the device has "
-                        f"{self.levels} levels; give one factor a level"
-                    )
-        if self.sigma is None and self.needs_sigma:
-            raise ValueError("a noise source states no sigma and the device has none; add sigma")
-        if self.sigma_range is not None and self.sigma_range[0] > self.sigma_range[1]:
-            raise ValueError("sigma_range must be [lowest, highest]")
+        for problem in (self._noise_problem(), self._sigma_problem(), self._defaults_problem()):
+            if problem:
+                raise ValueError(problem)
         return self
+
+    def _noise_problem(self) -> str | None:
+        for source in self.noise:
+            profile = source.profile if isinstance(source, Programming) else None
+            if profile is not None and self.levels != len(profile):
+                return (
+                    f"profile has {len(profile)} factors but the device's levels are "
+                    f"{self.levels}; give one factor a level"
+                )
+        return None
+
+    def _sigma_problem(self) -> str | None:
+        if self.sigma is None:
+            if self.needs_sigma:
+                return "a noise source states no sigma and the device has none; add sigma"
+        elif not self.needs_sigma:
+            return "sigma is set, but every noise source states its own strength; remove sigma"
+        if self.sigma_range is not None:
+            low, high = self.sigma_range
+            if low > high:
+                return f"sigma_range is {low} to {high}; expected [lowest, highest]"
+            if self.sigma is not None and not low <= self.sigma <= high:
+                return f"sigma is {self.sigma}, outside sigma_range {low} to {high}; mend either"
+        return None
+
+    def _defaults_problem(self) -> str | None:
+        bits, cell = self.defaults.weight_bits, self.defaults.cell_bits
+        if cell is not None and cell > self.max_cell_bits:
+            return (
+                f"defaults.cell_bits is {cell}, but {self.levels} levels hold "
+                f"{self.max_cell_bits} whole bits; lower it"
+            )
+        if cell is not None and bits != "none" and cell > bits:
+            return f"defaults.cell_bits is {cell}, above defaults.weight_bits {bits}; lower it"
+        return None
 
     @property
     def needs_sigma(self) -> bool:
@@ -89,27 +120,42 @@ class Device(_Strict):
         return MAX_CELL_BITS if self.levels == "continuous" else self.levels.bit_length() - 1
 
     def sources(self, sigma: float | None = None) -> tuple[NoiseSource, ...]:
-        """The noise sources that change something, at `sigma` or the device's default.
+        """All noise sources, in the order written, at `sigma` or the device's default.
 
         Raises:
-            OptionError: `sigma` is negative or not finite, or no source takes it.
+            OptionError: `sigma` is negative or not finite, no source takes it, or one needs it
+                and there is none.
         """
         if sigma is not None:
             if not 0 <= sigma < float("inf"):
                 raise OptionError(f"sigma is {sigma}; expected a finite number of at least 0")
-            if sigma > 0 and not self.needs_sigma:
+            if not self.needs_sigma and (self.noise or sigma > 0):
                 raise OptionError(
                     f"device {self.name!r} has no noise source that takes sigma (got {sigma}); "
                     "leave --sigma out, or add a source with --noise"
                 )
         strength = self.sigma if sigma is None else sigma
-        settled = [s if strength is None else s.with_sigma(strength) for s in self.noise]
-        return tuple(s for s in settled if not s.silent)
+        if strength is None and self.needs_sigma:
+            needing = next(s.type for s in self.noise if s.with_sigma(1.0) is not s)
+            raise OptionError(
+                f"noise source {needing!r} states no strength and device {self.name!r} has no "
+                "sigma; give --sigma, or state it with the source, as in --noise TYPE:sigma=0.1"
+            )
+        return tuple(s if strength is None else s.with_sigma(strength) for s in self.noise)
 
     def with_noise(self, extra: Iterable[NoiseSource]) -> Device:
-        """This device with more noise sources behind its own."""
+        """This device with more noise sources behind its own.
+
+        Raises:
+            OptionError: A source's profile does not fit the device's levels.
+        """
         added = tuple(extra)
-        return self.model_copy(update={"noise": self.noise + added}) if added else self
+        if not added:
+            return self
+        device = self.model_copy(update={"noise": self.noise + added})
+        if problem := device._noise_problem():
+            raise OptionError(f"--noise: {problem}")
+        return device
 
 
 class Target(_Strict):
@@ -118,7 +164,7 @@ class Target(_Strict):
     Attributes:
         device: The cells.
         weight_bits: H, or None for analog weights.
-        cell_bits: B.
+        cell_bits: B; not used by analog weights.
         encoding: How the sign is represented.
         per_channel: One scale an output channel instead of one a tensor.
         rows: Word lines of a tile.
@@ -126,12 +172,21 @@ class Target(_Strict):
     """
 
     device: Device
-    weight_bits: Annotated[int, Field(ge=1, le=16)] | None
-    cell_bits: Annotated[int, Field(ge=1, le=MAX_CELL_BITS)]
+    weight_bits: Bits | None
+    cell_bits: Bits
     encoding: Encoding
     per_channel: bool = False
-    rows: Annotated[int, Field(ge=1)] = 128
-    cols: Annotated[int, Field(ge=1)] = 128
+    rows: Size = 128
+    cols: Size = 128
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Target:
+        limit = self.device.max_cell_bits
+        if self.weight_bits is not None:
+            limit = min(limit, self.weight_bits)
+        if self.cell_bits > limit:
+            raise ValueError(f"cell_bits is {self.cell_bits}; expected at most {limit}")
+        return self
 
     @classmethod
     def of(
@@ -148,12 +203,18 @@ class Target(_Strict):
         """A target with the device's defaults where an argument is None.
 
         Raises:
-            OptionError: The bits do not fit the device or each other.
+            OptionError: The bits do not fit the device or each other, or an argument needs
+                quantised weights and they are analog.
         """
         chosen = device.defaults.weight_bits if weight_bits is None else weight_bits
         bits = None if chosen == "none" else chosen
         if bits is not None and not 1 <= bits <= 16:
             raise OptionError(f"weight bits are {bits}; expected 1 to 16, or none for analog")
+        if bits is None and (cell_bits is not None or per_channel):
+            given = "channels have scales of their own" if per_channel else f"B is {cell_bits}"
+            raise OptionError(
+                f"{given}, but the weights are analog; give --weight-bits 1 to 16 as well"
+            )
         cell = cell_bits
         if cell is None:
             cell = device.defaults.cell_bits or device.max_cell_bits
@@ -184,6 +245,15 @@ class Target(_Strict):
         """How cells represent codes."""
         return Layout(self.weight_bits, self.cell_bits, self.encoding, self.device.analog_top)
 
+    @property
+    def top(self) -> float:
+        """Level of a cell at its highest conductance, in level steps.
+
+        The device's highest level even where cells hold fewer bits and so never aim for it.
+        """
+        levels = self.device.levels
+        return self.layout.top if levels == "continuous" else float(levels - 1)
+
     def check_sources(self, sources: Iterable[NoiseSource]) -> None:
         """Raise OptionError where a noise source cannot act on this target."""
         for source in sources:
@@ -191,6 +261,11 @@ class Target(_Strict):
                 raise OptionError(
                     f"noise source {source.type!r} acts on stored bits, but the weights are "
                     "analog; compile with --weight-bits 1 to 16"
+                )
+            if isinstance(source, BitFlip) and source.bits == "sign" and not self.layout.signed:
+                raise OptionError(
+                    f"noise source 'bitflip' acts on sign bits, which encoding {self.encoding!r} "
+                    "does not store; use sign-magnitude, or bits=cells"
                 )
 
 
@@ -232,41 +307,76 @@ def load_device(name: str | Path) -> Device:
 def _parse_device(content: bytes, where: str) -> Device:
     try:
         return Device.model_validate(tomllib.loads(content.decode()))
-    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+    except (UnicodeDecodeError, tomllib.TOMLDecodeError, RecursionError) as error:
         raise DeviceError(f"device file {where!r} is not TOML: {error}") from error
     except ValidationError as error:
         raise DeviceError(f"device file {where!r}: {_first_problem(error)}") from error
 
 
 def _first_problem(error: ValidationError) -> str:
-    """The first problem pydantic found, on one line, with where it is."""
+    """The first problem pydantic found, on one line, with the key that it is about."""
     first: Any = error.errors()[0]
-    place = ".".join(str(part) for part in first["loc"] if part != "function-after")
-    problem = "unknown key" if first["type"] == "extra_forbidden" else str(first["msg"])
-    problem = problem.removeprefix("Value error, ")
-    return f"{place}: {problem}" if place else problem
+    place = _place(first["loc"])
+    match first["type"]:
+        case "extra_forbidden":
+            problem = "unknown key"
+        case "missing":
+            problem = "is missing"
+        case "union_tag_not_found":
+            problem = f"has no type; expected one of {', '.join(SOURCES)}"
+        case "union_tag_invalid":
+            kind = first["ctx"]["tag"]
+            problem = f"type {kind!r} is unknown; expected one of {', '.join(SOURCES)}"
+        case _:
+            problem = f"{str(first['msg']).removeprefix('Value error, ')} (got {first['input']!r})"
+            if not place:  # a law between keys, whose input is the whole file
+                problem = str(first["msg"]).removeprefix("Value error, ")
+    return " ".join((f"{place}: {problem}" if place else problem).split())
+
+
+def _place(location: tuple[int | str, ...]) -> str:
+    """The dotted key a location stands for, without pydantic's names of union members."""
+    parts: list[str] = []
+    for before, part in zip((None, *location), location, strict=False):
+        if before not in ("levels", "weight_bits") and not (
+            isinstance(before, int) and part in SOURCES
+        ):
+            parts.append(str(part))
+    return ".".join(parts)
 
 
 def parse_noise(text: str) -> NoiseSource:
     """A noise source from `type:key=value,key=value`, as typed after `--noise`.
 
+    Numbers in a list are separated by semicolons: `programming:sigma=0.1,profile=1;4;4;1`. A
+    `programming` source acts in level steps where no basis is given.
+
     Raises:
         OptionError: Unknown type or key, or a value out of range.
     """
     kind, _, rest = text.partition(":")
-    fields: dict[str, Any] = {"type": kind}
+    fields: dict[str, Any] = {"type": kind.strip()}
     for part in filter(None, rest.split(",")):
-        key, equals, value = part.partition("=")
+        key, equals, value = (piece.strip() for piece in part.partition("="))
         if not equals:
             raise OptionError(f"--noise {text!r}: {part!r} is not key=value")
-        fields[key.strip()] = value.strip()
-    if kind == "programming":
+        if key in fields:
+            raise OptionError(f"--noise {text!r}: {key} is given twice")
+        fields[key] = tuple(map(_number, value.split(";"))) if ";" in value else _number(value)
+    if fields["type"] == "programming":
         fields.setdefault("basis", "level")
     try:
         return _NoiseHolder(noise=fields).noise  # pyright: ignore[reportArgumentType]
     except ValidationError as error:
         problem = _first_problem(error).removeprefix("noise.").removeprefix("noise: ")
         raise OptionError(f"--noise {text!r}: {problem}") from error
+
+
+def _number(text: str) -> float | str:
+    try:
+        return float(text)
+    except ValueError:
+        return text
 
 
 class _NoiseHolder(_Strict):

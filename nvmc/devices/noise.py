@@ -10,16 +10,18 @@ slow loops alike. Sources act in one of three places:
 | `cell`   | programmed levels (planes, *shape), in level steps                 |
 | `weight` | weights (*shape), in the network's units                          |
 
-`SOURCES` names them all; a new source is a class here and a row there.
+`SOURCES` names them all, and `Source` is the type of any of them in a file or a manifest; a new
+source is a class here, a row in the one and a member of the other. An `apply` makes no array that
+lives longer than it must: a chip of a large network is programmed array by array.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated, Any, ClassVar, Literal, Protocol, cast
+from typing import Annotated, Any, ClassVar, Literal, Protocol
 
-from array_api_compat import array_namespace
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SerializeAsAny
+from array_api_compat import array_namespace, device
+from pydantic import BaseModel, Field, model_validator
 
 __all__ = [
     "SOURCES",
@@ -47,7 +49,7 @@ class Draws(Protocol):
         ...
 
     def uniform(self, shape: tuple[int, ...]) -> Any:
-        """Uniforms in [0, 1)."""
+        """Uniforms in [0, 1); a probability is met to within their resolution."""
         ...
 
 
@@ -57,21 +59,22 @@ class Cells:
 
     Attributes:
         targets: Target levels, shape (planes, *shape), in level steps.
-        top: Largest level of a cell, in level steps.
+        top: Level of a cell at its highest conductance, in level steps.
         plane_bits: Bits each plane uses; empty when the weights are analog.
-        full_range: max|W| the array can represent, in the network's units.
+        full_range: max|W| the array can represent, in the network's units; a scalar, or one value
+            a channel that broadcasts against the weights.
+        signed: Whether a digital sign is stored beside the cells.
     """
 
     targets: Any
     top: float
     plane_bits: tuple[int, ...]
     full_range: Any
+    signed: bool = True
 
 
-class NoiseSource(BaseModel):
+class NoiseSource(BaseModel, extra="forbid", frozen=True):
     """Base of all sources. Fields are the options a device file may set."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     place: ClassVar[Place]
     quantized_only: ClassVar[bool] = False
@@ -84,19 +87,21 @@ class NoiseSource(BaseModel):
 
     def with_sigma(self, sigma: float) -> NoiseSource:
         """This source at the device's sigma, unless it states one of its own."""
-        if "sigma" in type(self).model_fields and getattr(self, "sigma") is None:
-            return self.model_copy(update={"sigma": sigma})
         return self
 
 
-Sigma = Annotated[float | None, Field(ge=0, allow_inf_nan=False)]
-Probability = Annotated[float, Field(ge=0, le=1)]
+Positive = Annotated[float, Field(ge=0, allow_inf_nan=False, strict=True)]
+Probability = Annotated[float, Field(ge=0, le=1, strict=True)]
 
 
 class _Gaussian(NoiseSource):
     """A source whose strength is a standard deviation; none means the device's sigma."""
 
-    sigma: Sigma = None
+    sigma: Positive | None = None
+
+    def with_sigma(self, sigma: float) -> NoiseSource:
+        """This source at the device's sigma, unless it states one of its own."""
+        return self if self.sigma is not None else self.model_copy(update={"sigma": sigma})
 
     @property
     def strength(self) -> float:
@@ -107,6 +112,7 @@ class _Gaussian(NoiseSource):
 
     @property
     def silent(self) -> bool:
+        """Whether it changes nothing."""
         return self.strength == 0
 
 
@@ -123,10 +129,7 @@ class Programming(_Gaussian):
     place: ClassVar[Place] = "cell"
     type: Literal["programming"] = "programming"
     basis: Literal["level", "full_range", "value"]
-    profile: (
-        Annotated[tuple[Annotated[float, Field(ge=0, allow_inf_nan=False)], ...], Field(min_length=2)]
-        | None
-    ) = None
+    profile: Annotated[tuple[Positive, ...], Field(min_length=2)] | None = None
 
     def spread(self, cells: Cells) -> Any:
         """Standard deviation of every cell in level steps: an array like targets, or a float."""
@@ -136,7 +139,8 @@ class Programming(_Gaussian):
         if self.profile is None:
             return scale
         xp = array_namespace(cells.targets)
-        table = xp.asarray([scale * p for p in self.profile], dtype=cells.targets.dtype)
+        like = cells.targets
+        table = xp.asarray([scale * p for p in self.profile], dtype=like.dtype, device=device(like))
         if cells.plane_bits:
             return _look_up(xp, table, xp.astype(cells.targets, xp.int32))
         below = xp.astype(xp.clip(cells.targets, 0, len(self.profile) - 2), xp.int32)
@@ -154,24 +158,35 @@ def _look_up(xp: Any, table: Any, index: Any) -> Any:
 
 
 class StuckAt(NoiseSource):
-    """A cell that reads level 0 with probability p_low, or its top level with p_high."""
+    """A cell that reads level 0 with probability p_low, or its top level with p_high.
+
+    One uniform decides both, from its two ends, so that raising either probability only adds stuck
+    cells to those a chip already has.
+    """
 
     place: ClassVar[Place] = "cell"
     type: Literal["stuck-at"] = "stuck-at"
     p_low: Probability = 0.0
     p_high: Probability = 0.0
 
+    @model_validator(mode="after")
+    def _at_most_all(self) -> StuckAt:
+        if self.p_low + self.p_high > 1:
+            raise ValueError(f"p_low + p_high is {self.p_low + self.p_high}; expected at most 1")
+        return self
+
     @property
     def silent(self) -> bool:
+        """Whether it changes nothing."""
         return self.p_low == 0 and self.p_high == 0
 
     def apply(self, levels: Any, cells: Cells, draws: Draws) -> Any:
         """Levels with stuck cells replaced."""
         xp = array_namespace(levels)
         u = draws.uniform(tuple(levels.shape))
-        low = xp.asarray(0.0, dtype=levels.dtype)
-        high = xp.asarray(cells.top, dtype=levels.dtype)
-        return xp.where(u < self.p_low, low, xp.where(u >= 1 - self.p_high, high, levels))
+        low = xp.asarray(0.0, dtype=levels.dtype, device=device(levels))
+        high = xp.asarray(cells.top, dtype=levels.dtype, device=device(levels))
+        return xp.where(u < self.p_low, low, xp.where(1 - u <= self.p_high, high, levels))
 
 
 class BitFlip(NoiseSource):
@@ -180,7 +195,8 @@ class BitFlip(NoiseSource):
     Attributes:
         p: Probability that a bit flips.
         bits: `cells` flips the bits held in cells; `sign` the digital sign of sign-magnitude
-            codes; `all` both.
+            codes; `all` both. All three draw the same flips: first the signs', then each plane's
+            from its lowest bit up.
     """
 
     place: ClassVar[Place] = "code"
@@ -191,24 +207,26 @@ class BitFlip(NoiseSource):
 
     @property
     def silent(self) -> bool:
+        """Whether it changes nothing."""
         return self.p == 0
 
     def apply(self, levels: Any, sign: Any, cells: Cells, draws: Draws) -> tuple[Any, Any]:
         """Target levels and signs with flipped bits."""
         xp = array_namespace(levels)
-        shape = tuple(levels.shape)
-        planes = [levels[i, ...] for i in range(shape[0])]
+        shape = tuple(levels.shape)[1:]
+        negated = draws.uniform(shape) < self.p
+        if cells.signed and self.bits != "cells":
+            sign = xp.where(negated, -sign, sign)
+        if self.bits == "sign":
+            return levels, sign
+        planes: list[Any] = []
         for plane, bits in enumerate(cells.plane_bits):
+            held = xp.astype(levels[plane, ...], xp.int32)
+            flipped = held
             for bit in range(bits):
-                flip = draws.uniform(shape[1:]) < self.p
-                if self.bits == "sign":
-                    continue
-                weight = 2.0**bit
-                held = xp.remainder(xp.floor(planes[plane] / weight), 2.0)
-                planes[plane] = planes[plane] + xp.where(flip, (1 - 2 * held) * weight, 0.0 * held)
-        flip = draws.uniform(shape[1:]) < self.p
-        if self.bits != "cells":
-            sign = xp.where(flip, -sign, sign)
+                flips = xp.astype(draws.uniform(shape) < self.p, xp.int32)
+                flipped = xp.bitwise_xor(flipped, flips * 2**bit)
+            planes.append(levels[plane, ...] + xp.astype(flipped - held, levels.dtype))
         return xp.stack(planes), sign
 
 
@@ -262,10 +280,11 @@ class Uniform(NoiseSource):
     place: ClassVar[Place] = "weight"
     type: Literal["uniform"] = "uniform"
     basis: Literal["full_range"] = "full_range"
-    amplitude: Sigma = None
+    amplitude: Positive | None = None
 
     @property
     def silent(self) -> bool:
+        """Whether it changes nothing."""
         return self.amplitude == 0
 
     def with_sigma(self, sigma: float) -> NoiseSource:
@@ -276,8 +295,8 @@ class Uniform(NoiseSource):
         """Weights with noise added."""
         if self.amplitude is None:
             raise ValueError("noise source 'uniform' has no amplitude yet; use Device.sources()")
-        u = 2 * draws.uniform(tuple(weights.shape)) - 1
-        return weights + self.amplitude * cells.full_range * u
+        u = array_namespace(weights).astype(draws.uniform(tuple(weights.shape)), weights.dtype)
+        return weights + self.amplitude * cells.full_range * (2 * u - 1)
 
 
 SOURCES: dict[str, type[NoiseSource]] = {
@@ -291,14 +310,7 @@ SOURCES: dict[str, type[NoiseSource]] = {
 }
 
 
-def _parse(value: object) -> object:
-    """The source that a mapping with a `type` describes; pydantic reports what is wrong with it."""
-    if isinstance(value, NoiseSource):
-        return value
-    kind = cast("dict[str, object]", value).get("type") if isinstance(value, dict) else None
-    if kind not in SOURCES:
-        raise ValueError(f"noise type {kind!r} is unknown; expected one of {', '.join(SOURCES)}")
-    return SOURCES[cast(str, kind)].model_validate(value)
-
-
-Source = Annotated[SerializeAsAny[NoiseSource], BeforeValidator(_parse)]
+Source = Annotated[
+    Programming | StuckAt | BitFlip | LogNormalDrift | Additive | Multiplicative | Uniform,
+    Field(discriminator="type"),
+]

@@ -1,0 +1,131 @@
+"""`nvmc compile`: map an ONNX model onto crossbars."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+
+import click
+from rich.table import Table
+
+from nvmc.artifact import Manifest
+from nvmc.cli.console import out, print_json, target_from, target_options
+from nvmc.compiler import compile_model
+from nvmc.models import resolve_model
+
+__all__ = ["compile_command"]
+
+
+@click.command("compile")
+@click.argument("model")
+@click.option("--device", default="fefet2", show_default=True, metavar="NAME|FILE")
+@click.option(
+    "-o", "--output", type=click.Path(path_type=Path), metavar="DIR", help="[default: NAME.nvmc]"
+)
+@target_options
+@click.option("--skip", multiple=True, metavar="GLOB", help="Keep matching layers digital.")
+@click.option("--fold-batchnorm", is_flag=True, help="Fold BatchNorm into the layer before it.")
+@click.option("--activation-bits", type=int, metavar="A", help="Quantise layers' inputs; needs --data.")
+@click.option("--data", metavar="SPEC", help="Calibration data for --activation-bits.")
+@click.option(
+    "--store",
+    multiple=True,
+    type=click.Choice(["bias", "norm"]),
+    help="Keep biases or normalisation parameters in cells too.",
+)
+@click.option("--pass", "passes", multiple=True, metavar="NAME:K=V,…", help="Run a pass first.")
+@click.option("--json", "as_json", is_flag=True, help="Print the manifest as JSON.")
+def compile_command(
+    model: str,
+    device: str,
+    output: Path | None,
+    weight_bits: str | None,
+    cell_bits: int | None,
+    encoding: str | None,
+    per_channel: bool,
+    tile: str,
+    skip: tuple[str, ...],
+    fold_batchnorm: bool,
+    activation_bits: int | None,
+    data: str | None,
+    store: tuple[str, ...],
+    passes: tuple[str, ...],
+    as_json: bool,
+) -> None:
+    """Compile MODEL, an ONNX file or zoo:NAME, into the folder NAME.nvmc.
+
+    The folder's model.onnx is standard ONNX that any runtime runs as the ideal chip.
+    """
+    source = resolve_model(model)
+    compiled = compile_model(
+        source,
+        target_from(device, weight_bits, cell_bits, encoding, per_channel, tile),
+        output=output,
+        skip=skip,
+        fold_batchnorm=fold_batchnorm,
+        activation_bits=activation_bits,
+        data=data,
+        store=store,
+        passes=passes,
+    )
+    if as_json:
+        print_json(compiled.manifest.model_dump(mode="json"))
+    else:
+        _print(compiled.manifest, compiled.folder)
+
+
+def _print(manifest: Manifest, folder: Path) -> None:
+    console = out()
+    console.print(_layer_table(manifest))
+    target = manifest.target
+    bits = f"{target.weight_bits}-bit weights" if target.weight_bits else "analog weights"
+    cells = f" in {target.cell_bits}-bit cells" if target.weight_bits else ""
+    console.print(
+        f"{manifest.source.file} on {target.device.name}: {bits}{cells}, {target.encoding}, "
+        f"tiles of {target.rows}x{target.cols}"
+    )
+    reasons = Counter((entry.op, entry.reason) for entry in manifest.digital)
+    if reasons:
+        console.print(_digital_table(reasons))
+    console.print(f"Wrote {folder}")
+
+
+def _layer_table(manifest: Manifest) -> Table:
+    table = Table(box=None, pad_edge=False, show_footer=True)
+    arrays = manifest.arrays
+    tiles, cells = sum(a.tiles for a in arrays), sum(a.cells for a in arrays)
+    room = tiles * manifest.target.rows * manifest.target.cols
+    ops = {name: layer.op for layer in manifest.layers for name in layer.arrays}
+    weights = sum(a.cells // a.planes for a in arrays)
+    footer = ("total", "", "", f"{weights:,}", f"{tiles:,}", f"{cells:,}", _share(cells, room))
+    for name, foot in zip(
+        ("array", "op", "shape", "weights", "tiles", "cells", "used"), footer, strict=True
+    ):
+        right = name in ("weights", "tiles", "cells", "used")
+        table.add_column(
+            name,
+            foot,
+            justify="right" if right else "left",
+            overflow="fold" if name == "array" else "ellipsis",
+            no_wrap=name != "array",
+        )
+    for a in arrays:
+        shape = "x".join(map(str, a.shape))
+        count = f"{a.cells // a.planes:,}"
+        used = f"{a.utilization:.1%}"
+        table.add_row(a.name, ops[a.name], shape, count, f"{a.tiles:,}", f"{a.cells:,}", used)
+    return table
+
+
+def _share(part: int, whole: int) -> str:
+    return f"{part / whole:.1%}" if whole else "-"
+
+
+def _digital_table(reasons: Counter[tuple[str, str]]) -> Table:
+    table = Table(box=None, pad_edge=False)
+    table.add_column("digital", no_wrap=True)
+    table.add_column("nodes", justify="right", no_wrap=True)
+    table.add_column("why")
+    for (op, reason), count in sorted(reasons.items()):
+        table.add_row(op, str(count), reason)
+    return table

@@ -1,0 +1,133 @@
+"""What the commands share: the consoles, number formats and the options of a target."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, TypeVar, cast
+
+import click
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeRemainingColumn,
+)
+
+from nvmc.devices import Target, load_device
+from nvmc.encoding import Encoding
+from nvmc.errors import OptionError
+
+__all__ = [
+    "err",
+    "note",
+    "out",
+    "percent",
+    "print_json",
+    "progress",
+    "target_from",
+    "target_options",
+]
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def out() -> Console:
+    """The console for results."""
+    return Console(highlight=False)
+
+
+def err() -> Console:
+    """The console for progress and notes."""
+    return Console(stderr=True, highlight=False)
+
+
+def note(message: str) -> None:
+    """Say something beside the results."""
+    click.echo(f"nvmc: note: {message}", err=True)
+
+
+def percent(value: float | None, digits: int = 2) -> str:
+    """A share as percent, or `open` for an end of an interval that is not known."""
+    return "open" if value is None else f"{100 * value:.{digits}f} %"
+
+
+def print_json(value: dict[str, Any]) -> None:
+    """One JSON object on standard output."""
+    click.echo(json.dumps(value, indent=2, allow_nan=False))
+
+
+@contextmanager
+def progress(label: str, total: int, shown: bool = True) -> Iterator[Callable[[], None]]:
+    """A progress bar on standard error, if that is a terminal; yields what advances it by one."""
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=None),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+    )
+    console = err()
+    with Progress(
+        *columns, console=console, transient=True, disable=not (shown and console.is_terminal)
+    ) as bar:
+        task = bar.add_task(label, total=total)
+        yield lambda: bar.advance(task)
+
+
+def target_options(command: F) -> F:
+    """The options that say how the cells are used."""
+    for option in reversed(
+        (
+            click.option(
+                "--weight-bits",
+                metavar="H",
+                help="Weight bits, 1 to 16, or none for analog weights.  [default: the device's]",
+            ),
+            click.option("--cell-bits", type=int, metavar="B", help="Bits a cell, 1 to H."),
+            click.option(
+                "--encoding",
+                type=click.Choice(["sign-magnitude", "differential", "offset"]),
+                help="How the sign is stored.  [default: the device's]",
+            ),
+            click.option(
+                "--per-channel", is_flag=True, help="One scale an output channel, not a tensor."
+            ),
+            click.option(
+                "--tile", default="128x128", show_default=True, metavar="RxC", help="Tile size."
+            ),
+        )
+    ):
+        command = option(command)
+    return command
+
+
+def target_from(
+    device: str,
+    weight_bits: str | None,
+    cell_bits: int | None,
+    encoding: str | None,
+    per_channel: bool,
+    tile: str,
+) -> Target:
+    """The target that the options of `target_options` describe.
+
+    Raises:
+        OptionError, DeviceError: One of them is wrong.
+    """
+    if weight_bits not in (None, "none") and not weight_bits.isdecimal():
+        raise OptionError(f"weight bits are {weight_bits!r}; expected 1 to 16, or none for analog")
+    rows, _, cols = tile.partition("x")
+    if not (rows.isdecimal() and cols.isdecimal()):
+        raise OptionError(f"tile is {tile!r}; expected ROWSxCOLS, such as 128x128")
+    return Target.of(
+        load_device(device),
+        weight_bits="none" if weight_bits == "none" else int(weight_bits) if weight_bits else None,
+        cell_bits=cell_bits,
+        encoding=cast(Encoding | None, encoding),
+        per_channel=per_channel,
+        rows=int(rows),
+        cols=int(cols),
+    )

@@ -1,0 +1,49 @@
+"""`nvmc program`: one chip as a standard ONNX model, and its cells."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from nvmc.artifact import find_compiled, open_compiled
+from nvmc.cli.console import out
+from nvmc.compiler import program_chip
+from nvmc.devices import load_device
+
+__all__ = ["program_command"]
+
+
+@click.command("program")
+@click.argument("compiled", required=False, type=click.Path(path_type=Path))
+@click.option("--chip", required=True, type=int, metavar="K", help="Index of the chip.")
+@click.option("--seed", default=0, show_default=True, help="Population of chips.")
+@click.option("--device", metavar="NAME|FILE", help="Another device than compiled for.")
+@click.option("--sigma", type=float, help="Strength of the device's noise.")
+@click.option(
+    "-o", "--output", required=True, type=click.Path(path_type=Path), help="The ONNX file to write."
+)
+@click.option(
+    "--cells",
+    type=click.Path(path_type=Path),
+    metavar="FILE.npz",
+    help="Also write every cell's target and programmed level, by array.",
+)
+def program_command(
+    compiled: Path | None,
+    chip: int,
+    seed: int,
+    device: str | None,
+    sigma: float | None,
+    output: Path,
+    cells: Path | None,
+) -> None:
+    """Write chip K as standard ONNX; of the newest *.nvmc here by default."""
+    network = find_compiled() if compiled is None else open_compiled(compiled)
+    chosen = load_device(device) if device is not None else None
+    program_chip(
+        network, chip, output, seed=seed, device=chosen, sigma=sigma, cells=cells
+    )
+    out().print(f"Wrote chip {chip} of population {seed} of {network.folder} to {output}")
+    if cells is not None:
+        out().print(f"Wrote its cells to {cells}")

@@ -1,0 +1,135 @@
+"""`nvmc simulate`: the k-th percentile performance of a population of chips."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+from rich.table import Table
+
+from nvmc.artifact import find_compiled, open_compiled
+from nvmc.cli.console import note, out, percent, print_json, progress
+from nvmc.devices import load_device, parse_noise
+from nvmc.simulation import Simulation, simulate
+
+__all__ = ["simulate_command"]
+
+METRICS = {
+    "agreement": "the share of decisions that equal the ideal chip's",
+    "r2": "the coefficient of determination against the ideal chip",
+}
+
+
+@click.command("simulate")
+@click.argument("compiled", required=False, type=click.Path(path_type=Path))
+@click.option("--runs", default=300, show_default=True, help="Number of chips.")
+@click.option(
+    "--data",
+    metavar="SPEC",
+    help="digits, FILE.npz (x, y), mnist:DIR or cifar10:DIR. Without data, chips are compared "
+    "with the ideal chip on seeded inputs.",
+)
+@click.option("--device", metavar="NAME|FILE", help="Another device than compiled for.")
+@click.option("--sigma", type=float, help="Strength of the device's noise.")
+@click.option(
+    "--noise",
+    multiple=True,
+    metavar="TYPE:K=V,…",
+    help="One more noise source, such as stuck-at:p_low=0.01. May be repeated.",
+)
+@click.option("--percentile", default=1.0, show_default=True, help="k of the KPP.")
+@click.option("--seed", default=0, show_default=True, help="Population of chips.")
+@click.option("--jobs", type=int, help="Chips in parallel.  [default: the cores at hand]")
+@click.option("--limit", type=int, metavar="N", help="Use the first N images only.")
+@click.option("--output", metavar="NAME", help="The output to score.  [default: the first]")
+@click.option("--json", "as_json", is_flag=True, help="Print everything as JSON.")
+def simulate_command(
+    compiled: Path | None,
+    runs: int,
+    data: str | None,
+    device: str | None,
+    sigma: float | None,
+    noise: tuple[str, ...],
+    percentile: float,
+    seed: int,
+    jobs: int | None,
+    limit: int | None,
+    output: str | None,
+    as_json: bool,
+) -> None:
+    """Simulate chips of a compiled network; the newest *.nvmc here by default."""
+    network = find_compiled() if compiled is None else open_compiled(compiled)
+    chosen = load_device(device) if device is not None else None
+    with progress("chips", runs, shown=not as_json) as advance:
+        result = simulate(
+            network,
+            runs=runs,
+            data=data,
+            device=chosen,
+            noise=[parse_noise(text) for text in noise],
+            sigma=sigma,
+            percentile=percentile,
+            seed=seed,
+            jobs=jobs,
+            limit=limit,
+            output=output,
+            on_chip=lambda chip, value: advance(),
+        )
+    _note_range(result)
+    if as_json:
+        print_json(result.to_json())
+    else:
+        _print(result, str(network.folder), newest=compiled is None)
+
+
+def _note_range(result: Simulation) -> None:
+    device, sigma = result.target.device, result.sigma
+    if device.sigma_range is None or sigma is None:
+        return
+    low, high = device.sigma_range
+    if not low <= sigma <= high:
+        note(f"sigma {sigma:g} lies outside {low:g} to {high:g}, the range of {device.name}'s source")
+
+
+def _print(result: Simulation, folder: str, newest: bool) -> None:
+    console = out()
+    sigma = "" if result.sigma is None else f", sigma {result.sigma:g}"
+    console.print(
+        f"{folder}{' (the newest here)' if newest else ''}: {result.target.device.name}{sigma}, "
+        f"{len(result.values)} chips on {result.images} images ({result.data})"
+    )
+    if result.metric != "accuracy":
+        console.print(
+            f"No labels: values are {METRICS[result.metric]}, not accuracy.", style="yellow"
+        )
+    table = Table(box=None, show_header=False, pad_edge=True)
+    table.add_column(no_wrap=True)
+    table.add_column(justify="right", no_wrap=True)
+    table.add_column()
+    for row in _rows(result):
+        table.add_row(*row)
+    console.print(table)
+
+
+def _rows(result: Simulation) -> list[tuple[str, str, str]]:
+    kpp, summary = result.kpp, result.summary
+    spread = "" if summary.std is None else f"± {100 * summary.std:.2f} over chips"
+    interval = f"{kpp.confidence:.0%} interval {percent(kpp.low)} to {percent(kpp.high)}"
+    if kpp.low is None or kpp.high is None:
+        interval += f"; {kpp.runs_needed} runs would close it"
+    each = result.seconds / max(1, len(result.values))
+    return [
+        (f"ideal chip {result.metric}", percent(result.ideal), ""),
+        ("mean", percent(summary.mean), spread),
+        ("worst chip", percent(summary.min), ""),
+        (f"{_ordinal(kpp.k)} percentile (KPP)", percent(kpp.value), interval),
+        ("time", f"{result.seconds:.1f} s", f"{each:.3g} s a chip, {result.jobs} at once"),
+    ]
+
+
+def _ordinal(k: float) -> str:
+    if k != int(k):
+        return f"{k:g}th"
+    tens, ones = divmod(int(k) % 100, 10)
+    suffix = "th" if tens == 1 else {1: "st", 2: "nd", 3: "rd"}.get(ones, "th")
+    return f"{int(k)}{suffix}"

@@ -1,0 +1,211 @@
+"""The pipelines behind `nvmc compile`, `nvmc program` and `nvmc transform`."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx_ir as ir
+
+import nvmc
+from nvmc.artifact import (
+    MANIFEST_FILE,
+    MODEL_FILE,
+    TILES_FILE,
+    Compiled,
+    Manifest,
+    SourceEntry,
+    TensorEntry,
+    open_compiled,
+    replacing_file,
+    replacing_folder,
+)
+from nvmc.chip import Array, Chip
+from nvmc.data import load_data
+from nvmc.devices import Device, Target
+from nvmc.errors import ModelError, OptionError
+from nvmc.passes import compile_passes, load_model, make_pass
+from nvmc.passes.map_crossbars import MapCrossbars
+from nvmc.passes.program_chip import ProgramChip, arrays_of
+from nvmc.passes.quantize_activations import QuantizeActivations, activation_inputs
+from nvmc.passes.tile_graph import tile_graph_json
+from nvmc.runtime.calibration import calibrate
+from nvmc.simulation import retarget
+
+__all__ = ["compile_model", "program_chip", "transform_model"]
+
+EXTERNAL_BYTES = 1 << 28
+"""Models with more weights than this keep them in a file of their own."""
+
+
+def compile_model(
+    source: str | Path,
+    target: Target,
+    *,
+    output: str | Path | None = None,
+    skip: Sequence[str] = (),
+    fold_batchnorm: bool = False,
+    activation_bits: int | None = None,
+    data: str | None = None,
+    store: Sequence[str] = (),
+    passes: Sequence[str] = (),
+) -> Compiled:
+    """Map an ONNX model onto crossbars and write the compiled network.
+
+    Args:
+        source: An ONNX file; never written to.
+        target: The cells and how they are used.
+        output: The folder to write; `NAME.nvmc` in the working directory by default. A compiled
+            network that is there already is replaced, anything else refused.
+        skip: Globs of node names that stay digital.
+        fold_batchnorm: Fold BatchNormalization into the layer before it.
+        activation_bits: Quantise the inputs of the mapped layers; needs `data`.
+        data: Calibration data (docs/data.md), of which the training split is used.
+        store: `bias` and `norm` keep those parameters in cells too.
+        passes: Passes to run after canonicalisation, as `name:key=value`.
+
+    Raises:
+        NvmcError: One of its children, by what is wrong; nothing is written then.
+    """
+    path = Path(source)
+    folder = Path(f"{path.stem}.nvmc") if output is None else Path(output)
+    if (activation_bits is None) != (data is None):
+        raise OptionError("activation bits and calibration data go together; give both or none")
+    extra = [make_pass(text) for text in passes]
+    model = load_model(path)
+    opset = model.opset_imports[""]
+    mapping = None
+    for step in compile_passes(
+        target, skip=tuple(skip), fold_batchnorm=fold_batchnorm, parameters=tuple(store), extra=extra
+    ):
+        if isinstance(step, MapCrossbars):
+            if activation_bits is not None and data is not None:
+                _quantize_activations(model, activation_bits, data, tuple(skip))
+            step(model)
+            mapping = step.mapping
+        else:
+            step(model)
+    assert mapping is not None
+    if not mapping.arrays:
+        raise ModelError(
+            f"{str(source)!r} has no layer that can be mapped onto crossbars: "
+            + "; ".join(sorted({f"{d.op}: {d.reason}" for d in mapping.digital})[:3])
+        )
+    manifest = Manifest(
+        nvmc=nvmc.__version__,
+        source=SourceEntry(file=path.name, sha256=_sha256(path), opset=opset),
+        target=target,
+        inputs=[_tensor(value) for value in model.graph.inputs],
+        outputs=[_tensor(value) for value in model.graph.outputs],
+        arrays=mapping.arrays,
+        layers=mapping.layers,
+        digital=mapping.digital,
+        tiles=mapping.tiles,
+    )
+    with replacing_folder(folder) as temporary:
+        _save(model, temporary / MODEL_FILE)
+        (temporary / MANIFEST_FILE).write_text(manifest.model_dump_json(indent=1) + "\n")
+        tiles = tile_graph_json(model, manifest)
+        (temporary / TILES_FILE).write_text(json.dumps(tiles) + "\n")
+    return open_compiled(folder)
+
+
+def program_chip(
+    compiled: Compiled,
+    index: int,
+    output: str | Path,
+    *,
+    seed: int = 0,
+    device: Device | None = None,
+    sigma: float | None = None,
+    cells: str | Path | None = None,
+) -> None:
+    """Write one chip as a standard ONNX model, and its cells.
+
+    Args:
+        compiled: From `open_compiled` or `compile_model`.
+        index: Which chip of the population.
+        output: The ONNX file to write.
+        seed: Population of chips.
+        device: Another device than the network was compiled for.
+        sigma: Strength of the device's noise instead of its default.
+        cells: A .npz file to write too: for every array `NAME/target` and `NAME/programmed`, the
+            levels of shape (planes, *weight shape) in level steps, and `NAME/sign`.
+
+    Raises:
+        NvmcError: One of its children, by what is wrong; nothing is written then.
+    """
+    target = retarget(compiled.manifest.target, device)
+    chip = Chip.of(target, seed, index, sigma)
+    model = load_model(compiled.model_path)
+    arrays = [Array(a.name, a.codes, a.scale, target) for a in arrays_of(model)]
+    ProgramChip(chip, target)(model)
+    with replacing_file(Path(output)) as temporary:
+        _save(model, temporary)
+    if cells is not None:
+        with replacing_file(_npz(cells)) as temporary:
+            np.savez(temporary, **_cells(chip, arrays))
+
+
+def transform_model(source: str | Path, passes: Sequence[str], output: str | Path) -> list[bool]:
+    """Run passes on an ONNX model and write the result; says which changed anything.
+
+    Raises:
+        NvmcError: One of its children, by what is wrong; nothing is written then.
+    """
+    steps = [make_pass(text) for text in passes]
+    model = load_model(source)
+    changed = [bool(step(model).modified) for step in steps]
+    if Path(output).resolve() == Path(source).resolve():
+        raise OptionError(f"{str(output)!r} is the source; the source is never overwritten")
+    with replacing_file(Path(output)) as temporary:
+        _save(model, temporary)
+    return changed
+
+
+def _quantize_activations(model: ir.Model, bits: int, data: str, skip: tuple[str, ...]) -> None:
+    tensors = activation_inputs(model, skip)
+    images = load_data(data, split="train").x
+    ranges = calibrate(ir.to_proto(model), tensors, images)
+    QuantizeActivations(bits=bits, ranges=ranges)(model)
+
+
+def _save(model: ir.Model, path: Path) -> None:
+    size = sum(v.const_value.nbytes for v in model.graph.initializers.values() if v.const_value)
+    if size > EXTERNAL_BYTES:
+        ir.save(model, path, external_data=f"{path.name}.data", size_threshold_bytes=1 << 16)
+    else:
+        ir.save(model, path)
+
+
+def _tensor(value: ir.Value) -> TensorEntry:
+    shape = None
+    if value.shape is not None:
+        shape = [d if isinstance(d, int) else d.value for d in value.shape]
+    dtype = value.dtype.numpy().name if value.dtype is not None else "float32"
+    return TensorEntry(name=str(value.name), dtype=dtype, shape=shape)
+
+
+def _cells(chip: Chip, arrays: Sequence[Array]) -> dict[str, Any]:
+    content: dict[str, Any] = {}
+    for array in arrays:
+        programmed = chip.program(array)
+        content[f"{array.name}/target"] = array.cells.targets
+        content[f"{array.name}/programmed"] = programmed.levels
+        content[f"{array.name}/sign"] = programmed.sign
+    return content
+
+
+def _npz(path: str | Path) -> Path:
+    if not str(path).endswith(".npz"):
+        raise OptionError(f"cells file is {str(path)!r}; expected a name that ends in .npz")
+    return Path(path)
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
