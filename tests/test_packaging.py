@@ -1,0 +1,128 @@
+"""A wheel and an sdist built from the tree install and run outside the checkout.
+
+Nothing is downloaded: builds use the running environment's build tools, and the fresh
+environments see its libraries (though not its own, editable, nvmc) through a .pth file.
+"""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import sysconfig
+import tarfile
+import zipfile
+from pathlib import Path
+
+import pytest
+from source_tree import PACKAGE, ROOT
+
+pytestmark = pytest.mark.slow
+
+FOLDERS = ("nvmc", "models", "passes", "runtime")
+FILES = (
+    "CHANGELOG.md",
+    "LICENSE",
+    "MANIFEST.in",
+    "README.md",
+    "constraints.txt",
+    "pyproject.toml",
+    "setup.py",
+)
+PACKAGED = (".py", ".typed", ".toml", ".json", ".onnx")
+
+
+def run(*command: str | Path, cwd: Path) -> str:
+    """Standard output of a command that must succeed, run with no trace of the checkout."""
+    environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
+    done = subprocess.run(
+        [str(word) for word in command], cwd=cwd, env=environment, capture_output=True, text=True
+    )
+    assert done.returncode == 0, f"{command} failed:\n{done.stdout}\n{done.stderr}"
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the sdist made from a clean copy of the tree, and the wheel made from it."""
+    tree = tmp_path_factory.mktemp("tree")
+    leftovers = shutil.ignore_patterns("__pycache__", "*.so", "*.egg-info")
+    for name in FOLDERS:
+        shutil.copytree(ROOT / name, tree / name, symlinks=True, ignore=leftovers)
+    for name in FILES:
+        shutil.copy(ROOT / name, tree / name)
+    run(sys.executable, "-m", "build", "--no-isolation", "--outdir", tree / "dist", cwd=tree)
+    return tree / "dist"
+
+
+def test_wheel_holds_the_package_and_nothing_else(built: Path):
+    with zipfile.ZipFile(next(built.glob("*.whl"))) as wheel:
+        names = {name for name in wheel.namelist() if ".dist-info/" not in name}
+        contents = [wheel.read(name) for name in wheel.namelist()]
+    expected = {
+        str(Path(folder, file).relative_to(ROOT))
+        for folder, _, files in os.walk(PACKAGE, followlinks=True)
+        for file in files
+        if file.endswith(PACKAGED)
+    }
+    shim = f"nvmc/runtime/provider/_shim{sysconfig.get_config_var('EXT_SUFFIX')}"
+    assert names == expected | {shim}
+    assert {"nvmc/py.typed", "nvmc/devices/library/fefet2.toml"} <= names
+    for path in (ROOT, built.parent, Path.home()):
+        assert not any(f"{path}/".encode() in content for content in contents)
+
+
+def test_sdist_holds_each_file_once(built: Path):
+    with tarfile.open(next(built.glob("*.tar.gz"))) as sdist:
+        members = sdist.getmembers()
+    assert all(member.isfile() or member.isdir() for member in members)
+    top = {member.name.split("/")[1] for member in members if "/" in member.name}
+    assert top == {*FILES, "PKG-INFO", "nvmc", "nvmc.egg-info", "setup.cfg"}
+    names = {member.name.split("/", 1)[1] for member in members if "/" in member.name}
+    sources = {f"nvmc/{p.relative_to(ROOT)}" for p in (ROOT / "runtime/provider/csrc").iterdir()}
+    assert sources and sources <= names
+
+
+@pytest.fixture(scope="module", params=["*.whl", "*.tar.gz"])
+def installed(
+    request: pytest.FixtureRequest, built: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    """The `bin` folder of a fresh environment with the distribution installed."""
+    folder = tmp_path_factory.mktemp("venv")
+    run(sys.executable, "-m", "venv", "--without-pip", folder / "venv", cwd=folder)
+    python = folder / "venv" / "bin" / "python"
+    packages = run(
+        python, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))", cwd=folder
+    )
+    libraries = sysconfig.get_path("purelib")
+    Path(packages.strip(), "libraries.pth").write_text(f"{libraries}\n")
+    install = ("install", "--quiet", "--no-index", "--no-build-isolation")
+    distribution = next(built.glob(request.param))
+    run(sys.executable, "-m", "pip", "--python", python, *install, distribution, cwd=folder)
+    return python.parent
+
+
+def test_imports_from_the_installation(installed: Path, tmp_path: Path):
+    code = (
+        "import nvmc, nvmc.passes, nvmc.models, nvmc.runtime.provider as provider\n"
+        "import importlib.util\n"
+        "print(provider.__file__)\n"
+        "print([n for n in ('passes', 'models', 'runtime') if importlib.util.find_spec(n)])"
+    )
+    where, stray = run(installed / "python", "-W", "error", "-c", code, cwd=tmp_path).splitlines()
+    assert Path(where).is_relative_to(installed.parent)
+    assert stray == "[]"
+
+
+def test_provider_registers_from_the_installation(installed: Path, tmp_path: Path):
+    code = "import nvmc; nvmc.register_provider()"
+    run(installed / "python", "-W", "error", "-c", code, cwd=tmp_path)
+
+
+def test_commands_run_from_the_installation(installed: Path, tmp_path: Path):
+    nvmc = installed / "nvmc"
+    assert "fefet2" in run(nvmc, "devices", cwd=tmp_path)
+    run(nvmc, "compile", "zoo:lenet5-digits", "--device", "fefet2", "-o", "a.nvmc", cwd=tmp_path)
+    simulate = ("simulate", "a.nvmc", "--runs", "3", "--data", "digits", "--limit", "20")
+    result = json.loads(run(nvmc, *simulate, "--json", cwd=tmp_path))
+    assert len(result["values"]) == 3
