@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +35,6 @@ from nvmc.passes.program_chip import ProgramChip, arrays_of
 from nvmc.passes.quantize_activations import QuantizeActivations, activation_inputs
 from nvmc.passes.tile_graph import tile_graph_json
 from nvmc.runtime.calibration import calibrate
-from nvmc.simulation import retarget
 
 __all__ = ["compile_model", "program_chip", "transform_model"]
 
@@ -139,16 +139,17 @@ def program_chip(
     Raises:
         NvmcError: One of its children, by what is wrong; nothing is written then.
     """
-    target = retarget(compiled.manifest.target, device)
+    cells_path = None if cells is None else _npz(cells)
+    target = compiled.manifest.target.on(device)
     chip = Chip.of(target, seed, index, sigma)
     model = load_model(compiled.model_path)
     arrays = [Array(a.name, a.codes, a.scale, target) for a in arrays_of(model)]
     ProgramChip(chip, target)(model)
-    with replacing_file(Path(output)) as temporary:
-        _save(model, temporary)
-    if cells is not None:
-        with replacing_file(_npz(cells)) as temporary:
-            np.savez(temporary, **_cells(chip, arrays))
+    with ExitStack() as files:
+        _save(model, files.enter_context(replacing_file(Path(output))))
+        if cells_path is not None:
+            temporary = files.enter_context(replacing_file(cells_path))
+            np.savez(temporary, allow_pickle=False, **_cells(chip, arrays))
 
 
 def transform_model(source: str | Path, passes: Sequence[str], output: str | Path) -> list[bool]:

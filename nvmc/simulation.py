@@ -28,7 +28,7 @@ from nvmc.runtime.montecarlo import (
 from nvmc.runtime.scoring import Accuracy, Score, score_against
 from nvmc.statistics import Kpp, Summary, percentile_performance, summarize
 
-__all__ = ["FORMAT", "Simulation", "retarget", "simulate"]
+__all__ = ["FORMAT", "Simulation", "simulate"]
 
 FORMAT = "nvmc.simulation/1"
 SEEDED_INPUTS = 64
@@ -133,7 +133,7 @@ def simulate(
     if jobs is not None and jobs < 1:
         raise OptionError(f"jobs is {jobs}; expected at least 1")
     percentile_performance([0.0], percentile)  # complains now rather than after the runs
-    target = retarget(compiled.manifest.target, device, noise)
+    target = compiled.manifest.target.on(device, noise)
     chips = [Chip.of(target, seed, index, sigma) for index in range(runs)]
     network = load_network(compiled, target, output)
     dataset = load_data(data, limit=limit) if isinstance(data, str) else data
@@ -155,26 +155,6 @@ def simulate(
         kpp=percentile_performance(values, percentile),
         summary=summarize(values),
         seconds=time.perf_counter() - started,
-    )
-
-
-def retarget(target: Target, device: Device | None, noise: Iterable[NoiseSource] = ()) -> Target:
-    """`target` on another device, or with more noise, its codes unchanged.
-
-    Raises:
-        OptionError: The cells hold more bits than the other device's.
-    """
-    chosen = (device or target.device).with_noise(noise)
-    if chosen == target.device:
-        return target
-    return Target.of(
-        chosen,
-        weight_bits=target.weight_bits or "none",
-        cell_bits=target.cell_bits if target.weight_bits else None,
-        encoding=target.encoding,
-        per_channel=target.per_channel,
-        rows=target.rows,
-        cols=target.cols,
     )
 
 

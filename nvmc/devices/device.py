@@ -254,6 +254,26 @@ class Target(_Strict):
         levels = self.device.levels
         return self.layout.top if levels == "continuous" else float(levels - 1)
 
+    def on(self, device: Device | None, noise: Iterable[NoiseSource] = ()) -> Target:
+        """The same codes on another device (None: this one), or with more noise sources.
+
+        Raises:
+            OptionError: The cells hold more bits than the other device's, or a source cannot act
+                on them.
+        """
+        chosen = (device or self.device).with_noise(noise)
+        if chosen == self.device:
+            return self
+        return Target.of(
+            chosen,
+            weight_bits=self.weight_bits or "none",
+            cell_bits=self.cell_bits if self.weight_bits else None,
+            encoding=self.encoding,
+            per_channel=self.per_channel,
+            rows=self.rows,
+            cols=self.cols,
+        )
+
     def check_sources(self, sources: Iterable[NoiseSource]) -> None:
         """Raise OptionError where a noise source cannot act on this target."""
         for source in sources:
@@ -328,9 +348,9 @@ def _first_problem(error: ValidationError) -> str:
             kind = first["ctx"]["tag"]
             problem = f"type {kind!r} is unknown; expected one of {', '.join(SOURCES)}"
         case _:
-            problem = f"{str(first['msg']).removeprefix('Value error, ')} (got {first['input']!r})"
-            if not place:  # a law between keys, whose input is the whole file
-                problem = str(first["msg"]).removeprefix("Value error, ")
+            problem = str(first["msg"]).removeprefix("Value error, ")
+            if isinstance(first["input"], str | int | float):
+                problem += f" (got {first['input']!r})"
     return " ".join((f"{place}: {problem}" if place else problem).split())
 
 
@@ -338,9 +358,8 @@ def _place(location: tuple[int | str, ...]) -> str:
     """The dotted key a location stands for, without pydantic's names of union members."""
     parts: list[str] = []
     for before, part in zip((None, *location), location, strict=False):
-        if before not in ("levels", "weight_bits") and not (
-            isinstance(before, int) and part in SOURCES
-        ):
+        in_source = (before == "noise" or isinstance(before, int)) and part in SOURCES
+        if before not in ("levels", "weight_bits") and not in_source:
             parts.append(str(part))
     return ".".join(parts)
 

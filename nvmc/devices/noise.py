@@ -20,7 +20,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, Literal, Protocol
 
-from array_api_compat import array_namespace, device
+from array_api_compat import array_namespace
 from pydantic import BaseModel, Field, model_validator
 
 __all__ = [
@@ -94,7 +94,7 @@ Positive = Annotated[float, Field(ge=0, allow_inf_nan=False, strict=True)]
 Probability = Annotated[float, Field(ge=0, le=1, strict=True)]
 
 
-class _Gaussian(NoiseSource):
+class _Gaussian(NoiseSource, frozen=True):
     """A source whose strength is a standard deviation; none means the device's sigma."""
 
     sigma: Positive | None = None
@@ -116,7 +116,7 @@ class _Gaussian(NoiseSource):
         return self.strength == 0
 
 
-class Programming(_Gaussian):
+class Programming(_Gaussian, frozen=True):
     """Spread of a programmed level: gp = g + N(0, sigma(g)) (TRICE, Eq. 13 and 15).
 
     Attributes:
@@ -140,7 +140,7 @@ class Programming(_Gaussian):
             return scale
         xp = array_namespace(cells.targets)
         like = cells.targets
-        table = xp.asarray([scale * p for p in self.profile], dtype=like.dtype, device=device(like))
+        table = xp.asarray([scale * p for p in self.profile], dtype=like.dtype, device=like.device)
         if cells.plane_bits:
             return _look_up(xp, table, xp.astype(cells.targets, xp.int32))
         below = xp.astype(xp.clip(cells.targets, 0, len(self.profile) - 2), xp.int32)
@@ -157,7 +157,7 @@ def _look_up(xp: Any, table: Any, index: Any) -> Any:
     return xp.reshape(xp.take(table, xp.reshape(index, (-1,)), axis=0), index.shape)
 
 
-class StuckAt(NoiseSource):
+class StuckAt(NoiseSource, frozen=True):
     """A cell that reads level 0 with probability p_low, or its top level with p_high.
 
     One uniform decides both, from its two ends, so that raising either probability only adds stuck
@@ -184,12 +184,12 @@ class StuckAt(NoiseSource):
         """Levels with stuck cells replaced."""
         xp = array_namespace(levels)
         u = draws.uniform(tuple(levels.shape))
-        low = xp.asarray(0.0, dtype=levels.dtype, device=device(levels))
-        high = xp.asarray(cells.top, dtype=levels.dtype, device=device(levels))
+        low = xp.asarray(0.0, dtype=levels.dtype, device=levels.device)
+        high = xp.asarray(cells.top, dtype=levels.dtype, device=levels.device)
         return xp.where(u < self.p_low, low, xp.where(1 - u <= self.p_high, high, levels))
 
 
-class BitFlip(NoiseSource):
+class BitFlip(NoiseSource, frozen=True):
     """Each stored bit flips with probability p (inverted normalization, IV-A2).
 
     Attributes:
@@ -230,7 +230,7 @@ class BitFlip(NoiseSource):
         return xp.stack(planes), sign
 
 
-class LogNormalDrift(_Gaussian):
+class LogNormalDrift(_Gaussian, frozen=True):
     """Drift of a weight by a log-normal factor: W e^lambda, lambda ~ N(0, sigma^2).
 
     Source: Ye et al., BayesFT, Eq. 1. Sigma is in natural-log units.
@@ -246,7 +246,7 @@ class LogNormalDrift(_Gaussian):
         return weights * xp.exp(self.strength * draws.normal(tuple(weights.shape)))
 
 
-class Additive(_Gaussian):
+class Additive(_Gaussian, frozen=True):
     """W + N(0, sigma) max|W| (inverted normalization, IV-A2): a fraction of the full range."""
 
     place: ClassVar[Place] = "weight"
@@ -258,7 +258,7 @@ class Additive(_Gaussian):
         return weights + self.strength * cells.full_range * draws.normal(tuple(weights.shape))
 
 
-class Multiplicative(_Gaussian):
+class Multiplicative(_Gaussian, frozen=True):
     """W (1 + N(0, sigma)) (inverted normalization, IV-A2): a fraction of the value."""
 
     place: ClassVar[Place] = "weight"
@@ -270,7 +270,7 @@ class Multiplicative(_Gaussian):
         return weights * (1 + self.strength * draws.normal(tuple(weights.shape)))
 
 
-class Uniform(NoiseSource):
+class Uniform(NoiseSource, frozen=True):
     """W + U(-a, a) max|W| (inverted normalization, IV-A2).
 
     Attributes:
