@@ -36,7 +36,7 @@ class Source:
     def imports(self) -> frozenset[str]:
         """Dotted names imported anywhere in the file, also inside functions.
 
-        `from a import b` gives both `a` and `a.b`: which of them is a module is the reader's matter.
+        `from a import b` gives `a.b`, whether `b` is a module of `a` or a name in it.
         """
         names: set[str] = set()
         for node in ast.walk(self.tree):

@@ -15,6 +15,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
+
 from source_tree import PACKAGE, ROOT
 
 pytestmark = pytest.mark.slow

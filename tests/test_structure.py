@@ -11,6 +11,7 @@ import sys
 import tomllib
 
 import pytest
+
 from source_tree import PACKAGE, ROOT, Source, project_files, sources
 
 FLOORS = {
