@@ -139,22 +139,31 @@ class Programming(_Gaussian, frozen=True):
         if self.profile is None:
             return scale
         xp = array_namespace(cells.targets)
-        like = cells.targets
-        table = xp.asarray([scale * p for p in self.profile], dtype=like.dtype, device=like.device)
-        if cells.plane_bits:
-            return _look_up(xp, table, xp.astype(cells.targets, xp.int32))
-        below = xp.astype(xp.clip(cells.targets, 0, len(self.profile) - 2), xp.int32)
-        low, high = _look_up(xp, table, below), _look_up(xp, table, below + 1)
-        return low + (high - low) * (cells.targets - xp.astype(below, cells.targets.dtype))
+        table = xp.asarray(
+            [scale * factor for factor in self.profile],
+            dtype=cells.targets.dtype,
+            device=cells.targets.device,
+        )
+        law = _stepwise if cells.plane_bits else _linear
+        planes = range(cells.targets.shape[0])  # one at a time: the index takes 8 bytes a cell
+        return xp.stack([law(xp, table, cells.targets[i, ...]) for i in planes])
 
     def apply(self, levels: Any, cells: Cells, draws: Draws) -> Any:
         """Levels with their programming error added."""
         return levels + self.spread(cells) * draws.normal(tuple(levels.shape))
 
 
-def _look_up(xp: Any, table: Any, index: Any) -> Any:
-    """table[index] for an index array of any rank, which the array API's `take` does not take."""
-    return xp.reshape(xp.take(table, xp.reshape(index, (-1,)), axis=0), index.shape)
+def _stepwise(xp: Any, table: Any, levels: Any) -> Any:
+    """The table's value at whole levels of any shape (the standard's `take` has one dimension)."""
+    index = xp.reshape(xp.astype(levels, xp.int64), (-1,))
+    return xp.reshape(xp.take(table, index, axis=0), levels.shape)
+
+
+def _linear(xp: Any, table: Any, levels: Any) -> Any:
+    """The table's value at levels between whole ones."""
+    below = xp.floor(xp.clip(levels, 0, table.shape[0] - 2))
+    low, high = _stepwise(xp, table, below), _stepwise(xp, table, below + 1)
+    return low + (high - low) * (levels - below)
 
 
 class StuckAt(NoiseSource, frozen=True):
