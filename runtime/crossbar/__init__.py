@@ -1,1 +1,1 @@
-"""."""
+"""The crossbar simulator in NumPy: operators lowered to matrix-vector products, and the product."""

@@ -1,0 +1,128 @@
+"""Convolutions as matrix-vector products: unfold, multiply; or multiply, fold.
+
+One input vector of a Conv is a window of one image over the channels of one group; one of a
+ConvTranspose is a pixel over those channels.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from typing import Any
+
+import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
+from numpy.typing import NDArray
+
+from nvmc.runtime.crossbar.geometry import Window
+from nvmc.runtime.crossbar.lowering import block_sizes, spans
+from nvmc.runtime.crossbar.mvm import Mvm
+
+__all__ = ["convolve", "convolve_transposed"]
+
+Real = NDArray[np.floating[Any]]
+
+
+def convolve(x: Real, mvm: Mvm, groups: int, cols: int, window: Window) -> Real:
+    """A convolution without bias.
+
+    Args:
+        x: Shape (images, channels, *spatial), any number of spatial axes.
+        mvm: The product, with `channels // groups * prod(kernel)` rows.
+        groups: Groups of channels.
+        cols: Output channels per group.
+        window: Where the windows lie.
+
+    Returns:
+        Shape (images, groups * cols, *window.output), in the dtype of x.
+    """
+    images, channels = x.shape[:2]
+    y = np.empty((images, groups, cols, *window.output), x.dtype)
+    row_bytes = channels * math.prod(window.kernel) * math.prod(window.output[1:]) * x.itemsize
+    together, fitting = block_sizes(window.output[0], row_bytes)
+    for block in spans(images, together):
+        padded = _padded(x[block], window)
+        for rows in spans(window.output[0], fitting):
+            part = y[block, :, :, rows]
+            product = mvm(_unfold(padded, groups, window, rows))
+            part[...] = product.swapaxes(2, 3).reshape(part.shape)
+    return y.reshape(images, groups * cols, *window.output)
+
+
+def convolve_transposed(x: Real, mvm: Mvm, groups: int, channels: int, window: Window) -> Real:
+    """A transposed convolution without bias.
+
+    Args:
+        x: Shape (images, input channels, *spatial), any number of spatial axes.
+        mvm: The product, with `channels * prod(kernel)` columns.
+        groups: Groups of channels.
+        channels: Output channels per group.
+        window: Where the windows lie.
+
+    Returns:
+        Shape (images, groups * channels, *window.output), in the dtype of x. Each element is
+        the sum of its contributions in an order fixed by the shapes of one image.
+    """
+    images, inputs = x.shape[:2]
+    spatial = x.shape[2:]
+    covered = zip(spatial, window.strides, window.reach, strict=True)
+    canvas = [
+        max((size - 1) * step + span, before + out)
+        for (size, step, span), before, out in zip(
+            covered, window.before, window.output, strict=True
+        )
+    ]
+    y = np.zeros((images, groups * channels, *canvas), x.dtype)
+    products = groups * channels * math.prod(window.kernel)
+    row_bytes = products * math.prod(spatial[1:]) * x.itemsize
+    together, fitting = block_sizes(spatial[0], row_bytes)
+    for block, rows in itertools.product(spans(images, together), spans(spatial[0], fitting)):
+        part = x[block, :, rows]
+        count = math.prod(part.shape[2:])
+        vectors = part.reshape(part.shape[0], groups, inputs // groups, count).swapaxes(2, 3)
+        product = mvm(vectors).swapaxes(2, 3)
+        shape = (part.shape[0], groups * channels, *window.kernel, *part.shape[2:])
+        _fold(product.reshape(shape), window, rows.start, y[block])
+    crop = (slice(b, b + n) for b, n in zip(window.before, window.output, strict=True))
+    return y[(slice(None), slice(None), *crop)]
+
+
+def _padded(x: Real, window: Window) -> Real:
+    """The images between their zeros."""
+    if not any(window.before) and not any(window.after):
+        return x
+    sizes = zip(x.shape[2:], window.before, window.after, strict=True)
+    padded = np.zeros((*x.shape[:2], *(sum(size) for size in sizes)), x.dtype)
+    inner = (slice(b, b + n) for b, n in zip(window.before, x.shape[2:], strict=True))
+    padded[(slice(None), slice(None), *inner)] = x
+    return padded
+
+
+def _unfold(x: Real, groups: int, window: Window, rows: slice) -> Real:
+    """Windows as vectors, shape (images, groups, windows, channels per group * kernel)."""
+    rank = len(window.kernel)
+    images, channels = x.shape[:2]
+    views = sliding_window_view(x, window.reach, axis=tuple(range(2, 2 + rank)))
+    places = [slice(None, n * s, s) for n, s in zip(window.output, window.strides, strict=True)]
+    step = window.strides[0]
+    places[0] = slice(rows.start * step, rows.stop * step, step)
+    taps = (slice(None, None, dilation) for dilation in window.dilations)
+    views = views[(slice(None), slice(None), *places, *taps)]
+    order = (0, 1, *range(2 + rank, 2 + 2 * rank), *range(2, 2 + rank))
+    length = channels // groups * math.prod(window.kernel)
+    count = (rows.stop - rows.start) * math.prod(window.output[1:])
+    return views.transpose(order).reshape(images, groups, length, count).swapaxes(2, 3)
+
+
+def _fold(products: Real, window: Window, first_row: int, y: Real) -> None:
+    """Add products of shape (images, channels, *kernel, *inputs) to y where they belong."""
+    sizes = products.shape[2 + len(window.kernel) :]
+    origin = (first_row, *(0 for _ in sizes[1:]))
+    for tap in np.ndindex(*window.kernel):
+        places = tuple(
+            slice(t * d + o * s, t * d + (o + n - 1) * s + 1, s)
+            for t, d, o, s, n in zip(
+                tap, window.dilations, origin, window.strides, sizes, strict=True
+            )
+        )
+        y[(slice(None), slice(None), *places)] += products[(slice(None), slice(None), *tap)]

@@ -1,0 +1,97 @@
+"""From an operator's weight and attributes to what its crossbars are given.
+
+`matrices` is the one place that says which element of an ONNX weight sits in which row and column
+of which group; `nvmc.tiling.matrix_of` says how many there are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nvmc.errors import ModelError
+
+__all__ = ["BLOCK_BYTES", "block_sizes", "computing", "expect", "matrices", "spans"]
+
+Real = NDArray[np.floating[Any]]
+
+BLOCK_BYTES = 2**20
+"""Most bytes of unfolded convolution inputs (or products to be folded) held at a time.
+
+Small enough for a core's cache. Only a single row of output positions may exceed it.
+"""
+
+
+def matrices(op: str, weight: Real, *, groups: int = 1, transposed: bool = False) -> Real:
+    """The weight as the crossbar multiplies by it: a view where NumPy can give one.
+
+    Args:
+        op: `nvmc` operator.
+        weight: The weight in its ONNX shape.
+        groups: `group` of a convolution.
+        transposed: `transB` of a Gemm.
+
+    Returns:
+        Shape (groups, rows, cols), as `nvmc.tiling.matrix_of` counts them: y = x @ matrix.
+    """
+    shape = weight.shape
+    if op == "Conv":
+        return weight.reshape(groups, shape[0] // groups, -1).swapaxes(1, 2)
+    if op == "ConvTranspose":
+        return weight.reshape(groups, shape[0] // groups, -1)
+    if op == "Gemm":
+        return (weight.T if transposed else weight)[None]
+    if len(shape) == 1:
+        return weight.reshape(1, -1, 1)
+    stacked = weight.reshape(int(np.prod(shape[:-2])), *shape[-2:])
+    return stacked if op == "MatMul" else stacked.swapaxes(1, 2)
+
+
+def computing(activations: NDArray[Any]) -> NDArray[Any]:
+    """The activations in the dtype they are computed in: float64 as it is, others float32.
+
+    Raises:
+        ModelError: They are not floating point.
+    """
+    kind = activations.dtype.name
+    if kind == "float64":
+        return activations
+    if kind not in ("float16", "float32"):
+        raise ModelError(
+            f"activations are {kind}; expected float16, float32 or float64: "
+            "keep this layer digital with --skip"
+        )
+    return activations.astype(np.float32, copy=False)
+
+
+def expect(what: str, found: tuple[int, ...], expected: tuple[int | str, ...]) -> None:
+    """Check a shape; a name in `expected` stands for any size.
+
+    Raises:
+        ModelError: The shape is another.
+    """
+    fits = len(found) == len(expected) and all(
+        isinstance(want, str) or size == want for size, want in zip(found, expected, strict=True)
+    )
+    if not fits:
+        wanted = ", ".join(str(size) for size in expected)
+        raise ModelError(f"{what} has shape {list(found)}; expected [{wanted}]: feed that shape")
+
+
+def block_sizes(rows: int, row_bytes: int) -> tuple[int, int]:
+    """How many images, and how many rows of an image, to hold at a time within `BLOCK_BYTES`.
+
+    Images share a block only when whole, so how an image is cut depends on its own size alone.
+    At least one row of one image.
+    """
+    fitting = max(1, BLOCK_BYTES // max(1, row_bytes))
+    return max(1, fitting // max(1, rows)), fitting
+
+
+def spans(count: int, size: int) -> Iterator[slice]:
+    """Slices of at most `size` that cover range(count), in order."""
+    for first in range(0, count, size):
+        yield slice(first, min(first + size, count))

@@ -1,0 +1,80 @@
+"""The matrix-vector products of one array.
+
+Everything an operator multiplies by weights on crossbars goes through an `Mvm`; all the rest is
+digital. `ExactMvm` is the ideal periphery: a floating-point product.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+
+__all__ = ["ALL", "BLOCK_VECTORS", "ExactMvm", "Mvm"]
+
+Real = NDArray[np.floating[Any]]
+
+ALL = slice(None)
+BLOCK_VECTORS = 32
+"""Input vectors per matrix product when an image brings fewer than that."""
+
+
+class Mvm(Protocol):
+    """One array of `groups` matrices of `rows` inputs by `cols` outputs."""
+
+    def __call__(self, x: Real, cols: slice = ALL) -> Real:
+        """Apply every input vector to its group's matrix.
+
+        Args:
+            x: Input vectors, shape (batch, groups, vectors, rows), in any memory order.
+            cols: Which columns are read out.
+
+        Returns:
+            Shape (batch, groups, vectors, cols), in the dtype of x. What is computed for
+            x[i] does not depend on the rest of the batch or on its size.
+        """
+        ...
+
+
+class ExactMvm:
+    """Floating-point products by BLAS.
+
+    BLAS chooses its kernel, and so its order of summation, by the shape of the product: rows of
+    `x @ W` change in their last bits with the number of rows. So that an image does not depend on
+    its batch, every product has a shape fixed by the image alone: an image that brings at least
+    `BLOCK_VECTORS` vectors is one product; fewer are gathered, over the batch, into products of
+    exactly `BLOCK_VECTORS` vectors, the last filled up with zeros.
+
+    Args:
+        matrices: The weights, shape (groups, rows, cols).
+        dtype: float32 or float64, of the inputs, the sums and the outputs.
+    """
+
+    def __init__(self, matrices: Real, dtype: DTypeLike = np.float32) -> None:
+        self._matrices: Real = matrices.astype(dtype, copy=False)
+
+    def __call__(self, x: Real, cols: slice = ALL) -> Real:
+        """The vectors times W, for every group; see `Mvm`."""
+        weights = self._matrices[..., cols]
+        if x.shape[2] >= BLOCK_VECTORS:
+            return _by_image(x, weights)
+        return _by_block(x, weights)
+
+
+def _by_image(x: Real, weights: Real) -> Real:
+    if x.strides[3] > x.strides[2]:  # vectors are columns in memory: keep them so
+        return (weights.swapaxes(1, 2) @ x.swapaxes(2, 3)).swapaxes(2, 3)
+    return x @ weights
+
+
+def _by_block(x: Real, weights: Real) -> Real:
+    batch, groups, vectors, rows = x.shape
+    used = batch * vectors
+    blocks = -(-used // BLOCK_VECTORS)
+    filled = np.zeros((groups, blocks * BLOCK_VECTORS, rows), x.dtype)
+    filled[:, :used].reshape(groups, batch, vectors, rows)[...] = x.swapaxes(0, 1)
+    y = filled.reshape(groups, blocks, BLOCK_VECTORS, rows) @ weights[:, None]
+    cols = weights.shape[2]
+    y = y.reshape(groups, blocks * BLOCK_VECTORS, cols)[:, :used]
+    return y.reshape(groups, batch, vectors, cols).swapaxes(0, 1)
