@@ -23,6 +23,7 @@ __all__ = ["PASSES", "make_pass", "pass_options"]
 PASSES: dict[str, str] = {
     "canonicalize": "nvmc.passes.canonicalize:Canonicalize",
     "fold-batchnorm": "nvmc.passes.fold_batchnorm:FoldBatchnorm",
+    "insert-dropout": "nvmc.passes.insert_dropout:InsertDropout",
     "quantize-weights": "nvmc.passes.quantize_weights:QuantizeWeights",
 }
 """Name of a pass -> `module:class`. To add a pass: its file, and a row here."""
