@@ -134,23 +134,24 @@ class Programming(_Gaussian, frozen=True):
     def spread(self, cells: Cells) -> Any:
         """Standard deviation of every cell in level steps: an array like targets, or a float."""
         scale = self.strength * (cells.top if self.basis == "full_range" else 1.0)
-        if self.basis == "value":
-            return cells.targets * scale
-        if self.profile is None:
-            return scale
-        xp = array_namespace(cells.targets)
-        table = xp.asarray(
-            [scale * factor for factor in self.profile],
-            dtype=cells.targets.dtype,
-            device=cells.targets.device,
-        )
-        law = _stepwise if cells.plane_bits else _linear
-        planes = range(cells.targets.shape[0])  # one at a time: the index takes 8 bytes a cell
-        return xp.stack([law(xp, table, cells.targets[i, ...]) for i in planes])
+        spread: Any = scale if self.profile is None else _profiled(self.profile, scale, cells)
+        return spread * cells.targets if self.basis == "value" else spread
 
     def apply(self, levels: Any, cells: Cells, draws: Draws) -> Any:
         """Levels with their programming error added."""
         return levels + self.spread(cells) * draws.normal(tuple(levels.shape))
+
+
+def _profiled(profile: tuple[float, ...], scale: float, cells: Cells) -> Any:
+    xp = array_namespace(cells.targets)
+    table = xp.asarray(
+        [scale * factor for factor in profile],
+        dtype=cells.targets.dtype,
+        device=cells.targets.device,
+    )
+    law = _stepwise if cells.plane_bits else _linear
+    planes = range(cells.targets.shape[0])  # one at a time: the index takes 8 bytes a cell
+    return xp.stack([law(xp, table, cells.targets[i, ...]) for i in planes])
 
 
 def _stepwise(xp: Any, table: Any, levels: Any) -> Any:
