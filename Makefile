@@ -58,7 +58,9 @@ lint: .venv/.dev
 	$(BIN)/pyright --pythonpath $(BIN)/python
 
 bench: .venv/.dev
-	$(BIN)/python -m pytest -q -s -m '' tests/benchmarks/bench_*.py
+	@for benchmark in tests/benchmarks/bench_*.py; do \
+	  echo "== $$benchmark"; $(BIN)/python $$benchmark; \
+	done
 
 clean:
 	rm -rf .venv build dist nvmc.egg-info .pytest_cache .ruff_cache .hypothesis
