@@ -1,4 +1,13 @@
 // The Python module `nvmc.runtime.provider._shim`.
 #include <pybind11/pybind11.h>
 
-PYBIND11_MODULE(_shim, module, pybind11::mod_gil_not_used(false)) { module.doc() = "The plugin execution provider's native half."; }
+#include "host.h"
+#include "python.h"
+
+PYBIND11_MODULE(_shim, module, pybind11::mod_gil_used()) {
+  module.doc() = "The native half of the execution provider; onnxruntime loads it as a library.";
+  module.attr("PROVIDER_NAME") = nvmc::kProviderName;
+  module.attr("LOWEST_ONNXRUNTIME") = nvmc::ort::kLowestVersion;
+  pybind11::module_::import("atexit").attr("register")(
+      pybind11::cpp_function([] { nvmc::close_python(); }));
+}

@@ -1,0 +1,10 @@
+"""`NvmcExecutionProvider`: compiled networks as noisy chips inside onnxruntime.
+
+The native half (csrc/) is a thin plugin execution provider; every decision and every operator is
+Python. See docs/provider.md.
+"""
+
+from nvmc.runtime.provider.claims import Claim, record_claims
+from nvmc.runtime.provider.registration import PROVIDER_NAME, make_session, register_provider
+
+__all__ = ["PROVIDER_NAME", "Claim", "make_session", "record_claims", "register_provider"]

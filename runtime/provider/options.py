@@ -1,0 +1,104 @@
+"""The provider's options: which chip a session runs on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from nvmc.chip import Chip
+from nvmc.devices import Target, load_device
+from nvmc.errors import OptionError
+
+__all__ = ["IDEAL", "Options"]
+
+IDEAL = "ideal"
+
+_Number = TypeVar("_Number", int, float)
+
+
+@dataclass(frozen=True)
+class Options:
+    """Which chip a session runs on.
+
+    Attributes:
+        device: Library name or TOML file; None for the device of the compiled network.
+        sigma: Strength of the device's noise, in its basis; None for the device's own.
+        seed: Population of chips.
+        chip: Which chip of it; None for the ideal chip.
+    """
+
+    device: str | None = None
+    sigma: float | None = None
+    seed: int = 0
+    chip: int | None = 0
+
+    @classmethod
+    def of(cls, texts: Mapping[str, str]) -> Options:
+        """Options from the strings that onnxruntime carries.
+
+        Raises:
+            OptionError: An unknown option, or a value that is none.
+        """
+        known = ("device", "sigma", "seed", "chip")
+        for key in texts:
+            if key not in known:
+                raise OptionError(
+                    f"provider option {key!r} is unknown; expected one of {', '.join(known)}"
+                )
+        return cls(
+            device=texts.get("device"),
+            sigma=None if "sigma" not in texts else _number("sigma", texts["sigma"], float),
+            seed=_number("seed", texts.get("seed", "0"), int),
+            chip=_chip(texts.get("chip", "0")),
+        )
+
+    @property
+    def texts(self) -> dict[str, str]:
+        """The strings that onnxruntime carries."""
+        values: dict[str, Any] = {"seed": self.seed, "chip": self.chip, "sigma": self.sigma}
+        values["device"] = self.device
+        if self.chip is None:
+            values["chip"] = IDEAL
+        return {key: str(value) for key, value in values.items() if value is not None}
+
+    def chip_of(self, target: Target) -> tuple[Target, Chip]:
+        """The cells and the chip that a network compiled for `target` runs on.
+
+        Raises:
+            DeviceError: No such device.
+            OptionError: The device, sigma, seed or chip does not fit.
+        """
+        if self.device is not None:
+            target = Target.of(
+                load_device(self.device),
+                weight_bits=target.weight_bits or "none",
+                cell_bits=target.cell_bits,
+                encoding=target.encoding,
+                per_channel=target.per_channel,
+                rows=target.rows,
+                cols=target.cols,
+            )
+        if self.chip is None:
+            return target, Chip.ideal()
+        return target, Chip.of(target, self.seed, self.chip, self.sigma)
+
+
+def _number(key: str, text: str, kind: Callable[[str], _Number]) -> _Number:
+    try:
+        return kind(text)
+    except ValueError:
+        what = "a whole number" if kind is int else "a number"
+        raise OptionError(f"provider option {key} is {text!r}; expected {what}") from None
+
+
+def _chip(text: str) -> int | None:
+    if text == IDEAL:
+        return None
+    try:
+        return int(text)
+    except ValueError:
+        raise OptionError(
+            f"provider option chip is {text!r}; expected a whole number of at least 0, or "
+            f"{IDEAL!r}"
+        ) from None

@@ -1,0 +1,109 @@
+"""Registering the provider with onnxruntime, and sessions on it."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from threading import Lock
+from typing import Any, Literal
+
+import onnxruntime  # pyright: ignore[reportMissingTypeStubs]
+
+from nvmc.errors import ModelError, ProviderError
+from nvmc.runtime.provider.options import IDEAL, Options
+
+__all__ = ["PROVIDER_NAME", "check_version", "make_session", "register_provider"]
+
+PROVIDER_NAME = "NvmcExecutionProvider"
+
+_ort: Any = onnxruntime
+_registering = Lock()
+
+
+def check_version(found: str, lowest: str) -> None:
+    """Raise ProviderError where onnxruntime `found` is older than `lowest`."""
+    if _numbers(found) < _numbers(lowest):
+        raise ProviderError(
+            f"onnxruntime is {found}, but {PROVIDER_NAME} needs {lowest} or newer; upgrade "
+            "onnxruntime"
+        )
+
+
+def _numbers(version: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in re.findall(r"\d+", version)[:2])
+
+
+def _library() -> tuple[Path, str]:
+    """The shared library and the lowest onnxruntime that it works with."""
+    try:
+        from nvmc.runtime.provider import _shim  # pyright: ignore
+    except ImportError as error:
+        raise ProviderError(
+            f"the provider's native half cannot be loaded ({error}); install nvmc from a wheel, "
+            "or build it with `pip install .`"
+        ) from error
+    shim: Any = _shim
+    return Path(shim.__file__), shim.LOWEST_ONNXRUNTIME
+
+
+def _devices() -> list[Any]:
+    return [device for device in _ort.get_ep_devices() if device.ep_name == PROVIDER_NAME]
+
+
+def register_provider() -> list[Any]:
+    """Make the provider known to onnxruntime; again is no error, from any thread.
+
+    Returns:
+        The `OrtEpDevice`s to give to `SessionOptions.add_provider_for_devices`.
+
+    Raises:
+        ProviderError: onnxruntime is too old, or does not load the provider.
+    """
+    path, lowest = _library()
+    check_version(_ort.__version__, lowest)
+    with _registering:
+        if not _devices():
+            try:
+                _ort.register_execution_provider_library(PROVIDER_NAME, str(path))
+            except Exception as error:
+                raise ProviderError(
+                    f"onnxruntime {_ort.__version__} does not load {str(path)!r}: {error}"
+                ) from error
+        return _devices()
+
+
+def make_session(
+    model: str | Path | bytes,
+    *,
+    chip: int | Literal["ideal"] = 0,
+    seed: int = 0,
+    sigma: float | None = None,
+    device: str | None = None,
+    threads: int = 1,
+) -> Any:
+    """An `onnxruntime.InferenceSession` of a compiled network on one chip.
+
+    Args:
+        model: The compiled network's `model.onnx`, or its content.
+        chip: Which chip of the population, or `"ideal"`.
+        seed: The population of chips.
+        sigma: Strength of the device's noise; None for the device's own.
+        device: Library name or TOML file; None for the network's device.
+        threads: Threads of onnxruntime's own operators.
+
+    Raises:
+        OptionError: An option is out of range.
+        ProviderError: onnxruntime is too old.
+        ModelError: onnxruntime cannot make the session.
+    """
+    options = Options(device, sigma, seed, None if chip == IDEAL else chip)
+    settings = _ort.SessionOptions()
+    settings.intra_op_num_threads = threads
+    # Threads that wait by spinning take the cores that NumPy computes on.
+    settings.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    settings.add_provider_for_devices(register_provider(), options.texts)
+    content = model if isinstance(model, bytes) else str(model)
+    try:
+        return _ort.InferenceSession(content, settings, enable_fallback=0)
+    except Exception as error:
+        raise ModelError(f"onnxruntime cannot make a session: {error}") from error

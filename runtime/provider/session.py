@@ -1,0 +1,75 @@
+"""What the native half asks of Python for one onnxruntime session."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from pydantic import ValidationError
+
+from nvmc.devices import Target
+from nvmc.errors import ProviderError
+from nvmc.ops import OPS
+from nvmc.runtime.provider.claims import Claim, ClaimLog, Node, refusal
+from nvmc.runtime.provider.kernels import Crossbars, NodeKernel
+from nvmc.runtime.provider.options import Options
+
+__all__ = ["ProviderSession", "open_session"]
+
+
+class ProviderSession:
+    """Claims nodes and makes their kernels, on one chip."""
+
+    def __init__(self, options: Options) -> None:
+        self._options = options
+        self._claims = ClaimLog()
+        self._crossbars: Crossbars | None = None
+
+    def claim(self, nodes: list[Mapping[str, Any]], target: str | None) -> list[bool]:
+        """Which of a graph's `nvmc` nodes run here.
+
+        Args:
+            nodes: The fields of `Node`, one mapping a node.
+            target: The model's metadata `nvmc.target`, JSON, or None.
+
+        Raises:
+            NvmcError: The target is damaged, or the session's options do not fit it.
+        """
+        if target is not None and self._crossbars is None:
+            self._crossbars = Crossbars(*self._options.chip_of(_parse(target)))
+        answers: list[bool] = []
+        for node in map(Node.of, nodes):
+            claim = Claim(node, refusal(node, target is not None))
+            self._claims.add(claim)
+            answers.append(claim.accepted)
+        return answers
+
+    def compile(self, fields: Mapping[str, Any]) -> Callable[..., Any]:
+        """The callable that runs a claimed node.
+
+        Raises:
+            ProviderError: The operator's kernel is missing, or the node was never claimed.
+        """
+        node = Node.of(fields)
+        if self._crossbars is None:
+            raise ProviderError(f"node {node.name!r} was not claimed in this session")
+        return NodeKernel(node, OPS[node.op], self._crossbars)
+
+
+def open_session(options: Mapping[str, str]) -> ProviderSession:
+    """The Python half of a new onnxruntime session.
+
+    Raises:
+        OptionError: An option is unknown or no value of its kind.
+    """
+    return ProviderSession(Options.of(options))
+
+
+def _parse(target: str) -> Target:
+    try:
+        return Target.model_validate_json(target)
+    except ValidationError as error:
+        problem = error.errors()[0]["msg"]
+        raise ProviderError(
+            f"the model's metadata 'nvmc.target' is damaged ({problem}); compile again"
+        ) from error
