@@ -1,0 +1,55 @@
+"""canonicalize: one form of network for every pass behind it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import onnx_ir as ir
+import onnx_ir.passes.common as common
+
+from nvmc.passes.convert_opset import convert_opset, inline_functions
+from nvmc.passes.fold_constants import fold_constants, lift_constants
+from nvmc.passes.names import name_nodes
+from nvmc.passes.normal_forms import explicit_pads, fuse_gemm
+
+__all__ = ["OPSET", "Canonicalize"]
+
+OPSET = 21
+"""The opset older models are converted to; newer ones keep theirs."""
+IR_VERSION = 10
+
+
+@dataclass
+class Canonicalize(ir.passes.InPlacePass):
+    """Bring a network into one form without changing what it computes.
+
+    Functions are inlined, the opset is raised to 21, constants become initializers of the main
+    graph (no initializer is an input any more), constant subgraphs that feed weights are folded,
+    shapes are inferred, MatMul + Add on matrices becomes Gemm, `auto_pad` becomes pads where
+    shapes are known, dead nodes go, and every node has a name of its own.
+    """
+
+    def call(self, model: ir.Model) -> ir.passes.PassResult:
+        """Canonicalise in place.
+
+        Raises:
+            ModelError: The opset cannot be converted.
+        """
+        changed = model.ir_version < IR_VERSION
+        model.ir_version = max(model.ir_version, IR_VERSION)
+        changed |= lift_constants(model)
+        changed |= inline_functions(model)
+        changed |= convert_opset(model, OPSET)
+        changed |= lift_constants(model)
+        changed |= fold_constants(model)
+        changed |= bool(common.RemoveUnusedNodesPass()(model).modified)
+        changed |= _infer_shapes(model)
+        changed |= explicit_pads(model)
+        changed |= fuse_gemm(model)
+        changed |= name_nodes(model)
+        return ir.passes.PassResult(model, changed)
+
+
+def _infer_shapes(model: ir.Model) -> bool:
+    inference = common.ShapeInferencePass(check_type=False, strict_mode=False, data_prop=True)
+    return bool(inference(model).modified)

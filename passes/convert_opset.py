@@ -1,0 +1,90 @@
+"""Inline functions and raise the opset, with onnx's own C++ tools."""
+
+from __future__ import annotations
+
+import onnx
+import onnx.inliner
+import onnx.version_converter
+import onnx_ir as ir
+
+from nvmc.errors import ModelError
+from nvmc.passes.skeleton import skeleton
+
+__all__ = ["FUNCTION_OPSET", "convert_opset", "inline_functions"]
+
+FUNCTION_OPSET = 15
+"""The `nvmc` operators' bodies need CastLike, so at least this opset."""
+
+
+def inline_functions(model: ir.Model) -> bool:
+    """Replace every call of a model-local function by its body.
+
+    Raises:
+        ModelError: A function uses an opset that cannot be converted to the model's.
+    """
+    if not model.functions:
+        return False
+    try:
+        inlined = onnx.inliner.inline_local_functions(skeleton(model), True)
+    except Exception as error:
+        raise ModelError(f"the model's functions cannot be inlined: {error}") from error
+    if inlined.functions:
+        left = ", ".join(f"{f.domain}.{f.name}" for f in inlined.functions)
+        raise ModelError(
+            f"functions {left} cannot be inlined, since they use another opset than the model; "
+            "export the model with one opset"
+        )
+    _adopt(model, inlined)
+    return True
+
+
+def convert_opset(model: ir.Model, opset: int) -> bool:
+    """Raise the standard opset to `opset`; a newer model keeps its own.
+
+    Large weights stay out of it. Where a converter for some operator is missing, the model keeps
+    its opset if that is new enough for the passes behind this one.
+
+    Raises:
+        ModelError: No converter, and the opset is too old to stay.
+    """
+    found = model.graph.opset_imports.get("")
+    if found is None:
+        model.graph.opset_imports[""] = opset
+        return True
+    if found >= opset:
+        return False
+    try:
+        converted = onnx.version_converter.convert_version(skeleton(model), opset)
+    except Exception as error:
+        if found >= FUNCTION_OPSET:
+            return False
+        detail = str(error).strip().splitlines()[0] if str(error).strip() else "no converter"
+        raise ModelError(
+            f"opset {found} cannot be converted to {opset}: {detail}; export the model with "
+            f"opset {FUNCTION_OPSET} or newer"
+        ) from error
+    _adopt(model, converted)
+    return True
+
+
+def _adopt(model: ir.Model, proto: onnx.ModelProto) -> None:
+    """Take over the graph of `proto`, a changed skeleton of `model`, and give it its weights."""
+    held = {
+        name: value.const_value
+        for name, value in model.graph.initializers.items()
+        if value.const_value is not None
+    }
+    graph = ir.from_proto(proto).graph
+    kept: list[ir.Value] = []
+    for value in graph.inputs:
+        if value.name in held and value.name not in graph.initializers:
+            value.const_value = held[value.name]
+            graph.register_initializer(value)
+        else:
+            kept.append(value)
+    graph.inputs.clear()
+    graph.inputs.extend(kept)
+    for domain, version in model.graph.opset_imports.items():
+        graph.opset_imports.setdefault(domain, version)
+    model.graph = graph
+    model.functions.clear()

@@ -1,0 +1,96 @@
+"""detach-weights: a compiled network -> standard ONNX without its crossbar weights.
+
+The Monte Carlo engine makes one session a chip. The network is serialised once, small, and each
+session gets its weights as they are.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import onnx_ir as ir
+
+from nvmc.artifact import TARGET_KEY
+from nvmc.chip import Array, Chip
+from nvmc.devices import Target
+from nvmc.passes.load import load_model
+from nvmc.passes.mappable import nodes_of
+from nvmc.passes.program_chip import ProgramChip, arrays_of
+
+__all__ = ["DetachWeights", "Detached", "detached_network"]
+
+BATCH_BYTES = 1 << 19
+"""What the largest activation of a batch should take: it stays in a core's own cache."""
+MOST_IMAGES = 256
+
+
+@dataclass
+class DetachWeights(ProgramChip):
+    """As `ProgramChip`, but each array's initializer is external data that does not exist.
+
+    Attributes:
+        dtypes: What type the network wants each array's weight in, by name.
+    """
+
+    chip: Chip = field(init=False, default_factory=Chip.ideal)
+    dtypes: dict[str, Any] = field(init=False, default_factory=dict[str, Any])
+
+    def _weight(self, model: ir.Model, array: Array, dtype: ir.DataType) -> ir.Value:
+        shape = ir.Shape(array.codes.shape)
+        size = array.codes.size * dtype.numpy().itemsize
+        tensor = ir.ExternalTensor("detached", 0, size, dtype, shape=shape, name=array.name)
+        value = ir.Value(
+            name=array.name, shape=shape, type=ir.TensorType(dtype), const_value=tensor
+        )
+        model.graph.register_initializer(value)
+        self.dtypes[array.name] = dtype.numpy()
+        return value
+
+
+@dataclass(frozen=True)
+class Detached:
+    """A network and its weights apart.
+
+    Attributes:
+        model: Serialised standard ONNX; the weight of each array is missing external data.
+        arrays: The arrays.
+        dtypes: What type the network wants each array's weight in, by name.
+        batch: Images a run: the network's own number, or what suits the cache where that is free.
+    """
+
+    model: bytes
+    arrays: tuple[Array, ...]
+    dtypes: dict[str, Any]
+    batch: int
+
+
+def detached_network(path: str | Path, target: Target) -> Detached:
+    """The compiled network in `path`, its arrays held by `target`, ready for chips.
+
+    Raises:
+        ModelError, ArtifactError: The file is not a compiled network, or is damaged.
+    """
+    model = load_model(path)
+    model.metadata_props[TARGET_KEY] = target.model_dump_json()
+    arrays = tuple(arrays_of(model))
+    detach = DetachWeights()
+    detach(model)
+    batch = _batch(model)
+    return Detached(ir.to_proto(model).SerializeToString(), arrays, detach.dtypes, batch)
+
+
+def _batch(model: ir.Model) -> int:
+    shape = model.graph.inputs[0].shape
+    if shape is not None and len(shape) and isinstance(shape[0], int):
+        return shape[0]
+    largest = 1
+    for node in nodes_of(model):
+        for value in node.outputs:
+            sizes = list(value.shape or ())[1:]
+            if value.dtype is not None and all(isinstance(size, int) for size in sizes):
+                image = math.prod(int(size) for size in sizes) * value.dtype.numpy().itemsize  # pyright: ignore
+                largest = max(largest, image)
+    return max(1, min(MOST_IMAGES, 1 << int(math.log2(max(1.0, BATCH_BYTES / largest)))))

@@ -1,0 +1,228 @@
+"""Constants become initializers of the main graph; constant subgraphs are computed."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import onnx
+import onnx.reference
+import onnx_ir as ir
+import onnx_ir.passes.common as common
+from numpy.typing import NDArray
+
+from nvmc.passes.mappable import initializer_of
+from nvmc.passes.names import Names
+
+__all__ = ["fold_constants", "lift_constants"]
+
+SMALL = 1 << 16
+"""Bytes of a constant that is computed even though no weight depends on it."""
+
+_KEEP = frozenset(
+    """Bernoulli Constant If Loop Multinomial RandomNormal RandomNormalLike RandomUniform
+    RandomUniformLike Scan SequenceConstruct SequenceEmpty SequenceMap Optional
+    QuantizeLinear""".split()
+)
+"""Not computed: random, control flow, no tensors; QuantizeLinear belongs to a quantised network."""
+_GROWING = frozenset("Expand Tile Pad Resize Range OneHot Upsample EyeLike".split())
+"""The result may be far larger than the operands."""
+_VIEWS = frozenset(
+    "Identity Transpose Reshape Flatten Squeeze Unsqueeze Cast DequantizeLinear".split()
+)
+"""The result is the first operand in another form, so it keeps its name."""
+_PARAMETERISED = frozenset(
+    """Conv ConvTranspose Gemm MatMul LSTM GRU RNN BatchNormalization InstanceNormalization
+    LayerNormalization GroupNormalization PRelu""".split()
+)
+
+
+def lift_constants(model: ir.Model) -> bool:
+    """Every Constant node and every initializer becomes an initializer of the main graph only.
+
+    Initializers are no longer inputs, and so cannot be overridden. Nothing is copied.
+    """
+    graph = model.graph
+    inputs = [value for value in graph.inputs if not value.is_initializer()]
+    changed = len(inputs) < len(graph.inputs)
+    graph.inputs.clear()
+    graph.inputs.extend(inputs)
+    lifting = common.LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0)
+    changed |= bool(lifting(model).modified)
+    inner = [g for g in model.graphs() if g is not graph and g.initializers]
+    names = Names(model) if inner else None
+    for subgraph in inner:
+        for name, value in list(subgraph.initializers.items()):
+            if names is None or value.is_graph_input() or value.is_graph_output():
+                continue
+            subgraph.initializers.pop(name)
+            value.name = names.unique(name)
+            graph.register_initializer(value)
+            changed = True
+    return changed
+
+
+def fold_constants(model: ir.Model) -> bool:
+    """Compute the constant subgraphs that feed weights, and small ones.
+
+    The operators are computed by onnx's reference evaluator; one that it cannot compute stays. A
+    weight behind a chain of operators keeps its own name. Two equal computations on one weight
+    give one weight, so that it stays shared.
+    """
+    folder = _Folder(model)
+    nodes = list(ir.traversal.RecursiveGraphIterator(model.graph))
+    wanted = _feeding_weights(nodes)
+    changed = False
+    for node in nodes:
+        changed |= folder.fold(node, node in wanted)
+    return changed
+
+
+def _feeding_weights(nodes: list[ir.Node]) -> set[ir.Node]:
+    """The constant nodes that a layer's or a norm's inputs depend on."""
+    constant: set[ir.Node] = set()
+    for node in nodes:
+        if _foldable(node) and all(
+            value is None or initializer_of(value) is not None or value.producer() in constant
+            for value in node.inputs
+        ):
+            constant.add(node)
+    wanted: set[ir.Node] = set()
+    stack = [n for n in nodes if n.op_type in _PARAMETERISED and not n.domain]
+    while stack:
+        for value in stack.pop().inputs:
+            producer = None if value is None else value.producer()
+            if producer in constant and producer not in wanted:
+                wanted.add(producer)
+                stack.append(producer)
+    return wanted
+
+
+def _foldable(node: ir.Node) -> bool:
+    graphs = (ir.AttributeType.GRAPH, ir.AttributeType.GRAPHS)
+    return (
+        not node.domain
+        and node.op_type not in _KEEP
+        and any(value is not None for value in node.inputs)
+        and not any(a.is_ref() or a.type in graphs for a in node.attributes.values())
+        and not any(value.is_graph_output() for value in node.outputs)
+    )
+
+
+class _Folder:
+    """Folds node after node, in order."""
+
+    def __init__(self, model: ir.Model) -> None:
+        self._model = model
+        self._opset = model.graph.opset_imports.get("", 1)
+        self._done: dict[tuple[Any, ...], list[ir.Value]] = {}
+
+    def fold(self, node: ir.Node, wanted: bool) -> bool:
+        """Replace the node by its results where all its operands are constant."""
+        tensors = [initializer_of(value) for value in node.inputs]
+        constant = all(t is not None or v is None for t, v in zip(tensors, node.inputs, strict=True))
+        if not constant or not _foldable(node):
+            return False
+        if not wanted and not _small(node, tensors):
+            return False
+        key = _key(node)
+        values = self._done.get(key)
+        if values is None:
+            values = self._computed(node, tensors, wanted)
+            if values is None:
+                return False
+            self._done[key] = values
+        for old, new in zip(node.outputs, values, strict=True):
+            old.replace_all_uses_with(new)
+        self._remove(node, values)
+        return True
+
+    def _remove(self, node: ir.Node, values: list[ir.Value]) -> None:
+        """Remove a folded node and what only it read; a reshaped weight takes the source's name."""
+        graph = node.graph
+        assert graph is not None
+        sources = [value for value in node.inputs if value is not None]
+        graph.remove(node, safe=True)
+        for source in sources:
+            if source.uses() or source.is_graph_output() or source in values:
+                continue
+            self._model.graph.initializers.pop(str(source.name), None)
+            if source is sources[0] and node.op_type in _VIEWS:
+                values[0].name = source.name
+
+    def _computed(
+        self, node: ir.Node, tensors: list[Any], wanted: bool
+    ) -> list[ir.Value] | None:
+        arrays = [None if tensor is None else tensor.numpy() for tensor in tensors]
+        results = evaluate(node, arrays, self._opset)
+        if results is None:
+            return None
+        size = sum(result.nbytes for result in results)
+        if not wanted and size > max(SMALL, sum(a.nbytes for a in arrays if a is not None)):
+            return None
+        first = node.inputs[0]
+        if first is not None and len(results) == 1 and _same(results[0], arrays[0]):
+            return [first]
+        values: list[ir.Value] = []
+        for output, result in zip(node.outputs, results, strict=True):
+            name, output.name = str(output.name), None
+            value = ir.Value(
+                name=name,
+                shape=ir.Shape(result.shape),
+                type=ir.TensorType(ir.DataType.from_numpy(result.dtype)),
+                const_value=ir.Tensor(result, name=name),
+            )
+            self._model.graph.register_initializer(value)
+            values.append(value)
+        return values
+
+
+def evaluate(
+    node: ir.Node, arrays: list[NDArray[Any] | None], opset: int
+) -> list[NDArray[Any]] | None:
+    """What a node computes from its operands, or None where the evaluator cannot tell."""
+    if node.op_type == "ConstantOfShape" and arrays[0] is not None:
+        tensor = node.attributes.get_tensor("value", None)
+        fill = np.zeros(1, np.float32) if tensor is None else tensor.numpy().reshape(1)
+        return [np.full(tuple(arrays[0].tolist()), fill[0], fill.dtype)]
+    proto = ir.to_proto(node)
+    inputs = [name for name in dict.fromkeys(proto.input) if name]
+    function = onnx.helper.make_function(
+        "nvmc.fold", "fold", inputs, list(proto.output), [proto],
+        [onnx.helper.make_opsetid("", opset)],
+    )
+    feeds = {n: a for n, a in zip(proto.input, arrays, strict=True) if n}
+    try:
+        with np.errstate(all="ignore"):
+            results = onnx.reference.ReferenceEvaluator(function).run(None, feeds)
+    except Exception:  # no implementation, or one that fails: the node stays and is listed
+        return None
+    good = all(isinstance(result, np.ndarray | np.generic) for result in results)
+    return [np.asarray(result) for result in results] if good else None
+
+
+def _small(node: ir.Node, tensors: list[Any]) -> bool:
+    if node.op_type in _GROWING:
+        return False
+    if node.op_type == "ConstantOfShape" and tensors[0] is not None:
+        return math.prod(tensors[0].numpy().tolist()) * 8 <= SMALL
+    return sum(tensor.nbytes for tensor in tensors if tensor is not None) <= 16 * SMALL
+
+
+def _key(node: ir.Node) -> tuple[Any, ...]:
+    """Equal for two nodes that compute the same from the same values."""
+    attributes = sorted((a.name, repr(a.value)) for a in node.attributes.values())
+    operands = tuple(id(value) for value in node.inputs)
+    return (node.op_type, operands, tuple(attributes), len(node.outputs))
+
+
+def _same(result: NDArray[Any], source: NDArray[Any] | None) -> bool:
+    """Whether the operator gave its operand back unchanged, without a copy."""
+    return (
+        source is not None
+        and result.shape == source.shape
+        and result.dtype == source.dtype
+        and result.strides == source.strides
+        and np.shares_memory(result, source)
+    )

@@ -1,0 +1,150 @@
+"""map-crossbars: nodes with constant weights -> `nvmc` operators whose weights lie on tiles."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import onnx
+import onnx_ir as ir
+import onnx_ir.passes.common as common
+
+from nvmc.artifact import TARGET_KEY, DigitalEntry, LayerEntry
+from nvmc.devices import Target
+from nvmc.ops import DOMAIN, OPS, VERSION, Op, function_text
+from nvmc.passes.arrays import ArrayTable, Mapping, Placed
+from nvmc.passes.mappable import Layer, layers_of, nodes_of, refusal_of
+from nvmc.passes.names import Names
+from nvmc.passes.parameters import Kind, Parameter, parameters_of
+
+__all__ = ["MapCrossbars"]
+
+
+@dataclass
+class MapCrossbars(ir.passes.InPlacePass):
+    """Replace every node that can be mapped by its `nvmc` operator, in subgraphs too.
+
+    With quantised weights, `quantize-weights` runs before. Analog weights are their own codes,
+    with step 1. A weight that several nodes share becomes one array. The model then carries the
+    operators' function bodies and the target, so it runs in any onnxruntime.
+
+    Attributes:
+        target: The cells.
+        skip: Globs of node names that stay digital.
+        parameters: Which parameters beside the weights are stored in cells.
+        mapping: What the last call mapped where.
+    """
+
+    target: Target
+    skip: tuple[str, ...] = ()
+    parameters: tuple[Kind, ...] = ()
+    mapping: Mapping = field(init=False, default_factory=Mapping)
+
+    def call(self, model: ir.Model) -> ir.passes.PassResult:
+        """Map in place.
+
+        Raises:
+            OptionError: A weight is not quantised as the target asks.
+            ModelError: A weight holds NaN or infinity.
+        """
+        self.mapping = Mapping()
+        names = Names(model)
+        table = ArrayTable(self.target, names, self.mapping)
+        layers = layers_of(model, self.skip)
+        parameters = parameters_of(layers, nodes_of(model), self.parameters)
+        used = {layer.op.name for layer in layers} | ({"Parameter"} if parameters else set())
+        if not used and TARGET_KEY in model.metadata_props:
+            return ir.passes.PassResult(model, False)
+        for layer in layers:
+            self._replace(layer, table)
+        self._store(model, parameters, table, names)
+        common.RemoveUnusedNodesPass()(model)
+        self._list_digital(model)
+        for name in sorted(used):
+            _add_function(model, OPS[name])
+        model.metadata_props[TARGET_KEY] = self.target.model_dump_json()
+        return ir.passes.PassResult(model, True)
+
+    def _replace(self, layer: Layer, table: ArrayTable) -> None:
+        """Turn a node into its `nvmc` operator; its outputs stay what they are."""
+        node, op = layer.node, layer.op
+        arrays: list[str] = []
+        inputs: list[ir.Value | None] = []
+        for name, value in zip(op.inputs, node.inputs, strict=False):
+            if name in op.weights:
+                placed = table.of_layer(layer, layer.weights[op.weights.index(name)])
+                arrays.append(placed.name)
+                inputs += [placed.codes, placed.scale]
+            else:
+                inputs.append(value)
+        for key in [key for key in node.attributes if key not in op.attributes]:
+            node.attributes.pop(key)
+        node.domain, node.op_type, node.version = DOMAIN, op.name, None
+        set_inputs(node, inputs)
+        self._name_arrays(node, arrays)
+
+    def _name_arrays(self, node: ir.Node, arrays: list[str]) -> None:
+        node.attributes.add(ir.AttrStrings("arrays", arrays))
+        entry = LayerEntry(name=node.name or "", op=node.op_type, arrays=arrays)
+        self.mapping.layers.append(entry)
+
+    def _store(
+        self, model: ir.Model, parameters: list[Parameter], table: ArrayTable, names: Names
+    ) -> None:
+        """Read each parameter from cells through a `nvmc.Parameter` node of its own."""
+        stored: dict[ir.Value, ir.Value] = {}
+        for parameter in parameters:
+            source = parameter.value
+            if source not in stored:
+                dtype = source.dtype or ir.DataType.FLOAT
+                stored[source] = self._parameter_node(model, table.of_parameter(source), names)
+                stored[source] = _cast(model, stored[source], dtype, names)
+            parameter.node.replace_input_with(parameter.index, stored[source])
+
+    def _parameter_node(self, model: ir.Model, placed: Placed, names: Names) -> ir.Value:
+        node = ir.Node(DOMAIN, "Parameter", [placed.codes, placed.scale], num_outputs=1)
+        node.name = names.fresh(f"{placed.name}.cells")
+        output = node.outputs[0]
+        output.name = names.fresh(f"{placed.name}.read")
+        output.shape, output.dtype = placed.codes.shape, ir.DataType.FLOAT
+        model.graph.insert_before(next(iter(model.graph)), node)
+        self._name_arrays(node, [placed.name])
+        return output
+
+    def _list_digital(self, model: ir.Model) -> None:
+        for node in nodes_of(model):
+            if node.domain != DOMAIN:
+                self.mapping.digital.append(
+                    DigitalEntry(
+                        name=node.name or "",
+                        op=node.op_type,
+                        domain=node.domain,
+                        reason=refusal_of(node, self.skip),
+                    )
+                )
+
+
+def set_inputs(node: ir.Node, inputs: list[ir.Value | None]) -> None:
+    """Make `inputs` the inputs of `node`."""
+    node.resize_inputs(len(inputs))
+    for index, value in enumerate(inputs):
+        node.replace_input_with(index, value)
+
+
+def _cast(model: ir.Model, value: ir.Value, dtype: ir.DataType, names: Names) -> ir.Value:
+    """`value`, which is float32, as `dtype`."""
+    producer = value.producer()
+    if dtype == ir.DataType.FLOAT or producer is None:
+        return value
+    node = ir.node("Cast", [value], {"to": dtype}, name=names.fresh(f"{value.name}.cast"))
+    node.outputs[0].name = names.fresh(f"{value.name}.as")
+    node.outputs[0].shape, node.outputs[0].dtype = value.shape, dtype
+    model.graph.insert_after(producer, node)
+    return node.outputs[0]
+
+
+def _add_function(model: ir.Model, op: Op) -> None:
+    """The operator's body, which makes the model run without nvmc."""
+    text = function_text(op, model.graph.opset_imports[""])
+    function = ir.from_proto(onnx.parser.parse_function(text))
+    model.functions[function.identifier()] = function
+    model.graph.opset_imports[DOMAIN] = VERSION

@@ -1,0 +1,138 @@
+"""program-chip: a compiled network and a chip -> standard ONNX with the programmed weights."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import onnx_ir as ir
+import onnx_ir.passes.common as common
+from pydantic import ValidationError
+
+from nvmc.artifact import TARGET_KEY
+from nvmc.chip import Array, Chip
+from nvmc.devices import Target
+from nvmc.errors import ArtifactError
+from nvmc.ops import DOMAIN, OPS
+from nvmc.passes.map_crossbars import set_inputs
+from nvmc.passes.mappable import nodes_of
+
+__all__ = ["ProgramChip", "arrays_of", "target_of"]
+
+
+def target_of(model: ir.Model) -> Target:
+    """The target that a compiled model carries.
+
+    Raises:
+        ArtifactError: It carries none, or a damaged one.
+    """
+    text = model.metadata_props.get(TARGET_KEY)
+    if text is None:
+        raise ArtifactError(
+            f"the model carries no {TARGET_KEY!r}; compile it with `nvmc compile` first"
+        )
+    try:
+        return Target.model_validate_json(text)
+    except ValidationError as error:
+        raise ArtifactError(f"{TARGET_KEY!r} in the model is damaged; compile again") from error
+
+
+def arrays_of(model: ir.Model) -> list[Array]:
+    """The crossbar arrays of a compiled model, each once, in the order of their first use.
+
+    Raises:
+        ArtifactError: The model is not a compiled network, or is damaged.
+    """
+    target = target_of(model)
+    arrays: dict[str, Array] = {}
+    for name, codes, scale, _ in _operands(model):
+        if name not in arrays:
+            arrays[name] = Array(name, _numpy(codes), _numpy(scale), target)
+    return list(arrays.values())
+
+
+@dataclass
+class ProgramChip(ir.passes.InPlacePass):
+    """Turn every `nvmc` operator back into its standard operator, with the chip's weights.
+
+    Each array becomes one float initializer of the array's name. Nothing of nvmc remains.
+
+    Attributes:
+        chip: Which chip; `Chip.ideal()` gives the quantised network back.
+    """
+
+    chip: Chip
+
+    def call(self, model: ir.Model) -> ir.passes.PassResult:
+        """Program in place.
+
+        Raises:
+            ArtifactError: The model is not a compiled network, or is damaged.
+        """
+        arrays = {array.name: array for array in arrays_of(model)}
+        weights: dict[str, ir.Value] = {}
+        for name, _, _, dtype in _operands(model):
+            if name not in weights:
+                weights[name] = self._weight(model, arrays.pop(name), dtype)
+        for node in nodes_of(model):
+            if node.domain == DOMAIN:
+                _restore(node, weights)
+        common.RemoveUnusedNodesPass()(model)
+        for identifier in [key for key in model.functions if key[0] == DOMAIN]:
+            model.functions.pop(identifier)
+        model.graph.opset_imports.pop(DOMAIN, None)
+        model.metadata_props.pop(TARGET_KEY, None)
+        return ir.passes.PassResult(model, True)
+
+    def _weight(self, model: ir.Model, array: Array, dtype: ir.DataType) -> ir.Value:
+        programmed = self.chip.program(array).weights.astype(dtype.numpy(), copy=False)
+        tensor = ir.Tensor(programmed, name=array.name)
+        value = ir.Value(
+            name=array.name,
+            shape=ir.Shape(programmed.shape),
+            type=ir.TensorType(dtype),
+            const_value=tensor,
+        )
+        model.graph.register_initializer(value)
+        return value
+
+
+def _operands(model: ir.Model) -> Iterator[tuple[str, ir.Value, ir.Value, ir.DataType]]:
+    """Name, codes, step and the network's type, of every weight operand."""
+    for node in nodes_of(model):
+        if node.domain != DOMAIN:
+            continue
+        op = OPS.get(node.op_type)
+        names = node.attributes.get_strings("arrays", ())
+        if op is None or names is None or len(names) != len(op.weights):
+            raise ArtifactError(f"node {node.name!r} is not of this nvmc; compile again")
+        like = next((v for v, n in zip(node.inputs, op.function_inputs, strict=False)
+                     if n in op.inputs), None)
+        dtype = (like.dtype if like is not None else None) or ir.DataType.FLOAT
+        for name, weight in zip(names, op.weights, strict=True):
+            index = op.function_inputs.index(f"{weight}_codes")
+            codes, scale = node.inputs[index], node.inputs[index + 1]
+            if codes is None or scale is None:
+                raise ArtifactError(f"node {node.name!r} lacks a weight; compile again")
+            yield name, codes, scale, dtype
+
+
+def _numpy(value: ir.Value):
+    if value.const_value is None:
+        raise ArtifactError(f"{value.name!r} has no data in the model; compile again")
+    return value.const_value.numpy()
+
+
+def _restore(node: ir.Node, weights: dict[str, ir.Value]) -> None:
+    """The standard operator again, reading `weights`."""
+    op = OPS[node.op_type]
+    arrays = list(node.attributes.get_strings("arrays", ()) or ())
+    inputs: list[ir.Value | None] = []
+    for name, value in zip(op.function_inputs, node.inputs, strict=False):
+        if name in op.inputs:
+            inputs.append(value)
+        elif name.endswith("_codes"):
+            inputs.append(weights[arrays[op.weights.index(name.removesuffix("_codes"))]])
+    node.attributes.pop("arrays")
+    node.domain, node.op_type = "", op.replaces
+    set_inputs(node, inputs)
