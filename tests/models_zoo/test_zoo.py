@@ -1,0 +1,103 @@
+"""The shipped networks are the ones in the table."""
+
+import hashlib
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+
+from nvmc.data import check_labels, check_shape, load_data
+from nvmc.errors import ModelError
+from nvmc.metrics import correct
+from nvmc.models import ZOO, resolve_model, zoo_path
+from nvmc.models import zoo as zoo_module
+
+NAMES = sorted(ZOO)
+
+
+def session(path: Path) -> onnxruntime.InferenceSession:
+    return onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_file_is_the_one_in_the_table(name: str) -> None:
+    assert hashlib.sha256(zoo_path(name).read_bytes()).hexdigest() == ZOO[name].sha256
+    assert resolve_model(f"zoo:{name}") == zoo_path(name)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_accuracy_is_the_one_in_the_table(name: str) -> None:
+    data = load_data(ZOO[name].data)
+    assert data.y is not None
+    (logits,) = session(zoo_path(name)).run(["logits"], {"image": data.x})
+    assert len(data.y) == ZOO[name].images
+    assert correct(np.asarray(logits), data.y) == ZOO[name].correct
+    assert ZOO[name].accuracy >= 0.985
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_model_is_clean_onnx(name: str) -> None:
+    model = onnx.load(zoo_path(name))
+    onnx.checker.check_model(model, full_check=True)
+    assert not model.functions and len(model.opset_import) == 1
+    assert 17 <= model.opset_import[0].version <= 21
+    names = {tensor.name for tensor in model.graph.initializer}
+    layers = ["conv1", "conv2"] * (name == "lenet5-digits") + ["fc1", "fc2", "fc3"]
+    assert {f"{layer}.{part}" for layer in layers for part in ("weight", "bias")} <= names
+    raw = zoo_path(name).read_bytes()
+    assert b".py" not in raw and b"site-packages" not in raw
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_model_takes_any_batch_of_its_data(name: str) -> None:
+    run = session(zoo_path(name))
+    (image,) = run.get_inputs()
+    assert (image.name, image.shape) == ("image", ["N", 1, 28, 28])
+    assert [output.shape for output in run.get_outputs()] == [["N", 10]]
+    data = load_data(ZOO[name].data, limit=7)
+    check_shape(data, image.shape)
+    check_labels(data, 10)
+    assert np.shape(run.run(None, {"image": data.x[:1]})[0]) == (1, 10)
+    assert np.shape(run.run(None, {"image": data.x})[0]) == (7, 10)
+
+
+def test_lenet5_has_the_stated_parameters() -> None:
+    model = onnx.load(zoo_path("lenet5-digits"))
+    sizes = [int(np.prod(t.dims)) for t in model.graph.initializer if t.data_type == 1]
+    assert sum(sizes) == 61_706
+
+
+def test_anything_else_is_a_path() -> None:
+    assert resolve_model("some/model.onnx") == Path("some/model.onnx")
+
+
+@pytest.mark.parametrize("name", ["lenet", "", "lenet5-digits.onnx", "../zoo"])
+def test_unknown_name_lists_the_choices(name: str) -> None:
+    with pytest.raises(ModelError, match="unknown zoo model .* lenet5-digits, mlp3-digits"):
+        resolve_model(f"zoo:{name}")
+
+
+@pytest.mark.parametrize("content", [None, b"", b"something else"])
+def test_damaged_file_is_noticed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: bytes | None
+) -> None:
+    (tmp_path / "pretrained").mkdir()
+    if content is not None:
+        (tmp_path / "pretrained" / "lenet5-digits.onnx").write_bytes(content)
+    monkeypatch.setattr(zoo_module.resources, "files", lambda _: tmp_path)
+    with pytest.raises(ModelError, match="expected cefe665f2763 .*; install nvmc again"):
+        zoo_path("lenet5-digits")
+
+
+def test_naming_a_model_loads_no_torch() -> None:
+    code = (
+        "import sys; from nvmc.models import resolve_model; resolve_model('zoo:lenet5-digits'); "
+        "assert not {'torch', 'onnx', 'onnx_ir', 'onnxruntime', 'sklearn'} & set(sys.modules)"
+    )
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])}
+    subprocess.run([sys.executable, "-c", code], check=True, env=environment)
