@@ -195,7 +195,7 @@ def evaluate(
     feeds = {n: a for n, a in zip(proto.input, arrays, strict=True) if n}
     try:
         with np.errstate(all="ignore"):
-            results = onnx.reference.ReferenceEvaluator(function).run(None, feeds)
+            results = onnx.reference.ReferenceEvaluator(function).run(None, feeds, {})
     except Exception:  # no implementation, or one that fails: the node stays and is listed
         return None
     good = all(isinstance(result, np.ndarray | np.generic) for result in results)
