@@ -1,12 +1,13 @@
 // The execution provider: its factory, one instance a session, and the two symbols that
 // onnxruntime looks up in the library.
 #include <pybind11/pybind11.h>
+#include <pybind11/stl.h>
 
 #include <algorithm>
 #include <cctype>
 #include <memory>
+#include <stdexcept>
 #include <string>
-#include <utility>
 #include <vector>
 
 #include "graph.h"
@@ -19,21 +20,31 @@
 namespace nvmc {
 namespace {
 
-// One session's provider. Decisions are made by `session`, a Python object with the methods
+// One session's provider. Decisions are made by a Python object with the methods
 // `claim(nodes, target)` and `compile(node)`; see runtime/provider/session.py.
+//
+// onnxruntime only logs errors of GetCapability, and its Python interface answers those of CreateEp
+// by running the network on the CPU: either way, noise would silently go missing. So such an error
+// is kept, the nodes are claimed all the same, and Compile, whose errors arrive, reports it.
 class Provider : public ort::Ep {
  public:
-  Provider(const Host& host, py::object session)
+  Provider(const Host& host, const py::dict& options)
       : ort::Ep{ort::kApiVersion, name, get_capability, compile, release_kernels, {}},
-        host_(host),
-        session_(std::move(session)) {}
+        host_(host) {
+    attempt([&] {
+      const auto module = py::module_::import("nvmc.runtime.provider.session");
+      session_ = module.attr("open_session")(options);
+    });
+  }
 
  private:
+  using Nodes = std::vector<const ort::Node*>;
+
   static const char* name(const ort::Ep*) noexcept { return kProviderName; }
 
   static ort::Status* get_capability(ort::Ep* self, const ort::Graph* graph,
                                      ort::GraphSupportInfo* support) noexcept {
-    const auto* provider = static_cast<const Provider*>(self);
+    auto* provider = static_cast<Provider*>(self);
     return guarded(provider->host_, "", [&] { provider->claim(graph, support); });
   }
 
@@ -55,24 +66,42 @@ class Provider : public ort::Ep {
     for (std::size_t i = 0; i < count; ++i) retire(static_cast<Kernel*>(kernels[i]));
   }
 
-  void claim(const ort::Graph* graph, ort::GraphSupportInfo* support) const {
-    std::vector<const ort::Node*> ours;
-    py::list descriptions;
-    for (const ort::Node* node : nodes_of(host_, graph)) {
-      if (!is_ours(host_, node)) continue;
-      ours.push_back(node);
-      descriptions.append(describe_node(host_, graph, node));
+  // Runs `step` unless an earlier one failed; keeps what goes wrong.
+  template <typename Step>
+  void attempt(Step step) {
+    if (!failure_.empty()) return;
+    try {
+      step();
+    } catch (const py::error_already_set& error) {
+      failure_ = describe(error);
+    } catch (const std::exception& error) {
+      failure_ = error.what();
     }
+  }
+
+  void claim(const ort::Graph* graph, ort::GraphSupportInfo* support) {
+    Nodes ours = nodes_of(host_, graph);
+    const auto foreign = [this](const ort::Node* node) { return !is_ours(host_, node); };
+    ours.erase(std::remove_if(ours.begin(), ours.end(), foreign), ours.end());
     if (ours.empty()) return;
-    const auto answers = session_.attr("claim")(descriptions, target_text(host_, graph));
+    std::vector<bool> answers(ours.size(), true);
+    attempt([&] { answers = answers_of(graph, ours); });
     const ort::FusionOptions options{ort::kApiVersion, false};
     for (std::size_t i = 0; i < ours.size(); ++i) {
-      if (!answers[py::int_(i)].cast<bool>()) continue;
+      if (!answers.at(i)) continue;
       host_.check(ort::AddNodesToFuse(host_.ep_api, support, &ours[i], 1, &options));
     }
   }
 
+  std::vector<bool> answers_of(const ort::Graph* graph, const Nodes& nodes) const {
+    py::list descriptions;
+    for (const ort::Node* node : nodes) descriptions.append(describe_node(host_, graph, node));
+    const py::object answers = session_.attr("claim")(descriptions, target_text(host_, graph));
+    return answers.cast<std::vector<bool>>();
+  }
+
   std::unique_ptr<Kernel> kernel_of(const ort::Graph* graph, const ort::Node* fused) const {
+    if (!failure_.empty()) throw std::runtime_error(failure_);
     const ort::Node* node = nodes_of(host_, graph).at(0);  // each claimed node is fused alone
     const py::dict description = describe_node(host_, graph, node);
     return std::make_unique<Kernel>(host_, node, fused, session_.attr("compile")(description));
@@ -80,6 +109,7 @@ class Provider : public ort::Ep {
 
   Host host_;
   py::object session_;
+  std::string failure_;
 };
 
 // "sigma" for "ep.nvmcexecutionprovider.sigma"; empty for another's key.
@@ -147,10 +177,7 @@ class Factory : public ort::EpFactory {
                              const ort::SessionOptions* session_options, const void*,
                              ort::Ep** ep) noexcept {
     const Host& host = static_cast<Factory*>(self)->host_;
-    return guarded(host, "", [&] {
-      const auto module = py::module_::import("nvmc.runtime.provider.session");
-      *ep = new Provider(host, module.attr("open_session")(options_of(host, session_options)));
-    });
+    return guarded(host, "", [&] { *ep = new Provider(host, options_of(host, session_options)); });
   }
 
   static void release(ort::EpFactory*, ort::Ep* ep) noexcept { retire(static_cast<Provider*>(ep)); }

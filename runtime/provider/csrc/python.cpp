@@ -61,7 +61,6 @@ void close_python() {
 }
 
 std::string describe(const py::error_already_set& error) {
-  if (error.matches(PyExc_KeyboardInterrupt)) PyErr_SetInterrupt();
   std::string text;
   try {
     text = py::str(error.type().attr("__name__")).cast<std::string>();
@@ -70,6 +69,7 @@ std::string describe(const py::error_already_set& error) {
   } catch (const std::exception&) {
     text += " (its message cannot be printed)";
   }
+  if (error.matches(PyExc_KeyboardInterrupt)) PyErr_SetInterrupt();
   return text;
 }
 
