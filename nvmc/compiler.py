@@ -16,6 +16,7 @@ import nvmc
 from nvmc.artifact import (
     MANIFEST_FILE,
     MODEL_FILE,
+    TARGET_KEY,
     TILES_FILE,
     Compiled,
     Manifest,
@@ -32,7 +33,7 @@ from nvmc.errors import ModelError, OptionError
 from nvmc.passes import compile_passes, load_model, make_pass
 from nvmc.passes.map_crossbars import MapCrossbars
 from nvmc.passes.program_chip import ProgramChip, arrays_of
-from nvmc.passes.quantize_activations import QuantizeActivations, activation_inputs
+from nvmc.passes.quantize_activations import QuantizeActivations, activation_tensors
 from nvmc.passes.tile_graph import tile_graph_json
 from nvmc.runtime.calibration import calibrate
 
@@ -143,8 +144,9 @@ def program_chip(
     target = compiled.manifest.target.on(device)
     chip = Chip.of(target, seed, index, sigma)
     model = load_model(compiled.model_path)
-    arrays = [Array(a.name, a.codes, a.scale, target) for a in arrays_of(model)]
-    ProgramChip(chip, target)(model)
+    model.metadata_props[TARGET_KEY] = target.model_dump_json()
+    arrays = arrays_of(model)
+    ProgramChip(chip)(model)
     with ExitStack() as files:
         _save(model, files.enter_context(replacing_file(Path(output))))
         if cells_path is not None:
@@ -169,10 +171,10 @@ def transform_model(source: str | Path, passes: Sequence[str], output: str | Pat
 
 
 def _quantize_activations(model: ir.Model, bits: int, data: str, skip: tuple[str, ...]) -> None:
-    tensors = activation_inputs(model, skip)
+    tensors = activation_tensors(model, skip)
     images = load_data(data, split="train").x
     ranges = calibrate(ir.to_proto(model), tensors, images)
-    QuantizeActivations(bits=bits, ranges=ranges)(model)
+    QuantizeActivations(bits=bits, ranges=ranges, skip=skip)(model)
 
 
 def _save(model: ir.Model, path: Path) -> None:
