@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -28,19 +28,22 @@ def _hard_sigmoid(x: Real, alpha: float, beta: float) -> Real:
     return np.clip(alpha * x + beta, 0, 1)
 
 
-# name: function of (x, alpha, beta), default alpha, default beta; None where it has none
-ACTIVATIONS: dict[str, tuple[Callable[[Real, float, float], Real], float | None, float | None]] = {
-    "relu": (lambda x, a, b: np.maximum(x, 0), None, None),
-    "tanh": (lambda x, a, b: np.tanh(x), None, None),
-    "sigmoid": (_sigmoid, None, None),
-    "affine": (lambda x, a, b: a * x + b, 1.0, 0.0),
-    "leakyrelu": (lambda x, a, b: np.where(x < 0, a * x, x), 0.01, None),
-    "thresholdedrelu": (lambda x, a, b: np.where(x > a, x, 0), 1.0, None),
-    "scaledtanh": (lambda x, a, b: a * np.tanh(b * x), 1.0, 1.0),
-    "hardsigmoid": (_hard_sigmoid, 0.2, 0.5),
-    "elu": (lambda x, a, b: np.where(x < 0, a * np.expm1(np.minimum(x, 0)), x), 1.0, None),
-    "softsign": (lambda x, a, b: x / (1 + np.abs(x)), None, None),
-    "softplus": (_softplus, None, None),
+_Function = Callable[[Real, float, float], Real]
+
+# name: function of (x, alpha, beta), and the default of each that it has; None where it must be
+# given: there ONNX's operator has 1 and onnxruntime 0, or ONNX says nothing
+ACTIVATIONS: dict[str, tuple[_Function, tuple[float | None, ...]]] = {
+    "relu": (lambda x, a, b: np.maximum(x, 0), ()),
+    "tanh": (lambda x, a, b: np.tanh(x), ()),
+    "sigmoid": (_sigmoid, ()),
+    "affine": (lambda x, a, b: a * x + b, (None, 0.0)),
+    "leakyrelu": (lambda x, a, b: np.where(x < 0, a * x, x), (0.01,)),
+    "thresholdedrelu": (lambda x, a, b: np.where(x > a, x, 0), (None,)),
+    "scaledtanh": (lambda x, a, b: a * np.tanh(b * x), (None, None)),
+    "hardsigmoid": (_hard_sigmoid, (0.2, 0.5)),
+    "elu": (lambda x, a, b: np.where(x < 0, a * np.expm1(np.minimum(x, 0)), x), (1.0,)),
+    "softsign": (lambda x, a, b: x / (1 + np.abs(x)), ()),
+    "softplus": (_softplus, ()),
 }
 
 
@@ -50,7 +53,7 @@ def activations_of(
     """The activation functions of a recurrent operator.
 
     `activation_alpha` and `activation_beta` are consumed, in order, by those functions that have
-    an alpha or a beta, as onnxruntime does; where the list ends the function's default holds.
+    an alpha or a beta, as onnxruntime does; where a list ends the function's default holds.
 
     Args:
         attributes: The operator's attributes.
@@ -61,7 +64,7 @@ def activations_of(
         For each role (f, g, h) one function per direction.
 
     Raises:
-        ModelError: A function is unknown, or there are too few or too many.
+        ModelError: A function is unknown or lacks a parameter, or there are too few or too many.
     """
     names = list(attributes.get("activations", [*defaults] * directions))
     if len(names) != len(defaults) * directions:
@@ -74,10 +77,16 @@ def activations_of(
     return [functions[role :: len(defaults)] for role in range(len(defaults))]
 
 
-def _activation(name: str, alphas: Any, betas: Any) -> Activation:
+def _activation(name: str, alphas: Iterator[float], betas: Iterator[float]) -> Activation:
     if name.lower() not in ACTIVATIONS:
         raise ModelError(f"activation {name!r} is unknown; expected one of {sorted(ACTIVATIONS)}")
-    function, alpha, beta = ACTIVATIONS[name.lower()]
-    a = 0.0 if alpha is None else float(next(alphas, alpha))
-    b = 0.0 if beta is None else float(next(betas, beta))
+    function, defaults = ACTIVATIONS[name.lower()]
+    values = [next(given, value) for given, value in zip((alphas, betas), defaults, strict=False)]
+    settled = [float(value) for value in values if value is not None]
+    if len(settled) < len(values):
+        raise ModelError(
+            f"activation {name!r} has no default; expected its value in activation_alpha (and "
+            "activation_beta): write it there"
+        )
+    a, b = (*settled, 0.0, 0.0)[:2]
     return lambda x: function(x, a, b)

@@ -23,8 +23,8 @@ class Window:
         strides: Steps between windows.
         dilations: Steps between the kernel's elements.
         before: Padding at the start.
-        after: Padding at the end; negative where a transposed convolution's output is longer than
-            all windows together, which is filled with zeros.
+        after: Padding at the end. An `output_shape` longer than all windows of a transposed
+            convolution together is filled with zeros there.
         output: Output sizes.
     """
 
@@ -87,8 +87,9 @@ def transpose_window(attributes: Mapping[str, Any], inputs: Sizes, kernel: Sizes
         )
     ]
     wanted = attributes.get("output_shape")
-    if wanted is None and auto_pad.startswith("SAME"):
-        wanted = [size * step for size, step in zip(inputs, strides, strict=True)]
+    if wanted is None and auto_pad.startswith("SAME"):  # as onnxruntime: no more than there is
+        same = zip(inputs, strides, full, strict=True)
+        wanted = [min(size * step, most) for size, step, most in same]
     if wanted is None:
         before, after = pads[:rank], pads[rank:]
         output = tuple(f - b - a for f, b, a in zip(full, before, after, strict=True))

@@ -38,7 +38,7 @@ class Gates:
         bias: Wb + Rb, or for a GRU Wb alone; shape (directions, gates * hidden).
         state_bias: Rb of a GRU; shape (directions, gates * hidden).
         peepholes: P, shape (directions, 3 * hidden).
-        clip: Largest magnitude of an activation's input; infinite for none.
+        clip: Largest magnitude of a gate's sum; infinite for none.
         coupled: `input_forget`, or `linear_before_reset` of a GRU.
     """
 
@@ -51,10 +51,12 @@ class Gates:
     coupled: bool = False
 
     def act(self, role: int, x: Real) -> Real:
-        """Clip, then the role's activation of each direction; x is (batch, directions, hidden)."""
-        clipped = x if self.clip == np.inf else np.clip(x, -self.clip, self.clip)
-        parts = [f(clipped[:, d]) for d, f in enumerate(self.activations[role])]
-        return np.stack(parts, axis=1)
+        """The role's activation of each direction; x is (batch, directions, hidden)."""
+        return np.stack([f(x[:, d]) for d, f in enumerate(self.activations[role])], axis=1)
+
+    def gate(self, role: int, x: Real) -> Real:
+        """Clip, then the activation."""
+        return self.act(role, x if self.clip == np.inf else np.clip(x, -self.clip, self.clip))
 
     def recur(self, state: Real, cols: slice = slice(None)) -> Real:
         """The state (batch, directions, hidden) by R: (batch, directions, cols)."""
@@ -70,15 +72,15 @@ def lstm_step(gates: Gates, inputs: Real, state: State) -> State:
         state: h and c, each (batch, directions, hidden).
 
     Returns:
-        The next h and c.
+        The next h and c. As in onnxruntime the cell state is not clipped on its way into h.
     """
     hidden, cell = state
     i, o, f, c = np.split(inputs + gates.recur(hidden) + gates.bias, 4, axis=2)
     peep_i, peep_o, peep_f = np.split(gates.peepholes, 3, axis=1)
-    i = gates.act(0, i + peep_i * cell)
-    f = 1 - i if gates.coupled else gates.act(0, f + peep_f * cell)
-    cell = f * cell + i * gates.act(1, c)
-    o = gates.act(0, o + peep_o * cell)
+    i = gates.gate(0, i + peep_i * cell)
+    f = 1 - i if gates.coupled else gates.gate(0, f + peep_f * cell)
+    cell = f * cell + i * gates.gate(1, c)
+    o = gates.gate(0, o + peep_o * cell)
     return o * gates.act(2, cell), cell
 
 
@@ -99,18 +101,18 @@ def gru_step(gates: Gates, inputs: Real, state: State) -> State:
     inputs = inputs + gates.bias
     if gates.coupled:
         product = gates.recur(hidden) + gates.state_bias
-        z, r = np.split(gates.act(0, inputs[..., first] + product[..., first]), 2, axis=2)
+        z, r = np.split(gates.gate(0, inputs[..., first] + product[..., first]), 2, axis=2)
         candidate = r * product[..., last]
     else:
         product = gates.recur(hidden, first) + gates.state_bias[:, first]
-        z, r = np.split(gates.act(0, inputs[..., first] + product), 2, axis=2)
+        z, r = np.split(gates.gate(0, inputs[..., first] + product), 2, axis=2)
         candidate = gates.recur(r * hidden, last) + gates.state_bias[:, last]
-    return ((1 - z) * gates.act(1, inputs[..., last] + candidate) + z * hidden,)
+    return ((1 - z) * gates.gate(1, inputs[..., last] + candidate) + z * hidden,)
 
 
 def rnn_step(gates: Gates, inputs: Real, state: State) -> State:
     """One step of an RNN: h = f(x W + h R + Wb + Rb)."""
-    return (gates.act(0, inputs + gates.recur(state[0]) + gates.bias),)
+    return (gates.gate(0, inputs + gates.recur(state[0]) + gates.bias),)
 
 
 def sequences(x: Real, direction: str, lengths: Index) -> Real:

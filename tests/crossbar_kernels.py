@@ -1,0 +1,27 @@
+"""Run a standard node's case on the kernels: its weights moved to the `weights` argument."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nvmc.ops import OPS
+from nvmc.runtime.crossbar import kernels
+from strategies import Case
+
+__all__ = ["run"]
+
+
+def run(case: Case, name: str | None = None) -> list[NDArray[Any]]:
+    """All outputs of the `nvmc` operator `name` (by default the case's own)."""
+    op = OPS[name or case.op]
+    given = [*case.inputs, *(None,) * (len(op.inputs) - len(case.inputs))]
+    operands = dict(zip(op.inputs, given, strict=True))
+    weights = [np.asarray(operands[n], np.float32) for n in op.weights]
+    inputs = [None if n in op.weights else value for n, value in operands.items()]
+    for value in (*inputs, *weights):
+        if isinstance(value, np.ndarray):
+            value.flags.writeable = False
+    return getattr(kernels, op.kernel.split(":")[1])(inputs, weights, case.attributes)
