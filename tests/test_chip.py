@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import tracemalloc
 from typing import Any
 
 import numpy as np
@@ -336,3 +337,15 @@ def test_programming_does_not_move_the_targets():
 
 def test_sources_are_classes_of_the_base():
     assert all(issubclass(source, NoiseSource) for source in SOURCES.values())
+
+
+@pytest.mark.parametrize("name", ["rram4", "fefet2", "bitflip"])
+def test_programming_takes_under_four_times_the_cells(name: str):
+    """Targets, spread and normals at once are 3; signs and one plane's index are the rest."""
+    target = Target.of(load_device(name))
+    held = array(target, uniform_codes(4, 1_000_000).astype(np.int8))
+    tracemalloc.start()
+    made = Chip.of(target, 0, 0).program(held)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 4 * made.levels.nbytes

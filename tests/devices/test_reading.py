@@ -1,0 +1,202 @@
+"""Device files and `--noise`: what is wrong is said in one line, with the key's name."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from nvmc.devices import SOURCES, device_names, load_device, parse_noise
+from nvmc.errors import DeviceError, OptionError
+
+LIBRARY = [
+    "additive",
+    "bitflip",
+    "fefet1",
+    "fefet2",
+    "ideal",
+    "multiplicative",
+    "reram-lognormal",
+    "rram4",
+    "stuck-at",
+    "uniform",
+]
+HEAD = 'name = "mine"\ntitle = "Mine"\nsource = "measured"\n'
+NOISE = '[[noise]]\ntype = "programming"\nbasis = "level"\n'
+
+
+def test_the_library_is_what_the_issue_asks_for():
+    assert device_names() == LIBRARY
+
+
+@pytest.mark.parametrize("name", LIBRARY)
+def test_library_files_load_and_state_their_source(name: str):
+    device = load_device(name)
+    assert device.name == name
+    assert len(device.source) > 10 and device.title
+    device.sources()
+
+
+def test_fefet_profiles_are_equations_16_and_17():
+    (first,), (second,) = load_device("fefet1").noise, load_device("fefet2").noise
+    assert first.model_dump()["profile"] == (1, 4, 4, 1)
+    assert second.model_dump()["profile"] == (1, 2, 2, 1)
+
+
+def test_a_users_file_works_by_path(tmp_path: Path):
+    file = tmp_path / "mine.toml"
+    file.write_text(HEAD + "levels = 4\nsigma = 0.2\n" + NOISE, encoding="utf-8")
+    device = load_device(file)
+    assert device == load_device(str(file)) and device.name == "mine"
+    assert device.sources()[0].model_dump()["sigma"] == 0.2
+
+
+BAD = {
+    "unknown key": ("levels = 4\nsgima = 0.1\n", "sgima: unknown key"),
+    "unknown key named like a source": ("levels = 4\nadditive = 1\n", "additive: unknown key"),
+    "unknown key of a source": (
+        "levels = 4\nsigma = 0.1\n" + NOISE + "width = 1\n",
+        "noise.0.width: unknown key",
+    ),
+    "unknown default": ("levels = 4\n[defaults]\nbits = 4\n", "defaults.bits: unknown key"),
+    "missing key": ("", "levels: is missing"),
+    "one level": ("levels = 1\n", "levels: .*2"),
+    "levels as text": ('levels = "4"\n', "levels: .*'4'"),
+    "levels as truth": ("levels = true\n", "levels: .*True"),
+    "sigma as text": ('levels = 4\nsigma = "0.1"\n' + NOISE, "sigma: .*'0.1'"),
+    "negative sigma": ("levels = 4\nsigma = -0.1\n" + NOISE, "sigma: .*-0.1"),
+    "NaN sigma": ("levels = 4\nsigma = nan\n" + NOISE, "sigma: .*nan"),
+    "infinite sigma": ("levels = 4\nsigma = inf\n" + NOISE, "sigma: .*inf"),
+    "missing sigma": ("levels = 4\n" + NOISE, "states no sigma .* add sigma"),
+    "idle sigma": ("levels = 4\nsigma = 0.1\n", "sigma is set, but"),
+    "sigma outside its range": (
+        "levels = 4\nsigma = 0.5\nsigma_range = [0, 0.4]\n" + NOISE,
+        "sigma is 0.5, outside",
+    ),
+    "reversed range": ("levels = 4\nsigma_range = [1, 0]\n", "sigma_range is 1.0 to 0.0"),
+    "short profile": (
+        "levels = 4\nsigma = 0.1\n" + NOISE + "profile = [1, 2]\n",
+        "profile has 2 factors .* 4",
+    ),
+    "negative factor": (
+        "levels = 2\nsigma = 0.1\n" + NOISE + "profile = [1, -2]\n",
+        "noise.0.profile.1: .*-2",
+    ),
+    "profile without levels": (
+        'levels = "continuous"\nsigma = 0.1\n' + NOISE + "profile = [1, 2]\n",
+        "profile has 2 factors .* continuous",
+    ),
+    "missing basis": (
+        'levels = 4\nsigma = 0.1\n[[noise]]\ntype = "programming"\n',
+        "noise.0.basis: is missing",
+    ),
+    "wrong basis": (
+        'levels = 4\nsigma = 0.1\n[[noise]]\ntype = "additive"\nbasis = "level"\n',
+        "noise.0.basis: .*'level'",
+    ),
+    "unknown source": ('levels = 4\n[[noise]]\ntype = "gauss"\n', "noise.0: type 'gauss' is unk"),
+    "source without type": ("levels = 4\n[[noise]]\np = 1\n", "noise.0: has no type"),
+    "probability above one": (
+        'levels = 4\n[[noise]]\ntype = "bitflip"\np = 1.5\n',
+        "noise.0.p: .*1.5",
+    ),
+    "more faults than cells": (
+        'levels = 4\n[[noise]]\ntype = "stuck-at"\np_low = 0.6\np_high = 0.6\n',
+        r"p_low \+ p_high is 1.2",
+    ),
+    "clip as a number": ("levels = 4\nclip = 1\n", "clip: .*1"),
+    "too many bits": (
+        "levels = 4\n[defaults]\ncell_bits = 3\n",
+        "defaults.cell_bits is 3, but 4 levels hold 2",
+    ),
+    "cell above weight": (
+        "levels = 4\n[defaults]\nweight_bits = 1\ncell_bits = 2\n",
+        "defaults.cell_bits is 2, above defaults.weight_bits 1",
+    ),
+    "17 weight bits": ("levels = 4\n[defaults]\nweight_bits = 17\n", "defaults.weight_bits: .*17"),
+    "two lines in a key": ('levels = 4\n"a\\nb" = 1\n', "a b: unknown key"),
+    "not TOML": ("levels = [", "is not TOML"),
+    "endless nesting": ("levels = " + "[" * 100_000, "is not TOML"),
+}
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_a_bad_file_is_one_line_naming_the_key(case: str, tmp_path: Path):
+    text, message = BAD[case]
+    file = tmp_path / "bad.toml"
+    file.write_text(HEAD + text, encoding="utf-8")
+    with pytest.raises(DeviceError, match=message) as caught:
+        load_device(file)
+    assert str(file) in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_bytes_that_are_no_text(tmp_path: Path):
+    file = tmp_path / "bad.toml"
+    file.write_bytes(b"\xff\xfe\x00name")
+    with pytest.raises(DeviceError, match=r"bad\.toml' is not TOML: .*utf-8"):
+        load_device(file)
+
+
+@pytest.mark.parametrize("name", ["gone.toml", "folder/gone", "folder.toml"])
+def test_a_file_that_cannot_be_read(name: str, tmp_path: Path):
+    (tmp_path / "folder.toml").mkdir()
+    with pytest.raises(DeviceError, match="cannot read device file .*nvmc devices"):
+        load_device(tmp_path / name)
+
+
+def test_an_unknown_name_lists_the_known():
+    with pytest.raises(DeviceError, match=r"'fefet3' is unknown; .*fefet1, fefet2.*\.toml"):
+        load_device("fefet3")
+
+
+# --- `--noise` ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("bitflip:p=0.1", {"type": "bitflip", "p": 0.1, "bits": "all"}),
+        ("bitflip:p=1e-3,bits=sign", {"type": "bitflip", "p": 1e-3, "bits": "sign"}),
+        ("additive", {"type": "additive", "sigma": None, "basis": "full_range"}),
+        ("stuck-at:p_low=0.01", {"type": "stuck-at", "p_low": 0.01, "p_high": 0.0}),
+        (
+            "programming: sigma = 0.1, profile = 1;2;2;1",
+            {"type": "programming", "sigma": 0.1, "basis": "level", "profile": (1, 2, 2, 1)},
+        ),
+        (
+            "programming:basis=value",
+            {"type": "programming", "sigma": None, "basis": "value", "profile": None},
+        ),
+    ],
+)
+def test_noise_is_read_from_an_option(text: str, expected: dict[str, Any]):
+    source = parse_noise(text)
+    assert source.model_dump() == expected
+    assert type(source) is SOURCES[expected["type"]]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "type '' is unknown; expected one of programming"),
+        ("gauss:sigma=1", "type 'gauss' is unknown"),
+        ("bitflip", "p: is missing"),
+        ("bitflip:p=2", "p: .*2.0"),
+        ("bitflip:p=high", "p: .*'high'"),
+        ("bitflip:p=0.1;0.2", "p: "),
+        ("bitflip:p=0.1,bits=none", "bits: .*'none'"),
+        ("additive:width=1", "width: unknown key"),
+        ("additive:sigma", "'sigma' is not key=value"),
+        ("additive:sigma=-1", "sigma: .*-1"),
+        ("additive:sigma=nan", "sigma: .*nan"),
+        ("additive:sigma=1,sigma=2", "sigma is given twice"),
+        ("bitflip:type=uniform", "type is given twice"),
+        ("programming:profile=1", "profile: "),
+        ("stuck-at:p_low=0.6,p_high=0.6", r"p_low \+ p_high is 1.2"),
+    ],
+)
+def test_bad_noise_is_one_line(text: str, message: str):
+    with pytest.raises(OptionError, match=message) as caught:
+        parse_noise(text)
+    assert repr(text) in str(caught.value) and "\n" not in str(caught.value)
