@@ -29,7 +29,7 @@ def export_onnx(model: nn.Module, image_shape: tuple[int, ...], path: Path) -> N
     example = torch.zeros((2, *image_shape))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)  # torch's exporter, about torch's own names
-        program = torch.onnx.export(  # pyright: ignore[reportUnknownMemberType]
+        program = torch.onnx.export(
             model.eval(),
             (example,),
             dynamo=True,
@@ -51,5 +51,5 @@ def export_onnx(model: nn.Module, image_shape: tuple[int, ...], path: Path) -> N
         part.metadata_props.clear()
     with tempfile.TemporaryDirectory(dir=path.parent) as folder:
         temporary = Path(folder) / path.name
-        program.save(temporary)  # pyright: ignore[reportUnknownMemberType]
+        program.save(temporary)
         os.replace(temporary, path)

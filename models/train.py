@@ -70,8 +70,8 @@ def train(recipe: Recipe) -> nn.Module:
             shown = _moved(images[chosen], recipe, generator)
             loss = functional.cross_entropy(model(shown), labels[chosen])
             optimizer.zero_grad()
-            loss.backward()  # pyright: ignore[reportUnknownMemberType]
-            optimizer.step()  # pyright: ignore[reportUnknownMemberType]
+            loss.backward()
+            optimizer.step()
             schedule.step()
         hits, loss = evaluate(model, "validation")
         if (hits, -loss) > best:

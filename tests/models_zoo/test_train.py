@@ -7,14 +7,12 @@ from pathlib import Path
 import numpy as np
 import onnxruntime
 import pytest
+import torch
 
 from nvmc.data import load_data
 from nvmc.models import ZOO
-
-torch = pytest.importorskip("torch")
-
-from nvmc.models import train as training  # noqa: E402
-from nvmc.models.export import export_onnx  # noqa: E402
+from nvmc.models import train as training
+from nvmc.models.export import export_onnx
 
 NAMES = sorted(training.RECIPES)
 
