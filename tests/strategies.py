@@ -147,7 +147,7 @@ def recurrent_cases(draw: st.DrawFn, op: str) -> Case:
         half * _values(rng, d, gates * hidden, size),
         half * _values(rng, d, gates * hidden, hidden),
         half * _values(rng, d, 2 * gates * hidden),
-        rng.integers(1, steps + 1, batch).astype(np.int32),
+        rng.integers(0, steps + 1, batch).astype(np.int32),
         _values(rng, d, batch, hidden),
     ]
     if op == "LSTM":

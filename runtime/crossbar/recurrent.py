@@ -147,7 +147,8 @@ def scan(x: Real, mvm: Mvm, step: Step, state: State, lengths: Index) -> tuple[R
         mvm: The product with W; groups are directions.
         step: From a step's x W and the state to the next state, h first.
         state: The initial state, each (batch, directions, hidden).
-        lengths: Steps of each sequence; beyond it the state stays and the output is zero.
+        lengths: Steps of each sequence; beyond it the state stays and the output is zero. A
+            sequence of no steps ends in a state of zeros, as in onnxruntime.
 
     Returns:
         h after every step, shape (steps, batch, directions, hidden), and the last state.
@@ -161,4 +162,5 @@ def scan(x: Real, mvm: Mvm, step: Step, state: State, lengths: Index) -> tuple[R
         moved = step(inputs[t], state)
         state = tuple(np.where(running, new, old) for new, old in zip(moved, state, strict=True))
         y[t] = np.where(running, state[0], 0)
-    return y, state
+    some = (lengths > 0)[:, None, None]
+    return y, tuple(np.where(some, last, 0) for last in state)
