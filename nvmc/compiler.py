@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -12,7 +11,7 @@ from typing import Any
 import numpy as np
 import onnx_ir as ir
 
-import nvmc
+from nvmc import __version__
 from nvmc.artifact import (
     MANIFEST_FILE,
     MODEL_FILE,
@@ -30,17 +29,17 @@ from nvmc.chip import Array, Chip
 from nvmc.data import load_data
 from nvmc.devices import Device, Target
 from nvmc.errors import ModelError, OptionError
-from nvmc.passes import compile_passes, load_model, make_pass
+from nvmc.passes import make_pass
+from nvmc.passes.load import load_model
 from nvmc.passes.map_crossbars import MapCrossbars
+from nvmc.passes.pipeline import compile_passes
 from nvmc.passes.program_chip import ProgramChip, arrays_of
 from nvmc.passes.quantize_activations import QuantizeActivations, activation_tensors
-from nvmc.passes.tile_graph import tile_graph_json
+from nvmc.passes.save import save_model
+from nvmc.passes.tile_graph import tile_graph, tile_graph_json
 from nvmc.runtime.calibration import calibrate
 
 __all__ = ["compile_model", "program_chip", "transform_model"]
-
-EXTERNAL_BYTES = 1 << 28
-"""Models with more weights than this keep them in a file of their own."""
 
 
 def compile_model(
@@ -81,7 +80,7 @@ def compile_model(
     opset = model.opset_imports[""]
     mapping = None
     for step in compile_passes(
-        target, skip=tuple(skip), fold_batchnorm=fold_batchnorm, parameters=tuple(store), extra=extra
+        target, skip=tuple(skip), parameters=tuple(store), fold_batchnorm=fold_batchnorm, extra=extra
     ):
         if isinstance(step, MapCrossbars):
             if activation_bits is not None and data is not None:
@@ -96,8 +95,9 @@ def compile_model(
             f"{str(source)!r} has no layer that can be mapped onto crossbars: "
             + "; ".join(sorted({f"{d.op}: {d.reason}" for d in mapping.digital})[:3])
         )
+    tiles = tile_graph(model, mapping, target.rows, target.cols)
     manifest = Manifest(
-        nvmc=nvmc.__version__,
+        nvmc=__version__,
         source=SourceEntry(file=path.name, sha256=_sha256(path), opset=opset),
         target=target,
         inputs=[_tensor(value) for value in model.graph.inputs],
@@ -108,10 +108,9 @@ def compile_model(
         tiles=mapping.tiles,
     )
     with replacing_folder(folder) as temporary:
-        _save(model, temporary / MODEL_FILE)
+        save_model(model, temporary / MODEL_FILE)
         (temporary / MANIFEST_FILE).write_text(manifest.model_dump_json(indent=1) + "\n")
-        tiles = tile_graph_json(model, manifest)
-        (temporary / TILES_FILE).write_text(json.dumps(tiles) + "\n")
+        (temporary / TILES_FILE).write_text(tile_graph_json(tiles) + "\n")
     return open_compiled(folder)
 
 
@@ -148,7 +147,7 @@ def program_chip(
     arrays = arrays_of(model)
     ProgramChip(chip)(model)
     with ExitStack() as files:
-        _save(model, files.enter_context(replacing_file(Path(output))))
+        save_model(model, files.enter_context(replacing_file(Path(output))))
         if cells_path is not None:
             temporary = files.enter_context(replacing_file(cells_path))
             np.savez(temporary, allow_pickle=False, **_cells(chip, arrays))
@@ -166,7 +165,7 @@ def transform_model(source: str | Path, passes: Sequence[str], output: str | Pat
     if Path(output).resolve() == Path(source).resolve():
         raise OptionError(f"{str(output)!r} is the source; the source is never overwritten")
     with replacing_file(Path(output)) as temporary:
-        _save(model, temporary)
+        save_model(model, temporary)
     return changed
 
 
@@ -175,14 +174,6 @@ def _quantize_activations(model: ir.Model, bits: int, data: str, skip: tuple[str
     images = load_data(data, split="train").x
     ranges = calibrate(ir.to_proto(model), tensors, images)
     QuantizeActivations(bits=bits, ranges=ranges, skip=skip)(model)
-
-
-def _save(model: ir.Model, path: Path) -> None:
-    size = sum(v.const_value.nbytes for v in model.graph.initializers.values() if v.const_value)
-    if size > EXTERNAL_BYTES:
-        ir.save(model, path, external_data=f"{path.name}.data", size_threshold_bytes=1 << 16)
-    else:
-        ir.save(model, path)
 
 
 def _tensor(value: ir.Value) -> TensorEntry:

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nvmc.artifact import Compiled, TensorEntry
-from nvmc.chip import Array, Chip
+from nvmc.chip import Chip
 from nvmc.data import Dataset, check_labels, check_shape, load_data
 from nvmc.devices import Device, NoiseSource, Target
 from nvmc.errors import DataError, OptionError
@@ -167,9 +167,10 @@ def load_network(compiled: Compiled, target: Target, output: str | None = None) 
     names = [entry.name for entry in compiled.manifest.outputs]
     if output is not None and output not in names:
         raise OptionError(f"output {output!r} is unknown; expected one of {', '.join(names)}")
-    detached = detached_network(compiled.model_path)
-    arrays = tuple(Array(a.name, a.codes, a.scale, target) for a in detached.arrays)
-    return Network(detached.model, arrays, detached.dtypes, output or names[0], detached.batch)
+    detached = detached_network(compiled.model_path, target)
+    return Network(
+        detached.model, detached.arrays, detached.dtypes, output or names[0], detached.batch
+    )
 
 
 def _score(network: Network, feed: Feed, dataset: Dataset | None) -> tuple[Score, float]:

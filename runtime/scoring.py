@@ -71,6 +71,8 @@ class Agreement:
 class Determination:
     """Coefficient of determination R^2 against the ideal chip, for outputs that are no classes.
 
+    Floored at -1, so that one chip whose outputs are NaN or overflow does not spoil the mean.
+
     Args:
         reference: Outputs of the ideal chip, any shape with images along axis 0.
     """
@@ -86,10 +88,12 @@ class Determination:
         return float(np.sum((outputs - self._reference[first : first + len(outputs)]) ** 2))
 
     def finish(self, total: float, images: int) -> float:
-        """1 - squared error / variation of the reference; 1 for a perfect copy of a constant."""
-        if self._variation == 0:
-            return 1.0 if total == 0 else float("-inf")
-        return 1 - total / self._variation
+        """1 - squared error / variation of the reference, at least -1."""
+        if total == 0:
+            return 1.0
+        if not np.isfinite(total) or self._variation == 0:
+            return -1.0
+        return max(-1.0, 1 - total / self._variation)
 
 
 def score_against(reference: NDArray[Any]) -> Score:

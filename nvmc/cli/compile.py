@@ -81,7 +81,7 @@ def _print(manifest: Manifest, folder: Path) -> None:
     bits = f"{target.weight_bits}-bit weights" if target.weight_bits else "analog weights"
     cells = f" in {target.cell_bits}-bit cells" if target.weight_bits else ""
     console.print(
-        f"{manifest.source.file} on {target.device.name}: {bits}{cells}, {target.encoding}, "
+        f"{target.device.name}: {bits}{cells}, {target.encoding}, "
         f"tiles of {target.rows}x{target.cols}"
     )
     reasons = Counter((entry.op, entry.reason) for entry in manifest.digital)

@@ -114,16 +114,20 @@ def _print(result: Simulation, folder: str, newest: bool) -> None:
 def _rows(result: Simulation) -> list[tuple[str, str, str]]:
     kpp, summary = result.kpp, result.summary
     spread = "" if summary.std is None else f"± {100 * summary.std:.2f} over chips"
-    interval = f"{kpp.confidence:.0%} interval {percent(kpp.low)} to {percent(kpp.high)}"
-    if kpp.low is None or kpp.high is None:
-        interval += f"; {kpp.runs_needed} runs would close it"
+    interval = f"{percent(kpp.low)} to {percent(kpp.high)}"
+    closed = kpp.low is not None and kpp.high is not None
     each = result.seconds / max(1, len(result.values))
     return [
         (f"ideal chip {result.metric}", percent(result.ideal), ""),
         ("mean", percent(summary.mean), spread),
         ("worst chip", percent(summary.min), ""),
-        (f"{_ordinal(kpp.k)} percentile (KPP)", percent(kpp.value), interval),
-        ("time", f"{result.seconds:.1f} s", f"{each:.3g} s a chip, {result.jobs} at once"),
+        (f"{_ordinal(kpp.k)} percentile (KPP)", percent(kpp.value), ""),
+        (
+            f"its {kpp.confidence:.0%} interval",
+            interval,
+            "" if closed else f"{kpp.runs_needed} runs close it",
+        ),
+        ("time", f"{result.seconds:.1f} s", f"{each:.2g} s a chip, {result.jobs} at once"),
     ]
 
 

@@ -1,0 +1,280 @@
+"""Bad input gets one clear line, exit code 1 (usage: 2), no traceback, nothing half-written."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+
+from nvmc.cli import main
+from nvmc.models import resolve_model
+
+Run = Callable[..., str]
+
+
+@pytest.fixture
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
+    """Run the command line in an empty folder and return the one line of its error."""
+    monkeypatch.chdir(tmp_path)
+
+    def runner(*words: str, code: int = 1) -> str:
+        before = {p.relative_to(tmp_path) for p in tmp_path.rglob("*")}
+        assert main(words) == code
+        captured = capsys.readouterr()
+        lines = [line for line in captured.err.splitlines() if "note:" not in line]
+        assert len(lines) == 1, captured.err
+        assert lines[0].startswith("nvmc: error: ")
+        assert "Traceback" not in captured.err + captured.out
+        assert {p.relative_to(tmp_path) for p in tmp_path.rglob("*")} == before
+        return lines[0]
+
+    return runner
+
+
+def dense(weight: np.ndarray, opset: int = 21) -> onnx.ModelProto:
+    """y = x @ weight."""
+    rows, cols = weight.shape
+    graph = helper.make_graph(
+        [helper.make_node("MatMul", ["x", "w"], ["y"], name="fc")],
+        "dense",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["N", rows])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["N", cols])],
+        [numpy_helper.from_array(weight.astype(np.float32), "w")],
+    )
+    return helper.make_model(
+        graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=min(10, 10)
+    )
+
+
+@pytest.fixture
+def good(tmp_path: Path) -> str:
+    """A good model of 4 inputs and 3 classes."""
+    path = tmp_path / "good.onnx"
+    onnx.save(dense(np.random.default_rng(0).standard_normal((4, 3))), path)
+    return str(path)
+
+
+@pytest.fixture
+def compiled(good: str, tmp_path: Path) -> str:
+    """The good model compiled."""
+    folder = str(tmp_path / "good.nvmc")
+    assert main(["compile", good, "--device", "rram4", "-o", folder]) == 0
+    return folder
+
+
+def test_model_does_not_exist(run: Run) -> None:
+    assert "absent.onnx" in run("compile", "absent.onnx")
+
+
+def test_model_is_a_folder(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "folder.onnx").mkdir()
+    assert "folder" in run("compile", "folder.onnx")
+
+
+@pytest.mark.parametrize("content", [b"", b"\x89PNG\r\n\x1a\n" + bytes(100), b"hello world"])
+def test_model_is_not_onnx(run: Run, tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "not.onnx").write_bytes(content)
+    assert "not.onnx" in run("compile", "not.onnx")
+
+
+def test_model_is_random_bytes(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "random.onnx").write_bytes(np.random.default_rng(1).bytes(5000))
+    assert "random.onnx" in run("compile", "random.onnx")
+
+
+@pytest.mark.parametrize("share", [0.1, 0.5, 0.9, 0.999])
+def test_model_is_truncated(run: Run, tmp_path: Path, share: float) -> None:
+    whole = resolve_model("zoo:lenet5-digits").read_bytes()
+    (tmp_path / "cut.onnx").write_bytes(whole[: int(share * len(whole))])
+    assert "cut.onnx" in run("compile", "cut.onnx")
+
+
+@pytest.mark.parametrize("opset", [6, 27, 99])
+def test_opset_is_not_supported(run: Run, tmp_path: Path, opset: int) -> None:
+    onnx.save(dense(np.ones((2, 2)), opset), tmp_path / "m.onnx")
+    line = run("compile", "m.onnx")
+    assert str(opset) in line and "7" in line
+
+
+@pytest.mark.parametrize("location", ["gone.bin", "../outside.bin", "/etc/hostname"])
+def test_external_data_is_missing_or_outside(run: Run, tmp_path: Path, location: str) -> None:
+    (tmp_path / "inner").mkdir()
+    (tmp_path / "outside.bin").write_bytes(bytes(16))
+    model = dense(np.ones((2, 2)))
+    tensor = model.graph.initializer[0]
+    tensor.ClearField("raw_data")
+    tensor.data_location = TensorProto.EXTERNAL
+    tensor.external_data.add(key="location", value=location)
+    (tmp_path / "inner" / "m.onnx").write_bytes(model.SerializeToString())
+    assert location in run("compile", "inner/m.onnx")
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_weights_are_not_finite(run: Run, tmp_path: Path, value: float) -> None:
+    weight = np.ones((3, 3))
+    weight[1, 2] = value
+    onnx.save(dense(weight), tmp_path / "m.onnx")
+    assert "'w'" in run("compile", "m.onnx")
+
+
+def test_nothing_can_be_mapped(run: Run, tmp_path: Path) -> None:
+    x = helper.make_tensor_value_info("x", TensorProto.FLOAT, ["N", 2])
+    y = helper.make_tensor_value_info("y", TensorProto.FLOAT, ["N", 2])
+    graph = helper.make_graph([helper.make_node("Relu", ["x"], ["y"])], "g", [x], [y])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 21)], ir_version=10)
+    onnx.save(model, tmp_path / "m.onnx")
+    assert "Relu" in run("compile", "m.onnx")
+
+
+@pytest.mark.parametrize(
+    ("options", "named"),
+    [
+        (["--device", "fefet3"], "fefet3"),
+        (["--device", "./absent.toml"], "absent.toml"),
+        (["--pass", "insert-dropuot"], "insert-dropuot"),
+        (["--pass", "insert-dropout:rat=0.2"], "rat"),
+        (["--weight-bits", "17"], "17"),
+        (["--weight-bits", "four"], "four"),
+        (["--weight-bits", "4", "--cell-bits", "5"], "5"),
+        (["--device", "fefet2", "--cell-bits", "3"], "3"),
+        (["--tile", "128"], "128"),
+        (["--tile", "0x8"], "0x8"),
+        (["--activation-bits", "4"], "both"),
+        (["-o", "/proc/absent/out.nvmc"], "/proc/absent/out.nvmc"),
+        (["-o", "good.onnx"], "good.onnx"),
+    ],
+)
+def test_compile_option(run: Run, good: str, options: list[str], named: str) -> None:
+    assert named in run("compile", good, *options)
+
+
+@pytest.mark.parametrize(
+    ("text", "named"),
+    [
+        ('name = "x"\ntitle = "x"\nsource = "x"\nlevels = 4\ncolour = 1', "colour"),
+        ('name = "x"\ntitle = "x"\nsource = "x"\nlevels = 1', "levels"),
+        ('name = "x"\ntitle = "x"\nlevels = 4', "source"),
+        ("name = ", "TOML"),
+        (
+            'name = "x"\ntitle = "x"\nsource = "x"\nlevels = 4\nsigma = -0.1\n'
+            '[[noise]]\ntype = "programming"\nbasis = "level"',
+            "sigma",
+        ),
+        (
+            'name = "x"\ntitle = "x"\nsource = "x"\nlevels = 4\n[[noise]]\ntype = "pink"',
+            "pink",
+        ),
+    ],
+)
+def test_device_file(run: Run, good: str, tmp_path: Path, text: str, named: str) -> None:
+    (tmp_path / "mine.toml").write_text(text)
+    line = run("compile", good, "--device", "./mine.toml")
+    assert named in line and "mine.toml" in line
+
+
+@pytest.mark.parametrize(
+    ("options", "named"),
+    [
+        (["--sigma", "-0.1"], "-0.1"),
+        (["--sigma", "nan"], "nan"),
+        (["--runs", "0"], "0"),
+        (["--runs", "-5"], "-5"),
+        (["--jobs", "0"], "0"),
+        (["--limit", "0"], "0"),
+        (["--seed", "-1"], "-1"),
+        (["--percentile", "0"], "0"),
+        (["--percentile", "100"], "100"),
+        (["--device", "nix"], "nix"),
+        (["--noise", "stuck-at:p=0.1"], "p: "),
+        (["--noise", "dust"], "dust"),
+        (["--output", "logits"], "logits"),
+        (["--data", "imagenet"], "imagenet"),
+        (["--data", "absent.npz"], "absent.npz"),
+        (["--data", "mnist:absent"], "absent"),
+    ],
+)
+def test_simulate_option(run: Run, compiled: str, options: list[str], named: str) -> None:
+    assert named in run("simulate", compiled, *options)
+
+
+X, Y = np.zeros((5, 4), np.float32), np.arange(5) % 3
+
+
+@pytest.mark.parametrize(
+    ("arrays", "named"),
+    [
+        ({"x": np.zeros((5, 7), np.float32), "y": Y}, "7"),
+        ({"x": X, "y": np.array([0, 1, 2, 3, 0])}, "3"),
+        ({"x": X, "y": np.array([0, 1, -1, 2, 0])}, "-1"),
+        ({"x": X, "y": Y[:4]}, "4"),
+        ({"x": X, "y": Y + 0.5}, "y"),
+        ({"x": X[:0], "y": Y[:0]}, "empty"),
+        ({"x": X * np.nan, "y": Y}, "NaN"),
+        ({"z": X}, "x"),
+    ],
+)
+def test_data(
+    run: Run, compiled: str, tmp_path: Path, arrays: dict[str, np.ndarray], named: str
+) -> None:
+    np.savez(tmp_path / "d.npz", allow_pickle=False, **arrays)
+    assert named in run("simulate", compiled, "--data", "d.npz", "--runs", "1")
+
+
+def test_no_compiled_network_here(run: Run) -> None:
+    assert "nvmc compile" in run("simulate")
+
+
+def test_compiled_network_is_damaged(run: Run, compiled: str) -> None:
+    manifest = Path(compiled) / "manifest.json"
+    text = manifest.read_text()
+    manifest.write_text(text[: len(text) // 2])
+    assert "compile again" in run("simulate", compiled)
+    manifest.write_text(text.replace("nvmc.compiled/1", "nvmc.compiled/99"))
+    assert "nvmc.compiled/99" in run("simulate", compiled)
+
+
+def test_other_folder_is_not_replaced(run: Run, good: str, tmp_path: Path) -> None:
+    (tmp_path / "mine.nvmc").mkdir()
+    (tmp_path / "mine.nvmc" / "diary.txt").write_text("dear diary")
+    assert "mine.nvmc" in run("compile", good, "-o", "mine.nvmc")
+
+
+@pytest.mark.parametrize(
+    "options",
+    [["--chip", "-1", "-o", "c.onnx"], ["--chip", "0", "-o", "/proc/absent/c.onnx"]],
+)
+def test_program(run: Run, compiled: str, options: list[str]) -> None:
+    run("program", compiled, *options)
+
+
+def test_program_with_bad_cells_name(run: Run, compiled: str) -> None:
+    line = run("program", compiled, "--chip", "0", "-o", "c.onnx", "--cells", "c.csv")
+    assert ".npz" in line
+
+
+def test_transform_never_overwrites_its_source(run: Run, good: str) -> None:
+    content = Path(good).read_bytes()
+    assert "source" in run("transform", good, "--pass", "fold-batchnorm", "-o", good)
+    assert Path(good).read_bytes() == content
+
+
+@pytest.mark.parametrize(
+    "words",
+    [["compile"], ["frobnicate"], ["simulate", "--runs", "many"], ["compile", "--nope", "m.onnx"]],
+)
+def test_usage(run: Run, words: list[str]) -> None:
+    assert "--help" in run(*words, code=2)
+
+
+def test_source_is_never_touched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    source = tmp_path / "lenet.onnx"
+    shutil.copy(resolve_model("zoo:lenet5-digits"), source)
+    stamp, content = source.stat().st_mtime_ns, source.read_bytes()
+    assert main(["compile", "lenet.onnx"]) == 0
+    assert (source.stat().st_mtime_ns, source.read_bytes()) == (stamp, content)

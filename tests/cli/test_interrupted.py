@@ -1,0 +1,90 @@
+"""Full disks and interruptions: what was there stays, nothing half-written is left."""
+
+from __future__ import annotations
+
+import os
+import resource
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import onnx
+import pytest
+
+from nvmc.cli import main
+
+NVMC = [sys.executable, "-c", "import sys; from nvmc.cli import main; sys.exit(main())"]
+
+
+def small_files() -> None:
+    """No file of this process may grow beyond 8 KiB: writing more fails as on a full disk."""
+    resource.setrlimit(resource.RLIMIT_FSIZE, (8192, 8192))
+
+
+def test_full_disk_while_compiling(tmp_path: Path) -> None:
+    command = [*NVMC, "compile", "zoo:lenet5-digits", "-o", str(tmp_path / "out.nvmc")]
+    done = subprocess.run(command, capture_output=True, text=True, preexec_fn=small_files)
+    assert done.returncode == 1
+    assert len(done.stderr.splitlines()) == 1 and "cannot write" in done.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_full_disk_keeps_the_old_network(tmp_path: Path) -> None:
+    folder = tmp_path / "out.nvmc"
+    assert main(["compile", "zoo:lenet5-digits", "-o", str(folder)]) == 0
+    before = {p.name: p.read_bytes() for p in folder.iterdir()}
+    command = [*NVMC, "compile", "zoo:lenet5-digits", "--weight-bits", "3", "-o", str(folder)]
+    done = subprocess.run(command, capture_output=True, text=True, preexec_fn=small_files)
+    assert done.returncode == 1
+    assert {p.name: p.read_bytes() for p in folder.iterdir()} == before
+    assert [p.name for p in tmp_path.iterdir()] == ["out.nvmc"]
+
+
+def test_full_disk_while_programming(tmp_path: Path) -> None:
+    folder = tmp_path / "out.nvmc"
+    assert main(["compile", "zoo:lenet5-digits", "-o", str(folder)]) == 0
+    (tmp_path / "chip.onnx").write_text("precious")
+    command = [*NVMC, "program", str(folder), "--chip", "0", "-o", str(tmp_path / "chip.onnx")]
+    done = subprocess.run(command, capture_output=True, text=True, preexec_fn=small_files)
+    assert done.returncode == 1
+    assert (tmp_path / "chip.onnx").read_text() == "precious"
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["chip.onnx", "out.nvmc"]
+
+
+def interrupt(command: list[str], folder: Path, ready: str) -> subprocess.CompletedProcess[str]:
+    """Run, send Ctrl-C once a file that matches `ready` exists, and wait for the end."""
+    process = subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=folder
+    )
+    deadline = time.monotonic() + 60
+    while process.poll() is None and time.monotonic() < deadline:
+        if list(folder.glob(ready)):
+            os.kill(process.pid, signal.SIGINT)
+            break
+        time.sleep(0.001)
+    out, err = process.communicate(timeout=60)
+    return subprocess.CompletedProcess(command, process.returncode, out, err)
+
+
+def test_interrupted_compile_leaves_nothing(tmp_path: Path) -> None:
+    light = Path(onnx.__file__).parent / "backend/test/data/light/light_resnet50.onnx"
+    done = interrupt([*NVMC, "compile", str(light), "-o", "out.nvmc"], tmp_path, ".out.nvmc.*")
+    assert done.returncode == 130, done.stderr
+    assert done.stderr.splitlines() == ["nvmc: error: interrupted; nothing was left half-written"]
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("jobs", ["1", "2"])
+def test_interrupted_simulation_ends_at_once(tmp_path: Path, jobs: str) -> None:
+    assert main(["compile", "zoo:lenet5-digits", "-o", str(tmp_path / "out.nvmc")]) == 0
+    command = [*NVMC, "simulate", "out.nvmc", "--data", "digits", "--runs", "100000"]
+    process = subprocess.Popen(
+        [*command, "--jobs", jobs], stderr=subprocess.PIPE, stdout=subprocess.PIPE, cwd=tmp_path
+    )
+    time.sleep(6)
+    os.kill(process.pid, signal.SIGINT)
+    out, err = process.communicate(timeout=20)
+    assert process.returncode == 130
+    assert out == b"" and err.decode().splitlines()[-1].startswith("nvmc: error: interrupted")
