@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from nvmc.devices import SOURCES, device_names, load_device, parse_noise
+from nvmc.devices import SOURCES, Device, device_names, load_device, parse_noise
 from nvmc.errors import DeviceError, OptionError
 
 LIBRARY = [
@@ -148,6 +148,37 @@ def test_a_file_that_cannot_be_read(name: str, tmp_path: Path):
 def test_an_unknown_name_lists_the_known():
     with pytest.raises(DeviceError, match=r"'fefet3' is unknown; .*fefet1, fefet2.*\.toml"):
         load_device("fefet3")
+
+
+DOCS = (Path(__file__).parents[2] / "docs" / "devices.md").read_text(encoding="utf-8")
+
+
+def test_the_documented_file_loads(tmp_path: Path):
+    file = tmp_path / "doc.toml"
+    file.write_text(DOCS.split("```toml\n")[1].split("```")[0], encoding="utf-8")
+    device = load_device(file)
+    assert device.clip and [source.type for source in device.sources()] == [
+        "programming",
+        "stuck-at",
+    ]
+
+
+def test_the_documented_options_parse():
+    lines = [line.partition("#")[0] for line in DOCS.splitlines() if line.startswith("--noise ")]
+    assert len(lines) == 4
+    for line in lines:
+        parse_noise(line.removeprefix("--noise ").strip().strip('"'))
+
+
+@pytest.mark.parametrize("name", [*LIBRARY, *SOURCES])
+def test_the_page_has_a_row_for_every_name(name: str):
+    assert f"| `{name}` |" in DOCS
+
+
+def test_the_page_names_every_key():
+    models = (Device, *SOURCES.values())
+    for key in {key for model in models for key in model.model_fields} - {"noise", "defaults"}:
+        assert f"`{key}" in DOCS, key
 
 
 # --- `--noise` ---------------------------------------------------------------------------------
