@@ -24,6 +24,7 @@ PASSES: dict[str, str] = {
     "canonicalize": "nvmc.passes.canonicalize:Canonicalize",
     "fold-batchnorm": "nvmc.passes.fold_batchnorm:FoldBatchnorm",
     "insert-dropout": "nvmc.passes.insert_dropout:InsertDropout",
+    "invert-normalization": "nvmc.passes.invert_normalization:InvertNormalization",
     "quantize-activations": "nvmc.passes.quantize_activations:QuantizeActivations",
     "quantize-weights": "nvmc.passes.quantize_weights:QuantizeWeights",
 }

@@ -13,6 +13,7 @@ import onnx_ir as ir
 from nvmc.errors import ModelError, OptionError
 from nvmc.passes.layers import (
     ACTIVATIONS,
+    AFFINE_MARK,
     NORMALIZATIONS,
     ahead_of_layers,
     array_of,
@@ -181,7 +182,7 @@ def _site(value: ir.Value) -> ir.Value:
 
 def _is_step(node: ir.Node, value: ir.Value) -> bool:
     """Whether the node adds a bias or normalises, groups' reshaping included."""
-    if node.op_type in NORMALIZATIONS:
+    if node.op_type in NORMALIZATIONS or AFFINE_MARK in node.metadata_props:
         return True
     if node.op_type in _BIASES:
         return all(other is value or is_constant(other) for other in node.inputs)

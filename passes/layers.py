@@ -18,6 +18,7 @@ from nvmc.ops import DOMAIN, OPS
 
 __all__ = [
     "ACTIVATIONS",
+    "AFFINE_MARK",
     "NORMALIZATIONS",
     "activation_index",
     "ahead_of_layers",
@@ -37,6 +38,8 @@ ACTIVATIONS = frozenset(
 NORMALIZATIONS = frozenset(
     "BatchNormalization GroupNormalization InstanceNormalization LayerNormalization".split()
 )
+AFFINE_MARK = "nvmc.affine-dropout"
+"""Metadata key of the Mul and the Add in front of an inverted normalisation."""
 _FIRST_TIMES_SECOND = frozenset("Conv ConvTranspose GRU Gemm LSTM RNN".split())
 
 
