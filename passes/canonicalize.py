@@ -9,6 +9,7 @@ import onnx_ir.passes.common as common
 
 from nvmc.passes.convert_opset import convert_opset, inline_functions
 from nvmc.passes.fold_constants import fold_constants, lift_constants
+from nvmc.passes.infer_shapes import infer_shapes
 from nvmc.passes.names import name_nodes
 from nvmc.passes.normal_forms import explicit_pads, fuse_gemm
 
@@ -43,13 +44,9 @@ class Canonicalize(ir.passes.InPlacePass):
         changed |= lift_constants(model)
         changed |= fold_constants(model)
         changed |= bool(common.RemoveUnusedNodesPass()(model).modified)
-        changed |= _infer_shapes(model)
+        changed |= infer_shapes(model)
         changed |= explicit_pads(model)
         changed |= fuse_gemm(model)
         changed |= name_nodes(model)
         return ir.passes.PassResult(model, changed)
 
-
-def _infer_shapes(model: ir.Model) -> bool:
-    inference = common.ShapeInferencePass(check_type=False, strict_mode=False, data_prop=True)
-    return bool(inference(model).modified)

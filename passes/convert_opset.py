@@ -75,6 +75,7 @@ def _adopt(model: ir.Model, proto: onnx.ModelProto) -> None:
         if value.const_value is not None
     }
     graph = ir.from_proto(proto).graph
+    _restore_types(graph, ir.convenience.create_value_mapping(model.graph))
     kept: list[ir.Value] = []
     for value in graph.inputs:
         if value.name in held and value.name not in graph.initializers:
@@ -88,3 +89,13 @@ def _adopt(model: ir.Model, proto: onnx.ModelProto) -> None:
         graph.opset_imports.setdefault(domain, version)
     model.graph = graph
     model.functions.clear()
+
+
+def _restore_types(graph: ir.Graph, before: dict[str, ir.Value]) -> None:
+    """Take types from the source: the version converter makes tensors of sequences."""
+    for name, value in ir.convenience.create_value_mapping(graph).items():
+        old = before.get(name)
+        if old is not None and old.type is not None:
+            value.type, value.shape = old.type, old.shape
+        elif not value.is_graph_input() and not value.is_graph_output():
+            value.type = value.shape = None

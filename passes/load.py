@@ -21,6 +21,9 @@ OLDEST_OPSET = 7
 NEWEST_OPSET = 26
 """The newest opset that a released onnxruntime (1.31) runs."""
 
+_FREE_INITIALIZERS = 4
+"""IR version from which on an initializer need not be an input."""
+
 _FLOATS = frozenset(
     {ir.DataType.FLOAT, ir.DataType.FLOAT16, ir.DataType.DOUBLE, ir.DataType.BFLOAT16}
 )
@@ -160,8 +163,10 @@ def _check_external(tensor: ir.ExternalTensor, name: str, folder: Path, where: s
 def _check_structure(model: ir.Model, where: str) -> None:
     """onnx.checker on everything but the large weights.
 
-    Nodes that are merely out of order are sorted: onnxruntime runs such models as well.
+    Two things that onnxruntime does not mind either are let through: nodes out of order (they are
+    sorted), and initializers that an IR version below 4 wants to see among the inputs.
     """
+    model.ir_version = max(model.ir_version, _FREE_INITIALIZERS)
     try:
         onnx.checker.check_model(skeleton(model))
         return
