@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+import io
 import pickle
 import zipfile
 import zlib
@@ -291,13 +292,13 @@ def _cifar_binary(path: Path) -> tuple[Pixels, Pixels]:
 
 def _cifar_python(path: Path) -> tuple[Pixels, Pixels]:
     """A pickled dictionary with b"data", (N, 3072) bytes, and b"labels", N numbers."""
-    with path.open("rb") as file:
-        try:
-            batch: Any = _BatchUnpickler(file, encoding="bytes").load()
-        except Exception as error:  # a damaged pickle may raise anything
-            raise DataError(
-                f"{path} is no CIFAR-10 batch ({_line(error)}); download it again"
-            ) from error
+    file = io.BytesIO(_bytes(path))
+    try:
+        batch: Any = _BatchUnpickler(file, encoding="bytes").load()
+    except Exception as error:  # a damaged pickle may raise anything
+        raise DataError(
+            f"{path} is no CIFAR-10 batch ({_line(error)}); download it again"
+        ) from error
     found = cast("dict[object, object]", batch) if isinstance(batch, dict) else {}
     data, labels = found.get(b"data"), found.get(b"labels")
     pixels = data.pixels if isinstance(data, _PickledBytes) else None
