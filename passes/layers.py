@@ -43,9 +43,13 @@ AFFINE_MARK = "nvmc.affine-dropout"
 _FIRST_TIMES_SECOND = frozenset("Conv ConvTranspose GRU Gemm LSTM RNN".split())
 
 
-def is_constant(value: ir.Value | None) -> bool:
-    """Whether `value` does not depend on the network's input: an initializer or made from some."""
-    if value is None:
+def is_constant(value: ir.Value | None, depth: int = 6) -> bool:
+    """Whether `value` does not depend on the network's input.
+
+    It is an initializer, a Constant, or made from such by at most `depth` nodes in a row: a weight
+    behind Cast, Transpose or Reshape. A bound keeps the question cheap anywhere in a deep network.
+    """
+    if value is None or depth < 0:
         return False
     if value.is_initializer():
         return True
@@ -54,7 +58,8 @@ def is_constant(value: ir.Value | None) -> bool:
         return False
     if producer.op_type == "Constant":
         return True
-    return bool(producer.inputs) and all(is_constant(v) for v in producer.inputs if v is not None)
+    inputs = [v for v in producer.inputs if v is not None]
+    return bool(inputs) and all(is_constant(v, depth - 1) for v in reversed(inputs))
 
 
 def activation_index(node: ir.Node) -> int | None:

@@ -56,6 +56,7 @@ class MapCrossbars(ir.passes.InPlacePass):
             return ir.passes.PassResult(model, False)
         for layer in layers:
             self._replace(layer, table)
+            _complete_outputs(layer, names)
         self._store(model, parameters, table, names)
         common.RemoveUnusedNodesPass()(model)
         self._list_digital(model)
@@ -121,6 +122,14 @@ class MapCrossbars(ir.passes.InPlacePass):
                         reason=refusal_of(node, self.skip),
                     )
                 )
+
+
+def _complete_outputs(layer: Layer, names: Names) -> None:
+    """Give the node every output of its function: onnx's inference counts on it."""
+    node = layer.node
+    node.resize_outputs(len(layer.op.outputs))
+    for output in node.outputs:
+        output.name = output.name or names.fresh(f"{node.name}.unused")
 
 
 def set_inputs(node: ir.Node, inputs: list[ir.Value | None]) -> None:

@@ -1,7 +1,8 @@
 """Small networks for tests of passes, in ONNX's text syntax (see onnx_text.proto_of).
 
 `OF_OPSET` holds, for each opset from which on it is valid, operators in a form that later opsets
-changed; `MAPPED` one network for each way that a weight can reach a crossbar.
+changed; `MAPPED` one network for each way that a weight can reach a crossbar. In both, dimensions of two or
+more named by letters are dynamic.
 """
 
 from __future__ import annotations
@@ -112,13 +113,143 @@ OF_OPSET: dict[str, tuple[int, int, str]] = {
     "groupnorm": (
         18,
         20,
-        """g (float[2,4,5,5] x) => (float[N,C,H,W] y) <float[2] s, float[2] b, float[3,4,1,1] w> {
-          n = GroupNormalization <num_groups = 2> (x, s, b)
-          y = Conv (n, w)
+        """g (float[2,4,5,5] x) => (float[2,4,5,5] y) <float[2] s, float[2] b, float[4,4,1,1] w> {
+          c = Conv (x, w)
+          y = GroupNormalization <num_groups = 2> (c, s, b)
         }""",
     ),
 }
 """Name -> (first opset, last opset of this form, text)."""
+
+
+MAPPED: dict[str, tuple[list[str], str]] = {
+    "conv1d": (
+        ["Conv"],
+        """g (float[2,4,9] x) => (float[N,C,L] y) <float[6,2,3] w, float[6] b> {
+          y = Conv <group = 2, dilations = [2], strides = [2], pads = [1,2]> (x, w, b)
+        }""",
+    ),
+    "conv2d": (
+        ["Conv", "Gemm"],
+        """g (float[B,2,6,6] x) => (float[N,M] y)
+        <float[4,2,3,3] w, float[4] b, float[3,144] v, float[3] c> {
+          h = Conv <auto_pad = "SAME_UPPER"> (x, w, b)
+          r = Relu (h)
+          f = Flatten (r)
+          y = Gemm <transB = 1, alpha = 0.5, beta = 2.0> (f, v, c)
+        }""",
+    ),
+    "depthwise": (
+        ["Conv"],
+        """g (float[1,6,5,5] x) => (float[N,C,H,W] y) <float[6,1,3,3] w> {
+          y = Conv <group = 6> (x, w)
+        }""",
+    ),
+    "conv3d": (
+        ["Conv"],
+        """g (float[1,2,4,4,4] x) => (float[N,C,D,H,W] y) <float[3,2,2,2,2] w> {
+          y = Conv <strides = [1,2,1]> (x, w)
+        }""",
+    ),
+    "transposed": (
+        ["ConvTranspose"],
+        """g (float[1,4,5,5] x) => (float[N,C,H,W] y) <float[4,3,3,3] w, float[6] b> {
+          y = ConvTranspose <group = 2, strides = [2,2], output_padding = [1,0]> (x, w, b)
+        }""",
+    ),
+    "gemm": (
+        ["Gemm"],
+        """g (float[5,3] x) => (float[N,M] y) <float[5,4] w, float[3,4] c> {
+          y = Gemm <transA = 1, alpha = 1.5> (x, w, c)
+        }""",
+    ),
+    "matmul": (
+        ["MatMul", "MatMul"],
+        """g (float[B,3,5] x) => (float[N,M,K] y) <float[5,4] v, float[1,4,2] w> {
+          h = MatMul (x, v)
+          y = MatMul (h, w)
+        }""",
+    ),
+    "vector": (
+        ["MatMul"],
+        """g (float[B,5] x) => (float[N] y) <float[5] w> { y = MatMul (x, w) }""",
+    ),
+    "left": (
+        ["LeftMatMul"],
+        """g (float[2,5,3] x) => (float[N,M,K] y) <float[4,5] w> { y = MatMul (w, x) }""",
+    ),
+    "lstm": (
+        ["LSTM"],
+        """g (float[5,2,3] x) => (float[T,D,N,H] y, float[D,N,H] h, float[D,N,H] c)
+        <float[2,16,3] w, float[2,16,4] r, float[2,32] b> {
+          y, h, c = LSTM <hidden_size = 4, direction = "bidirectional"> (x, w, r, b)
+        }""",
+    ),
+    "lstm_peephole": (
+        ["LSTM"],
+        """g (float[5,2,3] x, float[1,2,4] h0) => (float[D,N,H] h)
+        <float[1,16,3] w, float[1,16,4] r, float[1,12] p> {
+          , h = LSTM <hidden_size = 4> (x, w, r, , , h0, , p)
+        }""",
+    ),
+    "gru": (
+        ["GRU"],
+        """g (float[5,2,3] x) => (float[T,D,N,H] y) <float[1,12,3] w, float[1,12,4] r> {
+          y = GRU <hidden_size = 4, linear_before_reset = 1> (x, w, r)
+        }""",
+    ),
+    "rnn": (
+        ["RNN"],
+        """g (float[5,2,3] x) => (float[T,D,N,H] y) <float[1,4,3] w, float[1,4,4] r, float[1,8] b> {
+          y = RNN <hidden_size = 4, activations = ["Relu"]> (x, w, r, b)
+        }""",
+    ),
+    "shared": (
+        ["MatMul", "MatMul"],
+        """g (float[B,4] x) => (float[N,M] y) <float[4,4] w> {
+          a = MatMul (x, w)
+          r = Relu (a)
+          i = Identity (w)
+          y = MatMul (r, i)
+        }""",
+    ),
+    "tied": (
+        ["MatMul"],
+        """g (int64[B] x) => (float[N,M] y) <float[7,4] w> {
+          e = Gather (w, x)
+          t = Transpose <perm = [1,0]> (w)
+          y = MatMul (e, t)
+        }""",
+    ),
+    "branch": (
+        ["Gemm", "MatMul", "MatMul"],
+        """g (float[2,4] x, bool c) => (float[N,M] y) <float[4,4] w, float[4] b> {
+          h = Gemm (x, w, b)
+          y = If (c) <
+            then_branch = t () => (float[N,M] p) { p = MatMul (h, w) },
+            else_branch = e () => (float[N,M] q) {
+              k = Constant <value = float[4,4] {1.0, -2.0, 0.5, 0.25, 3.0, -1.0, 0.0, 2.0,
+                                                0.0, 1.0, 1.5, -0.5, 2.5, -3.0, 1.0, 0.125}> ()
+              q = MatMul (h, k)
+            }
+          >
+        }""",
+    ),
+    "loop": (
+        ["MatMul"],
+        """g (float[2,4] x) => (float[N,M] y)
+        <float[4,4] w, int64 n = {3}, bool go = {1}> {
+          y = Loop (n, go, x) <
+            body = b (int64 i, bool g, float[2,4] s) => (bool o, float[2,4] z) {
+              o = Identity (g)
+              m = MatMul (s, w)
+              z = Tanh (m)
+            }
+          >
+        }""",
+    ),
+}
+"""Name -> (the `nvmc` operators expected, text)."""
 
 
 def feeds_of(proto: onnx.ModelProto, seed: int = 1) -> dict[str, np.ndarray]:
