@@ -166,6 +166,18 @@ def test_every_layer_has_a_seed_of_its_own():
     assert [mode for _, _, mode in dropouts(model)] == [False, False]
 
 
+def test_a_deep_residual_network_is_no_matter():
+    """A walk back from every node would never end: each block doubles the ways to the input."""
+    blocks = "\n".join(
+        f"[conv{i}] a{i} = Conv (x{i}, w)\n r{i} = Relu (a{i})\n x{i + 1} = Add (r{i}, x{i})"
+        for i in range(1200)
+    )
+    text = f"g (float[N,1,2,2] x0) => (float[N,1,2,2] x1200) <float[1,1,1,1] w> {{ {blocks} }}"
+    model = model_of(text)
+    InsertDropout()(model)
+    assert len(dropouts(model)) == 1199
+
+
 def test_options_from_text():
     built = make_pass("insert-dropout:rate=0.25,rates=conv1=0.5;fc*=0.125,after=Relu,active=true")
     assert built == InsertDropout(0.25, "conv1=0.5;fc*=0.125", ("Relu",), True)
