@@ -137,14 +137,14 @@ class ClaimLog:
     """The claims of one session, each kept once although onnxruntime asks several times."""
 
     def __init__(self) -> None:
-        self._claims: dict[tuple[str, tuple[str, ...]], Claim] = {}
+        self._reasons: dict[tuple[str, tuple[str, ...]], str | None] = {}
 
     def add(self, claim: Claim) -> None:
         """Keep `claim`, log it when new, and show it to `record_claims`."""
         key = (claim.node.graph, claim.node.outputs)
-        if self._claims.get(key) == claim:
-            return
-        self._claims[key] = claim
+        if key in self._reasons and self._reasons[key] == claim.reason:
+            return  # its inputs may have other names now: onnxruntime merges equal initializers
+        self._reasons[key] = claim.reason
         _logger.log(logging.DEBUG if claim.accepted else logging.WARNING, "%s", claim)
         recording = _recording.get()
         if recording is not None:
