@@ -171,13 +171,26 @@ def _output(layer: ir.Node) -> ir.Value:
 
 def _site(value: ir.Value) -> ir.Value:
     """Behind bias, normalisation and activation, as far as they are the only way on."""
-    while (node := consumer(value)) is not None:
-        if node.op_type in ACTIVATIONS:
-            return node.outputs[0]
-        if not _is_step(node, value):
+    while (gate := _gate(value)) is None:
+        node = consumer(value)
+        if node is None or not (node.op_type in ACTIVATIONS or _is_step(node, value)):
             return value
         value = node.outputs[0]
-    return value
+        if node.op_type in ACTIVATIONS:
+            return value
+    return gate.outputs[0]
+
+
+def _gate(value: ir.Value) -> ir.Node | None:
+    """The product of `value` and a function of it: SiLU, GELU and the like, as exported."""
+    users = {use.node for use in value.uses()}
+    for product in (node for node in users if node.op_type == "Mul" and len(users) == 2):
+        node: ir.Node | None = (users - {product}).pop()
+        for _ in range(4):
+            node = None if node is None else consumer(node.outputs[0])
+            if node is product:
+                return product
+    return None
 
 
 def _is_step(node: ir.Node, value: ir.Value) -> bool:
@@ -194,11 +207,12 @@ def _is_step(node: ir.Node, value: ir.Value) -> bool:
 
 def _dropout_behind(value: ir.Value) -> ir.Node | None:
     """The Dropout that the layer with output `value` already has."""
-    node = consumer(value)
+    node = consumer(value) or _gate(value)
     while node is not None and node.op_type != "Dropout":
         passing = node.op_type in ACTIVATIONS | _SHAPERS or _is_step(node, value)
+        passing = passing or node is _gate(value)
         value = node.outputs[0]
-        node = consumer(value) if passing else None
+        node = (consumer(value) or _gate(value)) if passing else None
     return node
 
 

@@ -133,10 +133,19 @@ def _decomposed(
     gamma, beta = _constant_operand(mul), _constant_operand(add)
     if gamma is None or beta is None or np.any(parameters[0] != 1) or np.any(parameters[1] != 0):
         return None
-    nodes = (before, node, after, mul, add)
+    nodes = (*_shape_of(after), before, node, after, mul, add)
     epsilon = node.attributes.get_float("epsilon", 1e-5)
     groups = len(parameters[0])
     return Normalization(label(node), nodes, x, add.outputs[0], gamma, beta, groups, None, epsilon)
+
+
+def _shape_of(reshape: ir.Node) -> tuple[ir.Node, ...]:
+    """The Shape node that only this Reshape asks, if there is one."""
+    target = reshape.inputs[1]
+    shape = None if target is None else target.producer()
+    if target is None or shape is None or shape.op_type != "Shape" or len(target.uses()) != 1:
+        return ()
+    return (shape,)
 
 
 def _constant_operand(node: ir.Node) -> NDArray[Any] | None:

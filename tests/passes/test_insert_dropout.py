@@ -105,6 +105,25 @@ def test_walks_over_bias_and_normalisation_and_stops_at_a_residual_sum():
     assert [name for name, _, _ in dropouts(model)] == ["d", "e"]
 
 
+def test_walks_over_activations_that_exporters_take_apart():
+    model = model_of("""g (float[N,4] x) => (float[N,4] y)
+    <float[4,4] w, float r = {1.41421356}, float one = {1}, float half = {0.5}> {
+      [silu] a = MatMul (x, w)
+      b = Sigmoid (a)
+      c = Mul (a, b)
+      [gelu] d = MatMul (c, w)
+      e = Div (d, r)
+      f = Erf (e)
+      h = Add (f, one)
+      i = Mul (d, h)
+      j = Mul (i, half)
+      [last] y = MatMul (j, w)
+    }""")
+    InsertDropout(rate=0.25)(model)
+    assert [name for name, _, _ in dropouts(model)] == ["c", "i"]
+    assert not InsertDropout(rate=0.25)(model).modified
+
+
 def test_a_recurrent_layer_drops_the_output_that_goes_on():
     model = model_of("""g (float[T,N,3] x) => (float[1,N,2] y)
     <float[1,16,3] w, float[1,16,4] r, float[4,2] v> {

@@ -78,6 +78,7 @@ def test_replaces_each_kind_by_the_formula(source, groups):
     np.testing.assert_array_equal(initializer(model, "norm_gamma"), s)
     np.testing.assert_array_equal(initializer(model, "norm_beta"), b)
     # What the source alone used is gone.
+    assert sum(node.op_type == "Shape" for node in model.graph) == (source is not LAYER)
     assert set(model.graph.initializers) <= {
         *("norm_gamma", "norm_beta", "norm_ones", "norm_zeros", "norm_groups")
     }
