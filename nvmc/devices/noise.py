@@ -32,6 +32,7 @@ __all__ = [
     "LogNormalDrift",
     "Multiplicative",
     "NoiseSource",
+    "Positive",
     "Programming",
     "Source",
     "StuckAt",
