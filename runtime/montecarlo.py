@@ -24,7 +24,15 @@ from nvmc.chip import Array, Chip
 from nvmc.errors import ModelError
 from nvmc.runtime.scoring import Score
 
-__all__ = ["Feed", "Network", "default_jobs", "evaluate", "evaluate_chips", "outputs_of"]
+__all__ = [
+    "Feed",
+    "Network",
+    "default_jobs",
+    "evaluate",
+    "evaluate_chips",
+    "open_session",
+    "outputs_of",
+]
 
 
 @dataclass(frozen=True)
@@ -118,7 +126,7 @@ def evaluate(
     network: Network, feed: Feed, score: Score, chip: Chip, stop: Event | None = None
 ) -> float:
     """The score of one chip; NaN when `stop` was set before it was done."""
-    session = _session(network, chip)
+    session = open_session(network, chip)
     names = [network.output]
     total = 0.0
     for first in range(0, len(feed), network.batch):
@@ -131,28 +139,18 @@ def evaluate(
 
 def outputs_of(network: Network, feed: Feed, chip: Chip) -> NDArray[Any]:
     """The scored output of one chip for all images, along axis 0."""
-    session = _session(network, chip)
+    session = open_session(network, chip)
     step = range(0, len(feed), network.batch)
     names = [network.output]
     return np.concatenate([_run(session, names, feed, first, network.batch) for first in step])
 
 
-def _run(
-    session: ort.InferenceSession, names: list[str], feed: Feed, first: int, batch: int
-) -> NDArray[Any]:
-    try:
-        outputs: Any = session.run(names, feed.batch(first, batch))[0]
-    except Exception as error:  # onnxruntime raises many types without a common base
-        raise ModelError(f"onnxruntime cannot run the network: {_first_line(error)}") from error
-    if outputs.ndim == 0 or len(outputs) != batch:
-        raise ModelError(
-            f"output {names[0]!r} has shape {list(outputs.shape)} for {batch} images; expected one "
-            "row an image along its first axis: choose another with --output"
-        )
-    return outputs[: len(feed) - first]
+def open_session(network: Network, chip: Chip) -> ort.InferenceSession:
+    """A one-thread onnxruntime session of one chip.
 
-
-def _session(network: Network, chip: Chip) -> ort.InferenceSession:
+    Raises:
+        ModelError: onnxruntime refuses the network.
+    """
     options = ort.SessionOptions()
     options.intra_op_num_threads = 1
     options.inter_op_num_threads = 1
@@ -170,6 +168,21 @@ def _session(network: Network, chip: Chip) -> ort.InferenceSession:
         return ort.InferenceSession(network.model, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # onnxruntime raises many types without a common base
         raise ModelError(f"onnxruntime cannot load the network: {_first_line(error)}") from error
+
+
+def _run(
+    session: ort.InferenceSession, names: list[str], feed: Feed, first: int, batch: int
+) -> NDArray[Any]:
+    try:
+        outputs: Any = session.run(names, feed.batch(first, batch))[0]
+    except Exception as error:  # onnxruntime raises many types without a common base
+        raise ModelError(f"onnxruntime cannot run the network: {_first_line(error)}") from error
+    if outputs.ndim == 0 or len(outputs) != batch:
+        raise ModelError(
+            f"output {names[0]!r} has shape {list(outputs.shape)} for {batch} images; expected one "
+            "row an image along its first axis: choose another with --output"
+        )
+    return outputs[: len(feed) - first]
 
 
 def _first_line(error: Exception) -> str:
