@@ -49,4 +49,3 @@ class Canonicalize(ir.passes.InPlacePass):
         changed |= fuse_gemm(model)
         changed |= name_nodes(model)
         return ir.passes.PassResult(model, changed)
-

@@ -121,8 +121,8 @@ class _Folder:
     def fold(self, node: ir.Node, wanted: bool) -> bool:
         """Replace the node by its results where all its operands are constant."""
         tensors = [initializer_of(value) for value in node.inputs]
-        constant = all(t is not None or v is None for t, v in zip(tensors, node.inputs, strict=True))
-        if not constant or not _foldable(node):
+        operands = zip(tensors, node.inputs, strict=True)
+        if not all(t is not None or v is None for t, v in operands) or not _foldable(node):
             return False
         if not wanted and not _small(node, tensors):
             return False
@@ -151,9 +151,7 @@ class _Folder:
             if source is sources[0] and node.op_type in _VIEWS:
                 values[0].name = source.name
 
-    def _computed(
-        self, node: ir.Node, tensors: list[Any], wanted: bool
-    ) -> list[ir.Value] | None:
+    def _computed(self, node: ir.Node, tensors: list[Any], wanted: bool) -> list[ir.Value] | None:
         arrays = [None if tensor is None else tensor.numpy() for tensor in tensors]
         results = evaluate(node, arrays, self._opset)
         if results is None:
@@ -190,7 +188,11 @@ def evaluate(
     proto = ir.to_proto(node)
     inputs = [name for name in dict.fromkeys(proto.input) if name]
     function = onnx.helper.make_function(
-        "nvmc.fold", "fold", inputs, list(proto.output), [proto],
+        "nvmc.fold",
+        "fold",
+        inputs,
+        list(proto.output),
+        [proto],
         [onnx.helper.make_opsetid("", opset)],
     )
     feeds = {n: a for n, a in zip(proto.input, arrays, strict=True) if n}

@@ -6,6 +6,7 @@ import os
 import stat
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -13,7 +14,7 @@ import onnx_ir as ir
 from google.protobuf.message import DecodeError
 
 from nvmc.errors import ModelError
-from nvmc.passes.skeleton import skeleton
+from nvmc.passes.skeleton import SMALL, skeleton
 
 __all__ = ["NEWEST_OPSET", "OLDEST_OPSET", "load_model"]
 
@@ -53,12 +54,13 @@ def load_model(path: str | Path) -> ir.Model:
     except Exception as error:  # any fault of the file surfaces here, in many types
         raise ModelError(f"{where} is damaged: {_first_line(error)}; export it again") from error
     _check_opset(model, where)
-    folder = Path(path).parent
+    folder = Path(path).absolute().parent
     for graph in _graphs(model):
         ir.external_data.set_base_dir(graph, folder)
     for name, tensor in _tensors(model):
         if isinstance(tensor, ir.ExternalTensor):
             _check_external(tensor, name, folder, where)
+    _read_small_external(model)
     _check_structure(model, where)
     _check_values(model, where)
     return model
@@ -134,7 +136,8 @@ def _tensors(model: ir.Model) -> Iterator[tuple[str, ir.TensorProtocol]]:
 
 def _check_external(tensor: ir.ExternalTensor, name: str, folder: Path, where: str) -> None:
     """External data must be a regular file inside the model's folder, and long enough."""
-    location = str(tensor.location)
+    place: Any = tensor.location
+    location = str(place)
     problem = f"{where}: external data {location!r} of tensor {name!r}"
     root = os.path.realpath(folder)
     target = os.path.realpath(os.path.join(root, location))
@@ -158,6 +161,23 @@ def _check_external(tensor: ir.ExternalTensor, name: str, folder: Path, where: s
             f"{problem} is too short: {expected} bytes at offset {start} expected, the file has "
             f"{status.st_size}; copy the file again"
         )
+
+
+def _read_small_external(model: ir.Model) -> None:
+    """Read small external initializers, and those in attributes: onnx's tools want to see them."""
+    for graph in _graphs(model):
+        for value in graph.initializers.values():
+            tensor = value.const_value
+            if isinstance(tensor, ir.ExternalTensor) and tensor.nbytes <= SMALL:
+                value.const_value = _in_memory(tensor)
+        for node in graph:
+            for key, attribute in list(node.attributes.items()):
+                if isinstance(attribute.value, ir.ExternalTensor):
+                    node.attributes[key] = ir.AttrTensor(key, _in_memory(attribute.value))
+
+
+def _in_memory(tensor: ir.ExternalTensor) -> ir.Tensor:
+    return ir.Tensor(tensor.numpy().copy(), dtype=tensor.dtype, name=tensor.name)
 
 
 def _check_structure(model: ir.Model, where: str) -> None:

@@ -51,7 +51,9 @@ class MapCrossbars(ir.passes.InPlacePass):
         table = ArrayTable(self.target, names, self.mapping)
         layers = layers_of(model, self.skip)
         parameters = parameters_of(layers, nodes_of(model), self.parameters)
-        used = {layer.op.name for layer in layers} | ({"Parameter"} if parameters else set())
+        used = {layer.op.name for layer in layers}
+        if parameters:
+            used.add("Parameter")
         if not used and TARGET_KEY in model.metadata_props:
             return ir.passes.PassResult(model, False)
         for layer in layers:

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from nvmc.errors import ModelError
 from nvmc.ops import OPS, Op
+from nvmc.passes.digital import digital_reason
 
 __all__ = [
     "Layer",
@@ -31,19 +32,6 @@ __all__ = [
 _FLOATS = frozenset(
     {ir.DataType.FLOAT, ir.DataType.FLOAT16, ir.DataType.DOUBLE, ir.DataType.BFLOAT16}
 )
-_UNSUPPORTED = {
-    "Einsum": "Einsum is not mapped; write the product as MatMul to map it",
-    "Attention": "Attention multiplies activations with activations",
-    "ConvInteger": "an integer convolution is not mapped; give the float network",
-    "MatMulInteger": "an integer product is not mapped; give the float network",
-    "QLinearConv": "an integer convolution is not mapped; give the float network",
-    "QLinearMatMul": "an integer product is not mapped; give the float network",
-    "DeformConv": "DeformConv samples its input at run time and is not mapped",
-    "If": "control flow; its branches are mapped by themselves",
-    "Loop": "control flow; its body is mapped by itself",
-    "Scan": "control flow; its body is mapped by itself",
-    "Gather": "look-up in a table, no multiply-accumulate",
-}
 
 
 @dataclass(frozen=True)
@@ -108,10 +96,8 @@ def _skipped(node: ir.Node, skip: tuple[str, ...]) -> bool:
 def _match(node: ir.Node) -> Layer | str:
     """The layer that `node` is, or why it is none."""
     rows = [op for op in OPS.values() if op.replaces == node.op_type and op.name != "Parameter"]
-    if node.domain != "":
-        return f"operator of domain {node.domain!r}, which nvmc does not know"
-    if not rows:
-        return _UNSUPPORTED.get(node.op_type, "no product with a weight; digital")
+    if node.domain or not rows:
+        return digital_reason(node.domain, node.op_type)
     problem = ""
     for op in rows:
         operands = [_operand(node, op.inputs.index(name)) for name in op.weights]
@@ -178,5 +164,7 @@ def finite_array(value: ir.Value) -> NDArray[Any]:
     if tensor.dtype in _FLOATS and values.size:
         ends = np.array([values.min(), values.max()], np.float64)
         if not np.isfinite(ends).all():
-            raise ModelError(f"weight {value.name!r} holds NaN or infinity; expected finite numbers")
+            raise ModelError(
+                f"weight {value.name!r} holds NaN or infinity; expected finite numbers"
+            )
     return values

@@ -85,7 +85,7 @@ def _fuse(node: ir.Node) -> bool:
         return False
     if matrix is None or len(matrix.shape) != 2 or product.is_graph_output():
         return False
-    users = product.uses()
+    users = list(product.uses())
     if len(users) != 1:
         return False
     add, index = users[0].node, users[0].idx

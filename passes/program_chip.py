@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import onnx_ir as ir
 import onnx_ir.passes.common as common
+from numpy.typing import NDArray
 from pydantic import ValidationError
 
 from nvmc.artifact import TARGET_KEY
@@ -104,10 +106,12 @@ def _operands(model: ir.Model) -> Iterator[tuple[str, ir.Value, ir.Value, ir.Dat
             continue
         op = OPS.get(node.op_type)
         names = node.attributes.get_strings("arrays", ())
-        if op is None or names is None or len(names) != len(op.weights):
+        if op is None or len(names) != len(op.weights):
             raise ArtifactError(f"node {node.name!r} is not of this nvmc; compile again")
-        like = next((v for v, n in zip(node.inputs, op.function_inputs, strict=False)
-                     if n in op.inputs), None)
+        like = next(
+            (v for v, n in zip(node.inputs, op.function_inputs, strict=False) if n in op.inputs),
+            None,
+        )
         dtype = (like.dtype if like is not None else None) or ir.DataType.FLOAT
         for name, weight in zip(names, op.weights, strict=True):
             index = op.function_inputs.index(f"{weight}_codes")
@@ -117,7 +121,7 @@ def _operands(model: ir.Model) -> Iterator[tuple[str, ir.Value, ir.Value, ir.Dat
             yield name, codes, scale, dtype
 
 
-def _numpy(value: ir.Value):
+def _numpy(value: ir.Value) -> NDArray[Any]:
     if value.const_value is None:
         raise ArtifactError(f"{value.name!r} has no data in the model; compile again")
     return value.const_value.numpy()

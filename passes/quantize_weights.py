@@ -102,7 +102,7 @@ def channel_axes(layer: Layer, shape: tuple[int, ...]) -> _Axes:
         case "Gemm":
             return _Axes((0,) if layer.node.attributes.get_int("transB", 0) else (1,))
         case "MatMul":
-            return _Axes(tuple(axis for axis in range(rank) if axis != rank - 2) if rank > 1 else ())
+            return _Axes(tuple(axis for axis in range(rank) if rank > 1 and axis != rank - 2))
         case _:  # LeftMatMul [..., M, K] and recurrent [directions, gates * hidden, K]
             return _Axes(tuple(range(rank - 1)))
 

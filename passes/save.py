@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
@@ -57,7 +57,7 @@ def save_model(model: ir.Model, path: Path) -> None:
 
 
 @contextmanager
-def _without(model: ir.Model, tensors: list[ir.TensorProtocol]) -> Iterator[None]:
+def _without(model: ir.Model, tensors: list[ir.TensorProtocol]) -> Generator[None]:
     """The model without those initializers, while the block runs."""
     graph = model.graph
     values = list(graph.initializers.values())

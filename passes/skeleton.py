@@ -6,13 +6,13 @@ concern them, so large initializers travel as plain graph inputs and stay where 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 
 import onnx
 import onnx_ir as ir
 
-__all__ = ["skeleton"]
+__all__ = ["SMALL", "skeleton"]
 
 SMALL = 4096
 """Initializers of at most this many bytes are kept: they may be shapes, axes or scales."""
@@ -28,7 +28,7 @@ def skeleton(model: ir.Model) -> onnx.ModelProto:
 
 
 @contextmanager
-def _without_weights(model: ir.Model) -> Iterator[None]:
+def _without_weights(model: ir.Model) -> Generator[None]:
     graph = model.graph
     inputs = list(graph.inputs)
     initializers = list(graph.initializers.items())
@@ -40,7 +40,7 @@ def _without_weights(model: ir.Model) -> Iterator[None]:
         if value.type is None:
             value.type = ir.TensorType(tensor.dtype)
         if value.shape is None:
-            value.shape = ir.Shape(tensor.shape)
+            value.shape = ir.Shape(tensor.shape.numpy())
         graph.initializers.pop(name)
         value.const_value = None
         if value not in inputs:

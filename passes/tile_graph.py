@@ -30,7 +30,7 @@ def tile_graph(model: ir.Model, mapping: Mapping, rows: int, cols: int) -> Any:
         rows: Word lines of a tile.
         cols: Bit lines of a tile.
     """
-    graph: Any = nx.DiGraph(rows=rows, cols=cols)
+    graph: nx.DiGraph[str] = nx.DiGraph(rows=rows, cols=cols)
     for value in model.graph.inputs:
         graph.add_node(f"input:{value.name}", kind="input", name=value.name)
     nodes = list(nodes_of(model))
@@ -56,7 +56,7 @@ def tile_graph(model: ir.Model, mapping: Mapping, rows: int, cols: int) -> Any:
 
 def critical_path(graph: Any) -> list[str]:
     """Names of the layers on the path with the most layers, in order of the data."""
-    edges: Any = nx.DiGraph()
+    edges: nx.DiGraph[str] = nx.DiGraph()
     kinds = graph.nodes
     for name in graph.nodes:
         if kinds[name]["kind"] != "tile":
@@ -106,9 +106,7 @@ def _subgraphs(node: ir.Node) -> list[ir.Graph]:
 
 def _owners(nodes: list[ir.Node]) -> dict[ir.Value, ir.Node]:
     """The node that owns the subgraph of which a value is an input."""
-    return {
-        value: node for node in nodes for graph in _subgraphs(node) for value in graph.inputs
-    }
+    return {value: node for node in nodes for graph in _subgraphs(node) for value in graph.inputs}
 
 
 def _sources(value: ir.Value | None, owners: dict[ir.Value, ir.Node]) -> list[str]:

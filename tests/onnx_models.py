@@ -1,8 +1,7 @@
 """Small networks for tests of passes, in ONNX's text syntax (see onnx_text.proto_of).
 
 `OF_OPSET` holds, for each opset from which on it is valid, operators in a form that later opsets
-changed; `MAPPED` one network for each way that a weight can reach a crossbar. In both, dimensions of two or
-more named by letters are dynamic.
+changed; `MAPPED` one network for each way that a weight can reach a crossbar.
 """
 
 from __future__ import annotations
@@ -264,7 +263,7 @@ def feeds_of(proto: onnx.ModelProto, seed: int = 1) -> dict[str, np.ndarray]:
         shape = [dim.dim_value or 2 for dim in kind.shape.dim]
         dtype = onnx.helper.tensor_dtype_to_np_dtype(kind.elem_type)
         array = generator.standard_normal(shape)
-        feeds[value.name] = np.ones(shape, bool) if dtype == bool else array.astype(dtype)
+        feeds[value.name] = np.ones(shape, bool) if dtype.kind == "b" else array.astype(dtype)
     return feeds
 
 
