@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from nvmc.errors import DataError, ModelError, OptionError
 
-__all__ = ["Method", "calibrate"]
+__all__ = ["Method", "Serializable", "calibrate"]
 
 Method = Literal["minmax", "entropy", "percentile"]
 
