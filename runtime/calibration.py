@@ -69,8 +69,8 @@ def calibrate(
         raise OptionError(f"batch {batch}, percentile {percentile}: expected >= 1 and 0 to 100")
     if not tensors:
         return {}
-    with tempfile.TemporaryDirectory(prefix="nvmc-") as folder, _silence():
-        calibrater = _calibrater(_written(model, Path(folder)), method, percentile)
+    with _temporary_folder() as folder, _silence():
+        calibrater = _calibrater(_written(model, folder), method, percentile)
         _choose(calibrater, list(dict.fromkeys(tensors)))
         watched = _Watched(calibrater, tensors)
         calibrater.infer_session = watched
@@ -152,7 +152,7 @@ def _written(model: Serializable | bytes | str | Path, folder: Path) -> Path:
         else:
             content = model if isinstance(model, bytes) else model.SerializeToString()
         path.write_bytes(content)
-    except (OSError, ValueError) as error:
+    except Exception as error:  # the file system's, or protobuf's beyond 2 GiB
         raise ModelError(f"cannot read the model to calibrate: {_line(error)}") from error
     return path
 
@@ -222,6 +222,18 @@ def _batches(
             value.name: np.ascontiguousarray(arrays[value.name][chosen], _DTYPES.get(value.type))
             for value in inputs
         }
+
+
+@contextlib.contextmanager
+def _temporary_folder() -> Generator[Path]:
+    try:
+        with tempfile.TemporaryDirectory(prefix="nvmc-") as folder:
+            yield Path(folder)
+    except OSError as error:
+        raise DataError(
+            f"calibration cannot write its temporary files ({error.strerror or error}); make room, "
+            "or set TMPDIR to a folder with some"
+        ) from error
 
 
 @contextlib.contextmanager

@@ -153,6 +153,12 @@ def test_refuses_bad_models_and_options(tmp_path):
         calibrate(shapes, ["y"], np.ones((1, 2), np.float32))
 
 
+def test_says_when_there_is_no_room_for_temporary_files(tmp_path, monkeypatch):
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "gone"))
+    with pytest.raises(DataError, match=r"temporary files \(No such file .* TMPDIR"):
+        calibrate(proto_of(CNN), TENSORS, images())
+
+
 @pytest.mark.parametrize("bits", [2, 4, 8, 12])
 def test_the_calibrated_grid_is_within_half_a_step_of_what_it_saw(bits):
     data = images()
