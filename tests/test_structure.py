@@ -43,7 +43,6 @@ HOMES = {
     "onnx": {"nvmc.artifact", "nvmc.passes"},
     "onnx_ir": {"nvmc.artifact", "nvmc.passes", "nvmc.training"},
     "onnxruntime": {"nvmc.runtime"},
-    "onnxscript": {"nvmc.passes"},
     "rich": {"nvmc.cli"},
     "sklearn": {"nvmc.data"},
     "torch": {"nvmc.models", "nvmc.training"},
@@ -52,6 +51,7 @@ HOMES = {
 # Import names of distributions whose two names differ.
 DISTRIBUTIONS = {
     "array_api_compat": "array-api-compat",
+    "google": "protobuf",
     "onnx_ir": "onnx-ir",
     "sklearn": "scikit-learn",
 }
