@@ -16,7 +16,7 @@ __all__ = ["ALL", "BLOCK_VECTORS", "ExactMvm", "Mvm"]
 Real = NDArray[np.floating[Any]]
 
 ALL = slice(None)
-BLOCK_VECTORS = 32
+BLOCK_VECTORS = 16
 """Input vectors per matrix product when an image brings fewer than that."""
 
 
@@ -44,7 +44,9 @@ class ExactMvm:
     `x @ W` change in their last bits with the number of rows. So that an image does not depend on
     its batch, every product has a shape fixed by the image alone: an image that brings at least
     `BLOCK_VECTORS` vectors is one product; fewer are gathered, over the batch, into products of
-    exactly `BLOCK_VECTORS` vectors, the last filled up with zeros.
+    exactly `BLOCK_VECTORS` vectors, the last filled up with zeros. There the vectors are the
+    columns of the right factor, which kernels keep in the lanes of one register: OpenBLAS's
+    treat 16 alike, but not 32 nor the rows of a left factor (its Haswell and Zen kernels).
 
     Args:
         matrices: The weights, shape (groups, rows, cols).
@@ -74,7 +76,8 @@ def _by_block(x: Real, weights: Real) -> Real:
     blocks = -(-used // BLOCK_VECTORS)
     filled = np.zeros((groups, blocks * BLOCK_VECTORS, rows), x.dtype)
     filled[:, :used].reshape(groups, batch, vectors, rows)[...] = x.swapaxes(0, 1)
-    y = filled.reshape(groups, blocks, BLOCK_VECTORS, rows) @ weights[:, None]
+    vectors_last = filled.reshape(groups, blocks, BLOCK_VECTORS, rows).swapaxes(2, 3)
+    y = (weights[:, None].swapaxes(2, 3) @ vectors_last).swapaxes(2, 3)
     cols = weights.shape[2]
     y = y.reshape(groups, blocks * BLOCK_VECTORS, cols)[:, :used]
     return y.reshape(groups, batch, vectors, cols).swapaxes(0, 1)
