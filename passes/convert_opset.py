@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import numpy as np
 import onnx
 import onnx.inliner
 import onnx.version_converter
 import onnx_ir as ir
 
 from nvmc.errors import ModelError
+from nvmc.passes.infer_shapes import infer_shapes
+from nvmc.passes.mappable import initializer_of
+from nvmc.passes.names import Names
 from nvmc.passes.skeleton import skeleton
 
 __all__ = ["FUNCTION_OPSET", "convert_opset", "inline_functions"]
+
+_GROUPS_BY_CHANNEL = 21
 
 FUNCTION_OPSET = 15
 """The `nvmc` operators' bodies need CastLike, so at least this opset."""
@@ -64,7 +70,41 @@ def convert_opset(model: ir.Model, opset: int) -> bool:
             f"opset {FUNCTION_OPSET} or newer"
         ) from error
     _adopt(model, converted)
+    if found < _GROUPS_BY_CHANNEL <= opset:
+        _widen_group_norms(model)
     return True
+
+
+def _widen_group_norms(model: ir.Model) -> None:
+    """Give GroupNormalization one scale and bias a channel instead of one a group.
+
+    onnx has a converter for that change of opset 21 but does not call it, since the older form is
+    deprecated.
+    """
+    norms = [n for n in ir.traversal.RecursiveGraphIterator(model.graph) if _is_group_norm(n)]
+    if not norms:
+        return
+    infer_shapes(model)
+    names = Names(model)
+    for node in norms:
+        shape = node.inputs[0].shape if node.inputs[0] is not None else None
+        channels = shape[1] if shape is not None and len(shape) > 1 else None
+        groups = node.attributes.get_int("num_groups", 1)
+        for index in (1, 2):
+            value = node.inputs[index]
+            tensor = initializer_of(value)
+            if value is None or tensor is None or not isinstance(channels, int):
+                raise ModelError(
+                    f"GroupNormalization {node.name!r} cannot be converted to opset "
+                    f"{_GROUPS_BY_CHANNEL}: its channels are not known; export with that opset"
+                )
+            repeated = np.repeat(tensor.numpy(), channels // groups)
+            wide = names.initializer(f"{value.name}.channels", repeated)
+            node.replace_input_with(index, wide)
+
+
+def _is_group_norm(node: ir.Node) -> bool:
+    return not node.domain and node.op_type == "GroupNormalization"
 
 
 def _adopt(model: ir.Model, proto: onnx.ModelProto) -> None:

@@ -13,9 +13,9 @@ from typing import Any
 
 import onnx_ir as ir
 
-from nvmc.artifact import TARGET_KEY
 from nvmc.chip import Array, Chip
 from nvmc.devices import Target
+from nvmc.passes.describe import serialized, set_target
 from nvmc.passes.load import load_model
 from nvmc.passes.mappable import nodes_of
 from nvmc.passes.program_chip import ProgramChip, arrays_of
@@ -74,23 +74,24 @@ def detached_network(path: str | Path, target: Target) -> Detached:
         ModelError, ArtifactError: The file is not a compiled network, or is damaged.
     """
     model = load_model(path)
-    model.metadata_props[TARGET_KEY] = target.model_dump_json()
+    set_target(model, target)
     arrays = tuple(arrays_of(model))
     detach = DetachWeights()
     detach(model)
     batch = _batch(model)
-    return Detached(ir.to_proto(model).SerializeToString(), arrays, detach.dtypes, batch)
+    return Detached(serialized(model), arrays, detach.dtypes, batch)
 
 
 def _batch(model: ir.Model) -> int:
-    shape = model.graph.inputs[0].shape
-    if shape is not None and len(shape) and isinstance(shape[0], int):
-        return shape[0]
-    largest = 1
-    for node in nodes_of(model):
-        for value in node.outputs:
-            sizes = list(value.shape or ())[1:]
-            if value.dtype is not None and all(isinstance(size, int) for size in sizes):
-                image = math.prod(int(size) for size in sizes) * value.dtype.numpy().itemsize  # pyright: ignore
-                largest = max(largest, image)
+    first = next(iter(model.graph.inputs[0].shape or ()), None)
+    if isinstance(first, int):
+        return first
+    largest = max((_image_bytes(value) for n in nodes_of(model) for value in n.outputs), default=1)
     return max(1, min(MOST_IMAGES, 1 << int(math.log2(max(1.0, BATCH_BYTES / largest)))))
+
+
+def _image_bytes(value: ir.Value) -> int:
+    """What one image takes in `value`, as far as its shape is known."""
+    sizes = [size for size in list(value.shape or ())[1:] if isinstance(size, int)]
+    width = 1 if value.dtype is None else value.dtype.numpy().itemsize
+    return max(1, math.prod(sizes) * width)

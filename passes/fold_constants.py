@@ -216,5 +216,4 @@ def _small(node: ir.Node, tensors: list[Any]) -> bool:
 def _key(node: ir.Node) -> tuple[Any, ...]:
     """Equal for two nodes that compute the same from the same values."""
     attributes = sorted((a.name, repr(a.value)) for a in node.attributes.values())
-    operands = tuple(id(value) for value in node.inputs)
-    return (node.op_type, operands, tuple(attributes), len(node.outputs))
+    return (node.op_type, tuple(node.inputs), tuple(attributes), len(node.outputs))

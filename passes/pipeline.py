@@ -23,7 +23,7 @@ def compile_passes(
     parameters: tuple[Kind, ...] = (),
     fold_batchnorm: bool = False,
     extra: Sequence[ir.passes.InPlacePass] = (),
-) -> list[ir.passes.InPlacePass]:
+) -> tuple[*tuple[ir.passes.InPlacePass, ...], MapCrossbars]:
     """The passes that make a loaded network a compiled one; the last is the `MapCrossbars`.
 
     Args:
@@ -39,5 +39,4 @@ def compile_passes(
     passes += extra
     if target.weight_bits is not None:
         passes.append(QuantizeWeights(target.weight_bits, target.per_channel, skip))
-    passes.append(MapCrossbars(target, skip, parameters))
-    return passes
+    return (*passes, MapCrossbars(target, skip, parameters))

@@ -123,9 +123,9 @@ def test_other_domains_are_no_concern(tmp_path: Path, proto: onnx.ModelProto) ->
 
 
 def test_external_data_is_read(tmp_path: Path, proto: onnx.ModelProto) -> None:
+    stored = {t.name: onnx.numpy_helper.to_array(t) for t in proto.graph.initializer}
     external(tmp_path, proto)
     model = load_model(tmp_path / "m.onnx")
-    stored = {t.name: onnx.numpy_helper.to_array(t) for t in proto.graph.initializer}
     for name, value in model.graph.initializers.items():
         assert value.const_value is not None
         np.testing.assert_array_equal(value.const_value.numpy(), stored[name])
