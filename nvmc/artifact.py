@@ -12,7 +12,7 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
@@ -37,6 +37,7 @@ __all__ = [
     "TensorEntry",
     "TileEntry",
     "find_compiled",
+    "manifest_schema",
     "open_compiled",
     "replacing_file",
     "replacing_folder",
@@ -140,6 +141,12 @@ class Manifest(_Entry):
     tiles: list[TileEntry]
 
 
+def manifest_schema() -> dict[str, Any]:
+    """The JSON Schema of `manifest.json`; `nvmc/schema/manifest.schema.json` holds it."""
+    schema = Manifest.model_json_schema(mode="serialization")
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", "$id": FORMAT, **schema}
+
+
 class Compiled:
     """A compiled network on disk.
 
@@ -207,7 +214,7 @@ def find_compiled(folder: str | Path = ".") -> Compiled:
 
 
 @contextmanager
-def replacing_folder(folder: Path) -> Iterator[Path]:
+def replacing_folder(folder: Path) -> Generator[Path]:
     """A new folder that takes `folder`'s place when the block ends well, and is gone otherwise.
 
     Raises:
@@ -234,7 +241,7 @@ def replacing_folder(folder: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def replacing_file(path: Path) -> Iterator[Path]:
+def replacing_file(path: Path) -> Generator[Path]:
     """A temporary path that takes `path`'s place when the block ends well, and is gone otherwise.
 
     The temporary file lies in a hidden folder beside `path`; further files that the block leaves
@@ -254,7 +261,7 @@ def replacing_file(path: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def _writing(path: Path) -> Iterator[None]:
+def _writing(path: Path) -> Generator[None]:
     try:
         yield
     except OSError as error:

@@ -9,18 +9,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnx_ir as ir
 
 from nvmc import __version__
 from nvmc.artifact import (
     MANIFEST_FILE,
     MODEL_FILE,
-    TARGET_KEY,
     TILES_FILE,
     Compiled,
     Manifest,
     SourceEntry,
-    TensorEntry,
     open_compiled,
     replacing_file,
     replacing_folder,
@@ -30,8 +27,11 @@ from nvmc.data import load_data
 from nvmc.devices import Device, Target
 from nvmc.errors import ModelError, OptionError
 from nvmc.passes import make_pass
+from nvmc.passes.arrays import Mapping
+from nvmc.passes.describe import Model, opset_of, serialized, set_target, tensor_entries
 from nvmc.passes.load import load_model
 from nvmc.passes.map_crossbars import MapCrossbars
+from nvmc.passes.parameters import Kind
 from nvmc.passes.pipeline import compile_passes
 from nvmc.passes.program_chip import ProgramChip, arrays_of
 from nvmc.passes.quantize_activations import QuantizeActivations, activation_tensors
@@ -51,7 +51,7 @@ def compile_model(
     fold_batchnorm: bool = False,
     activation_bits: int | None = None,
     data: str | None = None,
-    store: Sequence[str] = (),
+    store: Sequence[Kind] = (),
     passes: Sequence[str] = (),
 ) -> Compiled:
     """Map an ONNX model onto crossbars and write the compiled network.
@@ -75,42 +75,23 @@ def compile_model(
     folder = Path(f"{path.stem}.nvmc") if output is None else Path(output)
     if (activation_bits is None) != (data is None):
         raise OptionError("activation bits and calibration data go together; give both or none")
-    extra = [make_pass(text) for text in passes]
+    user = [make_pass(text) for text in passes]
     model = load_model(path)
-    opset = model.opset_imports[""]
-    mapping = None
-    for step in compile_passes(
-        target, skip=tuple(skip), parameters=tuple(store), fold_batchnorm=fold_batchnorm, extra=extra
-    ):
-        if isinstance(step, MapCrossbars):
-            if activation_bits is not None and data is not None:
-                _quantize_activations(model, activation_bits, data, tuple(skip))
-            step(model)
-            mapping = step.mapping
-        else:
-            step(model)
-    assert mapping is not None
-    if not mapping.arrays:
-        raise ModelError(
-            f"{str(source)!r} has no layer that can be mapped onto crossbars: "
-            + "; ".join(sorted({f"{d.op}: {d.reason}" for d in mapping.digital})[:3])
-        )
-    tiles = tile_graph(model, mapping, target.rows, target.cols)
-    manifest = Manifest(
-        nvmc=__version__,
-        source=SourceEntry(file=path.name, sha256=_sha256(path), opset=opset),
-        target=target,
-        inputs=[_tensor(value) for value in model.graph.inputs],
-        outputs=[_tensor(value) for value in model.graph.outputs],
-        arrays=mapping.arrays,
-        layers=mapping.layers,
-        digital=mapping.digital,
-        tiles=mapping.tiles,
+    opset = opset_of(model)
+    *before, mapper = compile_passes(
+        target,
+        skip=tuple(skip),
+        parameters=tuple(store),
+        fold_batchnorm=fold_batchnorm,
+        extra=user,
     )
-    with replacing_folder(folder) as temporary:
-        save_model(model, temporary / MODEL_FILE)
-        (temporary / MANIFEST_FILE).write_text(manifest.model_dump_json(indent=1) + "\n")
-        (temporary / TILES_FILE).write_text(tile_graph_json(tiles) + "\n")
+    for step in before:
+        step(model)
+    if activation_bits is not None and data is not None:
+        _quantize_activations(model, activation_bits, data, tuple(skip))
+    mapping = _map(model, mapper, path)
+    entry = SourceEntry(file=path.name, sha256=_sha256(path), opset=opset)
+    _write(model, mapping, target, entry, folder)
     return open_compiled(folder)
 
 
@@ -143,7 +124,7 @@ def program_chip(
     target = compiled.manifest.target.on(device)
     chip = Chip.of(target, seed, index, sigma)
     model = load_model(compiled.model_path)
-    model.metadata_props[TARGET_KEY] = target.model_dump_json()
+    set_target(model, target)
     arrays = arrays_of(model)
     ProgramChip(chip)(model)
     with ExitStack() as files:
@@ -169,19 +150,43 @@ def transform_model(source: str | Path, passes: Sequence[str], output: str | Pat
     return changed
 
 
-def _quantize_activations(model: ir.Model, bits: int, data: str, skip: tuple[str, ...]) -> None:
+def _map(model: Model, mapper: MapCrossbars, path: Path) -> Mapping:
+    mapper(model)
+    if not mapper.mapping.arrays:
+        reasons = sorted({f"{d.op}: {d.reason}" for d in mapper.mapping.digital})
+        raise ModelError(
+            f"{str(path)!r} has no layer that can be mapped onto crossbars ("
+            f"{'; '.join(reasons[:3])}); give a network with constant weights"
+        )
+    return mapper.mapping
+
+
+def _write(
+    model: Model, mapping: Mapping, target: Target, source: SourceEntry, folder: Path
+) -> None:
+    manifest = Manifest(
+        nvmc=__version__,
+        source=source,
+        target=target,
+        inputs=tensor_entries(model.graph.inputs),
+        outputs=tensor_entries(model.graph.outputs),
+        arrays=mapping.arrays,
+        layers=mapping.layers,
+        digital=mapping.digital,
+        tiles=mapping.tiles,
+    )
+    tiles = tile_graph(model, mapping, target.rows, target.cols)
+    with replacing_folder(folder) as temporary:
+        save_model(model, temporary / MODEL_FILE)
+        (temporary / MANIFEST_FILE).write_text(manifest.model_dump_json(indent=1) + "\n")
+        (temporary / TILES_FILE).write_text(tile_graph_json(tiles) + "\n")
+
+
+def _quantize_activations(model: Model, bits: int, data: str, skip: tuple[str, ...]) -> None:
     tensors = activation_tensors(model, skip)
     images = load_data(data, split="train").x
-    ranges = calibrate(ir.to_proto(model), tensors, images)
+    ranges = calibrate(serialized(model), tensors, images)
     QuantizeActivations(bits=bits, ranges=ranges, skip=skip)(model)
-
-
-def _tensor(value: ir.Value) -> TensorEntry:
-    shape = None
-    if value.shape is not None:
-        shape = [d if isinstance(d, int) else d.value for d in value.shape]
-    dtype = value.dtype.numpy().name if value.dtype is not None else "float32"
-    return TensorEntry(name=str(value.name), dtype=dtype, shape=shape)
 
 
 def _cells(chip: Chip, arrays: Sequence[Array]) -> dict[str, Any]:

@@ -26,9 +26,9 @@ from nvmc.runtime.montecarlo import (
     outputs_of,
 )
 from nvmc.runtime.scoring import Accuracy, Score, score_against
-from nvmc.statistics import Kpp, Summary, percentile_performance, summarize
+from nvmc.statistics import Kpp, Summary, percentile_index, percentile_performance, summarize
 
-__all__ = ["FORMAT", "Simulation", "simulate"]
+__all__ = ["FORMAT", "Simulation", "load_network", "simulate"]
 
 FORMAT = "nvmc.simulation/1"
 SEEDED_INPUTS = 64
@@ -111,8 +111,7 @@ def simulate(
     Args:
         compiled: From `open_compiled` or `nvmc.compile_model`.
         runs: Number of chips, at least 1.
-        data: A data set or its spec (docs/data.md); None compares with the ideal chip on seeded
-            inputs.
+        data: A data set or its spec (docs/data.md); None compares with the ideal chip.
         device: Another device than the network was compiled for.
         noise: More noise sources behind the device's own.
         sigma: Strength of the device's noise instead of its default.
@@ -124,15 +123,9 @@ def simulate(
         on_chip: Called with (chip, value) as each chip is done, from its thread.
 
     Raises:
-        OptionError: An option is out of its range.
-        DataError: The data do not fit the network.
-        ModelError: onnxruntime cannot run the network.
+        OptionError, DataError, ModelError: By what is wrong.
     """
-    if runs < 1:
-        raise OptionError(f"runs is {runs}; expected at least 1")
-    if jobs is not None and jobs < 1:
-        raise OptionError(f"jobs is {jobs}; expected at least 1")
-    percentile_performance([0.0], percentile)  # complains now rather than after the runs
+    _check(runs, jobs, percentile)
     target = compiled.manifest.target.on(device, noise)
     chips = [Chip.of(target, seed, index, sigma) for index in range(runs)]
     network = load_network(compiled, target, output)
@@ -156,6 +149,15 @@ def simulate(
         summary=summarize(values),
         seconds=time.perf_counter() - started,
     )
+
+
+def _check(runs: int, jobs: int | None, percentile: float) -> None:
+    """Complain about options now rather than after the runs."""
+    if runs < 1:
+        raise OptionError(f"runs is {runs}; expected at least 1")
+    if jobs is not None and jobs < 1:
+        raise OptionError(f"jobs is {jobs}; expected at least 1")
+    percentile_index(runs, percentile)
 
 
 def load_network(compiled: Compiled, target: Target, output: str | None = None) -> Network:
@@ -189,9 +191,7 @@ def _score(network: Network, feed: Feed, dataset: Dataset | None) -> tuple[Score
     return score, 1.0
 
 
-def _feed(
-    inputs: list[TensorEntry], dataset: Dataset | None, seed: int, limit: int | None
-) -> Feed:
+def _feed(inputs: list[TensorEntry], dataset: Dataset | None, seed: int, limit: int | None) -> Feed:
     if dataset is None:
         count = SEEDED_INPUTS if limit is None else limit
         if count < 1:
@@ -217,6 +217,7 @@ def _seeded(entry: TensorEntry, count: int, seed: int) -> NDArray[Any]:
             f"input {entry.name!r} has shape {entry.shape}; only the first dimension may be "
             "dynamic without data: give --data FILE.npz"
         )
-    draws = stream(seed, 0, "input", entry.name).random((count, *shape), dtype=np.float32)  # pyright: ignore
+    sizes = [size for size in shape if isinstance(size, int)]
+    draws = stream(seed, 0, "input", entry.name).random((count, *sizes), dtype=np.float32)
     kind = np.dtype(entry.dtype)
     return draws.astype(kind) if kind.kind == "f" else (draws < 0.5).astype(kind)

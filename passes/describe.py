@@ -9,9 +9,10 @@ import onnx_ir as ir
 from nvmc.artifact import TARGET_KEY, TensorEntry
 from nvmc.devices import Target
 
-__all__ = ["Model", "opset_of", "serialized", "set_target", "tensor_entries"]
+__all__ = ["opset_of", "serialized", "set_target", "tensor_entries"]
 
 Model = ir.Model
+"""The type, for annotations."""
 
 
 def opset_of(model: Model) -> int:

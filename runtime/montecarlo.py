@@ -17,12 +17,14 @@ from threading import Event
 from typing import Any
 
 import numpy as np
-import onnxruntime as ort
+import onnxruntime
 from numpy.typing import NDArray
 
 from nvmc.chip import Array, Chip
 from nvmc.errors import ModelError
 from nvmc.runtime.scoring import Score
+
+_ort: Any = onnxruntime  # it is untyped
 
 __all__ = [
     "Feed",
@@ -145,13 +147,13 @@ def outputs_of(network: Network, feed: Feed, chip: Chip) -> NDArray[Any]:
     return np.concatenate([_run(session, names, feed, first, network.batch) for first in step])
 
 
-def open_session(network: Network, chip: Chip) -> ort.InferenceSession:
-    """A one-thread onnxruntime session of one chip.
+def open_session(network: Network, chip: Chip) -> Any:
+    """A one-thread `onnxruntime.InferenceSession` of one chip.
 
     Raises:
         ModelError: onnxruntime refuses the network.
     """
-    options = ort.SessionOptions()
+    options: Any = _ort.SessionOptions()
     options.intra_op_num_threads = 1
     options.inter_op_num_threads = 1
     options.log_severity_level = 3
@@ -161,22 +163,21 @@ def open_session(network: Network, chip: Chip) -> ort.InferenceSession:
     for array in network.arrays:
         weights = chip.program(array).weights.astype(network.dtypes[array.name], copy=False)
         names.append(array.name)
-        values.append(ort.OrtValue.ortvalue_from_numpy(np.ascontiguousarray(weights)))
+        values.append(_ort.OrtValue.ortvalue_from_numpy(np.ascontiguousarray(weights)))
     if names:
         options.add_external_initializers(names, values)
     try:
-        return ort.InferenceSession(network.model, options, providers=["CPUExecutionProvider"])
+        return _ort.InferenceSession(network.model, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # onnxruntime raises many types without a common base
         raise ModelError(f"onnxruntime cannot load the network: {_first_line(error)}") from error
 
 
-def _run(
-    session: ort.InferenceSession, names: list[str], feed: Feed, first: int, batch: int
-) -> NDArray[Any]:
+def _run(session: Any, names: list[str], feed: Feed, first: int, batch: int) -> NDArray[Any]:
     try:
-        outputs: Any = session.run(names, feed.batch(first, batch))[0]
+        found: Any = session.run(names, feed.batch(first, batch))
     except Exception as error:  # onnxruntime raises many types without a common base
         raise ModelError(f"onnxruntime cannot run the network: {_first_line(error)}") from error
+    outputs: NDArray[Any] = found[0]
     if outputs.ndim == 0 or len(outputs) != batch:
         raise ModelError(
             f"output {names[0]!r} has shape {list(outputs.shape)} for {batch} images; expected one "

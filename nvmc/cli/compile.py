@@ -12,6 +12,7 @@ from nvmc.artifact import Manifest
 from nvmc.cli.console import out, print_json, target_from, target_options
 from nvmc.compiler import compile_model
 from nvmc.models import resolve_model
+from nvmc.passes.parameters import Kind
 
 __all__ = ["compile_command"]
 
@@ -25,7 +26,9 @@ __all__ = ["compile_command"]
 @target_options
 @click.option("--skip", multiple=True, metavar="GLOB", help="Keep matching layers digital.")
 @click.option("--fold-batchnorm", is_flag=True, help="Fold BatchNorm into the layer before it.")
-@click.option("--activation-bits", type=int, metavar="A", help="Quantise layers' inputs; needs --data.")
+@click.option(
+    "--activation-bits", type=int, metavar="A", help="Quantise layers' inputs; needs --data."
+)
 @click.option("--data", metavar="SPEC", help="Calibration data for --activation-bits.")
 @click.option(
     "--store",
@@ -48,7 +51,7 @@ def compile_command(
     fold_batchnorm: bool,
     activation_bits: int | None,
     data: str | None,
-    store: tuple[str, ...],
+    store: tuple[Kind, ...],
     passes: tuple[str, ...],
     as_json: bool,
 ) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from typing import Any, TypeVar, cast
 
@@ -61,7 +61,7 @@ def print_json(value: dict[str, Any]) -> None:
 
 
 @contextmanager
-def progress(label: str, total: int, shown: bool = True) -> Iterator[Callable[[], None]]:
+def progress(label: str, total: int, shown: bool = True) -> Generator[Callable[[], None]]:
     """A progress bar on standard error, if that is a terminal; yields what advances it by one."""
     columns = (
         TextColumn("{task.description}"),

@@ -38,7 +38,7 @@ def devices_command(context: click.Context, as_json: bool) -> None:
 @devices_command.command("show")
 @click.argument("name")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def show_command(name: str, as_json: bool) -> None:
+def _show(name: str, as_json: bool) -> None:
     """Show one device: a library name or a .toml file."""
     device = load_device(name)
     if as_json:

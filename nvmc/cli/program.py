@@ -41,9 +41,7 @@ def program_command(
     """Write chip K as standard ONNX; of the newest *.nvmc here by default."""
     network = find_compiled() if compiled is None else open_compiled(compiled)
     chosen = load_device(device) if device is not None else None
-    program_chip(
-        network, chip, output, seed=seed, device=chosen, sigma=sigma, cells=cells
-    )
+    program_chip(network, chip, output, seed=seed, device=chosen, sigma=sigma, cells=cells)
     out().print(f"Wrote chip {chip} of population {seed} of {network.folder} to {output}")
     if cells is not None:
         out().print(f"Wrote its cells to {cells}")

@@ -88,7 +88,9 @@ def _note_range(result: Simulation) -> None:
         return
     low, high = device.sigma_range
     if not low <= sigma <= high:
-        note(f"sigma {sigma:g} lies outside {low:g} to {high:g}, the range of {device.name}'s source")
+        note(
+            f"sigma {sigma:g} lies outside {low:g} to {high:g}, the range of {device.name}'s source"
+        )
 
 
 def _print(result: Simulation, folder: str, newest: bool) -> None:

@@ -79,7 +79,9 @@ def main() -> None:
     print(f"LeNet-5, {IMAGES:,} images, {CHIPS} chips, median of {REPEATS} interleaved repeats")
     base = medians["PyTorch loop"]
     for name, seconds in medians.items():
-        print(f"{name:14} {seconds / CHIPS:.4f} s a chip   {base / seconds:.2f} x the baseline's speed")
+        print(
+            f"{name:14} {seconds / CHIPS:.4f} s a chip   {base / seconds:.2f} x the baseline's speed"
+        )
 
 
 if __name__ == "__main__":

@@ -1,0 +1,199 @@
+"""The commands as a user types them."""
+
+from __future__ import annotations
+
+import json
+import os
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import numpy as np
+import onnx
+import onnxruntime as ort
+import pytest
+
+from nvmc.artifact import manifest_schema
+from nvmc.cli import COMMANDS, main
+from nvmc.data import load_data
+from nvmc.devices import device_names
+
+Capture = pytest.CaptureFixture[str]
+
+
+@pytest.fixture(autouse=True)
+def empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+def ok(capsys: Capture, *words: str) -> str:
+    assert main(words) == 0
+    return capsys.readouterr().out
+
+
+def as_json(capsys: Capture, *words: str) -> dict[str, Any]:
+    """The JSON a command prints: one object, nothing else on either stream."""
+    assert main([*words, "--json"]) == 0
+    captured = capsys.readouterr()
+    assert captured.err == ""
+    return json.loads(captured.out)
+
+
+def test_help_names_every_command(capsys: Capture) -> None:
+    text = ok(capsys, "--help")
+    for command in COMMANDS:
+        assert command in text
+        assert ok(capsys, command, "--help").startswith(f"Usage: nvmc {command}")
+
+
+def test_a_first_session(capsys: Capture) -> None:
+    compiled = ok(capsys, "compile", "zoo:lenet5-digits", "--device", "fefet2")
+    assert "conv2.weight" in compiled and "Wrote lenet5-digits.nvmc" in compiled
+    text = ok(capsys, "simulate", "--runs", "20", "--data", "digits")
+    for phrase in ("lenet5-digits.nvmc (the newest here)", "20 chips on 531 images", "KPP", "open"):
+        assert phrase in text
+    assert max(map(len, text.splitlines())) <= 80
+
+
+def test_manifest_follows_its_published_schema(capsys: Capture) -> None:
+    printed = as_json(capsys, "compile", "zoo:lenet5-digits", "--store", "bias")
+    text = (resources.files("nvmc") / "schema" / "manifest.schema.json").read_text()
+    assert json.loads(text) == manifest_schema(), "regenerate the published schema"
+    written = json.loads(Path("lenet5-digits.nvmc/manifest.json").read_text())
+    assert printed == written
+    jsonschema.validate(written, json.loads(text))
+    assert written["format"] == "nvmc.compiled/1"
+    assert sum(tile["cells"] for tile in written["tiles"]) == sum(
+        array["cells"] for array in written["arrays"]
+    )
+    # LeNet-5 has 61,470 weights and 236 biases; 4 bits in 2-bit cells are 2 cells each.
+    assert sum(array["cells"] for array in written["arrays"]) == 2 * (61470 + 236)
+
+
+def test_json_of_simulate(capsys: Capture) -> None:
+    ok(capsys, "compile", "zoo:lenet5-digits", "--device", "rram4")
+    result = as_json(
+        capsys, "simulate", "--runs", "9", "--data", "digits", "--limit", "50", "--sigma", "0.3"
+    )
+    assert result["format"] == "nvmc.simulation/1" and result["fidelity"] == "cells"
+    assert (result["runs"], result["images"], result["seed"]) == (9, 50, 0)
+    assert (result["device"], result["sigma"], result["metric"]) == ("rram4", 0.3, "accuracy")
+    values = result["values"]
+    assert len(values) == 9 and len(set(values)) > 1
+    assert result["mean"] == pytest.approx(np.mean(values), rel=1e-12)
+    assert result["std"] == pytest.approx(np.std(values, ddof=1), rel=1e-12)
+    assert result["min"] == min(values) == result["percentile"]["value"]
+    assert result["percentile"]["k"] == 1 and result["percentile"]["low"] is None
+    assert result["percentile"]["confidence"] == 0.95
+
+
+def test_values_do_not_depend_on_jobs_runs_or_limit_order(capsys: Capture) -> None:
+    ok(capsys, "compile", "zoo:lenet5-digits", "--device", "fefet1")
+    common = ["simulate", "--data", "digits", "--limit", "60", "--sigma", "0.2"]
+    alone = as_json(capsys, *common, "--runs", "12", "--jobs", "1")["values"]
+    for jobs in ("2", "5"):
+        assert as_json(capsys, *common, "--runs", "12", "--jobs", jobs)["values"] == alone
+    assert as_json(capsys, *common, "--runs", "5")["values"] == alone[:5]
+    assert as_json(capsys, *common, "--runs", "12", "--seed", "1")["values"] != alone
+
+
+def test_sigma_sweep_is_one_population_getting_worse(capsys: Capture) -> None:
+    ok(capsys, "compile", "zoo:lenet5-digits", "--device", "rram4")
+    common = ["simulate", "--data", "digits", "--runs", "6"]
+    means = [as_json(capsys, *common, "--sigma", s)["mean"] for s in ("0", "0.2", "0.3", "0.4")]
+    assert means == sorted(means, reverse=True) and means[0] > means[-1] + 0.02
+    still = as_json(capsys, *common, "--sigma", "0")
+    assert set(still["values"]) == {still["ideal"]}
+
+
+def test_program_writes_the_chip_that_simulate_ran(capsys: Capture) -> None:
+    ok(capsys, "compile", "zoo:lenet5-digits", "--device", "fefet1")
+    values = as_json(capsys, "simulate", "--data", "digits", "--runs", "4", "--sigma", "0.3")
+    ok(capsys, "program", "--chip", "3", "--sigma", "0.3", "-o", "c.onnx", "--cells", "c.npz")
+    onnx.checker.check_model("c.onnx", full_check=True)
+    data = load_data("digits")
+    session = ort.InferenceSession("c.onnx", providers=["CPUExecutionProvider"])
+    hits = session.run(None, {"image": data.x})[0].argmax(1) == data.y  # pyright: ignore
+    assert np.mean(hits) == values["values"][3]
+    cells = np.load("c.npz")
+    target, programmed = cells["conv1.weight/target"], cells["conv1.weight/programmed"]
+    assert target.shape == programmed.shape == (2, 6, 1, 5, 5)
+    assert set(np.unique(target)) <= {0, 1, 2, 3} and not np.array_equal(target, programmed)
+
+
+def test_without_data_it_says_so(capsys: Capture) -> None:
+    ok(capsys, "compile", "zoo:mlp3-digits", "--device", "rram4")
+    text = " ".join(ok(capsys, "simulate", "--runs", "3").split())
+    assert "No labels" in text and "not accuracy" in text
+    result = as_json(capsys, "simulate", "--runs", "3")
+    assert result["metric"] == "agreement" and result["ideal"] == 1
+
+
+def test_newest_network_is_taken(capsys: Capture) -> None:
+    ok(capsys, "compile", "zoo:mlp3-digits", "-o", "old.nvmc")
+    ok(capsys, "compile", "zoo:mlp3-digits", "-o", "new.nvmc")
+    os.utime("old.nvmc/manifest.json", (1, 1))
+    assert "new.nvmc (the newest here)" in ok(capsys, "simulate", "--runs", "1", "--limit", "5")
+
+
+def test_other_device_and_more_noise(capsys: Capture, tmp_path: Path) -> None:
+    ok(capsys, "compile", "zoo:lenet5-digits", "--device", "rram4")
+    common = ["simulate", "--data", "digits", "--runs", "3"]
+    here = as_json(capsys, *common)
+    assert as_json(capsys, *common, "--device", "fefet1")["mean"] < here["mean"]
+    stuck = as_json(capsys, *common, "--noise", "stuck-at:p_low=0.3,p_high=0.3")
+    assert stuck["mean"] < here["mean"]
+    (tmp_path / "mine.toml").write_text(
+        'name = "mine"\ntitle = "mine"\nsource = "measured"\nlevels = 4\nsigma = 0.0\n'
+        '[[noise]]\ntype = "programming"\nbasis = "level"\n'
+    )
+    mine = as_json(capsys, *common, "--device", "./mine.toml")
+    assert mine["device"] == "mine" and set(mine["values"]) == {mine["ideal"]}
+
+
+def test_sigma_beyond_the_source_is_noted(capsys: Capture) -> None:
+    ok(capsys, "compile", "zoo:mlp3-digits", "--device", "rram4")
+    assert main(["simulate", "--runs", "1", "--limit", "5", "--sigma", "0.6"]) == 0
+    assert "0.4" in capsys.readouterr().err
+
+
+def test_activation_bits(capsys: Capture) -> None:
+    ok(capsys, "compile", "zoo:lenet5-digits", "-o", "float.nvmc")
+    ok(
+        capsys,
+        *("compile", "zoo:lenet5-digits", "-o", "four.nvmc", "--activation-bits", "4"),
+        *("--data", "digits"),
+    )
+    common = ["--data", "digits", "--runs", "1", "--sigma", "0"]
+    ideal = as_json(capsys, "simulate", "float.nvmc", *common)["ideal"]
+    four = as_json(capsys, "simulate", "four.nvmc", *common)["ideal"]
+    assert four > ideal - 0.05
+    assert "Round" in {node.op_type for node in onnx.load("four.nvmc/model.onnx").graph.node}
+
+
+def test_skipped_layers_stay_digital(capsys: Capture) -> None:
+    manifest = as_json(capsys, "compile", "zoo:lenet5-digits", "--skip", "*conv*")
+    digital = {entry["name"]: entry["reason"] for entry in manifest["digital"]}
+    skipped = [name for name, reason in digital.items() if "*conv*" in reason]
+    assert len(skipped) == 2 and len(manifest["layers"]) == 3
+
+
+def test_transform(capsys: Capture) -> None:
+    text = ok(
+        capsys,
+        *("transform", "zoo:lenet5-digits", "-o", "out.onnx"),
+        *("--pass", "insert-dropout:rate=0.2", "--pass", "quantize-weights:bits=4"),
+    )
+    assert "insert-dropout:rate=0.2: changed the graph" in text
+    model = onnx.load("out.onnx")
+    onnx.checker.check_model(model, full_check=True)
+    assert sum(node.op_type == "Dropout" for node in model.graph.node) == 4
+
+
+def test_devices(capsys: Capture) -> None:
+    listed = as_json(capsys, "devices")["devices"]
+    assert [device["name"] for device in listed] == device_names()
+    for name in device_names():
+        assert as_json(capsys, "devices", "show", name)["name"] == name
+        assert name in ok(capsys, "devices", "show", name)

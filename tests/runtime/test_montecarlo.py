@@ -1,0 +1,118 @@
+"""The engine: same bits whatever the batch, the order, the threads; faults come out as errors."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+
+from nvmc import Chip, Target, compile_model, load_device
+from nvmc.errors import ModelError
+from nvmc.models import resolve_model
+from nvmc.rng import stream
+from nvmc.runtime.montecarlo import Feed, Network, evaluate_chips, outputs_of
+from nvmc.runtime.scoring import Agreement, Determination, score_against
+from nvmc.simulation import load_network
+from onnx_text import proto_of
+
+TARGET = Target.of(load_device("fefet1"))
+
+
+@pytest.fixture(scope="module")
+def lenet(tmp_path_factory: pytest.TempPathFactory) -> Network:
+    folder = tmp_path_factory.mktemp("lenet") / "lenet.nvmc"
+    compiled = compile_model(resolve_model("zoo:lenet5-digits"), TARGET, output=folder)
+    return load_network(compiled, TARGET)
+
+
+def images(count: int) -> Feed:
+    shape = (count, 1, 28, 28)
+    return Feed({"image": stream(0, 0, "images").random(shape, dtype=np.float32)})
+
+
+def chips(count: int) -> list[Chip]:
+    return [Chip.of(TARGET, 0, index, 0.2) for index in range(count)]
+
+
+@pytest.mark.parametrize("batch", [1, 3, 16, 37, 64])
+def test_outputs_do_not_depend_on_the_batch(lenet: Network, batch: int) -> None:
+    """Bit for bit: an image's outputs change neither with the batch nor with what is in it."""
+    feed, chip = images(37), chips(1)[0]
+    expected = outputs_of(replace(lenet, batch=5), feed, chip)
+    assert np.array_equal(outputs_of(replace(lenet, batch=batch), feed, chip), expected)
+    others = Feed({"image": feed.inputs["image"][[20, 3, 11]]})
+    assert np.array_equal(outputs_of(lenet, others, chip), expected[[20, 3, 11]])
+
+
+def test_values_do_not_depend_on_order_or_jobs(lenet: Network) -> None:
+    feed, population = images(40), chips(8)
+    score = score_against(outputs_of(lenet, feed, Chip.ideal()))
+    alone = evaluate_chips(lenet, feed, score, population, jobs=1)
+    assert len(np.unique(alone)) > 1
+    assert np.array_equal(evaluate_chips(lenet, feed, score, population, jobs=3), alone)
+    assert np.array_equal(evaluate_chips(lenet, feed, score, population[::-1], jobs=2), alone[::-1])
+
+
+def test_each_chip_is_reported_once(lenet: Network) -> None:
+    feed = images(4)
+    score = score_against(outputs_of(lenet, feed, Chip.ideal()))
+    seen: dict[int, float] = {}
+    values = evaluate_chips(lenet, feed, score, chips(6), jobs=2, on_chip=seen.__setitem__)
+    assert seen == dict(enumerate(values))
+
+
+def test_global_generator_is_left_alone(lenet: Network) -> None:
+    np.random.seed(7)
+    before = np.random.get_state()[1].copy()  # pyright: ignore
+    outputs_of(lenet, images(2), chips(1)[0])
+    assert np.array_equal(before, np.random.get_state()[1])  # pyright: ignore
+
+
+def test_fixed_batch_is_filled_up(tmp_path: Path) -> None:
+    """A model for exactly 4 images serves 6; the filling does not show."""
+    proto = proto_of(
+        "g (float[4,3] x) => (float[4,2] y) <float[3,2] w> { m = MatMul (x, w) y = Tanh (m) }"
+    )
+    onnx.save(proto, tmp_path / "m.onnx")
+    compiled = compile_model(tmp_path / "m.onnx", TARGET, output=tmp_path / "m.nvmc")
+    network = load_network(compiled, TARGET)
+    assert network.batch == 4
+    x = stream(0, 0, "x").standard_normal((6, 3), dtype=np.float32)
+    outputs = outputs_of(network, Feed({"x": x}), Chip.ideal())
+    weight = network.arrays[0].ideal
+    # three products in float32, then tanh, whose slope is at most 1
+    np.testing.assert_allclose(outputs, np.tanh(x @ weight), rtol=0, atol=3 * 2.0**-23 * 10)
+
+
+def test_output_without_a_row_an_image_is_an_error(tmp_path: Path) -> None:
+    proto = proto_of(
+        "g (float[N,3] x) => (float y) <float[3,2] w> "
+        "{ m = MatMul (x, w) y = ReduceMean <keepdims = 0> (m) }"
+    )
+    onnx.save(proto, tmp_path / "m.onnx")
+    compiled = compile_model(tmp_path / "m.onnx", TARGET, output=tmp_path / "m.nvmc")
+    feed = Feed({"x": np.ones((5, 3), np.float32)})
+    with pytest.raises(ModelError, match="one row an image"):
+        outputs_of(load_network(compiled, TARGET), feed, Chip.ideal())
+
+
+def test_scores_add_up_over_batches() -> None:
+    generator = stream(0, 0, "scores")
+    reference = generator.standard_normal((20, 4))
+    outputs = reference + 0.5 * generator.standard_normal((20, 4))
+    whole, parts = Agreement(reference), Agreement(reference)
+    total = parts.add(outputs[:7], 0) + parts.add(outputs[7:], 7)
+    assert total == whole.add(outputs, 0)
+    assert whole.finish(total, 20) == np.mean(outputs.argmax(1) == reference.argmax(1))
+
+
+def test_determination_is_r_squared() -> None:
+    reference = np.array([1.0, 2.0, 4.0, 5.0])
+    score = Determination(reference)
+    assert score.finish(score.add(reference, 0), 4) == 1
+    assert score.finish(score.add(np.full(4, 3.0), 0), 4) == 0
+    assert score.finish(score.add(np.full(4, np.nan), 0), 4) == -1
+    assert isinstance(score_against(reference), Determination)
