@@ -13,7 +13,7 @@ from nvmc.runtime.provider.registration import check_version
 LOWEST = _shim.LOWEST_ONNXRUNTIME
 
 
-@pytest.mark.parametrize("found", ["1.22.1", "1.9.0", "0.99"])
+@pytest.mark.parametrize("found", ["1.24.3", "1.22.1", "1.9.0", "0.99"])
 def test_an_old_version_is_refused(found: str):
     with pytest.raises(ProviderError, match=f"onnxruntime is {found}, but .* needs {LOWEST}"):
         check_version(found, LOWEST)
@@ -49,8 +49,8 @@ def test_the_library_itself_refuses_an_old_host():
 
     create = create_type(create_status)
     table = (ctypes.c_void_p * 1)(ctypes.cast(create, ctypes.c_void_p))  # slot 0: CreateStatus
-    version = ctypes.create_string_buffer(b"1.5.2")
-    get_api = api_type(lambda wanted: ctypes.addressof(table) if wanted <= 5 else None)
+    version = ctypes.create_string_buffer(b"1.23.2")
+    get_api = api_type(lambda wanted: ctypes.addressof(table) if wanted <= 23 else None)
     get_version = version_type(lambda: ctypes.addressof(version))
     base = (ctypes.c_void_p * 2)(*(ctypes.cast(f, ctypes.c_void_p) for f in (get_api, get_version)))
     load = ctypes.PyDLL(_shim.__file__).CreateEpFactories
@@ -60,5 +60,5 @@ def test_the_library_itself_refuses_an_old_host():
     status = load(b"name", base, None, factories, ctypes.c_size_t(4), ctypes.byref(count))
     assert status == 1
     assert count.value == 0
-    text = f"onnxruntime is 1.5.2, but NvmcExecutionProvider needs {LOWEST} or newer"
+    text = f"onnxruntime is 1.23.2, but NvmcExecutionProvider needs {LOWEST} or newer"
     assert text.encode() in messages[0]

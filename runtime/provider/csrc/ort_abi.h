@@ -2,9 +2,8 @@
 //
 // onnxruntime's wheel carries no headers. Its API tables are arrays of function pointers that only
 // ever grow at the end, so an entry is named here by its slot number and its signature; the slots
-// are those of onnxruntime_c_api.h and onnxruntime_ep_c_api.h (MIT License, Microsoft), whose API
-// version `kApiVersion` is the lowest that has them all. Structs list their fields up to that
-// version, in order; entries that we leave null are `Unused`.
+// are those of onnxruntime_c_api.h and onnxruntime_ep_c_api.h (MIT License, Microsoft). Structs list
+// their fields up to API version `kApiVersion`, in order; entries that we leave null are `Unused`.
 #pragma once
 
 #include <cstddef>
@@ -12,8 +11,9 @@
 
 namespace nvmc::ort {
 
-inline constexpr std::uint32_t kApiVersion = 23;
-inline constexpr const char* kLowestVersion = "1.23";
+inline constexpr std::uint32_t kApiVersion = 24;
+// Earlier releases of 1.24 refuse a network whose If has claimed nodes in both branches.
+inline constexpr const char* kLowestVersion = "1.24.4";
 
 struct Api;
 struct EpApi;
@@ -165,7 +165,7 @@ struct Ep {
   Status* (*Compile)(Ep*, const Graph**, const Node** fused, std::size_t count, NodeComputeInfo**,
                      Node** context_nodes) noexcept;
   void (*ReleaseNodeComputeInfos)(Ep*, NodeComputeInfo**, std::size_t count) noexcept;
-  Unused optional[8];  // GetPreferredDataLayout ... GetCompiledModelCompatibilityInfo
+  Unused optional[10];  // GetPreferredDataLayout ... IsConcurrentRunSupported
 };
 
 struct EpFactory {
@@ -186,7 +186,7 @@ struct EpFactory {
   void (*ReleaseAllocator)(EpFactory*, Allocator*) noexcept;
   Status* (*CreateDataTransfer)(EpFactory*, void** data_transfer) noexcept;
   bool (*IsStreamAware)(const EpFactory*) noexcept;
-  Unused create_sync_stream;
+  Unused optional[5];  // CreateSyncStreamForDevice ... GetCustomOpDomains
 };
 
 }  // namespace nvmc::ort

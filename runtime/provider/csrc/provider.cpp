@@ -142,11 +142,9 @@ py::dict options_of(const Host& host, const ort::SessionOptions* session_options
 class Factory : public ort::EpFactory {
  public:
   explicit Factory(const Host& host)
-      : ort::EpFactory{ort::kApiVersion, name,          vendor,
-                       devices,          create,        release,
-                       vendor_id,        version,       nullptr,
-                       no_allocator,     keep_allocator, no_transfer,
-                       stream_aware,     nullptr},
+      : ort::EpFactory{ort::kApiVersion, name,         vendor,         devices,     create,
+                       release,          vendor_id,    version,        nullptr,     no_allocator,
+                       keep_allocator,   no_transfer,  stream_aware,   {}},
         host_(host) {}
 
  private:
