@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -60,7 +60,8 @@ class Node:
     def of(cls, fields: Mapping[str, Any]) -> Node:
         """The node that the native half describes."""
         inputs = tuple(None if value is None else Value(*value) for value in fields["inputs"])
-        return cls(**{**fields, "inputs": inputs, "outputs": tuple(fields["outputs"])})
+        settled: dict[str, Any] = {**fields, "inputs": inputs, "outputs": tuple(fields["outputs"])}
+        return cls(**settled)
 
     def input(self, index: int) -> Value | None:
         """Input `index`, or None where it is left out."""
@@ -152,7 +153,7 @@ class ClaimLog:
 
 
 @contextmanager
-def record_claims() -> Iterator[list[Claim]]:
+def record_claims() -> Generator[list[Claim]]:
     """The claims of the sessions that are made in the block, by the thread that runs it."""
     claims: list[Claim] = []
     token = _recording.set(claims)

@@ -50,9 +50,7 @@ class Crossbars:
         self._lock = Lock()
         self._weights: dict[str, tuple[bytes, NDArray[np.float32]]] = {}
 
-    def weights(
-        self, name: str, codes: NDArray[Any], scale: NDArray[Any]
-    ) -> NDArray[np.float32]:
+    def weights(self, name: str, codes: NDArray[Any], scale: NDArray[Any]) -> NDArray[np.float32]:
         """What the array called `name` computes with on this chip, in `codes`'s shape.
 
         Raises:

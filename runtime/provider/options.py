@@ -26,6 +26,9 @@ class Options:
         sigma: Strength of the device's noise, in its basis; None for the device's own.
         seed: Population of chips.
         chip: Which chip of it; None for the ideal chip.
+
+    Raises:
+        OptionError: A number is out of range.
     """
 
     device: str | None = None
@@ -33,12 +36,19 @@ class Options:
     seed: int = 0
     chip: int | None = 0
 
+    def __post_init__(self) -> None:
+        if self.sigma is not None and not 0 <= self.sigma < float("inf"):
+            raise OptionError(f"sigma is {self.sigma}; expected a finite number of at least 0")
+        for key, number in (("seed", self.seed), ("chip", self.chip)):
+            if number is not None and number < 0:
+                raise OptionError(f"{key} is {number}; expected a whole number of at least 0")
+
     @classmethod
     def of(cls, texts: Mapping[str, str]) -> Options:
         """Options from the strings that onnxruntime carries.
 
         Raises:
-            OptionError: An unknown option, or a value that is none.
+            OptionError: An unknown option, or a value that it cannot have.
         """
         known = ("device", "sigma", "seed", "chip")
         for key in texts:
@@ -99,6 +109,5 @@ def _chip(text: str) -> int | None:
         return int(text)
     except ValueError:
         raise OptionError(
-            f"provider option chip is {text!r}; expected a whole number of at least 0, or "
-            f"{IDEAL!r}"
+            f"provider option chip is {text!r}; expected a whole number of at least 0, or {IDEAL!r}"
         ) from None

@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 import onnxruntime  # pyright: ignore[reportMissingTypeStubs]
 
+from nvmc.devices import load_device
 from nvmc.errors import ModelError, ProviderError
 from nvmc.runtime.provider.options import IDEAL, Options
 
@@ -36,14 +37,13 @@ def _numbers(version: str) -> tuple[int, ...]:
 def _library() -> tuple[Path, str]:
     """The shared library and the lowest onnxruntime that it works with."""
     try:
-        from nvmc.runtime.provider import _shim  # pyright: ignore
+        from nvmc.runtime.provider import _shim
     except ImportError as error:
         raise ProviderError(
             f"the provider's native half cannot be loaded ({error}); install nvmc from a wheel, "
             "or build it with `pip install .`"
         ) from error
-    shim: Any = _shim
-    return Path(shim.__file__), shim.LOWEST_ONNXRUNTIME
+    return Path(_shim.__file__), _shim.LOWEST_ONNXRUNTIME
 
 
 def _devices() -> list[Any]:
@@ -72,6 +72,11 @@ def register_provider() -> list[Any]:
         return _devices()
 
 
+def _plain(error: Exception) -> str:
+    """The message without onnxruntime's own prefix, `[ONNXRuntimeError] : 1 : FAIL : `."""
+    return re.sub(r"^\[ONNXRuntimeError\] : \d+ : \w+ : ", "", str(error))
+
+
 def make_session(
     model: str | Path | bytes,
     *,
@@ -92,11 +97,14 @@ def make_session(
         threads: Threads of onnxruntime's own operators.
 
     Raises:
-        OptionError: An option is out of range.
+        DeviceError: No such device.
+        OptionError: A number is out of range.
         ProviderError: onnxruntime is too old.
-        ModelError: onnxruntime cannot make the session.
+        ModelError: onnxruntime cannot make the session, or the options do not fit the network.
     """
     options = Options(device, sigma, seed, None if chip == IDEAL else chip)
+    if device is not None:
+        load_device(device)
     settings = _ort.SessionOptions()
     settings.intra_op_num_threads = threads
     # Threads that wait by spinning take the cores that NumPy computes on.
@@ -106,4 +114,4 @@ def make_session(
     try:
         return _ort.InferenceSession(content, settings, enable_fallback=0)
     except Exception as error:
-        raise ModelError(f"onnxruntime cannot make a session: {error}") from error
+        raise ModelError(f"onnxruntime cannot make a session: {_plain(error)}") from error

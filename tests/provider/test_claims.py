@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import logging
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import onnxruntime
 import pytest
-from provider.networks import batch, codes_of, fefet, matmul, network
 
+from nvmc.errors import ModelError
 from nvmc.ops import VERSION
 from nvmc.runtime.provider import make_session, record_claims
 from nvmc.runtime.provider.claims import Node, Value, refusal
+from provider.networks import batch, codes_of, fefet, matmul, network
 
 WEIGHTS: dict[str, Any] = {"w_codes": codes_of((4, 3)), "w_scale": np.float32(0.5).reshape(())}
 GOOD = Node(
@@ -159,11 +161,8 @@ def test_a_type_that_numpy_lacks_is_refused():
     text = """g (bfloat16[N, 4] x) => (bfloat16[N, 3] y)
         { y = nvmc.MatMul <arrays = ["w"]> (x, w_codes, w_scale) }"""
     model = network(text, WEIGHTS, fefet(), functions=("MatMul",))
-    with record_claims() as claims:
-        try:
-            make_session(model)
-        except Exception as error:  # onnxruntime's CPU provider may lack bfloat16 too
-            assert "NOT_IMPLEMENTED" in str(error) or "bfloat16" in str(error)
+    with record_claims() as claims, suppress(ModelError):  # the CPU provider may lack it too
+        make_session(model)
     assert "has a type that NumPy lacks" in (claims[0].reason or "")
 
 

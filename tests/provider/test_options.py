@@ -8,13 +8,13 @@ from typing import Any
 import numpy as np
 import onnxruntime
 import pytest
-from provider.networks import batch, codes_of, fefet, matmul
 
 from nvmc.chip import Array, Chip
 from nvmc.devices import Target, load_device
-from nvmc.errors import NvmcError, OptionError
+from nvmc.errors import DeviceError, ModelError, OptionError
 from nvmc.runtime.provider import make_session, register_provider
 from nvmc.runtime.provider.options import Options
+from provider.networks import batch, codes_of, fefet, matmul
 
 FEEDS = {"x": batch()}
 SCALE = np.float32(0.5).reshape(())
@@ -97,11 +97,20 @@ def test_bad_options_fail_the_session_instead_of_dropping_the_noise(
 
 
 @pytest.mark.parametrize(
-    ("options", "message"),
-    [({"sigma": -1.0}, "sigma is -1.0"), ({"seed": -1}, "seed is -1"), ({"chip": -1}, "chip is")],
+    ("options", "kind", "message"),
+    [
+        ({"sigma": -1.0}, OptionError, "^sigma is -1.0"),
+        ({"sigma": float("inf")}, OptionError, "^sigma is inf"),
+        ({"seed": -1}, OptionError, "^seed is -1"),
+        ({"chip": -1}, OptionError, "^chip is -1"),
+        ({"device": "nand"}, DeviceError, "^device 'nand' is unknown"),
+        ({"device": "ideal", "sigma": 0.1}, ModelError, "session: OptionError: device 'ideal'"),
+    ],
 )
-def test_make_session_raises_our_errors(options: dict[str, Any], message: str):
-    with pytest.raises(NvmcError, match=message):
+def test_make_session_raises_our_errors(
+    options: dict[str, Any], kind: type[Exception], message: str
+):
+    with pytest.raises(kind, match=message):
         output(**options)
 
 

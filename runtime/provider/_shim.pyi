@@ -1,0 +1,5 @@
+"""The native half; see csrc/."""
+
+PROVIDER_NAME: str
+LOWEST_ONNXRUNTIME: str
+__file__: str
