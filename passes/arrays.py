@@ -90,7 +90,9 @@ class ArrayTable:
             name = str(source.name)
             source.name = self._names.fresh(f"{name}.digital")
             codes = self._names.initializer(f"{name}{_CODES}", quantize(values, scale, bits))
-            placed = Placed(name, codes, self._names.initializer(f"{name}{_SCALE}", scale))
+            placed = Placed(
+                self._array_name(name), codes, self._names.initializer(f"{name}{_SCALE}", scale)
+            )
         self._placed[source] = placed
         self._list(placed, values.shape, matrix_of("Parameter", values.shape))
         return placed
@@ -123,7 +125,14 @@ class ArrayTable:
                 f"weight {name!r} has codes up to {largest}, but {bits} bits hold {2**bits - 1}; "
                 "quantise with the target's bits"
             )
-        return Placed(name, weight.source, weight.scale)
+        if weight.source.name == name:
+            weight.source.name = self._names.fresh(f"{name}{_CODES}")
+        return Placed(self._array_name(name), weight.source, weight.scale)
+
+    def _array_name(self, name: str) -> str:
+        """`name`, with a number behind it where another array has it."""
+        taken = {placed.name for placed in self._placed.values()}
+        return name if name not in taken else self._names.fresh(f"{name}_array")
 
     def _list(self, placed: Placed, shape: tuple[int, ...], matrix: Matrix) -> None:
         """Add the array and its tiles to the manifest's tables."""

@@ -6,7 +6,7 @@ import os
 import stat
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import onnx
@@ -136,8 +136,7 @@ def _tensors(model: ir.Model) -> Iterator[tuple[str, ir.TensorProtocol]]:
 
 def _check_external(tensor: ir.ExternalTensor, name: str, folder: Path, where: str) -> None:
     """External data must be a regular file inside the model's folder, and long enough."""
-    place: Any = tensor.location
-    location = str(place)
+    location = str(cast(Any, tensor).location)
     problem = f"{where}: external data {location!r} of tensor {name!r}"
     root = os.path.realpath(folder)
     target = os.path.realpath(os.path.join(root, location))
@@ -176,7 +175,7 @@ def _read_small_external(model: ir.Model) -> None:
                     node.attributes[key] = ir.AttrTensor(key, _in_memory(attribute.value))
 
 
-def _in_memory(tensor: ir.ExternalTensor) -> ir.Tensor:
+def _in_memory(tensor: ir.ExternalTensor) -> ir.TensorProtocol:
     return ir.Tensor(tensor.numpy().copy(), dtype=tensor.dtype, name=tensor.name)
 
 

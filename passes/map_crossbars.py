@@ -56,10 +56,10 @@ class MapCrossbars(ir.passes.InPlacePass):
             used.add("Parameter")
         if not used and TARGET_KEY in model.metadata_props:
             return ir.passes.PassResult(model, False)
+        self._store(model, parameters, table, names)
         for layer in layers:
             self._replace(layer, table)
             _complete_outputs(layer, names)
-        self._store(model, parameters, table, names)
         common.RemoveUnusedNodesPass()(model)
         self._list_digital(model)
         for name in sorted(used):

@@ -5,13 +5,13 @@ import onnx
 import onnx.version_converter
 import onnx_ir as ir
 import pytest
-from onnx_models import MAPPED, OF_OPSET, feeds_of, run_proto
-from onnx_text import proto_of
 
 from nvmc.errors import ModelError
 from nvmc.passes.canonicalize import OPSET, Canonicalize
 from nvmc.passes.convert_opset import FUNCTION_OPSET
 from nvmc.passes.load import NEWEST_OPSET
+from onnx_models import MAPPED, OF_OPSET, feeds_of, run_proto
+from onnx_text import proto_of
 
 CASES = [
     pytest.param(text, opset, id=f"{name}-{opset}")

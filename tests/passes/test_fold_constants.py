@@ -3,10 +3,10 @@ from __future__ import annotations
 import numpy as np
 import onnx_ir as ir
 import pytest
-from onnx_models import feeds_of, run_proto
-from onnx_text import proto_of
 
 from nvmc.passes.fold_constants import SMALL, fold_constants, lift_constants
+from onnx_models import feeds_of, run_proto
+from onnx_text import proto_of
 
 CHAINS = {
     "identity": ("w2 = Identity (w)", "w"),
