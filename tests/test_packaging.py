@@ -30,7 +30,7 @@ FILES = (
     "pyproject.toml",
     "setup.py",
 )
-PACKAGED = (".py", ".typed", ".toml", ".json", ".onnx")
+PACKAGED = (".py", ".pyi", ".typed", ".toml", ".json", ".onnx")
 
 
 def run(*command: str | Path, cwd: Path) -> str:
