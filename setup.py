@@ -20,7 +20,7 @@ shim = Pybind11Extension(
     depends=sorted(glob(f"{FOLDER}/*.h")),
     include_dirs=[FOLDER],
     define_macros=[("NVMC_VERSION", f'"{VERSION}"')],
-    cxx_std=17,
+    cxx_std=20,
     extra_compile_args=["-O2", "-Wall", "-Wextra", "-Wpedantic", "-fvisibility=hidden"],
 )
 

@@ -4,7 +4,7 @@
 #include "host.h"
 #include "python.h"
 
-PYBIND11_MODULE(_shim, module, pybind11::mod_gil_used()) {
+PYBIND11_MODULE(_shim, module) {
   module.doc() = "The native half of the execution provider; onnxruntime loads it as a library.";
   module.attr("PROVIDER_NAME") = nvmc::kProviderName;
   module.attr("LOWEST_ONNXRUNTIME") = nvmc::ort::kLowestVersion;
