@@ -13,7 +13,7 @@ import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from dataclasses import dataclass
-from threading import Event
+from threading import Event, Lock
 from typing import Any
 
 import numpy as np
@@ -103,24 +103,28 @@ def evaluate_chips(
         Values of shape (len(chips),).
     """
     values = np.empty(len(chips))
-    stop = Event()
+    positions = iter(range(len(chips)))
+    stop, lock = Event(), Lock()
 
-    def run(position: int) -> None:
-        if stop.is_set():
-            return
-        values[position] = evaluate(network, feed, score, chips[position], stop)
-        if on_chip is not None and not stop.is_set():
-            on_chip(position, float(values[position]))
+    def work() -> None:
+        while not stop.is_set():
+            with lock:
+                position = next(positions, None)
+            if position is None:
+                return
+            value = evaluate(network, feed, score, chips[position], stop)
+            values[position] = value
+            if on_chip is not None and not stop.is_set():
+                on_chip(position, value)
 
     with ThreadPoolExecutor(max_workers=max(1, jobs), thread_name_prefix="nvmc-chip") as pool:
-        futures = [pool.submit(run, position) for position in range(len(chips))]
         try:
-            done, _ = wait(futures, return_when=FIRST_EXCEPTION)
-            for future in done:
-                future.result()
+            workers = [pool.submit(work) for _ in range(max(1, jobs))]
+            done, _ = wait(workers, return_when=FIRST_EXCEPTION)
+            for worker in done:
+                worker.result()
         finally:
-            stop.set()
-            pool.shutdown(cancel_futures=True)
+            stop.set()  # also when interrupted: the workers end with the batch at hand
     return values
 
 

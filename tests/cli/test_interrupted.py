@@ -78,14 +78,19 @@ def test_interrupted_compile_leaves_nothing(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("jobs", ["1", "2"])
-def test_interrupted_simulation_ends_at_once(tmp_path: Path, jobs: str) -> None:
+@pytest.mark.parametrize("seconds", [2, 3.5, 6])
+def test_interrupted_simulation_ends_at_once(tmp_path: Path, jobs: str, seconds: float) -> None:
+    """At any moment: while it starts, while chips are made ready, while they run."""
     assert main(["compile", "zoo:lenet5-digits", "-o", str(tmp_path / "out.nvmc")]) == 0
     command = [*NVMC, "simulate", "out.nvmc", "--data", "digits", "--runs", "100000"]
     process = subprocess.Popen(
         [*command, "--jobs", jobs], stderr=subprocess.PIPE, stdout=subprocess.PIPE, cwd=tmp_path
     )
-    time.sleep(6)
+    time.sleep(seconds)
     os.kill(process.pid, signal.SIGINT)
-    out, err = process.communicate(timeout=20)
+    try:
+        out, err = process.communicate(timeout=30)
+    finally:
+        process.kill()
     assert process.returncode == 130
     assert out == b"" and err.decode().splitlines()[-1].startswith("nvmc: error: interrupted")
