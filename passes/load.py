@@ -14,6 +14,7 @@ import onnx_ir as ir
 from google.protobuf.message import DecodeError
 
 from nvmc.errors import ModelError
+from nvmc.passes.parse import parse_model
 from nvmc.passes.skeleton import SMALL, skeleton
 
 __all__ = ["NEWEST_OPSET", "OLDEST_OPSET", "load_model"]
@@ -68,20 +69,18 @@ def load_model(path: str | Path) -> ir.Model:
 
 def _parse(path: Path, where: str) -> onnx.ModelProto:
     try:
-        content = path.read_bytes()
-    except IsADirectoryError as error:
-        raise ModelError(f"{where} is a folder; expected an ONNX file") from error
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or str(error)
-        raise ModelError(f"cannot read {where}: {reason}; give the path of an ONNX file") from error
-    proto = onnx.ModelProto()
-    try:
-        proto.ParseFromString(content)
+        with path.open("rb") as file:
+            proto = parse_model(file, os.fstat(file.fileno()).st_size)
     except DecodeError as error:
         raise ModelError(
             f"{where} is not an ONNX model, or is cut short or damaged (it does not parse); "
             "expected the .onnx file of a network"
         ) from error
+    except IsADirectoryError as error:
+        raise ModelError(f"{where} is a folder; expected an ONNX file") from error
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise ModelError(f"cannot read {where}: {reason}; give the path of an ONNX file") from error
     if not proto.HasField("graph") or not proto.opset_import:
         raise ModelError(
             f"{where} is not an ONNX model (no graph in it); expected the .onnx file of a network"
