@@ -116,4 +116,4 @@ def test_sessions_do_not_leak():
 
     # A session's Python half is more than 10 objects, its weights are side * side * 4 bytes.
     check_no_leak(work, SESSIONS, SESSIONS * 10, SESSIONS * side * side * 4 // 10)
-    assert not [o for o in gc.get_objects() if isinstance(o, ProviderSession)]
+    assert not [o for o in gc.get_objects() if type(o) is ProviderSession]

@@ -23,8 +23,8 @@ std::vector<std::size_t> places(const std::vector<std::string>& names,
 }
 
 bool any_kept(const std::vector<py::object>& views) {
-  return std::any_of(views.begin(), views.end(),
-                     [](const py::object& view) { return !view.is_none() && view.ref_count() > 1; });
+  const auto kept = [](const py::object& view) { return !view.is_none() && view.ref_count() > 1; };
+  return std::any_of(views.begin(), views.end(), kept);
 }
 
 }  // namespace

@@ -2,8 +2,8 @@
 //
 // onnxruntime's wheel carries no headers. Its API tables are arrays of function pointers that only
 // ever grow at the end, so an entry is named here by its slot number and its signature; the slots
-// are those of onnxruntime_c_api.h and onnxruntime_ep_c_api.h (MIT License, Microsoft). Structs list
-// their fields up to API version `kApiVersion`, in order; entries that we leave null are `Unused`.
+// are those of onnxruntime_c_api.h and onnxruntime_ep_c_api.h (MIT License, Microsoft). Structs
+// list their fields up to API version `kApiVersion`, in order; what we leave null is `Unused`.
 #pragma once
 
 #include <cstddef>
