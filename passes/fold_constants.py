@@ -12,7 +12,7 @@ import onnx_ir as ir
 import onnx_ir.passes.common as common
 from numpy.typing import NDArray
 
-from nvmc.passes.mappable import initializer_of
+from nvmc.passes.mappable import PARAMETERISED, initializer_of
 from nvmc.passes.names import Names
 
 __all__ = ["fold_constants", "lift_constants"]
@@ -22,20 +22,16 @@ SMALL = 1 << 16
 
 _KEEP = frozenset(
     """Bernoulli Constant If Loop Multinomial RandomNormal RandomNormalLike RandomUniform
-    RandomUniformLike Scan SequenceConstruct SequenceEmpty SequenceMap Optional
-    QuantizeLinear""".split()
+    RandomUniformLike Scan SequenceConstruct SequenceEmpty SequenceMap Optional""".split()
 )
-"""Not computed: random, control flow, no tensors; QuantizeLinear belongs to a quantised network."""
+"""Not computed: random, control flow, no tensors."""
 _GROWING = frozenset("Expand Tile Pad Resize Range OneHot Upsample EyeLike".split())
 """The result may be far larger than the operands."""
 _VIEWS = frozenset(
-    "Identity Transpose Reshape Flatten Squeeze Unsqueeze Cast DequantizeLinear".split()
+    """Cast DequantizeLinear Flatten Identity QuantizeLinear Reshape Squeeze Transpose
+    Unsqueeze""".split()
 )
 """The result is the first operand in another form, so it keeps its name."""
-_PARAMETERISED = frozenset(
-    """Conv ConvTranspose Gemm MatMul LSTM GRU RNN BatchNormalization InstanceNormalization
-    LayerNormalization GroupNormalization PRelu""".split()
-)
 
 
 def lift_constants(model: ir.Model) -> bool:
@@ -89,7 +85,7 @@ def _feeding_weights(nodes: list[ir.Node]) -> set[ir.Node]:
         ):
             constant.add(node)
     wanted: set[ir.Node] = set()
-    stack = [n for n in nodes if n.op_type in _PARAMETERISED and not n.domain]
+    stack = [n for n in nodes if n.op_type in PARAMETERISED and not n.domain]
     while stack:
         for value in stack.pop().inputs:
             producer = None if value is None else value.producer()

@@ -14,6 +14,7 @@ import onnx_ir as ir
 from google.protobuf.message import DecodeError
 
 from nvmc.errors import ModelError
+from nvmc.passes.mappable import FLOATS, PARAMETERISED
 from nvmc.passes.parse import parse_model
 from nvmc.passes.skeleton import SMALL, skeleton
 
@@ -25,14 +26,6 @@ NEWEST_OPSET = 26
 
 _FREE_INITIALIZERS = 4
 """IR version from which on an initializer need not be an input."""
-
-_FLOATS = frozenset(
-    {ir.DataType.FLOAT, ir.DataType.FLOAT16, ir.DataType.DOUBLE, ir.DataType.BFLOAT16}
-)
-_PARAMETERISED = frozenset(
-    """Conv ConvTranspose Gemm MatMul LSTM GRU RNN BatchNormalization InstanceNormalization
-    LayerNormalization GroupNormalization PRelu""".split()
-)
 
 
 def load_model(path: str | Path) -> ir.Model:
@@ -205,7 +198,7 @@ def _check_values(model: ir.Model, where: str) -> None:
     weights = {
         value.name
         for node in ir.traversal.RecursiveGraphIterator(model.graph)
-        if node.op_type in _PARAMETERISED
+        if node.op_type in PARAMETERISED
         for value in node.inputs
         if value is not None
     }
@@ -218,7 +211,7 @@ def _check_values(model: ir.Model, where: str) -> None:
             raise ModelError(
                 f"{where}: tensor {name!r} is damaged: {_first_line(error)}; export it again"
             ) from error
-        if tensor.dtype not in _FLOATS or not values.size:
+        if tensor.dtype not in FLOATS or not values.size:
             continue
         ends = np.array([values.min(), values.max()], np.float64)
         kind = "NaN" if np.isnan(ends).any() else "infinity" if np.isinf(ends).any() else ""

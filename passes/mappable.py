@@ -19,6 +19,8 @@ from nvmc.ops import OPS, Op
 from nvmc.passes.digital import digital_reason
 
 __all__ = [
+    "FLOATS",
+    "PARAMETERISED",
     "Layer",
     "Weight",
     "finite_array",
@@ -29,9 +31,15 @@ __all__ = [
     "weight_of",
 ]
 
-_FLOATS = frozenset(
+FLOATS = frozenset(
     {ir.DataType.FLOAT, ir.DataType.FLOAT16, ir.DataType.DOUBLE, ir.DataType.BFLOAT16}
 )
+"""Types a weight may have."""
+PARAMETERISED = frozenset(
+    """BatchNormalization Conv ConvTranspose GRU Gemm GroupNormalization InstanceNormalization LSTM
+    LayerNormalization MatMul PRelu RNN""".split()
+)
+"""Standard operators that have trained parameters among their inputs."""
 
 
 @dataclass(frozen=True)
@@ -122,7 +130,7 @@ def weight_of(value: ir.Value) -> Weight | str:
     """
     tensor = initializer_of(value)
     if tensor is not None:
-        if tensor.dtype not in _FLOATS:
+        if tensor.dtype not in FLOATS:
             return f"is of type {tensor.dtype.name}, not float"
         if not tensor.size:
             return "is empty"
@@ -161,7 +169,7 @@ def finite_array(value: ir.Value) -> NDArray[Any]:
     tensor = initializer_of(value)
     assert tensor is not None
     values = tensor.numpy()
-    if tensor.dtype in _FLOATS and values.size:
+    if tensor.dtype in FLOATS and values.size:
         ends = np.array([values.min(), values.max()], np.float64)
         if not np.isfinite(ends).all():
             raise ModelError(

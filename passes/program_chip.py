@@ -18,6 +18,7 @@ from nvmc.errors import ArtifactError
 from nvmc.ops import DOMAIN, OPS
 from nvmc.passes.map_crossbars import set_inputs
 from nvmc.passes.mappable import nodes_of
+from nvmc.passes.names import Names
 
 __all__ = ["ProgramChip", "arrays_of", "target_of"]
 
@@ -72,6 +73,7 @@ class ProgramChip(ir.passes.InPlacePass):
             ArtifactError: The model is not a compiled network, or is damaged.
         """
         arrays = {array.name: array for array in arrays_of(model)}
+        _free_names(model, set(arrays))
         weights: dict[str, ir.Value] = {}
         for name, _, _, dtype in _operands(model):
             if name not in weights:
@@ -119,6 +121,15 @@ def _operands(model: ir.Model) -> Iterator[tuple[str, ir.Value, ir.Value, ir.Dat
             if codes is None or scale is None:
                 raise ArtifactError(f"node {node.name!r} lacks a weight; compile again")
             yield name, codes, scale, dtype
+
+
+def _free_names(model: ir.Model, wanted: set[str]) -> None:
+    """Rename what else is called like an array: a weight that a digital node still restores."""
+    names = Names(model)
+    for node in nodes_of(model):
+        for value in node.outputs:
+            if value.name in wanted:
+                value.name = names.fresh(f"{value.name}.digital")
 
 
 def _numpy(value: ir.Value) -> NDArray[Any]:

@@ -73,6 +73,7 @@ class QuantizeWeights(ir.passes.InPlacePass):
         for layer, name in users:
             layer.node.replace_input_with(layer.op.inputs.index(name), restored)
         assert source.name is not None and source.graph is not None
+        restored.name = source.name
         if source.uses():
             source.name = names.fresh(f"{source.name}.digital")
         else:

@@ -16,6 +16,10 @@ CHAINS = {
     "squeeze": ("u = Unsqueeze (w, z) w2 = Squeeze (u, z)", "w"),
     "double": ("d = Cast <to = 11> (w) w2 = Cast <to = 1> (d)", "w"),
     "quantised": ("q, c, p = DynamicQuantizeLinear (w) w2 = DequantizeLinear (q, c, p)", "q"),
+    "quantise": (
+        "q = QuantizeLinear (w, step, zero) w2 = DequantizeLinear (q, step, zero)",
+        "w",
+    ),
     "concat": ("w2 = Concat <axis = 1> (w, w)", "w2"),
     "slice": ("w2 = Slice (w, z, o)", "w2"),
     "weight norm": ("n = ReduceL2 (w) w2 = Div (w, n)", "w2"),
@@ -32,7 +36,8 @@ CHAINS = {
 
 def chain(nodes: str) -> str:
     return f"""g (float[B,4] x) => (y)
-    <float[4,4] w, int64[2] s = {{4,4}}, int64[1] z = {{0}}, int64[1] o = {{4}}> {{
+    <float[4,4] w, int64[2] s = {{4,4}}, int64[1] z = {{0}}, int64[1] o = {{4}},
+     float step = {{0.02}}, int8 zero = {{0}}> {{
       {nodes}
       y = MatMul (x, w2)
     }}"""

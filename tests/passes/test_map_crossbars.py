@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 import onnx
+import onnx.version_converter
 import onnx_ir as ir
 import pytest
 
@@ -69,6 +70,43 @@ def test_quantised_weights_give_the_quantised_networks_outputs(
     Canonicalize()(quantised)
     QuantizeWeights(4, per_channel)(quantised)
     assert_equal(outputs(model, text), outputs(quantised, text))
+
+
+def test_a_network_quantised_before_gives_the_same_codes() -> None:
+    text = MAPPED["conv2d"][1]
+    once, _ = compiled(text, FEFET)
+    model = ir.from_proto(proto_of(text))
+    QuantizeWeights(4)(model)
+    for step in compile_passes(FEFET):
+        step(model)
+    for name in ("w.codes", "v.codes"):
+        found = model.graph.initializers[name].const_value
+        expected = once.graph.initializers[name].const_value
+        assert found is not None and expected is not None
+        np.testing.assert_array_equal(found.numpy(), expected.numpy())
+
+
+@pytest.mark.parametrize("opset", [15, 21, 26])
+@pytest.mark.parametrize("name", ["conv2d", "lstm", "branch"])
+def test_function_bodies_run_at_every_opset_that_stays(
+    name: str, opset: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Opset 15 stays where onnx has no converter."""
+
+    def fail(model: onnx.ModelProto, version: int) -> onnx.ModelProto:
+        raise RuntimeError("no adapter")
+
+    monkeypatch.setattr(onnx.version_converter, "convert_version", fail)
+    proto = proto_of(MAPPED[name][1], opset=opset)
+    feeds = feeds_of(proto)
+    expected = run_proto(proto, feeds)
+    model = ir.from_proto(proto)
+    for step in compile_passes(IDEAL):
+        step(model)
+    assert model.graph.opset_imports[""] == opset
+    onnx.checker.check_model(ir.to_proto(model), full_check=True)
+    for found, wanted in zip(run_proto(ir.to_proto(model), feeds), expected, strict=True):
+        np.testing.assert_array_equal(found, wanted)
 
 
 def test_running_it_twice_changes_nothing_more() -> None:

@@ -9,8 +9,11 @@ from nvmc.artifact import TARGET_KEY
 from nvmc.chip import Chip
 from nvmc.devices import Target, load_device
 from nvmc.errors import ArtifactError
+from nvmc.passes.canonicalize import Canonicalize
+from nvmc.passes.map_crossbars import MapCrossbars
 from nvmc.passes.pipeline import compile_passes
 from nvmc.passes.program_chip import ProgramChip, arrays_of, target_of
+from nvmc.passes.quantize_weights import QuantizeWeights
 from onnx_models import MAPPED, feeds_of, run_proto
 from onnx_text import proto_of
 
@@ -113,3 +116,18 @@ def test_a_node_without_its_arrays() -> None:
     model.graph.node(0).attributes.pop("arrays")
     with pytest.raises(ArtifactError, match="is not of this nvmc; compile again"):
         arrays_of(model)
+
+
+def test_a_skipped_layer_keeps_the_weight_it_shares() -> None:
+    """The quantised weight stays for the digital layer, beside the chip's for the mapped one."""
+    proto = proto_of(MAPPED["shared"][1])
+    model = ir.from_proto(proto)
+    Canonicalize()(model)
+    QuantizeWeights(4)(model)
+    expected = run_proto(ir.to_proto(model), feeds_of(proto))
+    MapCrossbars(FEFET, skip=(str(model.graph.node(2).name),))(model)
+    ProgramChip(Chip.ideal())(model)
+    onnx.checker.check_model(ir.to_proto(model), full_check=True)
+    assert "w" in model.graph.initializers
+    found = run_proto(ir.to_proto(model), feeds_of(proto))
+    np.testing.assert_array_equal(found[0], expected[0])
