@@ -149,7 +149,7 @@ class _Folder:
 
     def _computed(self, node: ir.Node, tensors: list[Any], wanted: bool) -> list[ir.Value] | None:
         arrays = [None if tensor is None else tensor.numpy() for tensor in tensors]
-        results = evaluate(node, arrays, self._opset)
+        results = _evaluate(node, arrays, self._opset)
         if results is None:
             return None
         size = sum(result.nbytes for result in results)
@@ -173,7 +173,7 @@ class _Folder:
         return values
 
 
-def evaluate(
+def _evaluate(
     node: ir.Node, arrays: list[NDArray[Any] | None], opset: int
 ) -> list[NDArray[Any]] | None:
     """What a node computes from its operands, or None where the evaluator cannot tell."""

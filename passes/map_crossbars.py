@@ -16,7 +16,7 @@ from nvmc.passes.mappable import Layer, layers_of, nodes_of, refusal_of
 from nvmc.passes.names import Names
 from nvmc.passes.parameters import Kind, Parameter, parameters_of
 
-__all__ = ["MapCrossbars"]
+__all__ = ["MapCrossbars", "set_inputs"]
 
 
 @dataclass
