@@ -98,7 +98,7 @@ def _print(result: Simulation, folder: str, newest: bool) -> None:
     sigma = "" if result.sigma is None else f", sigma {result.sigma:g}"
     console.print(
         f"{folder}{' (the newest here)' if newest else ''}: {result.target.device.name}{sigma}, "
-        f"{len(result.values)} chips on {result.images} images ({result.data})"
+        f"{_count(len(result.values), 'chip')} on {_count(result.images, 'image')} ({result.data})"
     )
     if result.metric != "accuracy":
         console.print(
@@ -131,6 +131,10 @@ def _rows(result: Simulation) -> list[tuple[str, str, str]]:
         ),
         ("time", f"{result.seconds:.1f} s", f"{each:.2g} s a chip, {result.jobs} at once"),
     ]
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
 def _ordinal(k: float) -> str:
