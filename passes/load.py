@@ -54,7 +54,7 @@ def load_model(path: str | Path) -> ir.Model:
     for name, tensor in _tensors(model):
         if isinstance(tensor, ir.ExternalTensor):
             _check_external(tensor, name, folder, where)
-    _read_small_external(model)
+    _adopt_external(model)
     _check_structure(model, where)
     _check_values(model, where)
     return model
@@ -130,6 +130,8 @@ def _check_external(tensor: ir.ExternalTensor, name: str, folder: Path, where: s
     """External data must be a regular file inside the model's folder, and long enough."""
     location = str(cast(Any, tensor).location)
     problem = f"{where}: external data {location!r} of tensor {name!r}"
+    if tensor.dtype == ir.DataType.STRING:
+        raise ModelError(f"{problem} holds strings, which ONNX keeps in the model; export it again")
     root = os.path.realpath(folder)
     target = os.path.realpath(os.path.join(root, location))
     if os.path.isabs(location) or os.path.commonpath([root, target]) != root:
@@ -154,12 +156,15 @@ def _check_external(tensor: ir.ExternalTensor, name: str, folder: Path, where: s
         )
 
 
-def _read_small_external(model: ir.Model) -> None:
-    """Read small external initializers, and those in attributes: onnx's tools want to see them."""
+def _adopt_external(model: ir.Model) -> None:
+    """Make external tensors ordinary ones, so that no copy of the model points to the files.
+
+    Large ones stay memory-mapped and are read when they are used.
+    """
     for graph in _graphs(model):
         for value in graph.initializers.values():
             tensor = value.const_value
-            if isinstance(tensor, ir.ExternalTensor) and tensor.nbytes <= SMALL:
+            if isinstance(tensor, ir.ExternalTensor):
                 value.const_value = _in_memory(tensor)
         for node in graph:
             for key, attribute in list(node.attributes.items()):
@@ -168,7 +173,9 @@ def _read_small_external(model: ir.Model) -> None:
 
 
 def _in_memory(tensor: ir.ExternalTensor) -> ir.TensorProtocol:
-    return ir.Tensor(tensor.numpy().copy(), dtype=tensor.dtype, name=tensor.name)
+    values = tensor.numpy()
+    values = values.copy() if tensor.nbytes <= SMALL else values
+    return ir.Tensor(values, dtype=tensor.dtype, name=tensor.name)
 
 
 def _check_structure(model: ir.Model, where: str) -> None:

@@ -131,6 +131,16 @@ def test_external_data_is_read(tmp_path: Path, proto: onnx.ModelProto) -> None:
         np.testing.assert_array_equal(value.const_value.numpy(), stored[name])
 
 
+@pytest.mark.parametrize("width", [4, 4000])
+def test_what_is_read_no_longer_points_to_the_data_file(tmp_path: Path, width: int) -> None:
+    text = f"g (float[1,{width}] x) => (float[1,1] y) <float[{width},1] w> {{ y = MatMul (x, w) }}"
+    external(tmp_path, proto_of(text))
+    found = ir.to_proto(load_model(tmp_path / "m.onnx"))
+    expected = proto_of(text)
+    assert found.graph.initializer[0].data_location == onnx.TensorProto.DEFAULT
+    assert run_proto(found, feeds_of(expected)) == run_proto(expected, feeds_of(expected))
+
+
 def test_external_data_missing(tmp_path: Path, proto: onnx.ModelProto) -> None:
     external(tmp_path, proto)
     (tmp_path / "m.data").unlink()
