@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
+import numpy as np
 import onnx
 import onnx_ir as ir
 
@@ -90,4 +92,8 @@ def _prefix(field: int, size: int) -> bytes:
 
 
 def _write(tensor: ir.TensorProtocol, file: BinaryIO) -> None:
-    file.write(tensor.tobytes())
+    values = tensor.numpy() if isinstance(tensor, ir.Tensor) else None
+    if values is not None and values.nbytes == tensor.nbytes and sys.byteorder == "little":
+        file.write(np.ascontiguousarray(values).reshape(-1).view(np.uint8).data)
+    else:
+        file.write(tensor.tobytes())
