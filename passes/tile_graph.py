@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import networkx as nx
@@ -12,7 +13,7 @@ from nvmc.ops import DOMAIN
 from nvmc.passes.arrays import Mapping
 from nvmc.passes.mappable import nodes_of
 
-__all__ = ["critical_path", "tile_graph", "tile_graph_json", "utilization"]
+__all__ = ["critical_path", "read_tile_graph", "tile_graph", "tile_graph_json", "utilization"]
 
 
 def tile_graph(model: ir.Model, mapping: Mapping, rows: int, cols: int) -> Any:
@@ -88,6 +89,11 @@ def utilization(graph: Any) -> dict[str, float]:
 def tile_graph_json(graph: Any) -> str:
     """The graph in networkx's node-link form."""
     return json.dumps(nx.node_link_data(graph, edges="edges"), separators=(",", ":"))
+
+
+def read_tile_graph(path: Path) -> Any:
+    """The graph in a compiled network's `tiles.json`."""
+    return nx.node_link_graph(json.loads(path.read_text()), edges="edges")
 
 
 def _key(node: ir.Node) -> str:

@@ -8,11 +8,12 @@ from pathlib import Path
 import click
 from rich.table import Table
 
-from nvmc.artifact import Manifest
+from nvmc.artifact import Compiled, Manifest
 from nvmc.cli.console import out, print_json, target_from, target_options
 from nvmc.compiler import compile_model
 from nvmc.models import resolve_model
 from nvmc.passes.parameters import Kind
+from nvmc.passes.tile_graph import critical_path, read_tile_graph
 
 __all__ = ["compile_command"]
 
@@ -74,11 +75,11 @@ def compile_command(
     if as_json:
         print_json(compiled.manifest.model_dump(mode="json"))
     else:
-        _print(compiled.manifest, compiled.folder)
+        _print(compiled)
 
 
-def _print(manifest: Manifest, folder: Path) -> None:
-    console = out()
+def _print(compiled: Compiled) -> None:
+    console, manifest = out(), compiled.manifest
     console.print(_layer_table(manifest))
     target = manifest.target
     bits = f"{target.weight_bits}-bit weights" if target.weight_bits else "analog weights"
@@ -87,10 +88,15 @@ def _print(manifest: Manifest, folder: Path) -> None:
         f"{target.device.name}: {bits}{cells}, {target.encoding}, "
         f"tiles of {target.rows}x{target.cols}"
     )
+    series = len(critical_path(read_tile_graph(compiled.tiles_path)))
+    console.print(
+        f"{len(manifest.layers)} layers on {len(manifest.tiles):,} tiles; the critical path is "
+        f"{series} layers in series"
+    )
     reasons = Counter((entry.op, entry.reason) for entry in manifest.digital)
     if reasons:
         console.print(_digital_table(reasons))
-    console.print(f"Wrote {folder}")
+    console.print(f"Wrote {compiled.folder}")
 
 
 def _layer_table(manifest: Manifest) -> Table:

@@ -50,6 +50,7 @@ def test_help_names_every_command(capsys: Capture) -> None:
 def test_a_first_session(capsys: Capture) -> None:
     compiled = ok(capsys, "compile", "zoo:lenet5-digits", "--device", "fefet2")
     assert "conv2.weight" in compiled and "Wrote lenet5-digits.nvmc" in compiled
+    assert "5 layers on 18 tiles; the critical path is 5 layers in series" in compiled
     text = ok(capsys, "simulate", "--runs", "20", "--data", "digits")
     for phrase in ("lenet5-digits.nvmc (the newest here)", "20 chips on 531 images", "KPP", "open"):
         assert phrase in text
