@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,7 +28,7 @@ from nvmc.runtime.montecarlo import (
 from nvmc.runtime.scoring import Accuracy, Score, score_against
 from nvmc.statistics import Kpp, Summary, percentile_index, percentile_performance, summarize
 
-__all__ = ["FORMAT", "Simulation", "load_network", "simulate"]
+__all__ = ["FORMAT", "Bench", "Simulation", "check_options", "load_network", "set_up", "simulate"]
 
 FORMAT = "nvmc.simulation/1"
 SEEDED_INPUTS = 64
@@ -91,6 +91,37 @@ class Simulation:
         }
 
 
+@dataclass(frozen=True)
+class Bench:
+    """A network and the images it is judged on: what chips are tried out with.
+
+    Attributes:
+        network: The network without its crossbar weights.
+        feed: The images.
+        score: How outputs become one number.
+        ideal: Value of the chip whose every cell is on target.
+        data: What the images are, for people.
+    """
+
+    network: Network
+    feed: Feed
+    score: Score
+    ideal: float
+    data: str
+
+    def run(
+        self,
+        chips: Sequence[Chip],
+        *,
+        jobs: int,
+        on_chip: Callable[[int, float], None] | None = None,
+    ) -> NDArray[np.float64]:
+        """The value of every chip, in the order of `chips`; shape (len(chips),)."""
+        return evaluate_chips(
+            self.network, self.feed, self.score, chips, jobs=jobs, on_chip=on_chip
+        )
+
+
 def simulate(
     compiled: Compiled,
     *,
@@ -125,25 +156,22 @@ def simulate(
     Raises:
         OptionError, DataError, ModelError: By what is wrong.
     """
-    _check(runs, jobs, percentile)
+    check_options(runs, jobs, percentile)
     target = compiled.manifest.target.on(device, noise)
     chips = [Chip.of(target, seed, index, sigma) for index in range(runs)]
-    network = load_network(compiled, target, output)
-    dataset = load_data(data, limit=limit) if isinstance(data, str) else data
-    feed = _feed(compiled.manifest.inputs, dataset, seed, limit)
+    bench = set_up(compiled, target, data=data, seed=seed, limit=limit, output=output)
     started = time.perf_counter()
-    score, ideal = _score(network, feed, dataset)
     count = min(jobs or default_jobs(), runs)
-    values = evaluate_chips(network, feed, score, chips, jobs=count, on_chip=on_chip)
+    values = bench.run(chips, jobs=count, on_chip=on_chip)
     return Simulation(
-        metric=score.metric,
-        images=len(feed),
-        data=dataset.name if dataset is not None else "seeded inputs",
+        metric=bench.score.metric,
+        images=len(bench.feed),
+        data=bench.data,
         seed=seed,
         target=target,
         sigma=target.device.sigma if sigma is None else sigma,
         jobs=count,
-        ideal=ideal,
+        ideal=bench.ideal,
         values=values,
         kpp=percentile_performance(values, percentile),
         summary=summarize(values),
@@ -151,8 +179,33 @@ def simulate(
     )
 
 
-def _check(runs: int, jobs: int | None, percentile: float) -> None:
-    """Complain about options now rather than after the runs."""
+def set_up(
+    compiled: Compiled,
+    target: Target,
+    *,
+    data: str | Dataset | None = None,
+    seed: int = 0,
+    limit: int | None = None,
+    output: str | None = None,
+) -> Bench:
+    """Everything of a simulation but the chips; arguments are those of `simulate`.
+
+    Raises:
+        OptionError, DataError, ModelError: By what is wrong.
+    """
+    network = load_network(compiled, target, output)
+    dataset = load_data(data, limit=limit) if isinstance(data, str) else data
+    feed = _feed(compiled.manifest.inputs, dataset, seed, limit)
+    score, ideal = _score(network, feed, dataset)
+    return Bench(network, feed, score, ideal, dataset.name if dataset else "seeded inputs")
+
+
+def check_options(runs: int, jobs: int | None, percentile: float) -> None:
+    """Complain about options now rather than after the runs.
+
+    Raises:
+        OptionError: One of them is out of range.
+    """
     if runs < 1:
         raise OptionError(f"runs is {runs}; expected at least 1")
     if jobs is not None and jobs < 1:
