@@ -1,0 +1,1 @@
+"""Pictures of results. matplotlib (extra `report`) is loaded when one is drawn, not before."""
