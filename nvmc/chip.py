@@ -14,9 +14,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nvmc.devices import Cells, NoiseSource, Target
+from nvmc.devices import Cells, NoiseSource, Read, Target
+from nvmc.devices.noise import Programming
 from nvmc.errors import OptionError
 from nvmc.rng import Draw
+from nvmc.tiling import Place, tile_numbers
 
 __all__ = ["Array", "Chip", "Programmed"]
 
@@ -32,12 +34,15 @@ class Array:
         codes: Signed codes in the weight's ONNX shape, or the weights themselves when analog.
         scale: The step s, a scalar or of `codes`'s rank with length 1 where it does not vary.
         target: The cells that hold it.
+        place: How its layer uses it, which says on which tiles its cells sit; only needed where a
+            noise source tells tiles apart.
     """
 
     name: str
     codes: NDArray[Any]
     scale: NDArray[Any]
     target: Target
+    place: Place | None = None
 
     @cached_property
     def unit(self) -> NDArray[np.float32]:
@@ -70,7 +75,22 @@ class Array:
             plane_bits=() if bits is None else tuple(layout.plane_bits.tolist()),
             full_range=self.unit * np.float32(largest),
             signed=layout.signed,
+            conductance=self.target.device.conductance,
         )
+
+    @cached_property
+    def tiles(self) -> NDArray[np.int32]:
+        """The tile of each weight's cells, numbered within a plane.
+
+        Raises:
+            OptionError: The array does not know its place.
+        """
+        if self.place is None:
+            raise OptionError(
+                f"array {self.name!r} does not say which operator uses it, so its cells are on no "
+                "known tile; give Array its place"
+            )
+        return tile_numbers(self.place, self.codes.shape, self.target.rows, self.target.cols)
 
     @cached_property
     def sign(self) -> Float:
@@ -96,11 +116,13 @@ class Programmed:
             target share memory with the array's targets: do not write to them.
         sign: The digital sign of every weight.
         weights: What the array computes with, W_p of Eq. 14, in the network's units.
+        pulses: Programming pulses that each cell took, like `levels`; None without write-verify.
     """
 
     levels: Float
     sign: Float
     weights: Float
+    pulses: NDArray[np.int16] | None = None
 
 
 @dataclass(frozen=True)
@@ -112,12 +134,15 @@ class Chip:
         index: Which chip of it; None for the ideal chip.
         sources: The noise sources at their strengths, from `Device.sources`.
         clip: Whether programmed levels are clipped to 0 ... the device's top level.
+        time_s: Seconds since programming; None where no source depends on it. The same chip at
+            another time has the same cells, aged.
     """
 
     seed: int
     index: int | None
     sources: tuple[NoiseSource, ...] = ()
     clip: bool = False
+    time_s: float | None = None
     _streams: tuple[tuple[str, NoiseSource], ...] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -133,39 +158,88 @@ class Chip:
         object.__setattr__(self, "_streams", tuple(loud) if self.index is not None else ())
 
     @classmethod
-    def of(cls, target: Target, seed: int, index: int, sigma: float | None = None) -> Chip:
-        """Chip `index` of population `seed` on the target's device at `sigma`."""
+    def of(
+        cls,
+        target: Target,
+        seed: int,
+        index: int,
+        sigma: float | None = None,
+        time_s: float | None = None,
+    ) -> Chip:
+        """Chip `index` of population `seed` on the target's device at `sigma`, `time_s` old.
+
+        Raises:
+            OptionError: A number is out of range, or nothing on the device depends on it.
+        """
         sources = target.device.sources(sigma)
         target.check_sources(sources)
-        return cls(seed, index, sources, target.device.clip)
+        return cls(seed, index, sources, target.device.clip, target.device.time(time_s))
 
     @classmethod
     def ideal(cls) -> Chip:
         """The chip whose every cell is on target."""
         return cls(0, None)
 
+    @property
+    def reads(self) -> tuple[tuple[str, Read], ...]:
+        """Read noise that is heard, each with the name that keys its streams."""
+        return tuple((name, s) for name, s in self._streams if isinstance(s, Read))
+
+    @property
+    def needs_circuit(self) -> bool:
+        """Whether every read differs, so that no set of weights stands for this chip."""
+        return bool(self.reads)
+
     def program(self, array: Array) -> Programmed:
         """The state of `array` on this chip. Cost: a few passes over its cells, and their normals.
 
         Code sources move the targets, then each cell is programmed, then weight sources act on
-        the recombined weights (docs/physics.md). Each source draws from a stream of its own.
+        the recombined weights (docs/physics.md). Each source draws from a stream of its own. Read
+        noise is no part of the state.
         """
-        cells = array.cells
+        cells = self._cells(array)
         levels, sign = cells.targets, array.sign
         for source, draws in self._acting(array, "code"):
             levels, sign = source.apply(levels, sign, cells, draws)
             cells = replace(cells, targets=levels)
-        for source, draws in self._acting(array, "cell"):
-            levels = source.apply(levels, cells, draws)
-        if self.clip and levels is not cells.targets:
-            levels = np.clip(levels, 0, cells.top)
+        levels, pulses = self._programmed(array, cells)
         on_target = levels is array.cells.targets and sign is array.sign
         weights = array.ideal if on_target else array.recombined(levels, sign)
         for source, draws in self._acting(array, "weight"):
             weights = source.apply(weights, cells, draws)
-        return Programmed(levels, sign, np.asarray(weights, np.float32))
+        return Programmed(levels, sign, np.asarray(weights, np.float32), pulses)
+
+    def read_spread(self, array: Array, levels: Float) -> Float | None:
+        """Standard deviation of one read of every cell that now is at `levels`, in level steps.
+
+        All read sources together, of shape (planes, *shape); None where every read is the same.
+        """
+        cells = self._cells(array)
+        spreads = [source.spread(levels, cells) for _, source in self.reads]
+        if len(spreads) < 2:
+            return spreads[0] if spreads else None
+        return np.sqrt(sum(np.square(spread) for spread in spreads))
+
+    def _cells(self, array: Array) -> Cells:
+        wanted = any(source.needs_tiles for _, source in self._streams)
+        return replace(array.cells, time_s=self.time_s, tiles=array.tiles if wanted else None)
+
+    def _programmed(self, array: Array, cells: Cells) -> tuple[Float, NDArray[np.int16] | None]:
+        """Levels after all cell sources, and the pulses they took."""
+        levels, pulses = cells.targets, None
+        for source, draws in self._acting(array, "cell"):
+            if isinstance(source, Programming):
+                levels, taken = source.program(levels, cells, draws)
+                if taken is not None:
+                    pulses = taken if pulses is None else pulses + taken
+            else:
+                levels = source.apply(levels, cells, draws)
+        if self.clip and levels is not cells.targets:
+            levels = np.clip(levels, 0, cells.top)
+        return levels, pulses
 
     def _acting(self, array: Array, place: str) -> Iterator[tuple[Any, Draw]]:
         for name, source in self._streams:
             if source.place == place and self.index is not None:
-                yield source, Draw(self.seed, self.index, array.name, name)
+                names = (name,) if source.chip_wide else (array.name, name)
+                yield source, Draw(self.seed, self.index, *names)

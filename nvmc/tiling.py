@@ -12,7 +12,10 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-__all__ = ["Matrix", "Tile", "matrix_of", "tiles_of"]
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["Matrix", "Place", "Tile", "matrix_of", "tile_numbers", "tiles_of"]
 
 
 @dataclass(frozen=True)
@@ -45,6 +48,21 @@ class Tile:
         """Cells in use."""
         (g0, g1), (r0, r1), (c0, c1) = self.groups, self.rows, self.cols
         return (g1 - g0) * (r1 - r0) * (c1 - c0)
+
+
+@dataclass(frozen=True)
+class Place:
+    """How an operator uses a weight, which says where its elements sit.
+
+    Attributes:
+        op: `nvmc` operator.
+        groups: `group` of a convolution.
+        transposed: `transB` of a Gemm.
+    """
+
+    op: str
+    groups: int = 1
+    transposed: bool = False
 
 
 def matrix_of(
@@ -94,3 +112,29 @@ def tiles_of(matrix: Matrix, planes: int, rows: int, cols: int) -> Iterator[Tile
                         (row, min(row + rows, matrix.rows)),
                         (col, min(col + cols, matrix.cols)),
                     )
+
+
+def tile_numbers(place: Place, shape: tuple[int, ...], rows: int, cols: int) -> NDArray[np.int32]:
+    """The tile of every element of a weight, numbered within a plane as `tiles_of` lists them.
+
+    Args:
+        place: How the weight is used.
+        shape: Its ONNX shape.
+        rows: Word lines of a tile.
+        cols: Bit lines of a tile.
+
+    Returns:
+        Numbers from 0, of `shape`.
+    """
+    matrix = matrix_of(place.op, shape, groups=place.groups, transposed=place.transposed)
+    packed = max(1, min(rows // max(1, matrix.rows), cols // max(1, matrix.cols)))
+    across, down = -(-matrix.cols // cols), -(-matrix.rows // rows)
+    group = np.arange(matrix.groups, dtype=np.int32)[:, None, None] // packed
+    row = np.arange(matrix.rows, dtype=np.int32)[:, None] // rows
+    col = np.arange(matrix.cols, dtype=np.int32) // cols
+    numbers = (group * down + row) * across + col
+    flipped = place.op in _COLUMNS_FIRST or (place.op == "Gemm" and place.transposed)
+    return (numbers.swapaxes(1, 2) if flipped else numbers).reshape(shape)
+
+
+_COLUMNS_FIRST = ("Conv", "LeftMatMul", "LSTM", "GRU", "RNN")

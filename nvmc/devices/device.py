@@ -7,7 +7,9 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from nvmc.devices.noise import BitFlip, NoiseSource, Positive, Programming, Source
+from nvmc.devices.laws import Above, Conductance, Positive
+from nvmc.devices.noise import BitFlip, NoiseSource, Source
+from nvmc.devices.periphery import Periphery
 from nvmc.encoding import Encoding, Layout
 from nvmc.errors import OptionError
 
@@ -44,6 +46,9 @@ class Device(_Strict):
         sigma_range: Range of sigma that the source vouches for. Shown to people, not enforced:
             the law holds outside, the source's word for it does not.
         clip: Whether levels are clipped to 0 ... top after programming (physical conductances).
+        conductance: What level 0 and the highest level conduct; needed by noise in microsiemens,
+            by wires, and for a finite on/off ratio.
+        time_s: Seconds since programming of a chip that is given no time of its own.
         defaults: How the device's source uses it.
         noise: Noise sources; code sources act first, then cell, then weight sources, each kind
             in the order written.
@@ -56,24 +61,45 @@ class Device(_Strict):
     sigma: Positive | None = None
     sigma_range: tuple[Positive, Positive] | None = None
     clip: Annotated[bool, Field(strict=True)] = False
+    conductance: Conductance | None = None
+    time_s: Above | None = None
     defaults: Defaults = Defaults()
     noise: tuple[Source, ...] = ()
 
     @model_validator(mode="after")
     def _consistent(self) -> Device:
-        for problem in (self._noise_problem(), self._sigma_problem(), self._defaults_problem()):
-            if problem:
+        checks = (
+            self._noise_problem,
+            self._time_problem,
+            self._sigma_problem,
+            self._defaults_problem,
+        )
+        for check in checks:
+            if problem := check():
                 raise ValueError(problem)
         return self
 
     def _noise_problem(self) -> str | None:
         for source in self.noise:
-            profile = source.profile if isinstance(source, Programming) else None
-            if profile is not None and self.levels != len(profile):
+            if source.needs_conductance and self.conductance is None:
                 return (
-                    f"profile has {len(profile)} factors but the device's levels are "
-                    f"{self.levels}; give one factor a level"
+                    f"noise source {source.type!r} is in microsiemens, but the device does not "
+                    "say what its levels conduct; add conductance with min_us and max_us"
                 )
+            for profile in source.profiles:
+                if self.levels != len(profile):
+                    return (
+                        f"profile has {len(profile)} factors but the device's levels are "
+                        f"{self.levels}; give one factor a level"
+                    )
+        return None
+
+    def _time_problem(self) -> str | None:
+        if self.time_s is not None and not self.timed:
+            return "time_s is set, but no noise source depends on time; remove time_s"
+        needing = next((s.type for s in self.noise if s.needs_time), None)
+        if needing is not None and self.time_s is None:
+            return f"noise source {needing!r} grows with time; add time_s, its default"
         return None
 
     def _sigma_problem(self) -> str | None:
@@ -105,6 +131,28 @@ class Device(_Strict):
     def needs_sigma(self) -> bool:
         """Whether some source takes its strength from the device."""
         return any(source.with_sigma(1.0) is not source for source in self.noise)
+
+    @property
+    def timed(self) -> bool:
+        """Whether some source depends on the time since programming."""
+        return any(source.timed for source in self.noise)
+
+    def time(self, time_s: float | None = None) -> float | None:
+        """Seconds since programming: `time_s`, or the device's default.
+
+        Raises:
+            OptionError: `time_s` is negative or not finite, or no source depends on time.
+        """
+        if time_s is None:
+            return self.time_s
+        if not 0 <= time_s < float("inf"):
+            raise OptionError(f"time is {time_s} s; expected a finite number of at least 0")
+        if not self.timed:
+            raise OptionError(
+                f"device {self.name!r} has no noise source that depends on time (got {time_s} s); "
+                "leave the time out, or add a source such as --noise retention"
+            )
+        return time_s
 
     @property
     def analog_top(self) -> float:
@@ -144,13 +192,14 @@ class Device(_Strict):
         """This device with more noise sources behind its own.
 
         Raises:
-            OptionError: A source's profile does not fit the device's levels.
+            OptionError: A source's profile does not fit the device's levels, or it needs what the
+                device does not state.
         """
         added = tuple(extra)
         if not added:
             return self
         device = self.model_copy(update={"noise": self.noise + added})
-        if problem := device._noise_problem():
+        if problem := device._noise_problem() or device._time_problem():
             raise OptionError(f"--noise: {problem}")
         return device
 
@@ -166,6 +215,7 @@ class Target(_Strict):
         per_channel: One scale an output channel instead of one a tensor.
         rows: Word lines of a tile.
         cols: Bit lines of a tile.
+        periphery: What surrounds the tiles; ideal by default.
     """
 
     device: Device
@@ -175,6 +225,7 @@ class Target(_Strict):
     per_channel: bool = False
     rows: Size = 128
     cols: Size = 128
+    periphery: Periphery = Periphery()
 
     @model_validator(mode="after")
     def _consistent(self) -> Target:
@@ -196,6 +247,7 @@ class Target(_Strict):
         per_channel: bool = False,
         rows: int = 128,
         cols: int = 128,
+        periphery: Periphery | None = None,
     ) -> Target:
         """A target with the device's defaults where an argument is None.
 
@@ -233,6 +285,7 @@ class Target(_Strict):
             per_channel=per_channel,
             rows=rows,
             cols=cols,
+            periphery=periphery or Periphery(),
         )
         target.check_sources(device.noise)
         return target
@@ -250,6 +303,21 @@ class Target(_Strict):
         """
         levels = self.device.levels
         return self.layout.top if levels == "continuous" else float(levels - 1)
+
+    @property
+    def step_us(self) -> float | None:
+        """Microsiemens in one level step; None where the device states no conductance."""
+        range_us = self.device.conductance
+        return None if range_us is None else (range_us.max_us - range_us.min_us) / self.top
+
+    @property
+    def off_level(self) -> float:
+        """What a cell at level 0 conducts, in level steps; 0 where the device does not say.
+
+        A current counts it for every cell of a column; its nominal sum is subtracted digitally.
+        """
+        range_us, step = self.device.conductance, self.step_us
+        return 0.0 if range_us is None or step is None else range_us.min_us / step
 
     def on(self, device: Device | None, noise: Iterable[NoiseSource] = ()) -> Target:
         """The same codes on another device (None: this one), or with more noise sources.
@@ -269,6 +337,7 @@ class Target(_Strict):
             per_channel=self.per_channel,
             rows=self.rows,
             cols=self.cols,
+            periphery=self.periphery,
         )
 
     def check_sources(self, sources: Iterable[NoiseSource]) -> None:

@@ -1,0 +1,108 @@
+"""The periphery of a tile: what turns numbers into currents and currents into numbers."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+__all__ = ["MAX_CONVERTER_BITS", "AdcRange", "ArrayRange", "Periphery", "WireOhm"]
+
+MAX_CONVERTER_BITS = 16
+
+ConverterBits = Annotated[int, Field(ge=1, le=MAX_CONVERTER_BITS, strict=True)]
+Above0 = Annotated[float, Field(gt=0, allow_inf_nan=False, strict=True)]
+Ohm = Annotated[float, Field(ge=0, allow_inf_nan=False, strict=True)]
+AdcRange = Literal["full", "calibrated"] | Above0
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class WireOhm(_Strict):
+    """Resistance of one wire segment, from one cell to the next, in ohm.
+
+    Attributes:
+        row: Along a word line.
+        col: Along a bit line.
+    """
+
+    row: Ohm
+    col: Ohm
+
+
+class ArrayRange(_Strict):
+    """What calibration data showed at one array.
+
+    Attributes:
+        array: Its name in the manifest.
+        input: Largest magnitude of its inputs, in the network's units.
+        current: What the ADC's range has to reach, in level steps x input steps; None where the
+            ADC is not calibrated.
+    """
+
+    array: str
+    input: Annotated[float, Field(ge=0, allow_inf_nan=False)]
+    current: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None
+
+
+class Periphery(_Strict):
+    """DAC, ADC and wires. All defaults are ideal; docs/physics.md has the equations.
+
+    Attributes:
+        dac_bits: Bits of an input code; None for inputs of any precision.
+        dac_mode: `multi-level` drives a row with the whole code at once, `bit-serial` with one
+            bit after the other.
+        dac_range: `dynamic` scales to the largest magnitude of each batch entry on its own;
+            `calibrated` to the one seen on calibration data, and clips there.
+        signed_inputs: How negative inputs are driven: `two-phase` applies the positive and then
+            the negative part and subtracts digitally; `offset` adds half the range and subtracts
+            what that adds. An entry without negative inputs is driven unsigned.
+        adc_bits: Bits of an output code; None for currents read exactly.
+        adc_range: `full` is the worst case of the tile; `calibrated` what calibration data showed;
+            a number is in level steps x input steps.
+        subtract: Whether the two polarities are subtracted before the ADC (`analog`) or after it
+            (`digital`).
+        wire_ohm: Wire resistance; None for none.
+        ranges: What calibration data showed, an entry an array.
+    """
+
+    dac_bits: ConverterBits | None = None
+    dac_mode: Literal["multi-level", "bit-serial"] = "multi-level"
+    dac_range: Literal["dynamic", "calibrated"] = "dynamic"
+    signed_inputs: Literal["two-phase", "offset"] = "two-phase"
+    adc_bits: ConverterBits | None = None
+    adc_range: AdcRange = "full"
+    subtract: Literal["analog", "digital"] = "analog"
+    wire_ohm: WireOhm | None = None
+    ranges: tuple[ArrayRange, ...] = ()
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Periphery:
+        if self.dac_mode == "bit-serial" and self.dac_bits is None:
+            raise ValueError("bit-serial inputs need dac_bits; give 1 to 16")
+        if self.signed_inputs == "offset" and self.dac_bits == 1:
+            raise ValueError("offset inputs need at least 2 dac_bits; got 1")
+        return self
+
+    @property
+    def ideal(self) -> bool:
+        """Whether an array computes x W exactly, whatever its inputs."""
+        wires = self.wire_ohm is not None and (self.wire_ohm.row > 0 or self.wire_ohm.col > 0)
+        return self.dac_bits is None and self.adc_bits is None and not wires and not self.clips
+
+    @property
+    def clips(self) -> bool:
+        """Whether inputs beyond a calibrated range are clipped."""
+        return self.dac_range == "calibrated"
+
+    @property
+    def needs_data(self) -> bool:
+        """Whether some range comes from calibration data."""
+        adc = self.adc_bits is not None and self.adc_range == "calibrated"
+        return self.clips or adc
+
+    def range_of(self, array: str) -> ArrayRange | None:
+        """What calibration showed at an array; None where it was not calibrated."""
+        return next((entry for entry in self.ranges if entry.array == array), None)
