@@ -1,0 +1,234 @@
+r"""Wire resistance: the array with its wires is linear, so a tile is just another matrix.
+
+Word lines are rows, driven at their left end by ideal sources v; bit lines are columns, sensed at
+their bottom end into virtual ground. A cell g[r,c] joins node (r, c) of its word line (o) to node
+(r, c) of its bit line (+)::
+
+    v[0]   ==o===========o===== ... ===o             == : row_ohm, a segment of a word line
+              \           \             \            #  : col_ohm, a segment of a bit line
+              g[0,0]      g[0,1]        g[0,C-1]
+                \           \             \
+                 +           +             +         far end of the bit lines
+                 #           #             #
+    v[1]   ==o===#=======o===#= ... ===o   #         a crossing, no contact
+              \  #        \  #          \  #
+              g[1,0]      g[1,1]        g[1,C-1]
+                \#          \#            \#
+                 +           +             +
+                 :           :             :
+                 +           +             +         row R-1, next to the sense ends
+                 #           #             #
+               I[0]        I[1]          I[C-1]
+
+The first segment of a word line lies before its first cell, the last segment of a bit line after
+its last cell, so cell (r, c) is c + 1 segments from its driver and R - r from its sense end.
+docs/parasitics.md has the derivation; `nvmc.runtime.crossbar.parasitics_nodal` is the slow solution
+to hold this against.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.linalg import blas, lapack
+
+from nvmc.errors import OptionError
+
+__all__ = ["approximate", "checked_ohm", "effective"]
+
+Real = NDArray[np.floating[Any]]
+
+_BLAS: Any = blas  # scipy declares no types for these two
+_LAPACK: Any = lapack
+
+_BLOCK_VALUES = 2**20
+_MEGAOHM = 1e-6
+"""An ohm in megaohm, so that megaohm times microsiemens is a pure number."""
+
+
+def effective(g_us: Real, row_ohm: float, col_ohm: float) -> Real:
+    """The conductances that a tile shows at its terminals, exact up to rounding.
+
+    The output currents (uA) are `v @ effective(...)` for driver voltages v (V). Block elimination
+    of the bit-line nodes row by row, each row's word line eliminated in closed form (see
+    docs/parasitics.md, Eq. 2 to 5); in float64.
+
+    Args:
+        g_us: Cell conductances in uS, shape (..., rows, cols), any number of tiles.
+        row_ohm: Resistance of a word-line segment.
+        col_ohm: Resistance of a bit-line segment.
+
+    Returns:
+        Shape (..., rows, cols), float64, in uS. With n the shorter side of the tile and m the
+        longer: 2.3 m n^3 + m^2 n^2 multiply-adds a tile (m n where one resistance is 0), and
+        beside the result at most 8 (m n + 4 n^2) bytes and 24 MiB or three times 8 n^2, whichever
+        is more.
+
+    Raises:
+        OptionError: A resistance is negative or not finite; a conductance is not finite; or
+            negative conductances (noise that is not clipped) outweigh the wires, so that the
+            circuit would feed itself and has no stable state.
+    """
+    row, col = checked_ohm(row_ohm, "row"), checked_ohm(col_ohm, "col")
+    g = _checked(g_us)
+    if row == 0 or col == 0 or g.size == 0:
+        return approximate(g, row_ohm, col_ohm)
+    if g.shape[-1] > g.shape[-2]:  # reciprocity: drive the bit lines, sense the word lines
+        return _turned(effective(_turned(g), col_ohm, row_ohm))
+    result = np.empty_like(g)
+    for index in np.ndindex(g.shape[:-2]):
+        result[index] = _eliminated(g[index], row, col)
+    return result
+
+
+def approximate(g_us: Real, row_ohm: float, col_ohm: float) -> Real:
+    """A cheap approximation: every cell behind its own word line and its own bit line alone.
+
+    g times the voltage divider of its word line with the bit lines grounded, times that of its bit
+    line with the word lines grounded: exact where one of the resistances is 0, and correct to
+    first order in the resistances. It neglects that currents of other rows lift a bit line and so
+    relieve the word lines, and has no sneak paths: T is 0 where g is. docs/parasitics.md tabulates
+    its error.
+
+    Args:
+        g_us: Cell conductances in uS, shape (..., rows, cols).
+        row_ohm: Resistance of a word-line segment.
+        col_ohm: Resistance of a bit-line segment.
+
+    Returns:
+        Shape (..., rows, cols), float64, in uS; some ten operations a cell.
+
+    Raises:
+        OptionError: As `effective`.
+    """
+    row, col = checked_ohm(row_ohm, "row"), checked_ohm(col_ohm, "col")
+    g = _checked(g_us)
+    if g.size == 0:
+        return g
+    return g * _dividers(_pivots(g, row)) * _turned(_dividers(_pivots(_turned(g), col)))
+
+
+def checked_ohm(ohm: float, name: str) -> float:
+    """A segment's resistance in megaohm.
+
+    Raises:
+        OptionError: It is negative or not finite.
+    """
+    if not 0 <= ohm < np.inf:
+        raise OptionError(
+            f"the wire resistance of a {name} segment is {ohm}; expected 0 ohm or more, finite"
+        )
+    return ohm * _MEGAOHM
+
+
+def _checked(g_us: Real) -> Real:
+    g = np.array(g_us, np.float64)
+    if g.ndim < 2:
+        raise OptionError(
+            f"conductances have shape {g.shape}; expected at least rows and columns of a tile"
+        )
+    if not np.isfinite(g).all():
+        raise OptionError("a conductance is not finite; expected uS, check the device's spread")
+    return g
+
+
+def _turned(g: Real) -> Real:
+    """The same tile seen from its sense end: bit lines become word lines."""
+    return g[..., ::-1, ::-1].swapaxes(-1, -2)
+
+
+def _pivots(g: Real, ohm: float) -> Real:
+    """Pivots of a wire with its cells to ground, eliminated from its far end to its driver.
+
+    Args:
+        g: Conductances in uS, shape (..., nodes), node 0 next to the driver.
+        ohm: The wire's resistance per segment, in megaohm.
+
+    Returns:
+        d, with U diag(d) U' the wire's nodal matrix in units of a segment's conductance. d - 1 is
+        the conductance of a node and all beyond it: a sum without cancellation where g >= 0.
+
+    Raises:
+        OptionError: A pivot is not positive: the wire with its cells feeds itself.
+    """
+    beyond = np.zeros(g.shape[:-1])
+    pivots = np.empty_like(g)
+    for node in range(g.shape[-1] - 1, -1, -1):
+        seen = ohm * g[..., node] + beyond
+        pivots[..., node] = 1 + seen
+        if not (seen > -1).all():
+            raise _active(g)
+        beyond = seen / (1 + seen)
+    return pivots
+
+
+def _dividers(pivots: Real) -> Real:
+    """Voltage at each node of a wire for 1 V at its driver."""
+    return 1 / np.cumprod(pivots, axis=-1)
+
+
+def _eliminated(g: Real, row: float, col: float) -> Real:
+    """`effective` of one tile of at least as many rows as columns; row and col in megaohm."""
+    rows, cols = g.shape
+    seen = np.zeros((cols, cols + rows), order="F")
+    admittance, gain = seen[:, :cols], seen[:, cols:]
+    for r, (matrix, driven) in enumerate(_rows(g, row)):
+        admittance += matrix.T  # symmetric, and this is its order in memory
+        gain[:, r] = driven
+        used = seen[:, : cols + r + 1]
+        segment = col * admittance
+        segment.flat[:: cols + 1] += 1
+        used[...] = _BLAS.dsymm(1.0, _inverse(segment, g), used, lower=1)
+    return gain.T
+
+
+def _inverse(matrix: Real, g: Real) -> Real:
+    """Lower triangle of the inverse of a symmetric matrix, which is overwritten.
+
+    Raises:
+        OptionError: It is not positive definite; conductances g would have made it so.
+    """
+    factor, failed = _LAPACK.dpotrf(matrix, lower=1, overwrite_a=1, clean=0)
+    if failed:
+        raise _active(g)
+    inverse: Real = _LAPACK.dpotri(factor, lower=1, overwrite_c=1)[0]
+    return inverse
+
+
+def _rows(g: Real, row: float) -> Iterator[tuple[Real, Real]]:
+    """Each row as its bit lines see it: its admittance (cols, cols), its gain (cols,) per volt."""
+    rows, cols = g.shape
+    block = max(1, _BLOCK_VALUES // cols**2)
+    for first in range(0, rows, block):
+        part = g[first : first + block]
+        pivots = _pivots(part, row)
+        lower = _green(pivots)
+        lower *= -row * part[:, :, None]
+        lower *= part[:, None, :]
+        upper = lower.swapaxes(1, 2).copy()
+        diagonal = np.arange(cols, dtype=np.int64)
+        lower[:, diagonal, diagonal] = part
+        lower += upper
+        yield from zip(lower, part * _dividers(pivots), strict=True)
+
+
+def _green(pivots: Real) -> Real:
+    """Lower triangle of the inverse of U diag(d) U', shape (rows, cols, cols), 0 above it."""
+    rows, cols = pivots.shape
+    green = np.zeros((rows, cols, cols))
+    green[:, 0, 0] = 1 / pivots[:, 0]
+    for c in range(1, cols):
+        divisor = pivots[:, c]
+        green[:, c, :c] = green[:, c - 1, :c] / divisor[:, None]
+        green[:, c, c] = (1 + green[:, c, c - 1]) / divisor
+    return green
+
+
+def _active(g: Real) -> OptionError:
+    return OptionError(
+        f"negative conductances, down to {g.min():.3g} uS, outweigh the wires: the circuit feeds "
+        "itself; clip the device at 0 or lower the wire resistance"
+    )
