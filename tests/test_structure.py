@@ -15,12 +15,15 @@ import pytest
 from source_tree import PACKAGE, ROOT, Source, project_files, sources
 
 FLOORS = {
-    "nvmc.cli": 5,
+    "nvmc.cli": 6,
+    "nvmc.sensitivity": 5,
+    "nvmc.sweep": 5,
     "nvmc.compiler": 4,
     "nvmc.models": 4,
     "nvmc.report": 4,
     "nvmc.simulation": 4,
     "nvmc.training": 4,
+    "nvmc.parameters": 3,
     "nvmc.passes": 3,
     "nvmc.runtime": 3,
     "nvmc.artifact": 2,

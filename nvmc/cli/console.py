@@ -22,6 +22,8 @@ from nvmc.encoding import Encoding
 from nvmc.errors import OptionError
 
 __all__ = [
+    "METRICS",
+    "counted",
     "err",
     "note",
     "out",
@@ -33,6 +35,12 @@ __all__ = [
 ]
 
 F = TypeVar("F", bound=Callable[..., Any])
+
+METRICS = {
+    "agreement": "the share of decisions that equal the ideal chip's",
+    "r2": "the coefficient of determination against the ideal chip",
+}
+"""What values are where there are no labels, for people."""
 
 
 def out() -> Console:
@@ -48,6 +56,11 @@ def err() -> Console:
 def note(message: str) -> None:
     """Say something beside the results."""
     click.echo(f"nvmc: note: {message}", err=True)
+
+
+def counted(number: int, noun: str) -> str:
+    """A number and its noun: `1 chip`, `1,000 chips`."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
 def percent(value: float | None, digits: int = 2) -> str:

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from nvmc.artifact import replacing_file
-from nvmc.errors import ArtifactError, OptionError
+from nvmc.errors import OptionError
+from nvmc.report.table import check_file
 
 __all__ = ["BLUE", "GREY", "INK", "ORANGE", "RED", "check_picture", "picture", "shades", "style"]
 
@@ -25,12 +26,7 @@ def check_picture(path: Path) -> None:
         ArtifactError: There is no such folder, or `path` is one.
     """
     _library("matplotlib.figure")
-    if path.is_dir():
-        raise ArtifactError(f"cannot write {str(path)!r}: it is a folder; give a file's name")
-    if not path.absolute().parent.is_dir():
-        raise ArtifactError(
-            f"cannot write {str(path)!r}: there is no folder {str(path.parent)!r}; make it first"
-        )
+    check_file(path)
 
 
 @contextmanager

@@ -1,0 +1,205 @@
+"""`nvmc sweep`: curves over one or two parameters, the same chips at every point."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+from rich.table import Table
+
+from nvmc.artifact import find_compiled, open_compiled
+from nvmc.cli.console import METRICS, counted, out, print_json, progress
+from nvmc.devices import load_device, parse_noise
+from nvmc.parameters import PARAMETERS, parse_values
+from nvmc.report.curves import Axis, Curve, draw_curves
+from nvmc.report.figure import check_picture
+from nvmc.report.table import check_file, write_csv
+from nvmc.sweep import Point, Sweep, point_count, sweep
+
+__all__ = ["sweep_command"]
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def _parameter_options(command: F) -> F:
+    for name, parameter in reversed(PARAMETERS.items()):
+        command = click.option(f"--{name}", metavar="VALUES", help=parameter.help)(command)
+    return command
+
+
+@click.command("sweep")
+@click.argument("compiled", required=False, type=click.Path(path_type=Path))
+@_parameter_options
+@click.option("--runs", default=300, show_default=True, help="Chips a point.")
+@click.option(
+    "--data", metavar="SPEC", help="As for `nvmc simulate`: digits, FILE.npz, mnist:DIR, …"
+)
+@click.option("--device", metavar="NAME|FILE", help="Another device than compiled for.")
+@click.option("--noise", multiple=True, metavar="TYPE:K=V,…", help="One more noise source.")
+@click.option("--percentile", default=1.0, show_default=True, help="k of the KPP.")
+@click.option("--seed", default=0, show_default=True, help="Population of chips.")
+@click.option("--jobs", type=int, help="Chips in parallel.  [default: the cores at hand]")
+@click.option("--limit", type=int, metavar="N", help="Use the first N images only.")
+@click.option("--output", metavar="NAME", help="The output to score.  [default: the first]")
+@click.option("--csv", "csv_file", type=click.Path(path_type=Path), help="Write a row a point.")
+@click.option("--chips-csv", type=click.Path(path_type=Path), help="Write a row a chip.")
+@click.option("--png", type=click.Path(path_type=Path), help="Write the curves as a picture.")
+@click.option("--json", "as_json", is_flag=True, help="Print everything as JSON.")
+def sweep_command(
+    compiled: Path | None,
+    device: str | None,
+    noise: tuple[str, ...],
+    csv_file: Path | None,
+    chips_csv: Path | None,
+    png: Path | None,
+    as_json: bool,
+    runs: int,
+    **options: Any,
+) -> None:
+    """Curves of a compiled network over parameters, with the same chips at every point.
+
+    VALUES is one value, a list (0.1,0.2) or a range FIRST:LAST:STEP (0:0.4:0.05). One or two
+    parameters may have several values; one with a single value is set for all points.
+    """
+    given = {name: options.pop(name.replace("-", "_")) for name in PARAMETERS}
+    values = {n: parse_values(n, text) for n, text in given.items() if text is not None}
+    for file in filter(None, (csv_file, chips_csv)):
+        check_file(file)
+    if png is not None:
+        check_picture(png)
+    network = find_compiled() if compiled is None else open_compiled(compiled)
+    with progress("chips", runs * point_count(values), shown=not as_json) as advance:
+        result = sweep(
+            network,
+            values,
+            runs=runs,
+            device=load_device(device) if device is not None else None,
+            noise=[parse_noise(text) for text in noise],
+            on_chip=lambda chip, value: advance(),
+            **options,
+        )
+    if csv_file is not None:
+        write_csv(csv_file, _point_rows(result))
+    if chips_csv is not None:
+        write_csv(chips_csv, _chip_rows(result))
+    if png is not None:
+        _draw(png, result, network.folder.name)
+    if as_json:
+        print_json(result.to_json())
+    else:
+        _print(result, str(network.folder), newest=compiled is None)
+
+
+def _print(result: Sweep, folder: str, newest: bool) -> None:
+    console = out()
+    fixed = [
+        f"{name} {v.text}" for name, v in result.points[0].at.items() if name not in result.axes
+    ]
+    console.print(
+        f"{folder}{' (the newest here)' if newest else ''}: "
+        f"{', '.join([result.device.name, *fixed])}, {counted(result.runs, 'chip')} a point on "
+        f"{counted(result.images, 'image')} ({result.data})"
+    )
+    if result.metric != "accuracy":
+        console.print(
+            f"No labels: values are {METRICS[result.metric]}, not accuracy.", style="yellow"
+        )
+    kpp = result.points[0].kpp
+    table = Table(box=None, pad_edge=True)
+    for heading in (
+        *result.axes,
+        "ideal",
+        "mean",
+        "std",
+        "worst",
+        f"KPP {kpp.k:g}",
+        f"its {kpp.confidence:.0%} interval",
+    ):
+        table.add_column(heading, justify="right", no_wrap=True)
+    for curve in result.curves():
+        for point in curve:
+            table.add_row(*_cells(point, result.axes))
+    console.print(table)
+    if any(p.kpp.low is None or p.kpp.high is None for p in result.points):
+        console.print(f"Values are in %. An open end needs {kpp.runs_needed} runs.")
+    else:
+        console.print("Values are in %.")
+
+
+def _cells(point: Point, axes: tuple[str, ...]) -> list[str]:
+    kpp, summary = point.kpp, point.summary
+    shares = (point.ideal, summary.mean, summary.std, summary.min, kpp.value)
+    interval = " to ".join("open" if v is None else f"{100 * v:.2f}" for v in (kpp.low, kpp.high))
+    return [
+        *(point.at[name].text for name in axes),
+        *("-" if share is None else f"{100 * share:.2f}" for share in shares),
+        interval,
+    ]
+
+
+def _point_rows(result: Sweep) -> Iterator[dict[str, str | int | float | None]]:
+    for point in result.points:
+        kpp, summary = point.kpp, point.summary
+        yield {
+            **_place(point),
+            "metric": result.metric,
+            "runs": result.runs,
+            "images": result.images,
+            "ideal": point.ideal,
+            "mean": summary.mean,
+            "std": summary.std,
+            "min": summary.min,
+            "k": kpp.k,
+            "kpp": kpp.value,
+            "kpp_low": kpp.low,
+            "kpp_high": kpp.high,
+            "confidence": kpp.confidence,
+        }
+
+
+def _chip_rows(result: Sweep) -> Iterator[dict[str, str | int | float | None]]:
+    for point in result.points:
+        for chip, value in enumerate(point.values.tolist()):
+            yield {**_place(point), "seed": result.seed, "chip": chip, result.metric: value}
+
+
+def _place(point: Point) -> dict[str, str | int | float | None]:
+    """The parameters' columns; `none` where a parameter is switched off."""
+    return {
+        PARAMETERS[name].column: "none" if value.number is None else value.number
+        for name, value in point.at.items()
+    }
+
+
+def _draw(path: Path, result: Sweep, name: str) -> None:
+    first, *second = result.axes
+    curves = result.curves()
+    points = curves[0]
+    parameter = PARAMETERS[first]
+    numbers = [point.at[first].number for point in points]
+    written = parameter.logarithmic or None in numbers
+    axis = Axis(
+        parameter.label,
+        list(range(len(numbers))) if None in numbers else [n for n in numbers if n is not None],
+        [point.at[first].text for point in points] if written else None,
+        parameter.logarithmic and None not in numbers,
+    )
+    draw_curves(
+        path,
+        f"{name} · {result.device.name} · {counted(result.runs, 'chip')} a point",
+        result.metric,
+        axis,
+        [_curve(curve, second[0] if second else None) for curve in curves],
+        PARAMETERS[second[0]].label if second else "",
+    )
+
+
+def _curve(points: list[Point], name: str | None) -> Curve:
+    return Curve(
+        points[0].at[name].text if name is not None else "",
+        [point.summary.mean for point in points],
+        [point.kpp for point in points],
+        [point.ideal for point in points],
+    )

@@ -1,0 +1,127 @@
+"""The picture of a sweep: mean and k-th percentile performance over a parameter."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from nvmc.report.figure import GREY, INK, picture, shades, style
+from nvmc.statistics import Kpp
+
+__all__ = ["Axis", "Curve", "draw_curves"]
+
+
+@dataclass(frozen=True)
+class Axis:
+    """The parameter along x.
+
+    Attributes:
+        label: Its name and unit.
+        positions: Where its values stand, in any order; shape (points,).
+        texts: What is written there; none for numbers at round places.
+        logarithmic: Whether positions are spaced by ratio.
+    """
+
+    label: str
+    positions: Sequence[float]
+    texts: Sequence[str] | None = None
+    logarithmic: bool = False
+
+
+@dataclass(frozen=True)
+class Curve:
+    """One line of a sweep, all shares of one (1 is 100 %).
+
+    Attributes:
+        label: What sets it apart; empty for the only one.
+        mean: Mean over chips at each position of the axis.
+        kpp: K-th percentile performance there.
+        ideal: The ideal chip's value there.
+    """
+
+    label: str
+    mean: Sequence[float]
+    kpp: Sequence[Kpp]
+    ideal: Sequence[float]
+
+
+def draw_curves(
+    path: Path, title: str, metric: str, axis: Axis, curves: Sequence[Curve], legend: str = ""
+) -> None:
+    """Write the picture of a sweep to `path`.
+
+    Each curve has its k-th percentile performance as a solid line in a band, its interval; the
+    mean dashed; the ideal chip dotted. Where the runs do not support the lower end of an
+    interval the band ends at the line, and the legend says how many runs would close it.
+
+    Args:
+        path: A PNG file.
+        title: Network, device and runs.
+        metric: What is on the y axis.
+        axis: What is on the x axis.
+        curves: One for each value of the second parameter.
+        legend: Name and unit of the second parameter.
+
+    Raises:
+        OptionError, ArtifactError: As `nvmc.report.figure.picture` does.
+    """
+    order = sorted(range(len(axis.positions)), key=lambda i: axis.positions[i])
+    where = [axis.positions[i] for i in order]
+    with picture(path, width=7.0, height=4.2) as figure:
+        axes: Any = figure.add_subplot()
+        style(axes, title, axis.label, f"{metric} [%]")
+        if axis.logarithmic:
+            axes.set_xscale("log")
+        if axis.texts is not None:
+            axes.set_xticks(where, [axis.texts[i] for i in order])
+            axes.set_xticks([], minor=True)
+        for curve, colour in zip(curves, shades(len(curves)), strict=True):
+            _draw(axes, where, order, curve, colour)
+        _legends(axes, curves, legend)
+
+
+def _draw(axes: Any, where: list[float], order: list[int], curve: Curve, colour: Any) -> None:
+    mark = "o" if len(where) < 30 else ""
+    kpp = [curve.kpp[i] for i in order]
+    low = [100 * (k.value if k.low is None else k.low) for k in kpp]
+    high = [100 * (k.value if k.high is None else k.high) for k in kpp]
+    mean, ideal = (100 * np.asarray(line)[order] for line in (curve.mean, curve.ideal))
+    axes.fill_between(where, low, high, color=colour, alpha=0.18, linewidth=0)
+    axes.plot(where, ideal, color=colour, linestyle=":", linewidth=1.2)
+    axes.plot(where, mean, color=colour, linestyle="--", linewidth=1.4, marker=mark, markersize=3)
+    axes.plot(where, [100 * k.value for k in kpp], color=colour, marker=mark, markersize=4)
+
+
+def _legends(axes: Any, curves: Sequence[Curve], legend: str) -> None:
+    """What the line styles mean; and beside the plot, what the colours do."""
+    lines = axes.get_lines()
+    kpp = [k for curve in curves for k in curve.kpp]
+    open_low, open_high = any(k.low is None for k in kpp), any(k.high is None for k in kpp)
+    ends = {(True, False): "lower end", (False, True): "upper end", (True, True): "ends"}
+    band = f"its {kpp[0].confidence:.0%} interval"
+    if (open_low, open_high) in ends:
+        band += f"\n({ends[open_low, open_high]} open: needs {kpp[0].runs_needed} runs)"
+    names = ["ideal chip", "mean", f"KPP, k = {kpp[0].k:g}"]
+    handles: list[Any] = [*lines[2::-1], axes.collections[0]]
+    texts = [*names[::-1], band]
+    several = len(curves) > 1
+    box = dict(fontsize=8, frameon=False, labelcolor=INK, title_fontsize=8)
+    first = axes.legend(handles, texts, loc="best", **box)
+    if not several:
+        return
+    for handle in first.legend_handles:
+        handle.set_color(GREY)
+    axes.add_artist(first)
+    colours = lines[2::3]
+    axes.legend(
+        colours,
+        [curve.label for curve in curves],
+        title=legend,
+        loc="upper left",
+        bbox_to_anchor=(1.0, 1.0),
+        **box,
+    )

@@ -1,0 +1,259 @@
+"""The pipeline behind `nvmc sweep`: curves over one or two parameters, the same chips everywhere.
+
+Chip k has the same random numbers at every point (they come from streams that know of no
+strength, time or periphery), so a curve shows one population changing, and the difference of two
+of its points is far surer than either.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nvmc.artifact import Compiled
+from nvmc.data import Dataset, load_data
+from nvmc.devices import Device, NoiseSource, Target
+from nvmc.errors import OptionError
+from nvmc.parameters import PARAMETERS, Setup, Value
+from nvmc.runtime.montecarlo import default_jobs
+from nvmc.simulation import Bench, check_options, set_up
+from nvmc.statistics import Kpp, Summary, percentile_performance, summarize
+
+__all__ = ["FORMAT", "Point", "Sweep", "point_count", "sweep"]
+
+FORMAT = "nvmc.sweep/1"
+
+Values = Mapping[str, Sequence[Value]]
+
+
+@dataclass(frozen=True)
+class Point:
+    """One population of chips.
+
+    Attributes:
+        at: The value of every parameter that was given, by its name in `PARAMETERS`.
+        ideal: Value of the chip whose every cell is on target.
+        values: One value a chip, in chip order, shape (runs,).
+        kpp: K-th percentile performance and its interval.
+        summary: Mean, standard deviation, minimum.
+    """
+
+    at: dict[str, Value]
+    ideal: float
+    values: NDArray[np.float64]
+    kpp: Kpp
+    summary: Summary
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """Curves over parameters.
+
+    Attributes:
+        axes: The parameters with several values, one or two; the first one where none has.
+        points: Each curve over the first axis is a run of points.
+        metric: What a value is: `accuracy`; without labels `agreement` or `r2`.
+        runs: Chips a point.
+        images: Images each chip was run on.
+        data: What the images are.
+        seed: Population of chips.
+        device: The cells, at whatever sigma a point has.
+        seconds: Wall time of everything.
+    """
+
+    axes: tuple[str, ...]
+    points: tuple[Point, ...]
+    metric: str
+    runs: int
+    images: int
+    data: str
+    seed: int
+    device: Device
+    seconds: float
+
+    def curves(self) -> list[list[Point]]:
+        """The points of each value of the second axis, in the order given."""
+        if len(self.axes) < 2:
+            return [list(self.points)]
+        grouped = itertools.groupby(self.points, key=lambda point: point.at[self.axes[1]])
+        return [list(points) for _, points in grouped]
+
+    def to_json(self) -> dict[str, Any]:
+        """The result as `nvmc sweep --json` prints it; docs/sweep.md names the keys."""
+        return {
+            "format": FORMAT,
+            "metric": self.metric,
+            "runs": self.runs,
+            "images": self.images,
+            "data": self.data,
+            "seed": self.seed,
+            "device": self.device.name,
+            "axes": [PARAMETERS[name].column for name in self.axes],
+            "points": [_point_json(point) for point in self.points],
+            "seconds": self.seconds,
+        }
+
+
+def _point_json(point: Point) -> dict[str, Any]:
+    kpp, summary = point.kpp, point.summary
+    return {
+        "at": {PARAMETERS[name].column: value.number for name, value in point.at.items()},
+        "ideal": point.ideal,
+        "mean": summary.mean,
+        "std": summary.std,
+        "min": summary.min,
+        "percentile": {
+            "k": kpp.k,
+            "value": kpp.value,
+            "low": kpp.low,
+            "high": kpp.high,
+            "confidence": kpp.confidence,
+            "runs_needed": kpp.runs_needed,
+        },
+        "values": point.values.tolist(),
+    }
+
+
+def sweep(
+    compiled: Compiled,
+    values: Values,
+    *,
+    runs: int = 300,
+    data: str | Dataset | None = None,
+    device: Device | None = None,
+    noise: Iterable[NoiseSource] = (),
+    percentile: float = 1.0,
+    seed: int = 0,
+    jobs: int | None = None,
+    limit: int | None = None,
+    output: str | None = None,
+    on_chip: Callable[[int, float], None] | None = None,
+) -> Sweep:
+    """Evaluate chips 0 … runs - 1 of population `seed` at every combination of `values`.
+
+    Args:
+        compiled: From `open_compiled` or `nvmc.compile_model`.
+        values: By parameter, from `nvmc.parameters.parse_values`; at most two parameters may
+            have several values.
+        runs: Chips a point. This and all below are as in `nvmc.simulation.simulate`, and every
+            point is what that gives with the same settings.
+        data: A data set or its spec; None compares with the ideal chip.
+        device: Another device than the network was compiled for.
+        noise: More noise sources behind the device's own.
+        percentile: k of the k-th percentile performance.
+        seed: Population of chips.
+        jobs: Chips in parallel.
+        limit: Use the first `limit` images only.
+        output: The output that is scored.
+        on_chip: Called with (chip, value) as each chip of each point is done, from its thread.
+
+    Raises:
+        OptionError, DataError, ModelError: By what is wrong.
+    """
+    started = time.perf_counter()
+    check_options(runs, jobs, percentile)
+    axes = _axes(values)
+    target = compiled.manifest.target.on(device, noise)
+    setups = [(at, _setup(target, at)) for at in _grid(values)]
+    for _, setup in setups:
+        setup.chip(seed, 0)  # complains of any point before the first is run
+    dataset = load_data(data, limit=limit) if isinstance(data, str) else data
+    count = min(jobs or default_jobs(), runs)
+    benches = _Benches(
+        lambda t: set_up(compiled, t, data=dataset, seed=seed, limit=limit, output=output)
+    )
+    points: list[Point] = []
+    for at, setup in setups:
+        chips = [setup.chip(seed, index) for index in range(runs)]
+        bench = benches.of(setup.target)
+        points.append(_point(at, bench, bench.run(chips, jobs=count, on_chip=on_chip), percentile))
+    return _sweep(axes, points, benches.of(setups[-1][1].target), target.device, seed, started)
+
+
+class _Benches:
+    """Makes a bench for a target, and keeps the last: neighbours on a curve mostly share one."""
+
+    def __init__(self, make: Callable[[Target], Bench]) -> None:
+        self._make = make
+        self._last: tuple[Target, Bench] | None = None
+
+    def of(self, target: Target) -> Bench:
+        if self._last is None or self._last[0] != target:
+            self._last = None  # before the next one is made: each holds the whole network
+            self._last = (target, self._make(target))
+        return self._last[1]
+
+
+def _sweep(
+    axes: tuple[str, ...],
+    points: list[Point],
+    bench: Bench,
+    device: Device,
+    seed: int,
+    started: float,
+) -> Sweep:
+    return Sweep(
+        axes=axes,
+        points=tuple(points),
+        metric=bench.score.metric,
+        runs=len(points[0].values),
+        images=len(bench.feed),
+        data=bench.data,
+        seed=seed,
+        device=device,
+        seconds=time.perf_counter() - started,
+    )
+
+
+def point_count(values: Values) -> int:
+    """How many populations `sweep` evaluates.
+
+    Raises:
+        OptionError: No parameter has a value, one is unknown, or more than two have several.
+    """
+    _axes(values)
+    return math.prod(len(several) for several in values.values())
+
+
+def _axes(values: Values) -> tuple[str, ...]:
+    """The parameters with several values; the first one that was given where none has."""
+    known = ", ".join(f"--{name}" for name in PARAMETERS)
+    if not values or not all(values.values()):
+        raise OptionError(f"there is nothing to sweep; give one or two of {known}")
+    if unknown := sorted(values.keys() - PARAMETERS.keys()):
+        raise OptionError(f"parameter {unknown[0]!r} is unknown; expected one of {known}")
+    axes = tuple(name for name in PARAMETERS if len(values.get(name, ())) > 1)
+    if len(axes) > 2:
+        raise OptionError(
+            f"{', '.join(f'--{name}' for name in axes)} have several values each; expected at "
+            "most two such parameters: give the others one value"
+        )
+    return axes or tuple(name for name in PARAMETERS if name in values)[:1]
+
+
+def _grid(values: Values) -> Iterator[dict[str, Value]]:
+    """Every combination; the first parameter of `PARAMETERS` varies fastest."""
+    names = [name for name in PARAMETERS if name in values]
+    for slowest_first in itertools.product(*(values[name] for name in reversed(names))):
+        yield dict(zip(names, reversed(slowest_first), strict=True))
+
+
+def _setup(target: Target, at: Mapping[str, Value]) -> Setup:
+    setup = Setup(target)
+    for name, value in at.items():
+        setup = PARAMETERS[name].change(setup, value.number)
+    return setup
+
+
+def _point(
+    at: dict[str, Value], bench: Bench, values: NDArray[np.float64], percentile: float
+) -> Point:
+    kpp = percentile_performance(values, percentile)
+    return Point(at, bench.ideal, values, kpp, summarize(values))
