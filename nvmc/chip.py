@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -133,7 +133,8 @@ class Chip:
         seed: Population of chips.
         index: Which chip of it; None for the ideal chip.
         sources: The noise sources at their strengths, from `Device.sources`.
-        clip: Whether programmed levels are clipped to 0 ... the device's top level.
+        clip: Whether programmed levels are clipped to 0 ... the device's top level, or only at
+            zero conductance (`Device.clip`).
         time_s: Seconds since programming; None where no source depends on it. The same chip at
             another time has the same cells, aged.
     """
@@ -141,7 +142,7 @@ class Chip:
     seed: int
     index: int | None
     sources: tuple[NoiseSource, ...] = ()
-    clip: bool = False
+    clip: bool | Literal["zero"] = False
     time_s: float | None = None
     _streams: tuple[tuple[str, NoiseSource], ...] = field(init=False, repr=False, compare=False)
 
@@ -235,7 +236,7 @@ class Chip:
             else:
                 levels = source.apply(levels, cells, draws)
         if self.clip and levels is not cells.targets:
-            levels = np.clip(levels, 0, cells.top)
+            levels = _clipped(levels, cells, self.clip)
         return levels, pulses
 
     def _acting(self, array: Array, place: str) -> Iterator[tuple[Any, Draw]]:
@@ -243,3 +244,9 @@ class Chip:
             if source.place == place and self.index is not None:
                 names = (name,) if source.chip_wide else (array.name, name)
                 yield source, Draw(self.seed, self.index, *names)
+
+
+def _clipped(levels: Float, cells: Cells, clip: bool | Literal["zero"]) -> Float:
+    if clip == "zero":
+        return np.maximum(levels, np.float32(0.0 - cells.off_level))
+    return np.clip(levels, 0, cells.top)

@@ -19,6 +19,7 @@ from nvmc.ops import DOMAIN, OPS
 from nvmc.passes.map_crossbars import set_inputs
 from nvmc.passes.mappable import nodes_of
 from nvmc.passes.names import Names
+from nvmc.tiling import Place
 
 __all__ = ["ProgramChip", "arrays_of", "target_of"]
 
@@ -48,9 +49,10 @@ def arrays_of(model: ir.Model) -> list[Array]:
     """
     target = target_of(model)
     arrays: dict[str, Array] = {}
+    places = _places(model)
     for name, codes, scale, _ in _operands(model):
         if name not in arrays:
-            arrays[name] = Array(name, _numpy(codes), _numpy(scale), target)
+            arrays[name] = Array(name, _numpy(codes), _numpy(scale), target, places[name])
     return list(arrays.values())
 
 
@@ -121,6 +123,18 @@ def _operands(model: ir.Model) -> Iterator[tuple[str, ir.Value, ir.Value, ir.Dat
             if codes is None or scale is None:
                 raise ArtifactError(f"node {node.name!r} lacks a weight; compile again")
             yield name, codes, scale, dtype
+
+
+def _places(model: ir.Model) -> dict[str, Place]:
+    """How the first node that uses an array uses it, which is what it was tiled for."""
+    places: dict[str, Place] = {}
+    for node in nodes_of(model):
+        if node.domain == DOMAIN:
+            groups = node.attributes.get_int("group", 1) or 1
+            place = Place(node.op_type, groups, bool(node.attributes.get_int("transB", 0)))
+            for name in node.attributes.get_strings("arrays", ()) or ():
+                places.setdefault(name, place)
+    return places
 
 
 def _free_names(model: ir.Model, wanted: set[str]) -> None:

@@ -45,7 +45,8 @@ class Device(_Strict):
             source's basis; `--sigma` overrides it.
         sigma_range: Range of sigma that the source vouches for. Shown to people, not enforced:
             the law holds outside, the source's word for it does not.
-        clip: Whether levels are clipped to 0 ... top after programming (physical conductances).
+        clip: Whether levels are clipped to 0 ... top after all cell sources; `zero` clips only
+            what would conduct less than nothing.
         conductance: What level 0 and the highest level conduct; needed by noise in microsiemens,
             by wires, and for a finite on/off ratio.
         time_s: Seconds since programming of a chip that is given no time of its own.
@@ -60,7 +61,7 @@ class Device(_Strict):
     levels: Annotated[int, Field(ge=2, le=2**MAX_CELL_BITS, strict=True)] | Literal["continuous"]
     sigma: Positive | None = None
     sigma_range: tuple[Positive, Positive] | None = None
-    clip: Annotated[bool, Field(strict=True)] = False
+    clip: Annotated[bool, Field(strict=True)] | Literal["zero"] = False
     conductance: Conductance | None = None
     time_s: Above | None = None
     defaults: Defaults = Defaults()

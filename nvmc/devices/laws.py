@@ -14,7 +14,7 @@ from itertools import pairwise
 from typing import Annotated, Any
 
 from array_api_compat import array_namespace
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, Field, model_validator
 
 __all__ = [
     "Above",
@@ -43,13 +43,11 @@ Polynomial = Annotated[tuple[Finite, ...], Field(min_length=1, max_length=12)]
 _TINY = 1e-7  # the smallest x of which a logarithm or a negative power is taken
 
 
-class Strict(BaseModel):
+class Strict(BaseModel, extra="forbid", frozen=True):
     """A part of a device file: unknown keys are errors, values do not change."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
-
-class Conductance(Strict):
+class Conductance(Strict, frozen=True):
     """Conductance of a cell at level 0 and at its device's top level, in microsiemens."""
 
     min_us: Positive
@@ -125,7 +123,7 @@ class Cells:
                 return 1.0
 
 
-class Saturating(Strict):
+class Saturating(Strict, frozen=True):
     """a (1 - exp(-g/b)): a in the source's basis, b in microsiemens, or levels without them."""
 
     a: Positive
@@ -138,7 +136,7 @@ class Saturating(Strict):
         return self.a - self.a * xp.exp(xp.clip(cells.conducted(levels), 0, None) / -b)
 
 
-class SpreadLaw(Strict):
+class SpreadLaw(Strict, frozen=True):
     """One law of the spread, or none: the same at every level.
 
     Attributes:
@@ -164,7 +162,7 @@ class SpreadLaw(Strict):
         return [name for name in names if getattr(self, name) is not None]
 
     def factor(self, scale: float, levels: Any, cells: Cells) -> Any:
-        """The law times `scale` at every level, an array like `levels`; `scale` if there is none."""
+        """The law times `scale`, an array like `levels`; `scale` itself without a law."""
         if self.profile is not None:
             return _profiled([scale * factor for factor in self.profile], levels, cells)
         if self.polynomial is not None:
@@ -176,7 +174,7 @@ class SpreadLaw(Strict):
         return scale
 
 
-class Bias(Strict):
+class Bias(Strict, frozen=True):
     """Mean error of a programmed cell, in the source's basis; exactly one law.
 
     Attributes:
@@ -200,7 +198,7 @@ class Bias(Strict):
         return _horner(list(self.polynomial or ()), cells.relative(levels))
 
 
-class Row(SpreadLaw):
+class Row(SpreadLaw, frozen=True):
     """The laws at one time since programming."""
 
     time_s: Above
@@ -233,7 +231,7 @@ def rows_at(rows: Sequence[Row], time_s: float | None) -> list[tuple[Row, float]
     return [(rows[-1], 1.0)]
 
 
-class LogLaw(Strict):
+class LogLaw(Strict, frozen=True):
     """clip(slope ln x + intercept, min, max) with x = g/g_max."""
 
     slope: Finite
@@ -254,7 +252,7 @@ class LogLaw(Strict):
         return xp.clip(self.slope * xp.log(x) + self.intercept, self.min, self.max)
 
 
-class OneOverF(Strict):
+class OneOverF(Strict, frozen=True):
     """1/f noise seen by a read at time t: min(q/x^p, q_max) sqrt(ln((t + t_r)/(2 t_r))).
 
     A factor on g. Source: Nandakumar et al., ICECS 2019, as used by Joshi et al., 2020.

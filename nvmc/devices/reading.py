@@ -81,12 +81,15 @@ def _first_problem(error: ValidationError) -> str:
     return " ".join((f"{place}: {problem}" if place else problem).split())
 
 
+_UNIONS = ("clip", "levels", "nu_mean", "nu_std", "weight_bits")  # keys of more than one form
+
+
 def _place(location: tuple[int | str, ...]) -> str:
     """The dotted key a location stands for, without pydantic's names of union members."""
     parts: list[str] = []
     for before, part in zip((None, *location), location, strict=False):
         in_source = (before == "noise" or isinstance(before, int)) and part in SOURCES
-        if before not in ("levels", "weight_bits") and not in_source:
+        if before not in _UNIONS and not in_source:
             parts.append(str(part))
     return ".".join(parts)
 
@@ -95,7 +98,7 @@ def parse_noise(text: str) -> NoiseSource:
     """A noise source from `type:key=value,key=value`, as typed after `--noise`.
 
     Numbers in a list are separated by semicolons: `programming:sigma=0.1,profile=1;4;4;1`. A
-    `programming` source acts in level steps where no basis is given.
+    `programming`, `global` or `read` source acts in level steps where no basis is given.
 
     Raises:
         OptionError: Unknown type or key, or a value out of range.
@@ -109,7 +112,7 @@ def parse_noise(text: str) -> NoiseSource:
         if key in fields:
             raise OptionError(f"--noise {text!r}: {key} is given twice")
         fields[key] = tuple(map(_number, value.split(";"))) if ";" in value else _number(value)
-    if fields["type"] == "programming":
+    if fields["type"] in ("programming", "global", "read"):
         fields.setdefault("basis", "level")
     try:
         return _NoiseHolder(noise=fields).noise  # pyright: ignore[reportArgumentType]
@@ -119,10 +122,12 @@ def parse_noise(text: str) -> NoiseSource:
 
 
 def _number(text: str) -> float | str:
-    try:
-        return float(text)
-    except ValueError:
-        return text
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            continue
+    return text
 
 
 class _NoiseHolder(BaseModel):

@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 import math
-from typing import Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from array_api_compat import array_namespace
+from pydantic import Discriminator, Tag
 
 from nvmc.devices.laws import Above, Cells, Finite, LogLaw, Positive
 from nvmc.devices.sources.base import Draws, NoiseSource, Place
 
 __all__ = ["Retention"]
+
+
+def _form(value: Any) -> str:
+    return "law" if isinstance(value, dict | LogLaw) else "number"
+
+
+_Law = Annotated[LogLaw, Tag("law")]
 
 
 class Retention(NoiseSource, frozen=True):
@@ -28,8 +36,8 @@ class Retention(NoiseSource, frozen=True):
 
     place: ClassVar[Place] = "cell"
     type: Literal["retention"] = "retention"
-    nu_mean: Finite | LogLaw
-    nu_std: Positive | LogLaw = 0.0
+    nu_mean: Annotated[Annotated[Finite, Tag("number")] | _Law, Discriminator(_form)]
+    nu_std: Annotated[Annotated[Positive, Tag("number")] | _Law, Discriminator(_form)] = 0.0
     t0_s: Above
 
     @property
