@@ -22,6 +22,8 @@ __all__ = ["Network", "nodal_currents"]
 Real = NDArray[np.floating[Any]]
 Nodes = NDArray[np.int64]
 
+_SPARSE: Any = linalg  # scipy declares no types for it
+
 
 def nodal_currents(g_us: Real, v: Real, row_ohm: float, col_ohm: float) -> Real:
     """Output currents of a tile by an exact sparse solution of all node voltages.
@@ -100,7 +102,7 @@ class Network:
         inner: Any = self.laplacian[terminals:, terminals:]
         fed: Any = self.laplacian[terminals:, :terminals] @ known
         try:
-            factors: Any = linalg.splu(inner, permc_spec="MMD_AT_PLUS_A")
+            factors = _SPARSE.splu(inner, permc_spec="MMD_AT_PLUS_A")
         except RuntimeError as error:
             raise OptionError(f"the tile's nodal equations have no solution: {error}") from error
         solved: Real = factors.solve(-fed)
