@@ -9,11 +9,22 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from decimal import Decimal
 
+from pydantic import ValidationError
+
 from nvmc.chip import Chip
-from nvmc.devices import Target
+from nvmc.devices import Device, Target
+from nvmc.devices.periphery import MAX_CONVERTER_BITS, Periphery
 from nvmc.errors import OptionError
 
-__all__ = ["PARAMETERS", "Parameter", "Setup", "Value", "parse_duration", "parse_values"]
+__all__ = [
+    "PARAMETERS",
+    "Parameter",
+    "Setup",
+    "Value",
+    "label_of",
+    "parse_duration",
+    "parse_values",
+]
 
 MAX_VALUES = 1000
 
@@ -49,7 +60,7 @@ class Setup:
         Raises:
             OptionError: The device cannot be so.
         """
-        return Chip.of(self.target, seed, index, self.sigma)
+        return Chip.of(self.target, seed, index, self.sigma, self.time_s)
 
 
 @dataclass(frozen=True)
@@ -127,21 +138,76 @@ def parse_duration(text: str) -> float:
     """Seconds from a number and its unit, such as `90s`, `20min`, `1h`, `30d` or `1y`.
 
     Raises:
-        LookupError, ValueError, ArithmeticError: It is no duration above zero.
+        LookupError, ValueError, ArithmeticError: It is no duration.
     """
     unit = text.lstrip("0123456789.")
-    seconds = float(Decimal(text[: len(text) - len(unit)]) * SECONDS[unit.strip()])
-    return _within(seconds, 1e-9, 1e12)
+    return _within(float(Decimal(text[: len(text) - len(unit)]) * SECONDS[unit.strip()]), 0, 1e12)
 
 
 def _sigma(text: str) -> float:
-    return _within(float(text), 0.0, 1e9)
+    return _within(float(text), 0, 1e9)
+
+
+def _bits(text: str) -> int | None:
+    return None if text == "none" else int(_within(int(text), 1, MAX_CONVERTER_BITS))
 
 
 def _within(number: float, low: float, high: float) -> float:
     if not low <= number <= high:
         raise ValueError(number)
     return number
+
+
+def _with_sigma(setup: Setup, sigma: float | None) -> Setup:
+    return replace(setup, sigma=sigma)
+
+
+def _with_time(setup: Setup, time_s: float | None) -> Setup:
+    return replace(setup, time_s=time_s)
+
+
+def _with_converter(field: str) -> Callable[[Setup, float | None], Setup]:
+    def change(setup: Setup, bits: float | None) -> Setup:
+        stated = {**setup.target.periphery.model_dump(), field: bits}
+        try:
+            periphery = Periphery.model_validate(stated)
+        except ValidationError as error:
+            problem = str(error.errors()[0]["msg"]).removeprefix("Value error, ")
+            raise OptionError(f"{field.replace('_', '-')} {bits}: {problem}") from error
+        return replace(setup, target=setup.target.model_copy(update={"periphery": periphery}))
+
+    return change
+
+
+def _converter(kind: str) -> Parameter:
+    return Parameter(
+        help=f"Bits of the {kind.upper()}s: 1 to 16, or none for ideal ones.",
+        label=f"{kind.upper()} resolution [bit]",
+        column=f"{kind}_bits",
+        expected="a whole number from 1 to 16, or none",
+        parse=_bits,
+        change=_with_converter(f"{kind}_bits"),
+    )
+
+
+UNITS = {
+    "level": "level steps",
+    "full_range": "of full range",
+    "value": "of the value",
+    "log": "ln",
+    "us": "µS",
+}
+"""What a noise source's basis is called behind a number."""
+
+
+def label_of(name: str, device: Device) -> str:
+    """What an axis over a parameter is called; sigma has the unit of the sources that take it."""
+    label = PARAMETERS[name].label
+    if name != "sigma":
+        return label
+    taking = [source for source in device.noise if source.with_sigma(1.0) is not source]
+    units = {UNITS[getattr(source, "basis", "")] for source in taking}
+    return f"{label} [{units.pop()}]" if len(units) == 1 else label
 
 
 PARAMETERS: dict[str, Parameter] = {
@@ -151,6 +217,18 @@ PARAMETERS: dict[str, Parameter] = {
         column="sigma",
         expected="a number of at least 0",
         parse=_sigma,
-        change=lambda setup, value: replace(setup, sigma=value),
+        change=_with_sigma,
     ),
+    "time": Parameter(
+        help="Time since programming, such as 90s, 1h, 30d or 1y.",
+        label="time since programming",
+        column="time_s",
+        expected="a duration such as 90s, 20min, 1h, 30d or 1y",
+        parse=parse_duration,
+        change=_with_time,
+        logarithmic=True,
+    ),
+    "adc-bits": _converter("adc"),
+    "dac-bits": _converter("dac"),
 }
+"""Name -> parameter. The first of two that are swept goes along an axis, the second makes lines."""

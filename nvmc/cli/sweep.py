@@ -11,8 +11,8 @@ from rich.table import Table
 
 from nvmc.artifact import find_compiled, open_compiled
 from nvmc.cli.console import METRICS, counted, out, print_json, progress
-from nvmc.devices import load_device, parse_noise
-from nvmc.parameters import PARAMETERS, parse_values
+from nvmc.devices import Device, load_device, parse_noise
+from nvmc.parameters import PARAMETERS, Value, label_of, parse_values
 from nvmc.report.curves import Axis, Curve, draw_curves
 from nvmc.report.figure import check_picture
 from nvmc.report.table import check_file, write_csv
@@ -118,7 +118,9 @@ def _print(result: Sweep, folder: str, newest: bool) -> None:
         f"its {kpp.confidence:.0%} interval",
     ):
         table.add_column(heading, justify="right", no_wrap=True)
-    for curve in result.curves():
+    for i, curve in enumerate(result.curves()):
+        if i:
+            table.add_row()
         for point in curve:
             table.add_row(*_cells(point, result.axes))
     console.print(table)
@@ -176,24 +178,24 @@ def _place(point: Point) -> dict[str, str | int | float | None]:
 def _draw(path: Path, result: Sweep, name: str) -> None:
     first, *second = result.axes
     curves = result.curves()
-    points = curves[0]
-    parameter = PARAMETERS[first]
-    numbers = [point.at[first].number for point in points]
-    written = parameter.logarithmic or None in numbers
-    axis = Axis(
-        parameter.label,
-        list(range(len(numbers))) if None in numbers else [n for n in numbers if n is not None],
-        [point.at[first].text for point in points] if written else None,
-        parameter.logarithmic and None not in numbers,
-    )
     draw_curves(
         path,
         f"{name} · {result.device.name} · {counted(result.runs, 'chip')} a point",
         result.metric,
-        axis,
+        _axis(first, [point.at[first] for point in curves[0]], result.device),
         [_curve(curve, second[0] if second else None) for curve in curves],
-        PARAMETERS[second[0]].label if second else "",
+        label_of(second[0], result.device) if second else "",
     )
+
+
+def _axis(name: str, values: list[Value], device: Device) -> Axis:
+    """To scale, or evenly spaced where a value has no place on the scale (`none`, log of 0)."""
+    label, logarithmic = label_of(name, device), PARAMETERS[name].logarithmic
+    numbers = [v.number for v in values if v.number is not None and (v.number or not logarithmic)]
+    texts = [value.text for value in values]
+    if len(numbers) < len(values):
+        return Axis(label, range(len(values)), texts)
+    return Axis(label, numbers, texts if logarithmic else None, logarithmic)
 
 
 def _curve(points: list[Point], name: str | None) -> Curve:

@@ -105,9 +105,9 @@ def _legends(axes: Any, curves: Sequence[Curve], legend: str) -> None:
     band = f"its {kpp[0].confidence:.0%} interval"
     if (open_low, open_high) in ends:
         band += f"\n({ends[open_low, open_high]} open: needs {kpp[0].runs_needed} runs)"
-    names = ["ideal chip", "mean", f"KPP, k = {kpp[0].k:g}"]
-    handles: list[Any] = [*lines[2::-1], axes.collections[0]]
-    texts = [*names[::-1], band]
+    ideal, mean, worst = lines[:3]
+    handles: list[Any] = [worst, axes.collections[0], mean, ideal]
+    texts = [f"KPP, k = {kpp[0].k:g}", band, "mean", "ideal chip"]
     several = len(curves) > 1
     box = dict(fontsize=8, frameon=False, labelcolor=INK, title_fontsize=8)
     first = axes.legend(handles, texts, loc="best", **box)
