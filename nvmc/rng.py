@@ -12,7 +12,7 @@ import hashlib
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Draw", "stream"]
+__all__ = ["CountedDraw", "Draw", "stream"]
 
 
 def stream(seed: int, chip: int, *names: str) -> np.random.Generator:
@@ -27,11 +27,15 @@ def stream(seed: int, chip: int, *names: str) -> np.random.Generator:
         A fresh `numpy.random.Generator` over Philox-4x64-10 (Salmon et al., SC 2011); the same
         arguments give the same numbers on every machine.
     """
+    return np.random.Generator(np.random.Philox(_sequence(seed, chip, *names)))
+
+
+def _sequence(seed: int, chip: int, *names: str) -> np.random.SeedSequence:
     key: list[int] = [chip]
     for name in names:
         digest = hashlib.blake2b(name.encode(), digest_size=16).digest()
         key.extend(int.from_bytes(digest[i : i + 4], "little") for i in range(0, 16, 4))
-    return np.random.Generator(np.random.Philox(np.random.SeedSequence(seed, spawn_key=key)))
+    return np.random.SeedSequence(seed, spawn_key=key)
 
 
 class Draw:
@@ -55,3 +59,19 @@ class Draw:
         Not float32, whose steps of 2^-24 would make a failure rate of 1e-9 sixty times too large.
         """
         return self._generator.random(shape)
+
+
+class CountedDraw:
+    """Standard normals that are found by number, in any order: for noise that is fresh every time.
+
+    The key of the Philox stream is that of `stream` for the same arguments; the three higher words
+    of its counter are the number.
+    """
+
+    def __init__(self, seed: int, chip: int, *names: str) -> None:
+        self._key = _sequence(seed, chip, *names).generate_state(2, np.uint64)
+
+    def normal(self, counter: tuple[int, int, int], shape: tuple[int, ...]) -> NDArray[np.float32]:
+        """Standard normals number `counter`, float32."""
+        bits = np.random.Philox(key=self._key, counter=[0, *counter])
+        return np.random.Generator(bits).standard_normal(shape, dtype=np.float32)

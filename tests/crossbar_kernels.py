@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from nvmc.ops import OPS
 from nvmc.runtime.crossbar import kernels
+from nvmc.runtime.crossbar.operand import ExactOperand
 from strategies import Case
 
 __all__ = ["run"]
@@ -18,10 +19,11 @@ def run(case: Case, name: str | None = None) -> list[NDArray[Any]]:
     """All outputs of the `nvmc` operator `name` (by default the case's own)."""
     op = OPS[name or case.op]
     given = [*case.inputs, *(None,) * (len(op.inputs) - len(case.inputs))]
-    operands = dict(zip(op.inputs, given, strict=True))
-    weights = [np.asarray(operands[n], np.float32) for n in op.weights]
-    inputs = [None if n in op.weights else value for n, value in operands.items()]
+    named = dict(zip(op.inputs, given, strict=True))
+    weights = [np.asarray(named[n], np.float32) for n in op.weights]
+    inputs = [None if n in op.weights else value for n, value in named.items()]
     for value in (*inputs, *weights):
         if isinstance(value, np.ndarray):
             value.flags.writeable = False
-    return getattr(kernels, op.kernel.split(":")[1])(inputs, weights, case.attributes)
+    operands = [ExactOperand(weight) for weight in weights]
+    return getattr(kernels, op.kernel.split(":")[1])(inputs, operands, case.attributes)

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from nvmc.runtime.crossbar.geometry import Window
 from nvmc.runtime.crossbar.lowering import block_sizes, spans
-from nvmc.runtime.crossbar.mvm import Mvm
+from nvmc.runtime.crossbar.mvm import ALL, Mvm, Reads
 
 __all__ = ["convolve", "convolve_transposed"]
 
@@ -38,13 +38,16 @@ def convolve(x: Real, mvm: Mvm, groups: int, cols: int, window: Window) -> Real:
     """
     images, channels = x.shape[:2]
     y = np.empty((images, groups, cols, *window.output), x.dtype)
-    row_bytes = channels * math.prod(window.kernel) * math.prod(window.output[1:]) * x.itemsize
+    held = max(channels * math.prod(window.kernel), groups * mvm.width)
+    row_bytes = held * math.prod(window.output[1:]) * x.itemsize
     together, fitting = block_sizes(window.output[0], row_bytes)
+    codes, drive = mvm.drive(x)
     for block in spans(images, together):
-        padded = _padded(x[block], window)
-        for rows in spans(window.output[0], fitting):
+        padded = _padded(codes[block], window)
+        for number, rows in enumerate(spans(window.output[0], fitting)):
             part = y[block, :, :, rows]
-            product = mvm(_unfold(padded, groups, window, rows))
+            reads = Reads(block.start, number)
+            product = mvm(_unfold(padded, groups, window, rows), ALL, reads, drive[block])
             part[...] = product.swapaxes(2, 3).reshape(part.shape)
     return y.reshape(images, groups * cols, *window.output)
 
@@ -73,14 +76,16 @@ def convolve_transposed(x: Real, mvm: Mvm, groups: int, channels: int, window: W
         )
     ]
     y = np.zeros((images, groups * channels, *canvas), x.dtype)
-    products = groups * channels * math.prod(window.kernel)
-    row_bytes = products * math.prod(spatial[1:]) * x.itemsize
+    held = groups * max(channels * math.prod(window.kernel), mvm.width)
+    row_bytes = held * math.prod(spatial[1:]) * x.itemsize
     together, fitting = block_sizes(spatial[0], row_bytes)
-    for block, rows in itertools.product(spans(images, together), spans(spatial[0], fitting)):
-        part = x[block, :, rows]
+    codes, drive = mvm.drive(x)
+    parts = list(enumerate(spans(spatial[0], fitting)))
+    for block, (number, rows) in itertools.product(spans(images, together), parts):
+        part = codes[block, :, rows]
         count = math.prod(part.shape[2:])
         vectors = part.reshape(part.shape[0], groups, inputs // groups, count).swapaxes(2, 3)
-        product = mvm(vectors).swapaxes(2, 3)
+        product = mvm(vectors, ALL, Reads(block.start, number), drive[block]).swapaxes(2, 3)
         shape = (part.shape[0], groups * channels, *window.kernel, *part.shape[2:])
         _fold(product.reshape(shape), window, rows.start, y[block])
     crop = (slice(b, b + n) for b, n in zip(window.before, window.output, strict=True))

@@ -9,24 +9,24 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nvmc.errors import ModelError
-from nvmc.runtime.crossbar.mvm import Mvm
+from nvmc.runtime.crossbar.operand import Operand
 
 __all__ = ["multiply", "multiply_left"]
 
 Real = NDArray[np.floating[Any]]
 
 
-def multiply(x: Real, mvm: Mvm, shape: tuple[int, ...]) -> Real:
+def multiply(x: Real, weight: Operand) -> Real:
     """`numpy.matmul(x, W)`, the array holding W.
 
     Args:
         x: At least 1-D.
-        mvm: The product; one group per matrix in W.
-        shape: W's shape, at least 1-D.
+        weight: W, at least 1-D; one group per matrix in it.
 
     Raises:
         ModelError: The shapes do not fit.
     """
+    shape = weight.shape
     rows, cols = shape[-2:] if len(shape) > 1 else (*shape, 1)
     matrix = x if x.ndim > 1 else x[None]
     if x.shape[-1] != rows:
@@ -34,22 +34,22 @@ def multiply(x: Real, mvm: Mvm, shape: tuple[int, ...]) -> Real:
             f"MatMul of {list(x.shape)} by weights of {list(shape)}; expected {rows} as the "
             "input's last size: feed that shape"
         )
-    y = _stacked(matrix, mvm, shape[:-2], cols)
+    y = _stacked(matrix, "MatMul", weight, cols)
     y = y if len(shape) > 1 else y[..., 0]
     return y if x.ndim > 1 else np.squeeze(y, -2 if len(shape) > 1 else -1)
 
 
-def multiply_left(x: Real, mvm: Mvm, shape: tuple[int, ...]) -> Real:
+def multiply_left(x: Real, weight: Operand) -> Real:
     """`numpy.matmul(W, x)`, the array holding W transposed: the columns of x are the vectors.
 
     Args:
         x: At least 1-D.
-        mvm: The product; one group per matrix in W.
-        shape: W's shape, at least 1-D.
+        weight: W, at least 1-D; one group per matrix in it.
 
     Raises:
         ModelError: The shapes do not fit.
     """
+    shape = weight.shape
     cols, rows = shape[-2:] if len(shape) > 1 else (1, *shape)
     matrix = x if x.ndim > 1 else x[:, None]
     if matrix.shape[-2] != rows:
@@ -57,17 +57,18 @@ def multiply_left(x: Real, mvm: Mvm, shape: tuple[int, ...]) -> Real:
             f"MatMul of weights of {list(shape)} by {list(x.shape)}; expected {rows} as the "
             f"input's {'last' if x.ndim == 1 else 'last but one'} size: feed that shape"
         )
-    y = _stacked(matrix.swapaxes(-1, -2), mvm, shape[:-2], cols).swapaxes(-1, -2)
+    y = _stacked(matrix.swapaxes(-1, -2), "LeftMatMul", weight, cols).swapaxes(-1, -2)
     y = y if len(shape) > 1 else y[..., 0, :]
     return y if x.ndim > 1 else y[..., 0]
 
 
-def _stacked(x: Real, mvm: Mvm, stack: tuple[int, ...], cols: int) -> Real:
+def _stacked(x: Real, op: str, weight: Operand, cols: int) -> Real:
     """Vectors (..., vectors, rows) by a stack of matrices, broadcast.
 
     Axes on which the weights vary are groups; each of the rest is one more axis of vectors, every
     vector being a batch entry of its own.
     """
+    stack = weight.shape[:-2]
     try:
         outer = np.broadcast_shapes(x.shape[:-2], stack)
     except ValueError:
@@ -83,5 +84,5 @@ def _stacked(x: Real, mvm: Mvm, stack: tuple[int, ...], cols: int) -> Real:
     ordered = spread.transpose(order)
     batch = math.prod(ordered.shape[: len(free)])
     vectors = ordered.reshape(batch, math.prod(stack), 1, x.shape[-1])
-    y = mvm(vectors).reshape(*ordered.shape[:-1], cols)
+    y = weight.mvm(op, entries=batch, dtype=x.dtype)(vectors).reshape(*ordered.shape[:-1], cols)
     return y.transpose(np.argsort(order))

@@ -4,7 +4,7 @@ Every kernel is called as `kernel(inputs, weights, attributes)`:
 
     inputs      the standard operator's inputs in order; None where absent, and in the places of
                 the weights; read-only, not kept
-    weights     the programmed weights in the order of `Op.weights`, float32, in ONNX shapes
+    weights     an `Operand` for each weight, in the order of `Op.weights`
     attributes  the node's attributes; an absent one has its ONNX default; strings are `str`
 
 and returns all outputs in order, in the dtype of the activations (float16, float32 or float64;
@@ -24,9 +24,10 @@ from nvmc.errors import ModelError
 from nvmc.runtime.crossbar.convolution import convolve, convolve_transposed
 from nvmc.runtime.crossbar.dense import multiply, multiply_left
 from nvmc.runtime.crossbar.geometry import conv_window, transpose_window
-from nvmc.runtime.crossbar.lowering import computing, expect, matrices
-from nvmc.runtime.crossbar.mvm import ExactMvm
+from nvmc.runtime.crossbar.lowering import computing, expect
+from nvmc.runtime.crossbar.operand import Operand
 from nvmc.runtime.crossbar.recurrent_layer import recurrent_layer
+from nvmc.tiling import matrix_of
 
 __all__ = [
     "conv",
@@ -46,7 +47,7 @@ Inputs = Sequence[Tensor | None]
 Attributes = Mapping[str, Any]
 
 
-def conv(inputs: Inputs, weights: Sequence[Tensor], attributes: Attributes) -> list[Tensor]:
+def conv(inputs: Inputs, weights: Sequence[Operand], attributes: Attributes) -> list[Tensor]:
     """Conv of any rank; X (N, C, *spatial), W (M, C / group, *kernel), B (M).
 
     Raises:
@@ -55,16 +56,16 @@ def conv(inputs: Inputs, weights: Sequence[Tensor], attributes: Attributes) -> l
     given, weight = _given(inputs, 0), weights[0]
     groups = _groups(attributes, weight)
     channels = weight.shape[1] * groups
-    expect("X of Conv", given.shape, ("N", channels, *_named(weight.ndim - 2)))
+    expect("X of Conv", given.shape, ("N", channels, *_named(len(weight.shape) - 2)))
     x = computing(given)
     window = conv_window(attributes, x.shape[2:], weight.shape[2:])
-    mvm = ExactMvm(matrices("Conv", weight, groups=groups), x.dtype)
+    mvm = weight.mvm("Conv", entries=len(x), dtype=x.dtype, groups=groups)
     y = convolve(x, mvm, groups, weight.shape[0] // groups, window)
     return [_biased(y, inputs, "Conv").astype(given.dtype, copy=False)]
 
 
 def conv_transpose(
-    inputs: Inputs, weights: Sequence[Tensor], attributes: Attributes
+    inputs: Inputs, weights: Sequence[Operand], attributes: Attributes
 ) -> list[Tensor]:
     """ConvTranspose of any rank; X (N, C, *spatial), W (C, M / group, *kernel), B (M).
 
@@ -73,28 +74,31 @@ def conv_transpose(
     """
     given, weight = _given(inputs, 0), weights[0]
     groups = _groups(attributes, weight)
-    expect("X of ConvTranspose", given.shape, ("N", weight.shape[0], *_named(weight.ndim - 2)))
+    spatial = _named(len(weight.shape) - 2)
+    expect("X of ConvTranspose", given.shape, ("N", weight.shape[0], *spatial))
     x = computing(given)
     window = transpose_window(attributes, x.shape[2:], weight.shape[2:])
-    mvm = ExactMvm(matrices("ConvTranspose", weight, groups=groups), x.dtype)
+    mvm = weight.mvm("ConvTranspose", entries=len(x), dtype=x.dtype, groups=groups)
     y = convolve_transposed(x, mvm, groups, weight.shape[1], window)
     return [_biased(y, inputs, "ConvTranspose").astype(given.dtype, copy=False)]
 
 
-def gemm(inputs: Inputs, weights: Sequence[Tensor], attributes: Attributes) -> list[Tensor]:
+def gemm(inputs: Inputs, weights: Sequence[Operand], attributes: Attributes) -> list[Tensor]:
     """Gemm: alpha A' B' + beta C, B' (K, N) on the array; alpha and beta are digital.
 
     Raises:
         ModelError: The shapes do not fit.
     """
     given, weight = _given(inputs, 0), weights[0]
-    matrix = matrices("Gemm", weight, transposed=bool(attributes.get("transB", 0)))
-    _, rows, cols = matrix.shape
+    transposed = bool(attributes.get("transB", 0))
+    matrix = matrix_of("Gemm", weight.shape, transposed=transposed)
+    rows, cols = matrix.rows, matrix.cols
     turned = bool(attributes.get("transA", 0))
     expect("A of Gemm", given.shape, (rows, "M") if turned else ("M", rows))
     x = computing(given)
     x = x.T if turned else x
-    y = ExactMvm(matrix, x.dtype)(x[:, None, None])[:, 0, 0]
+    mvm = weight.mvm("Gemm", entries=len(x), dtype=x.dtype, transposed=transposed)
+    y = mvm(x[:, None, None])[:, 0, 0]
     y = y * y.dtype.type(attributes.get("alpha", 1.0))
     offset = inputs[2] if len(inputs) > 2 else None
     if offset is not None:
@@ -107,7 +111,7 @@ def gemm(inputs: Inputs, weights: Sequence[Tensor], attributes: Attributes) -> l
     return [y.astype(given.dtype, copy=False)]
 
 
-def matmul(inputs: Inputs, weights: Sequence[Tensor], attributes: Attributes) -> list[Tensor]:
+def matmul(inputs: Inputs, weights: Sequence[Operand], attributes: Attributes) -> list[Tensor]:
     """MatMul by weights on the right, of any rank: `numpy.matmul(A, W)`.
 
     Raises:
@@ -116,11 +120,10 @@ def matmul(inputs: Inputs, weights: Sequence[Tensor], attributes: Attributes) ->
     del attributes
     given, weight = _given(inputs, 0), weights[0]
     x = computing(_at_least_1d(given))
-    mvm = ExactMvm(matrices("MatMul", weight), x.dtype)
-    return [multiply(x, mvm, weight.shape).astype(given.dtype, copy=False)]
+    return [multiply(x, weight).astype(given.dtype, copy=False)]
 
 
-def left_matmul(inputs: Inputs, weights: Sequence[Tensor], attributes: Attributes) -> list[Tensor]:
+def left_matmul(inputs: Inputs, weights: Sequence[Operand], attributes: Attributes) -> list[Tensor]:
     """MatMul by weights on the left, of any rank: `numpy.matmul(W, B)`.
 
     Raises:
@@ -129,17 +132,16 @@ def left_matmul(inputs: Inputs, weights: Sequence[Tensor], attributes: Attribute
     del attributes
     given, weight = _given(inputs, 1), weights[0]
     x = computing(_at_least_1d(given))
-    mvm = ExactMvm(matrices("LeftMatMul", weight), x.dtype)
-    return [multiply_left(x, mvm, weight.shape).astype(given.dtype, copy=False)]
+    return [multiply_left(x, weight).astype(given.dtype, copy=False)]
 
 
-def parameter(inputs: Inputs, weights: Sequence[Tensor], attributes: Attributes) -> list[Tensor]:
+def parameter(inputs: Inputs, weights: Sequence[Operand], attributes: Attributes) -> list[Tensor]:
     """The weights themselves, read out of the cells, in float32."""
     del inputs, attributes
-    return [weights[0]]
+    return [weights[0].values()]
 
 
-def lstm(inputs: Inputs, weights: Sequence[Tensor], attributes: Attributes) -> list[Tensor]:
+def lstm(inputs: Inputs, weights: Sequence[Operand], attributes: Attributes) -> list[Tensor]:
     """LSTM: Y, Y_h and Y_c. W (dirs, 4H, I) and R (dirs, 4H, H) on arrays; P, B digital.
 
     Raises:
@@ -148,7 +150,7 @@ def lstm(inputs: Inputs, weights: Sequence[Tensor], attributes: Attributes) -> l
     return recurrent_layer("LSTM", 4, ("Sigmoid", "Tanh", "Tanh"), inputs, weights, attributes)
 
 
-def gru(inputs: Inputs, weights: Sequence[Tensor], attributes: Attributes) -> list[Tensor]:
+def gru(inputs: Inputs, weights: Sequence[Operand], attributes: Attributes) -> list[Tensor]:
     """GRU: Y and Y_h. W (dirs, 3H, I) and R (dirs, 3H, H) on arrays; B digital.
 
     Raises:
@@ -157,7 +159,7 @@ def gru(inputs: Inputs, weights: Sequence[Tensor], attributes: Attributes) -> li
     return recurrent_layer("GRU", 3, ("Sigmoid", "Tanh"), inputs, weights, attributes)
 
 
-def rnn(inputs: Inputs, weights: Sequence[Tensor], attributes: Attributes) -> list[Tensor]:
+def rnn(inputs: Inputs, weights: Sequence[Operand], attributes: Attributes) -> list[Tensor]:
     """RNN: Y and Y_h. W (dirs, H, I) and R (dirs, H, H) on arrays; B digital.
 
     Raises:
@@ -173,9 +175,9 @@ def _given(inputs: Inputs, index: int) -> Tensor:
     return value
 
 
-def _groups(attributes: Attributes, weight: Tensor) -> int:
+def _groups(attributes: Attributes, weight: Operand) -> int:
     groups = int(attributes.get("group", 1))
-    if weight.ndim < 3 or groups < 1 or weight.shape[0] % groups:
+    if len(weight.shape) < 3 or groups < 1 or weight.shape[0] % groups:
         raise ModelError(
             f"convolution weights have shape {list(weight.shape)} in {groups} groups; expected "
             "at least one spatial axis and a first size that the groups divide"

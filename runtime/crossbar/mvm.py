@@ -6,12 +6,15 @@ digital. `ExactMvm` is the ideal periphery: a floating-point product.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-__all__ = ["ALL", "BLOCK_VECTORS", "ExactMvm", "Mvm"]
+from nvmc.runtime.crossbar.dac import Drive
+
+__all__ = ["ALL", "BLOCK_VECTORS", "FIRST", "ExactMvm", "Mvm", "Reads"]
 
 Real = NDArray[np.floating[Any]]
 
@@ -20,15 +23,60 @@ BLOCK_VECTORS = 16
 """Input vectors per matrix product when an image brings fewer than that."""
 
 
-class Mvm(Protocol):
-    """One array of `groups` matrices of `rows` inputs by `cols` outputs."""
+@dataclass(frozen=True)
+class Reads:
+    """Which reads of the array some input vectors are: noise that is fresh at every read asks.
 
-    def __call__(self, x: Real, cols: slice = ALL) -> Real:
+    Attributes:
+        first: Number of the batch entry of x[0] within the call of the kernel.
+        part: Number of this product among those of the same entry.
+        batch: Entries of the kernel's batch where x runs through it several times, as do the
+            steps of a sequence: x[i] is part `part + i // batch` of entry `first + i % batch`.
+    """
+
+    first: int = 0
+    part: int = 0
+    batch: int | None = None
+
+    def numbers(self, count: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """The entry and the part of each of `count` reads."""
+        index = np.arange(count, dtype=np.int64)
+        period = max(1, count if self.batch is None else self.batch)
+        return self.first + index % period, self.part + index // period
+
+
+FIRST = Reads()
+
+
+class Mvm(Protocol):
+    """One array of `groups` matrices of `rows` inputs by `cols` outputs, for one kernel call."""
+
+    @property
+    def width(self) -> int:
+        """Numbers that a product holds for each vector of a group, beside its result."""
+        ...
+
+    def drive(self, x: Real) -> tuple[Real, Drive]:
+        """What the DACs make of whole batch entries, before they are cut into vectors.
+
+        Args:
+            x: Entries along the first axis, any shape.
+
+        Returns:
+            Codes of x's shape, zero where x is, and how to read them.
+        """
+        ...
+
+    def __call__(
+        self, x: Real, cols: slice = ALL, reads: Reads = FIRST, drive: Drive | None = None
+    ) -> Real:
         """Apply every input vector to its group's matrix.
 
         Args:
             x: Input vectors, shape (batch, groups, vectors, rows), in any memory order.
             cols: Which columns are read out.
+            reads: Which reads these are.
+            drive: Where x holds codes, how to read them; None where x holds inputs.
 
         Returns:
             Shape (batch, groups, vectors, cols), in the dtype of x. What is computed for
@@ -56,8 +104,20 @@ class ExactMvm:
     def __init__(self, matrices: Real, dtype: DTypeLike = np.float32) -> None:
         self._matrices: Real = matrices.astype(dtype, copy=False)
 
-    def __call__(self, x: Real, cols: slice = ALL) -> Real:
+    @property
+    def width(self) -> int:
+        """Nothing."""
+        return 0
+
+    def drive(self, x: Real) -> tuple[Real, Drive]:
+        """The inputs as they are."""
+        return x, Drive.exact(len(x))
+
+    def __call__(
+        self, x: Real, cols: slice = ALL, reads: Reads = FIRST, drive: Drive | None = None
+    ) -> Real:
         """The vectors times W, for every group; see `Mvm`."""
+        del reads, drive
         weights = self._matrices[..., cols]
         if x.shape[2] >= BLOCK_VECTORS:
             return _by_image(x, weights)

@@ -18,14 +18,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nvmc.runtime.crossbar.activations import Activation
-from nvmc.runtime.crossbar.mvm import Mvm
+from nvmc.runtime.crossbar.mvm import ALL, Mvm, Reads
 
 __all__ = ["Gates", "State", "Step", "gru_step", "lstm_step", "rnn_step", "scan", "sequences"]
 
 Real = NDArray[np.floating[Any]]
 Index = NDArray[np.int64]
 State = tuple[Real, ...]
-Step = Callable[[Real, State], State]
+Step = Callable[[int, Real, State], State]
 
 
 @dataclass(frozen=True)
@@ -58,16 +58,21 @@ class Gates:
         """Clip, then the activation."""
         return self.act(role, x if self.clip == np.inf else np.clip(x, -self.clip, self.clip))
 
-    def recur(self, state: Real, cols: slice = slice(None)) -> Real:
-        """The state (batch, directions, hidden) by R: (batch, directions, cols)."""
-        return self.recurrence(state[:, :, None], cols)[:, :, 0]
+    def recur(self, part: int, state: Real, cols: slice = ALL) -> Real:
+        """The state (batch, directions, hidden) by R, the product of that number.
+
+        Returns:
+            Shape (batch, directions, cols).
+        """
+        return self.recurrence(state[:, :, None], cols, Reads(part=part))[:, :, 0]
 
 
-def lstm_step(gates: Gates, inputs: Real, state: State) -> State:
+def lstm_step(gates: Gates, number: int, inputs: Real, state: State) -> State:
     """One step of an LSTM.
 
     Args:
         gates: The layer.
+        number: Of the step, from 0.
         inputs: x W, shape (batch, directions, 4 * hidden), gates in the order i, o, f, c.
         state: h and c, each (batch, directions, hidden).
 
@@ -75,7 +80,7 @@ def lstm_step(gates: Gates, inputs: Real, state: State) -> State:
         The next h and c. As in onnxruntime the cell state is not clipped on its way into h.
     """
     hidden, cell = state
-    i, o, f, c = np.split(inputs + gates.recur(hidden) + gates.bias, 4, axis=2)
+    i, o, f, c = np.split(inputs + gates.recur(number, hidden) + gates.bias, 4, axis=2)
     peep_i, peep_o, peep_f = np.split(gates.peepholes, 3, axis=1)
     i = gates.gate(0, i + peep_i * cell)
     f = 1 - i if gates.coupled else gates.gate(0, f + peep_f * cell)
@@ -84,11 +89,12 @@ def lstm_step(gates: Gates, inputs: Real, state: State) -> State:
     return o * gates.act(2, cell), cell
 
 
-def gru_step(gates: Gates, inputs: Real, state: State) -> State:
+def gru_step(gates: Gates, number: int, inputs: Real, state: State) -> State:
     """One step of a GRU.
 
     Args:
         gates: The layer.
+        number: Of the step, from 0.
         inputs: x W, shape (batch, directions, 3 * hidden), gates in the order z, r, h.
         state: h, (batch, directions, hidden).
 
@@ -100,19 +106,19 @@ def gru_step(gates: Gates, inputs: Real, state: State) -> State:
     first, last = slice(0, 2 * size), slice(2 * size, 3 * size)
     inputs = inputs + gates.bias
     if gates.coupled:
-        product = gates.recur(hidden) + gates.state_bias
+        product = gates.recur(2 * number, hidden) + gates.state_bias
         z, r = np.split(gates.gate(0, inputs[..., first] + product[..., first]), 2, axis=2)
         candidate = r * product[..., last]
     else:
-        product = gates.recur(hidden, first) + gates.state_bias[:, first]
+        product = gates.recur(2 * number, hidden, first) + gates.state_bias[:, first]
         z, r = np.split(gates.gate(0, inputs[..., first] + product), 2, axis=2)
-        candidate = gates.recur(r * hidden, last) + gates.state_bias[:, last]
+        candidate = gates.recur(2 * number + 1, r * hidden, last) + gates.state_bias[:, last]
     return ((1 - z) * gates.gate(1, inputs[..., last] + candidate) + z * hidden,)
 
 
-def rnn_step(gates: Gates, inputs: Real, state: State) -> State:
+def rnn_step(gates: Gates, number: int, inputs: Real, state: State) -> State:
     """One step of an RNN: h = f(x W + h R + Wb + Rb)."""
-    return (gates.gate(0, inputs + gates.recur(state[0]) + gates.bias),)
+    return (gates.gate(0, inputs + gates.recur(number, state[0]) + gates.bias),)
 
 
 def sequences(x: Real, direction: str, lengths: Index) -> Real:
@@ -145,7 +151,7 @@ def scan(x: Real, mvm: Mvm, step: Step, state: State, lengths: Index) -> tuple[R
     Args:
         x: Sequences, shape (steps, batch, directions, size).
         mvm: The product with W; groups are directions.
-        step: From a step's x W and the state to the next state, h first.
+        step: From a step's number, its x W and the state to the next state, h first.
         state: The initial state, each (batch, directions, hidden).
         lengths: Steps of each sequence; beyond it the state stays and the output is zero. A
             sequence of no steps ends in a state of zeros, as in onnxruntime.
@@ -154,12 +160,13 @@ def scan(x: Real, mvm: Mvm, step: Step, state: State, lengths: Index) -> tuple[R
         h after every step, shape (steps, batch, directions, hidden), and the last state.
     """
     steps, batch, directions, size = x.shape
-    inputs = mvm(x.reshape(steps * batch, directions, 1, size))
+    vectors = x.reshape(steps * batch, directions, 1, size)
+    inputs = mvm(vectors, ALL, Reads(batch=batch))
     inputs = inputs.reshape(steps, batch, directions, inputs.shape[-1])
     y = np.zeros((steps, *state[0].shape), x.dtype)
     for t in range(steps):
         running = (t < lengths)[:, None, None]
-        moved = step(inputs[t], state)
+        moved = step(t, inputs[t], state)
         state = tuple(np.where(running, new, old) for new, old in zip(moved, state, strict=True))
         y[t] = np.where(running, state[0], 0)
     some = (lengths > 0)[:, None, None]

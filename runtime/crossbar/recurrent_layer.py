@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from nvmc.errors import ModelError
 from nvmc.runtime.crossbar.activations import activations_of
-from nvmc.runtime.crossbar.lowering import computing, expect, matrices
-from nvmc.runtime.crossbar.mvm import ExactMvm
+from nvmc.runtime.crossbar.lowering import computing, expect
+from nvmc.runtime.crossbar.operand import Operand
 from nvmc.runtime.crossbar.recurrent import Gates, gru_step, lstm_step, rnn_step, scan, sequences
 
 __all__ = ["recurrent_layer"]
@@ -40,7 +40,7 @@ def recurrent_layer(
     gates: int,
     functions: tuple[str, ...],
     inputs: Sequence[Tensor | None],
-    weights: Sequence[Tensor],
+    weights: Sequence[Operand],
     attributes: Attributes,
 ) -> list[Tensor]:
     """Run one recurrent operator.
@@ -78,7 +78,7 @@ def recurrent_layer(
     states = [hidden, cell] if op == "LSTM" else [hidden]
     start = tuple(_state(op, value, sizes, batch_first, x.dtype) for value in states)
     shared = _gates(op, sizes, functions, bias, peepholes, weights[1], attributes, x.dtype)
-    mvm = ExactMvm(matrices(op, weights[0]), x.dtype)
+    mvm = weights[0].mvm(op, entries=sizes.batch, dtype=x.dtype)
     step = partial(_STEPS[op], shared)
     y, last = scan(sequences(x, direction, counts), mvm, step, start, counts)
     y = sequences(y, direction, counts)
@@ -102,7 +102,7 @@ def _sizes(
     op: str,
     gates: int,
     x: Real,
-    weights: Sequence[Tensor],
+    weights: Sequence[Operand],
     direction: str,
     attributes: Attributes,
 ) -> _Sizes:
@@ -148,7 +148,7 @@ def _gates(
     functions: tuple[str, ...],
     bias: Tensor | None,
     peepholes: Tensor | None,
-    recurrence: Tensor,
+    recurrence: Operand,
     attributes: Attributes,
     dtype: np.dtype[Any],
 ) -> Gates:
@@ -159,7 +159,7 @@ def _gates(
     if not clip > 0:
         raise ModelError(f"clip of {op} is {clip}; expected more than 0")
     return Gates(
-        recurrence=ExactMvm(matrices(op, recurrence), dtype),
+        recurrence=recurrence.mvm(op, entries=sizes.batch, dtype=dtype),
         activations=activations_of(attributes, functions, sizes.directions),
         bias=inputs if op == "GRU" else inputs + state,
         state_bias=state,

@@ -11,16 +11,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nvmc.chip import Array, Chip
+from nvmc.chip import Array, Chip, Programmed
 from nvmc.devices import Target
 from nvmc.errors import ProviderError
 from nvmc.ops import Op
+from nvmc.runtime.crossbar.operand import CircuitOperand, ExactOperand, Operand
 from nvmc.runtime.provider.claims import Node
 
 __all__ = ["Crossbars", "Kernel", "NodeKernel", "find_kernel"]
 
 Inputs = list[NDArray[Any] | None]
-Kernel = Callable[[Inputs, list[NDArray[np.float32]], dict[str, Any]], list[NDArray[Any]]]
+Kernel = Callable[[Inputs, list[Operand], dict[str, Any]], list[NDArray[Any]]]
 
 
 def find_kernel(op: Op) -> Kernel:
@@ -48,26 +49,46 @@ class Crossbars:
         self.target = target
         self.chip = chip
         self._lock = Lock()
-        self._weights: dict[str, tuple[bytes, NDArray[np.float32]]] = {}
+        self._contents: dict[str, bytes] = {}
+        self._arrays: dict[str, tuple[Array, Programmed]] = {}
+        self._exact: dict[str, Operand] = {}
+        self._users: dict[str, int] = {}
 
-    def weights(self, name: str, codes: NDArray[Any], scale: NDArray[Any]) -> NDArray[np.float32]:
-        """What the array called `name` computes with on this chip, in `codes`'s shape.
+    @property
+    def circuit(self) -> bool:
+        """Whether arrays are read through their periphery, rather than multiplied by exactly."""
+        return self.chip.needs_circuit or not self.target.periphery.ideal
+
+    def operand(self, name: str, codes: NDArray[Any], scale: NDArray[Any]) -> Operand:
+        """The array called `name` on this chip, of `codes`'s shape, for one more node.
 
         Raises:
             ProviderError: Two nodes give the array different contents.
         """
         content = _digest(codes, scale)
         with self._lock:
-            if name not in self._weights:
-                array = Array(name, codes, scale, self.target)
-                self._weights[name] = content, np.array(self.chip.program(array).weights)
-            found, weights = self._weights[name]
-        if found != content:
-            raise ProviderError(
-                f"array {name!r} has other codes or another scale than in another node; give "
-                "every array a name of its own"
-            )
-        return weights
+            if self._contents.setdefault(name, content) != content:
+                raise ProviderError(
+                    f"array {name!r} has other codes or another scale than in another node; give "
+                    "every array a name of its own"
+                )
+            if name not in self._users:
+                self._program(name, codes, scale)
+            user = self._users[name]
+            self._users[name] = user + 1
+            if not self.circuit:
+                return self._exact[name]
+            return CircuitOperand(*self._arrays[name], self.chip, user)
+
+    def _program(self, name: str, codes: NDArray[Any], scale: NDArray[Any]) -> None:
+        """Program an array; what is kept shares no memory with the node's inputs."""
+        if self.circuit:
+            array = Array(name, np.array(codes), np.array(scale), self.target)
+            self._arrays[name] = array, self.chip.program(array)
+        else:
+            array = Array(name, codes, scale, self.target)
+            self._exact[name] = ExactOperand(np.array(self.chip.program(array).weights))
+        self._users[name] = 0
 
 
 def _digest(*arrays: NDArray[Any]) -> bytes:
@@ -87,7 +108,7 @@ class NodeKernel:
         self._crossbars = crossbars
         self._arrays: list[str] = node.attributes["arrays"]
         self._attributes = {k: v for k, v in node.attributes.items() if k != "arrays"}
-        self._weights: list[NDArray[np.float32]] | None = None
+        self._weights: list[Operand] | None = None
 
     def __call__(self, inputs: Inputs) -> list[NDArray[Any]]:
         """All outputs of the operator for the node's inputs (None where one is left out)."""
@@ -97,8 +118,8 @@ class NodeKernel:
         standard = [given.get(name) for name in self._op.inputs]
         return self._function(standard, self._weights, dict(self._attributes))
 
-    def _programmed(self, given: dict[str, Any]) -> list[NDArray[np.float32]]:
+    def _programmed(self, given: dict[str, Any]) -> list[Operand]:
         return [
-            self._crossbars.weights(array, given[f"{weight}_codes"], given[f"{weight}_scale"])
+            self._crossbars.operand(array, given[f"{weight}_codes"], given[f"{weight}_scale"])
             for weight, array in zip(self._op.weights, self._arrays, strict=True)
         ]

@@ -88,6 +88,7 @@ class Options:
                 per_channel=target.per_channel,
                 rows=target.rows,
                 cols=target.cols,
+                periphery=target.periphery,
             )
         if self.chip is None:
             return target, Chip.ideal()

@@ -13,6 +13,7 @@ from collections.abc import Callable
 import numpy as np
 
 from nvmc.runtime.crossbar.kernels import conv
+from nvmc.runtime.crossbar.operand import ExactOperand
 
 IMAGES = 1000
 REPEATS = 15
@@ -34,8 +35,8 @@ def main() -> None:
         x = rng.standard_normal((IMAGES, *image), dtype=np.float32)
         w = rng.standard_normal(kernel, dtype=np.float32)
         inputs, attributes = [x, None, None], {"pads": [pad] * 4}
-        outputs = conv(inputs, [w], attributes)[0].shape
-        convs.append(lambda i=inputs, w=w, a=attributes: conv(i, [w], a))
+        outputs = conv(inputs, [ExactOperand(w)], attributes)[0].shape
+        convs.append(lambda i=inputs, w=w, a=attributes: conv(i, [ExactOperand(w)], a))
         vectors = (int(np.prod(kernel[1:])), outputs[0] * outputs[2] * outputs[3])
         columns = rng.standard_normal(vectors, dtype=np.float32)
         products.append(lambda w=w, c=columns: w.reshape(len(w), -1) @ c)

@@ -12,6 +12,7 @@ from onnx.backend.test.case.node import collect_testcases
 
 from nvmc.ops import OPS
 from nvmc.runtime.crossbar import kernels
+from nvmc.runtime.crossbar.operand import ExactOperand
 
 ROWS = {op.replaces: op for op in OPS.values() if op.name not in ("LeftMatMul", "Parameter")}
 
@@ -56,7 +57,8 @@ def test_backend_case(case: Any) -> None:
         given = dict(zip(op.inputs, (by_name.get(name) for name in node.input), strict=False))
         weights = [np.asarray(given[name]).astype(np.float32) for name in op.weights]
         inputs = [None if name in op.weights else given.get(name) for name in op.inputs]
-        found = kernel(inputs, weights, _attributes(node))
+        operands = [ExactOperand(weight) for weight in weights]
+        found = kernel(inputs, operands, _attributes(node))
         wanted = dict(zip((o.name for o in case.model.graph.output), expected, strict=True))
         for name, value in zip(node.output, found, strict=False):
             if name:

@@ -16,6 +16,7 @@ from crossbar_kernels import run
 from nvmc.ops import OPS
 from nvmc.runtime.crossbar import kernels, lowering
 from nvmc.runtime.crossbar.mvm import BLOCK_VECTORS, ExactMvm
+from nvmc.runtime.crossbar.operand import ExactOperand
 from nvmc.tiling import matrix_of
 from strategies import (
     Case,
@@ -274,7 +275,7 @@ def test_zero_weights_forget_the_input(case: Case) -> None:
 
 def test_parameter_is_the_weight() -> None:
     weight = _normal(3, 4)
-    (found,) = kernels.parameter([None], [weight], {})
+    (found,) = kernels.parameter([None], [ExactOperand(weight)], {})
     np.testing.assert_array_equal(found, weight)
 
 

@@ -46,8 +46,8 @@ def test_kernels_get_views_weights_and_attributes(monkeypatch: Patch):
     assert seen["inputs"][1:] == [None, None]
     assert seen["attributes"] == {"alpha": 0.25, "transB": 1}
     programmed = Chip.of(fefet(), 0, 0).program(Array("w", codes, SCALE, fefet())).weights
-    np.testing.assert_array_equal(seen["weights"][0], programmed)
-    assert seen["weights"][0].dtype == np.float32
+    np.testing.assert_array_equal(seen["weights"][0].values(), programmed)
+    assert seen["weights"][0].values().dtype == np.float32
 
 
 def test_list_attributes_and_omitted_outputs(monkeypatch: Patch):

@@ -1,0 +1,51 @@
+"""The ADC: currents to whole output codes, in place.
+
+    code = clip(round(I / step))
+
+Signed currents have codes -(2^(A-1) - 1) ... 2^(A-1) - 1 (a single bit: -1 and 1 around 0),
+unsigned ones 0 ... 2^A - 1. A current of zero has code 0.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["Adc"]
+
+Real = NDArray[np.floating[Any]]
+
+
+class Adc:
+    """The converter at the foot of a tile's columns.
+
+    Args:
+        bits: A, or None for currents that are read exactly.
+        reach: The largest magnitude of current in range, in level steps x input steps.
+        signed: Whether currents of both signs arrive.
+        aligned: Whether ideal currents are whole numbers. Where there is a step for each of them,
+            the step is then a whole fraction of one, so that they are read exactly.
+    """
+
+    def __init__(self, bits: int | None, reach: float, *, signed: bool, aligned: bool) -> None:
+        self.bits = bits
+        self.step = 1.0
+        if bits is None:
+            return
+        self.high = max(1, 2 ** (bits - 1) - 1) if signed else 2**bits - 1
+        self.low = -self.high if signed else 0
+        self.step = reach / self.high if reach > 0 else 1.0
+        if aligned and 0 < reach <= self.high:
+            self.step = 1 / math.floor(self.high / reach)
+
+    def convert(self, currents: Real) -> Real:
+        """The codes of currents, which they replace; the currents themselves without bits."""
+        if self.bits is None:
+            return currents
+        if self.step != 1:
+            currents *= currents.dtype.type(1 / self.step)
+        np.rint(currents, out=currents)
+        return np.clip(currents, self.low, self.high, out=currents)

@@ -1,0 +1,226 @@
+"""The product of one array as its circuit makes it.
+
+    x_q = clip(round(x / dx))                          dac.py
+    I   = sum over the rows of a tile of x_b g         array.py
+    Y   = sum of 2^(iB + b) ADC(I) over tiles, slices, input bits (and polarities)
+                                                       adc.py, shift_add.py
+    y   = s dx (Y - shift sum(x_q))
+
+Every row of tiles is one product for all its lanes, in blocks of entries that stay in a core's
+cache, where the ADC and shift-and-add work in place.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nvmc.runtime.crossbar.adc import Adc
+from nvmc.runtime.crossbar.array import Block
+from nvmc.runtime.crossbar.dac import Dac, Drive, Pulse
+from nvmc.runtime.crossbar.lowering import TOGETHER_BYTES, spans
+from nvmc.runtime.crossbar.mvm import ALL, BLOCK_VECTORS, FIRST, ExactMvm, Reads
+from nvmc.runtime.crossbar.shift_add import shift_add
+
+__all__ = ["Circuit", "CircuitMvm", "Normals", "Observer"]
+
+Real = NDArray[np.floating[Any]]
+_Numbers = tuple[NDArray[np.int64], NDArray[np.int64]]
+
+
+class Normals(Protocol):
+    """Standard normals for reads."""
+
+    def normal(self, counter: tuple[int, int, int], shape: tuple[int, ...]) -> Real:
+        """The normals of one conversion.
+
+        Args:
+            counter: Number of the conversion in its product, of the product in its entry, and of
+                the entry.
+            shape: Of the result, float32.
+        """
+        ...
+
+
+class Observer(Protocol):
+    """Who watches an array while it is calibrated."""
+
+    def inputs(self, x: Real) -> None:
+        """See the inputs of whole entries."""
+        ...
+
+    def currents(self, currents: Real) -> None:
+        """See what one ADC is about to convert."""
+        ...
+
+
+class Circuit:
+    """One array between its converters, as one operator uses it.
+
+    Args:
+        blocks: The cells, a row of tiles after the other; all in the dtype to compute in.
+        coefficients: What each lane counts for, in code steps, shape (lanes,).
+        shift: What the encoding adds to every code, in code steps.
+        unit: Network units in a code step of each column, shape (groups, cols).
+        dac: Drives the rows.
+        adcs: Read the columns, one for each block.
+    """
+
+    def __init__(
+        self,
+        blocks: Sequence[Block],
+        coefficients: Real,
+        shift: float,
+        unit: Real,
+        dac: Dac,
+        adcs: Sequence[Adc],
+    ) -> None:
+        self.blocks = blocks
+        self.coefficients = coefficients
+        self.shift = shift
+        self.unit = unit
+        self.dac = dac
+        self.adcs = adcs
+        self._products: dict[tuple[int | None, int | None], list[_Product]] = {}
+
+    @property
+    def lanes(self) -> int:
+        """Conversions for one weight."""
+        return len(self.coefficients)
+
+    @property
+    def width(self) -> int:
+        """Columns of a group, all lanes."""
+        return self.lanes * self.unit.shape[1]
+
+    def products(self, cols: slice) -> list[_Product]:
+        """What each block does for some of the columns; made once."""
+        key = (cols.start, cols.stop)
+        if key not in self._products:
+            self._products[key] = [
+                _Product(self, number, block, cols) for number, block in enumerate(self.blocks)
+            ]
+        return self._products[key]
+
+    def columns(self, matrix: Real, cols: slice) -> Real:
+        """Some columns of every lane of a block's matrix."""
+        if cols == ALL:
+            return matrix
+        groups, rows, width = matrix.shape
+        lanes = matrix.reshape(groups, rows, self.lanes, width // self.lanes)
+        return np.ascontiguousarray(lanes[..., cols]).reshape(groups, rows, -1)
+
+
+class _Product:
+    """Some columns of one row of tiles."""
+
+    def __init__(self, circuit: Circuit, number: int, block: Block, cols: slice) -> None:
+        matrix = circuit.columns(block.currents, cols)
+        groups, rows, self.width = matrix.shape
+        dtype = matrix.dtype
+        self.rows = block.rows
+        self.adc = circuit.adcs[number]
+        self.first_conversion = number * circuit.dac.pulses
+        self.currents = ExactMvm(matrix, dtype)
+        self.variance: ExactMvm | None = None
+        if block.variance is not None:
+            self.variance = ExactMvm(circuit.columns(block.variance, cols), dtype)
+        self.sum = ExactMvm(np.ones((groups, rows, 1)), dtype)
+        lanes = matrix.sum(axis=1).reshape(groups, circuit.lanes, -1)
+        weights = circuit.coefficients.astype(dtype)
+        self.at_unit_drive: Real = np.einsum("glc,l->gc", lanes, weights)[:, None]
+
+
+class CircuitMvm:
+    """The products of one kernel call on a circuit.
+
+    Args:
+        circuit: The array.
+        base: Number of the call's first entry among all that the node has seen.
+        normals: Where read noise draws from; None without.
+        observer: Watches while ranges are calibrated.
+    """
+
+    def __init__(
+        self,
+        circuit: Circuit,
+        base: int = 0,
+        normals: Normals | None = None,
+        observer: Observer | None = None,
+    ) -> None:
+        self._circuit = circuit
+        self._base = base
+        self._normals = normals
+        self._observer = observer
+
+    @property
+    def width(self) -> int:
+        """Currents held for each input vector of a group."""
+        return self._circuit.width
+
+    def drive(self, x: Real) -> tuple[Real, Drive]:
+        """Input codes of whole entries; see `Mvm`."""
+        if self._observer is not None:
+            self._observer.inputs(x)
+        return self._circuit.dac.drive(x)
+
+    def __call__(
+        self, x: Real, cols: slice = ALL, reads: Reads = FIRST, drive: Drive | None = None
+    ) -> Real:
+        """The vectors times W as the circuit reads it, for every group; see `Mvm`."""
+        if drive is None:
+            x, drive = self.drive(x)
+        circuit = self._circuit
+        unit = circuit.unit[:, None, cols].astype(x.dtype)
+        batch, groups, vectors, _ = x.shape
+        y = np.empty((batch, groups, vectors, unit.shape[2]), x.dtype)
+        entries, parts = reads.numbers(batch)
+        for block in spans(batch, self._together(x, unit.shape[2])):
+            numbers = (entries[block], parts[block])
+            total = self._codes(x[block], cols, numbers, drive[block])
+            np.multiply(total, unit, out=total)
+            np.multiply(total, drive.step[block, None, None, None].astype(x.dtype), out=y[block])
+        return y
+
+    def _together(self, x: Real, cols: int) -> int:
+        """Entries handled at a time."""
+        each = x.shape[1] * x.shape[2] * cols * self._circuit.lanes * x.itemsize
+        number = max(1, TOGETHER_BYTES // max(1, each))
+        return max(BLOCK_VECTORS, number // BLOCK_VECTORS * BLOCK_VECTORS) if number > 1 else 1
+
+    def _codes(self, x: Real, cols: slice, reads: _Numbers, drive: Drive) -> Real:
+        """Output codes in code steps x input steps, shape (batch, groups, vectors, cols)."""
+        circuit = self._circuit
+        width = circuit.unit[:, cols].shape[1]
+        columns_last = x.strides[3] <= x.strides[2]  # as ExactMvm lays out its products
+        shape = (*x.shape[:2], *((x.shape[2], width) if columns_last else (width, x.shape[2])))
+        total: Real = np.zeros(shape, x.dtype)
+        total = total if columns_last else total.swapaxes(2, 3)
+        for product in circuit.products(cols):
+            codes = x[..., product.rows]
+            for pulse in circuit.dac.expand(codes, drive):
+                self._convert(total, product, pulse, reads)
+            if circuit.shift:
+                total -= x.dtype.type(circuit.shift) * product.sum(codes)
+            if drive.offset.any():
+                total -= drive.offset[:, None, None, None] * product.at_unit_drive
+        return total
+
+    def _convert(self, total: Real, product: _Product, pulse: Pulse, reads: _Numbers) -> None:
+        """One pulse on one row of tiles: read its columns, and add what they count for."""
+        currents = product.currents(pulse.drive)
+        if product.variance is not None and self._normals is not None:
+            spread = product.variance(np.square(pulse.drive))
+            np.sqrt(spread, out=spread)
+            conversion = product.first_conversion + pulse.index
+            for index, (entry, part) in enumerate(zip(*reads, strict=True)):
+                counter = (conversion, int(part), self._base + int(entry))
+                spread[index] *= self._normals.normal(counter, spread[index].shape)
+            currents += spread
+        if self._observer is not None:
+            self._observer.currents(currents)
+        weights = self._circuit.coefficients * (product.adc.step * pulse.weight)
+        shift_add(total, product.adc.convert(currents), weights)

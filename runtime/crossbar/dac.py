@@ -1,0 +1,157 @@
+"""The DACs: numbers to input codes, and codes to what drives the rows, pulse after pulse.
+
+    x_q = clip(round(x / dx))        dx = range / largest code
+
+A code of D bits drives a row at once (multi-level) or bit by bit (bit-serial). Negative codes take
+two phases, or an offset that is subtracted again digitally. Without a number of bits, inputs are
+only scaled to their range: codes are real numbers up to 1.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nvmc.devices import Periphery
+
+__all__ = ["Dac", "Drive", "Pulse"]
+
+Real = NDArray[np.floating[Any]]
+
+
+@dataclass(frozen=True)
+class Drive:
+    """How the entries of a batch were turned into codes.
+
+    Attributes:
+        step: The input that a code of 1 stands for, shape (entries,).
+        offset: What is added to every code of an entry before it drives a row, shape (entries,).
+    """
+
+    step: Real
+    offset: Real
+
+    @classmethod
+    def exact(cls, entries: int) -> Drive:
+        """Inputs that are their own codes."""
+        return cls(np.ones(entries, np.float32), np.zeros(entries, np.float32))
+
+    def __getitem__(self, block: slice) -> Drive:
+        """The drive of some of the entries."""
+        return Drive(self.step[block], self.offset[block])
+
+
+@dataclass(frozen=True)
+class Pulse:
+    """What drives the rows for one conversion.
+
+    Attributes:
+        index: Number of the pulse among all that an input may take, used or not.
+        weight: What its result counts for, in code steps: a power of two, negative in the phase of
+            the negative inputs.
+        drive: What is put on the rows, at least 0.
+    """
+
+    index: int
+    weight: float
+    drive: Real
+
+
+class Dac:
+    """The DACs of one array.
+
+    Args:
+        periphery: Their bits, mode and range.
+        limit: The calibrated range, in the network's units; None where it is dynamic.
+    """
+
+    def __init__(self, periphery: Periphery, limit: float | None = None) -> None:
+        self._bits = periphery.dac_bits
+        self._serial = periphery.dac_mode == "bit-serial"
+        self._offset = periphery.signed_inputs == "offset"
+        self._limit = limit
+
+    @property
+    def top(self) -> float:
+        """The largest code: 2^D - 1, or 1 where codes are real numbers."""
+        return 1.0 if self._bits is None else float(2**self._bits - 1)
+
+    @property
+    def largest(self) -> float:
+        """The most that one pulse puts on a row."""
+        return 1.0 if self._serial else self.top
+
+    @property
+    def whole(self) -> bool:
+        """Whether codes are whole numbers."""
+        return self._bits is not None
+
+    @property
+    def pulses(self) -> int:
+        """Pulses that an input may take."""
+        bits = self._bits if self._serial and self._bits is not None else 1
+        return bits * (1 if self._offset else 2)
+
+    def drive(self, x: Real) -> tuple[Real, Drive]:
+        """Signed codes of all entries, and what they stand for.
+
+        Args:
+            x: Entries along the first axis, any shape; its own dtype is computed in.
+
+        Returns:
+            Codes of x's shape, in -top ... top, and the drive.
+        """
+        flat = x.reshape(len(x), -1)
+        low = np.min(flat, axis=1, initial=0.0)
+        reach = np.maximum(np.max(flat, axis=1, initial=0.0), -low)
+        if self._limit is not None:
+            reach = np.full_like(reach, self._limit)
+        signed = low < 0
+        half = np.where(signed, self._half, 0.0).astype(x.dtype)
+        top = np.where(half > 0, half, self.top).astype(x.dtype)
+        step = reach / top
+        divisor = np.where(step == 0, 1, step).astype(x.dtype)
+        shape = (-1, *(1,) * (x.ndim - 1))
+        codes: Real = x / divisor.reshape(shape)
+        if self._bits is not None:
+            np.rint(codes, out=codes)
+        if self._bits is not None or self._limit is not None:
+            bound = np.where(step == 0, 0, top).astype(x.dtype).reshape(shape)
+            np.clip(codes, -bound, bound, out=codes)
+        return codes, Drive(step, half)
+
+    @property
+    def _half(self) -> float:
+        """The offset of an entry with negative inputs."""
+        if not self._offset:
+            return 0.0
+        return 0.5 if self._bits is None else float(2 ** (self._bits - 1) - 1)
+
+    def expand(self, codes: Real, drive: Drive) -> Iterator[Pulse]:
+        """The pulses of signed codes, those that drive no row left out.
+
+        Args:
+            codes: Shape (entries, ...).
+            drive: Of the same entries.
+        """
+        if self._offset:
+            yield from self._phase(codes + drive.offset.reshape(-1, *(1,) * (codes.ndim - 1)), 1, 0)
+            return
+        if not (codes < 0).any():
+            yield from self._phase(codes, 1, 0)
+            return
+        yield from self._phase(np.maximum(codes, 0), 1, 0)
+        yield from self._phase(np.maximum(-codes, 0), -1, self.pulses // 2)
+
+    def _phase(self, codes: Real, sign: int, first: int) -> Iterator[Pulse]:
+        if not self._serial or self._bits is None:
+            yield Pulse(first, float(sign), codes)
+            return
+        whole = codes.astype(np.int32)
+        for bit in range(self._bits):
+            pulse = ((whole >> bit) & 1).astype(codes.dtype)
+            yield Pulse(first + bit, float(sign * 2**bit), pulse)

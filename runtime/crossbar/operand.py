@@ -1,0 +1,208 @@
+"""A weight operand as the kernels see it: its shape, and the products with it."""
+
+from __future__ import annotations
+
+from functools import partial
+from threading import Lock
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+
+from nvmc.chip import Array, Chip, Programmed
+from nvmc.errors import OptionError
+from nvmc.rng import CountedDraw
+from nvmc.runtime.crossbar.adc import Adc
+from nvmc.runtime.crossbar.array import View, beside, blocks_of, lanes_of, levels_of
+from nvmc.runtime.crossbar.circuit import Circuit, CircuitMvm, Observer
+from nvmc.runtime.crossbar.dac import Dac
+from nvmc.runtime.crossbar.lowering import matrices
+from nvmc.runtime.crossbar.mvm import ExactMvm, Mvm
+
+__all__ = ["CircuitOperand", "ExactOperand", "Operand"]
+
+Real = NDArray[np.floating[Any]]
+
+
+class Operand(Protocol):
+    """One weight of one node, on crossbars."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The weight's ONNX shape."""
+        ...
+
+    def mvm(
+        self,
+        op: str,
+        *,
+        entries: int,
+        dtype: DTypeLike,
+        groups: int = 1,
+        transposed: bool = False,
+    ) -> Mvm:
+        """The products with the weight, for one call of the kernel.
+
+        Args:
+            op: `nvmc` operator.
+            entries: Entries of the call's batch.
+            dtype: float32 or float64, of the inputs and the outputs.
+            groups: `group` of a convolution.
+            transposed: `transB` of a Gemm.
+        """
+        ...
+
+    def values(self) -> NDArray[np.float32]:
+        """The weight itself, read out of the cells."""
+        ...
+
+
+class ExactOperand:
+    """Weights behind an ideal periphery.
+
+    Args:
+        weights: What the array computes with, in the ONNX shape.
+    """
+
+    def __init__(self, weights: NDArray[Any]) -> None:
+        self._weights = weights
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The weight's ONNX shape."""
+        return self._weights.shape
+
+    def mvm(
+        self,
+        op: str,
+        *,
+        entries: int,
+        dtype: DTypeLike,
+        groups: int = 1,
+        transposed: bool = False,
+    ) -> ExactMvm:
+        """Floating-point products with the weight; see `Operand`."""
+        del entries
+        return ExactMvm(matrices(op, self._weights, groups=groups, transposed=transposed), dtype)
+
+    def values(self) -> NDArray[np.float32]:
+        """The weight itself."""
+        return self._weights
+
+
+class CircuitOperand:
+    """One array behind the periphery of its target, as one node reads it.
+
+    Args:
+        array: What the array holds.
+        programmed: Its state on the chip.
+        chip: The chip.
+        user: Number of the node among those that read the array: reads of two are independent.
+        observer: Watches while ranges are calibrated.
+
+    Raises:
+        OptionError: A range is calibrated, but this array's is not known.
+    """
+
+    def __init__(
+        self,
+        array: Array,
+        programmed: Programmed,
+        chip: Chip,
+        user: int = 0,
+        observer: Observer | None = None,
+    ) -> None:
+        self._array = array
+        self._programmed = programmed
+        self._observer = observer
+        self._reads = None
+        self._variance: Real | None = None
+        moved = any(s.place == "weight" and not s.silent for s in chip.sources)
+        self._levels = levels_of(array, programmed, moved and chip.index is not None)
+        spread = chip.read_spread(array, self._levels)
+        if spread is not None and chip.index is not None:
+            self._reads = CountedDraw(chip.seed, chip.index, array.name, "read", f"node {user}")
+            self._variance = np.square(spread)
+        self._circuits: dict[tuple[Any, ...], Circuit] = {}
+        self._seen = 0
+        self._lock = Lock()
+        self._check_ranges()
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The weight's ONNX shape."""
+        return self._programmed.weights.shape
+
+    def values(self) -> NDArray[np.float32]:
+        """The weight itself, read cell by cell, without the noise of reads."""
+        return self._programmed.weights
+
+    def mvm(
+        self,
+        op: str,
+        *,
+        entries: int,
+        dtype: DTypeLike,
+        groups: int = 1,
+        transposed: bool = False,
+    ) -> CircuitMvm:
+        """The circuit's products with the weight; see `Operand`."""
+        key = (op, groups, transposed, np.dtype(dtype))
+        with self._lock:
+            first, self._seen = self._seen, self._seen + entries
+            if key not in self._circuits:
+                view = partial(matrices, op, groups=groups, transposed=transposed)
+                self._circuits[key] = self._circuit(view, dtype)
+            circuit = self._circuits[key]
+        return CircuitMvm(circuit, first, self._reads, self._observer)
+
+    def _circuit(self, view: View, dtype: DTypeLike) -> Circuit:
+        target = self._array.target
+        periphery, layout = target.periphery, target.layout
+        analog = periphery.subtract == "analog"
+        sign = self._programmed.sign
+        lanes = lanes_of(self._array, self._levels, sign, analog)
+        currents = beside(lanes.levels, view, dtype)
+        variance = None
+        if self._variance is not None:
+            summed = lanes_of(self._array, self._variance, sign, analog, squared=True)
+            variance = beside(summed.levels, view, dtype)
+        blocks = blocks_of(currents, variance, target.rows)
+        limits = periphery.range_of(self._array.name)
+        dac = Dac(periphery, limits.input if limits and periphery.clips else None)
+        whole = dac.whole and target.weight_bits is not None
+        adcs: list[Adc] = []
+        for block in blocks:
+            given = periphery.adc_range
+            if given == "full":
+                reach = block.height * layout.top * dac.largest
+            else:
+                calibrated = (limits.current if limits else None) or 0.0
+                reach = calibrated if given == "calibrated" else given
+            aligned = whole and given == "full"
+            adcs.append(Adc(periphery.adc_bits, reach, signed=lanes.signed, aligned=aligned))
+        unit = np.broadcast_to(self._array.unit, self.shape)
+        return Circuit(blocks, lanes.coefficients, layout.shift, _of_columns(view(unit)), dac, adcs)
+
+    def _check_ranges(self) -> None:
+        periphery, name = self._array.target.periphery, self._array.name
+        known = periphery.range_of(name)
+        if self._observer is not None or not periphery.needs_data:
+            return
+        adc = periphery.adc_bits is not None and periphery.adc_range == "calibrated"
+        if known is None or (adc and known.current is None):
+            raise OptionError(
+                f"array {name!r} has no calibrated range; compile with --data, or choose "
+                "--dac-range dynamic and --adc-range full"
+            )
+
+
+def _of_columns(unit: Real) -> Real:
+    """The unit of each column, shape (groups, cols), which all its rows must share."""
+    first = unit[:, :1]
+    if not np.array_equal(unit, np.broadcast_to(first, unit.shape)):
+        raise OptionError(
+            "the weights have scales that differ along a column, which no ADC can tell apart; "
+            "compile without --per-channel"
+        )
+    return first[:, 0]
