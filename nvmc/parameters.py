@@ -22,7 +22,7 @@ __all__ = [
     "Setup",
     "Value",
     "label_of",
-    "parse_duration",
+    "parse_time",
     "parse_values",
 ]
 
@@ -134,7 +134,18 @@ def _expanded(name: str, text: str) -> list[str]:
     return [f"{(first + i * step).normalize():f}" for i in range(count)]
 
 
-def parse_duration(text: str) -> float:
+def parse_time(text: str) -> float:
+    """Seconds since programming, from what people write after --time.
+
+    Raises:
+        OptionError: It is no duration.
+    """
+    number = _value("time", text.strip()).number
+    assert number is not None  # only converters have a `none`
+    return number
+
+
+def _duration(text: str) -> float:
     """Seconds from a number and its unit, such as `90s`, `20min`, `1h`, `30d` or `1y`.
 
     Raises:
@@ -224,7 +235,7 @@ PARAMETERS: dict[str, Parameter] = {
         label="time since programming",
         column="time_s",
         expected="a duration such as 90s, 20min, 1h, 30d or 1y",
-        parse=parse_duration,
+        parse=_duration,
         change=_with_time,
         logarithmic=True,
     ),

@@ -25,6 +25,7 @@ FLOORS = {
     "nvmc.training": 4,
     "nvmc.parameters": 3,
     "nvmc.passes": 3,
+    "nvmc.restriction": 3,
     "nvmc.runtime": 3,
     "nvmc.artifact": 2,
     "nvmc.chip": 2,

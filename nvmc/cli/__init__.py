@@ -23,6 +23,10 @@ COMMANDS = {
     "compile": ("nvmc.cli.compile:compile_command", "Map an ONNX model onto crossbars."),
     "simulate": ("nvmc.cli.simulate:simulate_command", "Simulate chips; states the KPP."),
     "sweep": ("nvmc.cli.sweep:sweep_command", "Curves over sigma, time or converter bits."),
+    "sensitivity": (
+        "nvmc.cli.sensitivity:sensitivity_command",
+        "Which layer, slice and source costs how much.",
+    ),
     "program": ("nvmc.cli.program:program_command", "Write one chip as standard ONNX."),
     "transform": ("nvmc.cli.transform:transform_command", "Run graph passes alone."),
     "devices": ("nvmc.cli.devices:devices_command", "List and show devices."),

@@ -20,6 +20,9 @@ from nvmc.sweep import Point, Sweep, point_count, sweep
 
 __all__ = ["sweep_command"]
 
+MAX_TICKS = 12
+"""Values along an axis up to which each is written there."""
+
 F = TypeVar("F", bound=Callable[..., Any])
 
 
@@ -195,7 +198,7 @@ def _axis(name: str, values: list[Value], device: Device) -> Axis:
     texts = [value.text for value in values]
     if len(numbers) < len(values):
         return Axis(label, range(len(values)), texts)
-    return Axis(label, numbers, texts if logarithmic else None, logarithmic)
+    return Axis(label, numbers, texts if len(texts) <= MAX_TICKS else None, logarithmic)
 
 
 def _curve(points: list[Point], name: str | None) -> Curve:

@@ -71,7 +71,7 @@ def draw_curves(
     """
     order = sorted(range(len(axis.positions)), key=lambda i: axis.positions[i])
     where = [axis.positions[i] for i in order]
-    with picture(path, width=7.0, height=4.2) as figure:
+    with picture(path, width=7.0 if len(curves) == 1 else 8.4, height=4.4) as figure:
         axes: Any = figure.add_subplot()
         style(axes, title, axis.label, f"{metric} [%]")
         if axis.logarithmic:
@@ -79,19 +79,22 @@ def draw_curves(
         if axis.texts is not None:
             axes.set_xticks(where, [axis.texts[i] for i in order])
             axes.set_xticks([], minor=True)
+        one_ideal = len({tuple(curve.ideal) for curve in curves}) == 1
         for curve, colour in zip(curves, shades(len(curves)), strict=True):
-            _draw(axes, where, order, curve, colour)
+            _draw(axes, where, order, curve, colour, GREY if one_ideal else colour)
         _legends(axes, curves, legend)
 
 
-def _draw(axes: Any, where: list[float], order: list[int], curve: Curve, colour: Any) -> None:
+def _draw(
+    axes: Any, where: list[float], order: list[int], curve: Curve, colour: Any, ideal_colour: Any
+) -> None:
     mark = "o" if len(where) < 30 else ""
     kpp = [curve.kpp[i] for i in order]
     low = [100 * (k.value if k.low is None else k.low) for k in kpp]
     high = [100 * (k.value if k.high is None else k.high) for k in kpp]
     mean, ideal = (100 * np.asarray(line)[order] for line in (curve.mean, curve.ideal))
-    axes.fill_between(where, low, high, color=colour, alpha=0.18, linewidth=0)
-    axes.plot(where, ideal, color=colour, linestyle=":", linewidth=1.2)
+    axes.fill_between(where, low, high, color=colour, alpha=0.15, linewidth=0)
+    axes.plot(where, ideal, color=ideal_colour, linestyle=":", linewidth=1.2)
     axes.plot(where, mean, color=colour, linestyle="--", linewidth=1.4, marker=mark, markersize=3)
     axes.plot(where, [100 * k.value for k in kpp], color=colour, marker=mark, markersize=4)
 
@@ -108,20 +111,19 @@ def _legends(axes: Any, curves: Sequence[Curve], legend: str) -> None:
     ideal, mean, worst = lines[:3]
     handles: list[Any] = [worst, axes.collections[0], mean, ideal]
     texts = [f"KPP, k = {kpp[0].k:g}", band, "mean", "ideal chip"]
-    several = len(curves) > 1
-    box = dict(fontsize=8, frameon=False, labelcolor=INK, title_fontsize=8)
-    first = axes.legend(handles, texts, loc="best", **box)
-    if not several:
+    look = {"fontsize": 8, "title_fontsize": 8, "frameon": False, "labelcolor": INK}
+    look["alignment"] = "left"
+    if len(curves) == 1:
+        axes.legend(handles, texts, loc="best", **look)
         return
-    for handle in first.legend_handles:
-        handle.set_color(GREY)
-    axes.add_artist(first)
+    beside = {"loc": "upper left", "borderaxespad": 0.0}
+    names = [curve.label for curve in curves]
     colours = lines[2::3]
-    axes.legend(
-        colours,
-        [curve.label for curve in curves],
-        title=legend,
-        loc="upper left",
-        bbox_to_anchor=(1.0, 1.0),
-        **box,
+    axes.add_artist(
+        axes.legend(colours, names, title=legend, bbox_to_anchor=(1.02, 1.0), **beside, **look)
     )
+    beside["loc"] = "lower left"
+    styles = axes.legend(handles, texts, bbox_to_anchor=(1.02, 0.0), **beside, **look)
+    for handle in styles.legend_handles:
+        handle.set_color(GREY)
+        handle.set_alpha(0.35 if handle is styles.legend_handles[1] else 1.0)

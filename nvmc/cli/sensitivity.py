@@ -1,0 +1,130 @@
+"""`nvmc sensitivity`: which layer, slice and noise source costs how much."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.table import Table
+
+from nvmc.artifact import find_compiled, open_compiled
+from nvmc.cli.console import METRICS, counted, note, out, percent, print_json, progress
+from nvmc.devices import load_device, parse_noise
+from nvmc.parameters import Setup, parse_time
+from nvmc.report.table import check_file, write_csv
+from nvmc.sensitivity import Difference, Sensitivity, population_count, row_of, sensitivity
+from nvmc.statistics import percentile_index
+
+__all__ = ["sensitivity_command"]
+
+HEADINGS = {
+    "layer": "layer (array)",
+    "slice": "slice (0: least significant)",
+    "source": "noise source",
+}
+
+
+@click.command("sensitivity")
+@click.argument("compiled", required=False, type=click.Path(path_type=Path))
+@click.option("--runs", default=100, show_default=True, help="Chips a population.")
+@click.option(
+    "--data", metavar="SPEC", help="As for `nvmc simulate`: digits, FILE.npz, mnist:DIR, …"
+)
+@click.option("--device", metavar="NAME|FILE", help="Another device than compiled for.")
+@click.option("--sigma", type=float, help="Strength of the device's noise.")
+@click.option("--noise", multiple=True, metavar="TYPE:K=V,…", help="One more noise source.")
+@click.option("--time", "age", metavar="T", help="Time since programming, such as 1h or 30d.")
+@click.option("--percentile", default=1.0, show_default=True, help="k of the KPP.")
+@click.option("--seed", default=0, show_default=True, help="Population of chips.")
+@click.option("--jobs", type=int, help="Chips in parallel.  [default: the cores at hand]")
+@click.option("--limit", type=int, metavar="N", help="Use the first N images only.")
+@click.option("--output", metavar="NAME", help="The output to score.  [default: the first]")
+@click.option("--csv", "csv_file", type=click.Path(path_type=Path), help="Write a row a part.")
+@click.option("--json", "as_json", is_flag=True, help="Print everything as JSON.")
+def sensitivity_command(
+    compiled: Path | None,
+    device: str | None,
+    sigma: float | None,
+    noise: tuple[str, ...],
+    age: str | None,
+    csv_file: Path | None,
+    as_json: bool,
+    runs: int,
+    **options: Any,
+) -> None:
+    """Which layer, slice and noise source of a compiled network costs how much KPP.
+
+    Each part's noise is taken out alone (everything else noisy) and left in alone (everything
+    else ideal), on the same chips.
+    """
+    if csv_file is not None:
+        check_file(csv_file)
+    network = find_compiled() if compiled is None else open_compiled(compiled)
+    chosen = load_device(device) if device is not None else None
+    target = network.manifest.target.on(chosen, [parse_noise(text) for text in noise])
+    setup = Setup(target, sigma, None if age is None else parse_time(age))
+    total = runs * population_count(network, setup)
+    with progress("chips", total, shown=not as_json) as advance:
+        result = sensitivity(
+            network, setup, runs=runs, on_chip=lambda chip, value: advance(), **options
+        )
+    if csv_file is not None:
+        write_csv(csv_file, map(row_of, result.costs))
+    if as_json:
+        print_json(result.to_json())
+    else:
+        _print(result, str(network.folder), newest=compiled is None)
+
+
+def _print(result: Sensitivity, folder: str, newest: bool) -> None:
+    console = out()
+    setup, kpp = result.setup, result.kpp
+    sigma = setup.target.device.sigma if setup.sigma is None else setup.sigma
+    console.print(
+        f"{folder}{' (the newest here)' if newest else ''}: {setup.target.device.name}"
+        f"{'' if sigma is None else f', sigma {sigma:g}'}, {counted(result.runs, 'chip')} on "
+        f"{counted(result.images, 'image')} ({result.data})"
+    )
+    if result.metric != "accuracy":
+        console.print(
+            f"No labels: values are {METRICS[result.metric]}, not accuracy.", style="yellow"
+        )
+    console.print(
+        f"ideal {percent(result.ideal)}, mean {percent(result.mean)}, KPP (k = {kpp.k:g}) "
+        f"{percent(kpp.value)}"
+    )
+    for kind, heading in HEADINGS.items():
+        if any(cost.part.kind == kind for cost in result.costs):
+            console.print()
+            console.print(_table(result, kind, heading))
+    if percentile_index(result.runs, kpp.k) == 0:
+        note(
+            f"the KPP of {counted(result.runs, 'chip')} is the worst one's; give more --runs, or a "
+            "greater --percentile, for surer differences"
+        )
+    console.print(
+        "\nKPP in %: without the part's noise and what that wins; with it alone and what that "
+        "costs. ± is one standard error of the difference (paired bootstrap)."
+    )
+
+
+def _table(result: Sensitivity, kind: str, heading: str) -> Table:
+    table = Table(box=None, pad_edge=False)
+    table.add_column(heading, overflow="ellipsis", no_wrap=True, max_width=28, min_width=28)
+    for column in ("without", "wins", "alone", "costs"):
+        table.add_column(column, justify="right", no_wrap=True, min_width=8)
+    for cost in result.costs:
+        if cost.part.kind == kind:
+            table.add_row(
+                cost.part.name,
+                f"{100 * cost.kpp_without:.2f}",
+                _difference(cost.cost),
+                f"{100 * cost.kpp_alone:.2f}",
+                _difference(cost.cost_alone),
+            )
+    return table
+
+
+def _difference(difference: Difference) -> str:
+    return f"{100 * difference.kpp:.2f} ± {100 * difference.kpp_error:.2f}"
