@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any, cast
+
 import click
 from rich.table import Table
 
@@ -26,12 +28,12 @@ def devices_command(context: click.Context, as_json: bool) -> None:
         print_json({"devices": [d.model_dump(mode="json") for d in devices]})
         return
     table = Table(box=None, pad_edge=False)
-    for column in ("device", "levels", "sigma", "noise", "what it is"):
+    for column in ("device", "levels", "sigma", "what it is"):
         table.add_column(column, no_wrap=column != "what it is")
     for d in devices:
         levels = "any" if d.levels == "continuous" else str(d.levels)
-        sigma = "-" if d.sigma is None else f"{d.sigma:g}"
-        table.add_row(d.name, levels, sigma, ", ".join(s.type for s in d.noise) or "none", d.title)
+        given = "give it" if "sigma" in d.required else "-"
+        table.add_row(d.name, levels, given if d.sigma is None else f"{d.sigma:g}", d.title)
     out().print(table)
 
 
@@ -59,21 +61,47 @@ def _facts(device: Device) -> list[tuple[str, str]]:
         ("source", device.source),
         ("levels", str(device.levels)),
         ("sigma", "-" if device.sigma is None else f"{device.sigma:g}"),
-        ("clip", "yes" if device.clip else "no"),
+    ]
+    if device.sigma_range is not None:
+        facts.append(("sigma range", "{:g} to {:g}".format(*device.sigma_range)))
+    if device.required:
+        facts.append(("to be given", ", ".join(_ASKED[need] for need in device.required)))
+    if (g := device.conductance) is not None:
+        ratio = f", on/off {g.max_us / g.min_us:.3g}" if g.min_us else ""
+        facts.append(("conductance", f"{g.min_us:g} to {g.max_us:g} uS{ratio}"))
+    if device.time_s is not None:
+        facts.append(("time", f"{_seconds(device.time_s)} since programming, unless given"))
+    if device.time_limit_s is not None:
+        facts.append(("latest time", _seconds(device.time_limit_s)))
+    facts += [
+        ("clip", {True: "0 to the top level", False: "no"}.get(device.clip, "at zero conductance")),
         ("weight bits", str(defaults.weight_bits)),
         ("cell bits", "-" if defaults.cell_bits is None else str(defaults.cell_bits)),
         ("encoding", defaults.encoding),
     ]
-    if device.sigma_range is not None:
-        low, high = device.sigma_range
-        facts.insert(4, ("sigma range", f"{low:g} to {high:g}"))
     for source in device.noise:
         options = source.model_dump(exclude={"type"}, exclude_none=True)
-        facts.append(
-            ("noise", f"{source.type} " + " ".join(f"{k}={_plain(v)}" for k, v in options.items()))
-        )
+        text = " ".join(f"{key}={_plain(value)}" for key, value in options.items())
+        facts.append(("noise", f"{source.type} {text}"))
     return facts
 
 
-def _plain(value: object) -> str:
-    return ";".join(f"{v:g}" for v in value) if isinstance(value, tuple) else str(value)  # pyright: ignore
+_ASKED = {"sigma": "--sigma", "bitflip": "--noise bitflip:p="}
+
+
+def _seconds(value: float) -> str:
+    days = value / 86400
+    return f"{value:g} s ({days:g} days)" if days >= 1 else f"{value:g} s"
+
+
+def _plain(value: Any) -> str:
+    """A value of a device file on one line; lists as `--noise` takes them."""
+    if isinstance(value, float):
+        return f"{value:g}"
+    if isinstance(value, tuple):
+        parts = cast(tuple[Any, ...], value)
+        return (" | " if any(isinstance(v, dict) for v in parts) else ";").join(map(_plain, parts))
+    if isinstance(value, dict):
+        fields = cast(dict[str, Any], value)
+        return "(" + " ".join(f"{k}={_plain(v)}" for k, v in fields.items() if v is not None) + ")"
+    return str(value)

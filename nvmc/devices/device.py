@@ -50,6 +50,9 @@ class Device(_Strict):
         conductance: What level 0 and the highest level conduct; needed by noise in microsiemens,
             by wires, and for a finite on/off ratio.
         time_s: Seconds since programming of a chip that is given no time of its own.
+        time_limit_s: Longest time that the source vouches for; a later one is an error.
+        required: Strengths that no source could be cited for, so that whoever simulates must state
+            them: `sigma` (`--sigma`) and `bitflip` (`--noise bitflip:p=`).
         defaults: How the device's source uses it.
         noise: Noise sources; code sources act first, then cell, then weight sources, each kind
             in the order written.
@@ -64,6 +67,8 @@ class Device(_Strict):
     clip: Annotated[bool, Field(strict=True)] | Literal["zero"] = False
     conductance: Conductance | None = None
     time_s: Above | None = None
+    time_limit_s: Above | None = None
+    required: tuple[Literal["sigma", "bitflip"], ...] = ()
     defaults: Defaults = Defaults()
     noise: tuple[Source, ...] = ()
 
@@ -96,8 +101,11 @@ class Device(_Strict):
         return None
 
     def _time_problem(self) -> str | None:
-        if self.time_s is not None and not self.timed:
-            return "time_s is set, but no noise source depends on time; remove time_s"
+        for key, value in (("time_s", self.time_s), ("time_limit_s", self.time_limit_s)):
+            if value is not None and not self.timed:
+                return f"{key} is set, but no noise source depends on time; remove {key}"
+        if self.time_s and self.time_limit_s and self.time_s > self.time_limit_s:
+            return f"time_s is {self.time_s}, above time_limit_s {self.time_limit_s}; mend either"
         needing = next((s.type for s in self.noise if s.needs_time), None)
         if needing is not None and self.time_s is None:
             return f"noise source {needing!r} grows with time; add time_s, its default"
@@ -105,8 +113,10 @@ class Device(_Strict):
 
     def _sigma_problem(self) -> str | None:
         if self.sigma is None:
-            if self.needs_sigma:
+            if self.needs_sigma and "sigma" not in self.required:
                 return "a noise source states no sigma and the device has none; add sigma"
+        elif "sigma" in self.required:
+            return "sigma is set, but also required from the user; remove either"
         elif not self.needs_sigma:
             return "sigma is set, but every noise source states its own strength; remove sigma"
         if self.sigma_range is not None:
@@ -142,7 +152,8 @@ class Device(_Strict):
         """Seconds since programming: `time_s`, or the device's default.
 
         Raises:
-            OptionError: `time_s` is negative or not finite, or no source depends on time.
+            OptionError: `time_s` is negative, not finite, or later than the device's source
+                vouches for, or no source depends on time.
         """
         if time_s is None:
             return self.time_s
@@ -152,6 +163,11 @@ class Device(_Strict):
             raise OptionError(
                 f"device {self.name!r} has no noise source that depends on time (got {time_s} s); "
                 "leave the time out, or add a source such as --noise retention"
+            )
+        if self.time_limit_s is not None and time_s > self.time_limit_s:
+            raise OptionError(
+                f"time is {time_s:g} s; the source of device {self.name!r} vouches for at most "
+                f"{self.time_limit_s:g} s: give an earlier time"
             )
         return time_s
 
@@ -169,8 +185,8 @@ class Device(_Strict):
         """All noise sources, in the order written, at `sigma` or the device's default.
 
         Raises:
-            OptionError: `sigma` is negative or not finite, no source takes it, or one needs it
-                and there is none.
+            OptionError: `sigma` is negative or not finite, no source takes it, one needs it and
+                there is none, or a required source is missing.
         """
         if sigma is not None:
             if not 0 <= sigma < float("inf"):
@@ -186,6 +202,11 @@ class Device(_Strict):
             raise OptionError(
                 f"noise source {needing!r} states no strength and device {self.name!r} has no "
                 "sigma; give --sigma, or state it with the source, as in --noise TYPE:sigma=0.1"
+            )
+        if "bitflip" in self.required and not any(isinstance(s, BitFlip) for s in self.noise):
+            raise OptionError(
+                f"device {self.name!r} states no rate of flipped bits; give it as in "
+                "--noise bitflip:p=1e-6 (p=0 for none)"
             )
         return tuple(s if strength is None else s.with_sigma(strength) for s in self.noise)
 

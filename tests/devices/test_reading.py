@@ -17,8 +17,13 @@ LIBRARY = [
     "fefet2",
     "ideal",
     "multiplicative",
+    "pcm-joshi2020",
     "reram-lognormal",
+    "rram-milo2021",
+    "rram-wan2022",
     "rram4",
+    "sonos-agrawal2022",
+    "stt-mram",
     "stuck-at",
     "uniform",
 ]
@@ -35,7 +40,8 @@ def test_library_files_load_and_state_their_source(name: str):
     device = load_device(name)
     assert device.name == name
     assert len(device.source) > 10 and device.title
-    device.sources()
+    if not device.required:
+        device.sources()
 
 
 def test_fefet_profiles_are_equations_16_and_17():
@@ -196,14 +202,37 @@ def test_the_page_names_every_key():
             {"type": "programming", "sigma": 0.1, "basis": "level", "profile": (1, 2, 2, 1)},
         ),
         (
+            "programming:sigma=0.1,tolerance=0.05,max_pulses=8",
+            {
+                "type": "programming",
+                "sigma": 0.1,
+                "basis": "level",
+                "tolerance": 0.05,
+                "max_pulses": 8,
+            },
+        ),
+        (
+            "retention:nu_mean=0.05,nu_std=0.01,t0_s=20",
+            {"type": "retention", "nu_mean": 0.05, "nu_std": 0.01, "t0_s": 20},
+        ),
+        (
+            "global:sigma=0.1,scope=tile",
+            {"type": "global", "sigma": 0.1, "basis": "level", "scope": "tile"},
+        ),
+        (
+            "read:polynomial=0.1;0.2",
+            {"type": "read", "basis": "level", "polynomial": (0.1, 0.2)},
+        ),
+        (
             "programming:basis=value",
-            {"type": "programming", "sigma": None, "basis": "value", "profile": None},
+            {"type": "programming", "basis": "value"},
         ),
     ],
 )
 def test_noise_is_read_from_an_option(text: str, expected: dict[str, Any]):
     source = parse_noise(text)
-    assert source.model_dump() == expected
+    given = {key: value for key, value in source.model_dump().items() if value is not None}
+    assert given == {key: value for key, value in expected.items() if value is not None}
     assert type(source) is SOURCES[expected["type"]]
 
 
@@ -213,7 +242,7 @@ def test_noise_is_read_from_an_option(text: str, expected: dict[str, Any]):
         ("", "type '' is unknown; expected one of programming"),
         ("gauss:sigma=1", "type 'gauss' is unknown"),
         ("bitflip", "p: is missing"),
-        ("bitflip:p=2", "p: .*2.0"),
+        ("bitflip:p=2", r"p: .*\(got 2\)"),
         ("bitflip:p=high", "p: .*'high'"),
         ("bitflip:p=0.1;0.2", "p: "),
         ("bitflip:p=0.1,bits=none", "bits: .*'none'"),
