@@ -28,13 +28,39 @@ def stream(seed: int, chip: int, *names: str) -> np.random.Generator:
 
 @dataclass(frozen=True)
 class Spec:
-    """H, B, encoding, and the device's highest level and clipping."""
+    """H, B, encoding, the device's highest level and clipping, its conductances and the time.
+
+    `tiles` is the tile number of every weight, and `name` the array's.
+    """
 
     bits: int
     cell: int
     encoding: str
     top: int
-    clip: bool = False
+    clip: bool | str = False
+    us: tuple[float, float] | None = None
+    time: float | None = None
+    tiles: tuple[int, ...] = ()
+
+    @property
+    def step(self) -> float:
+        """Microsiemens in a level step."""
+        return (self.us[1] - self.us[0]) / self.top if self.us else 1.0
+
+    @property
+    def off(self) -> float:
+        """Level steps that level 0 conducts."""
+        return self.us[0] / self.step if self.us else 0.0
+
+    def x(self, level: Any) -> Any:
+        """Conductance over the highest."""
+        return (f32(level) + f32(self.off)) / f32(self.top + self.off)
+
+    def unit(self, basis: str, level: Any) -> Any:
+        """Level steps in one unit of a basis."""
+        if basis == "value":
+            return f32(level) + f32(self.off)
+        return {"level": 1.0, "full_range": float(self.top), "us": 1 / self.step}[basis]
 
     @property
     def stored(self) -> int:
@@ -68,6 +94,7 @@ class State:
     levels: np.ndarray  # (planes, weights)
     sign: np.ndarray
     weights: np.ndarray
+    pulses: np.ndarray | None = None
 
 
 def program(
@@ -80,10 +107,13 @@ def program(
     sign = [-1 if spec.encoding == "sign-magnitude" and code < 0 else 1 for code in codes]
     seen: dict[str, int] = {}
     draws: list[np.random.Generator] = []
+    pulses = None
     for source in sources:
         kind = source["type"]
         seen[kind] = seen.get(kind, -1) + 1
-        draws.append(stream(*key, f"{kind}#{seen[kind]}" if seen[kind] else kind))
+        name = f"{kind}#{seen[kind]}" if seen[kind] else kind
+        whole = source.get("scope") == "chip"
+        draws.append(stream(*key[:2], name) if whole else stream(*key, name))
     pairs = list(zip(sources, draws, strict=True))
     for source, rng in pairs:
         if source["type"] == "bitflip":
@@ -91,16 +121,24 @@ def program(
     levels = [[f32(level) for level in plane] for plane in targets]
     for source, rng in pairs:
         if source["type"] == "programming":
-            _spread(levels, targets, source, spec, rng)
+            taken = _spread(levels, targets, source, spec, rng)
+            if taken is not None:
+                pulses = taken if pulses is None else pulses + taken
         elif source["type"] == "stuck-at":
             _stick(levels, source, spec, rng)
-    if spec.clip:
+        elif source["type"] == "retention":
+            _age(levels, targets, source, spec, rng)
+        elif source["type"] == "global":
+            _move(levels, source, spec, rng)
+    if spec.clip == "zero":
+        levels = [[max(g, f32(0 - spec.off)) for g in plane] for plane in levels]
+    elif spec.clip:
         levels = [[min(max(g, f32(0)), f32(spec.top)) for g in plane] for plane in levels]
     weights = [_weight(levels, sign[w], w, spec) * f32(scale) for w in range(size)]
     largest = f32(scale) * f32(2**spec.bits - 1)
     for source, rng in pairs:
         _disturb(weights, source, largest, rng)
-    return State(np.array(levels), np.array(sign, f32), np.array(weights))
+    return State(np.array(levels), np.array(sign, f32), np.array(weights), pulses)
 
 
 def _flip(targets: list, sign: list, spec: Spec, p: float, rng: np.random.Generator) -> None:
@@ -114,14 +152,120 @@ def _flip(targets: list, sign: list, spec: Spec, p: float, rng: np.random.Genera
                     targets[plane][w] ^= 1 << bit
 
 
+def law(source: dict[str, Any], scale: float, level: Any, spec: Spec) -> Any:
+    """The spread at one level by the law that the source gives; without one, `scale`."""
+    if source.get("profile"):
+        return f32(scale * source["profile"][int(level)])
+    if source.get("polynomial"):
+        value = f32(0)
+        for coefficient in reversed(source["polynomial"]):
+            value = value * spec.x(level) + f32(scale * coefficient)
+        return max(value, f32(0))
+    if source.get("saturating"):
+        a, b = source["saturating"]["a"], source["saturating"]["b"]
+        b = b / spec.step if spec.us else b
+        g = max(f32(level) + f32(spec.off), f32(0))
+        return f32(scale) * (f32(a) - f32(a) * np.exp(g / f32(-b)))
+    return f32(scale)
+
+
+def rows(table: list[dict[str, Any]], time: float | None) -> list[tuple[dict[str, Any], float]]:
+    """The rows around a time and their weights, linear in the logarithm of time."""
+    if time is None or time <= table[0]["time_s"]:
+        return [(table[0], 1.0)]
+    for one, two in zip(table, table[1:], strict=False):
+        if time < two["time_s"]:
+            share = math.log(time / one["time_s"]) / math.log(two["time_s"] / one["time_s"])
+            return [(one, 1 - share), (two, share)]
+    return [(table[-1], 1.0)]
+
+
+def _deviation(source: dict[str, Any], level: int, spec: Spec) -> tuple[Any, Any]:
+    """Standard deviation and mean of a cell's error, in level steps."""
+    unit = spec.unit(source["basis"], level)
+    scale = source["sigma"] * (1.0 if source["basis"] == "value" else unit)
+    parts = rows(source["table"], spec.time) if source.get("table") else [(source, 1.0)]
+    deviation, mean = f32(0), f32(0)
+    for row, weight in parts:
+        deviation += law(row, weight * scale, level, spec)
+        bias = row.get("bias", {})
+        if "profile" in bias:
+            mean += f32(weight) * f32(bias["profile"][level]) * f32(unit)
+        elif bias:
+            value = f32(0)
+            for coefficient in reversed(bias["polynomial"]):
+                value = value * spec.x(level) + f32(coefficient)
+            mean += f32(weight) * value * f32(unit)
+    return deviation * (unit if source["basis"] == "value" else f32(1)), mean
+
+
 def _spread(
     levels: list, targets: list, source: dict[str, Any], spec: Spec, rng: np.random.Generator
+) -> Any:
+    """Program every cell; with write-verify, pulse after pulse, and say how many each took."""
+    shape = len(targets), len(targets[0])
+    laws = [[_deviation(source, level, spec) for level in row] for row in targets]
+    most = source.get("max_pulses", 1)
+    errors = [[None] * shape[1] for _ in targets]
+    pulses = np.zeros(shape, np.int16)
+    for _ in range(most):
+        normals = rng.standard_normal(shape, dtype=np.float32)
+        for plane, w in np.ndindex(*shape):
+            bound = source.get("tolerance", 0) * spec.unit(source["basis"], targets[plane][w])
+            error = errors[plane][w]
+            if error is None or abs(error) > f32(bound):
+                deviation, mean = laws[plane][w]
+                errors[plane][w] = deviation * normals[plane, w] + mean
+                pulses[plane, w] += 1
+    for plane, w in np.ndindex(*shape):
+        levels[plane][w] += errors[plane][w]
+    return pulses if "tolerance" in source else None
+
+
+def _age(
+    levels: list, targets: list, source: dict[str, Any], spec: Spec, rng: np.random.Generator
 ) -> None:
-    profile = source.get("profile") or [1] * (spec.top + 1)
+    if spec.time is None or spec.time <= source["t0_s"]:
+        return
     for plane, row in enumerate(targets):
         for w, level in enumerate(row):
             normal = rng.standard_normal(dtype=np.float32)
-            levels[plane][w] += f32(source["sigma"] * profile[level]) * normal
+            mean, std = (_exponent(source[key], level, spec) for key in ("nu_mean", "nu_std"))
+            nu = max(mean + std * normal, f32(0))
+            kept = np.exp(-f32(math.log(spec.time / source["t0_s"])) * nu)
+            levels[plane][w] = (levels[plane][w] + f32(spec.off)) * kept - f32(spec.off)
+
+
+def _exponent(form: Any, level: int, spec: Spec) -> Any:
+    if not isinstance(form, dict):
+        return f32(form)
+    value = f32(form["slope"]) * np.log(max(spec.x(level), f32(1e-7))) + f32(form["intercept"])
+    return min(max(value, f32(form["min"])), f32(form["max"]))
+
+
+def _move(levels: list, source: dict[str, Any], spec: Spec, rng: np.random.Generator) -> None:
+    """Shift the cells of the chip, the array, or each tile of each plane."""
+    tiles = spec.tiles if source["scope"] == "tile" else (0,) * len(levels[0])
+    one = source["scope"] != "tile"
+    for plane, row in enumerate(levels):
+        if plane == 0 or not one:
+            normals = rng.standard_normal(max(tiles) + 1, dtype=np.float32)
+        for w, g in enumerate(row):
+            unit = spec.unit(source["basis"], g)
+            row[w] = g + f32(source["sigma"]) * f32(unit) * normals[tiles[w]]
+
+
+def read_spread(level: Any, source: dict[str, Any], spec: Spec) -> Any:
+    """Standard deviation of one read of a cell, in level steps."""
+    unit = spec.unit(source["basis"], level)
+    scale = source.get("sigma", 1.0)
+    noise = source.get("one_over_f")
+    if noise is not None:
+        x = max(spec.x(level), f32(1e-7))
+        read = noise["t_read_s"]
+        grown = math.sqrt(math.log((spec.time + read) / (2 * read)))
+        return scale * min(noise["q"] / x ** noise["exponent"], noise["q_max"]) * grown * abs(unit)
+    return abs(law(source, scale, level, spec) * unit)
 
 
 def _stick(levels: list, source: dict[str, Any], spec: Spec, rng: np.random.Generator) -> None:

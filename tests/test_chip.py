@@ -264,16 +264,23 @@ def test_a_chip_does_not_depend_on_order_or_company():
             assert np.array_equal(made.levels, alone[name])
 
 
-@pytest.mark.parametrize("kind", SOURCES)
+@pytest.mark.parametrize("kind", [kind for kind in SOURCES if kind != "read"])
 def test_seed_chip_and_array_reach_every_source(kind: str):
-    options = {"bitflip": {"p": 0.3}, "stuck-at": {"p_low": 0.3}, "uniform": {"amplitude": 0.3}}
+    options = {
+        "bitflip": {"p": 0.3},
+        "stuck-at": {"p_low": 0.3},
+        "uniform": {"amplitude": 0.3},
+        "programming": {"sigma": 0.3, "basis": "level"},
+        "global": {"sigma": 0.3, "basis": "level", "scope": "array"},
+        "retention": {"nu_mean": 0.1, "nu_std": 0.1, "t0_s": 1.0},
+    }
     noise: dict[str, Any] = {"type": kind, **options.get(kind, {"sigma": 0.3})}
-    if kind == "programming":
-        noise["basis"] = "level"
     target = Target.of(device(noise), weight_bits=4)
+    time = 100.0 if target.device.timed else None
 
     def weights(seed: int, chip: int, name: str) -> np.ndarray:
-        return Chip.of(target, seed, chip).program(array(target, CODES, name=name)).weights
+        held = array(target, CODES, name=name)
+        return Chip.of(target, seed, chip, time_s=time).program(held).weights
 
     base = weights(0, 0, "w")
     assert np.array_equal(base, weights(0, 0, "w"))
