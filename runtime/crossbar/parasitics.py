@@ -63,9 +63,9 @@ def effective(g_us: Real, row_ohm: float, col_ohm: float) -> Real:
 
     Returns:
         Shape (..., rows, cols), float64, in uS. With n the shorter side of the tile and m the
-        longer: 2.3 m n^3 + m^2 n^2 multiply-adds a tile (m n where one resistance is 0), and
-        beside the result at most 8 (m n + 4 n^2) bytes and 24 MiB or three times 8 n^2, whichever
-        is more.
+        longer: some 2 m n^3 + m^2 n^2 multiply-adds a tile (m n where one resistance is 0), and
+        beside the result at most 8 (2 m n + 4 n^2) bytes and three blocks of rows, each of 8 MiB
+        or 8 n^2 bytes, whichever is more.
 
     Raises:
         OptionError: A resistance is negative or not finite; a conductance is not finite; or
@@ -89,9 +89,10 @@ def approximate(g_us: Real, row_ohm: float, col_ohm: float) -> Real:
 
     g times the voltage divider of its word line with the bit lines grounded, times that of its bit
     line with the word lines grounded: exact where one of the resistances is 0, and correct to
-    first order in the resistances. It neglects that currents of other rows lift a bit line and so
-    relieve the word lines, and has no sneak paths: T is 0 where g is. docs/parasitics.md tabulates
-    its error.
+    first order in the resistances. It neglects that lifted bit lines draw less from the word lines
+    and so relieve them: for g >= 0 no conductance is too large, and a column's current falls short
+    by at most the share lost along word lines times that lost along bit lines (docs/parasitics.md,
+    Eq. 7, and a table). It has no sneak paths: 0 where g is.
 
     Args:
         g_us: Cell conductances in uS, shape (..., rows, cols).
@@ -125,7 +126,7 @@ def checked_ohm(ohm: float, name: str) -> float:
 
 
 def _checked(g_us: Real) -> Real:
-    g = np.array(g_us, np.float64)
+    g = np.asarray(g_us, np.float64)
     if g.ndim < 2:
         raise OptionError(
             f"conductances have shape {g.shape}; expected at least rows and columns of a tile"

@@ -161,10 +161,11 @@ class TestAgainstTheOracle:
     def test_negative_conductances_that_the_wires_bear(
         self, g: Real, row: float, col: float, share: float
     ):
-        """Below the bound of docs/parasitics.md the circuit is stable; near it, less well posed."""
+        """Below the bound of docs/parasitics.md (Eq. 8) the circuit is stable; near it, ill posed."""
         rng = np.random.default_rng(g.size)
         rows, cols = g.shape
-        bear = 1e6 / (row * (2 * cols + 1) ** 2 + col * (2 * rows + 1) ** 2) * np.pi**2
+        longest = [1 / (4 * np.sin(np.pi / (4 * n + 2)) ** 2) for n in (cols, rows)]
+        bear = 1e6 / (row * longest[0] + col * longest[1])
         g = np.where(rng.random(g.shape) < 0.3, -share * bear * rng.random(g.shape), g)
         error = np.abs(effective(g, row, col) - oracle(g, row, col)).max()
         # a negative cell of `share` of the bound raises voltages at most by 1 / (1 - share)
@@ -322,6 +323,33 @@ class TestApproximation:
             for ohm in (2.0, 1.0, 0.5)
         ]
         np.testing.assert_allclose(np.array(errors[:-1]) / errors[1:], 4, rtol=0.05)
+
+    @settings(max_examples=100, deadline=None)
+    @given(tiles(), OHM, OHM)
+    def test_its_error_has_one_sign_and_the_stated_bound(self, g: Real, row: float, col: float):
+        self._holds_the_bound(g, row, col)
+
+    @pytest.mark.parametrize("size", [32, 64])
+    @pytest.mark.parametrize("ohm", [1.0, 10.0, 100.0])
+    @pytest.mark.parametrize("density", [0.1, 0.5, 1.0])
+    def test_the_bound_over_sizes(self, size: int, ohm: float, density: float):
+        self._holds_the_bound(dense(18, size, size, density), ohm, 2 * ohm)
+
+    def _holds_the_bound(self, g: Real, row: float, col: float) -> None:
+        """docs/parasitics.md, Eq. 7, against the oracle: currents for drivers of 0 to 1 V."""
+        v = np.stack([np.ones(len(g)), np.random.default_rng(19).uniform(0, 1, len(g))])
+        short = nodal_currents(g, v, row, col) - v @ approximate(g, row, col)
+        word, bit = dividers(g, row), dividers(g[::-1, ::-1].T, col)[::-1, ::-1].T
+        bound = (g * bit * (1 - word) * (1 - bit).max(axis=1, keepdims=True)).sum(axis=0)
+        rounding = tolerance(*g.shape) * g.sum(axis=0).max()
+        assert (short >= -rounding).all()
+        assert (short <= bound + rounding).all()
+
+
+def dividers(g: Real, ohm: float) -> Real:
+    """Voltages along each word line alone, by the oracle, for 1 V at every driver."""
+    network = Network.of(g, ohm, 0.0)
+    return network.voltages(np.ones((len(g), 1)))[:, 0][network.word]
 
 
 @pytest.mark.parametrize("function", [effective, approximate, oracle])

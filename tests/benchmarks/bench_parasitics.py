@@ -1,0 +1,79 @@
+"""Time and memory of a tile's effective conductances, against the sparse nodal solution.
+
+Run as `python tests/benchmarks/bench_parasitics.py`; medians of interleaved repeats. The oracle is
+timed for one input vector and for all unit vectors, which is what `effective` answers; sgemm is
+the product that a tile is used in, for 1,000 images.
+"""
+
+from __future__ import annotations
+
+import os
+
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
+import multiprocessing
+from pathlib import Path
+
+import numpy as np
+from measure import interleaved, machine
+from numpy.typing import NDArray
+
+from nvmc.runtime.crossbar.parasitics import approximate, effective
+from nvmc.runtime.crossbar.parasitics_nodal import nodal_currents
+
+SIZES = (32, 64, 128)
+REPEATS = 7
+OHM = 2.0
+
+
+def _tile(size: int, seed: int = 0) -> NDArray[np.float64]:
+    return np.random.default_rng(seed).uniform(0, 40, (size, size))
+
+
+def _peak_kib() -> int:
+    status = Path("/proc/self/status").read_text()
+    return int(status.split("VmHWM:")[1].split()[0])
+
+
+def _mebibytes_more(method: str, size: int) -> float:
+    """Growth of the resident peak of a fresh process, Linux's; the libraries are loaded before."""
+    g, small = _tile(size), np.ones((2, 2))
+    effective(small, OHM, OHM)
+    nodal_currents(small, np.eye(2), OHM, OHM)
+    Path("/proc/self/clear_refs").write_text("5")  # forgets the peak of the imports
+    before = _peak_kib()
+    if method == "effective":
+        effective(g, OHM, OHM)
+    else:
+        nodal_currents(g, np.eye(size), OHM, OHM)
+    return (_peak_kib() - before) / 1024
+
+
+def main() -> None:
+    print(machine())
+    print(f"{OHM} ohm a segment, full tiles of 0 to 40 uS, one BLAS thread, median of {REPEATS}")
+    x = np.random.default_rng(1).random((1000, max(SIZES)), dtype=np.float32)
+    spawned = multiprocessing.get_context("spawn")
+    for size in SIZES:
+        g, unit = _tile(size), np.eye(size)
+        single = g.astype(np.float32)
+        times = interleaved(
+            {
+                "effective": lambda g=g: effective(g, OHM, OHM),
+                "approximate": lambda g=g: approximate(g, OHM, OHM),
+                "oracle, all inputs": lambda g=g, v=unit: nodal_currents(g, v, OHM, OHM),
+                "oracle, one input": lambda g=g, v=unit[0]: nodal_currents(g, v, OHM, OHM),
+                "sgemm": lambda g=single, x=x[:, :size]: x @ g,
+            },
+            REPEATS,
+        )
+        line = ", ".join(f"{name} {seconds * 1e3:.2f} ms" for name, seconds in times.items())
+        print(f"{size} x {size}: {line}")
+        for method in ("effective", "oracle"):
+            with spawned.Pool(1) as pool:
+                grown = pool.apply(_mebibytes_more, (method, size))
+            print(f"  {method}: {grown:.0f} MiB beside the tile")
+
+
+if __name__ == "__main__":
+    main()
