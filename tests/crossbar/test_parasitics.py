@@ -161,7 +161,7 @@ class TestAgainstTheOracle:
     def test_negative_conductances_that_the_wires_bear(
         self, g: Real, row: float, col: float, share: float
     ):
-        """Below the bound of docs/parasitics.md (Eq. 8) the circuit is stable; near it, ill posed."""
+        """Below docs/parasitics.md, Eq. 8, the circuit is stable; near it ill posed."""
         rng = np.random.default_rng(g.size)
         rows, cols = g.shape
         longest = [1 / (4 * np.sin(np.pi / (4 * n + 2)) ** 2) for n in (cols, rows)]
