@@ -10,6 +10,7 @@ import onnxruntime as ort
 import pytest
 
 from nvmc import Chip, Compiled, Target, compile_model, load_device, make_session, program_chip
+from nvmc.devices import parse_noise
 from nvmc.passes.load import load_model
 from nvmc.passes.program_chip import arrays_of
 from nvmc.runtime.montecarlo import open_session
@@ -115,3 +116,17 @@ def test_cells_file_is_the_chip(tmp_path: Path) -> None:
         assert np.array_equal(cells[f"{array.name}/target"], array.cells.targets)
         python = Chip.of(target, SEED, INDEX, 0.2).program(array)
         assert np.array_equal(python.levels, cells[f"{array.name}/programmed"])
+
+
+def test_a_tile_offset_is_the_same_on_every_path(tmp_path: Path) -> None:
+    """What tile a cell sits on is worked out by each path from the graph alone."""
+    device = load_device("rram4").with_noise([parse_noise("global:sigma=0.5,scope=tile")])
+    target = Target.of(device, rows=8, cols=4)
+    for name in MAPPED:
+        folder = tmp_path / name
+        folder.mkdir()
+        proto, compiled = compiled_network(name, target, folder)
+        feeds = feeds_of(proto)
+        program_chip(compiled, INDEX, folder / "chip.onnx", seed=SEED)
+        provider = make_session(compiled.model_path, chip=INDEX, seed=SEED)
+        assert_close(run(provider, feeds), run(stock(folder / "chip.onnx"), feeds))

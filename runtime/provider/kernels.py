@@ -16,7 +16,9 @@ from nvmc.devices import Target
 from nvmc.errors import ProviderError
 from nvmc.ops import Op
 from nvmc.runtime.crossbar.operand import CircuitOperand, ExactOperand, Operand
+from nvmc.runtime.crossbar.ranges import RangeObserver
 from nvmc.runtime.provider.claims import Node
+from nvmc.tiling import Place
 
 __all__ = ["Crossbars", "Kernel", "NodeKernel", "find_kernel"]
 
@@ -43,11 +45,15 @@ class Crossbars:
     Attributes:
         target: The cells.
         chip: Which chip.
+        observers: What is seen at each array, by name; None where nobody watches.
     """
 
-    def __init__(self, target: Target, chip: Chip) -> None:
+    def __init__(
+        self, target: Target, chip: Chip, observers: dict[str, RangeObserver] | None = None
+    ) -> None:
         self.target = target
         self.chip = chip
+        self.observers = observers
         self._lock = Lock()
         self._contents: dict[str, bytes] = {}
         self._arrays: dict[str, tuple[Array, Programmed]] = {}
@@ -57,10 +63,15 @@ class Crossbars:
     @property
     def circuit(self) -> bool:
         """Whether arrays are read through their periphery, rather than multiplied by exactly."""
-        return self.chip.needs_circuit or not self.target.periphery.ideal
+        watched = self.observers is not None
+        return watched or self.chip.needs_circuit or not self.target.periphery.ideal
 
-    def operand(self, name: str, codes: NDArray[Any], scale: NDArray[Any]) -> Operand:
+    def operand(
+        self, name: str, codes: NDArray[Any], scale: NDArray[Any], place: Place | None = None
+    ) -> Operand:
         """The array called `name` on this chip, of `codes`'s shape, for one more node.
+
+        `place` is how the node uses it: what the first node says is what the array is tiled for.
 
         Raises:
             ProviderError: Two nodes give the array different contents.
@@ -73,20 +84,25 @@ class Crossbars:
                     "every array a name of its own"
                 )
             if name not in self._users:
-                self._program(name, codes, scale)
+                self._program(name, codes, scale, place)
             user = self._users[name]
             self._users[name] = user + 1
             if not self.circuit:
                 return self._exact[name]
-            return CircuitOperand(*self._arrays[name], self.chip, user)
+            observer = None
+            if self.observers is not None:
+                observer = self.observers.setdefault(name, RangeObserver())
+            return CircuitOperand(*self._arrays[name], self.chip, user, observer)
 
-    def _program(self, name: str, codes: NDArray[Any], scale: NDArray[Any]) -> None:
+    def _program(
+        self, name: str, codes: NDArray[Any], scale: NDArray[Any], place: Place | None
+    ) -> None:
         """Program an array; what is kept shares no memory with the node's inputs."""
         if self.circuit:
-            array = Array(name, np.array(codes), np.array(scale), self.target)
+            array = Array(name, np.array(codes), np.array(scale), self.target, place)
             self._arrays[name] = array, self.chip.program(array)
         else:
-            array = Array(name, codes, scale, self.target)
+            array = Array(name, codes, scale, self.target, place)
             self._exact[name] = ExactOperand(np.array(self.chip.program(array).weights))
         self._users[name] = 0
 
@@ -119,7 +135,10 @@ class NodeKernel:
         return self._function(standard, self._weights, dict(self._attributes))
 
     def _programmed(self, given: dict[str, Any]) -> list[Operand]:
+        groups, turned = self._attributes.get("group", 1), self._attributes.get("transB", 0)
+        place = Place(self._op.name, int(groups), bool(turned))
+        operand = self._crossbars.operand
         return [
-            self._crossbars.operand(array, given[f"{weight}_codes"], given[f"{weight}_scale"])
+            operand(array, given[f"{weight}_codes"], given[f"{weight}_scale"], place)
             for weight, array in zip(self._op.weights, self._arrays, strict=True)
         ]
