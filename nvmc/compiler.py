@@ -24,7 +24,7 @@ from nvmc.artifact import (
 )
 from nvmc.chip import Array, Chip
 from nvmc.data import load_data
-from nvmc.devices import Device, Target
+from nvmc.devices import Device, Periphery, Target
 from nvmc.errors import ModelError, OptionError
 from nvmc.passes import make_pass
 from nvmc.passes.arrays import Mapping
@@ -38,8 +38,12 @@ from nvmc.passes.quantize_activations import QuantizeActivations, activation_ten
 from nvmc.passes.save import save_model
 from nvmc.passes.tile_graph import tile_graph, tile_graph_json
 from nvmc.runtime.calibration import calibrate
+from nvmc.runtime.ranges import calibrate_converters
 
 __all__ = ["compile_model", "program_chip", "transform_model"]
+
+CALIBRATION_IMAGES = 512
+"""Images that the converters' ranges are calibrated on."""
 
 
 def compile_model(
@@ -64,7 +68,8 @@ def compile_model(
         skip: Globs of node names that stay digital.
         fold_batchnorm: Fold BatchNormalization into the layer before it.
         activation_bits: Quantise the inputs of the mapped layers; needs `data`.
-        data: Calibration data (docs/data.md), of which the training split is used.
+        data: Calibration data (docs/data.md), of which the training split is used; for
+            `activation_bits` and for calibrated ranges of the target's periphery.
         store: `bias` and `norm` keep those parameters in cells too.
         passes: Passes to run after canonicalisation, as `name:key=value`.
 
@@ -73,8 +78,7 @@ def compile_model(
     """
     path = Path(source)
     folder = Path(f"{path.stem}.nvmc") if output is None else Path(output)
-    if (activation_bits is None) != (data is None):
-        raise OptionError("activation bits and calibration data go together; give both or none")
+    _check_data(activation_bits, target, data)
     user = [make_pass(text) for text in passes]
     model = load_model(path)
     opset = opset_of(model)
@@ -90,6 +94,8 @@ def compile_model(
     if activation_bits is not None and data is not None:
         _quantize_activations(model, activation_bits, data, tuple(skip))
     mapping = _map(model, mapper, path)
+    if target.periphery.needs_data and data is not None:
+        target = _calibrated(model, target, data)
     entry = SourceEntry(file=path.name, sha256=_sha256(path), opset=opset)
     _write(model, mapping, target, entry, folder)
     return open_compiled(folder)
@@ -187,6 +193,34 @@ def _quantize_activations(model: Model, bits: int, data: str, skip: tuple[str, .
     images = load_data(data, split="train").x
     ranges = calibrate(serialized(model), tensors, images)
     QuantizeActivations(bits=bits, ranges=ranges, skip=skip)(model)
+
+
+def _check_data(activation_bits: int | None, target: Target, data: str | None) -> None:
+    """Complain where calibration data are given for nothing, or missing."""
+    wanted = activation_bits is not None or target.periphery.needs_data
+    if wanted == (data is not None):
+        return
+    if data is None:
+        what = "activation bits" if activation_bits is not None else "a calibrated range"
+        raise OptionError(f"{what} and calibration data go together; give --data too")
+    raise OptionError(
+        "calibration data and what they are for go together; give --activation-bits, "
+        "--dac-range calibrated or --adc-range calibrated too, or leave --data out"
+    )
+
+
+def _calibrated(model: Model, target: Target, data: str) -> Target:
+    """The target with the ranges of its converters, which the model then carries."""
+
+    def behind(periphery: Periphery) -> bytes:
+        set_target(model, target.model_copy(update={"periphery": periphery}))
+        return serialized(model)
+
+    images = load_data(data, split="train", limit=CALIBRATION_IMAGES).x
+    periphery = calibrate_converters(behind, target.periphery, images)
+    found = target.model_copy(update={"periphery": periphery})
+    set_target(model, found)
+    return found
 
 
 def _cells(chip: Chip, arrays: Sequence[Array]) -> dict[str, Any]:

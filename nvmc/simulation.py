@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,66 +15,68 @@ from nvmc.chip import Chip
 from nvmc.data import Dataset, check_labels, check_shape, load_data
 from nvmc.devices import Device, NoiseSource, Target
 from nvmc.errors import DataError, OptionError
+from nvmc.passes.describe import serialized, set_target
 from nvmc.passes.detach_weights import detached_network
+from nvmc.passes.load import load_model
 from nvmc.rng import stream
 from nvmc.runtime.montecarlo import (
+    CircuitNetwork,
     Feed,
     Network,
     default_jobs,
     evaluate,
     evaluate_chips,
     outputs_of,
+    single_threaded_blas,
 )
 from nvmc.runtime.scoring import Accuracy, Score, score_against
 from nvmc.statistics import Kpp, Summary, percentile_index, percentile_performance, summarize
 
-__all__ = ["FORMAT", "Bench", "Simulation", "check_options", "load_network", "set_up", "simulate"]
+__all__ = [
+    "FORMAT",
+    "AtTime",
+    "Bench",
+    "Fidelity",
+    "Simulation",
+    "check_options",
+    "fidelity_of",
+    "load_circuit",
+    "load_network",
+    "set_up",
+    "simulate",
+]
 
 FORMAT = "nvmc.simulation/1"
 SEEDED_INPUTS = 64
 """Inputs drawn when there are no data and no limit."""
+CIRCUIT_IMAGES = 512
+"""Most images a run of a circuit."""
+CIRCUIT_BATCHES = 32
+"""How many batches that suit the cache go into a run of a circuit: each run costs Python's time."""
+
+Fidelity = Literal["cells", "circuit"]
 
 
 @dataclass(frozen=True)
-class Simulation:
-    """What a population of chips is worth.
+class AtTime:
+    """The chips of a simulation at one time since programming.
 
     Attributes:
-        metric: `accuracy`; without labels `agreement` (or `r2`) with the ideal chip.
-        images: Images each chip was run on.
-        ideal: Value of the chip whose every cell is on target.
+        time_s: Seconds; None for the device's own time, or where nothing depends on it.
         values: One value a chip, in chip order, shape (runs,).
         kpp: K-th percentile performance and its interval.
         summary: Mean, standard deviation, minimum.
-        seconds: Wall time of the runs.
     """
 
-    metric: str
-    images: int
-    data: str
-    seed: int
-    target: Target
-    sigma: float | None
-    jobs: int
-    ideal: float
+    time_s: float | None
     values: NDArray[np.float64]
     kpp: Kpp
     summary: Summary
-    seconds: float
 
     def to_json(self) -> dict[str, Any]:
-        """The result as `nvmc simulate --json` prints it; docs/simulate.md names the keys."""
+        """The keys of one time."""
         return {
-            "format": FORMAT,
-            "metric": self.metric,
-            "runs": len(self.values),
-            "images": self.images,
-            "data": self.data,
-            "seed": self.seed,
-            "device": self.target.device.name,
-            "sigma": self.sigma,
-            "fidelity": "cells",
-            "ideal": self.ideal,
+            "time_s": self.time_s,
             "mean": self.summary.mean,
             "std": self.summary.std,
             "min": self.summary.min,
@@ -87,6 +89,64 @@ class Simulation:
                 "runs_needed": self.kpp.runs_needed,
             },
             "values": self.values.tolist(),
+        }
+
+
+@dataclass(frozen=True)
+class Simulation:
+    """What a population of chips is worth.
+
+    Attributes:
+        metric: `accuracy`; without labels `agreement` (or `r2`) with the ideal chip.
+        images: Images each chip was run on.
+        ideal: Value of the chip whose every cell is on target.
+        fidelity: `cells`, or `circuit` where the periphery or read noise was in the loop.
+        times: The same chips at each time asked for; without any, at the device's own.
+        seconds: Wall time of the runs.
+    """
+
+    metric: str
+    images: int
+    data: str
+    seed: int
+    target: Target
+    sigma: float | None
+    fidelity: Fidelity
+    jobs: int
+    ideal: float
+    times: tuple[AtTime, ...]
+    seconds: float
+
+    @property
+    def values(self) -> NDArray[np.float64]:
+        """One value a chip at the first time, in chip order, shape (runs,)."""
+        return self.times[0].values
+
+    @property
+    def kpp(self) -> Kpp:
+        """The k-th percentile performance at the first time."""
+        return self.times[0].kpp
+
+    @property
+    def summary(self) -> Summary:
+        """Mean, standard deviation and minimum at the first time."""
+        return self.times[0].summary
+
+    def to_json(self) -> dict[str, Any]:
+        """The result as `nvmc simulate --json` prints it; docs/simulate.md names the keys."""
+        return {
+            "format": FORMAT,
+            "metric": self.metric,
+            "runs": len(self.values),
+            "images": self.images,
+            "data": self.data,
+            "seed": self.seed,
+            "device": self.target.device.name,
+            "sigma": self.sigma,
+            "fidelity": self.fidelity,
+            "ideal": self.ideal,
+            **self.times[0].to_json(),
+            "times": [time.to_json() for time in self.times],
             "seconds": self.seconds,
         }
 
@@ -96,14 +156,14 @@ class Bench:
     """A network and the images it is judged on: what chips are tried out with.
 
     Attributes:
-        network: The network without its crossbar weights.
+        network: The network, to be run as chips.
         feed: The images.
         score: How outputs become one number.
         ideal: Value of the chip whose every cell is on target.
         data: What the images are, for people.
     """
 
-    network: Network
+    network: Network | CircuitNetwork
     feed: Feed
     score: Score
     ideal: float
@@ -135,6 +195,8 @@ def simulate(
     jobs: int | None = None,
     limit: int | None = None,
     output: str | None = None,
+    fidelity: Fidelity | None = None,
+    times_s: Sequence[float] | None = None,
     on_chip: Callable[[int, float], None] | None = None,
 ) -> Simulation:
     """Evaluate chips 0 … runs - 1 of population `seed`.
@@ -151,18 +213,27 @@ def simulate(
         jobs: Chips in parallel; the cores at hand by default. Changes nothing but the time.
         limit: Use the first `limit` images only.
         output: The output that is scored; the first by default.
-        on_chip: Called with (chip, value) as each chip is done, from its thread.
+        fidelity: `cells` or `circuit`; by default what the target needs (`fidelity_of`).
+        times_s: Seconds since programming at which the same chips are evaluated; the device's own
+            time by default.
+        on_chip: Called with (chip, value) as each chip is done, from its thread, at every time.
 
     Raises:
         OptionError, DataError, ModelError: By what is wrong.
     """
     check_options(runs, jobs, percentile)
     target = compiled.manifest.target.on(device, noise)
-    chips = [Chip.of(target, seed, index, sigma) for index in range(runs)]
-    bench = set_up(compiled, target, data=data, seed=seed, limit=limit, output=output)
+    chosen = fidelity_of(target, fidelity)
+    ages: list[float | None] = [*times_s] if times_s else [None]
+    populations = [
+        [Chip.of(target, seed, index, sigma, age) for index in range(runs)] for age in ages
+    ]
+    bench = set_up(
+        compiled, target, data=data, seed=seed, limit=limit, output=output, fidelity=chosen
+    )
     started = time.perf_counter()
     count = min(jobs or default_jobs(), runs)
-    values = bench.run(chips, jobs=count, on_chip=on_chip)
+    found = [bench.run(chips, jobs=count, on_chip=on_chip) for chips in populations]
     return Simulation(
         metric=bench.score.metric,
         images=len(bench.feed),
@@ -170,11 +241,18 @@ def simulate(
         seed=seed,
         target=target,
         sigma=target.device.sigma if sigma is None else sigma,
+        fidelity=chosen,
         jobs=count,
         ideal=bench.ideal,
-        values=values,
-        kpp=percentile_performance(values, percentile),
-        summary=summarize(values),
+        times=tuple(
+            AtTime(
+                chips[0].time_s,
+                values,
+                percentile_performance(values, percentile),
+                summarize(values),
+            )
+            for chips, values in zip(populations, found, strict=True)
+        ),
         seconds=time.perf_counter() - started,
     )
 
@@ -187,16 +265,21 @@ def set_up(
     seed: int = 0,
     limit: int | None = None,
     output: str | None = None,
+    fidelity: Fidelity | None = None,
 ) -> Bench:
     """Everything of a simulation but the chips; arguments are those of `simulate`.
 
     Raises:
         OptionError, DataError, ModelError: By what is wrong.
     """
-    network = load_network(compiled, target, output)
+    exact = load_network(compiled, target, output)
+    network: Network | CircuitNetwork = exact
+    if fidelity_of(target, fidelity) == "circuit":
+        network = load_circuit(compiled, target, output)
     dataset = load_data(data, limit=limit) if isinstance(data, str) else data
     feed = _feed(compiled.manifest.inputs, dataset, seed, limit)
-    score, ideal = _score(network, feed, dataset)
+    with single_threaded_blas():
+        score, ideal = _score(network, exact, feed, dataset)
     return Bench(network, feed, score, ideal, dataset.name if dataset else "seeded inputs")
 
 
@@ -213,25 +296,72 @@ def check_options(runs: int, jobs: int | None, percentile: float) -> None:
     percentile_index(runs, percentile)
 
 
+def fidelity_of(target: Target, wanted: Fidelity | None = None) -> Fidelity:
+    """The fidelity that chips on `target` are simulated at.
+
+    Args:
+        target: The cells and their periphery.
+        wanted: What the user asks for; None for the lowest that says all of the target.
+
+    Raises:
+        OptionError: Cells are asked for, but reads are noisy, which no set of weights shows.
+    """
+    noisy = [source.type for source in target.device.noise if source.place == "read"]
+    if wanted == "cells":
+        if noisy:
+            raise OptionError(
+                f"noise source {noisy[0]!r} of device {target.device.name!r} is fresh at every "
+                "read, which fidelity 'cells' cannot show; use fidelity 'circuit'"
+            )
+        return "cells"
+    if wanted not in (None, "circuit"):
+        raise OptionError(f"fidelity is {wanted!r}; expected cells or circuit")
+    return "circuit" if wanted or noisy or not target.periphery.ideal else "cells"
+
+
+def load_circuit(compiled: Compiled, target: Target, output: str | None = None) -> CircuitNetwork:
+    """The compiled network ready to run as circuits on `target`.
+
+    Raises:
+        OptionError: It has no output of that name.
+    """
+    name = _output(compiled, output)
+    model = load_model(compiled.model_path)
+    set_target(model, target)
+    fixed = next(iter(compiled.manifest.inputs[0].shape or ()), None)
+    batch = detached_network(compiled.model_path, target).batch
+    if not isinstance(fixed, int):
+        batch = min(CIRCUIT_IMAGES, CIRCUIT_BATCHES * batch)
+    return CircuitNetwork(serialized(model), name, batch)
+
+
+def _output(compiled: Compiled, output: str | None) -> str:
+    names = [entry.name for entry in compiled.manifest.outputs]
+    if output is not None and output not in names:
+        raise OptionError(f"output {output!r} is unknown; expected one of {', '.join(names)}")
+    return output or names[0]
+
+
 def load_network(compiled: Compiled, target: Target, output: str | None = None) -> Network:
     """The compiled network ready to run as chips on `target`.
 
     Raises:
         OptionError: It has no output of that name.
     """
-    names = [entry.name for entry in compiled.manifest.outputs]
-    if output is not None and output not in names:
-        raise OptionError(f"output {output!r} is unknown; expected one of {', '.join(names)}")
+    name = _output(compiled, output)
     detached = detached_network(compiled.model_path, target)
-    return Network(
-        detached.model, detached.arrays, detached.dtypes, output or names[0], detached.batch
-    )
+    return Network(detached.model, detached.arrays, detached.dtypes, name, detached.batch)
 
 
-def _score(network: Network, feed: Feed, dataset: Dataset | None) -> tuple[Score, float]:
-    """What chips are scored by, and the ideal chip's value."""
+def _score(
+    network: Network | CircuitNetwork, exact: Network, feed: Feed, dataset: Dataset | None
+) -> tuple[Score, float]:
+    """What chips are scored by, and the value of the chip whose every cell is on target.
+
+    Without labels the reference is that chip behind an ideal periphery (`exact`).
+    """
     if dataset is not None and dataset.y is not None:
-        first = outputs_of(network, Feed({k: v[:1] for k, v in feed.inputs.items()}), Chip.ideal())
+        first = outputs_of(exact, Feed({k: v[:1] for k, v in feed.inputs.items()}), Chip.ideal())
         if first.ndim < 2 or first.shape[1] < 2:
             raise DataError(
                 f"output {network.output!r} has shape {list(first.shape)}, which is no classes to "
@@ -240,8 +370,10 @@ def _score(network: Network, feed: Feed, dataset: Dataset | None) -> tuple[Score
         check_labels(dataset, first.shape[1])
         score: Score = Accuracy(dataset.y)
         return score, evaluate(network, feed, score, Chip.ideal())
-    score = score_against(outputs_of(network, feed, Chip.ideal()))
-    return score, 1.0
+    score = score_against(outputs_of(exact, feed, Chip.ideal()))
+    if network is exact:
+        return score, 1.0
+    return score, evaluate(network, feed, score, Chip.ideal())
 
 
 def _feed(inputs: list[TensorEntry], dataset: Dataset | None, seed: int, limit: int | None) -> Feed:

@@ -1,10 +1,12 @@
-"""Monte Carlo over chips at `cells` fidelity, on onnxruntime's own kernels.
+"""Monte Carlo over chips, at `cells` fidelity or as circuits.
 
-With an ideal periphery a chip is the network with other weights. The network is held once as a
-standard ONNX model whose crossbar weights are absent; each chip gets a one-thread session with
-its programmed weights put in, and chips run in parallel threads. Sessions always have one thread,
-and a chip's cells come from streams of its own, so a chip's value does not depend on how many run
-beside it.
+With an ideal periphery a chip is the network with other weights (`Network`). It is held once as a
+standard ONNX model whose crossbar weights are absent; each chip gets a session of onnxruntime's own
+kernels with its programmed weights put in. As a circuit (`CircuitNetwork`) each chip gets a session
+of the provider.
+
+Chips run in parallel threads. Sessions and BLAS always have one thread, and a chip's cells and
+reads come from streams of its own, so a chip's value does not depend on how many run beside it.
 """
 
 from __future__ import annotations
@@ -12,6 +14,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from threading import Event, Lock
 from typing import Any
@@ -19,14 +22,17 @@ from typing import Any
 import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
 
 from nvmc.chip import Array, Chip
 from nvmc.errors import ModelError
+from nvmc.runtime.provider import make_session
 from nvmc.runtime.scoring import Score
 
 _ort: Any = onnxruntime  # it is untyped
 
 __all__ = [
+    "CircuitNetwork",
     "Feed",
     "Network",
     "default_jobs",
@@ -34,6 +40,7 @@ __all__ = [
     "evaluate_chips",
     "open_session",
     "outputs_of",
+    "single_threaded_blas",
 ]
 
 
@@ -58,6 +65,21 @@ class Network:
 
 
 @dataclass(frozen=True)
+class CircuitNetwork:
+    """A compiled network for the provider.
+
+    Attributes:
+        model: Serialised; its metadata say which cells and which periphery hold its arrays.
+        output: Name of the output that is scored.
+        batch: Images a run; fixed by the model or chosen for the memory.
+    """
+
+    model: bytes
+    output: str
+    batch: int
+
+
+@dataclass(frozen=True)
 class Feed:
     """The images that chips are run on: input name -> array with the images along axis 0."""
 
@@ -75,13 +97,21 @@ class Feed:
         return {name: np.concatenate([x, x[-1:].repeat(missing, 0)]) for name, x in taken.items()}
 
 
+def single_threaded_blas() -> AbstractContextManager[Any]:
+    """BLAS computes on one thread in the block: its sums do not depend on the machine's cores.
+
+    It holds for the whole process, so enter it once, around the threads that compute.
+    """
+    return threadpool_limits(1, "blas")
+
+
 def default_jobs() -> int:
     """Chips in parallel when nobody says: the cores this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def evaluate_chips(
-    network: Network,
+    network: Network | CircuitNetwork,
     feed: Feed,
     score: Score,
     chips: Sequence[Chip],
@@ -117,7 +147,10 @@ def evaluate_chips(
             if on_chip is not None and not stop.is_set():
                 on_chip(position, value)
 
-    with ThreadPoolExecutor(max_workers=max(1, jobs), thread_name_prefix="nvmc-chip") as pool:
+    with (
+        single_threaded_blas(),
+        ThreadPoolExecutor(max_workers=max(1, jobs), thread_name_prefix="nvmc-chip") as pool,
+    ):
         try:
             workers = [pool.submit(work) for _ in range(max(1, jobs))]
             done, _ = wait(workers, return_when=FIRST_EXCEPTION)
@@ -129,7 +162,11 @@ def evaluate_chips(
 
 
 def evaluate(
-    network: Network, feed: Feed, score: Score, chip: Chip, stop: Event | None = None
+    network: Network | CircuitNetwork,
+    feed: Feed,
+    score: Score,
+    chip: Chip,
+    stop: Event | None = None,
 ) -> float:
     """The score of one chip; NaN when `stop` was set before it was done."""
     session = open_session(network, chip)
@@ -143,7 +180,7 @@ def evaluate(
     return score.finish(total, len(feed))
 
 
-def outputs_of(network: Network, feed: Feed, chip: Chip) -> NDArray[Any]:
+def outputs_of(network: Network | CircuitNetwork, feed: Feed, chip: Chip) -> NDArray[Any]:
     """The scored output of one chip for all images, along axis 0."""
     session = open_session(network, chip)
     step = range(0, len(feed), network.batch)
@@ -151,12 +188,14 @@ def outputs_of(network: Network, feed: Feed, chip: Chip) -> NDArray[Any]:
     return np.concatenate([_run(session, names, feed, first, network.batch) for first in step])
 
 
-def open_session(network: Network, chip: Chip) -> Any:
+def open_session(network: Network | CircuitNetwork, chip: Chip) -> Any:
     """A one-thread `onnxruntime.InferenceSession` of one chip.
 
     Raises:
         ModelError: onnxruntime refuses the network.
     """
+    if isinstance(network, CircuitNetwork):
+        return make_session(network.model, chip=chip, quiet=True)
     options: Any = _ort.SessionOptions()
     options.intra_op_num_threads = 1
     options.inter_op_num_threads = 1

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import click
 from rich.table import Table
 
 from nvmc.artifact import Compiled, Manifest
 from nvmc.cli.console import out, print_json, target_from, target_options
+from nvmc.cli.periphery import periphery_from, periphery_options
 from nvmc.compiler import compile_model
+from nvmc.devices import Periphery
 from nvmc.models import resolve_model
 from nvmc.passes.parameters import Kind
 from nvmc.passes.tile_graph import critical_path, read_tile_graph
@@ -25,12 +28,17 @@ __all__ = ["compile_command"]
     "-o", "--output", type=click.Path(path_type=Path), metavar="DIR", help="[default: NAME.nvmc]"
 )
 @target_options
+@periphery_options
 @click.option("--skip", multiple=True, metavar="GLOB", help="Keep matching layers digital.")
 @click.option("--fold-batchnorm", is_flag=True, help="Fold BatchNorm into the layer before it.")
 @click.option(
     "--activation-bits", type=int, metavar="A", help="Quantise layers' inputs; needs --data."
 )
-@click.option("--data", metavar="SPEC", help="Calibration data for --activation-bits.")
+@click.option(
+    "--data",
+    metavar="SPEC",
+    help="Calibration data for --activation-bits, --dac-range and --adc-range.",
+)
 @click.option(
     "--store",
     multiple=True,
@@ -55,15 +63,17 @@ def compile_command(
     store: tuple[Kind, ...],
     passes: tuple[str, ...],
     as_json: bool,
+    **options: Any,
 ) -> None:
     """Compile MODEL, an ONNX file or zoo:NAME, into the folder NAME.nvmc.
 
     The folder's model.onnx is standard ONNX that any runtime runs as the ideal chip.
     """
     source = resolve_model(model)
+    target = target_from(device, weight_bits, cell_bits, encoding, per_channel, tile)
     compiled = compile_model(
         source,
-        target_from(device, weight_bits, cell_bits, encoding, per_channel, tile),
+        target.model_copy(update={"periphery": periphery_from(options)}),
         output=output,
         skip=skip,
         fold_batchnorm=fold_batchnorm,
@@ -88,6 +98,8 @@ def _print(compiled: Compiled) -> None:
         f"{target.device.name}: {bits}{cells}, {target.encoding}, "
         f"tiles of {target.rows}x{target.cols}"
     )
+    if not target.periphery.ideal:
+        console.print(_periphery(target.periphery))
     series = len(critical_path(read_tile_graph(compiled.tiles_path)))
     console.print(
         f"{len(manifest.layers)} layers on {len(manifest.tiles):,} tiles; the critical path is "
@@ -124,6 +136,20 @@ def _layer_table(manifest: Manifest) -> Table:
         used = f"{a.utilization:.1%}"
         table.add_row(a.name, ops[a.name], shape, count, f"{a.tiles:,}", f"{a.cells:,}", used)
     return table
+
+
+def _periphery(periphery: Periphery) -> str:
+    dac = "exact inputs"
+    if periphery.dac_bits is not None:
+        dac = f"{periphery.dac_bits}-bit {periphery.dac_mode} DAC"
+    parts = [f"{dac}, range {periphery.dac_range}"]
+    adc = "exact currents"
+    if periphery.adc_bits is not None:
+        adc = f"{periphery.adc_bits}-bit ADC, range {periphery.adc_range}"
+    parts += [adc, f"polarities subtracted {periphery.subtract}"]
+    if periphery.wire_ohm is not None:
+        parts.append(f"wires of {periphery.wire_ohm.row:g} and {periphery.wire_ohm.col:g} ohm")
+    return "; ".join(parts)
 
 
 def _share(part: int, whole: int) -> str:

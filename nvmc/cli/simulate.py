@@ -10,7 +10,8 @@ from rich.table import Table
 from nvmc.artifact import find_compiled, open_compiled
 from nvmc.cli.console import METRICS, counted, note, out, percent, print_json, progress
 from nvmc.devices import load_device, parse_noise
-from nvmc.simulation import Simulation, simulate
+from nvmc.parameters import parse_values
+from nvmc.simulation import Fidelity, Simulation, simulate
 
 __all__ = ["simulate_command"]
 
@@ -37,6 +38,17 @@ __all__ = ["simulate_command"]
 @click.option("--jobs", type=int, help="Chips in parallel.  [default: the cores at hand]")
 @click.option("--limit", type=int, metavar="N", help="Use the first N images only.")
 @click.option("--output", metavar="NAME", help="The output to score.  [default: the first]")
+@click.option(
+    "--fidelity",
+    type=click.Choice(["cells", "circuit"]),
+    help="circuit puts DAC, tiles, ADC and read noise in the loop.  "
+    "[default: what the target needs]",
+)
+@click.option(
+    "--time",
+    metavar="T,…",
+    help="Times since programming, such as 1h,1d,30d: the same chips at each.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print everything as JSON.")
 def simulate_command(
     compiled: Path | None,
@@ -50,12 +62,15 @@ def simulate_command(
     jobs: int | None,
     limit: int | None,
     output: str | None,
+    fidelity: Fidelity | None,
+    time: str | None,
     as_json: bool,
 ) -> None:
     """Simulate chips of a compiled network; the newest *.nvmc here by default."""
     network = find_compiled() if compiled is None else open_compiled(compiled)
     chosen = load_device(device) if device is not None else None
-    with progress("chips", runs, shown=not as_json) as advance:
+    times = [float(v.number or 0) for v in parse_values("time", time)] if time else []
+    with progress("chips", runs * max(1, len(times)), shown=not as_json) as advance:
         result = simulate(
             network,
             runs=runs,
@@ -68,6 +83,8 @@ def simulate_command(
             jobs=jobs,
             limit=limit,
             output=output,
+            fidelity=fidelity,
+            times_s=times,
             on_chip=lambda chip, value: advance(),
         )
     _note_range(result)
@@ -94,7 +111,7 @@ def _print(result: Simulation, folder: str, newest: bool) -> None:
     console.print(
         f"{folder}{' (the newest here)' if newest else ''}: {result.target.device.name}{sigma}, "
         f"{counted(len(result.values), 'chip')} on {counted(result.images, 'image')} "
-        f"({result.data})"
+        f"({result.data}), fidelity {result.fidelity}"
     )
     if result.metric != "accuracy":
         console.print(
@@ -106,7 +123,26 @@ def _print(result: Simulation, folder: str, newest: bool) -> None:
     table.add_column()
     for row in _rows(result):
         table.add_row(*row)
+    if len(result.times) > 1:
+        console.print(_times(result))
     console.print(table)
+
+
+def _times(result: Simulation) -> Table:
+    """One row a time since programming."""
+    table = Table(box=None, pad_edge=True)
+    for heading in ("time [s]", "mean", "worst", "KPP", "its interval"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    for at in result.times:
+        kpp, summary = at.kpp, at.summary
+        table.add_row(
+            f"{at.time_s:g}",
+            percent(summary.mean),
+            percent(summary.min),
+            percent(kpp.value),
+            f"{percent(kpp.low)} to {percent(kpp.high)}",
+        )
+    return table
 
 
 def _rows(result: Simulation) -> list[tuple[str, str, str]]:
@@ -114,9 +150,13 @@ def _rows(result: Simulation) -> list[tuple[str, str, str]]:
     spread = "" if summary.std is None else f"± {100 * summary.std:.2f} over chips"
     interval = f"{percent(kpp.low)} to {percent(kpp.high)}"
     closed = kpp.low is not None and kpp.high is not None
-    each = result.seconds / max(1, len(result.values))
+    each = result.seconds / max(1, len(result.values) * len(result.times))
+    ideal = (f"ideal chip {result.metric}", percent(result.ideal), "")
+    took = ("time", f"{result.seconds:.1f} s", f"{each:.2g} s a chip, {result.jobs} at once")
+    if len(result.times) > 1:
+        return [ideal, took]
     return [
-        (f"ideal chip {result.metric}", percent(result.ideal), ""),
+        ideal,
         ("mean", percent(summary.mean), spread),
         ("worst chip", percent(summary.min), ""),
         (f"{_ordinal(kpp.k)} percentile (KPP)", percent(kpp.value), ""),
@@ -125,7 +165,7 @@ def _rows(result: Simulation) -> list[tuple[str, str, str]]:
             interval,
             "" if closed else f"{kpp.runs_needed} runs close it",
         ),
-        ("time", f"{result.seconds:.1f} s", f"{each:.2g} s a chip, {result.jobs} at once"),
+        took,
     ]
 
 

@@ -6,5 +6,13 @@ Python. See docs/provider.md.
 
 from nvmc.runtime.provider.claims import Claim, record_claims
 from nvmc.runtime.provider.registration import PROVIDER_NAME, make_session, register_provider
+from nvmc.runtime.provider.session import observe_arrays
 
-__all__ = ["PROVIDER_NAME", "Claim", "make_session", "record_claims", "register_provider"]
+__all__ = [
+    "PROVIDER_NAME",
+    "Claim",
+    "make_session",
+    "observe_arrays",
+    "record_claims",
+    "register_provider",
+]

@@ -26,6 +26,7 @@ class Options:
         sigma: Strength of the device's noise, in its basis; None for the device's own.
         seed: Population of chips.
         chip: Which chip of it; None for the ideal chip.
+        time: Seconds since programming; None for the device's own.
 
     Raises:
         OptionError: A number is out of range.
@@ -35,6 +36,7 @@ class Options:
     sigma: float | None = None
     seed: int = 0
     chip: int | None = 0
+    time: float | None = None
 
     def __post_init__(self) -> None:
         if self.sigma is not None and not 0 <= self.sigma < float("inf"):
@@ -50,7 +52,7 @@ class Options:
         Raises:
             OptionError: An unknown option, or a value that it cannot have.
         """
-        known = ("device", "sigma", "seed", "chip")
+        known = ("device", "sigma", "seed", "chip", "time")
         for key in texts:
             if key not in known:
                 raise OptionError(
@@ -61,13 +63,14 @@ class Options:
             sigma=None if "sigma" not in texts else _number("sigma", texts["sigma"], float),
             seed=_number("seed", texts.get("seed", "0"), int),
             chip=_chip(texts.get("chip", "0")),
+            time=None if "time" not in texts else _number("time", texts["time"], float),
         )
 
     @property
     def texts(self) -> dict[str, str]:
         """The strings that onnxruntime carries."""
         values: dict[str, Any] = {"seed": self.seed, "chip": self.chip, "sigma": self.sigma}
-        values["device"] = self.device
+        values["device"], values["time"] = self.device, self.time
         if self.chip is None:
             values["chip"] = IDEAL
         return {key: str(value) for key, value in values.items() if value is not None}
@@ -92,7 +95,7 @@ class Options:
             )
         if self.chip is None:
             return target, Chip.ideal()
-        return target, Chip.of(target, self.seed, self.chip, self.sigma)
+        return target, Chip.of(target, self.seed, self.chip, self.sigma, self.time)
 
 
 def _number(key: str, text: str, kind: Callable[[str], _Number]) -> _Number:

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import re
+from contextlib import nullcontext
 from pathlib import Path
 from threading import Lock
 from typing import Any, Literal
 
 import onnxruntime  # pyright: ignore[reportMissingTypeStubs]
 
+from nvmc.chip import Chip
 from nvmc.devices import load_device
 from nvmc.errors import ModelError, ProviderError
-from nvmc.runtime.provider.options import IDEAL, Options
+from nvmc.runtime.provider.options import Options
+from nvmc.runtime.provider.session import use_chip
 
 __all__ = ["PROVIDER_NAME", "check_version", "make_session", "register_provider"]
 
@@ -80,21 +83,26 @@ def _plain(error: Exception) -> str:
 def make_session(
     model: str | Path | bytes,
     *,
-    chip: int | Literal["ideal"] = 0,
+    chip: int | Literal["ideal"] | Chip = 0,
     seed: int = 0,
     sigma: float | None = None,
     device: str | None = None,
+    time_s: float | None = None,
     threads: int = 1,
+    quiet: bool = False,
 ) -> Any:
     """An `onnxruntime.InferenceSession` of a compiled network on one chip.
 
     Args:
         model: The compiled network's `model.onnx`, or its content.
-        chip: Which chip of the population, or `"ideal"`.
+        chip: Which chip of the population, `"ideal"`, or a chip made by hand, to which the
+            options below do not apply.
         seed: The population of chips.
         sigma: Strength of the device's noise; None for the device's own.
         device: Library name or TOML file; None for the network's device.
+        time_s: Seconds since programming; None for the device's own.
         threads: Threads of onnxruntime's own operators.
+        quiet: Keep onnxruntime's warnings to itself.
 
     Raises:
         DeviceError: No such device.
@@ -102,16 +110,21 @@ def make_session(
         ProviderError: onnxruntime is too old.
         ModelError: onnxruntime cannot make the session, or the options do not fit the network.
     """
-    options = Options(device, sigma, seed, None if chip == IDEAL else chip)
+    made = chip if isinstance(chip, Chip) else None
+    number = None if isinstance(chip, (Chip, str)) else chip
+    options = Options(device, sigma, seed, number, time_s)
     if device is not None:
         load_device(device)
     settings = _ort.SessionOptions()
     settings.intra_op_num_threads = threads
+    if quiet:
+        settings.log_severity_level = 3
     # Threads that wait by spinning take the cores that NumPy computes on.
     settings.add_session_config_entry("session.intra_op.allow_spinning", "0")
     settings.add_provider_for_devices(register_provider(), options.texts)
     content = model if isinstance(model, bytes) else str(model)
     try:
-        return _ort.InferenceSession(content, settings, enable_fallback=0)
+        with nullcontext() if made is None else use_chip(made):
+            return _ort.InferenceSession(content, settings, enable_fallback=0)
     except Exception as error:
         raise ModelError(f"onnxruntime cannot make a session: {_plain(error)}") from error

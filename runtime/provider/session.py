@@ -2,19 +2,48 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Generator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any
 
 from pydantic import ValidationError
 
+from nvmc.chip import Chip
 from nvmc.devices import Target
 from nvmc.errors import ProviderError
 from nvmc.ops import OPS
+from nvmc.runtime.crossbar.ranges import RangeObserver
 from nvmc.runtime.provider.claims import Claim, ClaimLog, Node, refusal
 from nvmc.runtime.provider.kernels import Crossbars, NodeKernel
 from nvmc.runtime.provider.options import Options
 
-__all__ = ["ProviderSession", "open_session"]
+__all__ = ["ProviderSession", "observe_arrays", "open_session", "use_chip"]
+
+
+_chip: ContextVar[Chip | None] = ContextVar("nvmc_chip", default=None)
+_observers: ContextVar[dict[str, RangeObserver] | None] = ContextVar("nvmc_seen", default=None)
+
+
+@contextmanager
+def use_chip(chip: Chip) -> Generator[None]:
+    """The sessions that this thread makes in the block run on `chip`, whatever their options."""
+    token = _chip.set(chip)
+    try:
+        yield
+    finally:
+        _chip.reset(token)
+
+
+@contextmanager
+def observe_arrays() -> Generator[dict[str, RangeObserver]]:
+    """What is seen at every array of the sessions that this thread makes in the block, by name."""
+    observers: dict[str, RangeObserver] = {}
+    token = _observers.set(observers)
+    try:
+        yield observers
+    finally:
+        _observers.reset(token)
 
 
 class ProviderSession:
@@ -22,6 +51,8 @@ class ProviderSession:
 
     def __init__(self, options: Options) -> None:
         self._options = options
+        self._chip = _chip.get()
+        self._observers = _observers.get()
         self._claims = ClaimLog()
         self._crossbars: Crossbars | None = None
 
@@ -36,7 +67,12 @@ class ProviderSession:
             NvmcError: The target is damaged, or the session's options do not fit it.
         """
         if target is not None and self._crossbars is None:
-            self._crossbars = Crossbars(*self._options.chip_of(_parse(target)))
+            cells = _parse(target)
+            if self._chip is None:
+                cells, chip = self._options.chip_of(cells)
+            else:
+                chip = self._chip
+            self._crossbars = Crossbars(cells, chip, self._observers)
         answers: list[bool] = []
         for node in map(Node.of, nodes):
             claim = Claim(node, refusal(node, target is not None))

@@ -1,0 +1,96 @@
+"""The options of `nvmc compile` that say what surrounds the tiles."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
+
+import click
+from pydantic import ValidationError
+
+from nvmc.devices import Periphery
+from nvmc.errors import OptionError
+
+__all__ = ["periphery_from", "periphery_options"]
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+_OPTIONS: dict[str, tuple[Any, str | None, str]] = {
+    "dac_bits": (int, "D", "Bits of an input code, 1 to 16.  [default: exact inputs]"),
+    "dac_mode": (
+        click.Choice(["multi-level", "bit-serial"]),
+        None,
+        "Drive a row with a whole code, or bit after bit.  [default: multi-level]",
+    ),
+    "dac_range": (
+        click.Choice(["dynamic", "calibrated"]),
+        None,
+        "Range of the inputs: each image's own, or seen on --data.  [default: dynamic]",
+    ),
+    "signed_inputs": (
+        click.Choice(["two-phase", "offset"]),
+        None,
+        "How negative inputs are driven.  [default: two-phase]",
+    ),
+    "adc_bits": (int, "A", "Bits of an output code, 1 to 16.  [default: exact currents]"),
+    "adc_range": (
+        str,
+        "full|calibrated|I",
+        "Range of the currents: the tile's worst case, seen on --data, or a number of level steps "
+        "x input steps.  [default: full]",
+    ),
+    "subtract": (
+        click.Choice(["analog", "digital"]),
+        None,
+        "Subtract polarities before or after the ADC.  [default: analog]",
+    ),
+    "wire_ohm": (str, "R|R,C", "Resistance of a wire segment, along rows and along columns."),
+}
+
+
+def periphery_options(command: F) -> F:
+    """The options that say what surrounds the tiles."""
+    for name, (kind, metavar, text) in reversed(_OPTIONS.items()):
+        flag = f"--{name.replace('_', '-')}"
+        command = click.option(flag, type=kind, metavar=metavar, help=text)(command)
+    return command
+
+
+def periphery_from(options: Mapping[str, Any]) -> Periphery:
+    """The periphery that the options of `periphery_options` describe; None means the default.
+
+    Raises:
+        OptionError: One of them is wrong.
+    """
+    given = {name: options[name] for name in _OPTIONS if options.get(name) is not None}
+    if "adc_range" in given:
+        given["adc_range"] = _range(given["adc_range"])
+    if "wire_ohm" in given:
+        given["wire_ohm"] = _wires(given["wire_ohm"])
+    try:
+        return Periphery.model_validate(given)
+    except ValidationError as error:
+        first = error.errors()[0]
+        problem = str(first["msg"]).removeprefix("Value error, ")
+        name = str(first["loc"][0]).replace("_", "-") if first["loc"] else ""
+        found = f"--{name} is {first['input']!r}: " if name else ""
+        raise OptionError(f"{found}{problem[:1].lower()}{problem[1:]}") from error
+
+
+def _range(text: str) -> float | str:
+    if text in ("full", "calibrated"):
+        return text
+    try:
+        return float(text)
+    except ValueError:
+        raise OptionError(
+            f"--adc-range is {text!r}; expected full, calibrated or a number above 0"
+        ) from None
+
+
+def _wires(text: str) -> dict[str, float]:
+    row, _, col = text.partition(",")
+    try:
+        return {"row": float(row), "col": float(col or row)}
+    except ValueError:
+        raise OptionError(f"--wire-ohm is {text!r}; expected R or R,C in ohm") from None

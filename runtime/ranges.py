@@ -1,0 +1,75 @@
+"""The ranges of a compiled network's converters, on calibration data."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nvmc.chip import Chip
+from nvmc.devices import ArrayRange, Periphery
+from nvmc.errors import DataError
+from nvmc.runtime.crossbar.ranges import RangeObserver
+from nvmc.runtime.provider import make_session, observe_arrays
+
+__all__ = ["calibrate_converters"]
+
+BATCH = 32
+
+
+def calibrate_converters(
+    model: Callable[[Periphery], bytes],
+    periphery: Periphery,
+    images: NDArray[np.generic],
+) -> Periphery:
+    """The periphery with the ranges that the ideal chip shows on some images.
+
+    Inputs come first; currents, which are in steps of the inputs, in a second run.
+
+    Args:
+        model: The compiled network behind a periphery, as the bytes of its file.
+        periphery: Some of whose ranges are calibrated.
+        images: For the network's only input, along the first axis.
+
+    Raises:
+        DataError: The images do not fit the network.
+        ModelError: onnxruntime cannot run it.
+    """
+    exact = {"adc_bits": None, "adc_range": "full"}
+    dynamic = periphery.model_copy(update={**exact, "dac_range": "dynamic", "ranges": ()})
+    seen = _seen(model(dynamic), images)
+    if periphery.adc_bits is None or periphery.adc_range != "calibrated":
+        return _with(periphery, [o.range_of(name, False) for name, o in seen.items()])
+    inputs = tuple(observer.range_of(name, False) for name, observer in seen.items())
+    seen = _seen(model(periphery.model_copy(update={**exact, "ranges": inputs})), images)
+    currents = {name: observer.range_of(name, True).current for name, observer in seen.items()}
+    return _with(periphery, [r.model_copy(update={"current": currents[r.array]}) for r in inputs])
+
+
+def _with(periphery: Periphery, ranges: list[ArrayRange]) -> Periphery:
+    return periphery.model_copy(update={"ranges": tuple(ranges)})
+
+
+def _seen(model: bytes, images: NDArray[np.generic]) -> dict[str, RangeObserver]:
+    with observe_arrays() as observers:
+        session = make_session(model, chip=Chip.ideal(), quiet=True)
+    inputs = session.get_inputs()
+    if len(inputs) != 1:
+        names = ", ".join(value.name for value in inputs)
+        raise DataError(
+            f"the network has {len(inputs)} inputs ({names}); converters can be calibrated for "
+            "one: choose --dac-range dynamic and --adc-range full"
+        )
+    fixed = inputs[0].shape[0]
+    size = fixed if isinstance(fixed, int) else BATCH
+    for first in range(0, len(images), size):
+        batch = images[first : first + size]
+        if isinstance(fixed, int) and len(batch) < size:
+            batch = images[np.arange(first, first + size) % len(images)]
+        try:
+            session.run(None, {inputs[0].name: batch})
+        except Exception as error:  # onnxruntime has a type for each of its status codes
+            text = str(error).splitlines()[0]
+            raise DataError(f"the network does not run on the calibration data: {text}") from error
+    return observers
