@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any, cast
 
 import click
 from rich.table import Table
 
-from nvmc.cli.console import out, print_json
+from nvmc.artifact import replacing_file
+from nvmc.cli.console import note, out, print_json
 from nvmc.devices import Device, device_names, load_device
+from nvmc.errors import OptionError
 
 __all__ = ["devices_command"]
+
+LAWS = ("auto", "levels", "polynomial")
 
 
 @click.group("devices", invoke_without_command=True)
@@ -54,6 +59,82 @@ def _show(name: str, as_json: bool) -> None:
     out().print(table)
 
 
+@devices_command.command("fit")
+@click.argument("measured", type=click.Path(path_type=Path))
+@click.option(
+    "-o", "--output", required=True, type=click.Path(path_type=Path), help="The device file."
+)
+@click.option("--name", help="Name of the device.  [default: the output's, without .toml]")
+@click.option("--title", help="What it is, in one line.")
+@click.option(
+    "--law",
+    type=click.Choice(LAWS),
+    default="auto",
+    show_default=True,
+    help="Spread: a factor a level, or a polynomial in the conductance, of degree 0 to 4.",
+)
+@click.option(
+    "--picture",
+    type=click.Path(path_type=Path),
+    metavar="FILE.png",
+    help="Draw the fit.  [default: the output's name with .png, if matplotlib is there]",
+)
+@click.option("--no-picture", is_flag=True, help="Draw nothing.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def _fit(
+    measured: Path,
+    output: Path,
+    name: str | None,
+    title: str | None,
+    law: Any,
+    picture: Path | None,
+    no_picture: bool,
+    as_json: bool,
+) -> None:
+    """Make a device file from measured conductances.
+
+    MEASURED is a CSV file with a header and a reading a line: measured_us, and level or target_us;
+    also time_s, and cell where one cell is read at several times.
+    """
+    from nvmc.cli.fit_report import fit_json, print_fit
+    from nvmc.devices.fit import fit_device
+    from nvmc.devices.fit_file import device_text
+    from nvmc.devices.measurements import read_measurements
+
+    if output.suffix != ".toml":
+        raise OptionError(f"output is {str(output)!r}; expected the name of a .toml file")
+    drawn = None if no_picture else _picture_of(output, picture)
+    fit = fit_device(read_measurements(measured), law)
+    text = device_text(fit, name or output.stem, title)
+    if drawn is not None:
+        from nvmc.report.fit_picture import draw_fit
+
+        draw_fit(fit, drawn)
+    with replacing_file(output) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+    load_device(output)
+    if as_json:
+        print_json(fit_json(fit, output, drawn))
+        return
+    print_fit(fit, out())
+    out().print(f"Wrote {output}" + ("" if drawn is None else f" and {drawn}"), soft_wrap=True)
+
+
+def _picture_of(output: Path, asked: Path | None) -> Path | None:
+    """Where to draw; None, with a note, where nobody asked and nothing can be drawn."""
+    from nvmc.report.figure import check_picture
+
+    path = asked or output.with_suffix(".png")
+    try:
+        check_picture(path)
+    except OptionError:
+        if asked is not None:
+            raise
+        note("no picture: matplotlib is not installed (`pip install nvmc[report]`)")
+        return None
+    return path
+
+
 def _facts(device: Device) -> list[tuple[str, str]]:
     defaults = device.defaults
     facts = [
@@ -74,7 +155,7 @@ def _facts(device: Device) -> list[tuple[str, str]]:
     if device.time_limit_s is not None:
         facts.append(("latest time", _seconds(device.time_limit_s)))
     facts += [
-        ("clip", {True: "0 to the top level", False: "no"}.get(device.clip, "at zero conductance")),
+        ("clip", _CLIPS[device.clip]),
         ("weight bits", str(defaults.weight_bits)),
         ("cell bits", "-" if defaults.cell_bits is None else str(defaults.cell_bits)),
         ("encoding", defaults.encoding),
@@ -86,6 +167,11 @@ def _facts(device: Device) -> list[tuple[str, str]]:
     return facts
 
 
+_CLIPS: dict[bool | str, str] = {
+    True: "0 to the top level",
+    False: "no",
+    "zero": "at zero conductance",
+}
 _ASKED = {"sigma": "--sigma", "bitflip": "--noise bitflip:p="}
 
 

@@ -1,0 +1,170 @@
+"""What `nvmc devices fit` prints: every level with its residuals, the laws, how well they fit."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from nvmc.devices.fit import DeviceFit, Group
+from nvmc.devices.fit_file import provenance
+
+__all__ = ["fit_json", "print_fit"]
+
+DOUBTFUL = 0.01
+"""P-value below which a fit is said not to describe the data."""
+
+
+def print_fit(fit: DeviceFit, console: Console) -> None:
+    """Print a fit for people."""
+    console.print(provenance(fit)[0].upper() + provenance(fit)[1:])
+    console.print()
+    console.print(_groups(fit))
+    console.print()
+    for line in (*_spread_lines(fit), *_bias_lines(fit), *_retention_lines(fit)):
+        console.print(line)
+
+
+def _groups(fit: DeviceFit) -> Table:
+    table = Table(box=None, pad_edge=False)
+    first = "level" if fit.law == "levels" else "group"
+    for column in (first, "target", "readings", "mean error", "spread", "law", "normal"):
+        table.add_column(column, justify="right", no_wrap=True)
+    for i, g in enumerate(fit.groups):
+        table.add_row(
+            str(i),
+            f"{g.target:.4g}",
+            str(g.count),
+            f"{g.bias:+.3g} ± {g.bias_error:.1g}",
+            f"{g.spread:.4g} ± {g.spread_error:.1g}",
+            f"{g.law:.4g}",
+            _p(g.normal),
+        )
+    table.caption = "conductances in uS; normal: p-value of Anderson-Darling"
+    table.caption_justify = "left"
+    return table
+
+
+def _p(value: float) -> str:
+    return "p < 0.001" if value < 0.001 else f"p = {value:.3f}"
+
+
+def _spread_lines(fit: DeviceFit) -> list[str]:
+    lines: list[str] = []
+    if fit.polynomial is not None:
+        terms = " ".join(
+            f"{c:+.5g}{'' if i == 0 else ' x' if i == 1 else f' x^{i}'}"
+            for i, c in enumerate(fit.polynomial.coefficients)
+        )
+        lines.append(f"Spread: {terms} uS, x = g / {fit.max_us:g} uS (degree by AICc)")
+    elif fit.equal is not None:
+        same = "may be the same at every level" if fit.equal >= 0.05 else "differs between levels"
+        lines.append(f"Spread: it {same} (Levene: {_p(fit.equal)}); a factor a level is written")
+    if fit.quality is not None:
+        value, free, p = fit.quality
+        verdict = "" if p >= DOUBTFUL else ": the polynomial does not describe the spread"
+        lines.append(f"Fit of the spread: chi-square {value:.1f} on {free} ({_p(p)}){verdict}")
+    odd = [i for i, g in enumerate(fit.groups) if g.normal < DOUBTFUL / len(fit.groups)]
+    if odd:
+        where = ", ".join(map(str, odd))
+        kind = "level" if fit.law == "levels" else "group"
+        lines.append(f"Not normal: {kind} {where}; a chip is drawn with normal errors all the same")
+    return lines
+
+
+def _bias_lines(fit: DeviceFit) -> list[str]:
+    worst = max(fit.groups, key=_weight)
+    size = f"{worst.bias:+.3g} uS at {worst.target:.4g} uS"
+    if fit.biased:
+        return [f"Mean error: more than chance, {size}; it is written as bias"]
+    return [f"Mean error: no more than chance ({size}); none is written"]
+
+
+def _weight(group: Group) -> float:
+    return abs(group.bias) / group.bias_error if group.bias_error else 0.0
+
+
+def _retention_lines(fit: DeviceFit) -> list[str]:
+    kept = fit.retention
+    if kept is None:
+        return []
+    lines = [
+        f"Retention: nu = {kept.mean:.4g} ± {kept.error:.1g}, spread {kept.spread:.4g}, from "
+        f"{kept.times} times after {kept.t0_s:g} s"
+    ]
+    lines += [
+        f"  at {d.target:.4g} uS: nu = {d.mean:.4g} ± {d.error:.1g}, spread {d.spread:.4g} "
+        f"({d.count})"
+        for d in kept.drifts
+    ]
+    if kept.uneven:
+        lines.append("nu differs between conductances; one is written for all")
+    if kept.by_cell and not kept.corrected:
+        lines.append(
+            "No cell was read three times: the spread of nu holds the error of measuring it"
+        )
+    if not kept.by_cell:
+        lines.append("No column cell: the spread of nu comes from how the spread of ln g grows")
+    if kept.normal is not None and kept.normal < DOUBTFUL:
+        lines.append(f"nu is not normal between cells ({_p(kept.normal)}); chips draw it normal")
+    if kept.skipped:
+        lines.append(f"{kept.skipped} readings of cells that read 0 uS were left out of retention")
+    return lines
+
+
+def fit_json(fit: DeviceFit, output: Path, picture: Path | None) -> dict[str, Any]:
+    """A fit as JSON."""
+    kept = fit.retention
+    return {
+        "format": "nvmc.fit/1",
+        "source": provenance(fit),
+        "output": str(output),
+        "picture": None if picture is None else str(picture),
+        "law": fit.law,
+        "min_us": fit.min_us,
+        "max_us": fit.max_us,
+        "groups": [_group_json(g) for g in fit.groups],
+        "polynomial": None
+        if fit.polynomial is None
+        else {
+            "coefficients_us": fit.polynomial.coefficients.tolist(),
+            "errors_us": fit.polynomial.errors.tolist(),
+            "aicc": fit.polynomial.aicc,
+        },
+        "chi_square": None
+        if fit.quality is None
+        else dict(zip(("value", "freedom", "p"), fit.quality, strict=True)),
+        "equal_spreads_p": fit.equal,
+        "biased": fit.biased,
+        "retention": None
+        if kept is None
+        else {
+            "t0_s": kept.t0_s,
+            "times": kept.times,
+            "nu_mean": kept.mean,
+            "nu_mean_error": kept.error,
+            "nu_std": kept.spread,
+            "by_cell": kept.by_cell,
+            "corrected": kept.corrected,
+            "uneven": kept.uneven,
+            "normal_p": kept.normal,
+            "skipped": kept.skipped,
+        },
+    }
+
+
+def _group_json(group: Group) -> dict[str, Any]:
+    return {
+        "level": group.level,
+        "target_us": group.target,
+        "readings": group.count,
+        "bias_us": group.bias,
+        "bias_error_us": group.bias_error,
+        "spread_us": group.spread,
+        "spread_error_us": group.spread_error if math.isfinite(group.spread_error) else None,
+        "law_us": group.law,
+        "normal_p": group.normal,
+    }
