@@ -75,8 +75,7 @@ class PartialChip(Chip):
             cells = self._cells(array)
             for source, draws in self._acting(array, "weight"):
                 weights = source.apply(weights, cells, draws)
-        pulses = None if found.pulses is None else found.pulses
-        return Programmed(levels, sign, np.asarray(weights, np.float32), pulses)
+        return Programmed(levels, sign, np.asarray(weights, np.float32), found.pulses)
 
     def read_spread(self, array: Array, levels: NDArray[np.float32]) -> NDArray[np.float32] | None:
         """As of the whole chip where it is noisy; none where nothing is."""
