@@ -255,13 +255,13 @@ def _move(levels: list, source: dict[str, Any], spec: Spec, rng: np.random.Gener
             row[w] = g + f32(source["sigma"]) * f32(unit) * normals[tiles[w]]
 
 
-def read_spread(level: Any, source: dict[str, Any], spec: Spec) -> Any:
-    """Standard deviation of one read of a cell, in level steps."""
+def read_spread(level: Any, target: Any, source: dict[str, Any], spec: Spec) -> Any:
+    """Standard deviation of one read of a cell that was programmed for `target`, in level steps."""
     unit = spec.unit(source["basis"], level)
     scale = source.get("sigma", 1.0)
     noise = source.get("one_over_f")
     if noise is not None:
-        x = max(spec.x(level), f32(1e-7))
+        x = max(spec.x(target), f32(1e-7))
         read = noise["t_read_s"]
         grown = math.sqrt(math.log((spec.time + read) / (2 * read)))
         return scale * min(noise["q"] / x ** noise["exponent"], noise["q_max"]) * grown * abs(unit)

@@ -151,10 +151,11 @@ def test_read_spread_equals_the_slow_loops(name: str):
     chip, held = Chip.of(target, 0, 0), array(target, codes_of(4, 40))
     levels = np.random.default_rng(0).uniform(-0.5, 3.5, (2, 40)).astype(np.float32)
     spec = slow.Spec(4, 2, "sign-magnitude", 3, False, (2.0, 20.0), 3600.0)
-    expected = [[slow.read_spread(g, READS[name], spec) for g in row] for row in levels]
+    cells = zip(levels.ravel(), held.cells.targets.ravel(), strict=True)
+    expected = [slow.read_spread(g, target, READS[name], spec) for g, target in cells]
     spread = chip.read_spread(held, levels)
     assert spread is not None and spread.dtype == np.float32
-    np.testing.assert_allclose(spread, np.array(expected, float), rtol=8 * 2.0**-23)
+    np.testing.assert_allclose(spread.ravel(), np.array(expected, float), rtol=8 * 2.0**-23)
 
 
 def test_read_sources_add_up_in_squares():

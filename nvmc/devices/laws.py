@@ -255,7 +255,8 @@ class LogLaw(Strict, frozen=True):
 class OneOverF(Strict, frozen=True):
     """1/f noise seen by a read at time t: min(q/x^p, q_max) sqrt(ln((t + t_r)/(2 t_r))).
 
-    A factor on g. Source: Nandakumar et al., ICECS 2019, as used by Joshi et al., 2020.
+    A factor on g(t), x that of the target. Source: Nandakumar et al., ICECS 2019, as used by Joshi
+    et al., Nature Communications 2020.
 
     Attributes:
         q: Noise at g = g_max.

@@ -165,6 +165,9 @@ def test_one_over_f_is_its_formula_and_a_fraction():
         expected = x * np.minimum(0.0088 / x**0.65, 0.2) * grown
         # x^-0.65 in float32 is e^(-0.65 ln x) at worst: 0.65 ln 1000 = 4.5, times 4 ulp
         np.testing.assert_allclose(spread, expected, rtol=20 * 2.0**-23)
+    drifted, held = np.full((1, 1), 0.15, np.float32), cells([0.3], time_s=3600.0)
+    half = read.spread(drifted, held) / read.spread(held.targets, held)
+    np.testing.assert_allclose(half, 0.5, rtol=4 * 2.0**-23)
     with pytest.raises(ValidationError, match="set basis to 'value'"):
         source("read", basis="level", one_over_f=noise)
     with pytest.raises(ValidationError, match="one_over_f and polynomial"):

@@ -22,7 +22,8 @@ class Read(SpreadLaw, NoiseSource, frozen=True):
         basis: `level` steps, fraction of the cell's `full_range`, fraction of the `value` g at
             the time of the read, or microsiemens.
         profile, polynomial, saturating: f(g), at most one (`SpreadLaw`); 1 without.
-        one_over_f: Instead of those, 1/f noise that grows with time; a fraction of the value.
+        one_over_f: Instead of those, 1/f noise that grows with time; a fraction of the value that
+            depends on the state the cell was programmed for.
     """
 
     place: ClassVar[Place] = "read"
@@ -85,7 +86,7 @@ class Read(SpreadLaw, NoiseSource, frozen=True):
         unit = cells.unit(self.basis, levels)
         scale = self.strength * (1.0 if self.basis == "value" else unit)
         if self.one_over_f is not None:
-            spread = scale * self.one_over_f.at(levels, cells)
+            spread = scale * self.one_over_f.at(cells.targets, cells)
         else:
             spread = self.factor(scale, levels, cells)
         xp = array_namespace(levels)
