@@ -14,7 +14,7 @@ from nvmc.chip import Array, Chip
 from nvmc.devices import Device, Target, load_device, parse_noise
 from nvmc.encoding import Encoding
 from nvmc.errors import OptionError
-from nvmc.tiling import Place, tile_numbers
+from nvmc.tiling import Place
 
 ENCODINGS: list[Encoding] = ["sign-magnitude", "differential", "offset"]
 CURVE = [0.25, 1.5, -1.25]
@@ -325,12 +325,48 @@ def test_a_time_that_nothing_depends_on_is_refused():
     assert Chip.of(Target.of(aged), 0, 0, time_s=3600.0).time_s == 3600
 
 
-# --- tiles -------------------------------------------------------------------------------------
+# --- faults of this field ----------------------------------------------------------------------
 
 
-def test_tiles_are_numbered_as_the_manifest_lists_them():
-    place = Place("Conv", groups=1)
-    numbers = tile_numbers(place, (4, 2, 3, 1), rows=4, cols=3)  # 6 rows x 4 columns
-    assert numbers.shape == (4, 2, 3, 1)
-    assert numbers[0].ravel().tolist() == [0, 0, 0, 0, 2, 2]
-    assert numbers[3].ravel().tolist() == [1, 1, 1, 1, 3, 3]
+def test_every_cell_has_an_exponent_of_its_own():
+    """Not one a level, nor one shared by slices, polarities or channels."""
+    noise = {"type": "retention", "nu_mean": 0.5, "nu_std": 0.1, "t0_s": 1.0}
+    for encoding in ENCODINGS:
+        target = Target.of(device(noise), weight_bits=4, encoding=encoding)
+        held = array(target, np.full((20, 30), 5))
+        cells = held.cells
+        levels = Chip.of(target, 0, 0, time_s=1e3).program(held).levels
+        nu = -np.log(cells.conducted(levels) / cells.conducted(cells.targets)) / np.log(1e3)
+        # Equal only where two float32 normals are, or their rounded results: few pairs.
+        assert np.unique(nu).size > 0.98 * nu.size
+
+
+def test_the_global_generator_is_left_alone():
+    noise = [*EXACT.values(), *ROUNDED.values(), *READS.values()]
+    target = Target.of(device(*noise, time_s=100.0), weight_bits=4)
+    before = np.random.get_state()
+    held = array(target, codes_of(4, 20), place=Place("Parameter"))
+    chip = Chip.of(target, 0, 0)
+    chip.read_spread(held, chip.program(held).levels)
+    after = np.random.get_state()
+    assert all(np.array_equal(a, b) for a, b in zip(before, after, strict=True))
+
+
+def test_a_chip_programmed_twice_is_the_same_chip():
+    noise = [*EXACT.values(), *ROUNDED.values()]
+    target = Target.of(device(*noise), weight_bits=4)
+    held = array(target, codes_of(4, 20), place=Place("Parameter"))
+    goal = held.cells.targets.copy()
+    one, two = (Chip.of(target, 0, 0, time_s=50.0).program(held) for _ in range(2))
+    assert np.array_equal(one.levels, two.levels) and np.array_equal(one.pulses, two.pulses)
+    assert np.array_equal(held.cells.targets, goal)
+
+
+def test_a_silent_source_leaves_the_others_alone():
+    """Two of a type: at sigma = 0 the second must not take over the first one's stream."""
+    first = {"type": "global", "scope": "array", "basis": "level"}
+    second = {**first, "sigma": 0.25}
+    target = Target.of(device(first, second, sigma=1.0), weight_bits=4)
+    held = array(target, codes_of(4, 20))
+    silent, tiny = (Chip.of(target, 0, 0, sigma=s).program(held).levels for s in (0.0, 1e-9))
+    assert np.abs(silent - tiny).max() < 1e-7

@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nvmc.ops import OPS
-from nvmc.tiling import Matrix, matrix_of, tiles_of
+from nvmc.runtime.crossbar.lowering import matrices as matrices_of
+from nvmc.tiling import Matrix, Place, matrix_of, tile_numbers, tiles_of
 
 side = st.integers(1, 9)
 matrices = st.builds(Matrix, groups=side, rows=side, cols=side)
@@ -78,3 +79,30 @@ def test_every_operator_has_a_matrix_view():
         assert matrix_of(name, (2, 2, 2)).groups >= 1
     with pytest.raises(KeyError, match="Softmax"):
         matrix_of("Softmax", (2, 2))
+
+
+def test_tiles_are_numbered_as_the_manifest_lists_them():
+    place = Place("Conv", groups=1)
+    numbers = tile_numbers(place, (4, 2, 3, 1), rows=4, cols=3)  # 6 rows x 4 columns
+    assert numbers.shape == (4, 2, 3, 1)
+    assert numbers[0].ravel().tolist() == [0, 0, 0, 0, 2, 2]
+    assert numbers[3].ravel().tolist() == [1, 1, 1, 1, 3, 3]
+
+
+@pytest.mark.parametrize("op", sorted(OPS))
+@given(groups=st.integers(1, 3), rows=st.integers(1, 9), cols=st.integers(1, 9))
+def test_tile_numbers_are_those_of_the_tiles(op: str, groups: int, rows: int, cols: int):
+    """Seen as the crossbar multiplies, each tile's rectangle holds its number and no other."""
+    if op not in ("Conv", "ConvTranspose"):
+        groups = 1
+    shapes = {"Conv": (2 * groups, 3, 2), "ConvTranspose": (3 * groups, 2, 2), "Parameter": (5,)}
+    shape = shapes.get(op, (7, 5) if op == "Gemm" else (2, 7, 5))
+    for turned in (False, True) if op == "Gemm" else (False,):
+        place = Place(op, groups, turned)
+        numbers = tile_numbers(place, shape, rows, cols)
+        seen = matrices_of(op, numbers, groups=groups, transposed=turned)
+        matrix = matrix_of(op, shape, groups=groups, transposed=turned)
+        assert seen.shape == (matrix.groups, matrix.rows, matrix.cols)
+        for number, tile in enumerate(tiles_of(matrix, 1, rows, cols)):
+            inside = seen[slice(*tile.groups), slice(*tile.rows), slice(*tile.cols)]
+            assert np.all(inside == number) and np.count_nonzero(seen == number) == tile.cells
