@@ -242,4 +242,4 @@ PARAMETERS: dict[str, Parameter] = {
     "adc-bits": _converter("adc"),
     "dac-bits": _converter("dac"),
 }
-"""Name -> parameter. The first of two that are swept goes along an axis, the second makes lines."""
+"""Name -> parameter."""

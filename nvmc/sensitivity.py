@@ -22,7 +22,7 @@ from nvmc.parameters import Setup
 from nvmc.restriction import PartialChip, Selection
 from nvmc.rng import stream
 from nvmc.runtime.montecarlo import default_jobs
-from nvmc.simulation import check_options, set_up
+from nvmc.simulation import Fidelity, check_options, fidelity_of, set_up
 from nvmc.statistics import Kpp, percentile_index, percentile_performance
 
 __all__ = [
@@ -106,6 +106,8 @@ class Sensitivity:
 
     Attributes:
         metric: `accuracy`; without labels `agreement` (or `r2`) with the ideal chip.
+        setup: Target, sigma and time of the chips.
+        fidelity: `cells`, or `circuit` where the periphery or read noise was in the loop.
         ideal: Value of the chip whose every cell is on target.
         kpp: Of the whole chips.
         mean: Of the whole chips.
@@ -119,6 +121,7 @@ class Sensitivity:
     data: str
     seed: int
     setup: Setup
+    fidelity: Fidelity
     ideal: float
     kpp: Kpp
     mean: float
@@ -137,6 +140,7 @@ class Sensitivity:
             "device": self.setup.target.device.name,
             "sigma": self.setup.sigma,
             "time_s": self.setup.time_s,
+            "fidelity": self.fidelity,
             "ideal": self.ideal,
             "mean": self.mean,
             "k": self.kpp.k,
@@ -176,6 +180,7 @@ def sensitivity(
     jobs: int | None = None,
     limit: int | None = None,
     output: str | None = None,
+    fidelity: Fidelity | None = None,
     on_chip: Callable[[int, float], None] | None = None,
 ) -> Sensitivity:
     """Evaluate chips 0 … runs - 1 whole, without each part, and with each part alone.
@@ -192,6 +197,7 @@ def sensitivity(
         jobs: Chips in parallel.
         limit: Use the first `limit` images only.
         output: The output that is scored.
+        fidelity: `cells` or `circuit`; by default what the target needs.
         on_chip: Called with (chip, value) as each chip is done, from its thread.
 
     Raises:
@@ -201,7 +207,16 @@ def sensitivity(
     check_options(runs, jobs, percentile)
     setup = setup or Setup(compiled.manifest.target)
     parts = _parts(compiled, setup)
-    bench = set_up(compiled, setup.target, data=data, seed=seed, limit=limit, output=output)
+    chosen = fidelity_of(setup.target, fidelity)
+    bench = set_up(
+        compiled,
+        setup.target,
+        data=data,
+        seed=seed,
+        limit=limit,
+        output=output,
+        fidelity=chosen,
+    )
     chips = [setup.chip(seed, index) for index in range(runs)]
     count = min(jobs or default_jobs(), runs)
     found: dict[Selection, Float] = {NOTHING: np.full(runs, bench.ideal)}
@@ -216,6 +231,7 @@ def sensitivity(
         data=bench.data,
         seed=seed,
         setup=setup,
+        fidelity=chosen,
         ideal=bench.ideal,
         kpp=percentile_performance(found[EVERYTHING], percentile),
         mean=float(np.mean(found[EVERYTHING])),

@@ -23,7 +23,7 @@ from nvmc.devices import Device, NoiseSource, Target
 from nvmc.errors import OptionError
 from nvmc.parameters import PARAMETERS, Setup, Value
 from nvmc.runtime.montecarlo import default_jobs
-from nvmc.simulation import Bench, check_options, set_up
+from nvmc.simulation import Bench, Fidelity, check_options, fidelity_of, set_up
 from nvmc.statistics import Kpp, Summary, percentile_performance, summarize
 
 __all__ = ["FORMAT", "Point", "Sweep", "point_count", "sweep"]
@@ -39,6 +39,7 @@ class Point:
 
     Attributes:
         at: The value of every parameter that was given, by its name in `PARAMETERS`.
+        fidelity: `cells`, or `circuit` where the periphery or read noise was in the loop.
         ideal: Value of the chip whose every cell is on target.
         values: One value a chip, in chip order, shape (runs,).
         kpp: K-th percentile performance and its interval.
@@ -46,6 +47,7 @@ class Point:
     """
 
     at: dict[str, Value]
+    fidelity: Fidelity
     ideal: float
     values: NDArray[np.float64]
     kpp: Kpp
@@ -57,7 +59,8 @@ class Sweep:
     """Curves over parameters.
 
     Attributes:
-        axes: The parameters with several values, one or two; the first one where none has.
+        axes: The parameters with several values, one or two, that with most values first; the
+            first one given where none has.
         points: Each curve over the first axis is a run of points.
         metric: What a value is: `accuracy`; without labels `agreement` or `r2`.
         runs: Chips a point.
@@ -105,6 +108,7 @@ def _point_json(point: Point) -> dict[str, Any]:
     kpp, summary = point.kpp, point.summary
     return {
         "at": {PARAMETERS[name].column: value.number for name, value in point.at.items()},
+        "fidelity": point.fidelity,
         "ideal": point.ideal,
         "mean": summary.mean,
         "std": summary.std,
@@ -134,6 +138,7 @@ def sweep(
     jobs: int | None = None,
     limit: int | None = None,
     output: str | None = None,
+    fidelity: Fidelity | None = None,
     on_chip: Callable[[int, float], None] | None = None,
 ) -> Sweep:
     """Evaluate chips 0 … runs - 1 of population `seed` at every combination of `values`.
@@ -152,6 +157,7 @@ def sweep(
         jobs: Chips in parallel.
         limit: Use the first `limit` images only.
         output: The output that is scored.
+        fidelity: `cells` or `circuit`; by default what each point's target needs.
         on_chip: Called with (chip, value) as each chip of each point is done, from its thread.
 
     Raises:
@@ -161,19 +167,31 @@ def sweep(
     check_options(runs, jobs, percentile)
     axes = _axes(values)
     target = compiled.manifest.target.on(device, noise)
-    setups = [(at, _setup(target, at)) for at in _grid(values)]
+    setups = [(at, _setup(target, at)) for at in _grid(values, axes)]
     for _, setup in setups:
-        setup.chip(seed, 0)  # complains of any point before the first is run
+        setup.chip(seed, 0)  # both complain of any point before the first is run
+        fidelity_of(setup.target, fidelity)
     dataset = load_data(data, limit=limit) if isinstance(data, str) else data
     count = min(jobs or default_jobs(), runs)
     benches = _Benches(
-        lambda t: set_up(compiled, t, data=dataset, seed=seed, limit=limit, output=output)
+        lambda t: set_up(
+            compiled,
+            t,
+            data=dataset,
+            seed=seed,
+            limit=limit,
+            output=output,
+            fidelity=fidelity_of(t, fidelity),
+        )
     )
     points: list[Point] = []
     for at, setup in setups:
         chips = [setup.chip(seed, index) for index in range(runs)]
         bench = benches.of(setup.target)
-        points.append(_point(at, bench, bench.run(chips, jobs=count, on_chip=on_chip), percentile))
+        found = bench.run(chips, jobs=count, on_chip=on_chip)
+        kpp = percentile_performance(found, percentile)
+        chosen = fidelity_of(setup.target, fidelity)
+        points.append(Point(at, chosen, bench.ideal, found, kpp, summarize(found)))
     return _sweep(axes, points, benches.of(setups[-1][1].target), target.device, seed, started)
 
 
@@ -223,13 +241,14 @@ def point_count(values: Values) -> int:
 
 
 def _axes(values: Values) -> tuple[str, ...]:
-    """The parameters with several values; the first one that was given where none has."""
+    """The parameters with several values, most first; the first one given where none has."""
     known = ", ".join(f"--{name}" for name in PARAMETERS)
     if not values or not all(values.values()):
         raise OptionError(f"there is nothing to sweep; give one or two of {known}")
     if unknown := sorted(values.keys() - PARAMETERS.keys()):
         raise OptionError(f"parameter {unknown[0]!r} is unknown; expected one of {known}")
-    axes = tuple(name for name in PARAMETERS if len(values.get(name, ())) > 1)
+    several = [name for name in PARAMETERS if len(values.get(name, ())) > 1]
+    axes = tuple(sorted(several, key=lambda name: -len(values[name])))
     if len(axes) > 2:
         raise OptionError(
             f"{', '.join(f'--{name}' for name in axes)} have several values each; expected at "
@@ -238,9 +257,9 @@ def _axes(values: Values) -> tuple[str, ...]:
     return axes or tuple(name for name in PARAMETERS if name in values)[:1]
 
 
-def _grid(values: Values) -> Iterator[dict[str, Value]]:
-    """Every combination; the first parameter of `PARAMETERS` varies fastest."""
-    names = [name for name in PARAMETERS if name in values]
+def _grid(values: Values, axes: tuple[str, ...]) -> Iterator[dict[str, Value]]:
+    """Every combination; the first axis varies fastest."""
+    names = [*axes, *(name for name in PARAMETERS if name in values and name not in axes)]
     for slowest_first in itertools.product(*(values[name] for name in reversed(names))):
         yield dict(zip(names, reversed(slowest_first), strict=True))
 
@@ -250,10 +269,3 @@ def _setup(target: Target, at: Mapping[str, Value]) -> Setup:
     for name, value in at.items():
         setup = PARAMETERS[name].change(setup, value.number)
     return setup
-
-
-def _point(
-    at: dict[str, Value], bench: Bench, values: NDArray[np.float64], percentile: float
-) -> Point:
-    kpp = percentile_performance(values, percentile)
-    return Point(at, bench.ideal, values, kpp, summarize(values))

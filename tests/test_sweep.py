@@ -69,17 +69,17 @@ def test_chips_are_the_same_at_every_point(compiled: Compiled, digits: Dataset) 
 def test_two_parameters_make_a_grid(compiled: Compiled, digits: Dataset) -> None:
     given = values(time="20s,1d,1y", sigma="0.1,0.2")
     result = sweep(compiled, given, runs=4, data=digits, noise=[RETENTION])
-    assert result.axes == ("sigma", "time") and point_count(given) == 6
+    assert result.axes == ("time", "sigma") and point_count(given) == 6
     places = [(p.at["sigma"].text, p.at["time"].text) for p in result.points]
-    assert places == [(s, t) for t in ("20s", "1d", "1y") for s in ("0.1", "0.2")]
+    assert places == [(s, t) for s in ("0.1", "0.2") for t in ("20s", "1d", "1y")]
     curves = result.curves()
-    assert [[p.at["time"].text for p in curve] for curve in curves] == [
-        [text] * 2 for text in ("20s", "1d", "1y")
+    assert [[p.at["sigma"].text for p in curve] for curve in curves] == [
+        [text] * 3 for text in ("0.1", "0.2")
     ]
-    assert curves[0][1].summary.mean > curves[2][1].summary.mean
+    assert curves[1][0].summary.mean > curves[1][2].summary.mean
     # at t0 nothing has decayed
     fresh = simulate(compiled, runs=4, data=digits, sigma=0.2)
-    assert np.array_equal(curves[0][1].values, fresh.values)
+    assert np.array_equal(curves[1][0].values, fresh.values)
 
 
 def test_one_value_is_set_for_all_points(compiled: Compiled, digits: Dataset) -> None:
@@ -155,3 +155,24 @@ def test_a_sweep_reads_the_network_once(
     monkeypatch.setattr(nvmc.sweep, "set_up", counting)
     sweep(compiled, values(sigma="0:0.4:0.1"), runs=1, data=digits)
     assert len(calls) == 1
+
+
+def test_converter_bits_are_circuits(compiled: Compiled, digits: Dataset) -> None:
+    """A coarse ADC costs accuracy, an ideal one is the cells; each as simulated by itself."""
+    result = sweep(
+        compiled, {"adc-bits": parse_values("adc-bits", "3,12,none")}, runs=2, data=digits
+    )
+    assert [point.fidelity for point in result.points] == ["circuit", "circuit", "cells"]
+    coarse, fine, none = result.points
+    assert coarse.ideal < fine.ideal
+    assert np.array_equal(none.values, simulate(compiled, runs=2, data=digits).values)
+    forced = simulate(compiled, runs=2, data=digits, fidelity="circuit")
+    again = sweep(
+        compiled,
+        {"adc-bits": parse_values("adc-bits", "none")},
+        runs=2,
+        data=digits,
+        fidelity="circuit",
+    )
+    assert again.points[0].fidelity == "circuit"
+    assert np.array_equal(again.points[0].values, forced.values)

@@ -40,6 +40,11 @@ HEADINGS = {
 @click.option("--jobs", type=int, help="Chips in parallel.  [default: the cores at hand]")
 @click.option("--limit", type=int, metavar="N", help="Use the first N images only.")
 @click.option("--output", metavar="NAME", help="The output to score.  [default: the first]")
+@click.option(
+    "--fidelity",
+    type=click.Choice(["cells", "circuit"]),
+    help="As for `nvmc simulate`.  [default: what the target needs]",
+)
 @click.option("--csv", "csv_file", type=click.Path(path_type=Path), help="Write a row a part.")
 @click.option("--json", "as_json", is_flag=True, help="Print everything as JSON.")
 def sensitivity_command(

@@ -46,6 +46,11 @@ def _parameter_options(command: F) -> F:
 @click.option("--jobs", type=int, help="Chips in parallel.  [default: the cores at hand]")
 @click.option("--limit", type=int, metavar="N", help="Use the first N images only.")
 @click.option("--output", metavar="NAME", help="The output to score.  [default: the first]")
+@click.option(
+    "--fidelity",
+    type=click.Choice(["cells", "circuit"]),
+    help="As for `nvmc simulate`.  [default: what the target needs]",
+)
 @click.option("--csv", "csv_file", type=click.Path(path_type=Path), help="Write a row a point.")
 @click.option("--chips-csv", type=click.Path(path_type=Path), help="Write a row a chip.")
 @click.option("--png", type=click.Path(path_type=Path), help="Write the curves as a picture.")
@@ -97,12 +102,9 @@ def sweep_command(
 
 def _print(result: Sweep, folder: str, newest: bool) -> None:
     console = out()
-    fixed = [
-        f"{name} {v.text}" for name, v in result.points[0].at.items() if name not in result.axes
-    ]
     console.print(
         f"{folder}{' (the newest here)' if newest else ''}: "
-        f"{', '.join([result.device.name, *fixed])}, {counted(result.runs, 'chip')} a point on "
+        f"{', '.join([result.device.name, *_fixed(result)])}, {counted(result.runs, 'chip')} a point on "
         f"{counted(result.images, 'image')} ({result.data})"
     )
     if result.metric != "accuracy":
@@ -133,6 +135,12 @@ def _print(result: Sweep, folder: str, newest: bool) -> None:
         console.print("Values are in %.")
 
 
+def _fixed(result: Sweep) -> list[str]:
+    """The parameters with one value."""
+    at = result.points[0].at
+    return [f"{name} {value.text}" for name, value in at.items() if name not in result.axes]
+
+
 def _cells(point: Point, axes: tuple[str, ...]) -> list[str]:
     kpp, summary = point.kpp, point.summary
     shares = (point.ideal, summary.mean, summary.std, summary.min, kpp.value)
@@ -149,6 +157,7 @@ def _point_rows(result: Sweep) -> Iterator[dict[str, str | int | float | None]]:
         kpp, summary = point.kpp, point.summary
         yield {
             **_place(point),
+            "fidelity": point.fidelity,
             "metric": result.metric,
             "runs": result.runs,
             "images": result.images,
@@ -183,7 +192,9 @@ def _draw(path: Path, result: Sweep, name: str) -> None:
     curves = result.curves()
     draw_curves(
         path,
-        f"{name} · {result.device.name} · {counted(result.runs, 'chip')} a point",
+        " · ".join(
+            [name, result.device.name, *_fixed(result), f"{counted(result.runs, 'chip')} a point"]
+        ),
         result.metric,
         _axis(first, [point.at[first] for point in curves[0]], result.device),
         [_curve(curve, second[0] if second else None) for curve in curves],

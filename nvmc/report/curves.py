@@ -107,7 +107,7 @@ def _legends(axes: Any, curves: Sequence[Curve], legend: str) -> None:
     ends = {(True, False): "lower end", (False, True): "upper end", (True, True): "ends"}
     band = f"its {kpp[0].confidence:.0%} interval"
     if (open_low, open_high) in ends:
-        band += f"\n({ends[open_low, open_high]} open: needs {kpp[0].runs_needed} runs)"
+        band += f"\n({ends[open_low, open_high]} open:\n{kpp[0].runs_needed} runs close it)"
     ideal, mean, worst = lines[:3]
     handles: list[Any] = [worst, axes.collections[0], mean, ideal]
     texts = [f"KPP, k = {kpp[0].k:g}", band, "mean", "ideal chip"]
