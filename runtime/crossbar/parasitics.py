@@ -44,7 +44,9 @@ Real = NDArray[np.floating[Any]]
 _BLAS: Any = blas  # scipy declares no types for these two
 _LAPACK: Any = lapack
 
-_BLOCK_VALUES = 2**20
+_FAINTEST = 1e-200
+"""Below this quotients of dividers might not be numbers any more."""
+
 _MEGAOHM = 1e-6
 """An ohm in megaohm, so that megaohm times microsiemens is a pure number."""
 
@@ -64,13 +66,13 @@ def effective(g_us: Real, row_ohm: float, col_ohm: float) -> Real:
     Returns:
         Shape (..., rows, cols), float64, in uS. With n the shorter side of the tile and m the
         longer: some 2 m n^3 + m^2 n^2 multiply-adds a tile (m n where one resistance is 0), and
-        beside the result at most 8 (2 m n + 4 n^2) bytes and three blocks of rows, each of 8 MiB
-        or 8 n^2 bytes, whichever is more.
+        beside the result some 8 (7 m n + 7 n^2) bytes.
 
     Raises:
         OptionError: A resistance is negative or not finite; a conductance is not finite; or
             negative conductances (noise that is not clipped) outweigh the wires, so that the
-            circuit would feed itself and has no stable state.
+            circuit would feed itself and has no stable state; or hardly a voltage reaches the
+            far end of a wire.
     """
     row, col = checked_ohm(row_ohm, "row"), checked_ohm(col_ohm, "col")
     g = _checked(g_us)
@@ -200,31 +202,36 @@ def _inverse(matrix: Real, g: Real) -> Real:
 
 
 def _rows(g: Real, row: float) -> Iterator[tuple[Real, Real]]:
-    """Each row as its bit lines see it: its admittance (cols, cols), its gain (cols,) per volt."""
-    rows, cols = g.shape
-    block = max(1, _BLOCK_VALUES // cols**2)
-    for first in range(0, rows, block):
-        part = g[first : first + block]
-        pivots = _pivots(part, row)
-        lower = _green(pivots)
-        lower *= -row * part[:, :, None]
-        lower *= part[:, None, :]
-        upper = lower.swapaxes(1, 2).copy()
-        diagonal = np.arange(cols, dtype=np.int64)
-        lower[:, diagonal, diagonal] = part
-        lower += upper
-        yield from zip(lower, part * _dividers(pivots), strict=True)
+    """Each row as its bit lines see it: its admittance (cols, cols), its gain (cols,) per volt.
+
+    Raises:
+        OptionError: As `effective`.
+    """
+    pivots = _pivots(g, row)
+    dividers = _dividers(pivots)
+    if dividers.min() < _FAINTEST:
+        raise OptionError(
+            f"word or bit lines leave {dividers.min():.1g} of their voltage at the far end; lower "
+            "the wire resistance"
+        )
+    beyond = g * dividers
+    before = -row * g * _green_diagonal(pivots) / dividers
+    lower = np.tri(g.shape[1], dtype=np.bool_)
+    diagonal = np.arange(g.shape[1], dtype=np.int64)
+    for r, gain in enumerate(beyond):
+        product = np.multiply.outer(gain, before[r])
+        matrix: Real = np.where(lower, product, product.T)
+        matrix[diagonal, diagonal] += g[r]
+        yield matrix, gain
 
 
-def _green(pivots: Real) -> Real:
-    """Lower triangle of the inverse of U diag(d) U', shape (rows, cols, cols), 0 above it."""
-    rows, cols = pivots.shape
-    green = np.zeros((rows, cols, cols))
-    green[:, 0, 0] = 1 / pivots[:, 0]
-    for c in range(1, cols):
-        divisor = pivots[:, c]
-        green[:, c, :c] = green[:, c - 1, :c] / divisor[:, None]
-        green[:, c, c] = (1 + green[:, c, c - 1]) / divisor
+def _green_diagonal(pivots: Real) -> Real:
+    """Diagonal of the inverse of U diag(d) U', shape as the pivots, (rows, cols)."""
+    green = np.empty_like(pivots)
+    last = np.zeros(len(pivots))
+    for node, divisor in enumerate(pivots.T):
+        last = (1 + last / divisor) / divisor
+        green[:, node] = last
     return green
 
 

@@ -1,0 +1,83 @@
+"""Wires in level steps: tiles, unformed cells, what level 0 conducts."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from nvmc.devices import load_device
+from nvmc.devices.device import Target
+from nvmc.devices.periphery import Periphery, WireOhm
+from nvmc.errors import OptionError
+from nvmc.runtime.crossbar.parasitics_nodal import nodal_currents
+from nvmc.runtime.crossbar.parasitics_tiles import wired
+
+Real = NDArray[np.floating[Any]]
+
+MILO = "rram-milo2021"  # level 0 conducts, and much
+
+
+def target(name: str, row: float, col: float, rows: int = 8, cols: int = 6) -> Target:
+    periphery = Periphery(wire_ohm=WireOhm(row=row, col=col))
+    return Target.of(load_device(name), rows=rows, cols=cols, periphery=periphery)
+
+
+def programmed(seed: int, top: float, *shape: int) -> Real:
+    return np.random.default_rng(seed).uniform(0, top, shape)
+
+
+def test_the_device_conducts_at_level_0():
+    assert target(MILO, 0.0, 0.0).off_level > 0
+
+
+def test_each_tile_is_its_circuit():
+    """Currents of the oracle, a tile at a time, less what level 0 would conduct without wires."""
+    chip = target(MILO, 20.0, 30.0)
+    step, off = chip.step_us, chip.off_level
+    assert step is not None
+    levels = programmed(0, chip.top, 2, 19, 13)
+    formed = np.random.default_rng(1).random(levels.shape) < 0.6
+    drive = np.random.default_rng(2).uniform(0, 1, (19,))
+    found = wired(levels, chip, formed)
+    for group in range(2):
+        for r in (slice(0, 8), slice(8, 16), slice(16, 19)):
+            for c in (slice(0, 6), slice(6, 12), slice(12, 13)):
+                there = formed[group, r, c]
+                g = (levels[group, r, c] + off) * there * step
+                currents = nodal_currents(g, drive[r], 20.0, 30.0) / step
+                expected = currents - drive[r] @ (off * there)
+                # test_parasitics' tolerance for tiles of 8 x 6, a column of 8 cells
+                atol = 8 * 4 * 2.0**-52 * 14**2 * 8 * (chip.top + off)
+                np.testing.assert_allclose(
+                    drive[r] @ found[group, r, c], expected, rtol=0, atol=atol
+                )
+
+
+def test_without_wires_the_levels_stay():
+    chip = target(MILO, 0.0, 0.0)
+    levels = programmed(3, chip.top, 2, 9, 9)
+    formed = levels > chip.top / 2
+    np.testing.assert_array_equal(wired(levels, chip), levels)
+    np.testing.assert_array_equal(wired(levels, chip, formed), np.where(formed, levels, 0))
+    ideal = Target.of(load_device("fefet2"))
+    np.testing.assert_array_equal(wired(levels, ideal), levels)
+
+
+def test_wires_vanish_with_their_resistance():
+    """What is lost is below the first order: the drop over all segments of a full tile."""
+    chip = target(MILO, 1e-3, 1e-3)
+    levels = programmed(4, chip.top, 1, 8, 6)
+    step = chip.step_us
+    assert step is not None
+    most = (chip.top + chip.off_level) * step * 1e-6 * 1e-3 * (6 * 7 + 8 * 9) / 2
+    assert most < 1e-3
+    change = np.abs(wired(levels, chip) - levels).max()
+    assert 0 < change <= most * (chip.top + chip.off_level)
+
+
+def test_a_device_that_does_not_say_what_it_conducts_is_refused():
+    with pytest.raises(OptionError, match="add conductance"):
+        wired(np.ones((1, 2, 2)), target("additive", 1.0, 1.0))
