@@ -40,6 +40,7 @@ MAX_LEVELS = 64  # with more distinct targets than this, they are taken for cont
 MAX_GROUPS = 16
 MAX_DEGREE = 4
 MIN_LEVELS = 3  # distinct targets that a polynomial needs
+EXACT = 1e-9  # spread over conductance below which readings lie on their mean
 UNEVEN = 0.02  # of a step, by which evenly spaced targets may miss their places
 
 
@@ -293,6 +294,7 @@ def _is_biased(groups: tuple[Group, ...]) -> bool:
 
 def _fit_polynomial(read: Measurements, target: Float) -> DeviceFit:
     members = _neighbours(read, target)
+    _check_slope(read, target)
     errors = read.measured - target
     top = float(target.max())
     x = target / top
@@ -304,7 +306,6 @@ def _fit_polynomial(read: Measurements, target: Float) -> DeviceFit:
         for rows in members
         for aim in [float(np.mean(target[rows]))]
     )
-    _check_slope(read, target)
     return DeviceFit(
         read=read,
         law="polynomial",
@@ -346,15 +347,15 @@ def _neighbours(read: Measurements, target: Float) -> list[NDArray[np.int64]]:
 
 def _bias_and_spread(read: Measurements, x: Float, errors: Float) -> tuple[Float, SpreadLaw]:
     """The mean error and the spread over x, in turns, as each is weighted by the other."""
-    distinct = len(np.unique(x))
-    highest = min(MAX_DEGREE, distinct - 1)
-    sigma = np.full(len(x), max(float(np.std(errors)), np.finfo(float).tiny))
+    highest = min(MAX_DEGREE, len(np.unique(x)) - 1)
+    sigma = np.ones(len(x))
     law = None
     bias = np.zeros(1)
     for _ in range(3):
         bias = choose_mean(x, errors, sigma, highest)
         rest = errors - np.vander(x, len(bias), increasing=True) @ bias
-        law = choose_spread(x, rest * np.sqrt(len(x) / (len(x) - len(bias))), highest)
+        if float(np.std(rest)) > EXACT * float(np.max(read.measured)):
+            law = choose_spread(x, rest * np.sqrt(len(x) / (len(x) - len(bias))), highest)
         if law is None:
             raise DeviceError(
                 f"{read.file}: no polynomial of degree 0 to {highest} gives a spread above 0 over "
