@@ -230,6 +230,8 @@ def _cells(chip: Chip, arrays: Sequence[Array]) -> dict[str, Any]:
         content[f"{array.name}/target"] = array.cells.targets
         content[f"{array.name}/programmed"] = programmed.levels
         content[f"{array.name}/sign"] = programmed.sign
+        if programmed.pulses is not None:
+            content[f"{array.name}/pulses"] = programmed.pulses
     return content
 
 

@@ -252,7 +252,7 @@ def _move(levels: list, source: dict[str, Any], spec: Spec, rng: np.random.Gener
             normals = rng.standard_normal(max(tiles) + 1, dtype=np.float32)
         for w, g in enumerate(row):
             unit = spec.unit(source["basis"], g)
-            row[w] = g + f32(source["sigma"]) * f32(unit) * normals[tiles[w]]
+            row[w] = g + f32(source["sigma"] * unit) * normals[tiles[w]]
 
 
 def read_spread(level: Any, target: Any, source: dict[str, Any], spec: Spec) -> Any:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 import reference_chip as slow
 from nvmc.chip import Array, Chip
-from nvmc.devices import Device, Target, load_device, parse_noise
+from nvmc.devices import Device, Target
 from nvmc.encoding import Encoding
 from nvmc.errors import OptionError
 from nvmc.tiling import Place
@@ -279,52 +279,6 @@ def test_read_noise_makes_a_chip_that_needs_the_circuit():
         assert not other.needs_circuit and other.read_spread(held, held.cells.targets) is None
 
 
-# --- conductance -------------------------------------------------------------------------------
-
-
-@given(st.floats(0, 10), st.floats(10.5, 100))
-def test_a_finite_on_off_ratio_leaves_the_ideal_chip_alone(low: float, high: float):
-    """Level 0 conducts min_us; what the whole column conducts at level 0 is subtracted."""
-    target = Target.of(device(conductance={"min_us": low, "max_us": high}), weight_bits=4)
-    held = array(target, codes_of(4, 20))
-    assert np.array_equal(Chip.of(target, 0, 0).program(held).weights, held.ideal)
-    assert target.step_us == pytest.approx((high - low) / 3)
-    assert target.off_level == held.cells.off_level == pytest.approx(3 * low / (high - low))
-    top = held.cells.conducted(np.float32(3.0)) * target.step_us
-    assert top == pytest.approx(high, rel=2.0**-22)
-
-
-def test_without_conductance_level_0_conducts_nothing():
-    target = Target.of(load_device("rram4"))
-    assert target.step_us is None and target.off_level == 0
-    with pytest.raises(ValueError, match="states no conductance"):
-        _ = array(target, [0]).cells.step_us
-
-
-def test_clip_zero_only_keeps_conductances_above_nothing():
-    """Level 0 conducts one third of a step here, so levels end at -1/3 and not at the top."""
-    noise = {"type": "programming", "basis": "level", "sigma": 1.0}
-    target = Target.of(device(noise, clip="zero"), weight_bits=2)
-    levels = Chip.of(target, 0, 0).program(array(target, codes_of(2, 1000))).levels
-    assert levels.min() == -np.float32(1 / 3) and levels.max() > 3.5
-
-
-# --- times that make no sense ------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("time", [-1.0, float("nan"), float("inf")])
-def test_a_time_must_be_finite_and_positive(time: float):
-    with pytest.raises(OptionError, match="time is .* s; expected a finite number"):
-        Chip.of(Target.of(PCM), 0, 0, time_s=time)
-
-
-def test_a_time_that_nothing_depends_on_is_refused():
-    with pytest.raises(OptionError, match="'rram4' has no noise source that depends on time"):
-        Chip.of(Target.of(load_device("rram4")), 0, 0, time_s=3600.0)
-    aged = load_device("rram4").with_noise([parse_noise("retention:nu_mean=0.1,t0_s=1")])
-    assert Chip.of(Target.of(aged), 0, 0, time_s=3600.0).time_s == 3600
-
-
 # --- faults of this field ----------------------------------------------------------------------
 
 
@@ -370,3 +324,51 @@ def test_a_silent_source_leaves_the_others_alone():
     held = array(target, codes_of(4, 20))
     silent, tiny = (Chip.of(target, 0, 0, sigma=s).program(held).levels for s in (0.0, 1e-9))
     assert np.abs(silent - tiny).max() < 1e-7
+
+
+# --- random chips ------------------------------------------------------------------------------
+
+small = st.floats(-1, 1, width=16)
+strength = st.floats(0, 1, width=16)
+programmings = st.fixed_dictionaries(
+    {
+        "type": st.just("programming"),
+        "basis": st.sampled_from(["level", "full_range", "value", "us"]),
+        "sigma": strength,
+    },
+    optional={
+        "polynomial": st.lists(small, min_size=1, max_size=4),
+        "bias": st.fixed_dictionaries({"polynomial": st.lists(small, min_size=1, max_size=3)}),
+    },
+)
+verified = st.builds(
+    lambda source, tolerance, most: {**source, "tolerance": tolerance, "max_pulses": most},
+    programmings,
+    st.floats(0.015625, 1, width=16),
+    st.integers(1, 6),
+)
+offsets = st.fixed_dictionaries(
+    {
+        "type": st.just("global"),
+        "basis": st.sampled_from(["level", "full_range", "value", "us"]),
+        "scope": st.sampled_from(["chip", "array", "tile"]),
+        "sigma": strength,
+    }
+)
+stuck = st.fixed_dictionaries(
+    {"type": st.just("stuck-at"), "p_low": st.floats(0, 0.5), "p_high": st.floats(0, 0.5)}
+)
+
+
+@given(
+    st.lists(programmings | verified | offsets | stuck, min_size=1, max_size=4),
+    st.sampled_from(ENCODINGS),
+    st.sampled_from([False, True, "zero"]),
+)
+def test_random_chips_equal_the_slow_loops(noise: list[Any], encoding: Encoding, clip: Any):
+    """Bit for bit, but a silent verified source pulses nothing."""
+    made, expected, levels = both(noise, encoding, clip, None)
+    assert np.array_equal(levels, expected.levels)
+    assert np.array_equal(made.weights.ravel(), expected.weights)
+    if made.pulses is not None and not any(n.get("sigma") == 0 for n in noise):
+        assert np.array_equal(made.pulses.reshape(levels.shape), expected.pulses)
