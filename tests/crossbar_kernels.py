@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -9,14 +10,21 @@ from numpy.typing import NDArray
 
 from nvmc.ops import OPS
 from nvmc.runtime.crossbar import kernels
-from nvmc.runtime.crossbar.operand import ExactOperand
+from nvmc.runtime.crossbar.operand import ExactOperand, Operand
 from strategies import Case
 
 __all__ = ["run"]
 
 
-def run(case: Case, name: str | None = None) -> list[NDArray[Any]]:
-    """All outputs of the `nvmc` operator `name` (by default the case's own)."""
+def run(
+    case: Case,
+    name: str | None = None,
+    operand: Callable[[NDArray[Any]], Operand] = ExactOperand,
+) -> list[NDArray[Any]]:
+    """All outputs of the `nvmc` operator `name` (by default the case's own).
+
+    `operand` makes what the kernel is given of each weight.
+    """
     op = OPS[name or case.op]
     given = [*case.inputs, *(None,) * (len(op.inputs) - len(case.inputs))]
     named = dict(zip(op.inputs, given, strict=True))
@@ -25,5 +33,5 @@ def run(case: Case, name: str | None = None) -> list[NDArray[Any]]:
     for value in (*inputs, *weights):
         if isinstance(value, np.ndarray):
             value.flags.writeable = False
-    operands = [ExactOperand(weight) for weight in weights]
+    operands = [operand(weight) for weight in weights]
     return getattr(kernels, op.kernel.split(":")[1])(inputs, operands, case.attributes)

@@ -9,7 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["conv", "conv_transpose", "gru", "lstm", "matmul", "rnn", "sigmoid"]
+from nvmc.devices import Periphery, Target
+
+__all__ = ["circuit", "conv", "conv_transpose", "gru", "lstm", "matmul", "rnn", "sigmoid"]
 
 Array = NDArray[Any]
 
@@ -207,3 +209,149 @@ def rnn(
         ]
         outputs.append(hidden)
     return outputs, hidden
+
+
+def circuit(
+    x: Array,
+    levels: Array,
+    sign: Array,
+    unit: Array,
+    target: Target,
+    *,
+    spread: Array | None = None,
+    normal: Callable[[tuple[int, int, int], tuple[int, ...]], Array] | None = None,
+) -> Array:
+    """One array behind its periphery, current by current (docs/physics.md).
+
+    Args:
+        x: Inputs, shape (entries, groups, vectors, rows); the range of an entry is its own.
+        levels: Of every cell, shape (planes, groups, rows, cols).
+        sign: Of every weight, shape (groups, rows, cols).
+        unit: Network units in a code step, shape (groups, cols).
+        target: Encoding, tile rows and periphery.
+        spread: Of one read of every cell, shape as `levels`.
+        normal: From (conversion, part, entry) and a shape to standard normals.
+    """
+    entries, groups, vectors, rows = x.shape
+    cols = levels.shape[-1]
+    y = np.zeros((entries, groups, vectors, cols))
+    lanes, signed = _lanes(levels, sign, target)
+    for entry in range(entries):
+        codes, step, offset = _codes(x[entry], target.periphery)
+        for block, first in enumerate(range(0, rows, target.rows)):
+            tile = range(first, min(first + target.rows, rows))
+            for pulse, weight, bit in _pulses(target.periphery):
+                counter = (block * _pulse_count(target.periphery) + pulse, 0, entry)
+                shape = (groups, vectors, len(lanes) * cols)
+                z = np.zeros(shape) if normal is None else normal(counter, shape)
+                for g, v, c in np.ndindex(groups, vectors, cols):
+                    for lane, (coefficient, cells) in enumerate(lanes):
+                        current = variance = 0.0
+                        for r in tile:
+                            drive = _drive(codes[g, v, r], offset, weight, bit)
+                            for plane, factor in cells(g, r, c):
+                                current += drive * factor * float(levels[plane, g, r, c])
+                                if spread is not None:
+                                    variance += (drive * float(spread[plane, g, r, c])) ** 2
+                        current += math.sqrt(variance) * float(z[g, v, lane * cols + c])
+                        read = _adc(current, len(tile), signed, target)
+                        y[entry, g, v, c] += weight * coefficient * read
+            for g, v, c in np.ndindex(groups, vectors, cols):
+                for r in tile:
+                    y[entry, g, v, c] -= target.layout.shift * codes[g, v, r]
+                    for coefficient, cells in lanes:
+                        for plane, factor in cells(g, r, c):
+                            level = float(levels[plane, g, r, c])
+                            y[entry, g, v, c] -= offset * coefficient * factor * level
+        y[entry] *= unit.astype(np.float64)[:, None] * step
+    return y
+
+
+_Cells = Callable[[int, int, int], list[tuple[int, int]]]
+
+
+def _lanes(levels: Array, sign: Array, target: Target) -> tuple[list[tuple[float, _Cells]], bool]:
+    """What a lane counts for, and which planes of (g, r, c) it reads with which sign."""
+    bits, planes = target.cell_bits, len(levels)
+    slices = planes // 2 if target.encoding == "differential" else planes
+    powers = [2.0 ** (bits * i) for i in range(slices)]
+    if target.weight_bits is None and target.encoding == "offset":
+        powers = [2.0]
+
+    def cells(i: int, polarity: int) -> _Cells:
+        """polarity: +1 or -1 for one half, 0 for both subtracted."""
+
+        def of(g: int, r: int, c: int) -> list[tuple[int, int]]:
+            if target.encoding == "offset":
+                return [(i, 1)]
+            if target.encoding == "differential":
+                both = {1: [(2 * i, 1)], -1: [(2 * i + 1, 1)], 0: [(2 * i, 1), (2 * i + 1, -1)]}
+                return both[polarity]
+            own = int(sign[g, r, c])
+            if polarity == 0:
+                return [(i, own)]
+            return [(i, 1)] if own == polarity else []
+
+        return of
+
+    if target.encoding == "offset":
+        return [(power, cells(i, 1)) for i, power in enumerate(powers)], False
+    if target.periphery.subtract == "analog":
+        return [(power, cells(i, 0)) for i, power in enumerate(powers)], True
+    halves = [(half * power, cells(i, half)) for half in (1, -1) for i, power in enumerate(powers)]
+    return halves, False
+
+
+def _codes(x: Array, periphery: Periphery) -> tuple[Array, float, float]:
+    """Signed codes of one entry, the input in one of them, and the offset of its drive."""
+    bits = periphery.dac_bits
+    top = 1.0 if bits is None else 2.0**bits - 1
+    offset = 0.0
+    if periphery.signed_inputs == "offset" and float(x.min(initial=0)) < 0:
+        top = offset = 0.5 if bits is None else 2.0 ** (bits - 1) - 1
+    step = max((abs(float(value)) for value in x.ravel()), default=0.0) / top
+    codes = np.zeros(x.shape)
+    for index in np.ndindex(*x.shape):
+        code = float(x[index]) / step if step else 0.0
+        codes[index] = code if bits is None else round(code)
+    return codes, step, offset
+
+
+def _pulse_count(periphery: Periphery) -> int:
+    phases = 1 if periphery.signed_inputs == "offset" else 2
+    serial = periphery.dac_mode == "bit-serial"
+    return phases * (periphery.dac_bits or 1 if serial else 1)
+
+
+def _pulses(periphery: Periphery) -> list[tuple[int, float, int | None]]:
+    """Number, weight and bit (None: the whole code) of every pulse."""
+    phases = [1.0] if periphery.signed_inputs == "offset" else [1.0, -1.0]
+    serial = periphery.dac_mode == "bit-serial"
+    bits = range(periphery.dac_bits or 1) if serial else [None]
+    both = [(phase * 2.0 ** (bit or 0), bit) for phase in phases for bit in bits]
+    return [(number, weight, bit) for number, (weight, bit) in enumerate(both)]
+
+
+def _drive(code: float, offset: float, weight: float, bit: int | None) -> float:
+    driven = max(code if weight > 0 else -code, 0.0) if not offset else code + offset
+    return driven if bit is None else float((int(driven) >> bit) & 1)
+
+
+def _adc(current: float, rows: int, signed: bool, target: Target) -> float:
+    """What the ADC says of a current: a whole number of its steps."""
+    periphery = target.periphery
+    bits = periphery.adc_bits
+    if bits is None:
+        return current
+    serial = periphery.dac_mode == "bit-serial"
+    largest = 1.0 if serial or periphery.dac_bits is None else 2.0**periphery.dac_bits - 1
+    codes = max(1, 2 ** (bits - 1) - 1) if signed else 2**bits - 1
+    if periphery.adc_range == "full":
+        reach = rows * target.layout.top * largest
+        step = reach / codes
+        if target.weight_bits is not None and periphery.dac_bits is not None and reach <= codes:
+            step = 1 / math.floor(codes / reach)  # every whole current has a code
+    else:
+        step = float(periphery.adc_range) / codes
+    code = round(current * (1 / step))
+    return step * max(-codes if signed else 0, min(codes, code))

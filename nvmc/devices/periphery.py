@@ -89,8 +89,13 @@ class Periphery(_Strict):
     @property
     def ideal(self) -> bool:
         """Whether an array computes x W exactly, whatever its inputs."""
-        wires = self.wire_ohm is not None and (self.wire_ohm.row > 0 or self.wire_ohm.col > 0)
-        return self.dac_bits is None and self.adc_bits is None and not wires and not self.clips
+        exact = self.dac_bits is None and self.adc_bits is None
+        return exact and not self.wired and not self.clips
+
+    @property
+    def wired(self) -> bool:
+        """Whether wires have resistance."""
+        return self.wire_ohm is not None and (self.wire_ohm.row > 0 or self.wire_ohm.col > 0)
 
     @property
     def clips(self) -> bool:

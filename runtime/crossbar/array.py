@@ -25,13 +25,30 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from nvmc.chip import Array, Programmed
+from nvmc.devices import Target, WireOhm
+from nvmc.encoding import Layout
+from nvmc.errors import OptionError
 from nvmc.runtime.crossbar.lowering import spans
+from nvmc.runtime.crossbar.parasitics import effective
+from nvmc.tiling import Matrix, Tile, tiles_of
 
-__all__ = ["Block", "Lanes", "View", "beside", "blocks_of", "lanes_of", "levels_of"]
+__all__ = [
+    "Block",
+    "Lanes",
+    "Seen",
+    "View",
+    "beside",
+    "blocks_of",
+    "lanes_of",
+    "levels_of",
+    "through_wires",
+]
 
 Real = NDArray[np.floating[Any]]
 View = Callable[[Real], Real]
 """From a tensor of the weight's ONNX shape to its matrices, (groups, rows, cols)."""
+Seen = Callable[[Real, NDArray[np.bool_]], Real]
+"""From the levels of one polarity and which cells are formed to what the column's foot sees."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +56,7 @@ class Lanes:
     """How a weight is read.
 
     Attributes:
-        levels: Level of every lane, shape (lanes, *weight shape); negative in a lane that
+        levels: Of every lane, shape (lanes, groups, rows, cols); negative in a lane that
             subtracts polarities itself.
         coefficients: What a lane counts for, in code steps, shape (lanes,).
         signed: Whether currents of both signs arrive at the ADC.
@@ -93,30 +110,89 @@ def levels_of(array: Array, programmed: Programmed, moved: bool) -> Real:
     return levels
 
 
-def lanes_of(array: Array, cells: Real, sign: Real, analog: bool, squared: bool = False) -> Lanes:
+def lanes_of(
+    layout: Layout,
+    cells: Real,
+    sign: Real,
+    *,
+    analog: bool,
+    squared: bool = False,
+    seen: Seen | None = None,
+) -> Lanes:
     """What each conversion reads.
 
     Args:
-        array: The array.
-        cells: A number for every cell, shape (planes, *weight shape): levels, or variances.
-        sign: The digital sign of every weight.
+        layout: How cells represent codes.
+        cells: A number for every cell, shape (planes, groups, rows, cols): levels, or variances.
+        sign: The digital sign of every weight, shape (groups, rows, cols).
         analog: Whether polarities are subtracted before the ADC.
         squared: Whether the numbers are variances, which add where levels are subtracted.
+        seen: What the foot of the columns sees of levels; as they are without wires.
     """
-    layout = array.target.layout
-    coefficients = layout.coefficients
+    coefficients = layout.coefficients.astype(np.float64)
+    everywhere = np.ones(sign.shape, np.bool_)
     if layout.encoding == "offset":
-        return Lanes(cells, coefficients, signed=False)
+        return Lanes(cells if seen is None else seen(cells, everywhere), coefficients, signed=False)
     if layout.encoding == "differential":
-        positive, negative = cells[0::2], cells[1::2]
         coefficients = coefficients[0::2]
+        halves = [(cells[0::2], everywhere), (cells[1::2], everywhere)]
     else:
-        positive, negative = cells * (sign > 0), cells * (sign < 0)
+        halves = [(cells * formed, formed) for formed in (sign > 0, sign < 0)]
+    if seen is None:
+        positive, negative = (half for half, _ in halves)
+    else:
+        positive, negative = (seen(half, formed) for half, formed in halves)
     if analog:
         joined = positive + negative if squared else positive - negative
         return Lanes(joined, coefficients, signed=True)
     both = np.concatenate([positive, negative])
     return Lanes(both, np.concatenate([coefficients, -coefficients]), signed=False)
+
+
+def through_wires(target: Target, levels: Real, formed: NDArray[np.bool_]) -> Real:
+    """Levels as the foot of the columns sees them behind the resistance of the wires.
+
+    A tile with wires is another matrix (`parasitics.effective`). What formed cells conduct at
+    level 0 is taken out again, as it is without wires.
+
+    Args:
+        target: The cells, their conductances and wires.
+        levels: Of one polarity, shape (slices, groups, rows, cols), in level steps.
+        formed: Which cells exist, shape (groups, rows, cols).
+
+    Raises:
+        OptionError: The device states no conductance.
+    """
+    wires, conductance = target.periphery.wire_ohm, target.device.conductance
+    if wires is None:
+        return levels
+    if conductance is None:
+        raise OptionError(
+            f"device {target.device.name!r} states no conductance, which wires need; add "
+            "conductance = { min_us, max_us } to its file, or leave --wire-ohm out"
+        )
+    step = (conductance.max_us - conductance.min_us) / target.top
+    conducted = np.where(formed, levels * step + conductance.min_us, 0.0)
+    seen = np.empty(levels.shape)
+    matrix = Matrix(*levels.shape[1:])
+    for tile in tiles_of(matrix, 1, target.rows, target.cols):
+        _wire_tile(conducted, seen, tile, wires)
+    return ((seen - conductance.min_us * formed) / step).astype(levels.dtype)
+
+
+def _wire_tile(conducted: Real, seen: Real, tile: Tile, wires: WireOhm) -> None:
+    """Put what is seen of the groups on one tile, which lie along its diagonal, into `seen`."""
+    part = (slice(None), slice(*tile.groups), slice(*tile.rows), slice(*tile.cols))
+    cells = conducted[part]
+    slices, groups, rows, cols = cells.shape
+    whole = np.zeros((slices, groups, rows, groups, cols))
+    for group in range(groups):
+        whole[:, group, :, group] = cells[:, group]
+    flat = whole.reshape(slices, groups * rows, groups * cols)
+    flat = effective(flat, wires.row, wires.col)
+    whole = flat.reshape(slices, groups, rows, groups, cols)
+    for group in range(groups):
+        seen[part][:, group] = whole[:, group, :, group]
 
 
 def blocks_of(currents: Real, variance: Real | None, rows: int) -> list[Block]:
@@ -137,6 +213,15 @@ def blocks_of(currents: Real, variance: Real | None, rows: int) -> list[Block]:
     ]
 
 
-def beside(lanes: Real, view: View, dtype: DTypeLike) -> Real:
-    """The matrices of all lanes side by side, shape (groups, rows, lanes * cols)."""
-    return np.concatenate([view(lane).astype(dtype, copy=False) for lane in lanes], axis=2)
+def beside(lanes: Real, dtype: DTypeLike) -> Real:
+    """The matrices of all lanes side by side.
+
+    Args:
+        lanes: Shape (lanes, groups, rows, cols).
+        dtype: Of the result.
+
+    Returns:
+        Shape (groups, rows, lanes * cols).
+    """
+    groups, rows = lanes.shape[1:3]
+    return lanes.transpose(1, 2, 0, 3).astype(dtype).reshape(groups, rows, -1)

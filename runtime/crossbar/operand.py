@@ -13,7 +13,14 @@ from nvmc.chip import Array, Chip, Programmed
 from nvmc.errors import OptionError
 from nvmc.rng import CountedDraw
 from nvmc.runtime.crossbar.adc import Adc
-from nvmc.runtime.crossbar.array import View, beside, blocks_of, lanes_of, levels_of
+from nvmc.runtime.crossbar.array import (
+    View,
+    beside,
+    blocks_of,
+    lanes_of,
+    levels_of,
+    through_wires,
+)
 from nvmc.runtime.crossbar.circuit import Circuit, CircuitMvm, Observer
 from nvmc.runtime.crossbar.dac import Dac
 from nvmc.runtime.crossbar.lowering import matrices
@@ -116,13 +123,13 @@ class CircuitOperand:
         self._programmed = programmed
         self._observer = observer
         self._reads = None
-        self._variance: Real | None = None
+        self._spread: Real | None = None
         moved = any(s.place == "weight" and not s.silent for s in chip.sources)
         self._levels = levels_of(array, programmed, moved and chip.index is not None)
         spread = chip.read_spread(array, self._levels)
         if spread is not None and chip.index is not None:
             self._reads = CountedDraw(chip.seed, chip.index, array.name, "read", f"node {user}")
-            self._variance = np.square(spread)
+            self._spread = spread
         self._circuits: dict[tuple[Any, ...], Circuit] = {}
         self._seen = 0
         self._lock = Lock()
@@ -160,29 +167,35 @@ class CircuitOperand:
         target = self._array.target
         periphery, layout = target.periphery, target.layout
         analog = periphery.subtract == "analog"
-        sign = self._programmed.sign
-        lanes = lanes_of(self._array, self._levels, sign, analog)
-        currents = beside(lanes.levels, view, dtype)
+        sign = view(self._programmed.sign)
+        seen = partial(through_wires, target) if periphery.wired else None
+        lanes = lanes_of(layout, _matrices(self._levels, view), sign, analog=analog, seen=seen)
+        currents = beside(lanes.levels, dtype)
         variance = None
-        if self._variance is not None:
-            summed = lanes_of(self._array, self._variance, sign, analog, squared=True)
-            variance = beside(summed.levels, view, dtype)
+        if self._spread is not None:
+            cells = np.square(_matrices(self._spread, view), dtype=dtype)
+            summed = lanes_of(layout, cells, sign, analog=analog, squared=True)
+            variance = beside(summed.levels, dtype)
         blocks = blocks_of(currents, variance, target.rows)
         limits = periphery.range_of(self._array.name)
         dac = Dac(periphery, limits.input if limits and periphery.clips else None)
         whole = dac.whole and target.weight_bits is not None
-        adcs: list[Adc] = []
-        for block in blocks:
-            given = periphery.adc_range
-            if given == "full":
-                reach = block.height * layout.top * dac.largest
-            else:
-                calibrated = (limits.current if limits else None) or 0.0
-                reach = calibrated if given == "calibrated" else given
-            aligned = whole and given == "full"
-            adcs.append(Adc(periphery.adc_bits, reach, signed=lanes.signed, aligned=aligned))
+        adcs = [self._adc(block.height, dac.largest, lanes.signed, whole) for block in blocks]
         unit = np.broadcast_to(self._array.unit, self.shape)
         return Circuit(blocks, lanes.coefficients, layout.shift, _of_columns(view(unit)), dac, adcs)
+
+    def _adc(self, rows: int, drive: float, signed: bool, whole: bool) -> Adc:
+        """The ADCs of tiles with that many rows in use, each driven by at most `drive`."""
+        target = self._array.target
+        periphery = target.periphery
+        if periphery.adc_range == "full":
+            reach = rows * target.layout.top * drive
+            return Adc(periphery.adc_bits, reach, signed=signed, aligned=whole)
+        reach = periphery.adc_range
+        if reach == "calibrated":
+            known = periphery.range_of(self._array.name)
+            reach = known.current or 0.0 if known else 0.0
+        return Adc(periphery.adc_bits, reach, signed=signed, aligned=False)
 
     def _check_ranges(self) -> None:
         periphery, name = self._array.target.periphery, self._array.name
@@ -195,6 +208,11 @@ class CircuitOperand:
                 f"array {name!r} has no calibrated range; compile with --data, or choose "
                 "--dac-range dynamic and --adc-range full"
             )
+
+
+def _matrices(planes: Real, view: View) -> Real:
+    """Tensors of the weight's shape as matrices, shape (planes, groups, rows, cols)."""
+    return np.stack([view(plane) for plane in planes])
 
 
 def _of_columns(unit: Real) -> Real:
