@@ -262,11 +262,12 @@ def _check_levels(
 
 
 def _group(level: int | None, target: float, errors: Float, law: float) -> Group:
+    bias = float(np.mean(errors))
     return Group(
         level=level,
         target=target,
         count=len(errors),
-        bias=float(np.mean(errors)),
+        bias=bias if abs(bias) > EXACT * target else 0.0,
         spread=float(np.std(errors, ddof=1)),
         law=law,
         normal=normality(errors),
