@@ -219,7 +219,7 @@ def _rows(g: Real, row: float) -> Iterator[tuple[Real, Real]]:
     lower = np.tri(g.shape[1], dtype=np.bool_)
     diagonal = np.arange(g.shape[1], dtype=np.int64)
     for r, gain in enumerate(beyond):
-        product = np.multiply.outer(gain, before[r])
+        product = np.outer(gain, before[r])
         matrix: Real = np.where(lower, product, product.T)
         matrix[diagonal, diagonal] += g[r]
         yield matrix, gain
