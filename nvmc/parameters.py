@@ -21,6 +21,7 @@ __all__ = [
     "Parameter",
     "Setup",
     "Value",
+    "duration_text",
     "label_of",
     "parse_time",
     "parse_values",
@@ -143,6 +144,14 @@ def parse_time(text: str) -> float:
     number = _value("time", text.strip()).number
     assert number is not None  # only converters have a `none`
     return number
+
+
+def duration_text(seconds: float) -> str:
+    """How people write a time: `1 h`, `30 d`, `1 y`, `90 s`; the largest unit that is whole."""
+    for unit in reversed(SECONDS):
+        if seconds >= SECONDS[unit] and seconds % SECONDS[unit] == 0:
+            return f"{seconds / SECONDS[unit]:g} {unit}"
+    return f"{seconds:g} s"
 
 
 def _duration(text: str) -> float:

@@ -10,7 +10,9 @@ from rich.table import Table
 from nvmc.artifact import find_compiled, open_compiled
 from nvmc.cli.console import METRICS, counted, note, out, percent, print_json, progress
 from nvmc.devices import load_device, parse_noise
-from nvmc.parameters import parse_values
+from nvmc.parameters import duration_text, parse_values
+from nvmc.report.figure import check_picture
+from nvmc.report.histogram import Population, draw_histogram
 from nvmc.simulation import Fidelity, Simulation, simulate
 
 __all__ = ["simulate_command"]
@@ -49,6 +51,7 @@ __all__ = ["simulate_command"]
     metavar="T,…",
     help="Times since programming, such as 1h,1d,30d: the same chips at each.",
 )
+@click.option("--png", type=click.Path(path_type=Path), help="Write a histogram of the chips.")
 @click.option("--json", "as_json", is_flag=True, help="Print everything as JSON.")
 def simulate_command(
     compiled: Path | None,
@@ -64,9 +67,12 @@ def simulate_command(
     output: str | None,
     fidelity: Fidelity | None,
     time: str | None,
+    png: Path | None,
     as_json: bool,
 ) -> None:
     """Simulate chips of a compiled network; the newest *.nvmc here by default."""
+    if png is not None:
+        check_picture(png)
     network = find_compiled() if compiled is None else open_compiled(compiled)
     chosen = load_device(device) if device is not None else None
     times = [float(v.number or 0) for v in parse_values("time", time)] if time else []
@@ -88,6 +94,8 @@ def simulate_command(
             on_chip=lambda chip, value: advance(),
         )
     _note_range(result)
+    if png is not None:
+        _draw(png, result, network.folder.name)
     if as_json:
         print_json(result.to_json())
     else:
@@ -103,6 +111,27 @@ def _note_range(result: Simulation) -> None:
         note(
             f"sigma {sigma:g} lies outside {low:g} to {high:g}, the range of {device.name}'s source"
         )
+
+
+def _draw(path: Path, result: Simulation, name: str) -> None:
+    sigma = "" if result.sigma is None else f", sigma {result.sigma:g}"
+    draw_histogram(
+        path,
+        f"{name} · {result.target.device.name}{sigma} · {counted(len(result.values), 'chip')} on "
+        f"{counted(result.images, 'image')} ({result.data})",
+        result.metric,
+        result.ideal,
+        None if result.metric == "r2" else result.images,
+        [
+            Population(
+                "" if at.time_s is None else duration_text(at.time_s),
+                at.values,
+                at.kpp,
+                at.summary,
+            )
+            for at in result.times
+        ],
+    )
 
 
 def _print(result: Simulation, folder: str, newest: bool) -> None:

@@ -104,8 +104,9 @@ def _print(result: Sweep, folder: str, newest: bool) -> None:
     console = out()
     console.print(
         f"{folder}{' (the newest here)' if newest else ''}: "
-        f"{', '.join([result.device.name, *_fixed(result)])}, {counted(result.runs, 'chip')} a point on "
-        f"{counted(result.images, 'image')} ({result.data})"
+        f"{', '.join([result.device.name, *_fixed(result)])}, "
+        f"{counted(result.runs, 'chip')} a point on {counted(result.images, 'image')} "
+        f"({result.data})"
     )
     if result.metric != "accuracy":
         console.print(

@@ -1,0 +1,108 @@
+"""The picture of a simulation: how chips are spread, and what the worst of them are worth."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nvmc.report.figure import BLUE, GREY, INK, RED, picture, style
+from nvmc.statistics import Kpp, Summary
+
+__all__ = ["Population", "draw_histogram"]
+
+MAX_BARS = 40
+
+
+@dataclass(frozen=True)
+class Population:
+    """One population of chips, all shares of one (1 is 100 %).
+
+    Attributes:
+        label: What sets it apart, such as its time; empty for the only one.
+        values: One value a chip, shape (runs,).
+        kpp: K-th percentile performance and its interval.
+        summary: Mean, standard deviation, minimum.
+    """
+
+    label: str
+    values: NDArray[np.float64]
+    kpp: Kpp
+    summary: Summary
+
+
+def draw_histogram(
+    path: Path,
+    title: str,
+    metric: str,
+    ideal: float,
+    images: int | None,
+    populations: Sequence[Population],
+) -> None:
+    """Write the picture of a simulation to `path`: a histogram for each population.
+
+    Bars are a whole number of images wide, so that no bar is favoured by where the possible
+    values fall. The k-th percentile performance is a line in a band, its interval; where the runs
+    do not support an end of it, the band goes to the edge, and the legend says so.
+
+    Args:
+        path: A PNG file.
+        title: Network, device and runs.
+        metric: What is on the x axis.
+        ideal: The ideal chip's value.
+        images: Images each value is made of, where values are multiples of 1 / images; None
+            where they are any real numbers.
+        populations: Drawn one below the other on one axis.
+
+    Raises:
+        OptionError, ArtifactError: As `nvmc.report.figure.picture` does.
+    """
+    edges = _edges([population.values for population in populations], ideal, images)
+    with picture(path, width=8.4, height=1.4 + 2.0 * len(populations)) as figure:
+        rows: Any = figure.subplots(len(populations), 1, sharex=True, squeeze=False)[:, 0]
+        for axes, population in zip(rows, populations, strict=True):
+            style(axes, population.label, "", "chips")
+            margin = 0.02 * (edges[-1] - edges[0])
+            axes.set_xlim(edges[0] - margin, edges[-1] + margin)
+            _draw(axes, population, ideal, edges)
+        rows[-1].set_xlabel(f"{metric} [%]", color=INK)
+        figure.suptitle(title, x=0.01, ha="left", fontsize=10, color=INK)
+
+
+def _edges(values: Sequence[NDArray[np.float64]], ideal: float, images: int | None) -> Any:
+    """Edges of the bars in percent, half an image off the possible values."""
+    low = min(ideal, *(float(v.min()) for v in values))
+    high = max(ideal, *(float(v.max()) for v in values))
+    grain = 1 / images if images else max((high - low) / MAX_BARS, 1e-6)
+    steps = round((high - low) / grain)
+    width = max(1, -(-steps // MAX_BARS))
+    bars = steps // width + 1
+    return 100 * (low + (np.arange(bars + 1) * width - 0.5) * grain)
+
+
+def _draw(axes: Any, population: Population, ideal: float, edges: Any) -> None:
+    kpp, mean = population.kpp, 100 * population.summary.mean
+    low, high = axes.get_xlim()
+    low = low if kpp.low is None else 100 * kpp.low
+    high = high if kpp.high is None else 100 * kpp.high
+    band = f"its {kpp.confidence:.0%} interval"
+    if kpp.low is None or kpp.high is None:
+        band += f"\n(open: {kpp.runs_needed} runs close it)"
+    worst = f"KPP, k = {kpp.k:g}: {100 * kpp.value:.2f}"
+    axes.hist(100 * population.values, bins=edges, color=BLUE, alpha=0.8, linewidth=0)
+    axes.axvline(100 * kpp.value, color=RED, linewidth=1.6, label=worst)
+    axes.axvspan(low, high, color=RED, alpha=0.1, linewidth=0, zorder=0, label=band)
+    axes.axvline(mean, color=INK, linestyle="--", linewidth=1.2, label=f"mean: {mean:.2f}")
+    axes.axvline(100 * ideal, color=GREY, linestyle=":", label=f"ideal chip: {100 * ideal:.2f}")
+    axes.legend(
+        fontsize=8,
+        frameon=False,
+        labelcolor=INK,
+        loc="upper left",
+        bbox_to_anchor=(1.01, 1.0),
+        borderaxespad=0.0,
+    )
