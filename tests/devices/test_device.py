@@ -203,6 +203,13 @@ def test_an_added_profile_must_fit_the_levels():
     assert device.with_noise([]) is device
 
 
+def test_added_noise_needs_what_the_device_states():
+    extra = parse_noise("read:sigma=0.1,basis=us")
+    with pytest.raises(OptionError, match="--noise: noise source 'read' is in microsiemens"):
+        load_device("rram4").with_noise([extra])
+    assert load_device("rram-milo2021").with_noise([extra]).noise[-1] == extra
+
+
 # --- targets -----------------------------------------------------------------------------------
 
 

@@ -121,6 +121,50 @@ BAD = {
         "defaults.cell_bits is 2, above defaults.weight_bits 1",
     ),
     "17 weight bits": ("levels = 4\n[defaults]\nweight_bits = 17\n", "defaults.weight_bits: .*17"),
+    "clip at nothing known": ('levels = 4\nclip = "top"\n', "clip: .*'top'"),
+    "reversed conductances": (
+        "levels = 4\n[conductance]\nmin_us = 2\nmax_us = 1\n",
+        r"conductance: min_us is 2.0; expected less than max_us 1.0",
+    ),
+    "microsiemens of nothing": (
+        'levels = 4\nsigma = 1\n[[noise]]\ntype = "programming"\nbasis = "us"\n',
+        "'programming' is in microsiemens, .* add conductance",
+    ),
+    "idle time": ("levels = 4\ntime_s = 20\n", "time_s is set, but no noise source depends"),
+    "growing noise without a time": (
+        'levels = 4\n[[noise]]\ntype = "read"\nbasis = "value"\n'
+        "one_over_f = { q = 0.01, exponent = 0.5, q_max = 0.2, t_read_s = 1e-6 }\n",
+        "'read' grows with time; add time_s",
+    ),
+    "half a law": (
+        'levels = 4\n[[noise]]\ntype = "retention"\nt0_s = 1\n'
+        "nu_mean = { slope = 1, min = 0, max = 1 }\n",
+        "noise.0.nu_mean.intercept: is missing",
+    ),
+    "a law of text": (
+        'levels = 4\n[[noise]]\ntype = "retention"\nt0_s = 1\nnu_mean = "slow"\n',
+        "noise.0.nu_mean: .*'slow'",
+    ),
+    "retention from the start": (
+        'levels = 4\n[[noise]]\ntype = "retention"\nt0_s = 0\nnu_mean = 0.1\n',
+        "noise.0.t0_s: .*greater than 0",
+    ),
+    "half a write-verify": (
+        "levels = 4\nsigma = 0.1\n" + NOISE + "tolerance = 0.1\n",
+        "noise.0: write-verify needs both",
+    ),
+    "two laws": (
+        "levels = 2\nsigma = 0.1\n" + NOISE + "profile = [1, 2]\npolynomial = [1]\n",
+        "noise.0: profile and polynomial are both given",
+    ),
+    "short bias": (
+        "levels = 4\nsigma = 0.1\n" + NOISE + "bias = { profile = [0.1, 0.2] }\n",
+        "profile has 2 factors .* 4",
+    ),
+    "an offset of nobody": (
+        'levels = 4\nsigma = 0.1\n[[noise]]\ntype = "global"\nbasis = "level"\nscope = "row"\n',
+        "noise.0.scope: .*'row'",
+    ),
     "two lines in a key": ('levels = 4\n"a\\nb" = 1\n', "a b: unknown key"),
     "not TOML": ("levels = [", "is not TOML"),
     "endless nesting": ("levels = " + "[" * 100_000, "is not TOML"),
@@ -253,6 +297,10 @@ def test_noise_is_read_from_an_option(text: str, expected: dict[str, Any]):
         ("additive:sigma=1,sigma=2", "sigma is given twice"),
         ("bitflip:type=uniform", "type is given twice"),
         ("programming:profile=1", "profile: "),
+        ("read:basis=value", "neither sigma nor a law"),
+        ("global:sigma=0.1", "scope: is missing"),
+        ("retention:nu_mean=0.1", "t0_s: is missing"),
+        ("programming:max_pulses=2.5,tolerance=1", r"max_pulses: .*\(got 2.5\)"),
         ("stuck-at:p_low=0.6,p_high=0.6", r"p_low \+ p_high is 1.2"),
     ],
 )
