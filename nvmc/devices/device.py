@@ -336,7 +336,7 @@ class Target(_Strict):
     def off_level(self) -> float:
         """What a cell at level 0 conducts, in level steps; 0 where the device does not say.
 
-        A current counts it for every cell of a column; its nominal sum is subtracted digitally.
+        Wires carry it for every cell; the nominal sum of a column is subtracted (docs/physics.md).
         """
         range_us, step = self.device.conductance, self.step_us
         return 0.0 if range_us is None or step is None else range_us.min_us / step
