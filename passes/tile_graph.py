@@ -93,7 +93,8 @@ def tile_graph_json(graph: Any) -> str:
 
 def read_tile_graph(path: Path) -> Any:
     """The graph in a compiled network's `tiles.json`."""
-    return nx.node_link_graph(json.loads(path.read_text()), edges="edges")
+    graph: Any = nx.node_link_graph(json.loads(path.read_text()), edges="edges")
+    return graph
 
 
 def _key(node: ir.Node) -> str:
