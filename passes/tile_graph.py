@@ -93,8 +93,8 @@ def tile_graph_json(graph: Any) -> str:
 
 def read_tile_graph(path: Path) -> Any:
     """The graph in a compiled network's `tiles.json`."""
-    graph: Any = nx.node_link_graph(json.loads(path.read_text()), edges="edges")
-    return graph
+    read: Any = nx.node_link_graph  # untyped
+    return read(json.loads(path.read_text()), edges="edges")
 
 
 def _key(node: ir.Node) -> str:
