@@ -73,6 +73,10 @@ def compile_model(
     """
     path = Path(source)
     folder = Path(f"{path.stem}.nvmc") if output is None else Path(output)
+    if path.resolve().is_relative_to(folder.resolve()):
+        raise OptionError(
+            f"{str(path)!r} lies in {str(folder)!r}, which would be replaced; choose another -o"
+        )
     if (activation_bits is None) != (data is None):
         raise OptionError("activation bits and calibration data go together; give both or none")
     user = [make_pass(text) for text in passes]
@@ -120,6 +124,7 @@ def program_chip(
     Raises:
         NvmcError: One of its children, by what is wrong; nothing is written then.
     """
+    _spare_networks(compiled, Path(output))
     cells_path = None if cells is None else _npz(cells)
     target = compiled.manifest.target.on(device)
     chip = Chip.of(target, seed, index, sigma)
@@ -197,6 +202,17 @@ def _cells(chip: Chip, arrays: Sequence[Array]) -> dict[str, Any]:
         content[f"{array.name}/programmed"] = programmed.levels
         content[f"{array.name}/sign"] = programmed.sign
     return content
+
+
+def _spare_networks(compiled: Compiled, output: Path) -> None:
+    """Complain where a chip would take the place of the network that it is a chip of."""
+    if output.resolve().is_relative_to(compiled.folder.resolve()):
+        raise OptionError(f"{str(output)!r} lies in the compiled network; choose another -o")
+    if output.is_file() and _sha256(output) == compiled.manifest.source.sha256:
+        raise OptionError(
+            f"{str(output)!r} is the source of the compiled network, which is never overwritten; "
+            "choose another -o"
+        )
 
 
 def _npz(path: str | Path) -> Path:

@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nvmc.artifact import Compiled, TensorEntry
+from nvmc.artifact import MANIFEST_FILE, Compiled, TensorEntry
 from nvmc.chip import Chip
 from nvmc.data import Dataset, check_labels, check_shape, load_data
 from nvmc.devices import Device, NoiseSource, Target
-from nvmc.errors import DataError, OptionError
+from nvmc.errors import ArtifactError, DataError, OptionError
 from nvmc.passes.detach_weights import detached_network
 from nvmc.rng import stream
 from nvmc.runtime.montecarlo import (
@@ -31,6 +31,7 @@ from nvmc.statistics import Kpp, Summary, percentile_index, percentile_performan
 __all__ = ["FORMAT", "Simulation", "load_network", "simulate"]
 
 FORMAT = "nvmc.simulation/1"
+MOST_RUNS = 1_000_000
 SEEDED_INPUTS = 64
 """Inputs drawn when there are no data and no limit."""
 
@@ -153,8 +154,8 @@ def simulate(
 
 def _check(runs: int, jobs: int | None, percentile: float) -> None:
     """Complain about options now rather than after the runs."""
-    if runs < 1:
-        raise OptionError(f"runs is {runs}; expected at least 1")
+    if not 1 <= runs <= MOST_RUNS:
+        raise OptionError(f"runs is {runs}; expected 1 to {MOST_RUNS:,}")
     if jobs is not None and jobs < 1:
         raise OptionError(f"jobs is {jobs}; expected at least 1")
     percentile_index(runs, percentile)
@@ -165,11 +166,17 @@ def load_network(compiled: Compiled, target: Target, output: str | None = None) 
 
     Raises:
         OptionError: It has no output of that name.
+        ArtifactError: Its model does not hold the arrays that its manifest lists.
     """
     names = [entry.name for entry in compiled.manifest.outputs]
     if output is not None and output not in names:
         raise OptionError(f"output {output!r} is unknown; expected one of {', '.join(names)}")
     detached = detached_network(compiled.model_path, target)
+    if {a.name for a in detached.arrays} != {entry.name for entry in compiled.manifest.arrays}:
+        raise ArtifactError(
+            f"{str(compiled.model_path)!r} does not hold the arrays that {MANIFEST_FILE} lists; "
+            "compile again"
+        )
     return Network(
         detached.model, detached.arrays, detached.dtypes, output or names[0], detached.batch
     )

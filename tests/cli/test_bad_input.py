@@ -263,6 +263,31 @@ def test_transform_never_overwrites_its_source(run: Run, good: str) -> None:
     assert Path(good).read_bytes() == content
 
 
+@pytest.mark.parametrize("output", ["good.onnx", "good.nvmc/model.onnx", "good.nvmc/chip.onnx"])
+def test_a_chip_never_overwrites_its_network(
+    run: Run, compiled: str, output: str, tmp_path: Path
+) -> None:
+    kept = [tmp_path / "good.onnx", Path(compiled) / "model.onnx"]
+    content = [path.read_bytes() for path in kept]
+    assert "choose another -o" in run("program", compiled, "--chip", "0", "-o", output)
+    assert [path.read_bytes() for path in kept] == content
+
+
+def test_a_source_inside_the_output_is_not_lost(run: Run, compiled: str) -> None:
+    source = Path(compiled) / "again.onnx"
+    onnx.save(dense(np.eye(4, 3)), source)
+    assert "would be replaced" in run("compile", str(source), "-o", compiled)
+    assert source.is_file()
+
+
+def test_a_model_without_the_arrays_of_its_manifest_is_no_set_of_ideal_chips(
+    run: Run, compiled: str
+) -> None:
+    assert main(["program", compiled, "--chip", "0", "-o", "chip.onnx"]) == 0
+    shutil.copy("chip.onnx", Path(compiled) / "model.onnx")
+    assert "does not hold the arrays" in run("simulate", compiled, "--runs", "2")
+
+
 @pytest.mark.parametrize(
     "words",
     [["compile"], ["frobnicate"], ["simulate", "--runs", "many"], ["compile", "--nope", "m.onnx"]],
