@@ -131,6 +131,30 @@ def test_a_shared_weight_is_one_array() -> None:
     assert [layer.arrays for layer in mapping.layers] == [["w"], ["w"]]
 
 
+def test_attention_projections_are_not_left_digital() -> None:
+    """Packed or transposed as exporters write them; only products of two activations remain."""
+    _, mapping = compiled("""g (float[B,3,4] x) => (y)
+    <float[12,4] w, float[4,4] o, int64[3] s = {4,4,4}> {
+        compiled("""g (float[B,3,4] x) => (y) <float[12,4] w, float[4,4] o, int64[3] s = {4,4,4}> {
+      a, b, c = Split <axis = 0> (w, s)
+      wq = Transpose <perm = [1,0]> (a)
+      wk = Transpose <perm = [1,0]> (b)
+      wv = Transpose <perm = [1,0]> (c)
+      q = MatMul (x, wq)
+      k = MatMul (x, wk)
+      v = MatMul (x, wv)
+      kt = Transpose <perm = [0,2,1]> (k)
+      e = MatMul (q, kt)
+      p = Softmax (e)
+      h = MatMul (p, v)
+      y = MatMul (h, o)
+    }""")
+    )
+    assert [layer.op for layer in mapping.layers] == ["MatMul"] * 4
+    digital = [entry.reason for entry in mapping.digital if entry.op == "MatMul"]
+    assert digital == ["weight B is computed at run time, not constant"] * 2
+
+
 def test_recurrent_layers_have_two_arrays() -> None:
     _, mapping = compiled(MAPPED["lstm"][1])
     assert mapping.layers[0].arrays == ["w", "r"]
