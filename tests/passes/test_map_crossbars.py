@@ -133,9 +133,8 @@ def test_a_shared_weight_is_one_array() -> None:
 
 def test_attention_projections_are_not_left_digital() -> None:
     """Packed or transposed as exporters write them; only products of two activations remain."""
-    _, mapping = compiled("""g (float[B,3,4] x) => (y)
+    text = """g (float[B,3,4] x) => (y)
     <float[12,4] w, float[4,4] o, int64[3] s = {4,4,4}> {
-        compiled("""g (float[B,3,4] x) => (y) <float[12,4] w, float[4,4] o, int64[3] s = {4,4,4}> {
       a, b, c = Split <axis = 0> (w, s)
       wq = Transpose <perm = [1,0]> (a)
       wk = Transpose <perm = [1,0]> (b)
@@ -148,8 +147,8 @@ def test_attention_projections_are_not_left_digital() -> None:
       p = Softmax (e)
       h = MatMul (p, v)
       y = MatMul (h, o)
-    }""")
-    )
+    }"""
+    _, mapping = compiled(text)
     assert [layer.op for layer in mapping.layers] == ["MatMul"] * 4
     digital = [entry.reason for entry in mapping.digital if entry.op == "MatMul"]
     assert digital == ["weight B is computed at run time, not constant"] * 2
