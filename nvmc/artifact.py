@@ -10,14 +10,14 @@ from __future__ import annotations
 
 import json
 import os
+import secrets
 import shutil
-import tempfile
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict
 
 from nvmc.devices import Target
 from nvmc.errors import ArtifactError
@@ -191,7 +191,7 @@ def open_compiled(folder: str | Path) -> Compiled:
                 f"{str(manifest)!r} has format {found!r}; expected {FORMAT!r}: compile again"
             )
         return Compiled(path, Manifest.model_validate(content))
-    except (OSError, ValueError, ValidationError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         if isinstance(error, ArtifactError):
             raise
         detail = str(error).splitlines()[0]
@@ -225,19 +225,18 @@ def replacing_folder(folder: Path) -> Generator[Path]:
             f"{str(folder)!r} exists and is not a compiled network; remove it or choose another -o"
         )
     with _writing(folder):
-        temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
+        temporary, retired = _beside(folder), _beside(folder)
         try:
-            temporary.chmod(0o755)
+            temporary.mkdir()
             yield temporary
             if folder.exists():
-                retired = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
-                os.rename(folder, retired / "old")
-                os.rename(temporary, folder)
-                shutil.rmtree(retired, ignore_errors=True)
-            else:
-                os.rename(temporary, folder)
+                os.rename(folder, retired)
+            os.rename(temporary, folder)
         finally:
-            shutil.rmtree(temporary, ignore_errors=True)
+            if retired.exists() and not folder.exists():
+                os.rename(retired, folder)
+            for rest in (temporary, retired):
+                shutil.rmtree(rest, ignore_errors=True)
 
 
 @contextmanager
@@ -251,13 +250,19 @@ def replacing_file(path: Path) -> Generator[Path]:
         ArtifactError: `path` cannot be written.
     """
     with _writing(path):
-        holder = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
+        holder = _beside(path)
         try:
+            holder.mkdir()
             yield holder / path.name
             for file in sorted(holder.iterdir(), key=lambda f: f.name == path.name):
                 os.replace(file, path.parent / file.name)
         finally:
             shutil.rmtree(holder, ignore_errors=True)
+
+
+def _beside(path: Path) -> Path:
+    """A new hidden name beside `path`, known before it is made: an interruption can come then."""
+    return path.parent / f".{path.name}.{secrets.token_hex(4)}"
 
 
 @contextmanager
