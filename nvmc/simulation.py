@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nvmc.artifact import MANIFEST_FILE, Compiled, TensorEntry
+from nvmc.artifact import MANIFEST_FILE, Compiled, Manifest, TensorEntry
 from nvmc.chip import Chip
 from nvmc.data import Dataset, check_labels, check_shape, load_data
 from nvmc.devices import Device, NoiseSource, Target
-from nvmc.errors import ArtifactError, DataError, OptionError
+from nvmc.errors import ArtifactError, DataError, ModelError, OptionError
 from nvmc.passes.detach_weights import detached_network
 from nvmc.rng import stream
 from nvmc.runtime.montecarlo import (
@@ -131,6 +131,7 @@ def simulate(
     chips = [Chip.of(target, seed, index, sigma) for index in range(runs)]
     network = load_network(compiled, target, output)
     dataset = load_data(data, limit=limit) if isinstance(data, str) else data
+    _check_first_axis(compiled.manifest, network.output)
     feed = _feed(compiled.manifest.inputs, dataset, seed, limit)
     started = time.perf_counter()
     score, ideal = _score(network, feed, dataset)
@@ -159,6 +160,19 @@ def _check(runs: int, jobs: int | None, percentile: float) -> None:
     if jobs is not None and jobs < 1:
         raise OptionError(f"jobs is {jobs}; expected at least 1")
     percentile_index(runs, percentile)
+
+
+def _check_first_axis(manifest: Manifest, output: str) -> None:
+    """Complain where images are known to lie along another axis of an input than the first."""
+    scored = next(entry for entry in manifest.outputs if entry.name == output)
+    images = scored.shape[0] if scored.shape else None
+    for entry in manifest.inputs:
+        shape = entry.shape or [None]
+        if isinstance(images, str) and images in shape[1:] and shape[0] != images:
+            raise ModelError(
+                f"input {entry.name!r} has shape {shape} with its images along {images!r}; "
+                "expected them along the first axis: export the network batch first"
+            )
 
 
 def load_network(compiled: Compiled, target: Target, output: str | None = None) -> Network:

@@ -37,12 +37,12 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 def out() -> Console:
     """The console for results."""
-    return Console(highlight=False)
+    return Console(highlight=False, markup=False, emoji=False)
 
 
 def err() -> Console:
     """The console for progress and notes."""
-    return Console(stderr=True, highlight=False)
+    return Console(stderr=True, highlight=False, markup=False, emoji=False)
 
 
 def note(message: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from nvmc.artifact import manifest_schema
 from nvmc.cli import COMMANDS, main
 from nvmc.data import load_data
 from nvmc.devices import device_names
+from nvmc.models import resolve_model
 
 Capture = pytest.CaptureFixture[str]
 
@@ -42,6 +44,7 @@ def as_json(capsys: Capture, *words: str) -> dict[str, Any]:
 
 def test_help_names_every_command(capsys: Capture) -> None:
     text = ok(capsys, "--help")
+    assert ok(capsys) == text
     for command in COMMANDS:
         assert command in text
         assert ok(capsys, command, "--help").startswith(f"Usage: nvmc {command}")
@@ -129,6 +132,14 @@ def test_without_data_it_says_so(capsys: Capture) -> None:
     assert "No labels" in text and "not accuracy" in text
     result = as_json(capsys, "simulate", "--runs", "3")
     assert result["metric"] == "agreement" and result["ideal"] == 1
+
+
+def test_names_are_printed_as_they_are(capsys: Capture, tmp_path: Path) -> None:
+    """What looks like markup or an emoji in a name is neither."""
+    name = "[red]x :smile:"
+    shutil.copy(resolve_model("zoo:mlp3-digits"), tmp_path / f"{name}.onnx")
+    assert f"Wrote {name}.nvmc" in ok(capsys, "compile", f"{name}.onnx")
+    assert ok(capsys, "simulate", "--runs", "1", "--limit", "2").startswith(f"{name}.nvmc")
 
 
 def test_newest_network_is_taken(capsys: Capture) -> None:
