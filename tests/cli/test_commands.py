@@ -14,6 +14,7 @@ import numpy as np
 import onnx
 import onnxruntime as ort
 import pytest
+from numpy.typing import NDArray
 
 from nvmc.artifact import manifest_schema
 from nvmc.cli import COMMANDS, main
@@ -182,6 +183,21 @@ def test_activation_bits(capsys: Capture) -> None:
     four = as_json(capsys, "simulate", "four.nvmc", *common)["ideal"]
     assert four > ideal - 0.05
     assert "Round" in {node.op_type for node in onnx.load("four.nvmc/model.onnx").graph.node}
+
+
+def test_calibration_sees_the_training_split_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[NDArray[Any]] = []
+
+    def record(model: Any, tensors: list[str], images: NDArray[Any]) -> dict[str, Any]:
+        seen.append(images)
+        return dict.fromkeys(tensors, (0.0, 1.0))
+
+    monkeypatch.setattr("nvmc.compiler.calibrate", record)
+    options = ("--activation-bits", "4", "--data", "digits", "--skip", "*conv*")
+    assert main(["compile", "zoo:lenet5-digits", *options]) == 0
+    assert np.array_equal(seen[0], load_data("digits", "train").x)
+    nodes = onnx.load("lenet5-digits.nvmc/model.onnx").graph.node
+    assert sum(node.op_type == "Round" for node in nodes) == 3  # skipped layers' inputs stay exact
 
 
 def test_skipped_layers_stay_digital(capsys: Capture) -> None:
