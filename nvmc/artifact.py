@@ -12,7 +12,7 @@ import json
 import os
 import secrets
 import shutil
-from collections.abc import Generator
+from collections.abc import Generator, Iterable
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
@@ -168,6 +168,18 @@ class Compiled:
     def tiles_path(self) -> Path:
         """The graph of tiles, node-link JSON."""
         return self.folder / TILES_FILE
+
+    def check_arrays(self, found: Iterable[str]) -> None:
+        """Make sure that `found`, the arrays in the model, are those of the manifest.
+
+        Raises:
+            ArtifactError: They are not; another file took the model's place.
+        """
+        if set(found) != {entry.name for entry in self.manifest.arrays}:
+            raise ArtifactError(
+                f"{str(self.model_path)!r} does not hold the arrays that {MANIFEST_FILE} lists; "
+                "compile again"
+            )
 
 
 def open_compiled(folder: str | Path) -> Compiled:

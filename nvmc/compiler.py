@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from contextlib import ExitStack
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from nvmc import __version__
 from nvmc.artifact import (
     MANIFEST_FILE,
     MODEL_FILE,
+    TARGET_KEY,
     TILES_FILE,
     Compiled,
     Manifest,
@@ -31,6 +33,7 @@ from nvmc.passes.arrays import Mapping
 from nvmc.passes.describe import Model, opset_of, serialized, set_target, tensor_entries
 from nvmc.passes.load import load_model
 from nvmc.passes.map_crossbars import MapCrossbars
+from nvmc.passes.mappable import layers_of
 from nvmc.passes.parameters import Kind
 from nvmc.passes.pipeline import compile_passes
 from nvmc.passes.program_chip import ProgramChip, arrays_of
@@ -81,6 +84,8 @@ def compile_model(
         raise OptionError("activation bits and calibration data go together; give both or none")
     user = [make_pass(text) for text in passes]
     model = load_model(path)
+    if TARGET_KEY in model.metadata_props:
+        raise ModelError(f"{str(path)!r} is a compiled network already; compile its source")
     opset = opset_of(model)
     *before, mapper = compile_passes(
         target,
@@ -93,6 +98,7 @@ def compile_model(
         step(model)
     if activation_bits is not None and data is not None:
         _quantize_activations(model, activation_bits, data, tuple(skip))
+    _check_skip(model, skip)
     mapping = _map(model, mapper, path)
     entry = SourceEntry(file=path.name, sha256=_sha256(path), opset=opset)
     _write(model, mapping, target, entry, folder)
@@ -126,11 +132,14 @@ def program_chip(
     """
     _spare_networks(compiled, Path(output))
     cells_path = None if cells is None else _npz(cells)
+    if cells_path is not None and cells_path.resolve() == Path(output).resolve():
+        raise OptionError(f"chip and cells both go to {str(output)!r}; give each a file of its own")
     target = compiled.manifest.target.on(device)
     chip = Chip.of(target, seed, index, sigma)
     model = load_model(compiled.model_path)
     set_target(model, target)
     arrays = arrays_of(model)
+    compiled.check_arrays(array.name for array in arrays)
     ProgramChip(chip)(model)
     with ExitStack() as files:
         save_model(model, files.enter_context(replacing_file(Path(output))))
@@ -153,6 +162,17 @@ def transform_model(source: str | Path, passes: Sequence[str], output: str | Pat
     with replacing_file(Path(output)) as temporary:
         save_model(model, temporary)
     return changed
+
+
+def _check_skip(model: Model, skip: Sequence[str]) -> None:
+    """Complain where a glob names no layer, which would go to crossbars unnoticed."""
+    names = [layer.node.name or "" for layer in layers_of(model)]
+    for glob in skip:
+        if names and not any(fnmatchcase(name, glob) for name in names):
+            more = f" and {len(names) - 6} more" if len(names) > 6 else ""
+            raise OptionError(
+                f"--skip {glob!r} matches no layer; its nodes are {', '.join(names[:6])}{more}"
+            )
 
 
 def _map(model: Model, mapper: MapCrossbars, path: Path) -> Mapping:

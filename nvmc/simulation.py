@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nvmc.artifact import MANIFEST_FILE, Compiled, Manifest, TensorEntry
+from nvmc.artifact import Compiled, Manifest, TensorEntry
 from nvmc.chip import Chip
 from nvmc.data import Dataset, check_labels, check_shape, load_data
 from nvmc.devices import Device, NoiseSource, Target
-from nvmc.errors import ArtifactError, DataError, ModelError, OptionError
+from nvmc.errors import DataError, ModelError, OptionError
 from nvmc.passes.detach_weights import detached_network
 from nvmc.rng import stream
 from nvmc.runtime.montecarlo import (
@@ -186,11 +186,7 @@ def load_network(compiled: Compiled, target: Target, output: str | None = None) 
     if output is not None and output not in names:
         raise OptionError(f"output {output!r} is unknown; expected one of {', '.join(names)}")
     detached = detached_network(compiled.model_path, target)
-    if {a.name for a in detached.arrays} != {entry.name for entry in compiled.manifest.arrays}:
-        raise ArtifactError(
-            f"{str(compiled.model_path)!r} does not hold the arrays that {MANIFEST_FILE} lists; "
-            "compile again"
-        )
+    compiled.check_arrays(array.name for array in detached.arrays)
     return Network(
         detached.model, detached.arrays, detached.dtypes, output or names[0], detached.batch
     )

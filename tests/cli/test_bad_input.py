@@ -127,6 +127,20 @@ def test_weights_are_not_finite(run: Run, tmp_path: Path, value: float) -> None:
     assert "'w'" in run("compile", "m.onnx")
 
 
+def test_model_is_compiled_already(run: Run, compiled: str) -> None:
+    assert "compile its source" in run("compile", f"{compiled}/model.onnx", "-o", "again.nvmc")
+
+
+def test_skip_matches_no_layer(run: Run, good: str) -> None:
+    """A name that is misspelt would put a layer on crossbars unnoticed."""
+    assert "matches no layer; its nodes are fc" in run("compile", good, "--skip", "conv*")
+
+
+def test_chip_and_cells_go_to_one_file(run: Run, compiled: str) -> None:
+    words = ("program", compiled, "--chip", "0", "-o", "a.npz", "--cells", "./a.npz")
+    assert "file of its own" in run(*words)
+
+
 def test_nothing_can_be_mapped(run: Run, tmp_path: Path) -> None:
     x = helper.make_tensor_value_info("x", TensorProto.FLOAT, ["N", 2])
     y = helper.make_tensor_value_info("y", TensorProto.FLOAT, ["N", 2])
@@ -292,6 +306,8 @@ def test_a_model_without_the_arrays_of_its_manifest_is_no_set_of_ideal_chips(
     assert main(["program", compiled, "--chip", "0", "-o", "chip.onnx"]) == 0
     shutil.copy("chip.onnx", Path(compiled) / "model.onnx")
     assert "does not hold the arrays" in run("simulate", compiled, "--runs", "2")
+    again = run("program", compiled, "--chip", "0", "-o", "again.onnx")
+    assert "does not hold the arrays" in again
 
 
 def test_manifest_is_nested_beyond_reason(run: Run, compiled: str) -> None:
