@@ -180,9 +180,12 @@ def load_network(compiled: Compiled, target: Target, output: str | None = None) 
 
     Raises:
         OptionError: It has no output of that name.
+        ModelError: It has no input.
         ArtifactError: Its model does not hold the arrays that its manifest lists.
     """
     names = [entry.name for entry in compiled.manifest.outputs]
+    if not compiled.manifest.inputs:
+        raise ModelError(f"{str(compiled.folder)!r} has no input to give images to")
     if output is not None and output not in names:
         raise OptionError(f"output {output!r} is unknown; expected one of {', '.join(names)}")
     detached = detached_network(compiled.model_path, target)
@@ -231,8 +234,8 @@ def _seeded(entry: TensorEntry, count: int, seed: int) -> NDArray[Any]:
     shape = (entry.shape or [None])[1:]
     if any(not isinstance(size, int) for size in shape) or not entry.shape:
         raise DataError(
-            f"input {entry.name!r} has shape {entry.shape}; only the first dimension may be "
-            "dynamic without data: give --data FILE.npz"
+            f"input {entry.name!r} has shape {entry.shape}; expected images along the first axis "
+            "and fixed sizes behind it: export it so, or give --data FILE.npz"
         )
     sizes = [size for size in shape if isinstance(size, int)]
     draws = stream(seed, 0, "input", entry.name).random((count, *sizes), dtype=np.float32)

@@ -328,6 +328,14 @@ def test_images_along_another_axis_than_the_first(run: Run, tmp_path: Path) -> N
         assert "batch first" in run("simulate", "--runs", "1", *data)
 
 
+def test_network_without_an_input(run: Run, tmp_path: Path) -> None:
+    text = "net () => (float[2, 2] y) <float[2, 2] w> "
+    text += "{ x = RandomNormal<shape = [2, 2]>()  y = MatMul(x, w) }"
+    onnx.save(proto_of(text), tmp_path / "none.onnx")
+    assert main(["compile", "none.onnx", "--device", "rram4"]) == 0
+    assert "no input" in run("simulate", "--runs", "1")
+
+
 def test_onnxruntime_does_not_speak_beside_the_error(
     compiled: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
