@@ -249,9 +249,10 @@ MAPPED: dict[str, tuple[list[str], str]] = {
     ),
     "scan": (
         ["MatMul", "MatMul"],
-        """g (float[3] s, float[5,4] x) => (float[D] z, float[T,H] y) <float[4,3] w, float[3,3] r> {
-          z, y = Scan <num_scan_inputs = 1, body = b (float[3] p, float[4] e) =>
-                       (float[3] q, float[3] o) {
+        """g (float[2,3] s, float[5,2,4] x) => (float[N,D] z, float[T,N,H] y)
+        <float[4,3] w, float[3,3] r> {
+          z, y = Scan <num_scan_inputs = 1, body = b (float[2,3] p, float[2,4] e) =>
+                       (float[2,3] q, float[2,3] o) {
             h = MatMul (p, r)
             q = Tanh (h)
             o = MatMul (e, w)
