@@ -293,6 +293,19 @@ def test_codes_that_do_not_fit_the_target() -> None:
         MapCrossbars(FEFET)(model)
 
 
+@pytest.mark.parametrize("sign", [1, -1])
+def test_the_largest_code_is_one_below_a_power_of_two(sign: int) -> None:
+    model = ir.from_proto(proto_of(MAPPED["gemm"][1]))
+    QuantizeWeights(4)(model)
+    value = model.graph.initializers["w.codes"]
+    assert value.const_value is not None
+    codes = value.const_value.numpy().copy()
+    codes.flat[0] = sign * 16
+    value.const_value = ir.Tensor(codes, name="w.codes")
+    with pytest.raises(OptionError, match="codes up to 16, but 4 bits hold 15"):
+        MapCrossbars(FEFET)(model)
+
+
 def test_quantised_weights_on_an_analog_target() -> None:
     model = ir.from_proto(proto_of(MAPPED["gemm"][1]))
     QuantizeWeights(4)(model)
