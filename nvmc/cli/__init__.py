@@ -7,6 +7,7 @@ output, everything else (progress, notes, errors) to standard error.
 from __future__ import annotations
 
 import importlib
+import io
 import os
 import sys
 from collections.abc import Sequence
@@ -65,6 +66,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments: What stands behind `nvmc`; the process's own arguments by default.
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # not every encoding has ± or a name's letters
     try:
         result: Any = _nvmc.main(words, prog_name="nvmc", standalone_mode=False)
         if sys.stdout:  # None where the caller closed it

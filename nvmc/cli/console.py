@@ -22,6 +22,7 @@ from nvmc.encoding import Encoding
 from nvmc.errors import OptionError
 
 __all__ = [
+    "count",
     "err",
     "note",
     "out",
@@ -48,6 +49,11 @@ def err() -> Console:
 def note(message: str) -> None:
     """Say something beside the results."""
     click.echo(f"nvmc: note: {message}", err=True)
+
+
+def count(number: int, noun: str) -> str:
+    """A number of things: `1 chip`, `2,000 chips`."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
 def percent(value: float | None, digits: int = 2) -> str:

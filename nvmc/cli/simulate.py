@@ -8,7 +8,7 @@ import click
 from rich.table import Table
 
 from nvmc.artifact import find_compiled, open_compiled
-from nvmc.cli.console import note, out, percent, print_json, progress
+from nvmc.cli.console import count, note, out, percent, print_json, progress
 from nvmc.devices import load_device, parse_noise
 from nvmc.simulation import Simulation, simulate
 
@@ -98,7 +98,7 @@ def _print(result: Simulation, folder: str, newest: bool) -> None:
     sigma = "" if result.sigma is None else f", sigma {result.sigma:g}"
     console.print(
         f"{folder}{' (the newest here)' if newest else ''}: {result.target.device.name}{sigma}, "
-        f"{_count(len(result.values), 'chip')} on {_count(result.images, 'image')} ({result.data})"
+        f"{count(len(result.values), 'chip')} on {count(result.images, 'image')} ({result.data})"
     )
     if result.metric != "accuracy":
         console.print(
@@ -131,10 +131,6 @@ def _rows(result: Simulation) -> list[tuple[str, str, str]]:
         ),
         ("time", f"{result.seconds:.1f} s", f"{each:.2g} s a chip, {result.jobs} at once"),
     ]
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
 def _ordinal(k: float) -> str:

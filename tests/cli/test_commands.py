@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import subprocess
+import sys
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -133,6 +135,22 @@ def test_without_data_it_says_so(capsys: Capture) -> None:
     assert "No labels" in text and "not accuracy" in text
     result = as_json(capsys, "simulate", "--runs", "3")
     assert result["metric"] == "agreement" and result["ideal"] == 1
+
+
+def test_any_encoding_will_do(capsys: Capture, tmp_path: Path) -> None:
+    ok(capsys, "compile", "zoo:mlp3-digits", "-o", "a.nvmc")
+    python = "import sys; from nvmc.cli import main; sys.exit(main(['simulate', '--runs', '2']))"
+    environment = {**os.environ, "PYTHONIOENCODING": "ascii"}
+    done = subprocess.run(
+        [sys.executable, "-c", python], capture_output=True, text=True, env=environment
+    )
+    assert done.returncode == 0, done.stderr
+    assert "over chips" in done.stdout
+
+
+def test_one_of_a_thing_is_singular(capsys: Capture) -> None:
+    text = ok(capsys, "compile", "zoo:mlp3-digits", "--skip", "*1*", "--skip", "*2*")
+    assert "1 layer on " in text and text.count("1 layer in series") == 1
 
 
 def test_names_are_printed_as_they_are(capsys: Capture, tmp_path: Path) -> None:
