@@ -259,8 +259,10 @@ def replacing_file(path: Path) -> Generator[Path]:
     in that folder (external data) move along with it.
 
     Raises:
-        ArtifactError: `path` cannot be written.
+        ArtifactError: `path` lies in a compiled network, or cannot be written.
     """
+    if (path.parent / MANIFEST_FILE).is_file():
+        raise ArtifactError(f"{str(path)!r} lies in a compiled network; choose another -o")
     with _writing(path):
         holder = _beside(path)
         try:

@@ -130,7 +130,7 @@ def program_chip(
     Raises:
         NvmcError: One of its children, by what is wrong; nothing is written then.
     """
-    _spare_networks(compiled, Path(output))
+    _spare_source(compiled, Path(output))
     cells_path = None if cells is None else _npz(cells)
     if cells_path is not None and cells_path.resolve() == Path(output).resolve():
         raise OptionError(f"chip and cells both go to {str(output)!r}; give each a file of its own")
@@ -154,11 +154,11 @@ def transform_model(source: str | Path, passes: Sequence[str], output: str | Pat
     Raises:
         NvmcError: One of its children, by what is wrong; nothing is written then.
     """
+    if Path(output).resolve() == Path(source).resolve():
+        raise OptionError(f"{str(output)!r} is the source; the source is never overwritten")
     steps = [make_pass(text) for text in passes]
     model = load_model(source)
     changed = [bool(step(model).modified) for step in steps]
-    if Path(output).resolve() == Path(source).resolve():
-        raise OptionError(f"{str(output)!r} is the source; the source is never overwritten")
     with replacing_file(Path(output)) as temporary:
         save_model(model, temporary)
     return changed
@@ -224,10 +224,8 @@ def _cells(chip: Chip, arrays: Sequence[Array]) -> dict[str, Any]:
     return content
 
 
-def _spare_networks(compiled: Compiled, output: Path) -> None:
-    """Complain where a chip would take the place of the network that it is a chip of."""
-    if output.resolve().is_relative_to(compiled.folder.resolve()):
-        raise OptionError(f"{str(output)!r} lies in the compiled network; choose another -o")
+def _spare_source(compiled: Compiled, output: Path) -> None:
+    """Complain where a chip would take the place of the network it comes from."""
     if output.is_file() and _sha256(output) == compiled.manifest.source.sha256:
         raise OptionError(
             f"{str(output)!r} is the source of the compiled network, which is never overwritten; "

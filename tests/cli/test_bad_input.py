@@ -277,6 +277,17 @@ def test_program_with_bad_cells_name(run: Run, compiled: str) -> None:
     assert ".npz" in line
 
 
+@pytest.mark.parametrize("command", [["program", "--chip", "0"], ["transform"]])
+def test_output_in_a_compiled_network(
+    run: Run, good: str, compiled: str, command: list[str]
+) -> None:
+    source = [compiled] if command[0] == "program" else [good, "--pass", "canonicalize"]
+    before = {p: p.read_bytes() for p in Path(compiled).iterdir()}
+    for name in ("model.onnx", "new.onnx"):
+        assert "compiled network" in run(*command, *source, "-o", f"{compiled}/{name}")
+    assert {p: p.read_bytes() for p in Path(compiled).iterdir()} == before
+
+
 def test_transform_never_overwrites_its_source(run: Run, good: str) -> None:
     content = Path(good).read_bytes()
     assert "source" in run("transform", good, "--pass", "fold-batchnorm", "-o", good)
