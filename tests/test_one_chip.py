@@ -98,7 +98,7 @@ def test_parameters_in_cells_are_the_same_chip_on_every_path(tmp_path: Path) -> 
     compiled = compile_model(
         tmp_path / "m.onnx", target, output=tmp_path / "m.nvmc", store=("bias", "norm")
     )
-    assert {array.name for array in compiled.manifest.arrays} == set("wbstmv")
+    assert {array.name for array in compiled.manifest.arrays} == set("wbst")
     chip = Chip.of(target, SEED, INDEX, 0.05)
     program_chip(compiled, INDEX, tmp_path / "chip.onnx", seed=SEED, sigma=0.05)
     stored = {t.name: t for t in onnx.load(tmp_path / "chip.onnx").graph.initializer}
