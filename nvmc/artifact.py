@@ -10,14 +10,14 @@ from __future__ import annotations
 
 import json
 import os
+import secrets
 import shutil
-import tempfile
-from collections.abc import Generator
+from collections.abc import Generator, Iterable
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict
 
 from nvmc.devices import Target
 from nvmc.errors import ArtifactError
@@ -169,6 +169,18 @@ class Compiled:
         """The graph of tiles, node-link JSON."""
         return self.folder / TILES_FILE
 
+    def check_arrays(self, found: Iterable[str]) -> None:
+        """Make sure that `found`, the arrays in the model, are those of the manifest.
+
+        Raises:
+            ArtifactError: They are not; another file took the model's place.
+        """
+        if set(found) != {entry.name for entry in self.manifest.arrays}:
+            raise ArtifactError(
+                f"{str(self.model_path)!r} does not hold the arrays that {MANIFEST_FILE} lists; "
+                "compile again"
+            )
+
 
 def open_compiled(folder: str | Path) -> Compiled:
     """The compiled network in `folder`.
@@ -191,7 +203,7 @@ def open_compiled(folder: str | Path) -> Compiled:
                 f"{str(manifest)!r} has format {found!r}; expected {FORMAT!r}: compile again"
             )
         return Compiled(path, Manifest.model_validate(content))
-    except (OSError, ValueError, ValidationError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         if isinstance(error, ArtifactError):
             raise
         detail = str(error).splitlines()[0]
@@ -225,19 +237,18 @@ def replacing_folder(folder: Path) -> Generator[Path]:
             f"{str(folder)!r} exists and is not a compiled network; remove it or choose another -o"
         )
     with _writing(folder):
-        temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
+        temporary, retired = _beside(folder), _beside(folder)
         try:
-            temporary.chmod(0o755)
+            temporary.mkdir()
             yield temporary
             if folder.exists():
-                retired = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
-                os.rename(folder, retired / "old")
-                os.rename(temporary, folder)
-                shutil.rmtree(retired, ignore_errors=True)
-            else:
-                os.rename(temporary, folder)
+                os.rename(folder, retired)
+            os.rename(temporary, folder)
         finally:
-            shutil.rmtree(temporary, ignore_errors=True)
+            if retired.exists() and not folder.exists():
+                os.rename(retired, folder)
+            for rest in (temporary, retired):
+                shutil.rmtree(rest, ignore_errors=True)
 
 
 @contextmanager
@@ -248,16 +259,24 @@ def replacing_file(path: Path) -> Generator[Path]:
     in that folder (external data) move along with it.
 
     Raises:
-        ArtifactError: `path` cannot be written.
+        ArtifactError: `path` lies in a compiled network, or cannot be written.
     """
+    if (path.parent / MANIFEST_FILE).is_file():
+        raise ArtifactError(f"{str(path)!r} lies in a compiled network; choose another -o")
     with _writing(path):
-        holder = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
+        holder = _beside(path)
         try:
+            holder.mkdir()
             yield holder / path.name
             for file in sorted(holder.iterdir(), key=lambda f: f.name == path.name):
                 os.replace(file, path.parent / file.name)
         finally:
             shutil.rmtree(holder, ignore_errors=True)
+
+
+def _beside(path: Path) -> Path:
+    """A new hidden name beside `path`, known before it is made: an interruption can come then."""
+    return path.parent / f".{path.name}.{secrets.token_hex(4)}"
 
 
 @contextmanager

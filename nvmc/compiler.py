@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from contextlib import ExitStack
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from nvmc import __version__
 from nvmc.artifact import (
     MANIFEST_FILE,
     MODEL_FILE,
+    TARGET_KEY,
     TILES_FILE,
     Compiled,
     Manifest,
@@ -31,6 +33,7 @@ from nvmc.passes.arrays import Mapping
 from nvmc.passes.describe import Model, opset_of, serialized, set_target, tensor_entries
 from nvmc.passes.load import load_model
 from nvmc.passes.map_crossbars import MapCrossbars
+from nvmc.passes.mappable import layers_of
 from nvmc.passes.parameters import Kind
 from nvmc.passes.pipeline import compile_passes
 from nvmc.passes.program_chip import ProgramChip, arrays_of
@@ -78,9 +81,15 @@ def compile_model(
     """
     path = Path(source)
     folder = Path(f"{path.stem}.nvmc") if output is None else Path(output)
+    if path.resolve().is_relative_to(folder.resolve()):
+        raise OptionError(
+            f"{str(path)!r} lies in {str(folder)!r}, which would be replaced; choose another -o"
+        )
     _check_data(activation_bits, target, data)
     user = [make_pass(text) for text in passes]
     model = load_model(path)
+    if TARGET_KEY in model.metadata_props:
+        raise ModelError(f"{str(path)!r} is a compiled network already; compile its source")
     opset = opset_of(model)
     *before, mapper = compile_passes(
         target,
@@ -93,6 +102,7 @@ def compile_model(
         step(model)
     if activation_bits is not None and data is not None:
         _quantize_activations(model, activation_bits, data, tuple(skip))
+    _check_skip(model, skip)
     mapping = _map(model, mapper, path)
     if target.periphery.needs_data and data is not None:
         target = _calibrated(model, target, data)
@@ -126,12 +136,16 @@ def program_chip(
     Raises:
         NvmcError: One of its children, by what is wrong; nothing is written then.
     """
+    _spare_source(compiled, Path(output))
     cells_path = None if cells is None else _npz(cells)
+    if cells_path is not None and cells_path.resolve() == Path(output).resolve():
+        raise OptionError(f"chip and cells both go to {str(output)!r}; give each a file of its own")
     target = compiled.manifest.target.on(device)
     chip = Chip.of(target, seed, index, sigma)
     model = load_model(compiled.model_path)
     set_target(model, target)
     arrays = arrays_of(model)
+    compiled.check_arrays(array.name for array in arrays)
     ProgramChip(chip)(model)
     with ExitStack() as files:
         save_model(model, files.enter_context(replacing_file(Path(output))))
@@ -146,14 +160,25 @@ def transform_model(source: str | Path, passes: Sequence[str], output: str | Pat
     Raises:
         NvmcError: One of its children, by what is wrong; nothing is written then.
     """
+    if Path(output).resolve() == Path(source).resolve():
+        raise OptionError(f"{str(output)!r} is the source; the source is never overwritten")
     steps = [make_pass(text) for text in passes]
     model = load_model(source)
     changed = [bool(step(model).modified) for step in steps]
-    if Path(output).resolve() == Path(source).resolve():
-        raise OptionError(f"{str(output)!r} is the source; the source is never overwritten")
     with replacing_file(Path(output)) as temporary:
         save_model(model, temporary)
     return changed
+
+
+def _check_skip(model: Model, skip: Sequence[str]) -> None:
+    """Complain where a glob names no layer, which would go to crossbars unnoticed."""
+    names = [layer.node.name or "" for layer in layers_of(model)]
+    for glob in skip:
+        if names and not any(fnmatchcase(name, glob) for name in names):
+            more = f" and {len(names) - 6} more" if len(names) > 6 else ""
+            raise OptionError(
+                f"--skip {glob!r} matches no layer; its nodes are {', '.join(names[:6])}{more}"
+            )
 
 
 def _map(model: Model, mapper: MapCrossbars, path: Path) -> Mapping:
@@ -233,6 +258,15 @@ def _cells(chip: Chip, arrays: Sequence[Array]) -> dict[str, Any]:
         if programmed.pulses is not None:
             content[f"{array.name}/pulses"] = programmed.pulses
     return content
+
+
+def _spare_source(compiled: Compiled, output: Path) -> None:
+    """Complain where a chip would take the place of the network it comes from."""
+    if output.is_file() and _sha256(output) == compiled.manifest.source.sha256:
+        raise OptionError(
+            f"{str(output)!r} is the source of the compiled network, which is never overwritten; "
+            "choose another -o"
+        )
 
 
 def _npz(path: str | Path) -> Path:

@@ -134,7 +134,7 @@ def check_shape(dataset: Dataset, input_shape: Sequence[int | str | None]) -> No
         have = " x ".join(map(str, found))
         raise DataError(
             f"{dataset.name} holds images of {have or 'a single number'}, but the model takes "
-            f"{want or 'a single number'}; reshape the data or name another set"
+            f"{want or 'a single number'}; transpose or resize the data, or name another set"
         )
 
 
@@ -213,7 +213,10 @@ def _npz_members(path: Path) -> tuple[list[str], dict[str, NDArray[Any]]]:
 def _npz_labels(path: Path, y: NDArray[Any], count: int) -> Labels:
     """Labels as int64, one entry along the first axis per image."""
     if y.dtype.kind not in "iu":
-        raise DataError(f"y of {path} is {y.dtype}, expected class numbers; save y as int64")
+        raise DataError(
+            f"y of {path} is {y.dtype}, expected class numbers; save y as int64, or leave it out "
+            "to compare with the ideal chip"
+        )
     if y.ndim < 1 or len(y) != count:
         found = len(y) if y.ndim else "one"
         raise DataError(f"{path} has {count} images but {found} labels; give one label per image")

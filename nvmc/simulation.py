@@ -10,11 +10,11 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from nvmc.artifact import Compiled, TensorEntry
+from nvmc.artifact import Compiled, Manifest, TensorEntry
 from nvmc.chip import Chip
 from nvmc.data import Dataset, check_labels, check_shape, load_data
 from nvmc.devices import Device, NoiseSource, Target
-from nvmc.errors import DataError, OptionError
+from nvmc.errors import DataError, ModelError, OptionError
 from nvmc.passes.describe import serialized, set_target
 from nvmc.passes.detach_weights import detached_network
 from nvmc.passes.load import load_model
@@ -47,6 +47,7 @@ __all__ = [
 ]
 
 FORMAT = "nvmc.simulation/1"
+MOST_RUNS = 1_000_000
 SEEDED_INPUTS = 64
 """Inputs drawn when there are no data and no limit."""
 CIRCUIT_IMAGES = 512
@@ -277,6 +278,7 @@ def set_up(
     if fidelity_of(target, fidelity) == "circuit":
         network = load_circuit(compiled, target, output)
     dataset = load_data(data, limit=limit) if isinstance(data, str) else data
+    _check_first_axis(compiled.manifest, network.output)
     feed = _feed(compiled.manifest.inputs, dataset, seed, limit)
     with single_threaded_blas():
         score, ideal = _score(network, exact, feed, dataset)
@@ -289,8 +291,8 @@ def check_options(runs: int, jobs: int | None, percentile: float) -> None:
     Raises:
         OptionError: One of them is out of range.
     """
-    if runs < 1:
-        raise OptionError(f"runs is {runs}; expected at least 1")
+    if not 1 <= runs <= MOST_RUNS:
+        raise OptionError(f"runs is {runs}; expected 1 to {MOST_RUNS:,}")
     if jobs is not None and jobs < 1:
         raise OptionError(f"jobs is {jobs}; expected at least 1")
     percentile_index(runs, percentile)
@@ -337,9 +339,24 @@ def load_circuit(compiled: Compiled, target: Target, output: str | None = None) 
 
 def _output(compiled: Compiled, output: str | None) -> str:
     names = [entry.name for entry in compiled.manifest.outputs]
+    if not compiled.manifest.inputs:
+        raise ModelError(f"{str(compiled.folder)!r} has no input to give images to")
     if output is not None and output not in names:
         raise OptionError(f"output {output!r} is unknown; expected one of {', '.join(names)}")
     return output or names[0]
+
+
+def _check_first_axis(manifest: Manifest, output: str) -> None:
+    """Complain where images are known to lie along another axis of an input than the first."""
+    scored = next(entry for entry in manifest.outputs if entry.name == output)
+    images = scored.shape[0] if scored.shape else None
+    for entry in manifest.inputs:
+        shape = entry.shape or [None]
+        if isinstance(images, str) and images in shape[1:] and shape[0] != images:
+            raise ModelError(
+                f"input {entry.name!r} has shape {shape} with its images along {images!r}; "
+                "expected them along the first axis: export the network batch first"
+            )
 
 
 def load_network(compiled: Compiled, target: Target, output: str | None = None) -> Network:
@@ -347,9 +364,12 @@ def load_network(compiled: Compiled, target: Target, output: str | None = None) 
 
     Raises:
         OptionError: It has no output of that name.
+        ModelError: It has no input.
+        ArtifactError: Its model does not hold the arrays that its manifest lists.
     """
     name = _output(compiled, output)
     detached = detached_network(compiled.model_path, target)
+    compiled.check_arrays(array.name for array in detached.arrays)
     return Network(detached.model, detached.arrays, detached.dtypes, name, detached.batch)
 
 
@@ -399,8 +419,8 @@ def _seeded(entry: TensorEntry, count: int, seed: int) -> NDArray[Any]:
     shape = (entry.shape or [None])[1:]
     if any(not isinstance(size, int) for size in shape) or not entry.shape:
         raise DataError(
-            f"input {entry.name!r} has shape {entry.shape}; only the first dimension may be "
-            "dynamic without data: give --data FILE.npz"
+            f"input {entry.name!r} has shape {entry.shape}; expected images along the first axis "
+            "and fixed sizes behind it: export it so, or give --data FILE.npz"
         )
     sizes = [size for size in shape if isinstance(size, int)]
     draws = stream(seed, 0, "input", entry.name).random((count, *sizes), dtype=np.float32)

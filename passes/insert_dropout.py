@@ -11,6 +11,7 @@ import numpy as np
 import onnx_ir as ir
 
 from nvmc.errors import ModelError, OptionError
+from nvmc.passes.infer_shapes import infer_shapes
 from nvmc.passes.layers import (
     ACTIVATIONS,
     AFFINE_MARK,
@@ -90,6 +91,8 @@ class InsertDropout(ir.passes.InPlacePass):
             )
         graph = model.graph
         places = self._places(graph)
+        if self.active and any(value.dtype is None for _, value, _ in places):
+            infer_shapes(model)  # a guard's zero is of the type of what it stands behind
         self._check_globs([name for name, _, _ in places])
         modified = False
         for name, value, dropout in places:

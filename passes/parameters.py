@@ -17,7 +17,7 @@ Kind = Literal["bias", "norm"]
 _BIAS = {"Conv": 2, "ConvTranspose": 2, "Gemm": 2, "LSTM": 3, "GRU": 3, "RNN": 3}
 """Position of the bias among a standard operator's inputs."""
 _NORM = {
-    "BatchNormalization": (1, 2, 3, 4),
+    "BatchNormalization": (1, 2),
     "InstanceNormalization": (1, 2),
     "LayerNormalization": (1, 2),
     "GroupNormalization": (1, 2),
@@ -39,7 +39,8 @@ def parameters_of(
     """The parameters of the given kinds.
 
     Biases are those of mapped layers, and a constant added right behind a mapped MatMul; norm
-    parameters are scale, bias, mean and variance of the normalisations.
+    parameters are the trained scale and bias of the normalisations. Running mean and variance are
+    statistics and stay digital: a noisy variance could fall below zero.
     """
     found: list[Parameter] = []
     if "bias" in kinds:

@@ -13,6 +13,8 @@ from nvmc.ops import DOMAIN
 from nvmc.passes.arrays import Mapping
 from nvmc.passes.mappable import nodes_of
 
+_nx: Any = nx  # it is untyped in parts
+
 __all__ = ["critical_path", "read_tile_graph", "tile_graph", "tile_graph_json", "utilization"]
 
 
@@ -93,7 +95,7 @@ def tile_graph_json(graph: Any) -> str:
 
 def read_tile_graph(path: Path) -> Any:
     """The graph in a compiled network's `tiles.json`."""
-    return nx.node_link_graph(json.loads(path.read_text()), edges="edges")
+    return _nx.node_link_graph(json.loads(path.read_text()), edges="edges")
 
 
 def _key(node: ir.Node) -> str:

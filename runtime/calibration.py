@@ -22,7 +22,13 @@ Method = Literal["minmax", "entropy", "percentile"]
 
 _ENTROPY_BINS = 512
 """Of the first histogram. onnxruntime's default, 128, leaves the search one candidate."""
-_DTYPES = {"tensor(float)": np.float32, "tensor(float16)": np.float16, "tensor(double)": np.float64}
+_DTYPES = {
+    "tensor(float)": np.float32,
+    "tensor(float16)": np.float16,
+    "tensor(double)": np.float64,
+    "tensor(int32)": np.int32,
+    "tensor(int64)": np.int64,
+}
 _FLOAT, _FLOAT16 = 1, 10  # TensorProto.DataType
 
 

@@ -199,7 +199,7 @@ def open_session(network: Network | CircuitNetwork, chip: Chip) -> Any:
     options: Any = _ort.SessionOptions()
     options.intra_op_num_threads = 1
     options.inter_op_num_threads = 1
-    options.log_severity_level = 3
+    options.log_severity_level = 4  # its errors are raised, and said once
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     names: list[str] = []
     values: list[Any] = []

@@ -247,6 +247,18 @@ MAPPED: dict[str, tuple[list[str], str]] = {
           >
         }""",
     ),
+    "scan": (
+        ["MatMul", "MatMul"],
+        """g (float[2,3] s, float[5,2,4] x) => (float[N,D] z, float[T,N,H] y)
+        <float[4,3] w, float[3,3] r> {
+          z, y = Scan <num_scan_inputs = 1, body = b (float[2,3] p, float[2,4] e) =>
+                       (float[2,3] q, float[2,3] o) {
+            h = MatMul (p, r)
+            q = Tanh (h)
+            o = MatMul (e, w)
+          }> (s, x)
+        }""",
+    ),
 }
 """Name -> (the `nvmc` operators expected, text)."""
 

@@ -86,6 +86,36 @@ def test_stock_onnxruntime_runs_the_ideal_chip(name: str, target: Target, tmp_pa
         assert_close(ideal, run(ort.InferenceSession(proto.SerializeToString()), feeds))
 
 
+def test_parameters_in_cells_are_the_same_chip_on_every_path(tmp_path: Path) -> None:
+    """Biases and normalisation parameters drift, and drift alike everywhere."""
+    text = """g (float[2,3,6,6] x) => (float[N,C,H,W] y)
+    <float[4,3,3,3] w, float[4] b, float[4] s, float[4] t, float[4] m,
+     float[4] v = {1.0, 2.0, 0.5, 0.7}> {
+      c = Conv (x, w, b)
+      y = BatchNormalization (c, s, t, m, v)
+    }"""
+    target = TARGETS["differential"]
+    onnx.save(proto_of(text), tmp_path / "m.onnx")
+    compiled = compile_model(
+        tmp_path / "m.onnx", target, output=tmp_path / "m.nvmc", store=("bias", "norm")
+    )
+    assert {array.name for array in compiled.manifest.arrays} == set("wbst")
+    chip = Chip.of(target, SEED, INDEX, 0.05)
+    program_chip(compiled, INDEX, tmp_path / "chip.onnx", seed=SEED, sigma=0.05)
+    stored = {t.name: t for t in onnx.load(tmp_path / "chip.onnx").graph.initializer}
+    for array in arrays_of(load_model(compiled.model_path)):
+        weights = onnx.numpy_helper.to_array(stored[array.name])
+        assert np.array_equal(weights, chip.program(array).weights)
+        assert np.all(weights != array.ideal)
+    feeds = feeds_of(proto_of(text))
+    programmed = run(stock(tmp_path / "chip.onnx"), feeds)
+    assert_close(
+        run(make_session(compiled.model_path, chip=INDEX, seed=SEED, sigma=0.05), feeds), programmed
+    )
+    simulated = run(open_session(load_network(compiled, target), chip), feeds)
+    np.testing.assert_array_equal(simulated[0], programmed[0])
+
+
 def test_noise_is_there(tmp_path: Path) -> None:
     """The comparisons above would also pass if no path applied any noise."""
     proto, compiled = compiled_network("conv2d", TARGETS["fefet2"], tmp_path)

@@ -7,6 +7,7 @@ output, everything else (progress, notes, errors) to standard error.
 from __future__ import annotations
 
 import importlib
+import io
 import os
 import sys
 from collections.abc import Sequence
@@ -49,11 +50,18 @@ class _Commands(click.Group):
             formatter.write_dl([(name, line) for name, (_, line) in COMMANDS.items()])
 
 
-@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(
+    cls=_Commands,
+    invoke_without_command=True,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
 @click.version_option(nvmc.__version__, prog_name="nvmc")
 @click.option("--debug", is_flag=True, help="Show the traceback of an error.")
-def _nvmc(debug: bool) -> None:
+@click.pass_context
+def _nvmc(context: click.Context, debug: bool) -> None:
     """Deploy neural networks on non-volatile-memory crossbars: ONNX in, ONNX out."""
+    if context.invoked_subcommand is None:
+        click.echo(context.get_help())
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -63,9 +71,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments: What stands behind `nvmc`; the process's own arguments by default.
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # not every encoding has ± or a name's letters
     try:
         result: Any = _nvmc.main(words, prog_name="nvmc", standalone_mode=False)
-        sys.stdout.flush()
+        if sys.stdout:  # None where the caller closed it
+            sys.stdout.flush()
         return result if isinstance(result, int) else 0
     except NvmcError as error:
         if "--debug" in words:
@@ -79,10 +91,32 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (KeyboardInterrupt, click.Abort):
         return _fail("interrupted; nothing was left half-written", 130)
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _drop_output()
         return 0
     except MemoryError:
         return _fail("out of memory; try fewer --jobs or a smaller model", 1)
+    except Exception as error:
+        if "--debug" in words:
+            raise
+        return _unexpected(error)
+
+
+def _unexpected(error: Exception) -> int:
+    """One line also for what nobody foresaw, the output's own troubles among them."""
+    try:
+        if sys.stdout:
+            sys.stdout.flush()
+    except OSError:
+        _drop_output()
+    if isinstance(error, OSError):
+        return _fail(f"{error.strerror or error}; nothing was left half-written", 1)
+    what = f"{type(error).__name__}: {error}"
+    return _fail(f"a fault of nvmc itself ({what}); `nvmc --debug …` shows where: report it", 1)
+
+
+def _drop_output() -> None:
+    """Let what is still to be written to standard output go nowhere."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _fail(message: str, code: int) -> int:

@@ -10,7 +10,7 @@ import click
 from rich.table import Table
 
 from nvmc.artifact import Compiled, Manifest
-from nvmc.cli.console import out, print_json, target_from, target_options
+from nvmc.cli.console import count, out, print_json, target_from, target_options
 from nvmc.cli.periphery import periphery_from, periphery_options
 from nvmc.compiler import compile_model
 from nvmc.devices import Periphery
@@ -102,8 +102,8 @@ def _print(compiled: Compiled) -> None:
         console.print(_periphery(target.periphery))
     series = len(critical_path(read_tile_graph(compiled.tiles_path)))
     console.print(
-        f"{len(manifest.layers)} layers on {len(manifest.tiles):,} tiles; the critical path is "
-        f"{series} layers in series"
+        f"{count(len(manifest.layers), 'layer')} on {count(len(manifest.tiles), 'tile')}; the "
+        f"critical path is {count(series, 'layer')} in series"
     )
     reasons = Counter((entry.op, entry.reason) for entry in manifest.digital)
     if reasons:
@@ -132,9 +132,9 @@ def _layer_table(manifest: Manifest) -> Table:
         )
     for a in arrays:
         shape = "x".join(map(str, a.shape))
-        count = f"{a.cells // a.planes:,}"
+        stored = f"{a.cells // a.planes:,}"
         used = f"{a.utilization:.1%}"
-        table.add_row(a.name, ops[a.name], shape, count, f"{a.tiles:,}", f"{a.cells:,}", used)
+        table.add_row(a.name, ops[a.name], shape, stored, f"{a.tiles:,}", f"{a.cells:,}", used)
     return table
 
 
@@ -161,6 +161,6 @@ def _digital_table(reasons: Counter[tuple[str, str]]) -> Table:
     table.add_column("digital", no_wrap=True)
     table.add_column("nodes", justify="right", no_wrap=True)
     table.add_column("why")
-    for (op, reason), count in sorted(reasons.items()):
-        table.add_row(op, str(count), reason)
+    for (op, reason), nodes in sorted(reasons.items()):
+        table.add_row(op, str(nodes), reason)
     return table

@@ -23,7 +23,7 @@ from nvmc.errors import OptionError
 
 __all__ = [
     "METRICS",
-    "counted",
+    "count",
     "err",
     "note",
     "out",
@@ -45,12 +45,12 @@ METRICS = {
 
 def out() -> Console:
     """The console for results."""
-    return Console(highlight=False)
+    return Console(highlight=False, markup=False, emoji=False)
 
 
 def err() -> Console:
     """The console for progress and notes."""
-    return Console(stderr=True, highlight=False)
+    return Console(stderr=True, highlight=False, markup=False, emoji=False)
 
 
 def note(message: str) -> None:
@@ -58,8 +58,8 @@ def note(message: str) -> None:
     click.echo(f"nvmc: note: {message}", err=True)
 
 
-def counted(number: int, noun: str) -> str:
-    """A number and its noun: `1 chip`, `1,000 chips`."""
+def count(number: int, noun: str) -> str:
+    """A number of things: `1 chip`, `2,000 chips`."""
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 

@@ -9,7 +9,7 @@ import click
 from rich.table import Table
 
 from nvmc.artifact import find_compiled, open_compiled
-from nvmc.cli.console import METRICS, counted, note, out, percent, print_json, progress
+from nvmc.cli.console import METRICS, count, note, out, percent, print_json, progress
 from nvmc.devices import load_device, parse_noise
 from nvmc.parameters import Setup, parse_time
 from nvmc.report.table import check_file, write_csv
@@ -88,8 +88,8 @@ def _print(result: Sensitivity, folder: str, newest: bool) -> None:
     sigma = setup.target.device.sigma if setup.sigma is None else setup.sigma
     console.print(
         f"{folder}{' (the newest here)' if newest else ''}: {setup.target.device.name}"
-        f"{'' if sigma is None else f', sigma {sigma:g}'}, {counted(result.runs, 'chip')} on "
-        f"{counted(result.images, 'image')} ({result.data})"
+        f"{'' if sigma is None else f', sigma {sigma:g}'}, {count(result.runs, 'chip')} on "
+        f"{count(result.images, 'image')} ({result.data})"
     )
     if result.metric != "accuracy":
         console.print(
@@ -105,7 +105,7 @@ def _print(result: Sensitivity, folder: str, newest: bool) -> None:
             console.print(_table(result, kind, heading))
     if percentile_index(result.runs, kpp.k) == 0:
         note(
-            f"the KPP of {counted(result.runs, 'chip')} is the worst one's; give more --runs, or a "
+            f"the KPP of {count(result.runs, 'chip')} is the worst one's; give more --runs, or a "
             "greater --percentile, for surer differences"
         )
     console.print(

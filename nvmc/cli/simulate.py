@@ -8,7 +8,7 @@ import click
 from rich.table import Table
 
 from nvmc.artifact import find_compiled, open_compiled
-from nvmc.cli.console import METRICS, counted, note, out, percent, print_json, progress
+from nvmc.cli.console import METRICS, count, note, out, percent, print_json, progress
 from nvmc.devices import load_device, parse_noise
 from nvmc.parameters import duration_text, parse_values
 from nvmc.report.figure import check_picture
@@ -117,8 +117,8 @@ def _draw(path: Path, result: Simulation, name: str) -> None:
     sigma = "" if result.sigma is None else f", sigma {result.sigma:g}"
     draw_histogram(
         path,
-        f"{name} · {result.target.device.name}{sigma} · {counted(len(result.values), 'chip')} on "
-        f"{counted(result.images, 'image')} ({result.data})",
+        f"{name} · {result.target.device.name}{sigma} · {count(len(result.values), 'chip')} on "
+        f"{count(result.images, 'image')} ({result.data})",
         result.metric,
         result.ideal,
         None if result.metric == "r2" else result.images,
@@ -139,7 +139,7 @@ def _print(result: Simulation, folder: str, newest: bool) -> None:
     sigma = "" if result.sigma is None else f", sigma {result.sigma:g}"
     console.print(
         f"{folder}{' (the newest here)' if newest else ''}: {result.target.device.name}{sigma}, "
-        f"{counted(len(result.values), 'chip')} on {counted(result.images, 'image')} "
+        f"{count(len(result.values), 'chip')} on {count(result.images, 'image')} "
         f"({result.data}), fidelity {result.fidelity}"
     )
     if result.metric != "accuracy":

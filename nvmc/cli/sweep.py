@@ -10,7 +10,7 @@ import click
 from rich.table import Table
 
 from nvmc.artifact import find_compiled, open_compiled
-from nvmc.cli.console import METRICS, counted, out, print_json, progress
+from nvmc.cli.console import METRICS, count, out, print_json, progress
 from nvmc.devices import Device, load_device, parse_noise
 from nvmc.parameters import PARAMETERS, Value, label_of, parse_values
 from nvmc.report.curves import Axis, Curve, draw_curves
@@ -105,7 +105,7 @@ def _print(result: Sweep, folder: str, newest: bool) -> None:
     console.print(
         f"{folder}{' (the newest here)' if newest else ''}: "
         f"{', '.join([result.device.name, *_fixed(result)])}, "
-        f"{counted(result.runs, 'chip')} a point on {counted(result.images, 'image')} "
+        f"{count(result.runs, 'chip')} a point on {count(result.images, 'image')} "
         f"({result.data})"
     )
     if result.metric != "accuracy":
@@ -194,7 +194,7 @@ def _draw(path: Path, result: Sweep, name: str) -> None:
     draw_curves(
         path,
         " · ".join(
-            [name, result.device.name, *_fixed(result), f"{counted(result.runs, 'chip')} a point"]
+            [name, result.device.name, *_fixed(result), f"{count(result.runs, 'chip')} a point"]
         ),
         result.metric,
         _axis(first, [point.at[first] for point in curves[0]], result.device),

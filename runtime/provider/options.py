@@ -83,16 +83,7 @@ class Options:
             OptionError: The device, sigma, seed or chip does not fit.
         """
         if self.device is not None:
-            target = Target.of(
-                load_device(self.device),
-                weight_bits=target.weight_bits or "none",
-                cell_bits=target.cell_bits,
-                encoding=target.encoding,
-                per_channel=target.per_channel,
-                rows=target.rows,
-                cols=target.cols,
-                periphery=target.periphery,
-            )
+            target = target.on(load_device(self.device))
         if self.chip is None:
             return target, Chip.ideal()
         return target, Chip.of(target, self.seed, self.chip, self.sigma, self.time)

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import shlex
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,6 +17,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from nvmc.cli import main
 from nvmc.models import resolve_model
+from onnx_text import proto_of
 
 Run = Callable[..., str]
 
@@ -122,6 +127,20 @@ def test_weights_are_not_finite(run: Run, tmp_path: Path, value: float) -> None:
     assert "'w'" in run("compile", "m.onnx")
 
 
+def test_model_is_compiled_already(run: Run, compiled: str) -> None:
+    assert "compile its source" in run("compile", f"{compiled}/model.onnx", "-o", "again.nvmc")
+
+
+def test_skip_matches_no_layer(run: Run, good: str) -> None:
+    """A name that is misspelt would put a layer on crossbars unnoticed."""
+    assert "matches no layer; its nodes are fc" in run("compile", good, "--skip", "conv*")
+
+
+def test_chip_and_cells_go_to_one_file(run: Run, compiled: str) -> None:
+    words = ("program", compiled, "--chip", "0", "-o", "a.npz", "--cells", "./a.npz")
+    assert "file of its own" in run(*words)
+
+
 def test_nothing_can_be_mapped(run: Run, tmp_path: Path) -> None:
     x = helper.make_tensor_value_info("x", TensorProto.FLOAT, ["N", 2])
     y = helper.make_tensor_value_info("y", TensorProto.FLOAT, ["N", 2])
@@ -184,6 +203,7 @@ def test_device_file(run: Run, good: str, tmp_path: Path, text: str, named: str)
         (["--sigma", "nan"], "nan"),
         (["--runs", "0"], "0"),
         (["--runs", "-5"], "-5"),
+        (["--runs", "99999999999"], "1,000,000"),
         (["--jobs", "0"], "0"),
         (["--limit", "0"], "0"),
         (["--seed", "-1"], "-1"),
@@ -257,10 +277,111 @@ def test_program_with_bad_cells_name(run: Run, compiled: str) -> None:
     assert ".npz" in line
 
 
+@pytest.mark.parametrize("command", [["program", "--chip", "0"], ["transform"]])
+def test_output_in_a_compiled_network(
+    run: Run, good: str, compiled: str, command: list[str]
+) -> None:
+    source = [compiled] if command[0] == "program" else [good, "--pass", "canonicalize"]
+    before = {p: p.read_bytes() for p in Path(compiled).iterdir()}
+    for name in ("model.onnx", "new.onnx"):
+        assert "compiled network" in run(*command, *source, "-o", f"{compiled}/{name}")
+    assert {p: p.read_bytes() for p in Path(compiled).iterdir()} == before
+
+
 def test_transform_never_overwrites_its_source(run: Run, good: str) -> None:
     content = Path(good).read_bytes()
     assert "source" in run("transform", good, "--pass", "fold-batchnorm", "-o", good)
     assert Path(good).read_bytes() == content
+
+
+@pytest.mark.parametrize("output", ["good.onnx", "good.nvmc/model.onnx", "good.nvmc/chip.onnx"])
+def test_a_chip_never_overwrites_its_network(
+    run: Run, compiled: str, output: str, tmp_path: Path
+) -> None:
+    kept = [tmp_path / "good.onnx", Path(compiled) / "model.onnx"]
+    content = [path.read_bytes() for path in kept]
+    assert "choose another -o" in run("program", compiled, "--chip", "0", "-o", output)
+    assert [path.read_bytes() for path in kept] == content
+
+
+def test_a_source_inside_the_output_is_not_lost(run: Run, compiled: str) -> None:
+    source = Path(compiled) / "again.onnx"
+    onnx.save(dense(np.eye(4, 3)), source)
+    assert "would be replaced" in run("compile", str(source), "-o", compiled)
+    assert source.is_file()
+
+
+def test_a_model_without_the_arrays_of_its_manifest_is_no_set_of_ideal_chips(
+    run: Run, compiled: str
+) -> None:
+    assert main(["program", compiled, "--chip", "0", "-o", "chip.onnx"]) == 0
+    shutil.copy("chip.onnx", Path(compiled) / "model.onnx")
+    assert "does not hold the arrays" in run("simulate", compiled, "--runs", "2")
+    again = run("program", compiled, "--chip", "0", "-o", "again.onnx")
+    assert "does not hold the arrays" in again
+
+
+def test_manifest_is_nested_beyond_reason(run: Run, compiled: str) -> None:
+    (Path(compiled) / "manifest.json").write_text("[" * 100_000)
+    assert "is damaged" in run("simulate", compiled)
+
+
+def test_images_along_another_axis_than_the_first(run: Run, tmp_path: Path) -> None:
+    """A sequence-first network whose sequences are as many as the data's would run, wrongly."""
+    model = proto_of(
+        "net (float[3, batch, 4] x) => (float[batch, 2] y) <int64[1] axis = {0}, float[4, 2] w> "
+        "{ h = MatMul(x, w)  y = ReduceMean<keepdims = 0>(h, axis) }"
+    )
+    onnx.save(model, tmp_path / "first.onnx")
+    assert main(["compile", "first.onnx", "--device", "rram4"]) == 0
+    np.savez(tmp_path / "d.npz", allow_pickle=False, x=np.zeros((6, 3, 4), np.float32))
+    for data in ([], ["--data", "d.npz"]):
+        assert "batch first" in run("simulate", "--runs", "1", *data)
+
+
+def test_network_without_an_input(run: Run, tmp_path: Path) -> None:
+    text = "net () => (float[2, 2] y) <float[2, 2] w> "
+    text += "{ x = RandomNormal<shape = [2, 2]>()  y = MatMul(x, w) }"
+    onnx.save(proto_of(text), tmp_path / "none.onnx")
+    assert main(["compile", "none.onnx", "--device", "rram4"]) == 0
+    assert "no input" in run("simulate", "--runs", "1")
+
+
+def test_onnxruntime_does_not_speak_beside_the_error(
+    compiled: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """It writes to the process's standard error itself, past Python's."""
+    model = proto_of(
+        "net (int64[N] i) => (float[N, 2] y) <float[3, 2] t, float[2, 2] w> "
+        "{ h = Gather(t, i)  y = MatMul(h, w) }"
+    )
+    onnx.save(model, tmp_path / "gather.onnx")
+    folder = str(tmp_path / "gather.nvmc")
+    assert main(["compile", str(tmp_path / "gather.onnx"), "-o", folder]) == 0
+    np.savez(tmp_path / "d.npz", allow_pickle=False, x=np.array([0, 7]))
+    capfd.readouterr()
+    assert main(["simulate", folder, "--runs", "1", "--data", str(tmp_path / "d.npz")]) == 1
+    assert len(capfd.readouterr().err.splitlines()) == 1
+
+
+def test_what_nobody_foresaw_is_one_line_too(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: object) -> None:
+        raise KeyError("spanner")
+
+    monkeypatch.setattr("nvmc.cli.simulate.find_compiled", broken)
+    assert "KeyError: 'spanner'" in run("simulate")
+    with pytest.raises(KeyError):
+        main(["--debug", "simulate"])
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no /dev/full")
+@pytest.mark.parametrize(("target", "code"), [(">/dev/full", 1), (">&-", 0)])
+def test_standard_output_is_full_or_closed(target: str, code: int) -> None:
+    python = "import sys; from nvmc.cli import main; sys.exit(main(['devices', '--json']))"
+    words = f"{shlex.quote(sys.executable)} -c {shlex.quote(python)} {target}"
+    done = subprocess.run(["sh", "-c", words], capture_output=True, text=True)
+    assert done.returncode == code
+    assert len(done.stderr.splitlines()) == code and "Traceback" not in done.stderr
 
 
 @pytest.mark.parametrize(

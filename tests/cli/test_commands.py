@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
+import subprocess
+import sys
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -13,11 +16,13 @@ import numpy as np
 import onnx
 import onnxruntime as ort
 import pytest
+from numpy.typing import NDArray
 
 from nvmc.artifact import manifest_schema
 from nvmc.cli import COMMANDS, main
 from nvmc.data import load_data
 from nvmc.devices import device_names
+from nvmc.models import resolve_model
 
 Capture = pytest.CaptureFixture[str]
 
@@ -42,6 +47,7 @@ def as_json(capsys: Capture, *words: str) -> dict[str, Any]:
 
 def test_help_names_every_command(capsys: Capture) -> None:
     text = ok(capsys, "--help")
+    assert ok(capsys) == text
     for command in COMMANDS:
         assert command in text
         assert ok(capsys, command, "--help").startswith(f"Usage: nvmc {command}")
@@ -131,6 +137,30 @@ def test_without_data_it_says_so(capsys: Capture) -> None:
     assert result["metric"] == "agreement" and result["ideal"] == 1
 
 
+def test_any_encoding_will_do(capsys: Capture, tmp_path: Path) -> None:
+    ok(capsys, "compile", "zoo:mlp3-digits", "-o", "a.nvmc")
+    python = "import sys; from nvmc.cli import main; sys.exit(main(['simulate', '--runs', '2']))"
+    environment = {**os.environ, "PYTHONIOENCODING": "ascii"}
+    done = subprocess.run(
+        [sys.executable, "-c", python], capture_output=True, text=True, env=environment
+    )
+    assert done.returncode == 0, done.stderr
+    assert "over chips" in done.stdout
+
+
+def test_one_of_a_thing_is_singular(capsys: Capture) -> None:
+    text = ok(capsys, "compile", "zoo:mlp3-digits", "--skip", "*1*", "--skip", "*2*")
+    assert "1 layer on " in text and text.count("1 layer in series") == 1
+
+
+def test_names_are_printed_as_they_are(capsys: Capture, tmp_path: Path) -> None:
+    """What looks like markup or an emoji in a name is neither."""
+    name = "[red]x :smile:"
+    shutil.copy(resolve_model("zoo:mlp3-digits"), tmp_path / f"{name}.onnx")
+    assert f"Wrote {name}.nvmc" in ok(capsys, "compile", f"{name}.onnx")
+    assert ok(capsys, "simulate", "--runs", "1", "--limit", "2").startswith(f"{name}.nvmc")
+
+
 def test_newest_network_is_taken(capsys: Capture) -> None:
     ok(capsys, "compile", "zoo:mlp3-digits", "-o", "old.nvmc")
     ok(capsys, "compile", "zoo:mlp3-digits", "-o", "new.nvmc")
@@ -171,6 +201,21 @@ def test_activation_bits(capsys: Capture) -> None:
     four = as_json(capsys, "simulate", "four.nvmc", *common)["ideal"]
     assert four > ideal - 0.05
     assert "Round" in {node.op_type for node in onnx.load("four.nvmc/model.onnx").graph.node}
+
+
+def test_calibration_sees_the_training_split_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[NDArray[Any]] = []
+
+    def record(model: Any, tensors: list[str], images: NDArray[Any]) -> dict[str, Any]:
+        seen.append(images)
+        return dict.fromkeys(tensors, (0.0, 1.0))
+
+    monkeypatch.setattr("nvmc.compiler.calibrate", record)
+    options = ("--activation-bits", "4", "--data", "digits", "--skip", "*conv*")
+    assert main(["compile", "zoo:lenet5-digits", *options]) == 0
+    assert np.array_equal(seen[0], load_data("digits", "train").x)
+    nodes = onnx.load("lenet5-digits.nvmc/model.onnx").graph.node
+    assert sum(node.op_type == "Round" for node in nodes) == 3  # skipped layers' inputs stay exact
 
 
 def test_skipped_layers_stay_digital(capsys: Capture) -> None:

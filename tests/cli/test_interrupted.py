@@ -13,6 +13,7 @@ from pathlib import Path
 import onnx
 import pytest
 
+from nvmc.artifact import replacing_folder
 from nvmc.cli import main
 
 NVMC = [sys.executable, "-c", "import sys; from nvmc.cli import main; sys.exit(main())"]
@@ -75,6 +76,26 @@ def test_interrupted_compile_leaves_nothing(tmp_path: Path) -> None:
     said = [line for line in done.stderr.splitlines() if line]
     assert said == ["nvmc: error: interrupted; nothing was left half-written"]
     assert list(tmp_path.iterdir()) == []
+
+
+def test_interruption_between_the_renames_keeps_the_old_network(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "out.nvmc"
+    folder.mkdir()
+    (folder / "manifest.json").write_text("old")
+    rename = os.rename
+
+    def interrupted(source: Path, target: Path) -> None:
+        if target == folder and (Path(source) / "manifest.json").read_text() == "new":
+            raise KeyboardInterrupt
+        rename(source, target)
+
+    monkeypatch.setattr(os, "rename", interrupted)
+    with pytest.raises(KeyboardInterrupt), replacing_folder(folder) as temporary:
+        (temporary / "manifest.json").write_text("new")
+    assert (folder / "manifest.json").read_text() == "old"
+    assert list(tmp_path.iterdir()) == [folder]
 
 
 @pytest.mark.parametrize("jobs", ["1", "2"])

@@ -9,7 +9,7 @@ import onnxruntime
 import pytest
 import torch
 
-from nvmc.data import load_data
+from nvmc.data import Dataset, load_data
 from nvmc.models import ZOO
 from nvmc.models import train as training
 from nvmc.models.export import export_onnx
@@ -40,6 +40,19 @@ def test_one_epoch_learns() -> None:
     # Guessing hits Binomial(179, 0.1) images: more than 60 has a chance below 1e-17; and scores
     # ln 10 = 2.303.
     assert hits > 60 and loss < np.log(10)
+
+
+def test_training_never_sees_the_test_split(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Weights are fitted to `train` alone and chosen on `validation`."""
+    asked: list[str] = []
+
+    def load(spec: str, split: str) -> Dataset:
+        asked.append(split)
+        return load_data(spec, split)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(training, "load_data", load)
+    training.train(short("mlp3-digits"))
+    assert asked == ["train", "validation"]
 
 
 def test_without_augmentation_images_stay() -> None:

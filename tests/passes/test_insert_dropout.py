@@ -1,6 +1,8 @@
 import math
 
 import numpy as np
+import onnx
+import onnx_ir
 import pytest
 
 from nvmc.errors import ModelError, OptionError
@@ -53,6 +55,22 @@ def test_a_second_run_changes_nothing(active):
     once = text_of(model)
     assert not InsertDropout(rate=0.2, active=active)(model).modified
     assert text_of(model) == once
+
+
+@pytest.mark.parametrize("kind", ["float16", "double"])
+def test_active_dropout_has_the_type_of_the_network(kind):
+    """Also in a model that states no types inside, as exporters write them."""
+    dtype = {"float16": np.float16, "double": np.float64}[kind]
+    proto = onnx.parser.parse_model(
+        f'<ir_version: 10, opset_import: ["" : 21]> g ({kind}[N,3] x) => ({kind}[N,2] y)'
+        "{ h = MatMul (x, w)  a = Relu (h)  y = MatMul (a, v) }"
+    )
+    for name, shape in {"w": (3, 4), "v": (4, 2)}.items():
+        proto.graph.initializer.append(onnx.numpy_helper.from_array(np.ones(shape, dtype), name))
+    model = onnx_ir.from_proto(proto)
+    assert InsertDropout(active=True)(model).modified
+    onnx.checker.check_model(onnx_ir.to_proto(model), full_check=True)
+    assert run(model, x=np.ones((2, 3), dtype))[0].dtype == dtype
 
 
 def test_a_single_layer_and_a_zero_rate_are_left_unchanged():

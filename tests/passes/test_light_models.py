@@ -10,11 +10,13 @@ import onnx
 import onnxruntime as ort
 import pytest
 
+from nvmc.compiler import compile_model
 from nvmc.devices import Target, load_device
 from nvmc.passes.load import load_model
 from nvmc.passes.map_crossbars import MapCrossbars
 from nvmc.passes.pipeline import compile_passes
 from nvmc.passes.save import save_model
+from nvmc.simulation import load_network, simulate
 
 FOLDER = Path(onnx.__file__).parent / "backend" / "test" / "data" / "light"
 NAMES = sorted(path.stem for path in FOLDER.glob("*.onnx"))
@@ -75,3 +77,14 @@ def test_its_weights_map_onto_fefet_cells(name: str, tmp_path: Path) -> None:
     assert all(array.planes == 2 for array in mapping.arrays)
     assert all(array.cells == 2 * np.prod(array.shape) for array in mapping.arrays)
     assert np.isfinite(run(path)).all()
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_chips_of_it_simulate(name: str, tmp_path: Path) -> None:
+    """Its weights are constants that tell no classes apart, so values mean nothing but health."""
+    source = FOLDER / f"{name}.onnx"
+    target = Target.of(load_device("fefet2"))
+    compiled_network = compile_model(source, target, output=tmp_path / "m.nvmc")
+    result = simulate(compiled_network, runs=2, limit=1, sigma=0.01, jobs=1)
+    assert result.images == 1 and np.isfinite(result.values).all()
+    assert len(load_network(compiled_network, target).arrays) == LAYERS[name]

@@ -73,6 +73,13 @@ def test_a_device_replaces_the_networks(tmp_path: Path):
     same(output(device=str(tmp_path / "own.toml")), expected(fefet(), Chip.ideal()))
 
 
+def test_a_device_replaces_that_of_analog_weights():
+    analog, weak = Target.of(load_device("reram-lognormal")), Target.of(load_device("additive"))
+    network = matmul(analog)
+    found = make_session(network, device="additive", sigma=0.1).run(None, FEEDS)[0]
+    same(found, expected(weak, Chip.of(weak, 0, 0, 0.1)))
+
+
 BAD = [
     ({"sigma": "-1"}, "sigma is -1.0; expected a finite number of at least 0"),
     ({"sigma": "nan"}, "sigma is nan"),

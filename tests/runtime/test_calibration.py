@@ -1,4 +1,5 @@
 import numpy as np
+import onnx
 import onnx_ir as ir
 import pytest
 
@@ -44,6 +45,16 @@ def test_minmax_gives_the_extremes_whatever_the_batch(batch):
         )
     assert ranges["c"][0] == 0.0
     assert ranges["x"] == (float(data.min()), float(data.max()))
+
+
+@pytest.mark.parametrize("kind", ["int32", "int64"])
+def test_whole_numbers_reach_an_input_of_whole_numbers(kind):
+    """Data sets are float32; tokens are not."""
+    network = f"g ({kind}[N] i) => (float[N,2] y) <float[3,4] t, float[4,2] w> "
+    proto = proto_of(network + "{ h = Gather (t, i)  y = MatMul (h, w) }")
+    table = onnx.numpy_helper.to_array(proto.graph.initializer[0])
+    found = calibrate(proto, ["h"], np.array([2, 0], np.float32))
+    assert found == {"h": (float(table[[0, 2]].min()), float(table[[0, 2]].max()))}
 
 
 @pytest.mark.parametrize("batch", [10, 50])
