@@ -507,6 +507,24 @@ BAD_DATA: dict[str, tuple[Any, str, str]] = {
         "auto",
         "has 10 readings at one of its 2 times; .* names the cell",
     ),
+    "a level that is read too late": (
+        lambda: readings(
+            np.concatenate([four_levels(20).measured, np.full(40, 45.0)]),
+            level=np.concatenate([np.repeat(np.arange(4), 20), np.repeat([4, 5], 20)]),
+            time=np.concatenate([np.full(80, 20.0), np.full(40, 60.0)]),
+        ),
+        "auto",
+        "level 4 has no reading at the earliest time, 20 s",
+    ),
+    "no spread at a later time": (
+        lambda: readings(
+            np.concatenate([four_levels(20).measured, np.repeat([5.0, 15.0, 25.0, 35.0], 20)]),
+            level=np.tile(np.repeat(np.arange(4), 20), 2),
+            time=np.repeat([20.0, 60.0], 80),
+        ),
+        "auto",
+        "all readings of target 0 at 60 s are the same",
+    ),
     "conductance that grows": (growing, "auto", "conductance grows with time"),
 }
 
