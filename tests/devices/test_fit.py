@@ -15,12 +15,13 @@ import pytest
 from numpy.typing import NDArray
 
 from nvmc.chip import Array, Chip
+from nvmc.cli import main
 from nvmc.cli.devices import LAWS as CLI_LAWS
 from nvmc.devices import Target, load_device
 from nvmc.devices.estimation import equal_spreads, normality, spread_chi_square
 from nvmc.devices.fit import LAWS, DeviceFit, fit_device
 from nvmc.devices.fit_file import device_text
-from nvmc.devices.measurements import Measurements, read_measurements
+from nvmc.devices.measurements import COLUMNS, Measurements, read_measurements
 from nvmc.errors import DataError, DeviceError, OptionError
 
 Z = 4.5
@@ -547,3 +548,21 @@ def test_a_level_that_reads_zero_has_no_retention_and_says_so():
     assert by_level is not None and by_level.skipped == 200 and len(by_level.drifts) == 3
     by_cell = fit_device(readings(zeroed, **columns, cell=made.cell), "levels").retention
     assert by_cell is not None and by_cell.skipped == 100
+
+
+# --- the page ----------------------------------------------------------------------------------
+
+PAGE = (Path(__file__).parents[2] / "docs" / "fit.md").read_text(encoding="utf-8")
+
+
+def test_the_page_names_every_column_and_shows_what_is_printed(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    for column in COLUMNS:
+        assert f"| `{column}` |" in PAGE
+    monkeypatch.setenv("COLUMNS", "80")
+    data = Path(__file__).parents[1] / "data" / "drifting.csv"
+    assert main(["devices", "fit", str(data), "-o", str(tmp_path / "a.toml"), "--no-picture"]) == 0
+    printed = [line.rstrip() for line in capsys.readouterr().out.splitlines()]
+    shown = PAGE.split("$ nvmc devices fit drifting.csv")[1].split("```")[0].splitlines()[1:-2]
+    assert len(shown) > 12 and set(shown) <= {*printed, "  ..."}

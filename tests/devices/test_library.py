@@ -240,6 +240,14 @@ def test_targets_stay_in_the_range_of_the_fit(name: str, encoding: Any):
     assert targets.min() >= 0 and targets.max() == target.top
 
 
+@pytest.mark.parametrize("name", ["fefet1", "fefet2"])
+def test_fefets_conduct_70_kilohm_on_and_20_gigaohm_off(name: str):
+    conductance = load_device(name).conductance
+    assert conductance is not None
+    assert 1e6 / conductance.max_us == pytest.approx(70e3, rel=1e-5)
+    assert 1e6 / conductance.min_us == pytest.approx(20e9, rel=1e-12)
+
+
 def test_stt_mram_asks_for_its_spread_and_its_flip_rate():
     device = load_device("stt-mram")
     assert device.conductance is not None
