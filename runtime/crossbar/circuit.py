@@ -173,17 +173,21 @@ class CircuitMvm:
         """The vectors times W as the circuit reads it, for every group; see `Mvm`."""
         if drive is None:
             x, drive = self.drive(x)
-        circuit = self._circuit
-        unit = circuit.unit[:, None, cols].astype(x.dtype)
-        batch, groups, vectors, _ = x.shape
-        y = np.empty((batch, groups, vectors, unit.shape[2]), x.dtype)
+        unit = self._circuit.unit[:, None, cols].astype(x.dtype)
+        batch = len(x)
         entries, parts = reads.numbers(batch)
-        for block in spans(batch, self._together(x, unit.shape[2])):
+        together = self._together(x, unit.shape[2])
+        y: Real | None = None
+        for block in spans(batch, together):
             numbers = (entries[block], parts[block])
-            total = self._codes(x[block], cols, numbers, drive[block])
-            np.multiply(total, unit, out=total)
-            np.multiply(total, drive.step[block, None, None, None].astype(x.dtype), out=y[block])
-        return y
+            total, factor = self._codes(x[block], cols, numbers, drive[block])
+            scale = drive.step[block, None, None, None].astype(x.dtype) * (unit * factor)
+            if batch <= together:
+                return np.multiply(total, scale, out=total)
+            if y is None:
+                y = np.empty((*x.shape[:3], unit.shape[2]), x.dtype)
+            np.multiply(total, scale, out=y[block])
+        return np.zeros((*x.shape[:3], unit.shape[2]), x.dtype) if y is None else y
 
     def _together(self, x: Real, cols: int) -> int:
         """Entries handled at a time."""
@@ -191,26 +195,53 @@ class CircuitMvm:
         number = max(1, TOGETHER_BYTES // max(1, each))
         return max(BLOCK_VECTORS, number // BLOCK_VECTORS * BLOCK_VECTORS) if number > 1 else 1
 
-    def _codes(self, x: Real, cols: slice, reads: _Numbers, drive: Drive) -> Real:
-        """Output codes in code steps x input steps, shape (batch, groups, vectors, cols)."""
+    def _codes(
+        self, x: Real, cols: slice, reads: _Numbers, drive: Drive
+    ) -> tuple[Real, np.floating[Any]]:
+        """Output codes, and what one of them is in code steps x input steps.
+
+        Returns:
+            Shape (batch, groups, vectors, cols), and a number.
+        """
         circuit = self._circuit
-        width = circuit.unit[:, cols].shape[1]
-        columns_last = x.strides[3] <= x.strides[2]  # as ExactMvm lays out its products
-        shape = (*x.shape[:2], *((x.shape[2], width) if columns_last else (width, x.shape[2])))
-        total: Real = np.zeros(shape, x.dtype)
-        total = total if columns_last else total.swapaxes(2, 3)
+        total: Real | None = None
+        one = x.dtype.type(1)
+        factor: Any = one
         for product in circuit.products(cols):
             codes = x[..., product.rows]
             for pulse in circuit.dac.expand(codes, drive):
-                self._convert(total, product, pulse, reads)
-            if circuit.shift:
-                total -= x.dtype.type(circuit.shift) * product.sum(codes)
-            if drive.offset.any():
-                total -= drive.offset[:, None, None, None] * product.at_unit_drive
-        return total
+                found = self._convert(product, pulse, reads)
+                weight = x.dtype.type(product.adc.step * pulse.weight)
+                if total is None:
+                    total, factor = found, weight
+                    continue
+                if factor != one:
+                    total *= factor
+                    factor = one
+                found *= weight
+                total += found
+            total, factor = self._corrected(total, factor, product, codes, drive)
+        if total is None:  # a weight without rows
+            width = circuit.unit[:, cols].shape[1]
+            total = np.zeros((*x.shape[:3], width), x.dtype)
+        return total, factor
 
-    def _convert(self, total: Real, product: _Product, pulse: Pulse, reads: _Numbers) -> None:
-        """One pulse on one row of tiles: read its columns, and add what they count for."""
+    def _corrected(
+        self, total: Real | None, factor: Any, product: _Product, codes: Real, drive: Drive
+    ) -> tuple[Real | None, Any]:
+        """Without what the encoding and offset inputs add."""
+        shift, offset = self._circuit.shift, drive.offset
+        if total is None or not (shift or offset.any()):
+            return total, factor
+        total *= factor
+        if shift:
+            total -= codes.dtype.type(shift) * product.sum(codes)
+        if offset.any():
+            total -= offset[:, None, None, None] * product.at_unit_drive
+        return total, codes.dtype.type(1)
+
+    def _convert(self, product: _Product, pulse: Pulse, reads: _Numbers) -> Real:
+        """One pulse on one row of tiles: its columns read, and their lanes added up."""
         currents = product.currents(pulse.drive)
         if product.variance is not None and self._normals is not None:
             spread = product.variance(np.square(pulse.drive))
@@ -222,5 +253,4 @@ class CircuitMvm:
             currents += spread
         if self._observer is not None:
             self._observer.currents(currents)
-        weights = self._circuit.coefficients * (product.adc.step * pulse.weight)
-        shift_add(total, product.adc.convert(currents), weights)
+        return shift_add(product.adc.convert(currents), self._circuit.coefficients)
