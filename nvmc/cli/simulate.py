@@ -8,7 +8,7 @@ import click
 from rich.table import Table
 
 from nvmc.artifact import find_compiled, open_compiled
-from nvmc.cli.console import METRICS, counted, note, out, percent, print_json, progress
+from nvmc.cli.console import METRICS, counted, note_range, out, percent, print_json, progress
 from nvmc.devices import load_device, parse_noise
 from nvmc.parameters import duration_text, parse_values
 from nvmc.report.figure import check_picture
@@ -93,24 +93,13 @@ def simulate_command(
             times_s=times,
             on_chip=lambda chip, value: advance(),
         )
-    _note_range(result)
+    note_range(result.target.device, [result.sigma])
     if png is not None:
         _draw(png, result, network.folder.name)
     if as_json:
         print_json(result.to_json())
     else:
         _print(result, str(network.folder), newest=compiled is None)
-
-
-def _note_range(result: Simulation) -> None:
-    device, sigma = result.target.device, result.sigma
-    if device.sigma_range is None or sigma is None:
-        return
-    low, high = device.sigma_range
-    if not low <= sigma <= high:
-        note(
-            f"sigma {sigma:g} lies outside {low:g} to {high:g}, the range of {device.name}'s source"
-        )
 
 
 def _draw(path: Path, result: Simulation, name: str) -> None:
