@@ -134,6 +134,34 @@ class _Product:
         self.at_unit_drive: Real = np.einsum("glc,l->gc", lanes, weights)[:, None]
 
 
+class _Sum:
+    """A sum of codes, each with what it counts for; a single one is scaled by whoever uses it."""
+
+    def __init__(self) -> None:
+        self._total: Real | None = None
+        self._factor = 1.0
+
+    def add(self, codes: Real, weight: float) -> None:
+        """Add codes that count for `weight`; overwrites them. The first have the sum's shape."""
+        if self._total is None:
+            self._total, self._factor = codes, weight
+            return
+        total = self._total
+        if self._factor != 1:
+            np.multiply(total, total.dtype.type(self._factor), out=total)
+            self._factor = 1.0
+        if weight != 1:
+            np.multiply(codes, codes.dtype.type(weight), out=codes)
+        np.add(total, codes, out=total)
+
+    def result(self, shape: tuple[int, ...], dtype: Any) -> tuple[Real, float]:
+        """The sum and what it counts for; zeros of that shape where nothing was added."""
+        if self._total is None:
+            nothing: Real = np.zeros(shape, dtype)
+            return nothing, 1.0
+        return self._total, self._factor
+
+
 class CircuitMvm:
     """The products of one kernel call on a circuit.
 
@@ -181,7 +209,8 @@ class CircuitMvm:
         for block in spans(batch, together):
             numbers = (entries[block], parts[block])
             total, factor = self._codes(x[block], cols, numbers, drive[block])
-            scale = drive.step[block, None, None, None].astype(x.dtype) * (unit * factor)
+            step = drive.step[block, None, None, None].astype(x.dtype)
+            scale = step * (unit * x.dtype.type(factor))
             if batch <= together:
                 return np.multiply(total, scale, out=total)
             if y is None:
@@ -195,50 +224,26 @@ class CircuitMvm:
         number = max(1, TOGETHER_BYTES // max(1, each))
         return max(BLOCK_VECTORS, number // BLOCK_VECTORS * BLOCK_VECTORS) if number > 1 else 1
 
-    def _codes(
-        self, x: Real, cols: slice, reads: _Numbers, drive: Drive
-    ) -> tuple[Real, np.floating[Any]]:
+    def _codes(self, x: Real, cols: slice, reads: _Numbers, drive: Drive) -> tuple[Real, float]:
         """Output codes, and what one of them is in code steps x input steps.
 
         Returns:
             Shape (batch, groups, vectors, cols), and a number.
         """
         circuit = self._circuit
-        total: Real | None = None
-        one = x.dtype.type(1)
-        factor: Any = one
+        codes_sum = _Sum()
         for product in circuit.products(cols):
             codes = x[..., product.rows]
             for pulse in circuit.dac.expand(codes, drive):
                 found = self._convert(product, pulse, reads)
-                weight = x.dtype.type(product.adc.step * pulse.weight)
-                if total is None:
-                    total, factor = found, weight
-                    continue
-                if factor != one:
-                    total *= factor
-                    factor = one
-                found *= weight
-                total += found
-            total, factor = self._corrected(total, factor, product, codes, drive)
-        if total is None:  # a weight without rows
-            width = circuit.unit[:, cols].shape[1]
-            total = np.zeros((*x.shape[:3], width), x.dtype)
-        return total, factor
-
-    def _corrected(
-        self, total: Real | None, factor: Any, product: _Product, codes: Real, drive: Drive
-    ) -> tuple[Real | None, Any]:
-        """Without what the encoding and offset inputs add."""
-        shift, offset = self._circuit.shift, drive.offset
-        if total is None or not (shift or offset.any()):
-            return total, factor
-        total *= factor
-        if shift:
-            total -= codes.dtype.type(shift) * product.sum(codes)
-        if offset.any():
-            total -= offset[:, None, None, None] * product.at_unit_drive
-        return total, codes.dtype.type(1)
+                codes_sum.add(found, product.adc.step * pulse.weight)
+            if circuit.shift:
+                added = product.sum(codes)
+                codes_sum.add(added, -circuit.shift)
+            if drive.offset.any():
+                codes_sum.add(-drive.offset[:, None, None, None] * product.at_unit_drive, 1.0)
+        width = circuit.unit[:, cols].shape[1]
+        return codes_sum.result((*x.shape[:3], width), x.dtype)
 
     def _convert(self, product: _Product, pulse: Pulse, reads: _Numbers) -> Real:
         """One pulse on one row of tiles: its columns read, and their lanes added up."""
