@@ -52,6 +52,9 @@ __all__ = ["simulate_command"]
     help="Times since programming, such as 1h,1d,30d: the same chips at each.",
 )
 @click.option("--png", type=click.Path(path_type=Path), help="Write a histogram of the chips.")
+@click.option(
+    "--batch", type=int, metavar="N", help="Images a run; bounds the memory.  [default: chosen]"
+)
 @click.option("--json", "as_json", is_flag=True, help="Print everything as JSON.")
 def simulate_command(
     compiled: Path | None,
@@ -67,6 +70,7 @@ def simulate_command(
     output: str | None,
     fidelity: Fidelity | None,
     time: str | None,
+    batch: int | None,
     png: Path | None,
     as_json: bool,
 ) -> None:
@@ -91,6 +95,7 @@ def simulate_command(
             output=output,
             fidelity=fidelity,
             times_s=times,
+            batch=batch,
             on_chip=lambda chip, value: advance(),
         )
     note_range(result.target.device, [result.sigma])
