@@ -119,9 +119,12 @@ def program_chip(
     seed: int = 0,
     device: Device | None = None,
     sigma: float | None = None,
+    time_s: float | None = None,
     cells: str | Path | None = None,
-) -> None:
+) -> Chip:
     """Write one chip as a standard ONNX model, and its cells.
+
+    The file holds the chip's state: neither the noise of its reads nor its periphery.
 
     Args:
         compiled: From `open_compiled` or `compile_model`.
@@ -130,8 +133,13 @@ def program_chip(
         seed: Population of chips.
         device: Another device than the network was compiled for.
         sigma: Strength of the device's noise instead of its default.
+        time_s: Seconds since programming; the device's default for None.
         cells: A .npz file to write too: for every array `NAME/target` and `NAME/programmed`, the
-            levels of shape (planes, *weight shape) in level steps, and `NAME/sign`.
+            levels of shape (planes, *weight shape) in level steps, `NAME/sign`, and with
+            write-verify `NAME/pulses`, how many each cell took.
+
+    Returns:
+        The chip.
 
     Raises:
         NvmcError: One of its children, by what is wrong; nothing is written then.
@@ -141,7 +149,7 @@ def program_chip(
     if cells_path is not None and cells_path.resolve() == Path(output).resolve():
         raise OptionError(f"chip and cells both go to {str(output)!r}; give each a file of its own")
     target = compiled.manifest.target.on(device)
-    chip = Chip.of(target, seed, index, sigma)
+    chip = Chip.of(target, seed, index, sigma, time_s)
     model = load_model(compiled.model_path)
     set_target(model, target)
     arrays = arrays_of(model)
@@ -152,6 +160,7 @@ def program_chip(
         if cells_path is not None:
             temporary = files.enter_context(replacing_file(cells_path))
             np.savez(temporary, allow_pickle=False, **_cells(chip, arrays))
+    return chip
 
 
 def transform_model(source: str | Path, passes: Sequence[str], output: str | Path) -> list[bool]:

@@ -190,7 +190,7 @@ def sensitivity(
     Args:
         compiled: From `open_compiled` or `nvmc.compile_model`.
         setup: Target, sigma and time; as compiled by default.
-        runs: Chips a population. This and all below are as in `nvmc.simulation.simulate`.
+        runs: Chips a population; this and all below as in `nvmc.simulation.simulate`.
         data: A data set or its spec; None compares with the ideal chip.
         percentile: k of the k-th percentile performance.
         seed: Population of chips.
@@ -203,27 +203,18 @@ def sensitivity(
     Raises:
         OptionError, DataError, ModelError: By what is wrong, such as a chip without noise.
     """
-    started = time.perf_counter()
+    started, count = time.perf_counter(), min(jobs or default_jobs(), runs)
     check_options(runs, jobs, percentile)
     setup = setup or Setup(compiled.manifest.target)
     parts = _parts(compiled, setup)
-    chosen = fidelity_of(setup.target, fidelity)
-    bench = set_up(
-        compiled,
-        setup.target,
-        data=data,
-        seed=seed,
-        limit=limit,
-        output=output,
-        fidelity=chosen,
-    )
+    common: dict[str, Any] = {"data": data, "seed": seed, "limit": limit, "output": output}
+    bench = set_up(compiled, setup.target, **common, fidelity=fidelity)
     chips = [setup.chip(seed, index) for index in range(runs)]
-    count = min(jobs or default_jobs(), runs)
     found: dict[Selection, Float] = {NOTHING: np.full(runs, bench.ideal)}
     for only in _populations(parts):
         partial = [PartialChip.within(chip, only) for chip in chips]
         found[only] = bench.run(partial, jobs=count, on_chip=on_chip)
-    costs = [_cost(part, found, percentile, seed) for part in parts]
+    costs = sorted((_cost(part, found, percentile, seed) for part in parts), key=_dearest_first)
     return Sensitivity(
         metric=bench.score.metric,
         runs=runs,
@@ -231,11 +222,11 @@ def sensitivity(
         data=bench.data,
         seed=seed,
         setup=setup,
-        fidelity=chosen,
+        fidelity=fidelity_of(setup.target, fidelity),
         ideal=bench.ideal,
         kpp=percentile_performance(found[EVERYTHING], percentile),
         mean=float(np.mean(found[EVERYTHING])),
-        costs=tuple(sorted(costs, key=_dearest_first)),
+        costs=tuple(costs),
         seconds=time.perf_counter() - started,
     )
 

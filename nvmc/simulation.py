@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -198,6 +198,7 @@ def simulate(
     output: str | None = None,
     fidelity: Fidelity | None = None,
     times_s: Sequence[float] | None = None,
+    batch: int | None = None,
     on_chip: Callable[[int, float], None] | None = None,
 ) -> Simulation:
     """Evaluate chips 0 … runs - 1 of population `seed`.
@@ -217,6 +218,8 @@ def simulate(
         fidelity: `cells` or `circuit`; by default what the target needs (`fidelity_of`).
         times_s: Seconds since programming at which the same chips are evaluated; the device's own
             time by default.
+        batch: Images a run, which bounds the memory; by default what suits the cache. Changes
+            nothing else.
         on_chip: Called with (chip, value) as each chip is done, from its thread, at every time.
 
     Raises:
@@ -230,7 +233,14 @@ def simulate(
         [Chip.of(target, seed, index, sigma, age) for index in range(runs)] for age in ages
     ]
     bench = set_up(
-        compiled, target, data=data, seed=seed, limit=limit, output=output, fidelity=chosen
+        compiled,
+        target,
+        data=data,
+        seed=seed,
+        limit=limit,
+        output=output,
+        fidelity=chosen,
+        batch=batch,
     )
     started = time.perf_counter()
     count = min(jobs or default_jobs(), runs)
@@ -267,6 +277,7 @@ def set_up(
     limit: int | None = None,
     output: str | None = None,
     fidelity: Fidelity | None = None,
+    batch: int | None = None,
 ) -> Bench:
     """Everything of a simulation but the chips; arguments are those of `simulate`.
 
@@ -277,12 +288,22 @@ def set_up(
     network: Network | CircuitNetwork = exact
     if fidelity_of(target, fidelity) == "circuit":
         network = load_circuit(compiled, target, output)
+    if batch is not None:
+        network = replace(network, batch=_checked_batch(compiled, batch))
     dataset = load_data(data, limit=limit) if isinstance(data, str) else data
     _check_first_axis(compiled.manifest, network.output)
     feed = _feed(compiled.manifest.inputs, dataset, seed, limit)
     with single_threaded_blas():
         score, ideal = _score(network, exact, feed, dataset)
     return Bench(network, feed, score, ideal, dataset.name if dataset else "seeded inputs")
+
+
+def _checked_batch(compiled: Compiled, batch: int) -> int:
+    fixed = next(iter(compiled.manifest.inputs[0].shape or ()), None)
+    if batch < 1 or (isinstance(fixed, int) and batch != fixed):
+        expected = "at least 1" if not isinstance(fixed, int) else f"{fixed}, as the network has"
+        raise OptionError(f"batch is {batch}; expected {expected}")
+    return batch
 
 
 def check_options(runs: int, jobs: int | None, percentile: float) -> None:
@@ -391,7 +412,7 @@ def _score(
         score: Score = Accuracy(dataset.y)
         return score, evaluate(network, feed, score, Chip.ideal())
     score = score_against(outputs_of(exact, feed, Chip.ideal()))
-    if network is exact:
+    if isinstance(network, Network):
         return score, 1.0
     return score, evaluate(network, feed, score, Chip.ideal())
 

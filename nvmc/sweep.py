@@ -172,23 +172,13 @@ def sweep(
         setup.chip(seed, 0)  # both complain of any point before the first is run
         fidelity_of(setup.target, fidelity)
     dataset = load_data(data, limit=limit) if isinstance(data, str) else data
-    count = min(jobs or default_jobs(), runs)
-    benches = _Benches(
-        lambda t: set_up(
-            compiled,
-            t,
-            data=dataset,
-            seed=seed,
-            limit=limit,
-            output=output,
-            fidelity=fidelity_of(t, fidelity),
-        )
-    )
+    common: dict[str, Any] = {"data": dataset, "seed": seed, "limit": limit, "output": output}
+    benches = _Benches(lambda target: set_up(compiled, target, **common, fidelity=fidelity))
     points: list[Point] = []
     for at, setup in setups:
         chips = [setup.chip(seed, index) for index in range(runs)]
         bench = benches.of(setup.target)
-        found = bench.run(chips, jobs=count, on_chip=on_chip)
+        found = bench.run(chips, jobs=min(jobs or default_jobs(), runs), on_chip=on_chip)
         kpp = percentile_performance(found, percentile)
         chosen = fidelity_of(setup.target, fidelity)
         points.append(Point(at, chosen, bench.ideal, found, kpp, summarize(found)))

@@ -182,3 +182,11 @@ def test_the_same_chips_age(tmp_path: Path) -> None:
             compiled, runs=3, data="digits", limit=100, noise=[ageing], times_s=[time_s]
         )
         np.testing.assert_array_equal(alone.values, at.values)
+
+
+def test_a_batch_bounds_memory_and_nothing_else(lenet: Compiled) -> None:
+    whole = simulate(lenet, runs=2, data="digits", limit=40)
+    small = simulate(lenet, runs=2, data="digits", limit=40, batch=7)
+    np.testing.assert_array_equal(whole.values, small.values)
+    with pytest.raises(OptionError, match="batch is 0; expected at least 1"):
+        simulate(lenet, runs=2, limit=4, batch=0)

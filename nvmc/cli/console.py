@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterable
 from contextlib import contextmanager
 from typing import Any, TypeVar, cast
 
@@ -17,7 +17,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from nvmc.devices import Target, load_device
+from nvmc.devices import Device, Target, load_device
 from nvmc.encoding import Encoding
 from nvmc.errors import OptionError
 
@@ -26,6 +26,7 @@ __all__ = [
     "count",
     "err",
     "note",
+    "note_range",
     "out",
     "percent",
     "print_json",
@@ -58,8 +59,22 @@ def note(message: str) -> None:
     click.echo(f"nvmc: note: {message}", err=True)
 
 
+def note_range(device: Device, sigmas: Iterable[float | None]) -> None:
+    """Say which strengths lie outside what the device's source vouches for."""
+    if device.sigma_range is None:
+        return
+    low, high = device.sigma_range
+    beyond = [f"{sigma:g}" for sigma in sigmas if sigma is not None and not low <= sigma <= high]
+    if beyond:
+        lie = "lies" if len(beyond) == 1 else "lie"
+        note(
+            f"sigma {', '.join(beyond)} {lie} outside {low:g} to {high:g}, the range of "
+            f"{device.name}'s source"
+        )
+
+
 def count(number: int, noun: str) -> str:
-    """A number of things: `1 chip`, `2,000 chips`."""
+    """A number and its noun: `1 chip`, `1,000 chips`."""
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 

@@ -162,9 +162,14 @@ def _facts(device: Device) -> list[tuple[str, str]]:
     ]
     for source in device.noise:
         options = source.model_dump(exclude={"type"}, exclude_none=True)
-        text = " ".join(f"{key}={_plain(value)}" for key, value in options.items())
-        facts.append(("noise", f"{source.type} {text}"))
+        rows = options.pop("table", ())
+        facts.append(("noise", f"{source.type} {_options(options)}"))
+        facts += [("", f"at {_seconds(row.pop('time_s'))}: {_options(row)}") for row in rows]
     return facts
+
+
+def _options(options: dict[str, Any]) -> str:
+    return " ".join(f"{key}={_plain(value)}" for key, value in options.items())
 
 
 _CLIPS: dict[bool | str, str] = {
@@ -177,7 +182,9 @@ _ASKED = {"sigma": "--sigma", "bitflip": "--noise bitflip:p="}
 
 def _seconds(value: float) -> str:
     days = value / 86400
-    return f"{value:g} s ({days:g} days)" if days >= 1 else f"{value:g} s"
+    if days < 1:
+        return f"{value:g} s"
+    return f"{value:g} s ({days:g} day{'' if days == 1 else 's'})"
 
 
 def _plain(value: Any) -> str:
@@ -185,9 +192,7 @@ def _plain(value: Any) -> str:
     if isinstance(value, float):
         return f"{value:g}"
     if isinstance(value, tuple):
-        parts = cast(tuple[Any, ...], value)
-        return (" | " if any(isinstance(v, dict) for v in parts) else ";").join(map(_plain, parts))
+        return ";".join(map(_plain, cast(tuple[Any, ...], value)))
     if isinstance(value, dict):
-        fields = cast(dict[str, Any], value)
-        return "(" + " ".join(f"{k}={_plain(v)}" for k, v in fields.items() if v is not None) + ")"
+        return f"({_options(cast(dict[str, Any], value))})"
     return str(value)

@@ -7,9 +7,10 @@ from pathlib import Path
 import click
 
 from nvmc.artifact import find_compiled, open_compiled
-from nvmc.cli.console import out
+from nvmc.cli.console import note, out
 from nvmc.compiler import program_chip
 from nvmc.devices import load_device
+from nvmc.parameters import parse_time
 
 __all__ = ["program_command"]
 
@@ -20,6 +21,7 @@ __all__ = ["program_command"]
 @click.option("--seed", default=0, show_default=True, help="Population of chips.")
 @click.option("--device", metavar="NAME|FILE", help="Another device than compiled for.")
 @click.option("--sigma", type=float, help="Strength of the device's noise.")
+@click.option("--time", metavar="T", help="Time since programming, such as 20s, 1h or 30d.")
 @click.option(
     "-o", "--output", required=True, type=click.Path(path_type=Path), help="The ONNX file to write."
 )
@@ -27,7 +29,7 @@ __all__ = ["program_command"]
     "--cells",
     type=click.Path(path_type=Path),
     metavar="FILE.npz",
-    help="Also write every cell's target and programmed level, by array.",
+    help="Also write every cell's target, programmed level and pulses, by array.",
 )
 def program_command(
     compiled: Path | None,
@@ -35,13 +37,19 @@ def program_command(
     seed: int,
     device: str | None,
     sigma: float | None,
+    time: str | None,
     output: Path,
     cells: Path | None,
 ) -> None:
     """Write chip K as standard ONNX; of the newest *.nvmc here by default."""
     network = find_compiled() if compiled is None else open_compiled(compiled)
     chosen = load_device(device) if device is not None else None
-    program_chip(network, chip, output, seed=seed, device=chosen, sigma=sigma, cells=cells)
+    time_s = None if time is None else parse_time(time)
+    made = program_chip(
+        network, chip, output, seed=seed, device=chosen, sigma=sigma, time_s=time_s, cells=cells
+    )
     out().print(f"Wrote chip {chip} of population {seed} of {network.folder} to {output}")
+    if made.needs_circuit:
+        note("Every read of this chip is noisy; the file holds its cells without that noise")
     if cells is not None:
         out().print(f"Wrote its cells to {cells}")

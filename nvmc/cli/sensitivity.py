@@ -9,7 +9,7 @@ import click
 from rich.table import Table
 
 from nvmc.artifact import find_compiled, open_compiled
-from nvmc.cli.console import METRICS, count, note, out, percent, print_json, progress
+from nvmc.cli.console import METRICS, count, note, note_range, out, percent, print_json, progress
 from nvmc.devices import load_device, parse_noise
 from nvmc.parameters import Setup, parse_time
 from nvmc.report.table import check_file, write_csv
@@ -74,6 +74,7 @@ def sensitivity_command(
         result = sensitivity(
             network, setup, runs=runs, on_chip=lambda chip, value: advance(), **options
         )
+    note_range(target.device, [sigma])
     if csv_file is not None:
         write_csv(csv_file, map(row_of, result.costs))
     if as_json:

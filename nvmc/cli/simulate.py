@@ -8,7 +8,7 @@ import click
 from rich.table import Table
 
 from nvmc.artifact import find_compiled, open_compiled
-from nvmc.cli.console import METRICS, count, note, out, percent, print_json, progress
+from nvmc.cli.console import METRICS, count, note_range, out, percent, print_json, progress
 from nvmc.devices import load_device, parse_noise
 from nvmc.parameters import duration_text, parse_values
 from nvmc.report.figure import check_picture
@@ -52,6 +52,9 @@ __all__ = ["simulate_command"]
     help="Times since programming, such as 1h,1d,30d: the same chips at each.",
 )
 @click.option("--png", type=click.Path(path_type=Path), help="Write a histogram of the chips.")
+@click.option(
+    "--batch", type=int, metavar="N", help="Images a run; bounds the memory.  [default: chosen]"
+)
 @click.option("--json", "as_json", is_flag=True, help="Print everything as JSON.")
 def simulate_command(
     compiled: Path | None,
@@ -67,6 +70,7 @@ def simulate_command(
     output: str | None,
     fidelity: Fidelity | None,
     time: str | None,
+    batch: int | None,
     png: Path | None,
     as_json: bool,
 ) -> None:
@@ -91,26 +95,16 @@ def simulate_command(
             output=output,
             fidelity=fidelity,
             times_s=times,
+            batch=batch,
             on_chip=lambda chip, value: advance(),
         )
-    _note_range(result)
+    note_range(result.target.device, [result.sigma])
     if png is not None:
         _draw(png, result, network.folder.name)
     if as_json:
         print_json(result.to_json())
     else:
         _print(result, str(network.folder), newest=compiled is None)
-
-
-def _note_range(result: Simulation) -> None:
-    device, sigma = result.target.device, result.sigma
-    if device.sigma_range is None or sigma is None:
-        return
-    low, high = device.sigma_range
-    if not low <= sigma <= high:
-        note(
-            f"sigma {sigma:g} lies outside {low:g} to {high:g}, the range of {device.name}'s source"
-        )
 
 
 def _draw(path: Path, result: Simulation, name: str) -> None:

@@ -10,7 +10,7 @@ import click
 from rich.table import Table
 
 from nvmc.artifact import find_compiled, open_compiled
-from nvmc.cli.console import METRICS, count, out, print_json, progress
+from nvmc.cli.console import METRICS, count, note_range, out, print_json, progress
 from nvmc.devices import Device, load_device, parse_noise
 from nvmc.parameters import PARAMETERS, Value, label_of, parse_values
 from nvmc.report.curves import Axis, Curve, draw_curves
@@ -88,6 +88,7 @@ def sweep_command(
             on_chip=lambda chip, value: advance(),
             **options,
         )
+    note_range(result.device, [value.number for value in values.get("sigma", ())])
     if csv_file is not None:
         write_csv(csv_file, _point_rows(result))
     if chips_csv is not None:

@@ -129,12 +129,12 @@ def fit_device(read: Measurements, law: Law = "auto") -> DeviceFit:
         DeviceError: The data are too few for the law, or contradict each other.
     """
     first = _earliest(read)
-    target = _targets(first)
+    target = _targets(first, first)
     chosen = _law_of(first, target) if law == "auto" else law
     fit = _fit_levels(first, target) if chosen == "levels" else _fit_polynomial(first, target)
     if read.time is None:
         return replace(fit, read=read)
-    return replace(fit, read=read, retention=fit_retention(read, _targets(read)))
+    return replace(fit, read=read, retention=fit_retention(read, _targets(read, first)))
 
 
 def _earliest(read: Measurements) -> Measurements:
@@ -147,22 +147,33 @@ def _earliest(read: Measurements) -> Measurements:
             f"{read.file}: time_s is {times[0]:g} on every line; retention needs two times or "
             "more: measure again later, or leave the column out"
         )
-    return read.rows(read.time == times[0])
+    first = read.rows(read.time == times[0])
+    if read.level is not None and first.level is not None:
+        late = np.setdiff1d(read.level, first.level)
+        if late.size:
+            raise DeviceError(
+                f"{read.file}: level {late[0]} has no reading at the earliest time, "
+                f"{times[0]:g} s; expected {MIN_READINGS} or more of every level"
+            )
+    return first
 
 
-def _targets(read: Measurements) -> Float:
-    """The target of every reading in µS; of levels alone, on a line through their end means."""
+def _targets(read: Measurements, first: Measurements) -> Float:
+    """The target of every reading in µS.
+
+    Levels alone lie on a line through the means of the lowest and the highest at the `first` time.
+    """
     if read.target is not None:
         return read.target
-    assert read.level is not None
-    level, top = read.level, int(read.level.max())
+    assert read.level is not None and first.level is not None
+    level, top = first.level, int(first.level.max())
     if top == 0 or not np.any(level == 0):
         raise DeviceError(
             f"{read.file}: levels are {int(level.min())} to {top}; expected level 0 and at least "
             "one more, or a column target_us"
         )
-    low, high = np.mean(read.measured[level == 0]), np.mean(read.measured[level == top])
-    return np.asarray(low + (high - low) * level / top)
+    low, high = np.mean(first.measured[level == 0]), np.mean(first.measured[level == top])
+    return np.asarray(low + (high - low) * read.level / top)
 
 
 def _law_of(read: Measurements, target: Float) -> Literal["levels", "polynomial"]:

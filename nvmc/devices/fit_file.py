@@ -45,6 +45,7 @@ def device_text(fit: DeviceFit, name: str, title: str | None = None) -> str:
         f"title = {_quoted(described)}",
         f"source = {_quoted(provenance(fit))}",
         f"levels = {levels}",
+        'clip = "zero"  # no cell conducts less than nothing',
         *_sigma(fit),
         *([f"time_s = {_number(fit.retention.t0_s)}  # s"] if fit.retention else []),
         "",

@@ -149,6 +149,17 @@ def _drift(aim: Float, nu: Float, taken_off: float) -> Drift:
     )
 
 
+def _check_spread(read: Measurements, rows: NDArray[np.bool_], key: float) -> None:
+    """Raise DeviceError where all readings of a target at one time are the same."""
+    assert read.time is not None
+    for time in np.unique(read.time[rows]):
+        if np.ptp(read.measured[rows & (read.time == time)]) == 0:
+            raise DeviceError(
+                f"{read.file}: all readings of target {key:g} at {time:g} s are the same; expected "
+                "readings of several cells at full resolution"
+            )
+
+
 def _by_level(read: Measurements, target: Float) -> Retained:
     assert read.time is not None
     drifts: list[Drift] = []
@@ -167,6 +178,7 @@ def _by_level(read: Measurements, target: Float) -> Retained:
                 f"{len(counts)} times; expected {MIN_CELLS} or more at each of two times or more, "
                 "or a column that names the cell"
             )
+        _check_spread(read, rows, float(key))
         nu, error, growth = drift_of_means(read.time[rows], read.measured[rows])
         growths.append(growth)
         drifts.append(

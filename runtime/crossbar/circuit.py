@@ -134,6 +134,34 @@ class _Product:
         self.at_unit_drive: Real = np.einsum("glc,l->gc", lanes, weights)[:, None]
 
 
+class _Sum:
+    """A sum of codes, each with what it counts for; a single one is scaled by whoever uses it."""
+
+    def __init__(self) -> None:
+        self._total: Real | None = None
+        self._factor = 1.0
+
+    def add(self, codes: Real, weight: float) -> None:
+        """Add codes that count for `weight`; overwrites them. The first have the sum's shape."""
+        if self._total is None:
+            self._total, self._factor = codes, weight
+            return
+        total = self._total
+        if self._factor != 1:
+            np.multiply(total, total.dtype.type(self._factor), out=total)
+            self._factor = 1.0
+        if weight != 1:
+            np.multiply(codes, codes.dtype.type(weight), out=codes)
+        np.add(total, codes, out=total)
+
+    def result(self, shape: tuple[int, ...], dtype: Any) -> tuple[Real, float]:
+        """The sum and what it counts for; zeros of that shape where nothing was added."""
+        if self._total is None:
+            nothing: Real = np.zeros(shape, dtype)
+            return nothing, 1.0
+        return self._total, self._factor
+
+
 class CircuitMvm:
     """The products of one kernel call on a circuit.
 
@@ -173,17 +201,22 @@ class CircuitMvm:
         """The vectors times W as the circuit reads it, for every group; see `Mvm`."""
         if drive is None:
             x, drive = self.drive(x)
-        circuit = self._circuit
-        unit = circuit.unit[:, None, cols].astype(x.dtype)
-        batch, groups, vectors, _ = x.shape
-        y = np.empty((batch, groups, vectors, unit.shape[2]), x.dtype)
+        unit = self._circuit.unit[:, None, cols].astype(x.dtype)
+        batch = len(x)
         entries, parts = reads.numbers(batch)
-        for block in spans(batch, self._together(x, unit.shape[2])):
+        together = self._together(x, unit.shape[2])
+        y: Real | None = None
+        for block in spans(batch, together):
             numbers = (entries[block], parts[block])
-            total = self._codes(x[block], cols, numbers, drive[block])
-            np.multiply(total, unit, out=total)
-            np.multiply(total, drive.step[block, None, None, None].astype(x.dtype), out=y[block])
-        return y
+            total, factor = self._codes(x[block], cols, numbers, drive[block])
+            step = drive.step[block, None, None, None].astype(x.dtype)
+            scale = step * (unit * x.dtype.type(factor))
+            if batch <= together:
+                return np.multiply(total, scale, out=total)
+            if y is None:
+                y = np.empty((*x.shape[:3], unit.shape[2]), x.dtype)
+            np.multiply(total, scale, out=y[block])
+        return np.zeros((*x.shape[:3], unit.shape[2]), x.dtype) if y is None else y
 
     def _together(self, x: Real, cols: int) -> int:
         """Entries handled at a time."""
@@ -191,26 +224,29 @@ class CircuitMvm:
         number = max(1, TOGETHER_BYTES // max(1, each))
         return max(BLOCK_VECTORS, number // BLOCK_VECTORS * BLOCK_VECTORS) if number > 1 else 1
 
-    def _codes(self, x: Real, cols: slice, reads: _Numbers, drive: Drive) -> Real:
-        """Output codes in code steps x input steps, shape (batch, groups, vectors, cols)."""
+    def _codes(self, x: Real, cols: slice, reads: _Numbers, drive: Drive) -> tuple[Real, float]:
+        """Output codes, and what one of them is in code steps x input steps.
+
+        Returns:
+            Shape (batch, groups, vectors, cols), and a number.
+        """
         circuit = self._circuit
-        width = circuit.unit[:, cols].shape[1]
-        columns_last = x.strides[3] <= x.strides[2]  # as ExactMvm lays out its products
-        shape = (*x.shape[:2], *((x.shape[2], width) if columns_last else (width, x.shape[2])))
-        total: Real = np.zeros(shape, x.dtype)
-        total = total if columns_last else total.swapaxes(2, 3)
+        codes_sum = _Sum()
         for product in circuit.products(cols):
             codes = x[..., product.rows]
             for pulse in circuit.dac.expand(codes, drive):
-                self._convert(total, product, pulse, reads)
+                found = self._convert(product, pulse, reads)
+                codes_sum.add(found, product.adc.step * pulse.weight)
             if circuit.shift:
-                total -= x.dtype.type(circuit.shift) * product.sum(codes)
+                added = product.sum(codes)
+                codes_sum.add(added, -circuit.shift)
             if drive.offset.any():
-                total -= drive.offset[:, None, None, None] * product.at_unit_drive
-        return total
+                codes_sum.add(-drive.offset[:, None, None, None] * product.at_unit_drive, 1.0)
+        width = circuit.unit[:, cols].shape[1]
+        return codes_sum.result((*x.shape[:3], width), x.dtype)
 
-    def _convert(self, total: Real, product: _Product, pulse: Pulse, reads: _Numbers) -> None:
-        """One pulse on one row of tiles: read its columns, and add what they count for."""
+    def _convert(self, product: _Product, pulse: Pulse, reads: _Numbers) -> Real:
+        """One pulse on one row of tiles: its columns read, and their lanes added up."""
         currents = product.currents(pulse.drive)
         if product.variance is not None and self._normals is not None:
             spread = product.variance(np.square(pulse.drive))
@@ -222,5 +258,4 @@ class CircuitMvm:
             currents += spread
         if self._observer is not None:
             self._observer.currents(currents)
-        weights = self._circuit.coefficients * (product.adc.step * pulse.weight)
-        shift_add(total, product.adc.convert(currents), weights)
+        return shift_add(product.adc.convert(currents), self._circuit.coefficients)

@@ -30,19 +30,22 @@ class Drive:
     Attributes:
         step: The input that a code of 1 stands for, shape (entries,).
         offset: What is added to every code of an entry before it drives a row, shape (entries,).
+        signed: Which entries have negative inputs, shape (entries,).
     """
 
     step: Real
     offset: Real
+    signed: NDArray[np.bool_]
 
     @classmethod
     def exact(cls, entries: int) -> Drive:
         """Inputs that are their own codes."""
-        return cls(np.ones(entries, np.float32), np.zeros(entries, np.float32))
+        ones = np.ones(entries, np.float32)
+        return cls(ones, np.zeros(entries, np.float32), ones < 0)
 
     def __getitem__(self, block: slice) -> Drive:
         """The drive of some of the entries."""
-        return Drive(self.step[block], self.offset[block])
+        return Drive(self.step[block], self.offset[block], self.signed[block])
 
 
 @dataclass(frozen=True)
@@ -119,10 +122,10 @@ class Dac:
         codes: Real = x / divisor.reshape(shape)
         if self._bits is not None:
             np.rint(codes, out=codes)
-        if self._bits is not None or self._limit is not None:
+        if self._limit is not None:
             bound = np.where(step == 0, 0, top).astype(x.dtype).reshape(shape)
             np.clip(codes, -bound, bound, out=codes)
-        return codes, Drive(step, half)
+        return codes, Drive(step, half, signed)
 
     @property
     def _half(self) -> float:
@@ -139,9 +142,11 @@ class Dac:
             drive: Of the same entries.
         """
         if self._offset:
-            yield from self._phase(codes + drive.offset.reshape(-1, *(1,) * (codes.ndim - 1)), 1, 0)
+            if drive.offset.any():
+                codes = codes + drive.offset.reshape(-1, *(1,) * (codes.ndim - 1))
+            yield from self._phase(codes, 1, 0)
             return
-        if not (codes < 0).any():
+        if not drive.signed.any():
             yield from self._phase(codes, 1, 0)
             return
         yield from self._phase(np.maximum(codes, 0), 1, 0)

@@ -12,17 +12,24 @@ __all__ = ["shift_add"]
 Real = NDArray[np.floating[Any]]
 
 
-def shift_add(total: Real, codes: Real, weights: Real) -> None:
-    """Add the lanes of one conversion to a running total.
+def shift_add(codes: Real, coefficients: Real) -> Real:
+    """The lanes of one conversion added up, in place.
 
     Args:
-        total: Shape (..., cols).
         codes: Lane after lane, shape (..., lanes * cols); overwritten.
-        weights: What a code of each lane counts for, shape (lanes,).
+        coefficients: What a code of each lane counts for, shape (lanes,); the first is positive.
+
+    Returns:
+        The sum over lanes, shape (..., cols), a part of `codes`.
     """
-    cols = total.shape[-1]
-    for lane, weight in enumerate(weights.tolist()):
+    cols = codes.shape[-1] // len(coefficients)
+    total = codes[..., :cols]
+    for lane, coefficient in enumerate(coefficients.tolist()):
         part = codes[..., lane * cols : (lane + 1) * cols]
-        if weight != 1:
-            part *= part.dtype.type(weight)
-        total += part
+        if coefficient not in (1, -1):
+            part *= part.dtype.type(abs(coefficient))
+        if lane and coefficient > 0:
+            total += part
+        elif lane:
+            total -= part
+    return total

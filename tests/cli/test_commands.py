@@ -32,6 +32,24 @@ def empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
 
 
+VERIFIED = """
+name = "verified"
+title = "Four levels, each pulse off by 0.1"
+source = "made up"
+levels = 4
+sigma = 0.1
+
+[defaults]
+weight_bits = 4
+
+[[noise]]
+type = "programming"
+basis = "level"
+tolerance = 0.1
+max_pulses = 5
+"""
+
+
 def ok(capsys: Capture, *words: str) -> str:
     assert main(words) == 0
     return capsys.readouterr().out
@@ -127,6 +145,34 @@ def test_program_writes_the_chip_that_simulate_ran(capsys: Capture) -> None:
     target, programmed = cells["conv1.weight/target"], cells["conv1.weight/programmed"]
     assert target.shape == programmed.shape == (2, 6, 1, 5, 5)
     assert set(np.unique(target)) <= {0, 1, 2, 3} and not np.array_equal(target, programmed)
+
+
+def test_program_writes_an_aged_chip(capsys: Capture) -> None:
+    """Half an hour of drift lowers every conductance; the noise of reads is left out, and said."""
+    ok(capsys, "compile", "zoo:mlp3-digits", "--device", "pcm-joshi2020")
+    levels: list[np.ndarray] = []
+    for time in ("20s", "30min"):
+        main(["program", "--chip", "1", "--time", time, "-o", "c.onnx", "--cells", "c.npz"])
+        assert "Every read of this chip is noisy" in capsys.readouterr().err
+        cells = np.load("c.npz")
+        assert not [name for name in cells if name.endswith("/pulses")]
+        levels.append(cells[next(name for name in cells if name.endswith("/programmed"))])
+    assert np.all(levels[1] <= levels[0]) and levels[1].sum() < 0.9 * levels[0].sum()
+
+
+def test_program_writes_the_pulses_of_write_verify(capsys: Capture) -> None:
+    with open("mine.toml", "w", encoding="utf-8") as file:
+        file.write(VERIFIED)
+    ok(capsys, "compile", "zoo:mlp3-digits", "--device", "./mine.toml")
+    ok(capsys, "program", "--chip", "1", "-o", "c.onnx", "--cells", "c.npz")
+    cells = np.load("c.npz")
+    names = [name.removesuffix("/pulses") for name in cells if name.endswith("/pulses")]
+    assert len(names) == 3
+    for name in names:
+        error = np.abs(cells[f"{name}/programmed"] - cells[f"{name}/target"])
+        pulses = cells[f"{name}/pulses"]
+        assert pulses.shape == error.shape and 1 <= pulses.min() < pulses.max() <= 5
+        assert error[pulses < 5].max() <= 0.1 + 2.0**-22  # levels below 4 round to 2^-23
 
 
 def test_without_data_it_says_so(capsys: Capture) -> None:

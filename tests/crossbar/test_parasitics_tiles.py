@@ -12,8 +12,8 @@ from nvmc.devices import load_device
 from nvmc.devices.device import Target
 from nvmc.devices.periphery import Periphery, WireOhm
 from nvmc.errors import OptionError
+from nvmc.runtime.crossbar.array import through_wires
 from nvmc.runtime.crossbar.parasitics_nodal import nodal_currents
-from nvmc.runtime.crossbar.parasitics_tiles import wired
 
 Real = NDArray[np.floating[Any]]
 
@@ -23,6 +23,17 @@ MILO = "rram-milo2021"  # level 0 conducts, and much
 def target(name: str, row: float, col: float, rows: int = 8, cols: int = 6) -> Target:
     periphery = Periphery(wire_ohm=WireOhm(row=row, col=col))
     return Target.of(load_device(name), rows=rows, cols=cols, periphery=periphery)
+
+
+def wired(levels: Real, chip: Target, formed: NDArray[np.bool_] | None = None) -> Real:
+    """`through_wires` of one slice, levels (groups, rows, cols)."""
+    there = np.ones(levels.shape, np.bool_) if formed is None else formed
+    return through_wires(chip, np.where(there, levels, 0.0)[None], there)[0]
+
+
+def tolerance(rows: int, cols: int, chip: Target) -> float:
+    """test_parasitics' for a tile, in level steps, a column of `rows` cells."""
+    return 32 * 2.0**-52 * (rows + cols) ** 2 * rows * (chip.top + chip.off_level)
 
 
 def programmed(seed: int, top: float, *shape: int) -> Real:
@@ -49,21 +60,37 @@ def test_each_tile_is_its_circuit():
                 g = (levels[group, r, c] + off) * there * step
                 currents = nodal_currents(g, drive[r], 20.0, 30.0) / step
                 expected = currents - drive[r] @ (off * there)
-                # test_parasitics' tolerance for tiles of 8 x 6, a column of 8 cells
-                atol = 8 * 4 * 2.0**-52 * 14**2 * 8 * (chip.top + off)
                 np.testing.assert_allclose(
-                    drive[r] @ found[group, r, c], expected, rtol=0, atol=atol
+                    drive[r] @ found[group, r, c], expected, rtol=0, atol=tolerance(8, 6, chip)
                 )
+
+
+def test_groups_that_share_a_tile_lie_along_its_diagonal():
+    """Later groups lie farther from the drivers, earlier ones from the sense ends."""
+    chip = target(MILO, 20.0, 30.0)
+    step, off = chip.step_us, chip.off_level
+    assert step is not None
+    levels = programmed(5, chip.top, 3, 2, 2)
+    found = wired(levels, chip)
+    whole = np.zeros((6, 6))
+    for k in range(3):
+        whole[2 * k : 2 * k + 2, 2 * k : 2 * k + 2] = (levels[k] + off) * step
+    exact = nodal_currents(whole, np.eye(6), 20.0, 30.0) / step
+    for k in range(3):
+        block = exact[2 * k : 2 * k + 2, 2 * k : 2 * k + 2] - off
+        np.testing.assert_allclose(found[k], block, rtol=0, atol=tolerance(6, 6, chip))
 
 
 def test_without_wires_the_levels_stay():
     chip = target(MILO, 0.0, 0.0)
     levels = programmed(3, chip.top, 2, 9, 9)
     formed = levels > chip.top / 2
-    np.testing.assert_array_equal(wired(levels, chip), levels)
-    np.testing.assert_array_equal(wired(levels, chip, formed), np.where(formed, levels, 0))
-    ideal = Target.of(load_device("fefet2"))
-    np.testing.assert_array_equal(wired(levels, ideal), levels)
+    # to microsiemens and back
+    atol = 4 * 2.0**-52 * (chip.top + chip.off_level)
+    np.testing.assert_allclose(wired(levels, chip), levels, rtol=0, atol=atol)
+    np.testing.assert_allclose(
+        wired(levels, chip, formed), np.where(formed, levels, 0), rtol=0, atol=atol
+    )
 
 
 def test_wires_vanish_with_their_resistance():

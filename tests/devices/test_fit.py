@@ -7,20 +7,24 @@ Estimates over n readings are held to Z standard errors, which a right fit leave
 from __future__ import annotations
 
 import math
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from rich.console import Console
 
 from nvmc.chip import Array, Chip
+from nvmc.cli import main
 from nvmc.cli.devices import LAWS as CLI_LAWS
+from nvmc.cli.fit_report import print_fit
 from nvmc.devices import Target, load_device
 from nvmc.devices.estimation import equal_spreads, normality, spread_chi_square
 from nvmc.devices.fit import LAWS, DeviceFit, fit_device
 from nvmc.devices.fit_file import device_text
-from nvmc.devices.measurements import Measurements, read_measurements
+from nvmc.devices.measurements import COLUMNS, Measurements, read_measurements
 from nvmc.errors import DataError, DeviceError, OptionError
 
 Z = 4.5
@@ -507,6 +511,24 @@ BAD_DATA: dict[str, tuple[Any, str, str]] = {
         "auto",
         "has 10 readings at one of its 2 times; .* names the cell",
     ),
+    "a level that is read too late": (
+        lambda: readings(
+            np.concatenate([four_levels(20).measured, np.full(40, 45.0)]),
+            level=np.concatenate([np.repeat(np.arange(4), 20), np.repeat([4, 5], 20)]),
+            time=np.concatenate([np.full(80, 20.0), np.full(40, 60.0)]),
+        ),
+        "auto",
+        "level 4 has no reading at the earliest time, 20 s",
+    ),
+    "no spread at a later time": (
+        lambda: readings(
+            np.concatenate([four_levels(20).measured, np.repeat([5.0, 15.0, 25.0, 35.0], 20)]),
+            level=np.tile(np.repeat(np.arange(4), 20), 2),
+            time=np.repeat([20.0, 60.0], 80),
+        ),
+        "auto",
+        "all readings of target 0 at 60 s are the same",
+    ),
     "conductance that grows": (growing, "auto", "conductance grows with time"),
 }
 
@@ -529,3 +551,61 @@ def test_a_level_that_reads_zero_has_no_retention_and_says_so():
     assert by_level is not None and by_level.skipped == 200 and len(by_level.drifts) == 3
     by_cell = fit_device(readings(zeroed, **columns, cell=made.cell), "levels").retention
     assert by_cell is not None and by_cell.skipped == 100
+
+
+# --- what is said ------------------------------------------------------------------------------
+
+
+def said(fit: DeviceFit) -> str:
+    text = StringIO()
+    print_fit(fit, Console(file=text, width=200))
+    return text.getvalue()
+
+
+def test_errors_that_are_not_normal_are_named():
+    made = four_levels(200)
+    assert made.level is not None
+    measured = made.measured.copy()
+    measured[made.level == 1] = 15 + np.random.default_rng(0).exponential(size=200) - 1
+    fit = fit_device(readings(measured, level=made.level, target=made.target))
+    assert "Not normal: level 1;" in said(fit) and "Not normal" not in said(fit_device(made))
+
+
+def test_a_drift_that_depends_on_the_level_is_named():
+    made = ageing(100)
+    assert made.level is not None and made.time is not None
+    steeper = made.measured * (made.time / 20) ** (-0.02 * made.level)
+    columns = {"level": made.level, "target": made.target, "time": made.time, "cell": made.cell}
+    assert "nu differs between conductances" in said(fit_device(readings(steeper, **columns)))
+    assert "nu differs" not in said(fit_device(made))
+
+
+def test_where_the_spread_of_nu_comes_from_is_said():
+    text = said(fit_device(ageing(100, TIMES[:2])))
+    assert "No cell was read three times" in text and "No column cell" not in text
+    assert "No column cell" in said(fit_device(ageing(100, named=False)))
+
+
+def test_one_spread_for_all_levels_is_recognised():
+    rng = np.random.default_rng(4)
+    level = np.repeat(np.arange(4), 100)
+    fit = fit_device(readings(10.0 * level + 5 + rng.standard_normal(400), level=level))
+    assert "may be the same at every level" in said(fit)
+
+
+# --- the page ----------------------------------------------------------------------------------
+
+PAGE = (Path(__file__).parents[2] / "docs" / "fit.md").read_text(encoding="utf-8")
+
+
+def test_the_page_names_every_column_and_shows_what_is_printed(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    for column in COLUMNS:
+        assert f"| `{column}` |" in PAGE
+    monkeypatch.setenv("COLUMNS", "80")
+    data = Path(__file__).parents[1] / "data" / "drifting.csv"
+    assert main(["devices", "fit", str(data), "-o", str(tmp_path / "a.toml"), "--no-picture"]) == 0
+    printed = [line.rstrip() for line in capsys.readouterr().out.splitlines()]
+    shown = PAGE.split("$ nvmc devices fit drifting.csv")[1].split("```")[0].splitlines()[1:-2]
+    assert len(shown) > 12 and set(shown) <= {*printed, "  ..."}

@@ -218,6 +218,10 @@ class TorchDraw:
 
 
 LAW = {"slope": -0.02, "intercept": 0.03, "min": 0.01, "max": 0.1}
+ROWS = (
+    {"time_s": 1.0, "profile": (1.0, 2.0, 3.0, 4.0)},
+    {"time_s": 1e4, "polynomial": (0.5, 1.0), "bias": {"polynomial": (0.1, 0.2)}},
+)
 PLACED = [
     source("programming", sigma=0.1, basis="level"),
     source("programming", sigma=0.1, basis="value"),
@@ -232,6 +236,7 @@ PLACED = [
     source("programming", sigma=0.1, basis="us", saturating={"a": 2.0, "b": 5.0}),
     source("programming", sigma=0.5, basis="value", tolerance=0.3, max_pulses=4),
     source("programming", sigma=0.1, basis="level", bias={"profile": (0.1, 0.2, 0.3, 0.4)}),
+    source("programming", sigma=0.1, basis="us", table=ROWS),
     source("retention", nu_mean=0.05, nu_std=0.02, t0_s=1.0),
     source("retention", nu_mean=LAW, nu_std=LAW, t0_s=1.0),
     source("global", sigma=0.1, basis="full_range", scope="chip"),
@@ -295,3 +300,29 @@ def test_torch_keeps_gradients(noise: Any):
             torch.testing.assert_close(gradient, expected, rtol=1e-6, atol=0)
         case _:
             assert torch.equal(gradient, torch.ones_like(gradient))
+
+
+@pytest.mark.parametrize(
+    "read",
+    [
+        source("read", basis="value", sigma=0.1),
+        source("read", basis="us", polynomial=(0.5, 1.0, -1.0)),
+        source("read", basis="us", saturating={"a": 2.0, "b": 5.0}),
+        source("read", basis="level", profile=(1.0, 2.0, 2.0, 1.0)),
+        source(
+            "read",
+            basis="value",
+            one_over_f={"q": 0.01, "exponent": 0.5, "q_max": 0.05, "t_read_s": 1e-6},
+        ),
+    ],
+    ids=["value", "polynomial", "saturating", "profile", "one-over-f"],
+)
+def test_read_spread_is_the_same_on_torch(read: Any):
+    """A power is e^(p ln x), x >= 1/10: |p ln x| < 1.2, so 12 ulp bound it as above."""
+    torch = pytest.importorskip("torch")
+    targets = np.random.default_rng(2).integers(0, 4, (2, 3, 4)).astype(np.float32)
+    levels = targets + np.float32(0.25)
+    ours = read.spread(levels, cells(targets))
+    theirs = read.spread(torch.from_numpy(levels), cells(torch.from_numpy(targets)))
+    assert theirs.dtype == torch.float32 and ours.dtype == np.float32
+    np.testing.assert_allclose(theirs.numpy(), ours, rtol=12 * 2.0**-23)

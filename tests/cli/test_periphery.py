@@ -1,0 +1,53 @@
+"""The options of `nvmc compile` and `nvmc simulate` for circuits."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from nvmc.artifact import open_compiled
+from nvmc.cli import main
+
+Capture = pytest.CaptureFixture[str]
+
+
+def nvmc(*arguments: str) -> int:
+    return main(list(arguments))
+
+
+def test_options_reach_the_target_and_choose_the_fidelity(tmp_path: Path, capsys: Capture) -> None:
+    folder = str(tmp_path / "m.nvmc")
+    options = ["--dac-bits", "6", "--dac-mode", "bit-serial", "--signed-inputs", "offset"]
+    options += ["--adc-bits", "7", "--adc-range", "24.5", "--subtract", "digital"]
+    assert nvmc("compile", "zoo:mlp3-digits", "-o", folder, *options) == 0
+    assert "7-bit ADC, range 24.5" in capsys.readouterr().out.replace("\n", " ")
+    found = open_compiled(folder).manifest.target.periphery
+    assert (found.dac_bits, found.dac_mode, found.signed_inputs) == (6, "bit-serial", "offset")
+    assert (found.adc_bits, found.adc_range, found.subtract) == (7, 24.5, "digital")
+    for asked, told in (([], "circuit"), (["--fidelity", "cells"], "cells")):
+        assert nvmc("simulate", folder, "--runs", "1", "--limit", "4", "--json", *asked) == 0
+        assert json.loads(capsys.readouterr().out)["fidelity"] == told
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--adc-bits", "17"], "--adc-bits is 17"),
+        (["--dac-bits", "0"], "--dac-bits is 0"),
+        (["--dac-mode", "bit-serial"], "bit-serial inputs need dac_bits"),
+        (["--dac-bits", "1", "--signed-inputs", "offset"], "need at least 2 dac_bits"),
+        (["--adc-range", "wide"], "--adc-range is 'wide'; expected full, calibrated or a number"),
+        (["--adc-range", "-1"], "--adc-range"),
+        (["--wire-ohm", "1,x"], "--wire-ohm is '1,x'; expected R or R,C in ohm"),
+        (["--adc-bits", "4", "--adc-range", "calibrated"], "go together; give --data too"),
+    ],
+)
+def test_bad_options_are_one_line(
+    options: list[str], message: str, tmp_path: Path, capsys: Capture
+) -> None:
+    assert nvmc("compile", "zoo:mlp3-digits", "-o", str(tmp_path / "m.nvmc"), *options) == 1
+    error = capsys.readouterr().err
+    assert message in error and error.count("\n") == 1
+    assert not list(tmp_path.iterdir())

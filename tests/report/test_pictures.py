@@ -1,0 +1,177 @@
+"""Pictures: what is on them, that they are whole, and what happens without matplotlib."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from nvmc.errors import ArtifactError, OptionError
+from nvmc.report.curves import Axis, Curve, draw_curves
+from nvmc.report.figure import check_picture, picture, shades
+from nvmc.report.histogram import Population, draw_histogram
+from nvmc.rng import stream
+from nvmc.statistics import percentile_performance, summarize
+
+PNG = b"\x89PNG\r\n\x1a\n"
+
+
+@pytest.fixture
+def figures(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """Every figure that is drawn, to look into."""
+    from matplotlib.figure import Figure
+
+    seen: list[Any] = []
+    original = Figure.savefig
+
+    def saving(figure: Figure, *words: Any, **options: Any) -> None:
+        seen.append(figure)
+        original(figure, *words, **options)
+
+    monkeypatch.setattr(Figure, "savefig", saving)
+    return seen
+
+
+def population(runs: int, label: str = "") -> Population:
+    values = 0.9 - np.round(100 * stream(0, 0, "chips", label).random(runs)) / 500
+    return Population(label, values, percentile_performance(values, 1), summarize(values))
+
+
+def curve(label: str, points: int, runs: int) -> Curve:
+    chips = [population(runs, f"{label}{i}") for i in range(points)]
+    return Curve(label, [c.summary.mean for c in chips], [c.kpp for c in chips], [0.99] * points)
+
+
+def texts(legend: Any) -> str:
+    return " ".join(text.get_text() for text in legend.get_texts())
+
+
+def test_curves_show_what_they_were_given(tmp_path: Path, figures: list[Any]) -> None:
+    """Values in percent, sorted along x, labelled with names and units."""
+    one = curve("", 3, 400)
+    axis = Axis("σ [level steps]", [0.3, 0.1, 0.2])
+    draw_curves(tmp_path / "c.png", "title", "accuracy", axis, [one])
+    assert (tmp_path / "c.png").read_bytes().startswith(PNG)
+    (axes,) = figures[0].axes
+    assert (axes.get_xlabel(), axes.get_ylabel()) == ("σ [level steps]", "accuracy [%]")
+    ideal, mean, kpp = axes.get_lines()
+    assert list(kpp.get_xdata()) == [0.1, 0.2, 0.3]
+    order = [1, 2, 0]
+    np.testing.assert_allclose(mean.get_ydata(), [100 * one.mean[i] for i in order])
+    np.testing.assert_allclose(kpp.get_ydata(), [100 * one.kpp[i].value for i in order])
+    np.testing.assert_allclose(ideal.get_ydata(), 99)
+    heights = axes.collections[0].get_paths()[0].vertices[:, 1]
+    assert heights.min() == pytest.approx(100 * min(k.low or 0 for k in one.kpp))
+    assert heights.max() == pytest.approx(100 * max(k.high or 0 for k in one.kpp))
+    assert "open" not in texts(axes.get_legend())
+
+
+def test_open_ends_are_said_not_drawn(tmp_path: Path, figures: list[Any]) -> None:
+    one = curve("", 2, 50)
+    assert all(k.low is None for k in one.kpp)
+    draw_curves(tmp_path / "c.png", "title", "accuracy", Axis("σ", [0.1, 0.2]), [one])
+    (axes,) = figures[0].axes
+    heights = axes.collections[0].get_paths()[0].vertices[:, 1]
+    assert heights.min() == pytest.approx(100 * min(k.value for k in one.kpp))
+    assert "368 runs" in texts(axes.get_legend())
+
+
+def test_lines_of_a_second_parameter_are_named(tmp_path: Path, figures: list[Any]) -> None:
+    lines = [curve(text, 3, 20) for text in ("4", "6", "none")]
+    axis = Axis("time", [1.0, 10.0, 100.0], ["1s", "10s", "100s"], logarithmic=True)
+    draw_curves(tmp_path / "c.png", "t", "accuracy", axis, lines, "ADC resolution [bit]")
+    (axes,) = figures[0].axes
+    assert axes.get_xscale() == "log"
+    assert [tick.get_text() for tick in axes.get_xticklabels()] == ["1s", "10s", "100s"]
+    legends = [a for a in axes.get_children() if type(a).__name__ == "Legend"]
+    assert [legend.get_title().get_text() for legend in legends].count("ADC resolution [bit]") == 1
+    assert any(texts(legend) == "4 6 none" for legend in legends)
+    assert len({line.get_color() for line in axes.get_lines()[2::3]}) == 3
+
+
+@pytest.mark.parametrize(("images", "runs"), [(500, 400), (500, 5), (100_000, 60), (None, 60)])
+def test_a_histogram_holds_every_chip(
+    tmp_path: Path, figures: list[Any], images: int | None, runs: int
+) -> None:
+    one = population(runs)
+    draw_histogram(tmp_path / "h.png", "title", "accuracy", 0.95, images, [one])
+    (axes,) = figures[0].axes
+    bars = [patch for patch in axes.patches if patch.get_alpha() == 0.8]
+    assert sum(bar.get_height() for bar in bars) == runs
+    assert len(bars) <= 41
+    lines = {line.get_xdata()[0] for line in axes.get_lines()}
+    assert lines == {100 * one.kpp.value, 100 * one.summary.mean, 95.0}
+    assert ("368 runs" in texts(axes.get_legend())) == (runs < 368)
+
+
+def test_a_histogram_of_equal_chips(tmp_path: Path, figures: list[Any]) -> None:
+    values = np.ones(4)
+    one = Population("", values, percentile_performance(values, 1), summarize(values))
+    draw_histogram(tmp_path / "h.png", "title", "agreement", 1.0, 10, [one])
+    low, high = figures[0].axes[0].get_xlim()
+    assert low < 100 < high
+
+
+def test_one_histogram_a_time(tmp_path: Path, figures: list[Any]) -> None:
+    draw_histogram(
+        tmp_path / "h.png", "t", "accuracy", 0.95, 500, [population(30, t) for t in ("1 h", "1 d")]
+    )
+    assert [axes.get_title(loc="left") for axes in figures[0].axes] == ["1 h", "1 d"]
+
+
+def test_the_same_picture_is_the_same_file(tmp_path: Path) -> None:
+    for name in ("a.png", "b.png"):
+        draw_histogram(tmp_path / name, "t", "accuracy", 0.95, 500, [population(30)])
+    assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
+
+
+def test_a_failing_picture_leaves_nothing(tmp_path: Path) -> None:
+    with pytest.raises(RuntimeError), picture(tmp_path / "p.png"):
+        raise RuntimeError("drawing")
+    with pytest.raises(ArtifactError, match="absent"), picture(tmp_path / "absent" / "p.png"):
+        pass
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_where_no_picture_can_go_is_said_early(tmp_path: Path) -> None:
+    check_picture(tmp_path / "p.png")
+    with pytest.raises(ArtifactError, match="folder"):
+        check_picture(tmp_path)
+    with pytest.raises(ArtifactError, match="absent"):
+        check_picture(tmp_path / "absent" / "p.png")
+
+
+def test_without_matplotlib_one_is_told_what_to_install(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+    with pytest.raises(OptionError, match=r"nvmc\[report\]"):
+        check_picture(tmp_path / "p.png")
+    with pytest.raises(OptionError, match=r"nvmc\[report\]"):
+        draw_histogram(tmp_path / "p.png", "t", "accuracy", 1.0, 10, [population(3)])
+
+
+def test_pyplot_and_global_settings_are_left_alone(tmp_path: Path) -> None:
+    code = (
+        "import sys, numpy as np\n"
+        "from pathlib import Path\n"
+        "import nvmc.report.curves, nvmc.report.histogram\n"
+        "assert 'matplotlib' not in sys.modules\n"
+        "from nvmc.report.figure import picture, style\n"
+        "import matplotlib\n"
+        "before = dict(matplotlib.rcParams)\n"
+        f"with picture(Path({str(tmp_path / 'p.png')!r})) as figure:\n"
+        "    style(figure.add_subplot(), 't', 'x', 'y')\n"
+        "assert dict(matplotlib.rcParams) == before\n"
+        "from matplotlib._pylab_helpers import Gcf\n"
+        "assert not Gcf.figs\n"
+    )
+    subprocess.run([sys.executable, "-W", "error", "-c", code], check=True)
+
+
+def test_shades_are_distinct() -> None:
+    assert len({tuple(shade) for shade in shades(8)}) == 8
