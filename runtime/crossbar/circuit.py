@@ -154,7 +154,9 @@ class _Sum:
             np.multiply(codes, codes.dtype.type(weight), out=codes)
         np.add(total, codes, out=total)
 
-    def result(self, shape: tuple[int, ...], dtype: Any) -> tuple[Real, float]:
+    def result(
+        self, shape: tuple[int, ...], dtype: np.dtype[np.floating[Any]]
+    ) -> tuple[Real, float]:
         """The sum and what it counts for; zeros of that shape where nothing was added."""
         if self._total is None:
             nothing: Real = np.zeros(shape, dtype)
