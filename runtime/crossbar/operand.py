@@ -169,11 +169,13 @@ class CircuitOperand:
         analog = periphery.subtract == "analog"
         sign = view(self._programmed.sign)
         seen = partial(through_wires, target) if periphery.wired else None
-        lanes = lanes_of(layout, _matrices(self._levels, view), sign, analog=analog, seen=seen)
+        lanes = lanes_of(
+            layout, _matrices(self._levels, view, dtype), sign, analog=analog, seen=seen
+        )
         currents = beside(lanes.levels, dtype)
         variance = None
         if self._spread is not None:
-            cells = np.square(_matrices(self._spread, view), dtype=dtype)
+            cells = np.square(_matrices(self._spread, view, dtype))
             summed = lanes_of(layout, cells, sign, analog=analog, squared=True)
             variance = beside(summed.levels, dtype)
         blocks = blocks_of(currents, variance, target.rows)
@@ -210,9 +212,9 @@ class CircuitOperand:
             )
 
 
-def _matrices(planes: Real, view: View) -> Real:
+def _matrices(planes: Real, view: View, dtype: DTypeLike) -> Real:
     """Tensors of the weight's shape as matrices, shape (planes, groups, rows, cols)."""
-    return np.stack([view(plane) for plane in planes])
+    return np.stack([view(plane) for plane in planes]).astype(dtype, copy=False)
 
 
 def _of_columns(unit: Real) -> Real:
