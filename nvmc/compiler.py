@@ -236,7 +236,7 @@ def _check_data(activation_bits: int | None, target: Target, data: str | None) -
         return
     if data is None:
         what = "activation bits" if activation_bits is not None else "a calibrated range"
-        raise OptionError(f"{what} and calibration data go together; give --data too")
+        raise OptionError(f"{what} and calibration data go together; give both or none")
     raise OptionError(
         "calibration data and what they are for go together; give --activation-bits, "
         "--dac-range calibrated or --adc-range calibrated too, or leave --data out"

@@ -10,15 +10,15 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from nvmc.artifact import Compiled, Manifest, TensorEntry
+from nvmc.artifact import Compiled
 from nvmc.chip import Chip
-from nvmc.data import Dataset, check_labels, check_shape, load_data
+from nvmc.data import Dataset, check_labels, load_data
 from nvmc.devices import Device, NoiseSource, Target
 from nvmc.errors import DataError, ModelError, OptionError
 from nvmc.passes.describe import serialized, set_target
 from nvmc.passes.detach_weights import detached_network
 from nvmc.passes.load import load_model
-from nvmc.rng import stream
+from nvmc.runtime.feeding import check_first_axis, feed_of
 from nvmc.runtime.montecarlo import (
     CircuitNetwork,
     Feed,
@@ -48,8 +48,6 @@ __all__ = [
 
 FORMAT = "nvmc.simulation/1"
 MOST_RUNS = 1_000_000
-SEEDED_INPUTS = 64
-"""Inputs drawn when there are no data and no limit."""
 CIRCUIT_IMAGES = 512
 """Most images a run of a circuit."""
 CIRCUIT_BATCHES = 32
@@ -227,24 +225,35 @@ def simulate(
     """
     check_options(runs, jobs, percentile)
     target = compiled.manifest.target.on(device, noise)
-    chosen = fidelity_of(target, fidelity)
-    ages: list[float | None] = [*times_s] if times_s else [None]
-    populations = [
-        [Chip.of(target, seed, index, sigma, age) for index in range(runs)] for age in ages
-    ]
-    bench = set_up(
-        compiled,
-        target,
-        data=data,
-        seed=seed,
-        limit=limit,
-        output=output,
-        fidelity=chosen,
-        batch=batch,
-    )
+    ages = times_s or [None]
+    populations = [[Chip.of(target, seed, k, sigma, age) for k in range(runs)] for age in ages]
+    images: dict[str, Any] = {"data": data, "seed": seed, "limit": limit, "output": output}
+    bench = set_up(compiled, target, fidelity=fidelity, batch=batch, **images)
     started = time.perf_counter()
     count = min(jobs or default_jobs(), runs)
     found = [bench.run(chips, jobs=count, on_chip=on_chip) for chips in populations]
+    pairs = zip(populations, found, strict=True)
+    times = tuple(_at_time(chips, values, percentile) for chips, values in pairs)
+    seconds = time.perf_counter() - started
+    return _simulation(bench, target, times, seed=seed, sigma=sigma, jobs=count, seconds=seconds)
+
+
+def _at_time(chips: list[Chip], values: NDArray[np.float64], percentile: float) -> AtTime:
+    kpp = percentile_performance(values, percentile)
+    return AtTime(chips[0].time_s, values, kpp, summarize(values))
+
+
+def _simulation(
+    bench: Bench,
+    target: Target,
+    times: tuple[AtTime, ...],
+    *,
+    seed: int,
+    sigma: float | None,
+    jobs: int,
+    seconds: float,
+) -> Simulation:
+    circuit = isinstance(bench.network, CircuitNetwork)
     return Simulation(
         metric=bench.score.metric,
         images=len(bench.feed),
@@ -252,19 +261,11 @@ def simulate(
         seed=seed,
         target=target,
         sigma=target.device.sigma if sigma is None else sigma,
-        fidelity=chosen,
-        jobs=count,
+        fidelity="circuit" if circuit else "cells",
+        jobs=jobs,
         ideal=bench.ideal,
-        times=tuple(
-            AtTime(
-                chips[0].time_s,
-                values,
-                percentile_performance(values, percentile),
-                summarize(values),
-            )
-            for chips, values in zip(populations, found, strict=True)
-        ),
-        seconds=time.perf_counter() - started,
+        times=times,
+        seconds=seconds,
     )
 
 
@@ -291,8 +292,8 @@ def set_up(
     if batch is not None:
         network = replace(network, batch=_checked_batch(compiled, batch))
     dataset = load_data(data, limit=limit) if isinstance(data, str) else data
-    _check_first_axis(compiled.manifest, network.output)
-    feed = _feed(compiled.manifest.inputs, dataset, seed, limit)
+    check_first_axis(compiled.manifest, network.output)
+    feed = feed_of(compiled.manifest.inputs, dataset, seed, limit)
     with single_threaded_blas():
         score, ideal = _score(network, exact, feed, dataset)
     return Bench(network, feed, score, ideal, dataset.name if dataset else "seeded inputs")
@@ -367,19 +368,6 @@ def _output(compiled: Compiled, output: str | None) -> str:
     return output or names[0]
 
 
-def _check_first_axis(manifest: Manifest, output: str) -> None:
-    """Complain where images are known to lie along another axis of an input than the first."""
-    scored = next(entry for entry in manifest.outputs if entry.name == output)
-    images = scored.shape[0] if scored.shape else None
-    for entry in manifest.inputs:
-        shape = entry.shape or [None]
-        if isinstance(images, str) and images in shape[1:] and shape[0] != images:
-            raise ModelError(
-                f"input {entry.name!r} has shape {shape} with its images along {images!r}; "
-                "expected them along the first axis: export the network batch first"
-            )
-
-
 def load_network(compiled: Compiled, target: Target, output: str | None = None) -> Network:
     """The compiled network ready to run as chips on `target`.
 
@@ -415,35 +403,3 @@ def _score(
     if isinstance(network, Network):
         return score, 1.0
     return score, evaluate(network, feed, score, Chip.ideal())
-
-
-def _feed(inputs: list[TensorEntry], dataset: Dataset | None, seed: int, limit: int | None) -> Feed:
-    if dataset is None:
-        count = SEEDED_INPUTS if limit is None else limit
-        if count < 1:
-            raise OptionError(f"limit is {count}; expected at least 1")
-        return Feed({entry.name: _seeded(entry, count, seed) for entry in inputs})
-    if len(inputs) != 1:
-        names = ", ".join(entry.name for entry in inputs)
-        raise DataError(
-            f"the network has {len(inputs)} inputs ({names}); data can be given for one: leave "
-            "--data out to compare with the ideal chip on seeded inputs"
-        )
-    entry = inputs[0]
-    if entry.shape is not None:
-        check_shape(dataset, entry.shape)
-    return Feed({entry.name: dataset.x.astype(entry.dtype, copy=False)})
-
-
-def _seeded(entry: TensorEntry, count: int, seed: int) -> NDArray[Any]:
-    """`count` inputs: uniform in [0, 1) when real, zeros and ones when whole numbers."""
-    shape = (entry.shape or [None])[1:]
-    if any(not isinstance(size, int) for size in shape) or not entry.shape:
-        raise DataError(
-            f"input {entry.name!r} has shape {entry.shape}; expected images along the first axis "
-            "and fixed sizes behind it: export it so, or give --data FILE.npz"
-        )
-    sizes = [size for size in shape if isinstance(size, int)]
-    draws = stream(seed, 0, "input", entry.name).random((count, *sizes), dtype=np.float32)
-    kind = np.dtype(entry.dtype)
-    return draws.astype(kind) if kind.kind == "f" else (draws < 0.5).astype(kind)

@@ -146,15 +146,23 @@ class _Sum:
         if self._total is None:
             self._total, self._factor = codes, weight
             return
-        total = self._total
-        if self._factor != 1:
-            np.multiply(total, total.dtype.type(self._factor), out=total)
-            self._factor = 1.0
+        total = self.settled()
         if weight != 1:
             np.multiply(codes, codes.dtype.type(weight), out=codes)
         np.add(total, codes, out=total)
 
-    def result(self, shape: tuple[int, ...], dtype: Any) -> tuple[Real, float]:
+    def settled(self) -> Real:
+        """The sum itself; something must have been added."""
+        if self._total is None:
+            raise ValueError("nothing was added up")
+        if self._factor != 1:
+            np.multiply(self._total, self._total.dtype.type(self._factor), out=self._total)
+            self._factor = 1.0
+        return self._total
+
+    def result(
+        self, shape: tuple[int, ...], dtype: np.dtype[np.floating[Any]]
+    ) -> tuple[Real, float]:
         """The sum and what it counts for; zeros of that shape where nothing was added."""
         if self._total is None:
             nothing: Real = np.zeros(shape, dtype)
@@ -234,13 +242,15 @@ class CircuitMvm:
         codes_sum = _Sum()
         for product in circuit.products(cols):
             codes = x[..., product.rows]
+            # Pulses count for powers of two, so that one which an entry does not need adds an exact
+            # zero, and whether it is there for other entries' sake changes no bit.
+            pulses = _Sum()
             for pulse in circuit.dac.expand(codes, drive):
-                found = self._convert(product, pulse, reads)
-                codes_sum.add(found, product.adc.step * pulse.weight)
+                pulses.add(self._convert(product, pulse, reads), pulse.weight)
+            codes_sum.add(pulses.settled(), product.adc.step)
             if circuit.shift:
-                added = product.sum(codes)
-                codes_sum.add(added, -circuit.shift)
-            if drive.offset.any():
+                codes_sum.add(product.sum(codes), -circuit.shift)
+            if circuit.dac.offsets:
                 codes_sum.add(-drive.offset[:, None, None, None] * product.at_unit_drive, 1.0)
         width = circuit.unit[:, cols].shape[1]
         return codes_sum.result((*x.shape[:3], width), x.dtype)

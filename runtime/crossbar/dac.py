@@ -94,6 +94,11 @@ class Dac:
         return self._bits is not None
 
     @property
+    def offsets(self) -> bool:
+        """Whether negative inputs are driven with an offset."""
+        return self._offset
+
+    @property
     def pulses(self) -> int:
         """Pulses that an input may take."""
         bits = self._bits if self._serial and self._bits is not None else 1

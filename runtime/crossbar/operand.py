@@ -169,18 +169,21 @@ class CircuitOperand:
         analog = periphery.subtract == "analog"
         sign = view(self._programmed.sign)
         seen = partial(through_wires, target) if periphery.wired else None
-        lanes = lanes_of(layout, _matrices(self._levels, view), sign, analog=analog, seen=seen)
+        lanes = lanes_of(
+            layout, _matrices(self._levels, view, dtype), sign, analog=analog, seen=seen
+        )
         currents = beside(lanes.levels, dtype)
         variance = None
         if self._spread is not None:
-            cells = np.square(_matrices(self._spread, view), dtype=dtype)
+            cells = np.square(_matrices(self._spread, view, dtype))
             summed = lanes_of(layout, cells, sign, analog=analog, squared=True)
             variance = beside(summed.levels, dtype)
         blocks = blocks_of(currents, variance, target.rows)
         limits = periphery.range_of(self._array.name)
         dac = Dac(periphery, limits.input if limits and periphery.clips else None)
         whole = dac.whole and target.weight_bits is not None
-        adcs = [self._adc(block.height, dac.largest, lanes.signed, whole) for block in blocks]
+        signed = lanes.signed or (periphery.wired and target.off_level > 0)
+        adcs = [self._adc(block.height, dac.largest, signed, whole) for block in blocks]
         unit = np.broadcast_to(self._array.unit, self.shape)
         return Circuit(blocks, lanes.coefficients, layout.shift, _of_columns(view(unit)), dac, adcs)
 
@@ -210,9 +213,9 @@ class CircuitOperand:
             )
 
 
-def _matrices(planes: Real, view: View) -> Real:
+def _matrices(planes: Real, view: View, dtype: DTypeLike) -> Real:
     """Tensors of the weight's shape as matrices, shape (planes, groups, rows, cols)."""
-    return np.stack([view(plane) for plane in planes])
+    return np.stack([view(plane) for plane in planes]).astype(dtype, copy=False)
 
 
 def _of_columns(unit: Real) -> Real:

@@ -41,7 +41,7 @@ def test_options_reach_the_target_and_choose_the_fidelity(tmp_path: Path, capsys
         (["--adc-range", "wide"], "--adc-range is 'wide'; expected full, calibrated or a number"),
         (["--adc-range", "-1"], "--adc-range"),
         (["--wire-ohm", "1,x"], "--wire-ohm is '1,x'; expected R or R,C in ohm"),
-        (["--adc-bits", "4", "--adc-range", "calibrated"], "go together; give --data too"),
+        (["--adc-bits", "4", "--adc-range", "calibrated"], "go together; give both or none"),
     ],
 )
 def test_bad_options_are_one_line(

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 import reference
 from crossbar_kernels import run
 from nvmc.chip import Array, Chip, Programmed
-from nvmc.devices import Device, Periphery, Target
+from nvmc.devices import Device, Periphery, Target, WireOhm, load_device
 from nvmc.encoding import Encoding, quantize, scale_of
 from nvmc.errors import OptionError
 from nvmc.rng import CountedDraw
@@ -440,3 +440,34 @@ def test_wires_fade_with_their_resistance(encoding: Encoding, subtract: str) -> 
     # small resistances act in proportion: ten times the resistance, ten times the error, to the
     # square of 30 cells * 40 uS * 1e-2 ohm and float32's rounding of levels
     np.testing.assert_allclose(errors[1] / errors[0], 10, rtol=0.05)
+
+
+@pytest.mark.parametrize(
+    ("encoding", "subtract"), [("offset", "analog"), ("differential", "digital")]
+)
+def test_currents_below_the_reference_are_not_clipped(encoding: Encoding, subtract: str) -> None:
+    """Wires take so much of what level 0 conducts that columns end below the reference column."""
+    weight, x = np.eye(64, 8) * 3 - 1.5, np.ones((2, 1, 1, 64), np.float32)
+
+    def output(adc_bits: int | None) -> NDArray[Any]:
+        wired = Target.of(
+            load_device("rram-milo2021"),
+            weight_bits=4,
+            cell_bits=2,
+            encoding=encoding,
+            periphery=Periphery(
+                adc_bits=adc_bits,
+                subtract=subtract,  # pyright: ignore[reportArgumentType]
+                wire_ohm=WireOhm(row=5.0, col=5.0),
+            ),
+        )
+        return product(operand_of(weight, wired, Chip.ideal()), x)(x)
+
+    exact = output(None)
+    assert exact.min() < 0
+    # each of the lanes is off by at most half a step of 64 rows * 3 levels / (2^15 - 1) codes; a
+    # lane of slice i counts for 4^i, and at most 3 slices and 2 polarities add up
+    step = 64 * 3 / (2**15 - 1)
+    scale = 1.5 / 15
+    bound = scale * 2 * (1 + 4 + 16) * step / 2
+    np.testing.assert_allclose(output(16), exact, rtol=0, atol=bound)

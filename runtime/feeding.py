@@ -1,0 +1,82 @@
+"""What chips are run on: a data set, or seeded numbers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nvmc.artifact import Manifest, TensorEntry
+from nvmc.data import Dataset, check_shape
+from nvmc.errors import DataError, ModelError, OptionError
+from nvmc.rng import stream
+from nvmc.runtime.montecarlo import Feed
+
+__all__ = ["SEEDED_INPUTS", "check_first_axis", "feed_of"]
+
+SEEDED_INPUTS = 64
+"""Inputs drawn when there are no data and no limit."""
+
+
+def feed_of(
+    inputs: list[TensorEntry], dataset: Dataset | None, seed: int, limit: int | None
+) -> Feed:
+    """The images that chips are run on.
+
+    Args:
+        inputs: The network's.
+        dataset: Their source; None for seeded numbers.
+        seed: Of those.
+        limit: How many of those; `SEEDED_INPUTS` by default.
+
+    Raises:
+        OptionError: The limit is below 1.
+        DataError: The data do not fit the network.
+    """
+    if dataset is None:
+        count = SEEDED_INPUTS if limit is None else limit
+        if count < 1:
+            raise OptionError(f"limit is {count}; expected at least 1")
+        return Feed({entry.name: _seeded(entry, count, seed) for entry in inputs})
+    if len(inputs) != 1:
+        names = ", ".join(entry.name for entry in inputs)
+        raise DataError(
+            f"the network has {len(inputs)} inputs ({names}); data can be given for one: leave "
+            "--data out to compare with the ideal chip on seeded inputs"
+        )
+    entry = inputs[0]
+    if entry.shape is not None:
+        check_shape(dataset, entry.shape)
+    return Feed({entry.name: dataset.x.astype(entry.dtype, copy=False)})
+
+
+def check_first_axis(manifest: Manifest, output: str) -> None:
+    """Complain where images are known to lie along another axis of an input than the first.
+
+    Raises:
+        ModelError: They do.
+    """
+    scored = next(entry for entry in manifest.outputs if entry.name == output)
+    images = scored.shape[0] if scored.shape else None
+    for entry in manifest.inputs:
+        shape = entry.shape or [None]
+        if isinstance(images, str) and images in shape[1:] and shape[0] != images:
+            raise ModelError(
+                f"input {entry.name!r} has shape {shape} with its images along {images!r}; "
+                "expected them along the first axis: export the network batch first"
+            )
+
+
+def _seeded(entry: TensorEntry, count: int, seed: int) -> NDArray[Any]:
+    """`count` inputs: uniform in [0, 1) when real, zeros and ones when whole numbers."""
+    shape = (entry.shape or [None])[1:]
+    if any(not isinstance(size, int) for size in shape) or not entry.shape:
+        raise DataError(
+            f"input {entry.name!r} has shape {entry.shape}; expected images along the first axis "
+            "and fixed sizes behind it: export it so, or give --data FILE.npz"
+        )
+    sizes = [size for size in shape if isinstance(size, int)]
+    draws = stream(seed, 0, "input", entry.name).random((count, *sizes), dtype=np.float32)
+    kind = np.dtype(entry.dtype)
+    return draws.astype(kind) if kind.kind == "f" else (draws < 0.5).astype(kind)
