@@ -15,8 +15,9 @@ if TYPE_CHECKING:
     from nvmc.compiler import compile_model, program_chip, transform_model
     from nvmc.devices import Device, Target, load_device
     from nvmc.errors import NvmcError
+    from nvmc.result import Simulation
     from nvmc.runtime.provider import make_session, register_provider
-    from nvmc.simulation import Simulation, simulate
+    from nvmc.simulation import simulate
 
 __version__ = "0.1.0"
 
@@ -44,7 +45,7 @@ _HOMES = {
     "Compiled": "nvmc.artifact",
     "Device": "nvmc.devices",
     "NvmcError": "nvmc.errors",
-    "Simulation": "nvmc.simulation",
+    "Simulation": "nvmc.result",
     "Target": "nvmc.devices",
     "compile_model": "nvmc.compiler",
     "find_compiled": "nvmc.artifact",

@@ -20,9 +20,10 @@ from nvmc.data import Dataset
 from nvmc.errors import OptionError
 from nvmc.parameters import Setup
 from nvmc.restriction import PartialChip, Selection
+from nvmc.result import Fidelity
 from nvmc.rng import stream
 from nvmc.runtime.montecarlo import default_jobs
-from nvmc.simulation import Fidelity, check_options, fidelity_of, set_up
+from nvmc.simulation import check_options, fidelity_of, set_up
 from nvmc.statistics import Kpp, percentile_index, percentile_performance
 
 __all__ = [

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +18,7 @@ from nvmc.errors import DataError, ModelError, OptionError
 from nvmc.passes.describe import serialized, set_target
 from nvmc.passes.detach_weights import detached_network
 from nvmc.passes.load import load_model
+from nvmc.result import AtTime, Fidelity, Simulation
 from nvmc.runtime.feeding import check_first_axis, feed_of
 from nvmc.runtime.montecarlo import (
     CircuitNetwork,
@@ -30,14 +31,10 @@ from nvmc.runtime.montecarlo import (
     single_threaded_blas,
 )
 from nvmc.runtime.scoring import Accuracy, Score, score_against
-from nvmc.statistics import Kpp, Summary, percentile_index, percentile_performance, summarize
+from nvmc.statistics import percentile_index, percentile_performance, summarize
 
 __all__ = [
-    "FORMAT",
-    "AtTime",
     "Bench",
-    "Fidelity",
-    "Simulation",
     "check_options",
     "fidelity_of",
     "load_circuit",
@@ -46,108 +43,11 @@ __all__ = [
     "simulate",
 ]
 
-FORMAT = "nvmc.simulation/1"
 MOST_RUNS = 1_000_000
 CIRCUIT_IMAGES = 512
 """Most images a run of a circuit."""
 CIRCUIT_BATCHES = 32
 """How many batches that suit the cache go into a run of a circuit: each run costs Python's time."""
-
-Fidelity = Literal["cells", "circuit"]
-
-
-@dataclass(frozen=True)
-class AtTime:
-    """The chips of a simulation at one time since programming.
-
-    Attributes:
-        time_s: Seconds; None for the device's own time, or where nothing depends on it.
-        values: One value a chip, in chip order, shape (runs,).
-        kpp: K-th percentile performance and its interval.
-        summary: Mean, standard deviation, minimum.
-    """
-
-    time_s: float | None
-    values: NDArray[np.float64]
-    kpp: Kpp
-    summary: Summary
-
-    def to_json(self) -> dict[str, Any]:
-        """The keys of one time."""
-        return {
-            "time_s": self.time_s,
-            "mean": self.summary.mean,
-            "std": self.summary.std,
-            "min": self.summary.min,
-            "percentile": {
-                "k": self.kpp.k,
-                "value": self.kpp.value,
-                "low": self.kpp.low,
-                "high": self.kpp.high,
-                "confidence": self.kpp.confidence,
-                "runs_needed": self.kpp.runs_needed,
-            },
-            "values": self.values.tolist(),
-        }
-
-
-@dataclass(frozen=True)
-class Simulation:
-    """What a population of chips is worth.
-
-    Attributes:
-        metric: `accuracy`; without labels `agreement` (or `r2`) with the ideal chip.
-        images: Images each chip was run on.
-        ideal: Value of the chip whose every cell is on target.
-        fidelity: `cells`, or `circuit` where the periphery or read noise was in the loop.
-        times: The same chips at each time asked for; without any, at the device's own.
-        seconds: Wall time of the runs.
-    """
-
-    metric: str
-    images: int
-    data: str
-    seed: int
-    target: Target
-    sigma: float | None
-    fidelity: Fidelity
-    jobs: int
-    ideal: float
-    times: tuple[AtTime, ...]
-    seconds: float
-
-    @property
-    def values(self) -> NDArray[np.float64]:
-        """One value a chip at the first time, in chip order, shape (runs,)."""
-        return self.times[0].values
-
-    @property
-    def kpp(self) -> Kpp:
-        """The k-th percentile performance at the first time."""
-        return self.times[0].kpp
-
-    @property
-    def summary(self) -> Summary:
-        """Mean, standard deviation and minimum at the first time."""
-        return self.times[0].summary
-
-    def to_json(self) -> dict[str, Any]:
-        """The result as `nvmc simulate --json` prints it; docs/simulate.md names the keys."""
-        return {
-            "format": FORMAT,
-            "metric": self.metric,
-            "runs": len(self.values),
-            "images": self.images,
-            "data": self.data,
-            "seed": self.seed,
-            "device": self.target.device.name,
-            "sigma": self.sigma,
-            "fidelity": self.fidelity,
-            "ideal": self.ideal,
-            **self.times[0].to_json(),
-            "times": [time.to_json() for time in self.times],
-            "seconds": self.seconds,
-        }
 
 
 @dataclass(frozen=True)

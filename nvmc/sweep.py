@@ -22,8 +22,9 @@ from nvmc.data import Dataset, load_data
 from nvmc.devices import Device, NoiseSource, Target
 from nvmc.errors import OptionError
 from nvmc.parameters import PARAMETERS, Setup, Value
+from nvmc.result import Fidelity
 from nvmc.runtime.montecarlo import default_jobs
-from nvmc.simulation import Bench, Fidelity, check_options, fidelity_of, set_up
+from nvmc.simulation import Bench, check_options, fidelity_of, set_up
 from nvmc.statistics import Kpp, Summary, percentile_performance, summarize
 
 __all__ = ["FORMAT", "Point", "Sweep", "point_count", "sweep"]

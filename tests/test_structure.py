@@ -30,6 +30,7 @@ FLOORS = {
     "nvmc.artifact": 2,
     "nvmc.chip": 2,
     "nvmc.data": 2,
+    "nvmc.result": 2,
     "nvmc.devices": 1,
     "nvmc.metrics": 1,
     "nvmc.ops": 1,

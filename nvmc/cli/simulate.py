@@ -13,7 +13,8 @@ from nvmc.devices import load_device, parse_noise
 from nvmc.parameters import duration_text, parse_values
 from nvmc.report.figure import check_picture
 from nvmc.report.histogram import Population, draw_histogram
-from nvmc.simulation import Fidelity, Simulation, simulate
+from nvmc.result import Fidelity, Simulation
+from nvmc.simulation import simulate
 
 __all__ = ["simulate_command"]
 

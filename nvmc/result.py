@@ -1,0 +1,113 @@
+"""What a simulation found."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nvmc.devices import Target
+from nvmc.statistics import Kpp, Summary
+
+__all__ = ["FORMAT", "AtTime", "Fidelity", "Simulation"]
+
+FORMAT = "nvmc.simulation/1"
+
+Fidelity = Literal["cells", "circuit"]
+"""Which of the two models of a chip ran: an ideal periphery, or the circuit."""
+
+
+@dataclass(frozen=True)
+class AtTime:
+    """The chips of a simulation at one time since programming.
+
+    Attributes:
+        time_s: Seconds; None for the device's own time, or where nothing depends on it.
+        values: One value a chip, in chip order, shape (runs,).
+        kpp: K-th percentile performance and its interval.
+        summary: Mean, standard deviation, minimum.
+    """
+
+    time_s: float | None
+    values: NDArray[np.float64]
+    kpp: Kpp
+    summary: Summary
+
+    def to_json(self) -> dict[str, Any]:
+        """The keys of one time."""
+        return {
+            "time_s": self.time_s,
+            "mean": self.summary.mean,
+            "std": self.summary.std,
+            "min": self.summary.min,
+            "percentile": {
+                "k": self.kpp.k,
+                "value": self.kpp.value,
+                "low": self.kpp.low,
+                "high": self.kpp.high,
+                "confidence": self.kpp.confidence,
+                "runs_needed": self.kpp.runs_needed,
+            },
+            "values": self.values.tolist(),
+        }
+
+
+@dataclass(frozen=True)
+class Simulation:
+    """What a population of chips is worth.
+
+    Attributes:
+        metric: `accuracy`; without labels `agreement` (or `r2`) with the ideal chip.
+        images: Images each chip was run on.
+        ideal: Value of the chip whose every cell is on target.
+        fidelity: `cells`, or `circuit` where the periphery or read noise was in the loop.
+        times: The same chips at each time asked for; without any, at the device's own.
+        seconds: Wall time of the runs.
+    """
+
+    metric: str
+    images: int
+    data: str
+    seed: int
+    target: Target
+    sigma: float | None
+    fidelity: Fidelity
+    jobs: int
+    ideal: float
+    times: tuple[AtTime, ...]
+    seconds: float
+
+    @property
+    def values(self) -> NDArray[np.float64]:
+        """One value a chip at the first time, in chip order, shape (runs,)."""
+        return self.times[0].values
+
+    @property
+    def kpp(self) -> Kpp:
+        """The k-th percentile performance at the first time."""
+        return self.times[0].kpp
+
+    @property
+    def summary(self) -> Summary:
+        """Mean, standard deviation and minimum at the first time."""
+        return self.times[0].summary
+
+    def to_json(self) -> dict[str, Any]:
+        """The result as `nvmc simulate --json` prints it; docs/simulate.md names the keys."""
+        return {
+            "format": FORMAT,
+            "metric": self.metric,
+            "runs": len(self.values),
+            "images": self.images,
+            "data": self.data,
+            "seed": self.seed,
+            "device": self.target.device.name,
+            "sigma": self.sigma,
+            "fidelity": self.fidelity,
+            "ideal": self.ideal,
+            **self.times[0].to_json(),
+            "times": [time.to_json() for time in self.times],
+            "seconds": self.seconds,
+        }
