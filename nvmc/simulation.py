@@ -279,7 +279,9 @@ def load_network(compiled: Compiled, target: Target, output: str | None = None) 
     name = _output(compiled, output)
     detached = detached_network(compiled.model_path, target)
     compiled.check_arrays(array.name for array in detached.arrays)
-    return Network(detached.model, detached.arrays, detached.dtypes, name, detached.batch)
+    return Network(
+        detached.model, detached.arrays, detached.dtypes, name, detached.batch, detached.stack
+    )
 
 
 def _score(

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import onnx
 import onnx_ir as ir
 
 from nvmc.chip import Array, Chip
@@ -19,6 +20,8 @@ from nvmc.passes.describe import serialized, set_target
 from nvmc.passes.load import load_model
 from nvmc.passes.mappable import nodes_of
 from nvmc.passes.program_chip import ProgramChip, arrays_of
+from nvmc.passes.stack_chips import stacked
+from nvmc.stack import Stack
 
 __all__ = ["DetachWeights", "Detached", "detached_network"]
 
@@ -59,12 +62,14 @@ class Detached:
         arrays: The arrays.
         dtypes: What type the network wants each array's weight in, by name.
         batch: Images a run: the network's own number, or what suits the cache where that is free.
+        stack: Several chips in one model, where that pays.
     """
 
     model: bytes
     arrays: tuple[Array, ...]
     dtypes: dict[str, Any]
     batch: int
+    stack: Stack | None
 
 
 def detached_network(path: str | Path, target: Target) -> Detached:
@@ -79,7 +84,9 @@ def detached_network(path: str | Path, target: Target) -> Detached:
     detach = DetachWeights()
     detach(model)
     batch = _batch(model)
-    return Detached(serialized(model), arrays, detach.dtypes, batch)
+    content = serialized(model)
+    stack = stacked(onnx.ModelProto.FromString(content), detach.dtypes)
+    return Detached(content, arrays, detach.dtypes, batch, stack)
 
 
 def _batch(model: ir.Model) -> int:

@@ -15,7 +15,7 @@ import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from threading import Event, Lock
 from typing import Any
 
@@ -28,6 +28,7 @@ from nvmc.chip import Array, Chip
 from nvmc.errors import ModelError
 from nvmc.runtime.provider import make_session
 from nvmc.runtime.scoring import Score
+from nvmc.stack import Stack, name_in_stack
 
 _ort: Any = onnxruntime  # it is untyped
 
@@ -55,6 +56,7 @@ class Network:
         dtypes: What type the model wants each array's weight in, by name.
         output: Name of the output that is scored.
         batch: Images a run; fixed by the model or chosen for the cache.
+        stack: The network for several chips at once, where that pays.
     """
 
     model: bytes
@@ -62,6 +64,7 @@ class Network:
     dtypes: dict[str, Any]
     output: str
     batch: int
+    stack: Stack | None = None
 
 
 @dataclass(frozen=True)
@@ -133,19 +136,21 @@ def evaluate_chips(
         Values of shape (len(chips),).
     """
     values = np.empty(len(chips))
-    positions = iter(range(len(chips)))
+    size = network.stack.count if isinstance(network, Network) and network.stack else 1
+    groups = iter(range(0, len(chips), size))
     stop, lock = Event(), Lock()
 
     def work() -> None:
         while not stop.is_set():
             with lock:
-                position = next(positions, None)
-            if position is None:
+                first = next(groups, None)
+            if first is None:
                 return
-            value = evaluate(network, feed, score, chips[position], stop)
-            values[position] = value
-            if on_chip is not None and not stop.is_set():
-                on_chip(position, value)
+            found = _evaluate(network, feed, score, chips[first : first + size], stop)
+            for position, value in enumerate(found, first):
+                values[position] = value
+                if on_chip is not None and not stop.is_set():
+                    on_chip(position, value)
 
     with (
         single_threaded_blas(),
@@ -161,23 +166,41 @@ def evaluate_chips(
     return values
 
 
-def evaluate(
+def evaluate(network: Network | CircuitNetwork, feed: Feed, score: Score, chip: Chip) -> float:
+    """The score of one chip."""
+    return _evaluate(
+        replace(network, stack=None) if isinstance(network, Network) else network,
+        feed,
+        score,
+        [chip],
+        Event(),
+    )[0]
+
+
+def _evaluate(
     network: Network | CircuitNetwork,
     feed: Feed,
     score: Score,
-    chip: Chip,
-    stop: Event | None = None,
-) -> float:
-    """The score of one chip; NaN when `stop` was set before it was done."""
-    session = open_session(network, chip)
-    names = [network.output]
-    total = 0.0
+    chips: Sequence[Chip],
+    stop: Event,
+) -> list[float]:
+    """The scores of chips in one session; NaN when `stop` was set before they were done.
+
+    A stack that has more places than chips is filled up with the last chip.
+    """
+    stack = network.stack if isinstance(network, Network) else None
+    if stack is None:
+        session, names = open_session(network, chips[0]), [network.output]
+    else:
+        session = _open_stack(network, stack, chips)
+        names = [name_in_stack(network.output, chip) for chip in range(len(chips))]
+    totals = [0.0] * len(names)
     for first in range(0, len(feed), network.batch):
-        if stop is not None and stop.is_set():
-            return float("nan")
-        outputs = _run(session, names, feed, first, network.batch)
-        total += score.add(outputs, first)
-    return score.finish(total, len(feed))
+        if stop.is_set():
+            return [float("nan")] * len(names)
+        for chip, outputs in enumerate(_run(session, names, feed, first, network.batch)):
+            totals[chip] += score.add(outputs, first)
+    return [score.finish(total, len(feed)) for total in totals]
 
 
 def outputs_of(network: Network | CircuitNetwork, feed: Feed, chip: Chip) -> NDArray[Any]:
@@ -185,7 +208,7 @@ def outputs_of(network: Network | CircuitNetwork, feed: Feed, chip: Chip) -> NDA
     session = open_session(network, chip)
     step = range(0, len(feed), network.batch)
     names = [network.output]
-    return np.concatenate([_run(session, names, feed, first, network.batch) for first in step])
+    return np.concatenate([_run(session, names, feed, first, network.batch)[0] for first in step])
 
 
 def open_session(network: Network | CircuitNetwork, chip: Chip) -> Any:
@@ -196,37 +219,55 @@ def open_session(network: Network | CircuitNetwork, chip: Chip) -> Any:
     """
     if isinstance(network, CircuitNetwork):
         return make_session(network.model, chip=chip, quiet=True)
+    weights = {array.name: _weights(network, array, chip) for array in network.arrays}
+    return _open(network.model, weights)
+
+
+def _open_stack(network: Network | CircuitNetwork, stack: Stack, chips: Sequence[Chip]) -> Any:
+    assert isinstance(network, Network)
+    weights: dict[str, NDArray[Any]] = {}
+    for array in network.arrays:
+        each = [_weights(network, array, chip) for chip in chips]
+        each += each[-1:] * (stack.count - len(each))
+        if array.name in stack.joined:
+            weights[array.name] = np.concatenate(each)
+        else:
+            weights |= {name_in_stack(array.name, chip): w for chip, w in enumerate(each)}
+    return _open(stack.model, weights)
+
+
+def _weights(network: Network, array: Array, chip: Chip) -> NDArray[Any]:
+    weights = chip.program(array).weights.astype(network.dtypes[array.name], copy=False)
+    return np.ascontiguousarray(weights)
+
+
+def _open(model: bytes, weights: dict[str, NDArray[Any]]) -> Any:
     options: Any = _ort.SessionOptions()
     options.intra_op_num_threads = 1
     options.inter_op_num_threads = 1
     options.log_severity_level = 4  # its errors are raised, and said once
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    names: list[str] = []
-    values: list[Any] = []
-    for array in network.arrays:
-        weights = chip.program(array).weights.astype(network.dtypes[array.name], copy=False)
-        names.append(array.name)
-        values.append(_ort.OrtValue.ortvalue_from_numpy(np.ascontiguousarray(weights)))
-    if names:
-        options.add_external_initializers(names, values)
+    if weights:
+        values = [_ort.OrtValue.ortvalue_from_numpy(value) for value in weights.values()]
+        options.add_external_initializers(list(weights), values)
     try:
-        return _ort.InferenceSession(network.model, options, providers=["CPUExecutionProvider"])
+        return _ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # onnxruntime raises many types without a common base
         raise ModelError(f"onnxruntime cannot load the network: {_first_line(error)}") from error
 
 
-def _run(session: Any, names: list[str], feed: Feed, first: int, batch: int) -> NDArray[Any]:
+def _run(session: Any, names: list[str], feed: Feed, first: int, batch: int) -> list[Any]:
     try:
         found: Any = session.run(names, feed.batch(first, batch))
     except Exception as error:  # onnxruntime raises many types without a common base
         raise ModelError(f"onnxruntime cannot run the network: {_first_line(error)}") from error
-    outputs: NDArray[Any] = found[0]
-    if outputs.ndim == 0 or len(outputs) != batch:
-        raise ModelError(
-            f"output {names[0]!r} has shape {list(outputs.shape)} for {batch} images; expected one "
-            "row an image along its first axis: choose another with --output"
-        )
-    return outputs[: len(feed) - first]
+    for name, outputs in zip(names, found, strict=True):
+        if outputs.ndim == 0 or len(outputs) != batch:
+            raise ModelError(
+                f"output {name!r} has shape {list(outputs.shape)} for {batch} images; expected one "
+                "row an image along its first axis: choose another with --output"
+            )
+    return [outputs[: len(feed) - first] for outputs in found]
 
 
 def _first_line(error: Exception) -> str:

@@ -31,6 +31,7 @@ FLOORS = {
     "nvmc.chip": 2,
     "nvmc.data": 2,
     "nvmc.result": 2,
+    "nvmc.stack": 2,
     "nvmc.devices": 1,
     "nvmc.metrics": 1,
     "nvmc.ops": 1,

@@ -21,7 +21,7 @@ from nvmc import Target, compile_model, load_device, simulate
 from nvmc.data import Dataset, load_data
 from nvmc.models import resolve_model
 
-IMAGES, CHIPS, REPEATS, SIGMA = 10_000, 8, 7, 0.1
+IMAGES, CHIPS, REPEATS, SIGMA = 10_000, 32, 5, 0.1
 
 
 def images() -> Dataset:
