@@ -63,6 +63,9 @@ class _Builder:
         self.common = {value.name for value in graph.input}
         self.common |= {name for name in self.initializers if name not in self.arrays}
         self.common.add("")
+        for node in graph.node:
+            if all(name in self.common for name in node.input):
+                self.common.update(node.output)
         self.wide: set[str] = set()
 
     def count(self) -> int:
@@ -83,7 +86,6 @@ class _Builder:
         channels: dict[str, int] = {}
         for node in self.model.graph.node:
             if all(name in self.common for name in node.input):
-                self.common.update(node.output)
                 nodes.append(node)
             elif self._joins(node):
                 tensors += self._joined_weights(node, count)
