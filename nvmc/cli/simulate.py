@@ -155,12 +155,12 @@ def _print(result: Simulation, folder: str, newest: bool) -> None:
 def _times(result: Simulation) -> Table:
     """One row a time since programming."""
     table = Table(box=None, pad_edge=True)
-    for heading in ("time [s]", "mean", "worst", "KPP", "its interval"):
+    for heading in ("time", "mean", "worst", "KPP", "its interval"):
         table.add_column(heading, justify="right", no_wrap=True)
     for at in result.times:
         kpp, summary = at.kpp, at.summary
         table.add_row(
-            f"{at.time_s:g}",
+            "" if at.time_s is None else duration_text(at.time_s),
             percent(summary.mean),
             percent(summary.min),
             percent(kpp.value),
