@@ -167,6 +167,7 @@ def sweep(
     started = time.perf_counter()
     check_options(runs, jobs, percentile)
     axes = _axes(values)
+    _check_fidelity(values, fidelity)
     target = compiled.manifest.target.on(device, noise)
     setups = [(at, _setup(target, at)) for at in _grid(values, axes)]
     for _, setup in setups:
@@ -246,6 +247,16 @@ def _axes(values: Values) -> tuple[str, ...]:
             "most two such parameters: give the others one value"
         )
     return axes or tuple(name for name in PARAMETERS if name in values)[:1]
+
+
+def _check_fidelity(values: Values, fidelity: Fidelity | None) -> None:
+    """Refuse bits of converters that no point would have."""
+    for name in ("adc-bits", "dac-bits"):
+        if fidelity == "cells" and any(value.number is not None for value in values.get(name, ())):
+            raise OptionError(
+                f"--{name} changes nothing at fidelity 'cells', whose converters are ideal; use "
+                "fidelity 'circuit'"
+            )
 
 
 def _grid(values: Values, axes: tuple[str, ...]) -> Iterator[dict[str, Value]]:

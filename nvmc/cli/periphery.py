@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
@@ -81,11 +82,12 @@ def _range(text: str) -> float | str:
     if text in ("full", "calibrated"):
         return text
     try:
-        return float(text)
+        number = float(text)
     except ValueError:
-        raise OptionError(
-            f"--adc-range is {text!r}; expected full, calibrated or a number above 0"
-        ) from None
+        number = math.nan
+    if not 0 < number < math.inf:
+        raise OptionError(f"--adc-range is {text!r}; expected full, calibrated or a number above 0")
+    return number
 
 
 def _wires(text: str) -> dict[str, float]:

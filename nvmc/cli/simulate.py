@@ -80,7 +80,8 @@ def simulate_command(
         check_picture(png)
     network = find_compiled() if compiled is None else open_compiled(compiled)
     chosen = load_device(device) if device is not None else None
-    times = [float(v.number or 0) for v in parse_values("time", time)] if time else []
+    ages = [] if time is None else parse_values("time", time)
+    times = [float(age.number or 0) for age in ages]
     with progress("chips", runs * max(1, len(times)), shown=not as_json) as advance:
         result = simulate(
             network,

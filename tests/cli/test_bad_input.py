@@ -216,6 +216,8 @@ def test_device_file(run: Run, good: str, tmp_path: Path, text: str, named: str)
         (["--data", "imagenet"], "imagenet"),
         (["--data", "absent.npz"], "absent.npz"),
         (["--data", "mnist:absent"], "absent"),
+        (["--time", ""], "--time: got ''"),
+        (["--time", "1h,soon"], "soon"),
     ],
 )
 def test_simulate_option(run: Run, compiled: str, options: list[str], named: str) -> None:

@@ -133,6 +133,8 @@ def test_without_labels_it_says_so(run: Run) -> None:
         (["--adc-bits", "0"], "1 to 16"),
         (["--adc-bits", "17"], "17"),
         (["--dac-bits", "x"], "dac-bits"),
+        (["--adc-bits", "4,8", "--fidelity", "cells"], "--adc-bits changes nothing"),
+        (["--dac-bits", "none,8", "--fidelity", "cells"], "--dac-bits changes nothing"),
         (["--sigma", "0.1,0.2", "--adc-bits", "4,5", "--dac-bits", "4,5"], "at most two"),
         (["--sigma", "0.1", "--runs", "0"], "0"),
         (["--sigma", "0.1", "--percentile", "100"], "100"),

@@ -290,6 +290,21 @@ def test_reads_of_two_nodes_are_independent() -> None:
     assert not np.any(product(one, x)(x) == product(two, x)(x))
 
 
+def test_seed_chip_and_array_reach_every_read() -> None:
+    """The same cells each time, so that what differs is the read."""
+    cells, x, held = noisy(), normal(3, 1, 1, 20), normal(20, 4, seed=1)
+    programmed = Chip.of(cells, 0, 0).program(array_of(held, cells))
+
+    def read(seed: int, index: int, name: str) -> NDArray[Any]:
+        array, chip = array_of(held, cells, name), Chip.of(cells, seed, index)
+        return product(CircuitOperand(array, programmed, chip), x)(x)
+
+    base = read(0, 0, "w")
+    assert np.array_equal(base, read(0, 0, "w"))
+    for other in ((1, 0, "w"), (0, 1, "w"), (0, 0, "v")):
+        assert not np.any(base == read(*other))
+
+
 def test_the_ideal_chip_reads_without_noise() -> None:
     operand = operand_of(normal(20, 4, seed=1), noisy(), Chip.ideal())
     x = normal(3, 1, 1, 20)
