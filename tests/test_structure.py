@@ -153,6 +153,43 @@ def test_rooms_are_small(source: Source):
             assert lines <= 60, f"{source.name}.{node.name} has {lines} lines"
 
 
+@pytest.mark.parametrize("source", SOURCES, ids=lambda source: source.name)
+def test_no_settings_from_afar(source: Source):
+    """No environment variables, no global generator, no global names that functions rebind."""
+    for node in ast.walk(source.tree):
+        assert not isinstance(node, ast.Global), f"{source.name} line {node.lineno}"
+        if isinstance(node, ast.Attribute):
+            found = ast.unparse(node)
+            assert found not in ("os.environ", "os.getenv"), f"{source.name} line {node.lineno}"
+            drawn = re.fullmatch(r"(np|numpy)\.random\.([a-z]\w*)", found)
+            assert not drawn or drawn[2] == "default_rng", f"{source.name} line {node.lineno}"
+
+
+@pytest.mark.parametrize("source", SOURCES, ids=lambda source: source.name)
+def test_asserts_only_narrow_types(source: Source):
+    """They vanish under `python -O`, so none may guard what a user gives."""
+    for node in ast.walk(source.tree):
+        if isinstance(node, ast.Assert):
+            parts = node.test.values if isinstance(node.test, ast.BoolOp) else [node.test]
+            for told in map(ast.unparse, parts):
+                narrows = told.endswith(" is not None") or told.startswith("isinstance(")
+                assert narrows, f"{source.name} line {node.lineno}: {told}"
+
+
+def test_tests_can_fail_and_repeat():
+    """No tolerance as large as the value, no generator without a seed."""
+    for path in (ROOT / "tests").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if not isinstance(node, ast.Call):
+                continue
+            place = f"{path.name} line {node.lineno}"
+            if ast.unparse(node.func).endswith("default_rng"):
+                assert node.args or node.keywords, f"{place}: unseeded"
+            for keyword in node.keywords:
+                if keyword.arg == "rtol" and isinstance(keyword.value, ast.Constant):
+                    assert keyword.value.value < 0.5, f"{place}: rtol"
+
+
 @pytest.mark.parametrize("part", ISOLATED)
 def test_importing_a_part_loads_no_more_than_it_needs(part: str):
     code = f"import json, sys, {part}; print(json.dumps(list(sys.modules)))"
