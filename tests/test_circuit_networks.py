@@ -152,6 +152,8 @@ def test_calibrated_ranges_are_stored_and_used(tmp_path: Path) -> None:
     ranges = compiled.manifest.target.periphery.ranges
     assert [entry.array for entry in ranges] == [a.name for a in compiled.manifest.arrays]
     assert ranges[0].input <= 1.0 and all((entry.current or 0) > 0 for entry in ranges)
+    props = {p.key: p.value for p in onnx.load(compiled.model_path).metadata_props}
+    assert Target.model_validate_json(props["nvmc.target"]) == compiled.manifest.target
     calibrated = simulate(compiled, runs=2, data="digits", limit=200)
     full = target(dac_bits=8, adc_bits=8)
     coarse = compile_model(source, full, output=tmp_path / "full.nvmc")
