@@ -16,7 +16,7 @@ from nvmc.data import Dataset, check_labels, load_data
 from nvmc.devices import Device, NoiseSource, Target
 from nvmc.errors import DataError, ModelError, OptionError
 from nvmc.passes.describe import serialized, set_target
-from nvmc.passes.detach_weights import detached_network
+from nvmc.passes.detach_weights import detached_network, images_a_run
 from nvmc.passes.load import load_model
 from nvmc.result import AtTime, Fidelity, Simulation
 from nvmc.runtime.feeding import check_first_axis, feed_of
@@ -253,7 +253,7 @@ def load_circuit(compiled: Compiled, target: Target, output: str | None = None) 
     model = load_model(compiled.model_path)
     set_target(model, target)
     fixed = next(iter(compiled.manifest.inputs[0].shape or ()), None)
-    batch = detached_network(compiled.model_path, target).batch
+    batch = images_a_run(model)
     if not isinstance(fixed, int):
         batch = min(CIRCUIT_IMAGES, CIRCUIT_BATCHES * batch)
     return CircuitNetwork(serialized(model), name, batch)

@@ -23,7 +23,7 @@ from nvmc.passes.program_chip import ProgramChip, arrays_of
 from nvmc.passes.stack_chips import stacked
 from nvmc.stack import Stack
 
-__all__ = ["DetachWeights", "Detached", "detached_network"]
+__all__ = ["DetachWeights", "Detached", "detached_network", "images_a_run"]
 
 BATCH_BYTES = 1 << 19
 """What the largest activation of a batch should take: it stays in a core's own cache."""
@@ -83,13 +83,14 @@ def detached_network(path: str | Path, target: Target) -> Detached:
     arrays = tuple(arrays_of(model))
     detach = DetachWeights()
     detach(model)
-    batch = _batch(model)
+    batch = images_a_run(model)
     content = serialized(model)
     stack = stacked(onnx.ModelProto.FromString(content), detach.dtypes)
     return Detached(content, arrays, detach.dtypes, batch, stack)
 
 
-def _batch(model: ir.Model) -> int:
+def images_a_run(model: ir.Model) -> int:
+    """The network's own first dimension, or what suits the cache where that is free."""
     first = next(iter(model.graph.inputs[0].shape or ()), None)
     if isinstance(first, int):
         return first
