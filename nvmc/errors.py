@@ -14,6 +14,7 @@ __all__ = [
     "NvmcError",
     "OptionError",
     "ProviderError",
+    "TrainingError",
 ]
 
 
@@ -43,3 +44,7 @@ class OptionError(NvmcError, ValueError):
 
 class ProviderError(NvmcError, RuntimeError):
     """The execution provider cannot be loaded or refuses a node."""
+
+
+class TrainingError(NvmcError, ValueError):
+    """The network cannot be trained: an operator, a value or a setting that training lacks."""
