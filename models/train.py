@@ -22,6 +22,7 @@ from torch.nn import functional
 
 from nvmc.data import Split, load_data
 from nvmc.metrics import correct
+from nvmc.models.augment import Affine
 from nvmc.models.export import export_onnx
 from nvmc.models.lenet5 import LeNet5
 from nvmc.models.mlp3 import Mlp3
@@ -35,8 +36,7 @@ class Recipe:
 
     AdamW with a one-cycle learning rate of peak `rate`, cross entropy; of all epochs, the weights
     that score best on the validation split are kept (the lower loss among equals). Each time an
-    image is shown, it is turned by up to `turn` degrees, scaled by up to `scale` and shifted by
-    up to `shift` pixels, uniformly.
+    image is shown, it is `moved`.
     """
 
     build: Callable[[], nn.Module]
@@ -44,9 +44,7 @@ class Recipe:
     batch: int = 32
     rate: float = 3e-3
     decay: float = 1e-2
-    turn: float = 12.0
-    scale: float = 0.1
-    shift: float = 2.0
+    moved: Affine = Affine()
     seed: int = 0
 
 
@@ -67,7 +65,7 @@ def train(recipe: Recipe) -> nn.Module:
     for _ in range(recipe.epochs):
         model.train()
         for chosen in _batches(len(images), recipe.batch, generator):
-            shown = _moved(images[chosen], recipe, generator)
+            shown = recipe.moved(images[chosen], generator)
             loss = functional.cross_entropy(model(shown), labels[chosen])
             optimizer.zero_grad()
             loss.backward()
@@ -130,18 +128,6 @@ def _tensors(split: Split) -> tuple[Tensor, Tensor]:
 def _batches(count: int, batch: int, generator: torch.Generator) -> Iterator[Tensor]:
     """Indices of one epoch's batches, in a drawn order."""
     yield from torch.split(torch.randperm(count, generator=generator), batch)
-
-
-def _moved(images: Tensor, recipe: Recipe, generator: torch.Generator) -> Tensor:
-    """Images (N, 1, R, C), each turned, scaled and shifted by its own draw; zeros move in."""
-    turn, scale, right, down = 2 * torch.rand((4, len(images)), generator=generator) - 1
-    angle, size = turn * math.radians(recipe.turn), 1 + scale * recipe.scale
-    cos, sin = torch.cos(angle) / size, torch.sin(angle) / size
-    x = 2 * recipe.shift / images.shape[3] * right  # an image is 2 units wide and high
-    y = 2 * recipe.shift / images.shape[2] * down
-    rows = [torch.stack([cos, -sin, x], 1), torch.stack([sin, cos, y], 1)]
-    grid = functional.affine_grid(torch.stack(rows, 1), list(images.shape), align_corners=False)
-    return functional.grid_sample(images, grid, align_corners=False)
 
 
 if __name__ == "__main__":

@@ -28,6 +28,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
+from array_api_compat import array_namespace, device
 from numpy.typing import NDArray
 
 __all__ = ["Encoding", "Layout", "dequantize", "quantize", "scale_of"]
@@ -143,43 +144,53 @@ class Layout:
         used = np.minimum(self.cell_bits, self.code_bits - first)
         return np.repeat(used, self.polarities)
 
-    def levels(self, codes: NDArray[Any]) -> NDArray[np.float32]:
+    def levels(self, codes: Any) -> Any:
         """The target level of every cell.
 
         Args:
-            codes: Signed codes of any shape; real numbers in [-top, top] when analog.
+            codes: Signed codes of any shape, NumPy or any array-API namespace; real numbers in
+                [-top, top] when analog.
 
         Returns:
-            Levels of shape (planes, *codes.shape), in level steps.
+            Levels of shape (planes, *codes.shape), float32, in level steps.
         """
         if self.weight_bits is None:
             return self._analog_levels(codes)
         mask = 2**self.cell_bits - 1
-        planes = np.empty((self.planes, *codes.shape), np.float32)
+        xp = array_namespace(codes)
+        planes = xp.empty((self.planes, *codes.shape), dtype=xp.float32, device=device(codes))
         for polarity, digits in enumerate(self._digits(codes)):
             for i in range(self.slices):
-                planes[i * self.polarities + polarity] = (digits >> (self.cell_bits * i)) & mask
+                digit = (digits >> (self.cell_bits * i)) & mask
+                planes[i * self.polarities + polarity, ...] = xp.astype(digit, xp.float32)
         return planes
 
-    def _digits(self, codes: NDArray[Any]) -> list[NDArray[np.int32]]:
+    def _digits(self, codes: Any) -> list[Any]:
         """The unsigned number that the cells of each polarity hold."""
-        wide = codes.astype(np.int32)
+        xp = array_namespace(codes)
+        wide = xp.astype(codes, xp.int32)
         if self.encoding == "differential":
-            return [np.maximum(wide, 0), np.maximum(-wide, 0)]
-        return [wide + np.int32(self.shift)] if self.shift else [np.abs(wide)]
+            return [xp.clip(wide, min=0), xp.clip(-wide, min=0)]
+        return [wide + int(self.shift)] if self.shift else [xp.abs(wide)]
 
-    def _analog_levels(self, codes: NDArray[Any]) -> NDArray[np.float32]:
-        wide = codes.astype(np.float32)
+    def _analog_levels(self, codes: Any) -> Any:
+        xp = array_namespace(codes)
+        wide = xp.astype(codes, xp.float32)
         if self.encoding == "differential":
-            return np.stack([np.maximum(wide, 0), np.maximum(-wide, 0)])
+            return xp.stack([xp.clip(wide, min=0), xp.clip(-wide, min=0)])
         if self.encoding == "offset":
-            wide = (wide + np.float32(self.shift)) * np.float32(0.5)
-        return np.abs(wide)[None]
+            wide = (wide + self.shift) * 0.5
+        return xp.abs(wide)[None, ...]
 
-    def sign(self, codes: NDArray[Any]) -> NDArray[np.float32]:
-        """The digital sign, +1 or -1, of each code; +1 for zero and for unsigned encodings."""
-        one = np.float32(1)
-        return np.where(codes < 0, -one, one) if self.signed else np.ones(codes.shape, np.float32)
+    def sign(self, codes: Any) -> Any:
+        """The digital sign, +1 or -1, of each code; +1 for zero and for unsigned encodings.
+
+        Returns:
+            float32 of `codes`'s shape and namespace.
+        """
+        xp = array_namespace(codes)
+        ones = xp.ones(codes.shape, dtype=xp.float32, device=device(codes))
+        return xp.where(codes < 0, -ones, ones) if self.signed else ones
 
     def combine(self, levels: Any, sign: Any) -> Any:
         """Codes back from levels: sign * sum_p c_p g_p - shift (Eq. 14 without s).

@@ -16,14 +16,23 @@ import onnx_ir as ir
 
 from nvmc.chip import Array, Chip
 from nvmc.devices import Target
+from nvmc.masks import Mask, Outputs
 from nvmc.passes.describe import serialized, set_target
+from nvmc.passes.feed_masks import FeedMasks, outputs_kinds
 from nvmc.passes.load import load_model
 from nvmc.passes.mappable import nodes_of
 from nvmc.passes.program_chip import ProgramChip, arrays_of
 from nvmc.passes.stack_chips import stacked
 from nvmc.stack import Stack
 
-__all__ = ["DetachWeights", "Detached", "detached_network", "images_a_run"]
+__all__ = [
+    "DetachWeights",
+    "Detached",
+    "detached",
+    "detached_network",
+    "has_fixed_batch",
+    "images_a_run",
+]
 
 BATCH_BYTES = 1 << 19
 """What the largest activation of a batch should take: it stays in a core's own cache."""
@@ -62,14 +71,20 @@ class Detached:
         arrays: The arrays.
         dtypes: What type the network wants each array's weight in, by name.
         batch: Images a run: the network's own number, or what suits the cache where that is free.
-        stack: Several chips in one model, where that pays.
+        fixed: Whether that number is the network's own.
+        stack: Several chips in one model, where that pays and their masks do not differ.
+        masks: The random numbers that go in through inputs of their own.
+        holds: What each output holds, by its name.
     """
 
     model: bytes
     arrays: tuple[Array, ...]
     dtypes: dict[str, Any]
     batch: int
+    fixed: bool
     stack: Stack | None
+    masks: tuple[Mask, ...]
+    holds: dict[str, Outputs]
 
 
 def detached_network(path: str | Path, target: Target) -> Detached:
@@ -78,24 +93,46 @@ def detached_network(path: str | Path, target: Target) -> Detached:
     Raises:
         ModelError, ArtifactError: The file is not a compiled network, or is damaged.
     """
-    model = load_model(path)
+    return detached(load_model(path), target)
+
+
+def detached(model: ir.Model, target: Target) -> Detached:
+    """`model`, a compiled network that is used up by this, its arrays held by `target`.
+
+    Raises:
+        ArtifactError: It is not a compiled network.
+    """
     set_target(model, target)
     arrays = tuple(arrays_of(model))
     detach = DetachWeights()
     detach(model)
-    batch = images_a_run(model)
+    batch, fixed = images_a_run(model), has_fixed_batch(model)
+    holds = outputs_kinds(model)
+    feed = FeedMasks()
+    feed(model)
     content = serialized(model)
-    stack = stacked(onnx.ModelProto.FromString(content), detach.dtypes)
-    return Detached(content, arrays, detach.dtypes, batch, stack)
+    stack = None
+    if not feed.masks:
+        stack = stacked(onnx.ModelProto.FromString(content), detach.dtypes)
+    return Detached(content, arrays, detach.dtypes, batch, fixed, stack, feed.masks, holds)
 
 
 def images_a_run(model: ir.Model) -> int:
     """The network's own first dimension, or what suits the cache where that is free."""
-    first = next(iter(model.graph.inputs[0].shape or ()), None)
+    first = _first_size(model)
     if isinstance(first, int):
         return first
     largest = max((_image_bytes(value) for n in nodes_of(model) for value in n.outputs), default=1)
     return max(1, min(MOST_IMAGES, 1 << int(math.log2(max(1.0, BATCH_BYTES / largest)))))
+
+
+def has_fixed_batch(model: ir.Model) -> bool:
+    """Whether the network takes one number of images only."""
+    return isinstance(_first_size(model), int)
+
+
+def _first_size(model: ir.Model) -> Any:
+    return next(iter(model.graph.inputs[0].shape or ()), None)
 
 
 def _image_bytes(value: ir.Value) -> int:

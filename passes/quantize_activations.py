@@ -13,7 +13,7 @@ from nvmc.errors import ModelError, OptionError
 from nvmc.passes.mappable import Layer, layers_of
 from nvmc.passes.names import Names
 
-__all__ = ["QuantizeActivations", "activation_tensors"]
+__all__ = ["QuantizeActivations", "activation_tensors", "mark_activations"]
 
 _MARK = "nvmc.quantize-activations"
 
@@ -102,6 +102,32 @@ def activation_tensors(model: ir.Model, skip: tuple[str, ...] = ()) -> list[str]
         for value in _readers(model, skip)
         if value not in rounded and _graph_of(model, value) is model.graph
     ]
+
+
+def mark_activations(model: ir.Model, skip: tuple[str, ...] = ()) -> dict[str, str]:
+    """Put an Identity where `QuantizeActivations` would put a chain, for training to round at.
+
+    Returns:
+        Name of the Identity's output by the name of each of `activation_tensors`.
+    """
+    wanted = set(activation_tensors(model, skip))
+    names = Names(model)
+    marks: dict[str, str] = {}
+    for value, uses in _readers(model, skip).items():
+        if value.name not in wanted:
+            continue
+        node = ir.node("Identity", [value], name=names.fresh(f"{value.name}_mark"))
+        mark = node.outputs[0]
+        mark.name, mark.shape, mark.type = str(node.name), value.shape, value.type
+        producer = value.producer()
+        if producer is not None:
+            producer.append(node)
+        else:
+            model.graph.insert_before(model.graph[0], node)
+        for user, index in uses:
+            user.replace_input_with(index, mark)
+        marks[str(value.name)] = mark.name
+    return marks
 
 
 def _parsed(text: str) -> dict[str, tuple[float, float]]:

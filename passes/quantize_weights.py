@@ -12,7 +12,7 @@ from nvmc.errors import OptionError
 from nvmc.passes.mappable import Layer, finite_array, layers_of
 from nvmc.passes.names import Names
 
-__all__ = ["QuantizeWeights", "channel_axes"]
+__all__ = ["Axes", "QuantizeWeights", "channel_axes"]
 
 
 @dataclass
@@ -81,14 +81,14 @@ class QuantizeWeights(ir.passes.InPlacePass):
 
 
 @dataclass(frozen=True)
-class _Axes:
+class Axes:
     """Where output channels lie: the axes that count them, within each of `groups` blocks."""
 
     axes: tuple[int, ...]
     groups: int = 1
 
 
-def channel_axes(layer: Layer, shape: tuple[int, ...]) -> _Axes:
+def channel_axes(layer: Layer, shape: tuple[int, ...]) -> Axes:
     """The axes of a weight along which its output channels lie.
 
     A grouped ConvTranspose counts them by (block of axis 0, axis 1).
@@ -96,16 +96,16 @@ def channel_axes(layer: Layer, shape: tuple[int, ...]) -> _Axes:
     rank = len(shape)
     match layer.op.name:
         case "Conv":
-            return _Axes((0,))
+            return Axes((0,))
         case "ConvTranspose":
             group = layer.node.attributes.get_int("group", 1)
-            return _Axes((1,), group or 1)
+            return Axes((1,), group or 1)
         case "Gemm":
-            return _Axes((0,) if layer.node.attributes.get_int("transB", 0) else (1,))
+            return Axes((0,) if layer.node.attributes.get_int("transB", 0) else (1,))
         case "MatMul":
-            return _Axes(tuple(axis for axis in range(rank) if rank > 1 and axis != rank - 2))
+            return Axes(tuple(axis for axis in range(rank) if rank > 1 and axis != rank - 2))
         case _:  # LeftMatMul [..., M, K] and recurrent [directions, gates * hidden, K]
-            return _Axes(tuple(range(rank - 1)))
+            return Axes(tuple(range(rank - 1)))
 
 
 def _grouped_scale(weight: np.ndarray, bits: int, groups: int) -> np.ndarray:

@@ -18,11 +18,11 @@ FLOORS = {
     "nvmc.cli": 6,
     "nvmc.sensitivity": 5,
     "nvmc.sweep": 5,
+    "nvmc.training": 5,
     "nvmc.compiler": 4,
     "nvmc.models": 4,
     "nvmc.report": 4,
     "nvmc.simulation": 4,
-    "nvmc.training": 4,
     "nvmc.parameters": 3,
     "nvmc.passes": 3,
     "nvmc.restriction": 3,
@@ -51,6 +51,7 @@ HOMES = {
     "onnxruntime": {"nvmc.runtime"},
     "rich": {"nvmc.cli"},
     "sklearn": {"nvmc.data"},
+    "skopt": {"nvmc.training"},
     "torch": {"nvmc.models", "nvmc.training"},
 }
 
@@ -60,6 +61,7 @@ DISTRIBUTIONS = {
     "google": "protobuf",
     "onnx_ir": "onnx-ir",
     "sklearn": "scikit-learn",
+    "skopt": "scikit-optimize",
 }
 
 # What importing a part may not load.

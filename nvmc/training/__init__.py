@@ -1,1 +1,23 @@
-"""Training of ONNX networks in torch: the same graph comes back with other weights."""
+"""Training of ONNX networks in torch for the cells they will sit in; ONNX in, ONNX out."""
+
+from __future__ import annotations
+
+from nvmc.training.methods import METHODS, make_method
+from nvmc.training.outcome import Epoch, Judged, Outcome
+from nvmc.training.preparation import make_task
+from nvmc.training.settings import Augment, Settings
+from nvmc.training.task import Task
+from nvmc.training.train import train
+
+__all__ = [
+    "METHODS",
+    "Augment",
+    "Epoch",
+    "Judged",
+    "Outcome",
+    "Settings",
+    "Task",
+    "make_method",
+    "make_task",
+    "train",
+]

@@ -12,6 +12,7 @@ import torch
 from nvmc.data import Dataset, load_data
 from nvmc.models import ZOO
 from nvmc.models import train as training
+from nvmc.models.augment import Affine
 from nvmc.models.export import export_onnx
 
 NAMES = sorted(training.RECIPES)
@@ -56,18 +57,18 @@ def test_training_never_sees_the_test_split(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_without_augmentation_images_stay() -> None:
-    recipe = replace(training.RECIPES["lenet5-digits"], turn=0.0, scale=0.0, shift=0.0)
+    moved_by = Affine(turn=0.0, scale=0.0, shift=0.0)
     images = torch.tensor(load_data("digits", limit=5).x)
-    moved = training._moved(images, recipe, torch.Generator().manual_seed(0))
+    moved = moved_by(images, torch.Generator().manual_seed(0))
     # Grid points k pixels from the edge are computed to some 4 float32 roundings of numbers below
     # 28; neighbours differ by at most 1, so the sample moves by at most that in each direction.
     assert torch.abs(moved - images).max() <= 2 * 4 * 28 * 2**-24
 
 
 def test_shift_stays_within_its_bound() -> None:
-    recipe = replace(training.RECIPES["lenet5-digits"], turn=0.0, scale=0.0, shift=3.0)
+    moved_by = Affine(turn=0.0, scale=0.0, shift=3.0)
     images = torch.rand((64, 1, 28, 28), generator=torch.Generator().manual_seed(1))
-    moved = training._moved(images, recipe, torch.Generator().manual_seed(0))
+    moved = moved_by(images, torch.Generator().manual_seed(0))
     for image, other in zip(images[:, 0], moved[:, 0], strict=True):
         # Bilinear values lie between the extremes of the 7 x 7 pixels around.
         around = torch.nn.functional.unfold(image[None, None], 7, padding=3)[0].reshape(49, 28, 28)

@@ -1,0 +1,218 @@
+"""The weights of a graph that a target holds in cells, as torch computes with them.
+
+Codes, scales and levels are those of `nvmc compile`, bit for bit, and noise comes from the same
+sources as in the simulator. What is computed from a clean weight W is W + d(W) with d taken as a
+constant, so gradients taken at the noisy point reach the clean weight (TRICE, Alg. 1).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import onnx_ir as ir
+import torch
+from torch import Tensor, nn
+
+from nvmc.devices import Cells, NoiseSource, Target
+from nvmc.devices.noise import (
+    Additive,
+    Draws,
+    LogNormalDrift,
+    Multiplicative,
+    Programming,
+    Uniform,
+)
+from nvmc.errors import OptionError
+from nvmc.passes.mappable import layers_of
+from nvmc.passes.quantize_weights import Axes, channel_axes
+
+__all__ = ["Crossbars", "Held"]
+
+
+@dataclass(frozen=True)
+class Held:
+    """One weight as its cells hold it now; no gradient flows through any of it.
+
+    Attributes:
+        unit: Network units in one code step, a scalar or of the weight's rank.
+        codes: Signed codes as float32, or the weight in code steps when analog.
+        weights: What the ideal chip computes with.
+    """
+
+    unit: Tensor
+    codes: Tensor
+    weights: Tensor
+
+
+class Crossbars:
+    """The trained weights that cells hold.
+
+    Args:
+        model: The network in canonical form.
+        weights: Its trained values by name.
+        target: The cells.
+        skip: Globs of node names that stay digital.
+    """
+
+    def __init__(
+        self,
+        model: ir.Model,
+        weights: Mapping[str, nn.Parameter],
+        target: Target,
+        skip: Sequence[str] = (),
+    ) -> None:
+        self.target = target
+        self._weights = weights
+        self._axes = _axes(model, target, tuple(skip))
+        self.names = tuple(name for name in self._axes if name in weights)
+
+    def quantized(self) -> dict[str, Tensor]:
+        """What the ideal chip computes with, by name."""
+        return self._shifted(lambda name, held: held.weights)
+
+    def programmed(self, sources: Sequence[NoiseSource], draws: Draws) -> dict[str, Tensor]:
+        """What a chip computes with: every source acts as in `nvmc.chip.Chip.program`.
+
+        Args:
+            sources: From `Device.sources`; sources that act on reads are not heard.
+            draws: One stream for everything, in the order of `names` and of the sources.
+        """
+        return self._shifted(lambda name, held: self._noisy(held, sources, draws))
+
+    def deviated(self, deviation: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """The ideal chip's weights plus a deviation in the network's units, by name."""
+        return self._shifted(
+            lambda name, held: held.weights + deviation[name] if name in deviation else held.weights
+        )
+
+    def spread(self, sigma: float | None = None) -> dict[str, Tensor]:
+        """Standard deviation of every weight over chips, in the network's units, by name.
+
+        s sqrt(sum_i c_i^2 sigma(g_i)^2) for programming errors (TRICE, Eq. 14), together with
+        sources that act on the weight itself; to first order for log-normal drift.
+
+        Args:
+            sigma: Strength of the device's noise; None for its own.
+
+        Raises:
+            OptionError: A source has no such closed form.
+        """
+        sources = [s for s in self.target.device.sources(sigma) if not s.silent]
+        with torch.no_grad():
+            return {name: self._spread(self.held(name), sources) for name in self.names}
+
+    def held(self, name: str) -> Held:
+        """Weight `name` as its cells hold it now."""
+        with torch.no_grad():
+            weight = self._weights[name].detach()
+            axes = self._axes[name]
+            bits = self.target.weight_bits
+            if bits is None:
+                unit = weight.abs().amax() / self.target.layout.top
+                return Held(unit, weight / torch.where(unit == 0, 1.0, unit), weight)
+            unit = _largest(weight, axes).div_(2**bits - 1)
+            unit = unit.to(torch.float32)
+            codes = torch.round(weight / torch.where(unit == 0, 1.0, unit))
+            return Held(unit, codes, codes * unit)
+
+    def cells(self, held: Held) -> Cells:
+        """The target state of the cells of `held`."""
+        layout, bits = self.target.layout, self.target.weight_bits
+        top = layout.top if bits is None else 2**bits - 1
+        codes = held.codes if bits is None else held.codes.to(torch.int32)
+        return Cells(
+            targets=layout.levels(codes),
+            top=self.target.top,
+            plane_bits=() if bits is None else tuple(layout.plane_bits.tolist()),
+            full_range=held.unit * top,
+            signed=layout.signed,
+            conductance=self.target.device.conductance,
+            time_s=self.target.device.time_s,
+        )
+
+    def _shifted(self, seen: Callable[[str, Held], Tensor]) -> dict[str, Tensor]:
+        found: dict[str, Tensor] = {}
+        for name in self.names:
+            weight = self._weights[name]
+            with torch.no_grad():
+                shift = seen(name, self.held(name)) - weight
+            found[name] = weight + shift
+        return found
+
+    def _noisy(self, held: Held, sources: Sequence[NoiseSource], draws: Draws) -> Tensor:
+        layout = self.target.layout
+        cells = self.cells(held)
+        levels, sign = cells.targets, layout.sign(held.codes)
+        loud = [source for source in sources if not source.silent]
+        for source in (s for s in loud if s.place == "code"):
+            levels, sign = _act(source, levels, sign, cells, draws)
+            cells = replace(cells, targets=levels)
+        for source in (s for s in loud if s.place == "cell"):
+            levels = _act(source, levels, cells, draws)
+        if self.target.device.clip and levels is not cells.targets:
+            low = -cells.off_level if self.target.device.clip == "zero" else 0.0
+            high = None if self.target.device.clip == "zero" else cells.top
+            levels = levels.clamp(low, high)
+        weights: Tensor = layout.combine(levels, sign) * held.unit
+        for source in (s for s in loud if s.place == "weight"):
+            weights = _act(source, weights, cells, draws)
+        return weights
+
+    def _spread(self, held: Held, sources: Sequence[NoiseSource]) -> Tensor:
+        cells = self.cells(held)
+        coefficients = self.target.layout.coefficients.tolist()
+        variance = torch.zeros_like(held.weights)
+        for source in sources:
+            match source:
+                case Programming() if not source.verified:
+                    each: Any = source.spread(cells)
+                    each = torch.as_tensor(each).expand_as(cells.targets)
+                    cell = sum(c**2 * each[i] ** 2 for i, c in enumerate(coefficients))
+                    variance = variance + cell * held.unit**2
+                case LogNormalDrift() | Multiplicative():
+                    variance = variance + (source.strength * held.weights) ** 2
+                case Additive():
+                    variance = variance + (source.strength * cells.full_range) ** 2
+                case Uniform():
+                    variance = variance + ((source.amplitude or 0) * cells.full_range) ** 2 / 3
+                case _:
+                    raise OptionError(
+                        f"noise source {source.type!r} of device {self.target.device.name!r} has "
+                        "no closed-form spread; use a method that injects the device's own noise, "
+                        "such as gaussian"
+                    )
+        return variance.sqrt()
+
+
+def _act(source: Any, *arguments: Any) -> Any:
+    return source.apply(*arguments)
+
+
+def _axes(model: ir.Model, target: Target, skip: tuple[str, ...]) -> dict[str, Axes | None]:
+    """Which axes of each mapped weight keep a scale of their own; None for one a tensor."""
+    choices: dict[str, set[Axes]] = {}
+    for layer in layers_of(model, skip):
+        for weight in layer.weights:
+            shape = tuple(weight.source.shape.numpy()) if weight.source.shape else ()
+            choices.setdefault(str(weight.source.name), set()).add(channel_axes(layer, shape))
+    single = {name: found.pop() for name, found in choices.items() if len(found) == 1}
+    return {name: single.get(name) if target.per_channel else None for name in choices}
+
+
+def _largest(weight: Tensor, axes: Axes | None) -> Tensor:
+    """max|W| a tensor or a channel, float64, as `nvmc.encoding.scale_of` takes it."""
+    if axes is None:
+        return weight.abs().amax().double()
+    blocks = weight
+    kept = axes.axes
+    if axes.groups > 1:
+        blocks = weight.reshape(axes.groups, weight.shape[0] // axes.groups, *weight.shape[1:])
+        kept = (0, 2)
+    reduced = tuple(i for i in range(blocks.ndim) if i not in kept)
+    largest = blocks.abs().amax(reduced, keepdim=True) if reduced else blocks.abs()
+    if axes.groups > 1:
+        largest = largest.expand(*blocks.shape[:3], *(1,) * (weight.ndim - 2))
+        largest = largest.reshape(*weight.shape[:2], *(1,) * (weight.ndim - 2))
+    return largest.double()

@@ -1,0 +1,102 @@
+"""What a training method is: the steps it may take another way than plain training does."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import onnx_ir as ir
+import torch
+from pydantic import BaseModel, ConfigDict
+from torch import Tensor
+
+from nvmc.training.replica import Replica
+from nvmc.training.task import Task
+
+if TYPE_CHECKING:
+    from nvmc.training.run import Run
+
+__all__ = ["Method"]
+
+
+class Method(BaseModel):
+    """Plain training on the weights that cells can hold; the base of every method.
+
+    A method is a class in a file of its own in `nvmc.training.methods` and a row of its table. Its
+    fields are its options. It overrides the smallest of these steps that makes the difference.
+    Random numbers come from the generators it is given, never from torch's global one.
+
+    Attributes:
+        kind: What users type after `--method`.
+        title: One line for people, with the paper.
+        replicas: Networks trained side by side.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    kind: ClassVar[str]
+    title: ClassVar[str]
+    replicas: ClassVar[int] = 1
+
+    def check(self, task: Task) -> None:
+        """Complain before anything starts.
+
+        Raises:
+            NvmcError: The method cannot do this task.
+        """
+
+    def prepare(self, model: ir.Model, task: Task) -> None:
+        """Change the network before it is read, in place: what is inserted stays in the file."""
+
+    def begin(self, run: Run) -> None:
+        """Make the method's own state in `run.memory`, once there are replicas."""
+
+    def epoch(self, run: Run, epoch: int) -> float:
+        """Train for one epoch; the mean loss."""
+        return self.pass_over(run, run.replicas[0], epoch)
+
+    def pass_over(self, run: Run, replica: Replica, epoch: int) -> float:
+        """One pass of `replica` over the training images; the mean loss."""
+        generator = run.generator("noise", epoch, run.replicas.index(replica))
+        replica.train()
+        losses = [self.step(run, replica, x, y, generator) for x, y in run.batches(epoch)]
+        return float(torch.stack(losses).mean())
+
+    def step(
+        self, run: Run, replica: Replica, x: Tensor, y: Tensor, generator: torch.Generator
+    ) -> Tensor:
+        """One step of the optimiser on images (N, ...) and labels (N, ...); the loss, detached."""
+        loss = self.loss(run, replica, x, y, generator)
+        replica.update(loss)
+        return loss.detach()
+
+    def loss(
+        self, run: Run, replica: Replica, x: Tensor, y: Tensor, generator: torch.Generator
+    ) -> Tensor:
+        """What a step descends."""
+        weights = self.weights(run, replica, generator)
+        return run.criterion(replica(x, weights, generator), y)
+
+    def weights(
+        self, run: Run, replica: Replica, generator: torch.Generator
+    ) -> Mapping[str, Tensor]:
+        """What the crossbars compute with in this step, by name: the ideal chip's weights."""
+        return replica.crossbars.quantized()
+
+    def evaluated(self, run: Run) -> Replica:
+        """The replica that is judged and kept."""
+        return run.replicas[0]
+
+    def finish(self, run: Run, model: ir.Model) -> None:
+        """Change the finished network, in place, before it is written."""
+
+    def summary(self, run: Run) -> dict[str, Any]:
+        """What the method found, for people and for `--json`: plain numbers, texts and lists."""
+        return {}
+
+    def state(self, run: Run) -> dict[str, Any]:
+        """What resuming needs beyond the replicas: numbers, texts, lists, dicts and tensors."""
+        return {}
+
+    def restore(self, run: Run, state: Mapping[str, Any]) -> None:
+        """Put back what `state` gave; `begin` has been called."""

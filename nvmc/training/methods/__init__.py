@@ -1,0 +1,43 @@
+"""The training methods, one file each. `METHODS` names them all."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from pydantic import ValidationError
+
+from nvmc.errors import OptionError
+from nvmc.training.method import Method
+from nvmc.training.methods.erm import Erm
+from nvmc.training.methods.gaussian import Gaussian
+
+__all__ = ["METHODS", "make_method"]
+
+METHODS: dict[str, type[Method]] = {
+    method.kind: method
+    for method in (
+        Erm,
+        Gaussian,
+    )
+}
+
+
+def make_method(kind: str, options: Mapping[str, object] | None = None) -> Method:
+    """A method by name, with its options; texts are read as their types.
+
+    Raises:
+        OptionError: There is no such method, or it has no such option, or not of that value.
+    """
+    if kind not in METHODS:
+        raise OptionError(f"method {kind!r} is unknown; expected one of {', '.join(METHODS)}")
+    try:
+        return METHODS[kind].model_validate(dict(options or {}))
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(map(str, first["loc"])) or "options"
+        known = ", ".join(METHODS[kind].model_fields) or "none"
+        if first["type"] == "extra_forbidden":
+            what = f"has no option {key!r}; expected {known}"
+        else:
+            what = f"{key} is {first['input']!r}; {first['msg']}"
+        raise OptionError(f"method {kind!r}: {what}") from error

@@ -1,0 +1,16 @@
+"""Empirical risk minimisation: training that knows the codes but no noise."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from nvmc.training.method import Method
+
+__all__ = ["Erm"]
+
+
+class Erm(Method):
+    """Plain training on quantised weights, straight-through: what the others are held against."""
+
+    kind: ClassVar[str] = "erm"
+    title: ClassVar[str] = "empirical risk minimisation, no noise"

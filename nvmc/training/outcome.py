@@ -1,0 +1,76 @@
+"""What a training run did."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+__all__ = ["Epoch", "Judged", "Outcome"]
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """One epoch.
+
+    Attributes:
+        epoch: Its number, from 1.
+        loss: Mean training loss.
+        kpp: k-th percentile accuracy on held-out images; None where none was taken.
+        best: Whether no KPP before was higher.
+        seconds: Wall-clock time, the KPP included.
+    """
+
+    epoch: int
+    loss: float
+    kpp: float | None
+    best: bool
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Judged:
+    """A network on held-out images.
+
+    Attributes:
+        ideal: Accuracy of the chip whose every cell is on target.
+        kpp: k-th percentile accuracy over chips.
+    """
+
+    ideal: float
+    kpp: float
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """A finished training run.
+
+    Attributes:
+        method: Its kind.
+        options: The method's options.
+        before: The network that came in.
+        after: The network that came out.
+        kept: Number of the epoch whose weights it has.
+        epochs: All epochs, in order.
+        resumed: How many of them had been run before a resumption.
+        stopped: Whether training stopped early.
+        seconds: Wall-clock time of all epochs, also those before a resumption.
+        canonical: Whether the file holds nvmc's canonical form, because the weights do not all
+            stand as such in the source.
+        summary: What the method found.
+    """
+
+    method: str
+    options: dict[str, Any]
+    before: Judged
+    after: Judged
+    kept: int
+    epochs: tuple[Epoch, ...]
+    resumed: int
+    stopped: bool
+    seconds: float
+    canonical: bool
+    summary: dict[str, Any]
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        return asdict(self)

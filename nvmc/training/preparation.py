@@ -1,0 +1,156 @@
+"""Everything that is looked at before the first step: the data, the network, whether they fit."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import onnx_ir as ir
+import torch
+
+from nvmc.artifact import TARGET_KEY
+from nvmc.chip import Chip
+from nvmc.data import Dataset, check_shape, load_data
+from nvmc.devices import Target
+from nvmc.errors import DataError, ModelError, OptionError
+from nvmc.passes.canonicalize import Canonicalize
+from nvmc.passes.describe import tensor_entries
+from nvmc.passes.load import load_model
+from nvmc.rng import stream
+from nvmc.statistics import percentile_index
+from nvmc.training.initialisation import initialise
+from nvmc.training.method import Method
+from nvmc.training.settings import Settings
+from nvmc.training.task import Task
+
+__all__ = ["canonical_network", "identity_of", "make_task", "prepared_network"]
+
+HELD_OUT = 0.1
+"""Share of a data set without a validation split that is held out of training."""
+
+
+def make_task(
+    data: str,
+    target: Target,
+    *,
+    validation: str | None = None,
+    sigma: float | None = None,
+    settings: Settings | None = None,
+    skip: Sequence[str] = (),
+) -> Task:
+    """A training task from the names of its data.
+
+    Args:
+        data: Spec of the training data (docs/data.md), of which the training split is used.
+        target: The cells.
+        validation: Spec of the held-out data; by default the validation split of `data`, or a
+            tenth of the images of a file, drawn once and for all.
+        sigma: Strength of the cells' noise; None for the device's own.
+        settings: Optimiser, schedule and the like.
+        skip: Globs of node names that stay digital.
+
+    Raises:
+        DataError, OptionError: By what is wrong.
+    """
+    settings = settings or Settings()
+    if settings.accelerator == "cuda" and not torch.cuda.is_available():
+        raise OptionError("accelerator is cuda, but torch finds no CUDA device; use cpu")
+    percentile_index(settings.chips, settings.percentile)
+    Chip.of(target, 0, 0, sigma)
+    train = load_data(data, "train")
+    if validation is not None:
+        held_out = load_data(validation, "validation")
+    elif data.endswith(".npz"):
+        train, held_out = _parted(train)
+    else:
+        held_out = load_data(data, "validation")
+    for dataset in (train, held_out):
+        if dataset.y is None:
+            raise DataError(f"{dataset.name} has no labels; training needs them: add an array y")
+    return Task(target, sigma, train, held_out, settings, tuple(skip))
+
+
+def canonical_network(source: Path) -> ir.Model:
+    """The network in a file, in canonical form.
+
+    Raises:
+        ModelError: It cannot be read, or is a compiled one.
+    """
+    model = load_model(source)
+    if TARGET_KEY in model.metadata_props:
+        raise ModelError(f"{str(source)!r} is a compiled network; train its source")
+    Canonicalize()(model)
+    return model
+
+
+def prepared_network(model: ir.Model, task: Task, method: Method) -> ir.Model:
+    """A copy of a canonical network as the method wants it, checked against the data.
+
+    Raises:
+        NvmcError: By what is wrong.
+    """
+    _check(model, task)
+    method.check(task)
+    prepared = model.clone()
+    if task.settings.init == "random":
+        initialise(prepared, task.settings.seed)
+    method.prepare(prepared, task)
+    Canonicalize()(prepared)
+    return prepared
+
+
+def identity_of(source: Path, task: Task, method: Method) -> dict[str, str]:
+    """What decides the numbers of a run, by name."""
+    settings = {key: str(value) for key, value in task.settings.model_dump().items()}
+    return {
+        "network": hashlib.sha256(source.read_bytes()).hexdigest()[:16],
+        "training data": task.train.sha256[:16],
+        "validation data": task.validation.sha256[:16],
+        "target": task.target.model_dump_json(),
+        "sigma": str(task.sigma),
+        "skip": ",".join(task.skip),
+        "method": method.kind,
+        **{f"{method.kind} {key}": str(value) for key, value in method.model_dump().items()},
+        **settings,
+    }
+
+
+def _parted(data: Dataset) -> tuple[Dataset, Dataset]:
+    """Training and held-out images of one file."""
+    count = round(len(data.x) * HELD_OUT)
+    if data.y is None or count < 1:
+        raise DataError(
+            f"{data.name} has {len(data.x)} labelled images; expected at least 5, of which a tenth "
+            "is held out: give more, or name held-out data with --validation"
+        )
+    order = stream(0, 0, "held-out").permutation(len(data.x))
+    out, rest = np.sort(order[:count]), np.sort(order[count:])
+    return (
+        replace(data, x=data.x[rest], y=data.y[rest]),
+        replace(data, x=data.x[out], y=data.y[out]),
+    )
+
+
+def _check(model: ir.Model, task: Task) -> None:
+    inputs = tensor_entries(model.graph.inputs)
+    if len(inputs) != 1:
+        names = ", ".join(entry.name for entry in inputs) or "none"
+        raise ModelError(f"the network has inputs {names}; training feeds exactly one")
+    for data in (task.train, task.validation):
+        if inputs[0].shape is not None:
+            check_shape(data, inputs[0].shape)
+    first = (inputs[0].shape or [None])[0]
+    if isinstance(first, int):
+        raise ModelError(
+            f"input {inputs[0].name!r} takes exactly {first} images; training needs a free first "
+            "dimension: export the network with a dynamic batch"
+        )
+    augment = task.settings.augment
+    if augment is not None and task.train.x.ndim != 4:
+        raise OptionError(
+            f"images have shape {list(task.train.x.shape[1:])}; augmentation needs channels, rows "
+            "and columns: leave it out"
+        )

@@ -1,0 +1,186 @@
+"""One network in training: its graph in torch, its crossbars, its optimiser."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import onnx_ir as ir
+import torch
+from torch import Tensor, nn
+
+from nvmc.passes.quantize_activations import mark_activations
+from nvmc.training.activations import ActivationRanges
+from nvmc.training.crossbars import Crossbars
+from nvmc.training.graph import Graph
+from nvmc.training.settings import Settings
+from nvmc.training.task import Task
+
+__all__ = ["Replica", "copied"]
+
+
+class Replica:
+    """One network in training.
+
+    Args:
+        model: The network in canonical form; only read.
+        task: What it is trained for.
+        steps: Optimiser steps of the whole run, for the schedule.
+        scores: Name of the value that the loss is taken of.
+
+    Attributes:
+        graph: The network as a torch module.
+        crossbars: Its weights as cells hold them.
+        activations: Rounding of what enters the layers; None where it is not asked for.
+        version: Counts changes of the weights.
+    """
+
+    def __init__(self, model: ir.Model, task: Task, steps: int, scores: str) -> None:
+        settings = task.settings
+        self.activations: ActivationRanges | None = None
+        if settings.activation_bits is not None:
+            model = model.clone()
+            marks = mark_activations(model, task.skip)
+            ranges = ActivationRanges(marks, settings.activation_bits)
+            self.activations = ranges.to(settings.accelerator)
+        self.graph = Graph.of(model).to(settings.accelerator)
+        self.crossbars = Crossbars(model, self.graph.weights, task.target, task.skip)
+        self.optimizer = _optimizer(list(self.graph.weights.values()), settings)
+        self.schedule = _schedule(self.optimizer, settings, steps)
+        self.version = 0
+        self._scores = scores
+
+    def __call__(
+        self,
+        x: Tensor,
+        weights: Mapping[str, Tensor] | None = None,
+        generator: torch.Generator | None = None,
+        taps: Mapping[str, Callable[[Tensor], Tensor]] | None = None,
+    ) -> Tensor:
+        """Class scores (N, C, ...) before any softmax, of images (N, ...).
+
+        Args:
+            x: Images.
+            weights: What to compute with instead of the trained values of these names.
+            generator: Where dropout draws from.
+            taps: Functions on named values; where rounding stands too, it comes last.
+        """
+        return self.values(x, (self._scores,), weights, generator, taps)[self._scores]
+
+    def values(
+        self,
+        x: Tensor,
+        wanted: tuple[str, ...],
+        weights: Mapping[str, Tensor] | None = None,
+        generator: torch.Generator | None = None,
+        taps: Mapping[str, Callable[[Tensor], Tensor]] | None = None,
+    ) -> dict[str, Tensor]:
+        """As a call, but the named values of the graph, with the scores among them."""
+        names = (*wanted, *(() if self._scores in wanted else (self._scores,)))
+        found = self.graph(
+            x, weights, taps=self._taps(taps or {}), wanted=names, generator=generator
+        )
+        return found
+
+    @property
+    def scores(self) -> str:
+        """Name of the value that the loss is taken of."""
+        return self._scores
+
+    def update(self, loss: Tensor) -> None:
+        """One step of the optimiser and its schedule down the gradient of `loss`."""
+        self.optimizer.zero_grad()
+        loss.backward()
+        self.apply_gradients()
+
+    def apply_gradients(self) -> None:
+        """One step of the optimiser and its schedule along the gradients that are there."""
+        self.optimizer.step()
+        self.schedule.step()
+        self.version += 1
+
+    def copy_from(self, other: Replica) -> None:
+        """Take over the weights, statistics and optimiser state of `other`."""
+        self.load_state_dict(other.state_dict())
+
+    def train(self, mode: bool = True) -> None:
+        """Training or evaluation mode."""
+        for module in self._modules():
+            module.train(mode)
+
+    def state_dict(self) -> dict[str, Any]:
+        """All that a resumed run needs; shares memory with the replica."""
+        return {
+            "modules": self.modules_state(),
+            "optimizer": self.optimizer.state_dict(),
+            "schedule": self.schedule.state_dict(),
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Put back what `state_dict` gave."""
+        self.load_modules(state["modules"])
+        self.optimizer.load_state_dict(copied(state["optimizer"]))
+        self.schedule.load_state_dict(copied(state["schedule"]))
+
+    def modules_state(self) -> list[dict[str, Any]]:
+        """Weights, statistics and ranges; shares memory with the replica."""
+        return [module.state_dict() for module in self._modules()]
+
+    def load_modules(self, state: Sequence[Mapping[str, Any]]) -> None:
+        """Put back what `modules_state` gave."""
+        for module, part in zip(self._modules(), state, strict=True):
+            module.load_state_dict(part)
+        self.version += 1
+
+    def _modules(self) -> list[nn.Module]:
+        return [m for m in (self.graph, self.activations) if m is not None]
+
+    def _taps(
+        self, taps: Mapping[str, Callable[[Tensor], Tensor]]
+    ) -> Mapping[str, Callable[[Tensor], Tensor]]:
+        if self.activations is None:
+            return taps
+        both = dict(self.activations.taps)
+        for name, tap in taps.items():
+            both[name] = _chained(tap, both[name]) if name in both else tap
+        return both
+
+
+def _chained(
+    first: Callable[[Tensor], Tensor], second: Callable[[Tensor], Tensor]
+) -> Callable[[Tensor], Tensor]:
+    return lambda values: second(first(values))
+
+
+def copied(value: Any) -> Any:
+    """A deep copy of tensors in dicts and lists."""
+    if isinstance(value, Tensor):
+        return value.clone()
+    if isinstance(value, dict):
+        return {key: copied(part) for key, part in value.items()}  # pyright: ignore
+    if isinstance(value, list | tuple):
+        return type(value)(map(copied, value))  # pyright: ignore
+    return value
+
+
+def _optimizer(weights: list[nn.Parameter], settings: Settings) -> torch.optim.Optimizer:
+    rate, decay = settings.rate, settings.decay
+    if settings.optimizer == "sgd":
+        return torch.optim.SGD(
+            weights, rate, momentum=settings.momentum, weight_decay=decay, fused=True
+        )
+    kind = torch.optim.AdamW if settings.optimizer == "adamw" else torch.optim.Adam
+    return kind(weights, rate, weight_decay=decay, fused=True)
+
+
+def _schedule(
+    optimizer: torch.optim.Optimizer, settings: Settings, steps: int
+) -> torch.optim.lr_scheduler.LRScheduler:
+    schedulers = torch.optim.lr_scheduler
+    match settings.schedule:
+        case "cosine":
+            return schedulers.CosineAnnealingLR(optimizer, steps)
+        case "one-cycle":
+            return schedulers.OneCycleLR(optimizer, settings.rate, total_steps=steps)
+        case "constant":
+            return schedulers.LambdaLR(optimizer, lambda step: 1.0)

@@ -1,0 +1,121 @@
+"""A training run as its method sees it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import onnx_ir as ir
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from nvmc.errors import ModelError
+from nvmc.models.augment import Affine
+from nvmc.training.draws import named_generator
+from nvmc.training.evaluation import finished_network, judge
+from nvmc.training.outcome import Judged
+from nvmc.training.replica import Replica
+from nvmc.training.task import Task
+
+__all__ = ["Run", "scores_of"]
+
+
+class Run:
+    """The networks, the data and the random streams of one training run.
+
+    Args:
+        model: The prepared network in canonical form.
+        task: What it is trained for.
+        replicas: Networks trained side by side, all alike at first.
+
+    Attributes:
+        model: The network; only read.
+        task: What it is trained for.
+        replicas: The networks in training.
+        memory: The method's own state, by name.
+    """
+
+    def __init__(self, model: ir.Model, task: Task, replicas: int) -> None:
+        self.model = model
+        self.task = task
+        self._x, self._y = _tensors(task)
+        steps = -(-len(self._x) // task.settings.batch) * task.settings.epochs
+        scores = scores_of(model)
+        self.replicas = [Replica(model, task, steps, scores) for _ in range(replicas)]
+        self.memory: dict[str, Any] = {}
+        self._known: dict[int, tuple[int, Judged]] = {}
+
+    @property
+    def criterion(self) -> Callable[[Tensor, Tensor], Tensor]:
+        """The loss of class scores (N, C, ...) against labels (N, ...): cross entropy."""
+        return functional.cross_entropy
+
+    def generator(self, *names: str | int) -> torch.Generator:
+        """The random stream of these names, on the accelerator."""
+        settings = self.task.settings
+        return named_generator(settings.seed, *names, device=settings.accelerator)
+
+    def batches(self, epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
+        """Images (N, ...) and labels (N, ...) of one epoch, in an order named by the epoch."""
+        settings = self.task.settings
+        order = torch.randperm(
+            len(self._x), generator=named_generator(settings.seed, "order", epoch)
+        ).to(self._x.device)
+        moved = settings.augment and Affine(**settings.augment.model_dump())
+        generator = self.generator("augment", epoch)
+        for chosen in torch.split(order, settings.batch):
+            x = self._x[chosen]
+            yield (moved(x, generator) if moved else x), self._y[chosen]
+
+    def validation(self) -> tuple[Tensor, Tensor]:
+        """The held-out images and labels."""
+        accelerator = self.task.settings.accelerator
+        data = self.task.validation
+        return torch.tensor(data.x).to(accelerator), torch.tensor(data.y).to(accelerator)
+
+    def kpp(self, replica: Replica) -> float:
+        """k-th percentile accuracy of the replica's chips on the held-out images.
+
+        Cost: `Settings.chips` chips; nothing where the weights have not changed since.
+        """
+        return self.judged(replica).kpp
+
+    def judged(self, replica: Replica) -> Judged:
+        """The replica on the held-out images, as ideal chip and as `Settings.chips` chips."""
+        position = self.replicas.index(replica)
+        known = self._known.get(position)
+        if known is None or known[0] != replica.version:
+            model = finished_network(self.model, replica, self.task.skip)
+            known = self._known[position] = (replica.version, judge(model, self.task))
+        return known[1]
+
+
+def _tensors(task: Task) -> tuple[Tensor, Tensor]:
+    accelerator = task.settings.accelerator
+    labels = np.asarray(task.train.y)
+    return torch.tensor(task.train.x).to(accelerator), torch.tensor(labels).to(accelerator)
+
+
+def scores_of(model: ir.Model) -> str:
+    """Name of the first output, or of what enters the softmax it comes from.
+
+    Raises:
+        ModelError: The softmax does not run over the classes.
+    """
+    output = model.graph.outputs[0]
+    node = output.producer()
+    while node is not None and node.op_type == "Identity" and node.inputs[0] is not None:
+        node = node.inputs[0].producer()
+    if node is None or node.op_type not in ("LogSoftmax", "Softmax"):
+        return str(output.name)
+    value = node.inputs[0]
+    axis = node.attributes.get_int("axis", -1)
+    rank = len(output.shape or ())
+    if value is None or axis not in (1, 1 - rank):
+        raise ModelError(
+            f"output {output.name!r} is a softmax along axis {axis}; expected the classes along "
+            "axis 1: export the network so"
+        )
+    return str(value.name)

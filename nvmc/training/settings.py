@@ -1,0 +1,73 @@
+"""What every method shares: the optimiser, its schedule, how chips are judged."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+__all__ = ["Augment", "Settings"]
+
+Whole = Annotated[int, Field(ge=0, strict=True)]
+Count = Annotated[int, Field(ge=1, strict=True)]
+Share = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Augment(_Strict):
+    """How training images (N, C, R, C) are moved each time they are shown.
+
+    Attributes:
+        turn: Largest angle, in degrees.
+        scale: Largest relative change of size.
+        shift: Largest shift along each axis, in pixels.
+    """
+
+    turn: Share = 0.0
+    scale: Share = 0.0
+    shift: Share = 0.0
+
+
+class Settings(_Strict):
+    """Everything about a training run that is no method's own.
+
+    Attributes:
+        epochs: Passes over the training images.
+        batch: Images a step.
+        optimizer: `adamw`, `adam` or `sgd`.
+        rate: Learning rate, the highest of its schedule.
+        decay: Weight decay.
+        momentum: Of `sgd`.
+        schedule: `cosine` falls from `rate` to zero, `one-cycle` rises first, `constant` stays.
+        seed: Names every random number: order, augmentation, noise, new weights.
+        chips: Chips that a KPP is taken over (TRICE's N_train, Alg. 2).
+        percentile: k of the KPP.
+        every: Epochs from one KPP to the next; 0 takes it only at the end.
+        patience: KPPs without a better one after which training stops; 0 never stops early.
+        keep: The weights of the epoch with the `best` KPP (the later among equals), or the `last`.
+        activation_bits: Quantise what enters the mapped layers, in training and in the result.
+        init: `keep` trains on from the weights that are there, `random` starts anew.
+        augment: Move the images; None shows them as they are.
+        accelerator: `cpu` or `cuda`.
+    """
+
+    epochs: Count = 100
+    batch: Count = 128
+    optimizer: Literal["adamw", "adam", "sgd"] = "adamw"
+    rate: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 1e-3
+    decay: Share = 1e-4
+    momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
+    schedule: Literal["cosine", "one-cycle", "constant"] = "cosine"
+    seed: Whole = 0
+    chips: Count = 300
+    percentile: Annotated[float, Field(ge=0, lt=100)] = 1.0
+    every: Whole = 5
+    patience: Whole = 0
+    keep: Literal["best", "last"] = "best"
+    activation_bits: Annotated[int, Field(ge=1, le=16, strict=True)] | None = None
+    init: Literal["keep", "random"] = "keep"
+    augment: Augment | None = None
+    accelerator: Literal["cpu", "cuda"] = "cpu"

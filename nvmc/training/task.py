@@ -1,0 +1,37 @@
+"""What a network is trained for: the cells it will sit in, the data, the settings."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from nvmc.data import Dataset
+from nvmc.devices import Target
+from nvmc.training.settings import Settings
+
+__all__ = ["Task"]
+
+
+@dataclass(frozen=True)
+class Task:
+    """One training task.
+
+    Attributes:
+        target: The cells the network is trained for.
+        sigma: Strength of their noise; None for the device's own.
+        train: Images that gradients come from, with labels.
+        validation: Held-out images that KPPs are taken on, with labels.
+        settings: Optimiser, schedule and the like.
+        skip: Globs of node names that stay digital.
+    """
+
+    target: Target
+    sigma: float | None
+    train: Dataset
+    validation: Dataset
+    settings: Settings = Settings()
+    skip: tuple[str, ...] = ()
+
+    @property
+    def strength(self) -> float | None:
+        """Sigma as it counts: the task's, or the device's; None where the device has none."""
+        return self.target.device.sigma if self.sigma is None else self.sigma

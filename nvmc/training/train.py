@@ -1,0 +1,133 @@
+"""The pipeline behind `nvmc train`: an ONNX network in, the same with better weights out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import onnx_ir as ir
+
+from nvmc.artifact import replacing_file
+from nvmc.errors import ModelError, NvmcError, OptionError
+from nvmc.passes.load import load_model
+from nvmc.passes.mappable import initializer_of
+from nvmc.passes.save import save_model
+from nvmc.training.evaluation import finished_network, judge_source
+from nvmc.training.graph import write_values
+from nvmc.training.loop import Loop, deterministic
+from nvmc.training.method import Method
+from nvmc.training.outcome import Epoch, Outcome
+from nvmc.training.preparation import canonical_network, identity_of, prepared_network
+from nvmc.training.replica import Replica
+from nvmc.training.run import Run
+from nvmc.training.task import Task
+
+__all__ = ["train"]
+
+
+def train(
+    source: str | Path,
+    task: Task,
+    method: Method,
+    *,
+    output: str | Path,
+    checkpoint: str | Path | None = None,
+    resume: bool = False,
+    on_epoch: Callable[[Epoch], None] | None = None,
+) -> Outcome:
+    """Train an ONNX network for the cells it will sit in.
+
+    The same call gives the same weights on the same machine, whether or not it was interrupted
+    and resumed on the way.
+
+    Args:
+        source: The ONNX file; never written to.
+        task: Cells, data and settings; `make_task` makes one.
+        method: A row of `nvmc.training.methods.METHODS` with its options.
+        output: The ONNX file to write.
+        checkpoint: File that every epoch is kept in until the network is written.
+        resume: Go on from the checkpoint instead of from the start.
+        on_epoch: Called after every epoch that is run.
+
+    Raises:
+        NvmcError: One of its children, by what is wrong; `output` is not touched then.
+    """
+    path, result = Path(source), Path(output)
+    kept = None if checkpoint is None else Path(checkpoint)
+    _check_files(path, result, kept, resume)
+    network = canonical_network(path)
+    with deterministic():
+        run = Run(prepared_network(network, task, method), task, method.replicas)
+        if not run.replicas[0].crossbars.names:
+            raise ModelError(f"{str(path)!r} has no layer with trained weights on crossbars")
+        before = judge_source(network, task)
+        method.begin(run)
+        loop = Loop(run, method, kept, identity_of(path, task, method))
+        if resume:
+            loop.resume()
+        done = len(loop.epochs)
+        replica = loop.train(on_epoch)
+        after = run.judged(replica)
+        model, canonical = _finished(path, run, method, replica)
+    with replacing_file(result) as temporary:
+        save_model(model, temporary)
+    if kept is not None:
+        kept.unlink(missing_ok=True)
+    return Outcome(
+        method=method.kind,
+        options=method.model_dump(mode="json"),
+        before=before,
+        after=after,
+        kept=loop.kept,
+        epochs=tuple(loop.epochs),
+        resumed=done,
+        stopped=loop.stopped,
+        seconds=sum(epoch.seconds for epoch in loop.epochs),
+        canonical=canonical,
+        summary=method.summary(run),
+    )
+
+
+def _check_files(source: Path, output: Path, checkpoint: Path | None, resume: bool) -> None:
+    if output.resolve() == source.resolve():
+        raise OptionError(f"{str(output)!r} is the source; the source is never overwritten")
+    if output.is_dir():
+        raise OptionError(f"{str(output)!r} is a folder; give the name of an ONNX file to write")
+    for file in (output, checkpoint):
+        if file is not None and not file.absolute().parent.is_dir():
+            raise OptionError(f"there is no folder {str(file.parent)!r} to write {file.name!r} to")
+    if resume and checkpoint is None:
+        raise OptionError("there is nothing to resume from; name the checkpoint")
+    if checkpoint is not None and not resume and checkpoint.exists():
+        raise OptionError(
+            f"{str(checkpoint)!r} holds a run that has not ended; resume it, or remove the file"
+        )
+
+
+def _finished(source: Path, run: Run, method: Method, replica: Replica) -> tuple[ir.Model, bool]:
+    """The trained network: the source's own graph where all weights stand in it as such."""
+    values = replica.graph.values()
+    task = run.task
+    model = None if replica.activations else _home(source, method, task, values)
+    canonical = model is None
+    if model is None:
+        model = finished_network(run.model, replica, task.skip)
+    else:
+        write_values(model, values)
+    method.finish(run, model)
+    return model, canonical
+
+
+def _home(source: Path, method: Method, task: Task, values: dict[str, Any]) -> ir.Model | None:
+    """The source with what the method inserts; None where it lacks one of the weights."""
+    model = load_model(source)
+    try:
+        method.prepare(model, task)
+    except NvmcError:  # it wants the canonical form
+        return None
+    for name, value in values.items():
+        found = initializer_of(model.graph.initializers.get(name))
+        if found is None or tuple(found.shape.numpy()) != value.shape:
+            return None
+    return model
