@@ -65,6 +65,7 @@ class Simulation:
         fidelity: `cells`, or `circuit` where the periphery or read noise was in the loop.
         times: The same chips at each time asked for; without any, at the device's own.
         seconds: Wall time of the runs.
+        mc_passes: Stochastic passes that were averaged; None where the network draws nothing.
     """
 
     metric: str
@@ -78,6 +79,7 @@ class Simulation:
     ideal: float
     times: tuple[AtTime, ...]
     seconds: float
+    mc_passes: int | None = None
 
     @property
     def values(self) -> NDArray[np.float64]:
@@ -106,6 +108,7 @@ class Simulation:
             "device": self.target.device.name,
             "sigma": self.sigma,
             "fidelity": self.fidelity,
+            "mc_passes": self.mc_passes,
             "ideal": self.ideal,
             **self.times[0].to_json(),
             "times": [time.to_json() for time in self.times],

@@ -62,7 +62,7 @@ class Draw:
 
 
 class CountedDraw:
-    """Standard normals that are found by number, in any order: for noise that is fresh every time.
+    """Numbers that are found by number, in any order: for noise that is fresh every time.
 
     The key of the Philox stream is that of `stream` for the same arguments; the three higher words
     of its counter are the number.
@@ -75,3 +75,14 @@ class CountedDraw:
         """Standard normals number `counter`, float32."""
         bits = np.random.Philox(key=self._key, counter=[0, *counter])
         return np.random.Generator(bits).standard_normal(shape, dtype=np.float32)
+
+    def blocks(self, counter: tuple[int, int, int], first: int, count: int) -> NDArray[np.uint64]:
+        """Blocks `first` … `first + count - 1` of random bits number `counter`.
+
+        Returns:
+            Little-endian words of shape (count, 4): block after block, whatever is asked for with
+            it, so numbers that live in blocks of their own do not depend on how they are batched.
+        """
+        bits = np.random.Philox(key=self._key, counter=[first, *counter])
+        words: NDArray[np.uint64] = bits.random_raw(4 * count).astype("<u8", copy=False)
+        return words.reshape(count, 4)

@@ -15,8 +15,15 @@ from nvmc.chip import Chip
 from nvmc.data import Dataset, check_labels, load_data
 from nvmc.devices import Device, NoiseSource, Target
 from nvmc.errors import DataError, ModelError, OptionError
-from nvmc.passes.describe import serialized, set_target
-from nvmc.passes.detach_weights import detached_network, images_a_run
+from nvmc.passes.describe import Model, serialized, set_target, tensor_entries
+from nvmc.passes.detach_weights import (
+    Detached,
+    detached,
+    detached_network,
+    has_fixed_batch,
+    images_a_run,
+)
+from nvmc.passes.feed_masks import FeedMasks, outputs_kinds
 from nvmc.passes.load import load_model
 from nvmc.result import AtTime, Fidelity, Simulation
 from nvmc.runtime.feeding import check_first_axis, feed_of
@@ -35,6 +42,7 @@ from nvmc.statistics import percentile_index, percentile_performance, summarize
 
 __all__ = [
     "Bench",
+    "bench_of",
     "check_options",
     "fidelity_of",
     "load_circuit",
@@ -97,6 +105,7 @@ def simulate(
     fidelity: Fidelity | None = None,
     times_s: Sequence[float] | None = None,
     batch: int | None = None,
+    mc_passes: int | None = None,
     on_chip: Callable[[int, float], None] | None = None,
 ) -> Simulation:
     """Evaluate chips 0 … runs - 1 of population `seed`.
@@ -118,6 +127,8 @@ def simulate(
             time by default.
         batch: Images a run, which bounds the memory; by default what suits the cache. Changes
             nothing else.
+        mc_passes: Passes of a stochastic network that are averaged (docs/simulate.md); one by
+            default.
         on_chip: Called with (chip, value) as each chip is done, from its thread, at every time.
 
     Raises:
@@ -128,7 +139,8 @@ def simulate(
     ages = times_s or [None]
     populations = [[Chip.of(target, seed, k, sigma, age) for k in range(runs)] for age in ages]
     images: dict[str, Any] = {"data": data, "seed": seed, "limit": limit, "output": output}
-    bench = set_up(compiled, target, fidelity=fidelity, batch=batch, **images)
+    images |= {"batch": batch, "mc_passes": mc_passes}
+    bench = set_up(compiled, target, fidelity=fidelity, **images)
     started = time.perf_counter()
     count = min(jobs or default_jobs(), runs)
     found = [bench.run(chips, jobs=count, on_chip=on_chip) for chips in populations]
@@ -163,6 +175,7 @@ def _simulation(
         sigma=target.device.sigma if sigma is None else sigma,
         fidelity="circuit" if circuit else "cells",
         jobs=jobs,
+        mc_passes=bench.network.passes if bench.network.masks else None,
         ideal=bench.ideal,
         times=times,
         seconds=seconds,
@@ -179,16 +192,17 @@ def set_up(
     output: str | None = None,
     fidelity: Fidelity | None = None,
     batch: int | None = None,
+    mc_passes: int | None = None,
 ) -> Bench:
     """Everything of a simulation but the chips; arguments are those of `simulate`.
 
     Raises:
         OptionError, DataError, ModelError: By what is wrong.
     """
-    exact = load_network(compiled, target, output)
+    exact = _with_passes(load_network(compiled, target, output), mc_passes)
     network: Network | CircuitNetwork = exact
     if fidelity_of(target, fidelity) == "circuit":
-        network = load_circuit(compiled, target, output)
+        network = replace(load_circuit(compiled, target, output), passes=exact.passes)
     if batch is not None:
         network = replace(network, batch=_checked_batch(compiled, batch))
     dataset = load_data(data, limit=limit) if isinstance(data, str) else data
@@ -197,6 +211,45 @@ def set_up(
     with single_threaded_blas():
         score, ideal = _score(network, exact, feed, dataset)
     return Bench(network, feed, score, ideal, dataset.name if dataset else "seeded inputs")
+
+
+def bench_of(model: Model, target: Target, dataset: Dataset) -> Bench:
+    """The bench of a compiled network that is in memory, judged on labelled images.
+
+    Args:
+        model: A network behind the passes of `nvmc compile`; used up by this.
+        target: What holds its arrays.
+        dataset: Images and labels.
+
+    Raises:
+        OptionError, DataError, ModelError: By what is wrong.
+    """
+    if dataset.y is None:
+        raise DataError(f"{dataset.name} has no labels; chips are judged by them: add an array y")
+    feed = feed_of(tensor_entries(model.graph.inputs), dataset, 0, None)
+    output = str(model.graph.outputs[0].name)
+    circuit = None
+    if fidelity_of(target) == "circuit":
+        circuit = _circuit(model.clone(), target, output)
+    exact = _network(detached(model, target), output)
+    with single_threaded_blas():
+        score, ideal = _score(circuit or exact, exact, feed, dataset)
+    return Bench(circuit or exact, feed, score, ideal, dataset.name)
+
+
+def _with_passes(network: Network, passes: int | None) -> Network:
+    """`network`, every image of which is run so many times."""
+    if passes is None:
+        return network
+    if passes < 1:
+        raise OptionError(f"mc-passes is {passes}; expected at least 1")
+    if passes > 1 and not network.masks:
+        raise OptionError(
+            f"mc-passes is {passes}, but the network draws nothing at inference, so all passes "
+            "are equal; compile it with --pass insert-dropout:active=true or "
+            "invert-normalization:active=true, or leave mc-passes out"
+        )
+    return replace(network, passes=passes)
 
 
 def _checked_batch(compiled: Compiled, batch: int) -> int:
@@ -251,12 +304,18 @@ def load_circuit(compiled: Compiled, target: Target, output: str | None = None) 
     """
     name = _output(compiled, output)
     model = load_model(compiled.model_path)
+    return _circuit(model, target, name)
+
+
+def _circuit(model: Model, target: Target, name: str) -> CircuitNetwork:
+    """`model`, which is used up by this, as circuits."""
     set_target(model, target)
-    fixed = next(iter(compiled.manifest.inputs[0].shape or ()), None)
-    batch = images_a_run(model)
-    if not isinstance(fixed, int):
+    batch, fixed = images_a_run(model), has_fixed_batch(model)
+    if not fixed:
         batch = min(CIRCUIT_IMAGES, CIRCUIT_BATCHES * batch)
-    return CircuitNetwork(serialized(model), name, batch)
+    holds, feed = outputs_kinds(model), FeedMasks()
+    feed(model)
+    return CircuitNetwork(serialized(model), name, batch, fixed, holds[name], feed.masks)
 
 
 def _output(compiled: Compiled, output: str | None) -> str:
@@ -277,10 +336,22 @@ def load_network(compiled: Compiled, target: Target, output: str | None = None) 
         ArtifactError: Its model does not hold the arrays that its manifest lists.
     """
     name = _output(compiled, output)
-    detached = detached_network(compiled.model_path, target)
-    compiled.check_arrays(array.name for array in detached.arrays)
+    found = detached_network(compiled.model_path, target)
+    compiled.check_arrays(array.name for array in found.arrays)
+    return _network(found, name)
+
+
+def _network(found: Detached, output: str) -> Network:
     return Network(
-        detached.model, detached.arrays, detached.dtypes, name, detached.batch, detached.stack
+        found.model,
+        found.arrays,
+        found.dtypes,
+        output,
+        found.batch,
+        found.fixed,
+        found.holds[output],
+        found.masks,
+        stack=found.stack,
     )
 
 

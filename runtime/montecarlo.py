@@ -5,14 +5,17 @@ standard ONNX model whose crossbar weights are absent; each chip gets a session 
 kernels with its programmed weights put in. As a circuit (`CircuitNetwork`) each chip gets a session
 of the provider.
 
-Chips run in parallel threads. Sessions and BLAS always have one thread, and a chip's cells and
-reads come from streams of its own, so a chip's value does not depend on how many run beside it.
+Chips run in parallel threads. Sessions and BLAS always have one thread, and a chip's cells, reads
+and masks come from streams of its own, so a chip's value does not depend on how many run beside it.
+
+A network that draws numbers at inference gets them through inputs (`nvmc.masks`); all its images
+are run pass by pass, and the passes averaged (`nvmc.runtime.averaging`).
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
@@ -26,6 +29,8 @@ from threadpoolctl import threadpool_limits
 
 from nvmc.chip import Array, Chip
 from nvmc.errors import ModelError
+from nvmc.masks import ChipMasks, Mask, Outputs
+from nvmc.runtime.averaging import mean_outputs
 from nvmc.runtime.provider import make_session
 from nvmc.runtime.scoring import Score
 from nvmc.stack import Stack, name_in_stack
@@ -33,6 +38,7 @@ from nvmc.stack import Stack, name_in_stack
 _ort: Any = onnxruntime  # it is untyped
 
 __all__ = [
+    "ChipSession",
     "CircuitNetwork",
     "Feed",
     "Network",
@@ -56,7 +62,11 @@ class Network:
         dtypes: What type the model wants each array's weight in, by name.
         output: Name of the output that is scored.
         batch: Images a run; fixed by the model or chosen for the cache.
-        stack: The network for several chips at once, where that pays.
+        fixed: Whether the model takes no other number.
+        holds: What the output holds.
+        masks: The random numbers that go in.
+        passes: How many passes of a stochastic network are averaged.
+        stack: The network for several chips at once, where that pays; never where there are masks.
     """
 
     model: bytes
@@ -64,6 +74,10 @@ class Network:
     dtypes: dict[str, Any]
     output: str
     batch: int
+    fixed: bool = False
+    holds: Outputs = "scores"
+    masks: tuple[Mask, ...] = ()
+    passes: int = 1
     stack: Stack | None = None
 
 
@@ -75,11 +89,19 @@ class CircuitNetwork:
         model: Serialised; its metadata say which cells and which periphery hold its arrays.
         output: Name of the output that is scored.
         batch: Images a run; fixed by the model or chosen for the memory.
+        fixed: Whether the model takes no other number.
+        holds: What the output holds.
+        masks: The random numbers that go in.
+        passes: How many passes of a stochastic network are averaged.
     """
 
     model: bytes
     output: str
     batch: int
+    fixed: bool = False
+    holds: Outputs = "scores"
+    masks: tuple[Mask, ...] = ()
+    passes: int = 1
 
 
 @dataclass(frozen=True)
@@ -188,6 +210,11 @@ def _evaluate(
 
     A stack that has more places than chips is filled up with the last chip.
     """
+    if network.masks:
+        outputs = ChipSession(network, chips[0]).outputs(feed, stop)
+        if outputs is None:
+            return [float("nan")]
+        return [score.finish(score.add(outputs, 0), len(feed))]
     stack = network.stack if isinstance(network, Network) else None
     if stack is None:
         session, names = open_session(network, chips[0]), [network.output]
@@ -198,17 +225,53 @@ def _evaluate(
     for first in range(0, len(feed), network.batch):
         if stop.is_set():
             return [float("nan")] * len(names)
-        for chip, outputs in enumerate(_run(session, names, feed, first, network.batch)):
-            totals[chip] += score.add(outputs, first)
+        found = _run(session, names, feed.batch(first, network.batch), network.batch)
+        for chip, outputs in enumerate(found):
+            totals[chip] += score.add(outputs[: len(feed) - first], first)
     return [score.finish(total, len(feed)) for total in totals]
 
 
 def outputs_of(network: Network | CircuitNetwork, feed: Feed, chip: Chip) -> NDArray[Any]:
-    """The scored output of one chip for all images, along axis 0."""
-    session = open_session(network, chip)
-    step = range(0, len(feed), network.batch)
-    names = [network.output]
-    return np.concatenate([_run(session, names, feed, first, network.batch)[0] for first in step])
+    """The scored output of one chip for all images, along axis 0; the mean over its passes."""
+    outputs = ChipSession(network, chip).outputs(feed)
+    assert outputs is not None
+    return outputs
+
+
+class ChipSession:
+    """One chip, ready to run images.
+
+    The noise of its reads goes on from one set of images to the next; its masks are the same for
+    all of them.
+    """
+
+    def __init__(self, network: Network | CircuitNetwork, chip: Chip) -> None:
+        self._network = network
+        self._session = open_session(network, chip)
+        self._masks = ChipMasks(network.masks, chip.seed, chip.index)
+
+    def outputs(self, feed: Feed, stop: Event | None = None) -> NDArray[Any] | None:
+        """The scored output for all images, the mean over passes; None once `stop` is set."""
+        found = mean_outputs(self.passes(feed, stop), self._network.holds)
+        return None if stop is not None and stop.is_set() else found
+
+    def passes(self, feed: Feed, stop: Event | None = None) -> Iterator[NDArray[Any]]:
+        """The scored output of each pass for all images, along axis 0; no more once `stop` is set.
+
+        Passes are run one after the other, each on all images, and no batch is larger than the
+        images left: an image's reads have the same numbers whatever the batch.
+        """
+        network = self._network
+        for number in range(network.passes):
+            found: list[NDArray[Any]] = []
+            for first in range(0, len(feed), network.batch):
+                if stop is not None and stop.is_set():
+                    return
+                size = network.batch if network.fixed else min(network.batch, len(feed) - first)
+                inputs = feed.batch(first, size) | self._masks.feed(number, first, size)
+                outputs = _run(self._session, [network.output], inputs, size)[0]
+                found.append(outputs[: len(feed) - first])
+            yield np.concatenate(found)
 
 
 def open_session(network: Network | CircuitNetwork, chip: Chip) -> Any:
@@ -256,18 +319,18 @@ def _open(model: bytes, weights: dict[str, NDArray[Any]]) -> Any:
         raise ModelError(f"onnxruntime cannot load the network: {_first_line(error)}") from error
 
 
-def _run(session: Any, names: list[str], feed: Feed, first: int, batch: int) -> list[Any]:
+def _run(session: Any, names: list[str], inputs: dict[str, NDArray[Any]], size: int) -> list[Any]:
     try:
-        found: Any = session.run(names, feed.batch(first, batch))
+        found: Any = session.run(names, inputs)
     except Exception as error:  # onnxruntime raises many types without a common base
         raise ModelError(f"onnxruntime cannot run the network: {_first_line(error)}") from error
     for name, outputs in zip(names, found, strict=True):
-        if outputs.ndim == 0 or len(outputs) != batch:
+        if outputs.ndim == 0 or len(outputs) != size:
             raise ModelError(
-                f"output {name!r} has shape {list(outputs.shape)} for {batch} images; expected one "
+                f"output {name!r} has shape {list(outputs.shape)} for {size} images; expected one "
                 "row an image along its first axis: choose another with --output"
             )
-    return [outputs[: len(feed) - first] for outputs in found]
+    return found
 
 
 def _first_line(error: Exception) -> str:

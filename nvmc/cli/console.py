@@ -28,6 +28,7 @@ __all__ = [
     "note",
     "note_range",
     "out",
+    "passes_text",
     "percent",
     "print_json",
     "progress",
@@ -76,6 +77,11 @@ def note_range(device: Device, sigmas: Iterable[float | None]) -> None:
 def count(number: int, noun: str) -> str:
     """A number and its noun: `1 chip`, `1,000 chips`."""
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+def passes_text(passes: int) -> str:
+    """How many stochastic passes were averaged."""
+    return "1 stochastic pass" if passes == 1 else f"mean of {passes:,} stochastic passes"
 
 
 def percent(value: float | None, digits: int = 2) -> str:

@@ -8,7 +8,16 @@ import click
 from rich.table import Table
 
 from nvmc.artifact import find_compiled, open_compiled
-from nvmc.cli.console import METRICS, count, note_range, out, percent, print_json, progress
+from nvmc.cli.console import (
+    METRICS,
+    count,
+    note_range,
+    out,
+    passes_text,
+    percent,
+    print_json,
+    progress,
+)
 from nvmc.devices import load_device, parse_noise
 from nvmc.parameters import duration_text, parse_values
 from nvmc.report.figure import check_picture
@@ -56,6 +65,12 @@ __all__ = ["simulate_command"]
 @click.option(
     "--batch", type=int, metavar="N", help="Images a run; bounds the memory.  [default: chosen]"
 )
+@click.option(
+    "--mc-passes",
+    type=int,
+    metavar="T",
+    help="Average T passes of a network that drops at inference.  [default: 1]",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print everything as JSON.")
 def simulate_command(
     compiled: Path | None,
@@ -72,6 +87,7 @@ def simulate_command(
     fidelity: Fidelity | None,
     time: str | None,
     batch: int | None,
+    mc_passes: int | None,
     png: Path | None,
     as_json: bool,
 ) -> None:
@@ -98,6 +114,7 @@ def simulate_command(
             fidelity=fidelity,
             times_s=times,
             batch=batch,
+            mc_passes=mc_passes,
             on_chip=lambda chip, value: advance(),
         )
     note_range(result.target.device, [result.sigma])
@@ -137,6 +154,7 @@ def _print(result: Simulation, folder: str, newest: bool) -> None:
         f"{folder}{' (the newest here)' if newest else ''}: {result.target.device.name}{sigma}, "
         f"{count(len(result.values), 'chip')} on {count(result.images, 'image')} "
         f"({result.data}), fidelity {result.fidelity}"
+        f"{'' if result.mc_passes is None else ', ' + passes_text(result.mc_passes)}"
     )
     if result.metric != "accuracy":
         console.print(
