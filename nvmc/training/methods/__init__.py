@@ -8,16 +8,32 @@ from pydantic import ValidationError
 
 from nvmc.errors import OptionError
 from nvmc.training.method import Method
+from nvmc.training.methods.a_trice import ATrice
+from nvmc.training.methods.bayes_noise import BayesNoise
+from nvmc.training.methods.bayesft import BayesFT
 from nvmc.training.methods.erm import Erm
 from nvmc.training.methods.gaussian import Gaussian
+from nvmc.training.methods.lc_gaussian import LcGaussian
+from nvmc.training.methods.lt_gaussian import LtGaussian
+from nvmc.training.methods.rc_gaussian import RcGaussian
+from nvmc.training.methods.rt_gaussian import RtGaussian
+from nvmc.training.methods.trice import Trice
 
 __all__ = ["METHODS", "make_method"]
 
 METHODS: dict[str, type[Method]] = {
     method.kind: method
     for method in (
+        ATrice,
+        BayesNoise,
+        BayesFT,
         Erm,
         Gaussian,
+        LcGaussian,
+        LtGaussian,
+        RcGaussian,
+        RtGaussian,
+        Trice,
     )
 }
 
