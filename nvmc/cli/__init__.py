@@ -22,6 +22,7 @@ __all__ = ["COMMANDS", "main"]
 
 COMMANDS = {
     "compile": ("nvmc.cli.compile:compile_command", "Map an ONNX model onto crossbars."),
+    "train": ("nvmc.cli.train:train_command", "Better weights for noisy chips; ONNX in and out."),
     "simulate": ("nvmc.cli.simulate:simulate_command", "Simulate chips; states the KPP."),
     "sweep": ("nvmc.cli.sweep:sweep_command", "Curves over sigma, time or converter bits."),
     "sensitivity": (

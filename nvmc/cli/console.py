@@ -27,6 +27,7 @@ __all__ = [
     "err",
     "note",
     "note_range",
+    "ordinal",
     "out",
     "passes_text",
     "percent",
@@ -87,6 +88,15 @@ def passes_text(passes: int) -> str:
 def percent(value: float | None, digits: int = 2) -> str:
     """A share as percent, or `open` for an end of an interval that is not known."""
     return "open" if value is None else f"{100 * value:.{digits}f} %"
+
+
+def ordinal(number: float) -> str:
+    """`1st`, `22nd`, `0.5th`."""
+    if number != int(number):
+        return f"{number:g}th"
+    tens, ones = divmod(int(number) % 100, 10)
+    suffix = "th" if tens == 1 else {1: "st", 2: "nd", 3: "rd"}.get(ones, "th")
+    return f"{int(number)}{suffix}"
 
 
 def print_json(value: dict[str, Any]) -> None:

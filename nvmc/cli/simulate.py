@@ -12,6 +12,7 @@ from nvmc.cli.console import (
     METRICS,
     count,
     note_range,
+    ordinal,
     out,
     passes_text,
     percent,
@@ -202,7 +203,7 @@ def _rows(result: Simulation) -> list[tuple[str, str, str]]:
         ideal,
         ("mean", percent(summary.mean), spread),
         ("worst chip", percent(summary.min), ""),
-        (f"{_ordinal(kpp.k)} percentile (KPP)", percent(kpp.value), ""),
+        (f"{ordinal(kpp.k)} percentile (KPP)", percent(kpp.value), ""),
         (
             f"its {kpp.confidence:.0%} interval",
             interval,
@@ -210,11 +211,3 @@ def _rows(result: Simulation) -> list[tuple[str, str, str]]:
         ),
         took,
     ]
-
-
-def _ordinal(k: float) -> str:
-    if k != int(k):
-        return f"{k:g}th"
-    tens, ones = divmod(int(k) % 100, 10)
-    suffix = "th" if tens == 1 else {1: "st", 2: "nd", 3: "rd"}.get(ones, "th")
-    return f"{int(k)}{suffix}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from nvmc.training.event_log import EventLog
 from nvmc.training.methods import METHODS, make_method
 from nvmc.training.outcome import Epoch, Judged, Outcome
 from nvmc.training.preparation import make_task
@@ -13,6 +14,7 @@ __all__ = [
     "METHODS",
     "Augment",
     "Epoch",
+    "EventLog",
     "Judged",
     "Outcome",
     "Settings",

@@ -1,0 +1,262 @@
+"""`nvmc train`: better weights for the chips that a network will sit on."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+from pydantic import ValidationError
+
+from nvmc.cli.console import note, note_range, print_json, target_from, target_options
+from nvmc.cli.train_report import Report, epoch_progress, print_methods, print_report
+from nvmc.devices import parse_noise
+from nvmc.errors import OptionError
+from nvmc.models import resolve_model
+
+__all__ = ["train_command"]
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+AFFINE = "turn=12,scale=0.1,shift=2"
+"""What `--augment affine` stands for: how the zoo was trained."""
+
+TARGET_OPTIONS = ("weight_bits", "cell_bits", "encoding", "per_channel", "tile")
+"""What `console.target_options` adds."""
+
+_WORDS = {"none": None, "true": True, "yes": True, "false": False, "no": False}
+
+_SETTINGS: dict[str, tuple[Any, str | None, str]] = {
+    "epochs": (int, "N", "Passes over the images.  [default: 100]"),
+    "batch": (int, "N", "Images a step.  [default: 128]"),
+    "optimizer": (click.Choice(["adamw", "adam", "sgd"]), None, "[default: adamw]"),
+    "rate": (float, "R", "Learning rate, the highest of its schedule.  [default: 0.001]"),
+    "schedule": (
+        click.Choice(["cosine", "one-cycle", "constant"]),
+        None,
+        "How the learning rate goes.  [default: cosine]",
+    ),
+    "decay": (float, "D", "Weight decay.  [default: 0.0001]"),
+    "momentum": (float, "M", "Of sgd.  [default: 0.9]"),
+    "seed": (int, "S", "Names every random number of the run.  [default: 0]"),
+    "chips": (int, "N", "Chips that a KPP is taken over.  [default: 300]"),
+    "percentile": (float, "K", "k of the KPP.  [default: 1]"),
+    "every": (int, "N", "Epochs from one KPP to the next; 0: the last only.  [default: 5]"),
+    "patience": (int, "N", "Stop after N KPPs without a better one; 0: never.  [default: 0]"),
+    "keep": (
+        click.Choice(["best", "last"]),
+        None,
+        "The weights of the best KPP's epoch, or of the last.  [default: best]",
+    ),
+    "activation_bits": (int, "A", "Quantise the layers' inputs, in training and in the result."),
+    "init": (
+        click.Choice(["keep", "random"]),
+        None,
+        "Train on from the weights that are there, or anew.  [default: keep]",
+    ),
+    "augment": (str, "affine|K=V,…", f"Move the images each time; affine is {AFFINE}."),
+    "accelerator": (click.Choice(["cpu", "cuda"]), None, "[default: cpu]"),
+}
+"""Field of `nvmc.training.Settings` -> type, metavar and help of its option."""
+
+
+def _settings_options(command: F) -> F:
+    for name, (kind, metavar, text) in reversed(_SETTINGS.items()):
+        flag = f"--{name.replace('_', '-')}"
+        command = click.option(flag, type=kind, metavar=metavar, help=text)(command)
+    return command
+
+
+@click.command("train")
+@click.argument("model", required=False)
+@click.option("--methods", is_flag=True, help="List the methods and their options, and end.")
+@click.option("--method", default="trice", show_default=True, metavar="NAME")
+@click.option(
+    "--method-option",
+    "method_options",
+    multiple=True,
+    metavar="K=V",
+    help="An option of the method.  May be repeated.",
+)
+@click.option("--data", metavar="SPEC", help="digits, FILE.npz (x, y), mnist:DIR or cifar10:DIR.")
+@click.option(
+    "--validation", metavar="SPEC", help="Held-out data.  [default: of --data, else a tenth of it]"
+)
+@click.option("--device", default="fefet2", show_default=True, metavar="NAME|FILE")
+@click.option("--sigma", type=float, help="Strength of the device's noise.")
+@click.option("--noise", multiple=True, metavar="TYPE:K=V,…", help="One more noise source.")
+@target_options
+@click.option("--skip", multiple=True, metavar="GLOB", help="Keep matching layers digital.")
+@_settings_options
+@click.option("-o", "--output", type=click.Path(path_type=Path), help="[default: NAME-METHOD.onnx]")
+@click.option(
+    "--checkpoint",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Where every epoch is kept until the end.  [default: OUTPUT.checkpoint]",
+)
+@click.option("--resume", is_flag=True, help="Go on where the same command was interrupted.")
+@click.option(
+    "--tensorboard", type=click.Path(path_type=Path), metavar="DIR", help="Write curves there."
+)
+@click.option("--json", "as_json", is_flag=True, help="Print everything as JSON.")
+def train_command(
+    model: str | None,
+    methods: bool,
+    method: str,
+    method_options: tuple[str, ...],
+    data: str | None,
+    output: Path | None,
+    checkpoint: Path | None,
+    resume: bool,
+    tensorboard: Path | None,
+    as_json: bool,
+    **options: Any,
+) -> None:
+    """Train MODEL, an ONNX file or zoo:NAME, for the chips it will sit on.
+
+    The result is the same ONNX graph with better weights, ready for `nvmc compile` with the same
+    options. `--methods` lists the methods.
+    """
+    training = _training()
+    if methods:
+        print_methods(training.METHODS)
+        return
+    if model is None or data is None:
+        what = "argument 'MODEL'" if model is None else "option '--data'"
+        raise click.UsageError(f"Missing {what}.")
+    source = resolve_model(model)
+    result = Path(f"{source.stem}-{method}.onnx") if output is None else output
+    kept = Path(f"{result}.checkpoint") if checkpoint is None else checkpoint
+    chosen = training.make_method(method, _pairs("--method-option", method_options))
+    task = _task(training, data, options)
+    with _followers(training, task.settings.epochs, tensorboard, not as_json) as on_epoch:
+        with _telling_how_to_resume(kept):
+            outcome = training.train(
+                source,
+                task,
+                chosen,
+                output=result,
+                checkpoint=kept,
+                resume=resume,
+                on_epoch=on_epoch,
+            )
+    note_range(task.target.device, [task.sigma])
+    report = Report(source, result, task, outcome, options)
+    if as_json:
+        print_json(report.to_json())
+    else:
+        print_report(report)
+
+
+def _task(training: Any, data: str, options: Mapping[str, Any]) -> Any:
+    """The training task that the options describe."""
+    target = target_from(**{name: options[name] for name in ("device", *TARGET_OPTIONS)})
+    return training.make_task(
+        data,
+        target.on(None, [parse_noise(text) for text in options["noise"]]),
+        validation=options["validation"],
+        sigma=options["sigma"],
+        settings=_settings(training, options),
+        skip=options["skip"],
+    )
+
+
+def _settings(training: Any, options: Mapping[str, Any]) -> Any:
+    given = {name: options[name] for name in _SETTINGS if options[name] is not None}
+    if "augment" in given:
+        text = AFFINE if given["augment"] == "affine" else given["augment"]
+        given["augment"] = _pairs("--augment", text.split(","))
+    try:
+        return training.Settings.model_validate(given)
+    except ValidationError as error:
+        first = error.errors()[0]
+        flag, *inner = (str(part).replace("_", "-") for part in first["loc"])
+        problem = str(first["msg"]).removeprefix("Value error, ")
+        if first["type"] == "extra_forbidden":
+            problem = "unknown; expected turn, scale or shift"
+        where = f"--{' '.join([flag, *inner])}"
+        raise OptionError(
+            f"{where} is {first['input']!r}: {problem[:1].lower()}{problem[1:]}"
+        ) from error
+
+
+def _pairs(flag: str, texts: Sequence[str]) -> dict[str, Any]:
+    """`K=V` texts by key, dashes read as underscores.
+
+    Raises:
+        OptionError: One is not of that form, or a key is given twice.
+    """
+    found: dict[str, Any] = {}
+    for text in texts:
+        key, equals, value = (part.strip() for part in text.partition("="))
+        name = key.replace("-", "_")
+        if not equals or not key:
+            raise OptionError(f"{flag} {text!r} is not KEY=VALUE; write it so, as th=2")
+        if name in found:
+            raise OptionError(f"{flag}: {key!r} is given twice; give it once")
+        found[name] = _value(value)
+    return found
+
+
+def _value(text: str) -> Any:
+    """A number, yes or no, nothing, or several of them behind semicolons; else the text itself."""
+    if ";" in text:
+        return tuple(_value(part.strip()) for part in text.split(";"))
+    if text.lower() in _WORDS:
+        return _WORDS[text.lower()]
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            continue
+    return text
+
+
+@contextmanager
+def _followers(
+    training: Any, epochs: int, folder: Path | None, shown: bool
+) -> Generator[Callable[[Any], None]]:
+    """What is told of each epoch: the progress on a terminal, and TensorBoard's folder."""
+    with ExitStack() as stack:
+        followers = [stack.enter_context(epoch_progress(epochs, shown))]
+        if folder is not None:
+            followers.append(stack.enter_context(training.EventLog(folder)).write)
+
+        def tell(epoch: Any) -> None:
+            for follower in followers:
+                follower(epoch)
+
+        yield tell
+
+
+@contextmanager
+def _telling_how_to_resume(checkpoint: Path) -> Generator[None]:
+    try:
+        yield
+    except KeyboardInterrupt:
+        if checkpoint.exists():
+            note(
+                f"every epoch that ended is kept in {str(checkpoint)!r}; the same command with "
+                "--resume goes on from there"
+            )
+        raise
+
+
+def _training() -> Any:
+    """`nvmc.training`, which needs torch.
+
+    Raises:
+        OptionError: torch, or what else training needs, is not installed.
+    """
+    try:
+        return importlib.import_module("nvmc.training")
+    except ModuleNotFoundError as error:
+        if (error.name or "").startswith("nvmc"):
+            raise
+        raise OptionError(
+            f"training needs {error.name}, which is not installed; run `pip install nvmc[train]`"
+        ) from error

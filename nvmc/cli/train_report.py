@@ -1,0 +1,188 @@
+"""What `nvmc train` shows: progress, the result, and what to type next."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from collections.abc import Callable, Generator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeRemainingColumn,
+)
+from rich.table import Table
+
+from nvmc.cli.console import count, err, ordinal, out, percent
+
+__all__ = ["FORMAT", "Report", "epoch_progress", "print_methods", "print_report"]
+
+FORMAT = "nvmc.training/1"
+
+
+@dataclass(frozen=True)
+class Report:
+    """A finished run and how it was asked for.
+
+    Attributes:
+        source: The network that came in.
+        output: The file that was written.
+        task: The `nvmc.training.Task`.
+        outcome: The `nvmc.training.Outcome`.
+        options: The command's own options, by name.
+    """
+
+    source: Path
+    output: Path
+    task: Any
+    outcome: Any
+    options: Mapping[str, Any]
+
+    @property
+    def commands(self) -> list[str]:
+        """What compiles the result for the cells it was trained for, and simulates its chips."""
+        task, given = self.task, self.options
+        compiling: list[object] = ["nvmc", "compile", self.output, "--device", given["device"]]
+        for name in ("weight_bits", "cell_bits", "encoding"):
+            if given[name] is not None:
+                compiling += [f"--{name.replace('_', '-')}", given[name]]
+        compiling += ["--per-channel"] * bool(given["per_channel"])
+        if given["tile"] != "128x128":
+            compiling += ["--tile", given["tile"]]
+        for glob in task.skip:
+            compiling += ["--skip", glob]
+        simulating: list[object] = ["nvmc", "simulate", f"{self.output.stem}.nvmc"]
+        simulating += ["--data", task.train.name]
+        if task.sigma is not None:
+            simulating += ["--sigma", f"{task.sigma:g}"]
+        for text in given["noise"]:
+            simulating += ["--noise", text]
+        if task.settings.percentile != 1:
+            simulating += ["--percentile", f"{task.settings.percentile:g}"]
+        return [shlex.join(map(str, words)) for words in (compiling, simulating)]
+
+    def to_json(self) -> dict[str, Any]:
+        """The run as `nvmc train --json` prints it; docs/train.md names the keys."""
+        task = self.task
+        return {
+            "format": FORMAT,
+            "source": str(self.source),
+            "output": str(self.output),
+            "data": task.train.name,
+            "validation": task.validation.name,
+            "images": len(task.train.x),
+            "validation_images": len(task.validation.x),
+            "device": task.target.device.name,
+            "sigma": task.strength,
+            "settings": task.settings.model_dump(mode="json"),
+            **self.outcome.to_json(),
+            "next": self.commands,
+        }
+
+
+@contextmanager
+def epoch_progress(epochs: int, shown: bool = True) -> Generator[Callable[[Any], None]]:
+    """A bar of epochs with loss and KPP on standard error, if that is a terminal.
+
+    Args:
+        epochs: Of the whole run.
+        shown: Whether to show it at all.
+
+    Yields:
+        What is told of each epoch that ends.
+    """
+    columns = (
+        TextColumn("epochs"),
+        BarColumn(bar_width=None),
+        MofNCompleteColumn(),
+        TextColumn("{task.description}"),
+        TimeRemainingColumn(),
+    )
+    console = err()
+    with Progress(
+        *columns, console=console, transient=True, disable=not (shown and console.is_terminal)
+    ) as bar:
+        task = bar.add_task("", total=epochs)
+        kpp: list[str] = []
+
+        def tell(epoch: Any) -> None:
+            if epoch.kpp is not None:
+                kpp[:] = [f"KPP {percent(epoch.kpp)}"]
+            told = ", ".join([f"loss {epoch.loss:.4g}", *kpp])
+            bar.update(task, completed=epoch.epoch, description=told)
+
+        yield tell
+
+
+def print_methods(methods: Mapping[str, Any]) -> None:
+    """Every method with its one line and its options."""
+    table = Table(box=None, pad_edge=False)
+    table.add_column("method", no_wrap=True)
+    table.add_column("what it is, and its options")
+    for kind, method in methods.items():
+        table.add_row(kind, str(method.title))
+        fields = method.model_fields.items()
+        values = [f"{k}={_shown(f.get_default(call_default_factory=True))}" for k, f in fields]
+        if values:
+            table.add_row("", f"  {', '.join(values)}")
+    out().print(table)
+    out().print("Options are given as --method-option K=V; docs/methods has a page a method.")
+
+
+def print_report(report: Report) -> None:
+    """The accuracies before and after, what the method found, and what to type next."""
+    console, task, outcome = out(), report.task, report.outcome
+    sigma = "" if task.strength is None else f", sigma {task.strength:g}"
+    console.print(
+        f"{report.source.name}: {task.target.device.name}{sigma}, trained with {outcome.method} on "
+        f"{count(len(task.train.x), 'image')} ({task.train.name})"
+    )
+    table = Table(box=None, pad_edge=True)
+    table.add_column(no_wrap=True)
+    for heading in ("before", "after"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    for name, key in (
+        ("ideal chip accuracy", "ideal"),
+        (f"{ordinal(task.settings.percentile)} percentile (KPP)", "kpp"),
+    ):
+        pair = (getattr(outcome.before, key), getattr(outcome.after, key))
+        table.add_row(name, *map(percent, pair))
+    console.print(table)
+    for line in _facts(report):
+        console.print(line)
+    console.print("Next:")
+    for command in report.commands:
+        console.print(f"  {command}", soft_wrap=True)
+
+
+def _facts(report: Report) -> list[str]:
+    task, outcome = report.task, report.outcome
+    ran = count(len(outcome.epochs), "epoch")
+    stopped = f" of {task.settings.epochs} (no better KPP)" if outcome.stopped else ""
+    resumed = f", {outcome.resumed} of them before it was resumed" if outcome.resumed else ""
+    lines = [
+        f"KPP of {count(task.settings.chips, 'chip')} on "
+        f"{count(len(task.validation.x), 'held-out image')} ({task.validation.name})",
+        f"{ran}{stopped} in {outcome.seconds:.1f} s{resumed}; the weights are those of epoch "
+        f"{outcome.kept}",
+    ]
+    lines += [f"{outcome.method} found {key} = {_shown(v)}" for key, v in outcome.summary.items()]
+    form = " in nvmc's canonical form" if outcome.canonical else ""
+    return [*lines, f"Wrote {report.output}{form}"]
+
+
+def _shown(value: object) -> str:
+    """A number, a text, or several, for people."""
+    if value is None:
+        return "none"
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    if isinstance(value, str | int):
+        return str(value)
+    return json.dumps(value, default=str)
