@@ -49,7 +49,11 @@ class InsertDropout(ir.passes.InPlacePass):
     onnxruntime takes every Dropout whose mask is not used for a no-op, training mode or not, so
     behind an active Dropout stands `Where(mask, y, 0)`, which changes no value.
 
-    Source: Ye et al., BayesFT, Sec. III-B ("dropout layers after each DNN layer except the last").
+    Spatial dropout drops whole feature maps: a value of shape (N, C, ...) of rank 3 or more is
+    multiplied by a Dropout of ones of shape (N, C, 1, ...).
+
+    Source: Ye et al., BayesFT, Sec. III-B ("dropout layers after each DNN layer except the last");
+    spatial: Tompson et al., CVPR 2015.
 
     Attributes:
         rate: Probability that an activation is dropped, 0 <= rate < 1.
@@ -60,10 +64,11 @@ class InsertDropout(ir.passes.InPlacePass):
         active: Whether it also drops at inference (Monte Carlo dropout). The training methods
             drop in either case.
         seed: Seed of an active Dropout; every node has its own, from this and its name.
+        spatial: Whether what is inserted drops feature maps instead of single numbers.
 
     Raises:
         OptionError: A rate outside [0, 1), or a glob that matches nothing.
-        ModelError: The model's opset is below 13.
+        ModelError: The model's opset is below 13, or spatial dropout meets an unknown rank.
     """
 
     rate: float = 0.5
@@ -71,6 +76,7 @@ class InsertDropout(ir.passes.InPlacePass):
     after: tuple[str, ...] = ()
     active: bool = False
     seed: int = 0
+    spatial: bool = False
     _rates: dict[str, float] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -91,14 +97,16 @@ class InsertDropout(ir.passes.InPlacePass):
             )
         graph = model.graph
         places = self._places(graph)
-        if self.active and any(value.dtype is None for _, value, _ in places):
+        guarded = self.active and any(value.dtype is None for _, value, _ in places)
+        if guarded or (self.spatial and any(value.shape is None for _, value, _ in places)):
             infer_shapes(model)  # a guard's zero is of the type of what it stands behind
         self._check_globs([name for name, _, _ in places])
         modified = False
         for name, value, dropout in places:
             rate = self._rate_of(name)
             if dropout is None and rate > 0:
-                dropout = _inserted(graph, name, value)
+                maps = self.spatial and _rank(name, value) > 2
+                dropout = (_inserted_for_maps if maps else _inserted)(graph, name, value)
             if dropout is not None:
                 modified |= self._set(graph, name, dropout, rate)
         return ir.passes.PassResult(model, modified)
@@ -212,6 +220,8 @@ def _dropout_behind(value: ir.Value) -> ir.Node | None:
     """The Dropout that the layer with output `value` already has."""
     node = consumer(value) or _gate(value)
     while node is not None and node.op_type != "Dropout":
+        if (maps := _dropout_of_maps(node)) is not None:
+            return maps
         passing = node.op_type in ACTIVATIONS | _SHAPERS or _is_step(node, value)
         passing = passing or node is _gate(value)
         value = node.outputs[0]
@@ -221,7 +231,30 @@ def _dropout_behind(value: ir.Value) -> ir.Node | None:
 
 def _direct_dropout(value: ir.Value) -> ir.Node | None:
     node = consumer(value)
-    return node if node is not None and node.op_type == "Dropout" else None
+    if node is None or node.op_type == "Dropout":
+        return node
+    return _dropout_of_maps(node)
+
+
+def _dropout_of_maps(node: ir.Node) -> ir.Node | None:
+    """The Dropout of spatial dropout whose product `node` is."""
+    value = node.inputs[1] if node.op_type == "Mul" else None
+    source = None if value is None else value.producer()
+    if source is not None and source.op_type == "Where" and source.inputs[1] is not None:
+        source = source.inputs[1].producer()
+    if source is None or source.op_type != "Dropout" or source.inputs[0] is None:
+        return None
+    ones = source.inputs[0].producer()
+    return source if ones is not None and ones.op_type == "ConstantOfShape" else None
+
+
+def _rank(name: str, value: ir.Value) -> int:
+    if value.shape is None:
+        raise ModelError(
+            f"the rank of {value.name!r} behind {name!r} is unknown, so its feature maps are too; "
+            "canonicalize the model first"
+        )
+    return len(value.shape)
 
 
 def _settings(node: ir.Node) -> tuple[Any, Any]:
@@ -241,6 +274,40 @@ def _inserted(graph: ir.Graph, name: str, value: ir.Value) -> ir.Node:
         graph.insert_before(graph[0], node)
     else:
         producer.append(node)
+    for user, index in uses:
+        user.replace_input_with(index, output)
+    return node
+
+
+def _inserted_for_maps(graph: ir.Graph, name: str, value: ir.Value) -> ir.Node:
+    """A Dropout of ones, one for each feature map, that multiplies `value`."""
+    assert value.shape is not None and value.dtype is not None
+    uses, spatial = list(value.uses()), len(value.shape) - 2
+    first = new_initializer(graph, f"{name}_dropout_axes", np.array([0, 1], np.int64))
+    rest = new_initializer(graph, f"{name}_dropout_ones", np.ones(spatial, np.int64))
+    one = ir.tensor(np.ones(1, value.dtype.numpy()))
+    shape = ir.node("Shape", [value], name=f"{name}_dropout_shape")
+    maps = ir.node("Gather", [shape.outputs[0], first], name=f"{name}_dropout_maps")
+    sizes = ir.node("Concat", [maps.outputs[0], rest], {"axis": 0}, name=f"{name}_dropout_sizes")
+    ones = ir.node(
+        "ConstantOfShape", [sizes.outputs[0]], {"value": one}, name=f"{name}_dropout_fill"
+    )
+    node = ir.node("Dropout", [ones.outputs[0]], name=f"{name}_dropout")
+    product = ir.node("Mul", [value, node.outputs[0]], name=f"{name}_dropout_product")
+    new = [shape, maps, sizes, ones, node, product]
+    for part in new:
+        part.outputs[0].name = f"{part.name}_out"
+    node.outputs[0].name = f"{value.name}_maps_dropped"
+    output = product.outputs[0]
+    output.name, output.shape, output.type = f"{value.name}_dropped", value.shape, value.type
+    for part in (ones, node):
+        part.outputs[0].type = value.type
+        part.outputs[0].shape = ir.Shape([*list(value.shape)[:2], *[1] * spatial])
+    producer = value.producer()
+    if producer is None:
+        graph.insert_before(graph[0], new)
+    else:
+        producer.append(new)
     for user, index in uses:
         user.replace_input_with(index, output)
     return node

@@ -24,9 +24,10 @@ from nvmc.passes.names import Names
 from nvmc.passes.normalizations import Normalization, normalizations
 from nvmc.rng import stream
 
-__all__ = ["InvertNormalization"]
+__all__ = ["INVERTED", "InvertNormalization"]
 
-_DONE = "nvmc.inverted-normalization"
+INVERTED = "nvmc.inverted-normalization"
+"""Metadata key of a normalisation that has no affine parameters of its own."""
 _NEUTRAL = {"Mul": 1, "Add": 0}
 
 
@@ -212,7 +213,7 @@ class InvertNormalization(ir.passes.InPlacePass):
 
 
 def _is_done(found: Normalization) -> bool:
-    return any(_DONE in node.metadata_props for node in found.nodes)
+    return any(INVERTED in node.metadata_props for node in found.nodes)
 
 
 def _bare_convs(graph: ir.Graph) -> list[ir.Node]:
@@ -245,7 +246,7 @@ def _layer_norm(names: Names, found: Normalization, value: ir.Value) -> ir.Node:
     ones = names.initializer(f"{found.name}_ones", np.ones_like(found.gamma))
     settings = {"axis": found.axis, "epsilon": found.epsilon}
     node = _node(names, found, "LayerNormalization", [value, ones], **settings)
-    node.metadata_props[_DONE] = "1"
+    node.metadata_props[INVERTED] = "1"
     return node
 
 
@@ -258,7 +259,7 @@ def _group_norm(names: Names, found: Normalization, value: ir.Value, groups: int
     apart = _node(names, found, "Reshape", [value, flat])
     inputs = [apart.outputs[0], ones, zeros]
     core = _node(names, found, "InstanceNormalization", inputs, epsilon=found.epsilon)
-    core.metadata_props[_DONE] = "1"
+    core.metadata_props[INVERTED] = "1"
     for node in (apart, core):
         node.outputs[0].shape = None
     shape = _node(names, found, "Shape", [value])

@@ -13,10 +13,13 @@ from nvmc.training.methods.bayes_noise import BayesNoise
 from nvmc.training.methods.bayesft import BayesFT
 from nvmc.training.methods.erm import Erm
 from nvmc.training.methods.gaussian import Gaussian
+from nvmc.training.methods.invnorm import Invnorm
 from nvmc.training.methods.lc_gaussian import LcGaussian
 from nvmc.training.methods.lt_gaussian import LtGaussian
 from nvmc.training.methods.rc_gaussian import RcGaussian
 from nvmc.training.methods.rt_gaussian import RtGaussian
+from nvmc.training.methods.spatial_spindrop import SpatialSpindrop
+from nvmc.training.methods.spindrop import Spindrop
 from nvmc.training.methods.trice import Trice
 
 __all__ = ["METHODS", "make_method"]
@@ -29,10 +32,13 @@ METHODS: dict[str, type[Method]] = {
         BayesFT,
         Erm,
         Gaussian,
+        Invnorm,
         LcGaussian,
         LtGaussian,
         RcGaussian,
         RtGaussian,
+        SpatialSpindrop,
+        Spindrop,
         Trice,
     )
 }
