@@ -28,7 +28,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
-from array_api_compat import array_namespace, device
+from array_api_compat import array_namespace
 from numpy.typing import NDArray
 
 __all__ = ["Encoding", "Layout", "dequantize", "quantize", "scale_of"]
@@ -158,7 +158,7 @@ class Layout:
             return self._analog_levels(codes)
         mask = 2**self.cell_bits - 1
         xp = array_namespace(codes)
-        planes = xp.empty((self.planes, *codes.shape), dtype=xp.float32, device=device(codes))
+        planes = xp.empty((self.planes, *codes.shape), dtype=xp.float32, device=codes.device)
         for polarity, digits in enumerate(self._digits(codes)):
             for i in range(self.slices):
                 digit = (digits >> (self.cell_bits * i)) & mask
@@ -189,7 +189,7 @@ class Layout:
             float32 of `codes`'s shape and namespace.
         """
         xp = array_namespace(codes)
-        ones = xp.ones(codes.shape, dtype=xp.float32, device=device(codes))
+        ones = xp.ones(codes.shape, dtype=xp.float32, device=codes.device)
         return xp.where(codes < 0, -ones, ones) if self.signed else ones
 
     def combine(self, levels: Any, sign: Any) -> Any:

@@ -39,7 +39,9 @@ class ActivationRanges(nn.Module):
 
     def ranges(self) -> dict[str, tuple[float, float]]:
         """Smallest and largest value of each tensor that was seen: what the pass wants."""
-        rows = zip(self.names, self.low.tolist(), self.high.tolist(), self.seen, strict=True)
+        lows: list[float] = self.low.tolist()
+        highs: list[float] = self.high.tolist()
+        rows = zip(self.names, lows, highs, self.seen, strict=True)
         return {name: (low, high) for name, low, high, seen in rows if seen}
 
     def _tap(self, position: int) -> Callable[[Tensor], Tensor]:

@@ -65,6 +65,7 @@ class Crossbars:
     ) -> None:
         self.target = target
         self._weights = weights
+        self._tables: dict[tuple[NoiseSource, ...], Tensor] = {}
         self._axes = _axes(model, target, tuple(skip))
         self.names = tuple(name for name in self._axes if name in weights)
 
@@ -80,6 +81,37 @@ class Crossbars:
             draws: One stream for everything, in the order of `names` and of the sources.
         """
         return self._shifted(lambda name, held: self._noisy(held, sources, draws))
+
+    def sampled(self, sigma: float | None, draws: Draws) -> dict[str, Tensor]:
+        """What a fresh chip computes with, as far as its law goes.
+
+        Where programming errors are all there is, a weight's error is one Gaussian of the spread in
+        closed form: one draw a weight instead of one a cell. Otherwise as `programmed`.
+        """
+        sources = self.target.device.sources(sigma)
+        loud = [source for source in sources if not source.silent]
+        if self.target.device.clip or not all(_is_gaussian(source) for source in loud):
+            return self.programmed(sources, draws)
+        return self.injected(sigma, draws.normal)
+
+    def injected(
+        self, sigma: float | None, sample: Callable[[tuple[int, ...]], Tensor]
+    ) -> dict[str, Tensor]:
+        """The ideal chip's weights plus noise of their `spread`, by name.
+
+        Args:
+            sigma: Strength that the spread is taken at; None for the device's own.
+            sample: Standard noise of a shape; asked once, for all weights together.
+        """
+        sources = self.target.device.sources(sigma)
+        sizes = [self._weights[name].numel() for name in self.names]
+        noise = dict(zip(self.names, sample((sum(sizes),)).split(sizes), strict=True))
+
+        def seen(name: str, held: Held) -> Tensor:
+            spread = self._spread(held, sources)
+            return torch.addcmul(held.weights, spread, noise[name].view_as(held.weights))
+
+        return self._shifted(seen)
 
     def deviated(self, deviation: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """The ideal chip's weights plus a deviation in the network's units, by name."""
@@ -99,9 +131,10 @@ class Crossbars:
         Raises:
             OptionError: A source has no such closed form.
         """
-        sources = [s for s in self.target.device.sources(sigma) if not s.silent]
+        sources = self.target.device.sources(sigma)
         with torch.no_grad():
-            return {name: self._spread(self.held(name), sources) for name in self.names}
+            spreads = {name: self._spread(self.held(name), sources) for name in self.names}
+        return {name: s.expand_as(self._weights[name]) for name, s in spreads.items()}
 
     def held(self, name: str) -> Held:
         """Weight `name` as its cells hold it now."""
@@ -116,6 +149,11 @@ class Crossbars:
             unit = unit.to(torch.float32)
             codes = torch.round(weight / torch.where(unit == 0, 1.0, unit))
             return Held(unit, codes, codes * unit)
+
+    def chip(self, name: str, sources: Sequence[NoiseSource], draws: Draws) -> Tensor:
+        """Weight `name` on one chip, as in `programmed`, without gradient."""
+        with torch.no_grad():
+            return self._noisy(self.held(name), sources, draws)
 
     def cells(self, held: Held) -> Cells:
         """The target state of the cells of `held`."""
@@ -161,14 +199,34 @@ class Crossbars:
         return weights
 
     def _spread(self, held: Held, sources: Sequence[NoiseSource]) -> Tensor:
+        """The spread of one weight; of its shape, or one that broadcasts against it."""
+        loud = [source for source in sources if not source.silent]
+        if self.target.weight_bits is not None and all(isinstance(s, Programming) for s in loud):
+            table = self._table(tuple(loud), held.codes.device)
+            if table.ndim == 0:
+                return table * held.unit
+            return table[held.codes.long() + table.numel() // 2] * held.unit
+        return self._variance(held, loud).sqrt()
+
+    def _table(self, sources: tuple[NoiseSource, ...], device: torch.device) -> Tensor:
+        """Spread of the codes -(2^H - 1) ... 2^H - 1 in code steps; a scalar where all are one."""
+        if sources not in self._tables:
+            top = 2 ** (self.target.weight_bits or 0) - 1
+            codes = torch.arange(-top, top + 1, dtype=torch.float32)
+            found = self._variance(Held(torch.ones(()), codes, codes), sources).sqrt()
+            self._tables[sources] = (found[0] if bool((found == found[0]).all()) else found).to(
+                device
+            )
+        return self._tables[sources]
+
+    def _variance(self, held: Held, sources: Sequence[NoiseSource]) -> Tensor:
         cells = self.cells(held)
         coefficients = self.target.layout.coefficients.tolist()
         variance = torch.zeros_like(held.weights)
         for source in sources:
             match source:
                 case Programming() if not source.verified:
-                    each: Any = source.spread(cells)
-                    each = torch.as_tensor(each).expand_as(cells.targets)
+                    each = torch.as_tensor(source.spread(cells)).expand_as(cells.targets)
                     cell = sum(c**2 * each[i] ** 2 for i, c in enumerate(coefficients))
                     variance = variance + cell * held.unit**2
                 case LogNormalDrift() | Multiplicative():
@@ -183,7 +241,13 @@ class Crossbars:
                         "no closed-form spread; use a method that injects the device's own noise, "
                         "such as gaussian"
                     )
-        return variance.sqrt()
+        return variance
+
+
+def _is_gaussian(source: NoiseSource) -> bool:
+    """Whether it adds zero-mean Gaussian errors to levels, and nothing else."""
+    plain = isinstance(source, Programming) and not source.verified
+    return plain and source.bias is None and source.table is None
 
 
 def _act(source: Any, *arguments: Any) -> Any:

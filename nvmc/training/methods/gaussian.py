@@ -50,8 +50,7 @@ class Gaussian(Method):
         self, run: Run, replica: Replica, generator: torch.Generator
     ) -> Mapping[str, Tensor]:
         """The weights of a fresh chip."""
-        sources = run.task.target.device.sources(self._sigma(run.task))
-        return replica.crossbars.programmed(sources, TorchDraw(generator))
+        return replica.crossbars.sampled(self._sigma(run.task), TorchDraw(generator))
 
     def _sigma(self, task: Task) -> float | None:
         return task.sigma if self.sigma is None else self.sigma

@@ -54,10 +54,7 @@ def noisy_weights(
     sigma `sigma_t` (`Crossbars.spread`): with a Gaussian and sigma_t = sigma_d it mirrors the
     device (TRICE, Eq. 14). One draw a weight, not one a cell; for Gaussians that is the same law.
     """
-    spread = crossbars.spread(sigma_t)
-    return crossbars.deviated(
-        {name: law.sample(tuple(each.shape), generator).mul_(each) for name, each in spread.items()}
-    )
+    return crossbars.injected(sigma_t, lambda shape: law.sample(shape, generator))
 
 
 class Injected(Method):

@@ -1,0 +1,189 @@
+"""Training computes with the very weights that `nvmc compile` and the simulator's chips have."""
+
+from itertools import product
+from typing import Any
+
+import numpy as np
+import onnx_ir as ir
+import pytest
+import torch
+
+from nvmc.chip import Array, Chip
+from nvmc.devices import Target, load_device, parse_noise
+from nvmc.errors import OptionError
+from nvmc.models.zoo import zoo_path
+from nvmc.passes.canonicalize import Canonicalize
+from nvmc.passes.load import load_model
+from nvmc.passes.pipeline import compile_passes
+from nvmc.passes.program_chip import arrays_of
+from nvmc.rng import Draw
+from nvmc.training.crossbars import Crossbars
+from nvmc.training.draws import TorchDraw
+from nvmc.training.graph import Graph
+
+ENCODINGS = ("sign-magnitude", "differential", "offset")
+
+
+def network() -> ir.Model:
+    model = load_model(zoo_path("lenet5-digits"))
+    Canonicalize()(model)
+    return model
+
+
+def held_by(target: Target) -> tuple[Crossbars, dict[str, Array], Graph]:
+    """A network's crossbars in training, and its arrays as they are compiled."""
+    model = network()
+    graph = Graph.of(model)
+    compiled = model.clone()
+    for step in compile_passes(target):
+        step(compiled)
+    arrays = {array.name: array for array in arrays_of(compiled)}
+    return Crossbars(model, graph.weights, target), arrays, graph
+
+
+class Replayed:
+    """The streams that a chip draws from for one array, as torch tensors, source by source."""
+
+    def __init__(self, array: str, source: str) -> None:
+        self._draw = Draw(3, 5, array, source)
+
+    def normal(self, shape: tuple[int, ...]) -> torch.Tensor:
+        return torch.from_numpy(self._draw.normal(shape))
+
+    def uniform(self, shape: tuple[int, ...]) -> torch.Tensor:
+        return torch.from_numpy(self._draw.uniform(shape))
+
+
+@pytest.mark.parametrize(
+    ("bits", "cell_bits", "encoding", "per_channel"),
+    [*product([(4)], [2], ENCODINGS, [False, True]), (7, 3, "differential", True)],
+)
+def test_the_ideal_chip_is_the_compiled_one(bits, cell_bits, encoding, per_channel):
+    device = load_device("ideal")
+    target = Target.of(
+        device, weight_bits=bits, cell_bits=cell_bits, encoding=encoding, per_channel=per_channel
+    )
+    crossbars, arrays, _ = held_by(target)
+    found = crossbars.quantized()
+    assert set(found) == set(arrays)
+    for name, array in arrays.items():
+        # W + (q - W) in float32 is q to one rounding of each of the two sums.
+        bound = 2 * 2**-24 * (np.abs(array.ideal) + array.scale)
+        assert np.all(np.abs(found[name].detach().numpy() - array.ideal) <= bound)
+        held = crossbars.held(name)
+        assert np.array_equal(held.codes.numpy().astype(np.int32), array.codes.astype(np.int32))
+        assert np.array_equal(held.weights.numpy(), array.ideal)
+
+
+@pytest.mark.parametrize("device", ["rram4", "fefet1", "fefet2"])
+@pytest.mark.parametrize("encoding", ENCODINGS)
+def test_a_chip_in_training_is_a_chip_of_the_simulator(device: str, encoding: Any):
+    target = Target.of(load_device(device), weight_bits=4, cell_bits=2, encoding=encoding)
+    check_chip(target, 0.2)
+
+
+@pytest.mark.parametrize(
+    ("device", "noise"),
+    [
+        ("reram-lognormal", ""),
+        ("additive", ""),
+        ("multiplicative", ""),
+        ("uniform", ""),
+        ("bitflip", ""),
+        ("ideal", "stuck-at:p_low=0.1,p_high=0.05"),
+        ("pcm-joshi2020", ""),
+        ("rram-wan2022", ""),
+    ],
+)
+def test_every_source_acts_in_training_as_on_a_chip(device: str, noise: str):
+    chosen = load_device(device)
+    if noise:
+        chosen = chosen.with_noise([parse_noise(noise)])
+    bits = None if chosen.levels == "continuous" and device != "bitflip" else 4
+    try:
+        target = Target.of(chosen, weight_bits=bits)
+    except OptionError:
+        target = Target.of(chosen)
+    check_chip(target, 0.1 if chosen.needs_sigma else None)
+
+
+def check_chip(target: Target, sigma: float | None) -> None:
+    """Each source by itself, since training draws everything from one stream."""
+    crossbars, arrays, _ = held_by(target)
+    heard = [s for s in target.device.sources(sigma) if s.place != "read" and not s.silent]
+    changed = False
+    for source, (name, array) in product(heard, arrays.items()):
+        chip = Chip(3, 5, (source,), target.device.clip, target.device.time_s)
+        found = crossbars.chip(name, [source], Replayed(name, source.type)).numpy()
+        wanted = chip.program(array).weights
+        changed |= not np.array_equal(wanted, array.ideal)
+        # Both add a few products of float32 numbers up to the array's full range.
+        bound = 32 * 2**-24 * np.max(np.abs(wanted))
+        assert np.max(np.abs(found - wanted)) <= bound, name
+    assert changed
+
+
+def test_gradients_at_the_noisy_point_reach_the_clean_weight():
+    target = Target.of(load_device("rram4"), weight_bits=4, cell_bits=2)
+    crossbars, _, graph = held_by(target)
+    generator = torch.Generator().manual_seed(0)
+    noisy = crossbars.programmed(target.device.sources(0.2), TorchDraw(generator))
+    name = crossbars.names[0]
+    point = noisy[name].detach().clone().requires_grad_()
+    sum(((w**3).sum() for w in noisy.values()), torch.tensor(0.0)).backward()
+    (point**3).sum().backward()
+    assert torch.equal(graph.weights[name].grad, point.grad)
+    assert not torch.equal(noisy[name].detach(), graph.weights[name].detach())
+
+
+@pytest.mark.parametrize("encoding", ENCODINGS)
+@pytest.mark.parametrize("device", ["rram4", "fefet2", "additive", "multiplicative", "uniform"])
+def test_the_closed_form_spread_is_that_of_chips(device: str, encoding: Any):
+    bits = 4 if device in ("rram4", "fefet2") else None
+    target = Target.of(load_device(device), weight_bits=bits, encoding=encoding)
+    crossbars, _, _ = held_by(target)
+    sources = target.device.sources(0.1)
+    draws = TorchDraw(torch.Generator().manual_seed(1))
+    name = crossbars.names[-1]
+    sample = torch.stack([crossbars.chip(name, sources, draws) for _ in range(400)])
+    spread = crossbars.spread(0.1)[name]
+    seen = sample.double().var(0)
+    # Mean over n weights of the ratio of variances, each with a relative standard error of at most
+    # sqrt(2 / 399); five standard errors of the mean.
+    loud = spread > 0
+    ratio = (seen[loud] / spread[loud].double() ** 2).mean().item()
+    assert abs(ratio - 1) < 5 * (2 / 399 / int(loud.sum())) ** 0.5
+
+
+def test_a_source_without_closed_form_is_refused():
+    target = Target.of(load_device("bitflip"), weight_bits=4)
+    crossbars, _, _ = held_by(target)
+    with pytest.raises(OptionError, match="no closed-form spread"):
+        crossbars.spread(None)
+
+
+@pytest.mark.parametrize("device", ["rram4", "fefet1"])
+@pytest.mark.parametrize("encoding", ENCODINGS)
+def test_sampled_weights_have_the_law_of_chips(device: str, encoding: Any):
+    target = Target.of(load_device(device), weight_bits=4, cell_bits=2, encoding=encoding)
+    crossbars, _, _ = held_by(target)
+    draws = TorchDraw(torch.Generator().manual_seed(2))
+    name = crossbars.names[-1]
+    ideal, spread = crossbars.quantized()[name], crossbars.spread(0.2)[name]
+    runs = 300
+    sample = torch.stack([crossbars.sampled(0.2, draws)[name].detach() for _ in range(runs)])
+    z = ((sample - ideal) / spread).double()
+    # Means of count independent standard normals and of their squares, within five standard errors.
+    count = z.numel()
+    assert abs(z.mean().item()) < 5 / count**0.5
+    assert abs((z**2).mean().item() - 1) < 5 * (2 / count) ** 0.5
+    assert abs((z**4).mean().item() - 3) < 5 * (96 / count) ** 0.5
+
+
+def test_what_is_no_gaussian_is_programmed_cell_by_cell():
+    target = Target.of(load_device("reram-lognormal"))
+    crossbars, _, _ = held_by(target)
+    sources = target.device.sources(0.5)
+    found = crossbars.sampled(0.5, TorchDraw(torch.Generator().manual_seed(4)))
+    wanted = crossbars.programmed(sources, TorchDraw(torch.Generator().manual_seed(4)))
+    assert all(torch.equal(found[name], wanted[name]) for name in crossbars.names)
