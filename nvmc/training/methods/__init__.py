@@ -9,14 +9,19 @@ from pydantic import ValidationError
 from nvmc.errors import OptionError
 from nvmc.training.method import Method
 from nvmc.training.methods.a_trice import ATrice
+from nvmc.training.methods.awp import Awp
 from nvmc.training.methods.bayes_noise import BayesNoise
 from nvmc.training.methods.bayesft import BayesFT
+from nvmc.training.methods.correctnet import CorrectNet
 from nvmc.training.methods.erm import Erm
+from nvmc.training.methods.ftna import Ftna
 from nvmc.training.methods.gaussian import Gaussian
 from nvmc.training.methods.invnorm import Invnorm
 from nvmc.training.methods.lc_gaussian import LcGaussian
 from nvmc.training.methods.lt_gaussian import LtGaussian
+from nvmc.training.methods.neft import Neft
 from nvmc.training.methods.rc_gaussian import RcGaussian
+from nvmc.training.methods.reram_v import ReramV
 from nvmc.training.methods.rt_gaussian import RtGaussian
 from nvmc.training.methods.spatial_spindrop import SpatialSpindrop
 from nvmc.training.methods.spindrop import Spindrop
@@ -28,14 +33,19 @@ METHODS: dict[str, type[Method]] = {
     method.kind: method
     for method in (
         ATrice,
-        BayesNoise,
+        Awp,
         BayesFT,
+        BayesNoise,
+        CorrectNet,
         Erm,
+        Ftna,
         Gaussian,
         Invnorm,
         LcGaussian,
         LtGaussian,
+        Neft,
         RcGaussian,
+        ReramV,
         RtGaussian,
         SpatialSpindrop,
         Spindrop,

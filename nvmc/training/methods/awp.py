@@ -106,8 +106,7 @@ def _unit(direction: Tensor) -> Tensor:
 
 
 def _norm(tensor: Tensor) -> Tensor:
-    norm: Tensor = torch.linalg.vector_norm(tensor)
-    return norm
+    return tensor.square().sum().sqrt()
 
 
 @contextmanager

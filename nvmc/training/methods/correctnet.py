@@ -149,6 +149,11 @@ def matrices(weight: Tensor, op: str, groups: int) -> Tensor:
     return weight.reshape(-1, *weight.shape[-2:]) if weight.ndim > 1 else weight[None, :, None]
 
 
+def _spectral_norms(weights: Tensor) -> Tensor:
+    values: list[Tensor] = [torch.linalg.matrix_norm(weight, 2) for weight in weights]
+    return torch.stack(values)
+
+
 def _layers(model: ir.Model, skip: tuple[str, ...], replica: Replica) -> dict[str, tuple[str, int]]:
     """Operator and groups of every trained crossbar weight, of its first use."""
     found: dict[str, tuple[str, int]] = {}
