@@ -120,11 +120,13 @@ def identity_of(source: Path, task: Task, method: Method) -> dict[str, str]:
 
 def _parted(data: Dataset) -> tuple[Dataset, Dataset]:
     """Training and held-out images of one file."""
-    count = round(len(data.x) * HELD_OUT)
-    if data.y is None or count < 1:
+    if data.y is None:
+        return data, data  # the caller complains
+    count = max(1, round(len(data.x) * HELD_OUT))
+    if count == len(data.x):
         raise DataError(
-            f"{data.name} has {len(data.x)} labelled images; expected at least 5, of which a tenth "
-            "is held out: give more, or name held-out data with --validation"
+            f"{data.name} has 1 image; expected at least 2, of which a tenth is held out: give "
+            "more, or name held-out data with --validation"
         )
     order = stream(0, 0, "held-out").permutation(len(data.x))
     out, rest = np.sort(order[:count]), np.sort(order[count:])
