@@ -125,18 +125,3 @@ class Loop:
             "stopped": self.stopped,
         }
         save_checkpoint(self._checkpoint, self._identity, state)
-
-
-def deterministic() -> Any:
-    """Torch's own algorithms repeat themselves in the block."""
-    return _Deterministic()
-
-
-class _Deterministic:
-    def __enter__(self) -> None:
-        self._before = torch.are_deterministic_algorithms_enabled()
-        self._warned = torch.is_deterministic_algorithms_warn_only_enabled()
-        torch.use_deterministic_algorithms(True, warn_only=torch.cuda.is_available())
-
-    def __exit__(self, *_: object) -> None:
-        torch.use_deterministic_algorithms(self._before, warn_only=self._warned)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import onnx_ir as ir
+import torch
 
 from nvmc.artifact import replacing_file
 from nvmc.errors import ModelError, NvmcError, OptionError
@@ -15,7 +17,7 @@ from nvmc.passes.mappable import initializer_of
 from nvmc.passes.save import save_model
 from nvmc.training.evaluation import finished_network, judge_source
 from nvmc.training.graph import write_values
-from nvmc.training.loop import Loop, deterministic
+from nvmc.training.loop import Loop
 from nvmc.training.method import Method
 from nvmc.training.outcome import Epoch, Outcome
 from nvmc.training.preparation import canonical_network, identity_of, prepared_network
@@ -36,10 +38,7 @@ def train(
     resume: bool = False,
     on_epoch: Callable[[Epoch], None] | None = None,
 ) -> Outcome:
-    """Train an ONNX network for the cells it will sit in.
-
-    The same call gives the same weights on the same machine, whether or not it was interrupted
-    and resumed on the way.
+    """Train an ONNX network for its cells; the same call gives the same weights, resumed or not.
 
     Args:
         source: The ONNX file; never written to.
@@ -57,7 +56,7 @@ def train(
     kept = None if checkpoint is None else Path(checkpoint)
     _check_files(path, result, kept, resume)
     network = canonical_network(path)
-    with deterministic():
+    with _deterministic():
         run = Run(prepared_network(network, task, method), task, method.replicas)
         if not run.replicas[0].crossbars.names:
             raise ModelError(f"{str(path)!r} has no layer with trained weights on crossbars")
@@ -66,7 +65,7 @@ def train(
         loop = Loop(run, method, kept, identity_of(path, task, method))
         if resume:
             loop.resume()
-        done = len(loop.epochs)
+        resumed = len(loop.epochs)
         replica = loop.train(on_epoch)
         after = run.judged(replica)
         model, canonical = _finished(path, run, method, replica)
@@ -81,12 +80,24 @@ def train(
         after=after,
         kept=loop.kept,
         epochs=tuple(loop.epochs),
-        resumed=done,
+        resumed=resumed,
         stopped=loop.stopped,
         seconds=sum(epoch.seconds for epoch in loop.epochs),
         canonical=canonical,
         summary=method.summary(run),
     )
+
+
+@contextmanager
+def _deterministic() -> Generator[None]:
+    """torch's algorithms repeat themselves in the block; on CUDA as far as they can."""
+    before = torch.are_deterministic_algorithms_enabled()
+    warned = torch.is_deterministic_algorithms_warn_only_enabled()
+    torch.use_deterministic_algorithms(True, warn_only=torch.cuda.is_available())
+    try:
+        yield
+    finally:
+        torch.use_deterministic_algorithms(before, warn_only=warned)
 
 
 def _check_files(source: Path, output: Path, checkpoint: Path | None, resume: bool) -> None:
