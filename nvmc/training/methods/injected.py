@@ -11,17 +11,16 @@ from pydantic import Field
 from torch import Tensor
 
 from nvmc.errors import OptionError
-from nvmc.training.crossbars import Crossbars
 from nvmc.training.gaussians import Law
 from nvmc.training.method import Method
 from nvmc.training.replica import Replica
 from nvmc.training.run import Run
 from nvmc.training.task import Task
 
-__all__ = ["FixedInjected", "Injected", "Strength", "device_sigma", "noisy_weights"]
+__all__ = ["FixedInjected", "Injected", "Strength", "device_sigma"]
 
 Strength = Annotated[float, Field(ge=0, allow_inf_nan=False)]
-Threshold = Annotated[float, Field(ge=0, le=10, allow_inf_nan=False)]
+Threshold = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 
 def device_sigma(task: Task, kind: str) -> float:
@@ -45,20 +44,13 @@ def device_sigma(task: Task, kind: str) -> float:
     return task.strength
 
 
-def noisy_weights(
-    crossbars: Crossbars, law: Law, sigma_t: float, generator: torch.Generator
-) -> dict[str, Tensor]:
-    """Quantised weights plus noise, with gradients to the clean ones, by name.
-
-    A weight's noise is a draw of `law` times the weight's standard deviation over chips of
-    sigma `sigma_t` (`Crossbars.spread`): with a Gaussian and sigma_t = sigma_d it mirrors the
-    device (TRICE, Eq. 14). One draw a weight, not one a cell; for Gaussians that is the same law.
-    """
-    return crossbars.injected(sigma_t, lambda shape: law.sample(shape, generator))
-
-
 class Injected(Method):
     """Noise of one law in every step; a subclass names the law and its strength.
+
+    A weight's noise is a draw of the law times the weight's standard deviation over chips of
+    strength sigma_t: a Gaussian at sigma_t = sigma_d mirrors the device (TRICE, Eq. 14). One draw a
+    weight, not one a cell; for Gaussians that is the same. Gradients, taken at the noisy point, go
+    to the clean weight (Alg. 1, line 6).
 
     Attributes:
         th: Where the law is cut, in units of sigma_t.
@@ -85,9 +77,9 @@ class Injected(Method):
     def weights(
         self, run: Run, replica: Replica, generator: torch.Generator
     ) -> Mapping[str, Tensor]:
-        """Noisy weights; see `noisy_weights`."""
-        sigma_t = self.strength(run, replica)
-        return noisy_weights(replica.crossbars, self.noise(), sigma_t, generator)
+        """The ideal chip's weights plus noise, by name."""
+        law, sigma_t = self.noise(), self.strength(run, replica)
+        return replica.crossbars.injected(sigma_t, lambda shape: law.sample(shape, generator))
 
 
 class FixedInjected(Injected):
