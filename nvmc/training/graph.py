@@ -147,7 +147,9 @@ class Graph(nn.Module):
         """Put the inputs into their slots; returns the device they are on."""
         feeds = {self.inputs[0]: x} if isinstance(x, Tensor) and self.inputs else x
         if isinstance(feeds, Tensor) or len(feeds) < len(self.inputs):
-            missing = [name for name in self.inputs if isinstance(feeds, Tensor) or name not in feeds]
+            missing = [
+                name for name in self.inputs if isinstance(feeds, Tensor) or name not in feeds
+            ]
             raise TrainingError(f"no value for inputs {', '.join(missing)}; give one by name")
         device = torch.device("cpu")
         for name, tensor in feeds.items():

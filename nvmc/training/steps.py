@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -27,6 +27,9 @@ _DEVICE, _HOST, _NUMBERS = "device", "host", "numbers"
 _GROWING = frozenset("ConstantOfShape Expand EyeLike OneHot Range Tile Trilu".split())
 """What these make of a shape may be large: it is made where the graph's tensors are."""
 _MEASURES = frozenset(["Shape", "Size"])
+_MOVING = frozenset("Flatten Identity MaxPool Reshape Squeeze Transpose Unsqueeze".split())
+"""Operators that move quantised numbers about and compute nothing with them."""
+_AT_HOST = Context(False, None, torch.device("cpu"))
 
 
 @dataclass(frozen=True)
@@ -138,15 +141,18 @@ class _Reader:
 
     def _read_node(self, node: ir.Node, wanted: set[ir.Value]) -> None:
         operator = OPERATORS[node.op_type]
-        kinds = [self._kind(operator, node, i) for i in range(len(node.inputs))]
-        contextual = "context" in operator.keywords
-        if not contextual and all(self._constant(value) is not None for value in _given(node)):
-            self._fold(operator, node, kinds)
+        kinds = [_kind(operator, i) for i in range(len(node.inputs))]
+        function = prepared(operator, node, self._opset)
+        if self._is_constant(operator, node):
+            self._fold(function, node, kinds)
             return
-        at_host = not contextual and self._runs_at_host(node, wanted)
+        kinds = [self._number(operator, node, i) or kind for i, kind in enumerate(kinds)]
+        contextual = "context" in operator.keywords
+        at_host = self._runs_at_host(operator, node, wanted)
         if at_host and node.op_type not in _MEASURES:
             kinds = [_HOST if kind == _DEVICE else kind for kind in kinds]
-        function = prepared(operator, node, self._opset)
+        if at_host and contextual:
+            function, contextual = partial(function, context=_AT_HOST), False
         inputs = [self._slot(v, k) for v, k in zip(node.inputs, kinds, strict=True)]
         inputs = self._with_dropout(node, inputs)
         inputs = self._with_own_statistics(operator, node, inputs)
@@ -161,12 +167,21 @@ class _Reader:
         step = Step(function, tuple(inputs), tuple(outputs), contextual, title)
         self._program.steps.append(step)
 
-    def _kind(self, operator: Operator, node: ir.Node, index: int) -> str:
-        return _NUMBERS if operator.name_of(index) in operator.host else _DEVICE
+    def _number(self, operator: Operator, node: ir.Node, index: int) -> str | None:
+        """The kind of an input that is to be a Python number because it is a constant one."""
+        value = node.inputs[index]
+        known = None if value is None else self._constant(value)
+        is_one = operator.name_of(index) in operator.scalars and known is not None
+        return _NUMBERS if is_one and known.dim() == 0 else None
 
-    def _runs_at_host(self, node: ir.Node, wanted: set[ir.Value]) -> bool:
+    def _is_constant(self, operator: Operator, node: ir.Node) -> bool:
+        return not operator.random and all(self._constant(v) is not None for v in _given(node))
+
+    def _runs_at_host(self, operator: Operator, node: ir.Node, wanted: set[ir.Value]) -> bool:
         if node.op_type in _MEASURES:
             return True
+        if operator.random or not node.inputs:
+            return False
         if node.op_type in _GROWING and wanted.isdisjoint(node.outputs):
             return False
         return all(v in self._at_host or self._constant(v) is not None for v in _given(node))
@@ -181,15 +196,15 @@ class _Reader:
         self._known[value] = tensor_from(tensor, str(value.name))
         return self._known[value]
 
-    def _fold(self, operator: Operator, node: ir.Node, kinds: list[str]) -> None:
+    def _fold(self, function: Callable[..., Any], node: ir.Node, kinds: list[str]) -> None:
         """Compute a node that depends on constants alone."""
         arguments: list[Any] = []
         for value, kind in zip(node.inputs, kinds, strict=True):
             known = None if value is None else self._constant(value)
-            numbers = known is not None and kind == _NUMBERS
-            arguments.append(known.tolist() if known is not None and numbers else known)
+            arguments.append(known.tolist() if known is not None and kind == _NUMBERS else known)
+        context = {"context": _AT_HOST} if "context" in OPERATORS[node.op_type].keywords else {}
         with torch.no_grad():
-            results = prepared(operator, node, self._opset)(*arguments)
+            results = function(*arguments, **context)
         results = results if isinstance(results, tuple) else (results,)
         for value, result in zip(node.outputs, results, strict=False):
             self._known[value] = result
@@ -272,13 +287,30 @@ def prepared(operator: Operator, node: ir.Node, opset: int) -> Callable[..., Any
         settings["opset"] = opset
     if "outputs" in keywords:
         settings["outputs"] = len(node.outputs)
+    if "carried" in keywords:
+        settings["carried"] = _is_carried(node.outputs[0])
     return partial(operator.function, **settings) if settings else operator.function
+
+
+def _is_carried(codes: ir.Value) -> bool:
+    """Whether all that read quantised numbers move them or turn them back."""
+    nodes = [use.node for use in codes.uses()]
+    moved = [node.outputs[0] for node in nodes if node.op_type in _MOVING]
+    if not nodes or codes.is_graph_output():
+        return False
+    known = all(node.op_type in _MOVING | {"DequantizeLinear"} for node in nodes)
+    return known and all(map(_is_carried, moved))
 
 
 def _setting(attribute: ir.Attr) -> Any:
     if attribute.type == ir.AttributeType.TENSOR:
         return tensor_from(attribute.value, attribute.name)
     return attribute.value
+
+
+def _kind(operator: Operator, index: int) -> str:
+    name = operator.name_of(index)
+    return _NUMBERS if name in operator.host else _HOST if name in operator.near else _DEVICE
 
 
 def _given(node: ir.Node) -> Sequence[ir.Value]:
@@ -305,7 +337,8 @@ def _wanted_as_numbers(graph: ir.Graph) -> set[ir.Value]:
             continue
         on_way = not wanted.isdisjoint(node.outputs)
         for index, value in enumerate(node.inputs):
-            if value is not None and (on_way or operator.name_of(index) in operator.host):
+            name = operator.name_of(index)
+            if value is not None and (on_way or name in operator.host + operator.near):
                 wanted.add(value)
     return wanted
 
@@ -320,5 +353,3 @@ def _to_host(value: Tensor) -> Tensor:
 
 def _to_device(value: Tensor, *, context: Context) -> Tensor:
     return value.to(context.device)
-
-

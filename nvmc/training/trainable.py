@@ -30,7 +30,7 @@ def trainable(graph: ir.Graph) -> list[ir.Value]:
     fixed = {value for value, _ in _reached(graph, "fixed")}
     behind = _behind_layers(graph)
     found: dict[ir.Value, None] = {}
-    for value, node in _reached(graph, "weights"):
+    for value, _ in _reached(graph, "weights"):
         if value not in fixed and _is_weight(value, 1):
             found[value] = None
     for value, node in _reached(graph, "terms"):
@@ -43,7 +43,7 @@ def statistics(graph: ir.Graph) -> list[ir.Value]:
     """The constants that are running statistics: updated in training, but not by gradients."""
     found: dict[ir.Value, None] = {}
     for node in graph:
-        for index, value in _inputs(node, "statistics"):
+        for _, value in _inputs(node, "statistics"):
             if array_of(value) is not None:
                 found[value] = None
     return list(found)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-__all__ = ["gemm", "matmul"]
+__all__ = ["determinant", "einsum", "gemm", "matmul"]
 
 
 def gemm(
@@ -24,7 +25,7 @@ def gemm(
     if alpha == 1.0 and beta == 1.0 and (c is None or c.dim() == 1):
         if c is None or c.shape[0] == weight.shape[0]:
             return F.linear(a, weight, c)
-    y = F.linear(a, weight)
+    y = a @ weight.t()
     y = y if alpha == 1.0 else y * alpha
     return y if c is None else y + (c if beta == 1.0 else c * beta)
 
@@ -32,3 +33,13 @@ def gemm(
 def matmul(a: Tensor, b: Tensor) -> Tensor:
     """MatMul, broadcast over leading axes as numpy does."""
     return a @ b
+
+
+def einsum(*x: Tensor, equation: str) -> Tensor:
+    """Einsum."""
+    return torch.einsum(equation, *x)
+
+
+def determinant(x: Tensor) -> Tensor:
+    """Det."""
+    return torch.linalg.det(x)

@@ -70,8 +70,9 @@ class Operator:
 
     The function's positional parameters are the operator's inputs in order, those left out being
     None; its keywords are the attributes by their ONNX names. It may further ask for the keywords
-    `opset` (the version of the standard operators), `outputs` (how many outputs the node has) and
-    `context` (a `Context`). An input called in `host` arrives as Python numbers (nested lists).
+    `opset` (the version of the standard operators), `outputs` (how many outputs the node has),
+    `carried` (whether all that read its codes only move or dequantise them) and `context` (a
+    `Context`).
 
     Attributes:
         function: The computation.
@@ -80,7 +81,10 @@ class Operator:
         through: Inputs that a weight may pass on its way to such a position.
         fixed: Inputs whose constants are never trained, not even for another use's sake.
         statistics: Inputs that are running statistics, which the function updates in place.
-        host: Inputs needed as Python numbers.
+        host: Inputs that arrive as Python numbers, nested lists of them where they have axes.
+        near: Inputs that arrive as tensors on the host.
+        scalars: Inputs that arrive as a Python number where they are constants without axes.
+        random: Whether it draws, so that it gives something new in every run.
         check: Says from the attributes what of them is not supported, or None.
     """
 
@@ -91,6 +95,9 @@ class Operator:
     fixed: tuple[str, ...] = ()
     statistics: tuple[str, ...] = ()
     host: tuple[str, ...] = ()
+    near: tuple[str, ...] = ()
+    scalars: tuple[str, ...] = ()
+    random: bool = False
     check: Callable[[Mapping[str, Any]], str | None] | None = None
 
     @property

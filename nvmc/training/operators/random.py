@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
 import torch
 from torch import Tensor
 
 from nvmc.passes.layers import AFFINE_MARK
+from nvmc.training.operators.logic import dtype_of
 from nvmc.training.operators.operator import Context, Results
+from nvmc.training.operators.straight import straight
 
-__all__ = ["affine_dropout", "dropout"]
+__all__ = [
+    "affine_dropout",
+    "bernoulli",
+    "dropout",
+    "random_normal",
+    "random_normal_like",
+    "random_uniform",
+    "random_uniform_like",
+]
 
 
 def dropout(
@@ -31,6 +41,66 @@ def dropout(
     mask = context.uniform(tuple(data.shape), seed) >= p
     y = data * (mask.to(data.dtype) / (1 - p)) if p < 1 else torch.zeros_like(data)
     return y if outputs == 1 else (y, mask)
+
+
+def random_uniform(
+    *,
+    dtype: int = 1,
+    high: float = 1.0,
+    low: float = 0.0,
+    seed: float | None = None,
+    shape: Sequence[int],
+    context: Context,
+) -> Tensor:
+    """RandomUniform."""
+    return (context.uniform(tuple(shape), seed) * (high - low) + low).to(dtype_of(dtype))
+
+
+def random_uniform_like(
+    x: Tensor,
+    *,
+    dtype: int = 0,
+    high: float = 1.0,
+    low: float = 0.0,
+    seed: float | None = None,
+    context: Context,
+) -> Tensor:
+    """RandomUniformLike."""
+    numbers = context.uniform(tuple(x.shape), seed) * (high - low) + low
+    return numbers.to(dtype_of(dtype) if dtype else x.dtype)
+
+
+def random_normal(
+    *,
+    dtype: int = 1,
+    mean: float = 0.0,
+    scale: float = 1.0,
+    seed: float | None = None,
+    shape: Sequence[int],
+    context: Context,
+) -> Tensor:
+    """RandomNormal."""
+    return (context.normal(tuple(shape), seed) * scale + mean).to(dtype_of(dtype))
+
+
+def random_normal_like(
+    x: Tensor,
+    *,
+    dtype: int = 0,
+    mean: float = 0.0,
+    scale: float = 1.0,
+    seed: float | None = None,
+    context: Context,
+) -> Tensor:
+    """RandomNormalLike."""
+    numbers = context.normal(tuple(x.shape), seed) * scale + mean
+    return numbers.to(dtype_of(dtype) if dtype else x.dtype)
+
+
+def bernoulli(x: Tensor, *, dtype: int = 0, seed: float | None = None, context: Context) -> Tensor:
+    """Bernoulli: one with the probability x; straight-through."""
+    drawn = (context.uniform(tuple(x.shape), seed) < x).to(dtype_of(dtype) if dtype else x.dtype)
+    return straight(x, drawn) if drawn.dtype == x.dtype else drawn
 
 
 def affine_dropout(metadata: Mapping[str, str], kind: str) -> Callable[..., Tensor] | None:
@@ -56,4 +126,4 @@ def _neutralized(
     if not context.training or p == 0:
         return parameter
     drop = context.uniform((1,) if whole else tuple(parameter.shape)) < p
-    return torch.where(drop, parameter.new_tensor(neutral), parameter)
+    return torch.where(drop, neutral, parameter)
