@@ -8,8 +8,6 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from nvmc.errors import TrainingError
 from nvmc.training.checkpoint import load_checkpoint, save_checkpoint
 from nvmc.training.method import Method

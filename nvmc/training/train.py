@@ -90,7 +90,7 @@ def train(
 
 @contextmanager
 def _deterministic() -> Generator[None]:
-    """torch's algorithms repeat themselves in the block; on CUDA as far as they can."""
+    """Torch's algorithms repeat themselves in the block; on CUDA as far as they can."""
     before = torch.are_deterministic_algorithms_enabled()
     warned = torch.is_deterministic_algorithms_warn_only_enabled()
     torch.use_deterministic_algorithms(True, warn_only=torch.cuda.is_available())
