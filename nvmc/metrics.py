@@ -1,7 +1,7 @@
 """What one run scores: hits against the labels, or agreement with another network's decisions.
 
-Both functions count; the caller adds the counts of its batches and divides by the number of
-decisions, so that no result depends on the size of a batch.
+`correct` and `agreement` count; the caller adds the counts of its batches and divides by the number
+of decisions, so that no result depends on the size of a batch. The others judge probabilities.
 """
 
 from __future__ import annotations
@@ -13,7 +13,10 @@ from numpy.typing import NDArray
 
 from nvmc.errors import DataError
 
-__all__ = ["agreement", "correct"]
+__all__ = ["agreement", "calibration_error", "correct", "log_loss"]
+
+SMALLEST = float(np.finfo(np.float64).tiny)
+"""A probability below this counts as this: its negative logarithm is 708.4, not infinite."""
 
 
 def correct(logits: NDArray[Any], labels: NDArray[np.integer[Any]]) -> int:
@@ -63,6 +66,47 @@ def agreement(outputs: NDArray[Any], reference: NDArray[Any]) -> int:
         )
     (chosen, valid), (expected, expected_valid) = _decisions(outputs), _decisions(reference)
     return int(np.count_nonzero((chosen == expected) & valid & expected_valid))
+
+
+def log_loss(
+    probabilities: NDArray[np.floating[Any]], labels: NDArray[np.integer[Any]] | None = None
+) -> NDArray[np.float64]:
+    """Negative log-likelihood of each decision, -ln p.
+
+    Args:
+        probabilities: Of shape (N, C, ...). NaN counts as 0.
+        labels: Classes of shape (N, ...), whose probability is taken; without, that of the most
+            likely class, which needs no labels.
+
+    Returns:
+        Nats, of shape (N, ...), at most 708.4 (`SMALLEST`).
+    """
+    if labels is None:
+        chosen = np.nan_to_num(probabilities, nan=0.0).max(axis=1)
+    else:
+        chosen = np.take_along_axis(probabilities, np.expand_dims(labels, 1), axis=1)[:, 0]
+    return -np.log(np.fmax(chosen, SMALLEST).astype(np.float64))
+
+
+def calibration_error(
+    probabilities: NDArray[np.floating[Any]], labels: NDArray[np.integer[Any]], bins: int = 15
+) -> float:
+    """Expected calibration error: the mean distance of confidence and accuracy, bin by bin.
+
+    Confidence is the probability of the most likely class; bins are equally wide, closed above
+    (Guo et al., ICML 2017, Eq. 3). Decisions with NaN are wrong with confidence 0.
+
+    Args:
+        probabilities: Of shape (N, C, ...).
+        labels: Classes of shape (N, ...).
+        bins: How many.
+    """
+    chosen, valid = _decisions(probabilities)
+    confidence = np.where(valid, np.max(probabilities, axis=1), 0.0).ravel()
+    hit = ((chosen == labels) & valid).ravel()
+    place = np.clip(np.ceil(confidence * bins).astype(np.int64) - 1, 0, bins - 1)
+    gaps = np.bincount(place, hit - confidence, minlength=bins)
+    return float(np.abs(gaps).sum() / max(1, hit.size))
 
 
 def _decisions(outputs: NDArray[Any]) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:

@@ -45,6 +45,7 @@ __all__ = [
     "default_jobs",
     "evaluate",
     "evaluate_chips",
+    "in_parallel",
     "open_session",
     "outputs_of",
     "single_threaded_blas",
@@ -159,33 +160,46 @@ def evaluate_chips(
     """
     values = np.empty(len(chips))
     size = network.stack.count if isinstance(network, Network) and network.stack else 1
-    groups = iter(range(0, len(chips), size))
+
+    def work(group: int, stop: Event) -> None:
+        first = group * size
+        found = _evaluate(network, feed, score, chips[first : first + size], stop)
+        for position, value in enumerate(found, first):
+            values[position] = value
+            if on_chip is not None and not stop.is_set():
+                on_chip(position, value)
+
+    in_parallel(work, -(-len(chips) // size), jobs)
+    return values
+
+
+def in_parallel(work: Callable[[int, Event], None], count: int, jobs: int) -> None:
+    """Call `work(number, stop)` for 0 … count - 1, up to `jobs` at once, BLAS on one thread each.
+
+    `stop` is set when one of them fails, or the process is interrupted: the others should end.
+    """
+    numbers = iter(range(count))
     stop, lock = Event(), Lock()
 
-    def work() -> None:
+    def worker() -> None:
         while not stop.is_set():
             with lock:
-                first = next(groups, None)
-            if first is None:
+                number = next(numbers, None)
+            if number is None:
                 return
-            found = _evaluate(network, feed, score, chips[first : first + size], stop)
-            for position, value in enumerate(found, first):
-                values[position] = value
-                if on_chip is not None and not stop.is_set():
-                    on_chip(position, value)
+            work(number, stop)
 
     with (
         single_threaded_blas(),
         ThreadPoolExecutor(max_workers=max(1, jobs), thread_name_prefix="nvmc-chip") as pool,
     ):
         try:
-            workers = [pool.submit(work) for _ in range(max(1, jobs))]
+            workers = [pool.submit(worker) for _ in range(max(1, jobs))]
             done, _ = wait(workers, return_when=FIRST_EXCEPTION)
-            for worker in done:
-                worker.result()
+            for finished in done:
+                finished.result()
         finally:
             stop.set()  # also when interrupted: the workers end with the batch at hand
-    return values
 
 
 def evaluate(network: Network | CircuitNetwork, feed: Feed, score: Score, chip: Chip) -> float:

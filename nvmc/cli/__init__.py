@@ -29,6 +29,10 @@ COMMANDS = {
         "nvmc.cli.sensitivity:sensitivity_command",
         "Which layer, slice and source costs how much.",
     ),
+    "uncertainty": (
+        "nvmc.cli.uncertainty:uncertainty_command",
+        "What chips know of their doubts; out-of-distribution images.",
+    ),
     "program": ("nvmc.cli.program:program_command", "Write one chip as standard ONNX."),
     "transform": ("nvmc.cli.transform:transform_command", "Run graph passes alone."),
     "devices": ("nvmc.cli.devices:devices_command", "List, show and fit devices."),

@@ -1,0 +1,183 @@
+"""`nvmc uncertainty`: do chips know when they do not know?"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.table import Table
+
+from nvmc.artifact import find_compiled, open_compiled
+from nvmc.cli.console import (
+    count,
+    note,
+    note_range,
+    out,
+    passes_text,
+    print_json,
+    progress,
+)
+from nvmc.data import load_data
+from nvmc.devices import load_device, parse_noise
+from nvmc.parameters import parse_time
+from nvmc.report.doubt import Line, Panel, draw_doubt
+from nvmc.report.figure import check_picture
+from nvmc.shifts import KINDS, shifts_for
+from nvmc.uncertainty import Row, Uncertainty, uncertainty
+
+__all__ = ["uncertainty_command"]
+
+LABELS = {"rotation": "rotation [degrees]", "noise": "noise [share of the range]"}
+
+
+@click.command("uncertainty")
+@click.argument("compiled", required=False, type=click.Path(path_type=Path))
+@click.option(
+    "--data", required=True, metavar="SPEC", help="Images with labels, as for `nvmc simulate`."
+)
+@click.option(
+    "--mc-passes",
+    type=int,
+    metavar="T",
+    help="Stochastic passes.  [default: 10; 1 where the network draws nothing]",
+)
+@click.option("--runs", default=20, show_default=True, help="Number of chips.")
+@click.option(
+    "--shift",
+    "shifts",
+    multiple=True,
+    type=click.Choice(KINDS),
+    help="How images are moved away. May be repeated.  [default: all that the data allow]",
+)
+@click.option("--device", metavar="NAME|FILE", help="Another device than compiled for.")
+@click.option("--sigma", type=float, help="Strength of the device's noise.")
+@click.option("--noise", multiple=True, metavar="TYPE:K=V,…", help="One more noise source.")
+@click.option("--time", "age", metavar="T", help="Time since programming, such as 1h or 30d.")
+@click.option("--seed", default=0, show_default=True, help="Population of chips.")
+@click.option("--jobs", type=int, help="Chips in parallel.  [default: the cores at hand]")
+@click.option("--limit", type=int, metavar="N", help="Use the first N images only.")
+@click.option("--output", metavar="NAME", help="The output to judge.  [default: the first]")
+@click.option(
+    "--fidelity",
+    type=click.Choice(["cells", "circuit"]),
+    help="As for `nvmc simulate`.  [default: what the target needs]",
+)
+@click.option("--batch", type=int, metavar="N", help="Images a run; bounds the memory.")
+@click.option("--png", type=click.Path(path_type=Path), help="Write curves over the shifts.")
+@click.option("--json", "as_json", is_flag=True, help="Print everything as JSON.")
+def uncertainty_command(
+    compiled: Path | None,
+    data: str,
+    shifts: tuple[str, ...],
+    device: str | None,
+    sigma: float | None,
+    noise: tuple[str, ...],
+    age: str | None,
+    limit: int | None,
+    png: Path | None,
+    as_json: bool,
+    runs: int,
+    **options: Any,
+) -> None:
+    """Doubts of a compiled network's chips, on data and on images moved away from them."""
+    if png is not None:
+        check_picture(png)
+    network = find_compiled() if compiled is None else open_compiled(compiled)
+    dataset = load_data(data, limit=limit)
+    rows = len(shifts_for(dataset.x, shifts or None))
+    with progress("chips", runs * rows, shown=not as_json) as advance:
+        result = uncertainty(
+            network,
+            data=dataset,
+            runs=runs,
+            shifts=shifts or None,
+            device=None if device is None else load_device(device),
+            noise=[parse_noise(text) for text in noise],
+            sigma=sigma,
+            time_s=None if age is None else parse_time(age),
+            on_chip=advance,
+            **options,
+        )
+    note_range(result.target.device, [result.sigma])
+    if png is not None:
+        draw_doubt(png, _title(result, network.folder.name), _panels(result))
+    if as_json:
+        print_json(result.to_json())
+    else:
+        _print(result, str(network.folder), newest=compiled is None)
+
+
+def _title(result: Uncertainty, name: str) -> str:
+    sigma = "" if result.sigma is None else f", sigma {result.sigma:g}"
+    drawn = "" if result.mc_passes is None else f", {passes_text(result.mc_passes)}"
+    return (
+        f"{name}: {result.target.device.name}{sigma}, {count(result.runs, 'chip')} on "
+        f"{count(result.images, 'image')} ({result.data}), fidelity {result.fidelity}{drawn}"
+    )
+
+
+def _print(result: Uncertainty, folder: str, newest: bool) -> None:
+    console = out()
+    console.print(_title(result, folder + (" (the newest here)" if newest else "")))
+    table = Table(box=None, pad_edge=False)
+    table.add_column("images", no_wrap=True)
+    for heading in ("accuracy", "NLL", "variance", "ECE", "detected", "predicted"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    for row in result.rows:
+        table.add_row(*_cells(row))
+    console.print(table)
+    if result.mc_passes is None:
+        note(
+            "the network draws nothing at inference: one pass, no variance; docs/uncertainty.md "
+            "says how to make one that does"
+        )
+    console.print(
+        "\nAccuracy, calibration error (ECE) and detected are %, NLL is nats; ± is the standard "
+        "deviation over chips. Detected: images whose NLL is above the chip's mean on unshifted "
+        "ones (there: false alarms); predicted: by the NLL of the predicted class, which needs no "
+        "labels."
+    )
+
+
+def _cells(row: Row) -> list[str]:
+    shift = row.shift
+    names = {
+        "none": "unshifted",
+        "rotation": f"turned {shift.strength:g}°",
+        "noise": f"noise {shift.strength:g}",
+    }
+    return [
+        names[shift.kind],
+        _share(row, "accuracy"),
+        _number(row, "nll"),
+        f"{row.mean('variance'):.3f}",
+        f"{100 * row.mean('calibration_error'):.1f}",
+        _share(row, "detected"),
+        _share(row, "detected_predicted"),
+    ]
+
+
+def _share(row: Row, name: str) -> str:
+    std = row.std(name)
+    return f"{100 * row.mean(name):.1f}" + ("" if std is None else f" ± {100 * std:.1f}")
+
+
+def _number(row: Row, name: str) -> str:
+    std = row.std(name)
+    return f"{row.mean(name):.2f}" + ("" if std is None else f" ± {std:.2f}")
+
+
+def _panels(result: Uncertainty) -> list[Panel]:
+    panels: list[Panel] = []
+    for kind in KINDS:
+        rows = [row for row in result.rows if row.shift.kind in ("none", kind)]
+        if len(rows) > 1:
+            names = ("accuracy", "detected", "detected_predicted", "nll", "variance")
+            lines = {name: _line(rows, name) for name in names}
+            panels.append(Panel(LABELS[kind], [row.shift.strength for row in rows], **lines))
+    return panels
+
+
+def _line(rows: list[Row], name: str) -> Line:
+    return Line([row.mean(name) for row in rows], [row.std(name) or 0.0 for row in rows])

@@ -1,0 +1,95 @@
+"""Images that are not what a network was trained on: turned, or under noise.
+
+The two experiments of Ahmed et al., Inverted Normalization, DATE 2024, Sec. IV-E. The paper names
+12 steps of 7 degrees; it gives no strengths of the noise, so these are ours.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from nvmc.errors import DataError, OptionError
+from nvmc.rng import stream
+
+_ndimage: Any = ndimage  # its types are incomplete
+
+__all__ = ["KINDS", "Kind", "Shift", "shifted", "shifts_for"]
+
+Kind = Literal["rotation", "noise"]
+KINDS: tuple[Kind, ...] = ("rotation", "noise")
+
+ANGLES = tuple(7.0 * step for step in range(1, 13))
+"""Degrees."""
+AMPLITUDES = tuple(step / 10 for step in range(1, 11))
+"""Shares of the range that the data span."""
+
+
+@dataclass(frozen=True)
+class Shift:
+    """One way in which images are moved away from the data.
+
+    Attributes:
+        kind: `rotation`, `noise`, or `none`.
+        strength: Degrees, or the largest noise as a share of the range of the data.
+    """
+
+    kind: Literal["none", "rotation", "noise"]
+    strength: float
+
+
+def shifts_for(x: NDArray[Any], kinds: Sequence[str] | None = None) -> list[Shift]:
+    """The data as they are, then every strength of each kind.
+
+    Args:
+        x: Images along the first axis.
+        kinds: Of `KINDS`; by default those that the data allow: only images of shape
+            (N, channels, rows, columns) can be turned.
+
+    Raises:
+        OptionError: A kind is unknown.
+        DataError: The data cannot be turned.
+    """
+    images = x.ndim == 4
+    chosen = list(KINDS if images else KINDS[1:]) if kinds is None else list(kinds)
+    for kind in chosen:
+        if kind not in KINDS:
+            raise OptionError(f"shift {kind!r} is unknown; expected {' or '.join(KINDS)}")
+    if "rotation" in chosen and not images:
+        raise DataError(
+            f"inputs of shape {list(x.shape[1:])} cannot be turned; expected channels, rows and "
+            "columns: leave the rotation out"
+        )
+    strengths = {"rotation": ANGLES, "noise": AMPLITUDES}
+    found = [Shift("none", 0.0)]
+    for kind in KINDS:
+        if kind in chosen:
+            found += [Shift(kind, strength) for strength in strengths[kind]]
+    return found
+
+
+def shifted(x: NDArray[Any], shift: Shift, seed: int = 0) -> NDArray[Any]:
+    """Shifted images, of the shape and type of `x`.
+
+    Rotation: about the centre, counterclockwise as rows point down, bilinear
+    (`scipy.ndimage.rotate`, order 1); what comes in from outside is the smallest value of `x`.
+    Noise: x + a r u with u uniform in [-1, 1), a the strength and r the range max x - min x, not
+    clipped. An image's u depend on `seed` and its number only, so a stronger noise is the same
+    noise, stronger.
+    """
+    low, high = float(x.min()), float(x.max())
+    if shift.kind == "none" or shift.strength == 0:
+        return x
+    if shift.kind == "rotation":
+        turned = _ndimage.rotate(
+            x, shift.strength, axes=(3, 2), reshape=False, order=1, mode="constant", cval=low
+        )
+        return np.ascontiguousarray(turned, dtype=x.dtype)
+    uniform = stream(seed, 0, "shift", "noise").random(x.shape, dtype=np.float32)
+    noise = np.float32(shift.strength * (high - low)) * (2 * uniform - 1)
+    return (x + noise).astype(x.dtype)

@@ -1,0 +1,325 @@
+"""The pipeline behind `nvmc uncertainty`: does a population of chips know when it does not know?
+
+Every chip gives each image a predictive distribution, the mean over stochastic passes of the class
+probabilities (one pass where the network draws nothing). What is asked of it, on the data and on
+images shifted away from them:
+
+- accuracy, and the negative log-likelihood (NLL) of the true label;
+- the NLL of the predicted class, which a chip in the field can compute;
+- predictive variance: over passes, of the probabilities, summed over the classes;
+- expected calibration error.
+
+An image is called out of distribution where its NLL exceeds the mean NLL of the unshifted images
+on the same chip (Ahmed et al., Inverted Normalization, DATE 2024, Sec. IV-E). The paper does not
+say whether its NLL on shifted images is that of the true labels; both kinds are given.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict, dataclass, fields, replace
+from threading import Event
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nvmc.artifact import Compiled
+from nvmc.chip import Chip
+from nvmc.data import Dataset, load_data
+from nvmc.devices import Device, NoiseSource, Target
+from nvmc.errors import DataError
+from nvmc.metrics import calibration_error, correct, log_loss
+from nvmc.result import Fidelity
+from nvmc.runtime.averaging import Prediction, predicted
+from nvmc.runtime.montecarlo import (
+    ChipSession,
+    CircuitNetwork,
+    Feed,
+    Network,
+    default_jobs,
+    in_parallel,
+)
+from nvmc.shifts import Shift, shifted, shifts_for
+from nvmc.simulation import check_options, set_up
+
+__all__ = ["FORMAT", "Measures", "Row", "Thresholds", "Uncertainty", "measured", "uncertainty"]
+
+FORMAT = "nvmc.uncertainty/1"
+PASSES = 10
+"""Passes of a stochastic network when nobody says."""
+
+
+@dataclass(frozen=True)
+class Thresholds:
+    """Above which an image counts as out of distribution, in nats.
+
+    Attributes:
+        nll: Of the true label.
+        nll_predicted: Of the predicted class.
+    """
+
+    nll: float
+    nll_predicted: float
+
+
+@dataclass(frozen=True)
+class Measures:
+    """One chip on one set of images; means over the images.
+
+    Attributes:
+        accuracy: Share of right decisions of the mean prediction.
+        nll: Negative log-likelihood of the true label, nats.
+        nll_predicted: Of the predicted class, nats.
+        variance: Predictive variance.
+        calibration_error: Expected calibration error, 15 bins.
+        detected: Share of the images whose NLL is above the threshold.
+        detected_predicted: Likewise with the NLL of the predicted class.
+    """
+
+    accuracy: float
+    nll: float
+    nll_predicted: float
+    variance: float
+    calibration_error: float
+    detected: float
+    detected_predicted: float
+
+
+NAMES = tuple(field.name for field in fields(Measures))
+
+
+@dataclass(frozen=True)
+class Row:
+    """All chips on one set of images.
+
+    Attributes:
+        shift: How the images were shifted.
+        chips: One entry a chip, in chip order.
+    """
+
+    shift: Shift
+    chips: tuple[Measures, ...]
+
+    def values(self, name: str) -> NDArray[np.float64]:
+        """One measure of every chip, shape (runs,)."""
+        return np.array([getattr(chip, name) for chip in self.chips], dtype=np.float64)
+
+    def mean(self, name: str) -> float:
+        """Mean of a measure over the chips."""
+        return float(self.values(name).mean())
+
+    def std(self, name: str) -> float | None:
+        """Standard deviation of a measure over the chips; None for a single one."""
+        return float(self.values(name).std(ddof=1)) if len(self.chips) > 1 else None
+
+    def to_json(self) -> dict[str, Any]:
+        """Shift, strength, and mean, std and values of every measure."""
+        measures = {
+            name: {
+                "mean": self.mean(name),
+                "std": self.std(name),
+                "values": self.values(name).tolist(),
+            }
+            for name in NAMES
+        }
+        return {**asdict(self.shift), **measures}
+
+
+@dataclass(frozen=True)
+class Uncertainty:
+    """What a population of chips knows of its own doubt.
+
+    Attributes:
+        rows: The data as they are first, where `detected` is the share of false alarms.
+        runs: Chips.
+        mc_passes: Stochastic passes that were averaged; None where the network draws nothing.
+        images: Images a row.
+        data: What the images are.
+        seed: Population of chips.
+        target: The cells.
+        sigma: Strength of their noise; None where the device has none.
+        fidelity: `cells` or `circuit`.
+        seconds: Wall time of the runs.
+    """
+
+    rows: tuple[Row, ...]
+    runs: int
+    mc_passes: int | None
+    images: int
+    data: str
+    seed: int
+    target: Target
+    sigma: float | None
+    fidelity: Fidelity
+    seconds: float
+
+    def to_json(self) -> dict[str, Any]:
+        """The result as `nvmc uncertainty --json` prints it; docs/uncertainty.md names the keys."""
+        return {
+            "format": FORMAT,
+            "runs": self.runs,
+            "mc_passes": self.mc_passes,
+            "images": self.images,
+            "data": self.data,
+            "seed": self.seed,
+            "device": self.target.device.name,
+            "sigma": self.sigma,
+            "fidelity": self.fidelity,
+            "rows": [row.to_json() for row in self.rows],
+            "seconds": self.seconds,
+        }
+
+
+def uncertainty(
+    compiled: Compiled,
+    *,
+    data: str | Dataset,
+    mc_passes: int | None = None,
+    runs: int = 20,
+    shifts: Sequence[str] | None = None,
+    device: Device | None = None,
+    noise: Iterable[NoiseSource] = (),
+    sigma: float | None = None,
+    time_s: float | None = None,
+    seed: int = 0,
+    jobs: int | None = None,
+    limit: int | None = None,
+    output: str | None = None,
+    fidelity: Fidelity | None = None,
+    batch: int | None = None,
+    on_chip: Callable[[], None] | None = None,
+) -> Uncertainty:
+    """Evaluate the doubts of chips 0 … runs - 1 of population `seed`.
+
+    Cost: that of `nvmc.simulation.simulate` for as many chips, times passes, times the number of
+    shifts and one. An image has the same masks in every row.
+
+    Args:
+        compiled: From `open_compiled` or `nvmc.compile_model`.
+        data: A data set with labels, or its spec.
+        mc_passes: Stochastic passes; 10 by default, 1 where the network draws nothing.
+        runs: Number of chips.
+        shifts: `rotation` and `noise` or one of them; by default those that the data allow.
+        device: Another device than the network was compiled for.
+        noise: More noise sources behind the device's own.
+        sigma: Strength of the device's noise instead of its default.
+        time_s: Seconds since programming; the device's own by default.
+        seed: Population of chips, and the noise on images.
+        jobs: Chips in parallel; changes nothing but the time.
+        limit: Use the first `limit` images only.
+        output: The output that is judged; the first by default.
+        fidelity: `cells` or `circuit`; by default what the target needs.
+        batch: Images a run; changes nothing but memory and time.
+        on_chip: Called as each chip of a row is done, from its thread.
+
+    Raises:
+        OptionError, DataError, ModelError: By what is wrong.
+    """
+    check_options(runs, jobs, 1.0)
+    dataset = load_data(data, limit=limit) if isinstance(data, str) else _first(data, limit)
+    if dataset.y is None:
+        raise DataError(f"{dataset.name} has no labels; an NLL is taken of them: add an array y")
+    wanted = shifts_for(dataset.x, shifts)
+    target = compiled.manifest.target.on(device, noise)
+    chips = [Chip.of(target, seed, k, sigma, time_s) for k in range(runs)]
+    options: dict[str, Any] = {"output": output, "fidelity": fidelity, "batch": batch}
+    bench = set_up(compiled, target, data=dataset, mc_passes=mc_passes, **options)
+    network = bench.network
+    if mc_passes is None and network.masks:
+        network = replace(network, passes=PASSES)
+    started = time.perf_counter()
+    population = _Population(network, dataset.y, chips, min(jobs or default_jobs(), runs), on_chip)
+    rows = tuple(population.row(bench.feed, shift, seed) for shift in wanted)
+    return Uncertainty(
+        rows=rows,
+        runs=runs,
+        mc_passes=network.passes if network.masks else None,
+        images=len(bench.feed),
+        data=dataset.name,
+        seed=seed,
+        target=target,
+        sigma=target.device.sigma if sigma is None else sigma,
+        fidelity="circuit" if isinstance(network, CircuitNetwork) else "cells",
+        seconds=time.perf_counter() - started,
+    )
+
+
+def measured(
+    prediction: Prediction,
+    labels: NDArray[np.integer[Any]],
+    thresholds: Thresholds | None = None,
+) -> Measures:
+    """What a prediction is worth.
+
+    Args:
+        prediction: Probabilities of shape (N, C, ...) and variances of shape (N, ...).
+        labels: Classes of shape (N, ...).
+        thresholds: Above which an image counts as out of distribution; by default the means of
+            these images. An image of many decisions counts with the mean over them.
+    """
+    nll = _a_image(log_loss(prediction.mean, labels))
+    guess = _a_image(log_loss(prediction.mean))
+    limits = thresholds or Thresholds(float(nll.mean()), float(guess.mean()))
+    return Measures(
+        accuracy=correct(prediction.mean, labels) / labels.size,
+        nll=float(nll.mean()),
+        nll_predicted=float(guess.mean()),
+        variance=float(np.nan_to_num(prediction.variance, nan=0.0).mean()),
+        calibration_error=calibration_error(prediction.mean, labels),
+        detected=float(np.mean(nll > limits.nll)),
+        detected_predicted=float(np.mean(guess > limits.nll_predicted)),
+    )
+
+
+class _Population:
+    """Chips, and the thresholds that they have found on the data as they are."""
+
+    def __init__(
+        self,
+        network: Network | CircuitNetwork,
+        labels: NDArray[np.integer[Any]],
+        chips: list[Chip],
+        jobs: int,
+        on_chip: Callable[[], None] | None,
+    ) -> None:
+        self._network = network
+        self._labels = labels
+        self._chips = chips
+        self._jobs = jobs
+        self._on_chip = on_chip
+        self._thresholds: list[Thresholds | None] = [None] * len(chips)
+
+    def row(self, feed: Feed, shift: Shift, seed: int) -> Row:
+        """All chips on the images, shifted. The first call sets the thresholds."""
+        moved = Feed({name: shifted(x, shift, seed) for name, x in feed.inputs.items()})
+        found: dict[int, Measures] = {}
+
+        def work(number: int, stop: Event) -> None:
+            session = ChipSession(self._network, self._chips[number])
+            prediction = predicted(session.passes(moved, stop), self._network.holds)
+            if prediction is None or stop.is_set():
+                return
+            measures = measured(prediction, self._labels, self._thresholds[number])
+            found[number] = measures
+            if self._thresholds[number] is None:
+                self._thresholds[number] = Thresholds(measures.nll, measures.nll_predicted)
+            if self._on_chip is not None:
+                self._on_chip()
+
+        in_parallel(work, len(self._chips), self._jobs)
+        return Row(shift, tuple(found[number] for number in range(len(self._chips))))
+
+
+def _a_image(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Mean over the decisions of each image, shape (N,)."""
+    return values.reshape(len(values), -1).mean(axis=1)
+
+
+def _first(dataset: Dataset, limit: int | None) -> Dataset:
+    if limit is None:
+        return dataset
+    if limit < 1:
+        raise DataError(f"limit is {limit}, expected at least 1; leave it out to take every image")
+    return replace(dataset, x=dataset.x[:limit], y=None if dataset.y is None else dataset.y[:limit])
