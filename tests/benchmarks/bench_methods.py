@@ -1,0 +1,273 @@
+"""TRICE's Table I on `digits`: all training methods, LeNet-5, rram4, 1st-percentile accuracy.
+
+Every training starts from random weights (named by the seed) and gets the same budget: the recipe
+of the zoo (docs/zoo.md) with 4-bit weights in 2-bit cells and 4-bit activations as in the paper.
+The weights of the last epoch are taken; KPPs are taken in training only by methods that need them.
+The test split is seen once, by the finished network's chips, which are the same for all methods.
+
+Each (method, sigma, seed) is a line of build/bench_methods.jsonl, so a killed run goes on where it
+was; trained networks stay in build/bench_methods. A method whose training does not depend on sigma
+is trained once a seed.
+
+Usage: python tests/benchmarks/bench_methods.py [--methods erm,trice] [--jobs 2] [--table]
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import multiprocessing
+import os
+import statistics
+import time
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[2] / "build"
+SIGMAS = (0.0, 0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4)
+FIRST = ("erm", "correctnet", "gaussian", "rc-gaussian", "trice")
+"""The columns of the paper's table."""
+SIGMA_FREE = ("awp", "erm", "ftna", "invnorm", "spatial-spindrop", "spindrop")
+"""Methods whose training knows no noise of the device."""
+NEED_KPP = ("a-trice", "trice")
+RECIPE: dict[str, Any] = {
+    "epochs": 60,
+    "batch": 64,
+    "optimizer": "adamw",
+    "rate": 3e-3,
+    "decay": 1e-2,
+    "schedule": "one-cycle",
+    "augment": {"turn": 12, "scale": 0.1, "shift": 2},
+    "init": "random",
+    "activation_bits": 4,
+    "every": 0,
+    "keep": "last",
+}
+
+PAPER = """\
+| sigma_d | w/o noise | CorrectNet | Gauss. | RC-Manual | TRICE |
+| --- | --- | --- | --- | --- | --- |
+| 0.00 | 99.01 | 97.99 | 98.86 | 98.88 | 98.94 |
+| 0.05 | 93.31 | 97.56 | 97.45 | 96.89 | 98.08 |
+| 0.10 | 70.72 | 90.66 | 95.59 | 95.47 | 95.99 |
+| 0.15 | 38.15 | 67.70 | 87.60 | 90.43 | 90.58 |
+| 0.20 | 19.81 | 39.54 | 66.04 | 75.47 | 77.82 |
+| 0.25 | 11.95 | 22.26 | 40.27 | 50.14 | 54.12 |
+| 0.30 | 8.58 | 14.26 | 23.09 | 28.56 | 38.51 |
+| 0.35 | 6.89 | 10.83 | 14.38 | 16.83 | 25.29 |
+| 0.40 | 6.05 | 9.23 | 10.38 | 11.61 | 17.94 |"""
+"""TRICE, Table I: LeNet on MNIST, 1st-percentile accuracy in %, means of 5 runs."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """One cell of the table."""
+
+    method: str
+    sigma: float
+    seed: int
+    epochs: int
+    chips: int
+
+    @property
+    def network(self) -> Path:
+        """The trained network."""
+        strength = "" if self.method in SIGMA_FREE else f"-{self.sigma:g}"
+        name = f"{self.method}{strength}-seed{self.seed}-{self.epochs}epochs.onnx"
+        return ROOT / "bench_methods" / name
+
+
+def run(job: Job) -> dict[str, Any]:
+    """Train, unless that was done already, and evaluate."""
+    import torch
+
+    from nvmc.compiler import compile_model
+    from nvmc.devices import Target, load_device
+    from nvmc.simulation import simulate
+
+    torch.set_num_threads(1)
+    target = Target.of(load_device("rram4"))
+    trained = training(job, target)
+    folder = job.network.with_suffix(f".{os.getpid()}.nvmc")
+    compiled = compile_model(job.network, target, output=folder)
+    started = time.perf_counter()
+    found = simulate(
+        compiled, runs=job.chips, data="digits", sigma=job.sigma, seed=job.seed, jobs=1
+    )
+    for file in folder.iterdir():
+        file.unlink()
+    folder.rmdir()
+    return {
+        **asdict(job),
+        **trained,
+        "ideal": found.ideal,
+        "mean": found.summary.mean,
+        "std": found.summary.std,
+        "kpp": found.kpp.value,
+        "kpp_low": found.kpp.low,
+        "kpp_high": found.kpp.high,
+        "simulation_seconds": time.perf_counter() - started,
+    }
+
+
+def training(job: Job, target: Any) -> dict[str, Any]:
+    """What the training of the job's network found; trains it where that was not done yet."""
+    from nvmc.models import resolve_model
+    from nvmc.training import Settings, make_method, make_task, train
+
+    notes = job.network.with_suffix(".json")
+    if notes.exists():
+        return json.loads(notes.read_text())
+    chips = 300 if job.method in NEED_KPP else 1
+    settings = Settings.model_validate(
+        {**RECIPE, "epochs": job.epochs, "seed": job.seed, "chips": chips}
+    )
+    task = make_task("digits", target, sigma=job.sigma, settings=settings)
+    outcome = train(
+        resolve_model("zoo:lenet5-digits"), task, make_method(job.method), output=job.network
+    )
+    found = {
+        "training_seconds": outcome.seconds,
+        "loss": outcome.epochs[-1].loss,
+        "validation": outcome.after.ideal,
+        "options": outcome.options,
+        "summary": outcome.summary,
+    }
+    notes.write_text(json.dumps(found))
+    return found
+
+
+def pin(free: Any) -> None:
+    """Keep a worker on a core of its own: its simulations then have one thread too."""
+    if hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, {free.get()})
+
+
+def records(path: Path) -> list[dict[str, Any]]:
+    """All that was measured so far; a line that was cut off does not count."""
+    found: list[dict[str, Any]] = []
+    for line in path.read_text().splitlines() if path.exists() else ():
+        try:
+            found.append(json.loads(line))
+        except ValueError:
+            continue
+    return found
+
+
+def key(record: dict[str, Any]) -> tuple[Any, ...]:
+    """What names a record."""
+    return tuple(record[name] for name in ("method", "sigma", "seed", "epochs", "chips"))
+
+
+def measure(jobs: list[Job], path: Path, workers: int) -> None:
+    """Run the jobs that have no record yet, each method's seeds and sigmas in order."""
+    done = {key(record) for record in records(path)}
+    left = [job for job in jobs if key(asdict(job)) not in done]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    (ROOT / "bench_methods").mkdir(parents=True, exist_ok=True)
+    context = multiprocessing.get_context("spawn")
+    free = context.Queue()
+    cores = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else [0]
+    for worker in range(workers):
+        free.put(cores[-1 - worker % len(cores)])
+    groups = grouped(left)
+    with ProcessPoolExecutor(
+        workers, mp_context=context, initializer=pin, initargs=(free,)
+    ) as pool:
+        for number, found in enumerate(pool.map(run_all, groups, [path] * len(groups)), 1):
+            print(f"{number}/{len(groups)} groups: {found}", flush=True)
+
+
+def grouped(jobs: list[Job]) -> list[list[Job]]:
+    """Jobs that share a trained network, together."""
+    groups: dict[Path, list[Job]] = {}
+    for job in jobs:
+        groups.setdefault(job.network, []).append(job)
+    return list(groups.values())
+
+
+def run_all(jobs: list[Job], path: Path) -> str:
+    """Run jobs, one after the other; each is a line of `path` as soon as it is done."""
+    started = time.perf_counter()
+    for job in jobs:
+        try:
+            line = json.dumps(run(job))
+        except Exception as error:  # the others go on without it
+            return f"{job}: {type(error).__name__}: {error}"
+        with path.open("a") as file:
+            file.write(line + "\n")
+    first = jobs[0]
+    return (
+        f"{first.method}, sigma {', '.join(f'{job.sigma:g}' for job in jobs)}, seed {first.seed}: "
+        f"{time.perf_counter() - started:.0f} s"
+    )
+
+
+def table(found: list[dict[str, Any]], methods: list[str], value: str = "kpp") -> str:
+    """Mean and standard deviation over seeds in %, a row a sigma, a column a method."""
+    lines = ["| sigma_d | " + " | ".join(methods) + " |", "| --- " * (len(methods) + 1) + "|"]
+    for sigma in sorted({record["sigma"] for record in found}):
+        cells: list[str] = []
+        for method in methods:
+            same = [r for r in found if r["sigma"] == sigma and r["method"] == method]
+            values = [100 * record[value] for record in same]
+            spread = f" ± {statistics.stdev(values):.2f}" if len(values) > 1 else ""
+            cells.append(f"{statistics.mean(values):.2f}{spread}" if values else "")
+        lines.append(f"| {sigma:.2f} | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def report(found: list[dict[str, Any]]) -> None:
+    """Print the tables as Markdown."""
+    present = {record["method"] for record in found}
+    first = [method for method in FIRST if method in present]
+    rest = sorted(present - set(first))
+    seeds = len({record["seed"] for record in found})
+    print(f"\n1st-percentile accuracy over chips in %, mean ± spread of {seeds} seeds:\n")
+    print(table(found, first))
+    print("\nTRICE, Table I (LeNet, MNIST), set beside it:\n")
+    print(PAPER)
+    if rest:
+        print("\nThe other methods:\n")
+        print(table(found, rest))
+    print("\nMean accuracy over chips:\n")
+    print(table(found, first + rest, "mean"))
+    print("\n| method | seconds a training |\n| --- | --- |")
+    for method in first + rest:
+        seconds = [r["training_seconds"] for r in found if r["method"] == method]
+        print(f"| {method} | {statistics.median(seconds):.0f} |")
+
+
+def main() -> None:
+    from nvmc.training import METHODS
+
+    everything = [*FIRST, *(kind for kind in METHODS if kind not in FIRST)]
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--methods", default=",".join(everything))
+    parser.add_argument("--sigmas", default=",".join(map(str, SIGMAS)))
+    parser.add_argument("--seeds", default="0,1,2")
+    parser.add_argument("--epochs", type=int, default=RECIPE["epochs"])
+    parser.add_argument("--chips", type=int, default=1000)
+    parser.add_argument("--jobs", type=int, default=2, help="processes, one thread each")
+    parser.add_argument("--records", type=Path, default=ROOT / "bench_methods.jsonl")
+    parser.add_argument("--table", action="store_true", help="print the tables, measure nothing")
+    options = parser.parse_args()
+    methods = options.methods.split(",")
+    sigmas = [float(text) for text in options.sigmas.split(",")]
+    seeds = [int(text) for text in options.seeds.split(",")]
+    jobs = [
+        Job(method, sigma, seed, options.epochs, options.chips)
+        for seed in seeds
+        for method in methods
+        for sigma in sigmas
+    ]
+    if not options.table:
+        measure(jobs, options.records, options.jobs)
+    wanted = {key(asdict(job)) for job in jobs}
+    report([record for record in records(options.records) if key(record) in wanted])
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,85 @@
+"""What a step of noise injection costs over a plain step: LeNet-5, batch 128, one thread.
+
+Plain is what anyone would write: a torch module, cross entropy, fused AdamW, a cosine schedule.
+`erm` is nvmc's own plain step, whose weights are rounded to codes; the others add their noise.
+Usage: python tests/benchmarks/bench_training.py
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from measure import interleaved, machine
+from torch import Tensor
+from torch.nn import functional
+
+from nvmc.devices import Target, load_device
+from nvmc.models import resolve_model
+from nvmc.models.lenet5 import LeNet5
+from nvmc.training import Settings, Task, make_method, make_task
+from nvmc.training.preparation import canonical_network, prepared_network
+from nvmc.training.run import Run
+
+BATCH, STEPS, REPEATS, AIM = 128, 10, 15, 1.2
+METHODS = ("erm", "gaussian", "rc-gaussian")
+
+
+def plain(x: Tensor, y: Tensor) -> Callable[[], object]:
+    """Steps of a handwritten loop."""
+    model = LeNet5().train()
+    optimizer = torch.optim.AdamW(model.parameters(), 1e-3, weight_decay=1e-4, fused=True)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, 100_000)
+
+    def steps() -> None:
+        for _ in range(STEPS):
+            loss = functional.cross_entropy(model(x), y)
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            schedule.step()
+
+    return steps
+
+
+def nvmc(kind: str, task: Task, x: Tensor, y: Tensor) -> Callable[[], object]:
+    """Steps of a method."""
+    method = make_method(kind)
+    network = canonical_network(resolve_model("zoo:lenet5-digits"))
+    run = Run(prepared_network(network, task, method), task, method.replicas)
+    method.begin(run)
+    replica = run.replicas[0]
+    replica.train()
+    generator = run.generator("bench")
+
+    def steps() -> None:
+        for _ in range(STEPS):
+            method.step(run, replica, x, y, generator)
+
+    return steps
+
+
+def main() -> None:
+    torch.set_num_threads(1)
+    target = Target.of(load_device("rram4"))
+    task = make_task("digits", target, sigma=0.2, settings=Settings(epochs=10_000, batch=BATCH))
+    rounded = task.settings.model_copy(update={"activation_bits": 4})
+    four = make_task("digits", target, sigma=0.2, settings=rounded)
+    x, y = torch.tensor(task.train.x[:BATCH]), torch.tensor(task.train.y[:BATCH])
+    contestants = {"plain torch": plain(x, y)}
+    contestants |= {kind: nvmc(kind, task, x, y) for kind in METHODS}
+    contestants["gaussian, 4-bit activations"] = nvmc("gaussian", four, x, y)
+    medians = interleaved(contestants, REPEATS)
+    print(machine())
+    print(f"LeNet-5, batch {BATCH}, median of {REPEATS} interleaved repeats of {STEPS} steps")
+    base, own = medians["plain torch"], medians["erm"]
+    for name, seconds in medians.items():
+        print(
+            f"{name:28} {1e3 * seconds / STEPS:6.2f} ms a step, {seconds / base:.2f} x plain, "
+            f"{seconds / own:.2f} x erm"
+        )
+    print(f"aim: a step of noise injection at most {AIM} x plain")
+
+
+if __name__ == "__main__":
+    main()
