@@ -11,8 +11,10 @@ training with right-censored Gaussian noise". The A is for adversarial. What is 
 - its bound is a largest deviation of every single weight, in units of what the device's sigma does
   to that weight, as the bound on devices after write-verify in the same authors' earlier paper
   (arXiv:2207.07626, of which a summary was at hand);
-- sigma_t is searched as in TRICE;
-- the size of the step. The paper's own may differ in every one of these.
+- sigma_t is searched as in TRICE, the size of the step is not;
+- the adversary's pass leaves running statistics as they were.
+
+The paper's own may differ in every one of these.
 """
 
 from __future__ import annotations
@@ -23,6 +25,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from nvmc.training.methods.awp import untouched
 from nvmc.training.methods.injected import Strength, device_sigma
 from nvmc.training.methods.trice import Trice
 from nvmc.training.replica import Replica
@@ -64,8 +67,9 @@ class ATrice(Trice):
         generator: torch.Generator,
     ) -> dict[str, Tensor]:
         """The weights one signed step up the loss; gradients still reach the clean ones."""
-        loss = run.criterion(replica(x, weights, generator), y)
-        slopes = torch.autograd.grad(loss, list(weights.values()))
+        with untouched(replica):
+            loss = run.criterion(replica(x, weights, generator), y)
+            slopes = torch.autograd.grad(loss, list(weights.values()))
         steps = replica.crossbars.spread(self.reach * device_sigma(run.task, self.kind))
         return {
             name: weight + steps[name] * slope.sign()

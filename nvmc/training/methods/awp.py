@@ -14,7 +14,7 @@ from nvmc.training.method import Method
 from nvmc.training.replica import Replica
 from nvmc.training.run import Run
 
-__all__ = ["Awp", "ascended", "projected"]
+__all__ = ["Awp", "ascended", "projected", "untouched"]
 
 Loss = Callable[[Mapping[str, Tensor]], Tensor]
 
@@ -55,7 +55,7 @@ class Awp(Method):
         def at(moved: Mapping[str, Tensor]) -> Tensor:
             return run.criterion(replica(x, moved, generator), y)
 
-        with _untouched(replica):
+        with untouched(replica):
             rate = self.gamma if self.rate is None else self.rate
             found = ascended(at, weights, self.gamma, self.steps, rate)
         return at({**weights, **{name: weights[name] + v for name, v in found.items()}})
@@ -110,7 +110,7 @@ def _norm(tensor: Tensor) -> Tensor:
 
 
 @contextmanager
-def _untouched(replica: Replica) -> Generator[None]:
+def untouched(replica: Replica) -> Generator[None]:
     """Put running statistics and ranges back to what they were before the block."""
     modules = [m for m in (replica.graph, replica.activations) if m is not None]
     buffers = [buffer for module in modules for buffer in module.buffers()]

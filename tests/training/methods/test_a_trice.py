@@ -2,13 +2,19 @@
 
 from pathlib import Path
 
+import numpy as np
+import onnx
 import pytest
 import torch
 
 from nvmc.training import train
+from nvmc.training.method import Method
 from nvmc.training.methods import make_method
 from nvmc.training.methods.a_trice import ATrice
 from nvmc.training.methods.trice import Trice
+from nvmc.training.preparation import canonical_network, prepared_network
+from nvmc.training.run import Run
+from onnx_text import proto_of
 from small_training import small_network, small_run, small_task
 
 
@@ -80,3 +86,51 @@ def test_the_gradient_reaches_the_clean_weights_from_the_pushed_point(tmp_path: 
     run.criterion(replica(x, leaves), y).backward()
     for name, leaf in leaves.items():
         assert torch.equal(found[name], leaf.grad)
+
+
+NORMALISED = """g (float[N,8] x) => (float[N,3] y)
+<float[8,12] w1, float[12] b1, float[12] s, float[12] t, float[12] m, float[12] v, float[12,3] w2> {
+  h = Gemm (x, w1, b1)
+  n = BatchNormalization (h, s, t, m, v)
+  y = MatMul (n, w2)
+}"""
+
+
+def normalised_run(folder: Path, method: Method) -> Run:
+    proto = proto_of(NORMALISED)
+    for tensor in proto.graph.initializer:
+        if tensor.name == "v":
+            tensor.CopyFrom(onnx.numpy_helper.from_array(np.ones(12, np.float32), "v"))
+    onnx.save(proto, folder / "bn.onnx")
+    task = small_task()
+    network = prepared_network(canonical_network(folder / "bn.onnx"), task, method)
+    run = Run(network, task, method.replicas)
+    method.begin(run)
+    return run
+
+
+def test_the_adversary_s_pass_leaves_running_statistics_alone(tmp_path: Path) -> None:
+    """After one step they are those of one pass at the pushed point, as in training there."""
+    method = ATrice(warm=1, reach=0.3)
+    run = normalised_run(tmp_path, method)
+    replica = run.replicas[0]
+    replica.train()
+    x, y = next(run.batches(0))
+    points: list[dict[str, torch.Tensor]] = []
+    call = replica.graph.forward
+
+    def watched(x, weights=None, **rest):
+        points.append({name: weight.detach().clone() for name, weight in weights.items()})
+        return call(x, weights, **rest)
+
+    replica.graph.forward = watched
+    method.step(run, replica, x, y, generator())
+    other = normalised_run(tmp_path, method).replicas[0]
+    other.train()
+    before = [buffer.clone() for buffer in other.graph.buffers()]
+    other(x, points[1])
+    for found, expected in zip(replica.graph.buffers(), other.graph.buffers(), strict=True):
+        assert torch.equal(found, expected)
+    assert any(
+        not torch.equal(old, new) for old, new in zip(before, other.graph.buffers(), strict=True)
+    )
