@@ -160,9 +160,9 @@ class Graph(nn.Module):
     def _run(
         self, plan: _Plan, values: list[Any], context: Context, taps: Mapping[int, Tap]
     ) -> None:
-        index = 0
+        done = 0
         try:
-            for index, (function, inputs, outputs, free, contextual) in enumerate(plan.calls):
+            for function, inputs, outputs, free, contextual in plan.calls:
                 arguments = [values[slot] for slot in inputs]
                 if contextual:
                     result = function(*arguments, context=context)
@@ -179,8 +179,9 @@ class Graph(nn.Module):
                             values[slot] = taps[slot](values[slot])
                 for slot in free:
                     values[slot] = None
+                done += 1
         except Exception as error:
-            error.add_note(f"in {plan.titles[index]}")
+            error.add_note(f"in {plan.titles[done]}")
             raise
 
     def _tapped(self, values: list[Any], taps: Mapping[str, Tap]) -> dict[int, Tap]:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 import onnx_ir as ir
 import torch
@@ -171,8 +171,9 @@ class _Reader:
         """The kind of an input that is to be a Python number because it is a constant one."""
         value = node.inputs[index]
         known = None if value is None else self._constant(value)
-        is_one = operator.name_of(index) in operator.scalars and known is not None
-        return _NUMBERS if is_one and known.dim() == 0 else None
+        if known is None or known.dim() or operator.name_of(index) not in operator.scalars:
+            return None
+        return _NUMBERS
 
     def _is_constant(self, operator: Operator, node: ir.Node) -> bool:
         return not operator.random and all(self._constant(v) is not None for v in _given(node))
@@ -204,8 +205,9 @@ class _Reader:
             arguments.append(known.tolist() if known is not None and kind == _NUMBERS else known)
         context = {"context": _AT_HOST} if "context" in OPERATORS[node.op_type].keywords else {}
         with torch.no_grad():
-            results = function(*arguments, **context)
-        results = results if isinstance(results, tuple) else (results,)
+            results: Any = function(*arguments, **context)
+        if isinstance(results, Tensor):
+            results = (results,)
         for value, result in zip(node.outputs, results, strict=False):
             self._known[value] = result
 
@@ -313,7 +315,7 @@ def _kind(operator: Operator, index: int) -> str:
     return _NUMBERS if name in operator.host else _HOST if name in operator.near else _DEVICE
 
 
-def _given(node: ir.Node) -> Sequence[ir.Value]:
+def _given(node: ir.Node) -> list[ir.Value]:
     return [value for value in node.inputs if value is not None]
 
 
@@ -344,7 +346,7 @@ def _wanted_as_numbers(graph: ir.Graph) -> set[ir.Value]:
 
 
 def _numbers(value: Tensor) -> Any:
-    return value.tolist()
+    return cast(Any, value).tolist()
 
 
 def _to_host(value: Tensor) -> Tensor:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -137,7 +139,8 @@ def clip(
     if isinstance(low, Tensor) != isinstance(high, Tensor):
         y = x if low is None else torch.clamp(x, min=low)
         return y if high is None else torch.clamp(y, max=high)
-    return torch.clamp(x, low, high)  # pyright: ignore[reportArgumentType, reportCallIssue]
+    clamp: Callable[..., Tensor] = torch.clamp
+    return clamp(x, low, high)
 
 
 def softmax(x: Tensor, *, axis: int | None = None, opset: int) -> Tensor:

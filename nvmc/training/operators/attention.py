@@ -66,7 +66,7 @@ def attention(
 
 def _heads(x: Tensor, count: int | None) -> Tensor:
     """(N, L, heads * size) as (N, heads, L, size)."""
-    return x.unflatten(2, (count or 1, -1)).transpose(1, 2)
+    return x.reshape(*x.shape[:2], count or 1, -1).transpose(1, 2)
 
 
 def _sum(one: Tensor | None, other: Tensor | None) -> Tensor | None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import torch
 from torch import Tensor
 
@@ -14,7 +12,7 @@ __all__ = ["conv", "conv_transpose"]
 _CONV = {1: torch.conv1d, 2: torch.conv2d, 3: torch.conv3d}
 _TRANSPOSED = {1: torch.conv_transpose1d, 2: torch.conv_transpose2d, 3: torch.conv_transpose3d}
 
-Ints = Sequence[int]
+Ints = tuple[int, ...]
 
 
 def conv(
@@ -59,10 +57,10 @@ def conv_transpose(
     rank = w.dim() - 2
     strides, dilations = strides or (1,) * rank, dilations or (1,) * rank
     extra = tuple(output_padding or (0,) * rank)
-    full = [
+    full = tuple(
         (n - 1) * s + d * (k - 1) + 1
         for n, s, d, k in zip(x.shape[2:], strides, dilations, w.shape[2:], strict=True)
-    ]
+    )
     begin, end = _cuts(x.shape[2:], full, strides, extra, auto_pad, output_shape, pads)
     convolve = _TRANSPOSED[rank]
     known = all(e < max(s, d) for e, s, d in zip(extra, strides, dilations, strict=True))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -79,7 +78,9 @@ def scatter_nd(
     return done.reshape(data.shape)
 
 
-def one_hot(indices: Tensor, depth: Any, values: Tensor, *, axis: int = -1) -> Tensor:
+def one_hot(
+    indices: Tensor, depth: float | list[float], values: Tensor, *, axis: int = -1
+) -> Tensor:
     """OneHot."""
     depth = int(depth[0]) if isinstance(depth, list) else int(depth)
     axis = axis + indices.dim() + 1 if axis < 0 else axis

@@ -116,12 +116,9 @@ def rms_normalization(
 
 def lp_normalization(x: Tensor, *, axis: int = -1, p: int = 2) -> Tensor:
     """LpNormalization; zeros stay zeros."""
-    norm = x.abs().sum(axis, keepdim=True) if p == 1 else _length(x, axis)
-    return torch.where(norm == 0, torch.zeros_like(x), x / torch.where(norm == 0, 1.0, norm))
-
-
-def _length(x: Tensor, axis: int) -> Tensor:
-    return torch.linalg.vector_norm(x, 2, axis, keepdim=True)
+    norm = (x.abs() if p == 1 else x.square()).sum(axis, keepdim=True)
+    norm = torch.where(norm == 0, 1.0, norm)
+    return x / (norm if p == 1 else norm.sqrt())
 
 
 def local_response_normalization(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -109,20 +108,25 @@ def argmin(x: Tensor, *, axis: int = 0, keepdims: int = 1, select_last_index: in
     return x.shape[axis] - 1 - last
 
 
-def cumsum(x: Tensor, axis: Any, *, exclusive: int = 0, reverse: int = 0) -> Tensor:
+def cumsum(x: Tensor, axis: int | list[int], *, exclusive: int = 0, reverse: int = 0) -> Tensor:
     """CumSum."""
     return _running(torch.cumsum, 0, x, axis, exclusive, reverse)
 
 
-def cumprod(x: Tensor, axis: Any, *, exclusive: int = 0, reverse: int = 0) -> Tensor:
+def cumprod(x: Tensor, axis: int | list[int], *, exclusive: int = 0, reverse: int = 0) -> Tensor:
     """CumProd."""
     return _running(torch.cumprod, 1, x, axis, exclusive, reverse)
 
 
 def _running(
-    function: Callable[..., Tensor], start: int, x: Tensor, axis: Any, exclusive: int, reverse: int
+    function: Callable[..., Tensor],
+    start: int,
+    x: Tensor,
+    axis: int | list[int],
+    exclusive: int,
+    reverse: int,
 ) -> Tensor:
-    axis = int(axis[0]) if isinstance(axis, list) else int(axis)
+    axis = _number(axis)
     x = torch.flip(x, (axis,)) if reverse else x
     if exclusive:
         first = torch.full_like(x.narrow(axis, 0, 1), start)
@@ -131,9 +135,14 @@ def _running(
     return torch.flip(y, (axis,)) if reverse else y
 
 
+def _number(value: int | list[int]) -> int:
+    """A number that may come in a list of its own."""
+    return value[0] if isinstance(value, list) else value
+
+
 def top_k(
     x: Tensor,
-    given: Any = None,
+    given: int | list[int] | None = None,
     *,
     axis: int = -1,
     k: int = 1,
@@ -142,6 +151,6 @@ def top_k(
 ) -> Results:
     """TopK; among equal numbers the one of lower index comes first."""
     if given is not None:
-        k = int(given[0]) if isinstance(given, list) else int(given)
+        k = _number(given)
     values, indices = torch.sort(x, stable=True, dim=axis, descending=bool(largest))
     return values.narrow(axis, 0, k), indices.narrow(axis, 0, k)

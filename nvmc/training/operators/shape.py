@@ -89,8 +89,9 @@ def split(
     """Split into the given sizes, or into equal parts of which the last may be smaller."""
     sizes = given if given is not None else split
     if sizes is None:
-        return x.split(-(-x.shape[axis] // (num_outputs or outputs)), axis)
-    return x.split(tuple(sizes), axis)
+        sizes = -(-x.shape[axis] // (num_outputs or outputs))
+        return torch.functional.split(x, sizes, axis)
+    return torch.functional.split(x, list(sizes), axis)
 
 
 def slices(
@@ -125,7 +126,10 @@ def slices(
 
 def expand(x: Tensor, shape: Sequence[int]) -> Tensor:
     """Expand: broadcasting both ways."""
-    return x.expand(torch.broadcast_shapes(tuple(x.shape), tuple(shape)))
+    rank = max(x.dim(), len(shape))
+    wide = x[(None,) * (rank - x.dim())]
+    size = (*[1] * (rank - len(shape)), *shape)
+    return wide.expand([-1 if n == 1 else n for n in size])
 
 
 def tile(x: Tensor, repeats: Sequence[int]) -> Tensor:
