@@ -226,7 +226,7 @@ def _unguard(graph: ir.Graph, node: ir.Node) -> None:
     for use in list(node.outputs[1].uses()) if len(node.outputs) > 1 else []:
         where, zero = use.node, use.node.inputs[-1]
         other = array_of(zero)
-        guards = where.op_type == "Where" and list(where.inputs[:2]) == node.outputs[1::-1]
+        guards = where.op_type == "Where" and tuple(where.inputs[:2]) == node.outputs[1::-1]
         if guards and other is not None and not other.any():
             result = where.outputs[0]
             result.replace_all_uses_with(node.outputs[0], replace_graph_outputs=True)
