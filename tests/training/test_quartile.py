@@ -124,3 +124,21 @@ def test_ends_in_the_wrong_order_are_refused(ends: tuple[float, float]) -> None:
 def test_a_tolerance_of_nothing_is_refused() -> None:
     with pytest.raises(ValueError, match="above 0"):
         QuartileSearch(0.0, 1.0, tolerance=0.0)
+
+
+def test_where_comparisons_are_coin_flips() -> None:
+    """What the search finds where there is nothing to find (docs/methods/trice.md).
+
+    The answer X in units of the first width is 1/4 + X/2, 3X/4 or 1/4 + 3X/4, a third of the time
+    each: mean 1/2, and E X^2 = (1/8 + 5/16 + 11/8 E X^2) / 3 = 7/26, so variance 1/52.
+    """
+    generator = np.random.default_rng(3)
+    count = 2000
+    found = []
+    for _ in range(count):
+        search, _ = searched(PAPER, lambda _: generator.random())
+        found.append(search.start / 0.4)
+    # Five standard errors: of the mean sqrt(v / n); of the variance sqrt(m4 / n) at most, where
+    # m4 <= v / 4, as |X - 1/2| <= 1/2. The answer lies within the tolerance of X.
+    assert np.mean(found) == pytest.approx(0.5, abs=5 * math.sqrt(1 / 52 / count) + 1e-4)
+    assert np.var(found) == pytest.approx(1 / 52, abs=5 * math.sqrt(1 / 208 / count))
