@@ -114,8 +114,8 @@ def test_heads_are_drawn_as_he_says(tmp_path: Path):
     run = small_run(tmp_path, Neft(variant="irs"))
     ((first, bias, last, offset),) = run.memory["heads"]
     # 512 x 12 draws tell their spread to 1 / sqrt(2 * 6144) = 0.9 %.
-    assert float(first.std()) == pytest.approx((2 / 512) ** 0.5, rel=0.04)
-    assert float(last.std()) == pytest.approx((2 / 3) ** 0.5, rel=0.08)
+    assert first.std().item() == pytest.approx((2 / 512) ** 0.5, rel=0.04)
+    assert last.std().item() == pytest.approx((2 / 3) ** 0.5, rel=0.08)
     assert not bias.any() and not offset.any()
 
 
