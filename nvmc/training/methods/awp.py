@@ -43,7 +43,7 @@ class Awp(Method):
     title: ClassVar[str] = "adversarial weight perturbation (Wu, NeurIPS 2020)"
 
     gamma: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 5e-3
-    steps: Annotated[int, Field(ge=1, strict=True)] = 1
+    steps: Annotated[int, Field(ge=1)] = 1
     rate: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
 
     def loss(

@@ -44,7 +44,7 @@ class Ftna(Method):
     kind: ClassVar[str] = "ftna"
     title: ClassVar[str] = "FTNA: error-correcting output code head (Liu, DAC 2019)"
 
-    length: Annotated[int, Field(ge=2, strict=True)] = 16
+    length: Annotated[int, Field(ge=2)] = 16
     decoding: Literal["soft", "hard"] = "soft"
 
     def check(self, task: Task) -> None:

@@ -7,7 +7,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 import onnx_ir as ir
 import torch
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 from torch import Tensor
 from torch.nn import functional
 
@@ -36,6 +36,15 @@ POOL = 4
 """A snapshot's image is averaged to at most so many rows and columns."""
 
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Count = Annotated[int, Field(ge=1)]
+
+
+def _parts(value: object) -> object:
+    """The numbers of a text such as `0.15,0.1`."""
+    return value.split(",") if isinstance(value, str) else value
+
+
+Offsets = Annotated[tuple[Positive, ...], Field(min_length=1), BeforeValidator(_parts)]
 
 
 class Neft(Method):
@@ -70,9 +79,9 @@ class Neft(Method):
 
     variant: Literal["ovf", "irs"] = "ovf"
     beta: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None
-    offsets: Annotated[tuple[Positive, ...], Field(min_length=1)] = (0.15, 0.10, 0.05)
-    snapshots: Annotated[int, Field(ge=1, strict=True)] = 3
-    hidden: Annotated[int, Field(ge=1, strict=True)] = 512
+    offsets: Offsets = (0.15, 0.10, 0.05)
+    snapshots: Count = 3
+    hidden: Count = 512
 
     def check(self, task: Task) -> None:
         """Complain where the device's noise cannot be injected, or has no sigma to add to.

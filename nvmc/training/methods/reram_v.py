@@ -25,7 +25,7 @@ from nvmc.training.task import Task
 
 __all__ = ["ReramV"]
 
-Whole = Annotated[int, Field(ge=0, strict=True)]
+Whole = Annotated[int, Field(ge=0)]
 
 
 class ReramV(Method):

@@ -6,8 +6,9 @@ import numpy as np
 import onnxruntime as ort
 import pytest
 
+from nvmc.errors import OptionError
 from nvmc.training.method import Method
-from nvmc.training.methods import METHODS, make_method
+from nvmc.training.methods import make_method
 from nvmc.training.methods.awp import Awp
 from nvmc.training.methods.correctnet import CorrectNet
 from nvmc.training.methods.ftna import Ftna
@@ -64,7 +65,32 @@ def test_a_killed_run_goes_on_as_if_nothing_had_been(tmp_path: Path, name: str):
     assert [epoch.loss for epoch in outcome.epochs] == [epoch.loss for epoch in expected.epochs]
 
 
-def test_they_are_in_the_table():
-    for name, method in BASELINES.items():
-        assert METHODS[name.split("-ovf")[0].split("-irs")[0]] is type(method)
-    assert make_method("neft", {"offsets": (0.1,), "beta": "0.5"}) == Neft(offsets=(0.1,), beta=0.5)
+@pytest.mark.parametrize(
+    ("kind", "texts", "expected"),
+    [
+        ("awp", {"gamma": "0.1", "steps": "2"}, Awp(gamma=0.1, steps=2)),
+        ("correctnet", {"beta": "1e-3", "k": "2"}, CorrectNet(beta=1e-3, k=2.0)),
+        ("ftna", {"length": "32", "decoding": "hard"}, Ftna(length=32, decoding="hard")),
+        ("neft", {"offsets": "0.1,0.2", "beta": "0.5"}, Neft(offsets=(0.1, 0.2), beta=0.5)),
+        ("reram-v", {"chip": "4", "chip_seed": "1"}, ReramV(chip=4, chip_seed=1)),
+    ],
+)
+def test_options_come_as_texts(kind: str, texts: dict[str, str], expected: Method):
+    assert make_method(kind, texts) == expected
+
+
+@pytest.mark.parametrize(
+    ("kind", "options"),
+    [
+        ("awp", {"gamma": -1}),
+        ("awp", {"steps": 0}),
+        ("correctnet", {"k": 0}),
+        ("ftna", {"length": 1}),
+        ("neft", {"offsets": ""}),
+        ("neft", {"variant": "both"}),
+        ("reram-v", {"chip": -1}),
+    ],
+)
+def test_options_out_of_range(kind: str, options: dict):
+    with pytest.raises(OptionError, match=next(iter(options))):
+        make_method(kind, options)
