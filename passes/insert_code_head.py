@@ -28,10 +28,11 @@ def code_book(classes: int, length: int) -> NDArray[np.bool_]:
     """Code words that differ in at least half of their bits.
 
     The words are rows of Sylvester's Hadamard matrix of order `length` and their complements (the
-    first-order Reed-Muller code), all shifted by one quadratic word so that no two of the head's
-    binary classifiers get the same task where that can be had. Any two words differ in at least
-    length / 2 bits, which corrects floor((length / 2 - 1) / 2) flipped ones. By Plotkin's bound
-    no code of this length has a greater distance for more than length / 2 + 1 classes.
+    first-order Reed-Muller code), each complemented or not by a quadratic function of its number:
+    with classes enough no two of the head's binary classifiers then get the same task. Any two
+    words differ in at least length / 2 bits, which corrects floor((length / 2 - 1) / 2) flipped
+    ones. By Plotkin's bound no code of this length has a greater distance for more than
+    length / 2 + 1 classes.
 
     Args:
         classes: Words, 2 to 2 * length.
@@ -80,21 +81,29 @@ def code_logits(model: ir.Model) -> tuple[str, NDArray[Any]] | None:
     Raises:
         ModelError: The model says that it has one, but it is not there.
     """
-    text = model.metadata_props.get(CODE_KEY)
-    if text is None:
+    if CODE_KEY not in model.metadata_props:
         return None
-    try:
-        entry = json.loads(text)
-        book = array_of(model.graph.initializers.get(entry["initializer"]))
-        logits = str(entry["logits"])
-    except (KeyError, TypeError, ValueError) as error:
-        raise ModelError(f"the metadata {CODE_KEY!r} are damaged; train from the source") from error
+    entry = _entry(model)
+    book = array_of(model.graph.initializers.get(str(entry.get("initializer"))))
+    logits = str(entry.get("logits"))
     values = {value.name for node in model.graph for value in node.outputs}
     if book is None or logits not in values:
         raise ModelError(
-            f"the metadata {CODE_KEY!r} name values that the model lacks; train from the source"
+            f"the metadata {CODE_KEY!r} name values that the model lacks; start from the "
+            "network without a code head"
         )
     return logits, book
+
+
+def _entry(model: ir.Model) -> dict[str, Any]:
+    """What the metadata say."""
+    try:
+        entry: Any = json.loads(model.metadata_props[CODE_KEY])
+        return dict(entry)
+    except (TypeError, ValueError) as error:
+        raise ModelError(
+            f"the metadata {CODE_KEY!r} are damaged; start from the network without a code head"
+        ) from error
 
 
 @dataclass
@@ -109,7 +118,7 @@ class InsertCodeHead(ir.passes.InPlacePass):
     name and shape.
 
     The code book is the initializer `OUTPUT_code_book`, and the metadata `nvmc.code-book` name it
-    and the value to train on (`code_logits`). A model that has such a head already stays as it
+    and the value to train on (`code_logits`). A model that has this very head already stays as it
     is. Train the result: its head knows nothing yet.
 
     Source: Liu et al., A fault-tolerant neural network architecture, DAC 2019.
@@ -120,7 +129,7 @@ class InsertCodeHead(ir.passes.InPlacePass):
         seed: Seed of the new weights.
 
     Raises:
-        OptionError: The length or the seed is out of range.
+        OptionError: The length or the seed is out of range, or the model has another code head.
         ModelError: The output is no product of a constant weight, or it is used elsewhere too.
     """
 
@@ -139,6 +148,7 @@ class InsertCodeHead(ir.passes.InPlacePass):
     def call(self, model: ir.Model) -> ir.passes.PassResult:
         """Replace the head; returns whether anything changed."""
         if CODE_KEY in model.metadata_props:
+            self._check_present(model)
             return ir.passes.PassResult(model, False)
         graph, names = model.graph, Names(model)
         head = _find(graph)
@@ -161,6 +171,17 @@ class InsertCodeHead(ir.passes.InPlacePass):
         }
         model.metadata_props[CODE_KEY] = json.dumps(entry)
         return ir.passes.PassResult(model, True)
+
+    def _check_present(self, model: ir.Model) -> None:
+        """Complain where the head that is there is another one."""
+        entry = _entry(model)
+        found = {"length": entry.get("length"), "decoding": entry.get("decoding")}
+        if found != {"length": self.length, "decoding": self.decoding}:
+            raise OptionError(
+                f"the network has a head of {found['length']} code bits with {found['decoding']} "
+                f"decoding already, not of {self.length} with {self.decoding}; ask for that one, "
+                "or start from the network without it"
+            )
 
     def _draw(self, head: _Head) -> None:
         """New weights and biases for `length` outputs."""

@@ -144,6 +144,14 @@ def test_new_weights_are_bounded_and_named_by_the_seed():
     assert text_of(first) == text_of(again) != text_of(other)
 
 
+@pytest.mark.parametrize("options", [{"length": 16}, {"length": 8, "decoding": "hard"}])
+def test_another_head_than_the_one_that_is_there_is_refused(options: dict):
+    model = model_of(MLP)
+    InsertCodeHead(length=8)(model)
+    with pytest.raises(OptionError, match="8 code bits with soft decoding already"):
+        InsertCodeHead(**options)(model)
+
+
 def test_old_opsets_get_their_own_sum():
     model = model_of(FORMS["gemm"], opset=11)
     InsertCodeHead(length=8)(model)
@@ -215,5 +223,5 @@ def test_damaged_metadata_are_told(text: str):
     assert code_logits(model) is None
     InsertCodeHead(length=8)(model)
     model.metadata_props[CODE_KEY] = text
-    with pytest.raises(ModelError, match="train from the source"):
+    with pytest.raises(ModelError, match="without a code head"):
         code_logits(model)
