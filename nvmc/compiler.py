@@ -43,7 +43,7 @@ from nvmc.passes.tile_graph import tile_graph, tile_graph_json
 from nvmc.runtime.calibration import calibrate
 from nvmc.runtime.ranges import calibrate_converters
 
-__all__ = ["compile_model", "program_chip", "transform_model"]
+__all__ = ["check_skip", "compile_model", "program_chip", "transform_model"]
 
 CALIBRATION_IMAGES = 512
 """Images that the converters' ranges are calibrated on."""
@@ -102,7 +102,7 @@ def compile_model(
         step(model)
     if activation_bits is not None and data is not None:
         _quantize_activations(model, activation_bits, data, tuple(skip))
-    _check_skip(model, skip)
+    check_skip(model, skip)
     mapping = _map(model, mapper, path)
     if target.periphery.needs_data and data is not None:
         target = _calibrated(model, target, data)
@@ -179,8 +179,16 @@ def transform_model(source: str | Path, passes: Sequence[str], output: str | Pat
     return changed
 
 
-def _check_skip(model: Model, skip: Sequence[str]) -> None:
-    """Complain where a glob names no layer, which would go to crossbars unnoticed."""
+def check_skip(model: Model, skip: Sequence[str]) -> None:
+    """Complain where a glob names no layer, which would go to crossbars unnoticed.
+
+    Args:
+        model: In canonical form.
+        skip: Globs of node names.
+
+    Raises:
+        OptionError: One matches none.
+    """
     names = [layer.node.name or "" for layer in layers_of(model)]
     for glob in skip:
         if names and not any(fnmatchcase(name, glob) for name in names):

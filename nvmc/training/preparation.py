@@ -13,7 +13,8 @@ import torch
 
 from nvmc.artifact import TARGET_KEY
 from nvmc.chip import Chip
-from nvmc.data import Dataset, check_shape, load_data
+from nvmc.compiler import check_skip
+from nvmc.data import Dataset, check_labels, check_shape, load_data
 from nvmc.devices import Target
 from nvmc.errors import DataError, ModelError, OptionError
 from nvmc.passes.canonicalize import Canonicalize
@@ -150,6 +151,10 @@ def _check(model: ir.Model, task: Task) -> None:
             f"input {inputs[0].name!r} takes exactly {first} images; training needs a free first "
             "dimension: export the network with a dynamic batch"
         )
+    check_skip(model, task.skip)
+    classes = tensor_entries(model.graph.outputs[:1])[0].shape or []
+    if len(classes) > 1 and isinstance(classes[1], int):
+        check_labels(task.train, classes[1])
     augment = task.settings.augment
     if augment is not None and task.train.x.ndim != 4:
         raise OptionError(
