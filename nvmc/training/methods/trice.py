@@ -56,7 +56,7 @@ class Trice(Injected):
 
     start: Strength = 0.0
     end: Strength | None = None
-    warm: Annotated[int, Field(ge=0, strict=True)] = 5
+    warm: Annotated[int, Field(ge=0)] = 5
     tolerance: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 1e-4
 
     def check(self, task: Task) -> None:

@@ -240,7 +240,15 @@ def test_ends_in_the_wrong_order_are_refused() -> None:
 
 
 @pytest.mark.parametrize(
-    "options", [{"warm": -1}, {"tolerance": 0}, {"end": "inf"}, {"start": -1}, {"sigma_t": 0.1}]
+    "options",
+    [
+        {"warm": -1},
+        {"warm": "2.5"},
+        {"tolerance": 0},
+        {"end": "inf"},
+        {"start": -1},
+        {"sigma_t": 0.1},
+    ],
 )
 def test_wrong_options_are_refused(options: dict[str, Any]) -> None:
     with pytest.raises(OptionError, match="trice"):
@@ -252,3 +260,10 @@ def test_the_end_is_twice_the_device_s_own_sigma(tmp_path: Path) -> None:
     target = Target.of(device, weight_bits=4, cell_bits=2)
     run = small_run(tmp_path, Trice(), small_task(target, None, epochs=6))
     assert Trice().summary(run)["end"] == pytest.approx(0.3)
+
+
+def test_options_may_come_as_texts() -> None:
+    texts = {"warm": "3", "start": "0.1", "end": "0.2", "tolerance": "1e-3", "th": "1"}
+    expected = Trice(warm=3, start=0.1, end=0.2, tolerance=1e-3, th=1.0)
+    assert make_method("trice", texts) == expected
+    assert make_method("trice", {"end": None}) == Trice()
