@@ -9,7 +9,7 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-from nvmc.passes.layers import array_of
+from nvmc.passes.layers import AFFINE_MARK, array_of
 from nvmc.training.operators import OPERATORS, Operator
 
 __all__ = ["statistics", "trainable"]
@@ -17,89 +17,134 @@ __all__ = ["statistics", "trainable"]
 _MASK = 1e4
 """A constant with a number as large as this is a mask, or a threshold."""
 _FLOATS = (ir.DataType.FLOAT, ir.DataType.FLOAT16, ir.DataType.BFLOAT16, ir.DataType.DOUBLE)
+_INVERTED = "nvmc.inverted-normalization"
+_MOVES = frozenset(
+    """Concat Expand Flatten Identity Pad Reshape Slice Split Squeeze Tile Transpose
+    Unsqueeze""".split()
+)
+"""A weight passes these even beside activations: a class token ahead of the patches."""
 
 
 def trainable(graph: ir.Graph) -> list[ir.Value]:
     """The initializers and outputs of Constant nodes that are trained.
 
-    Those are finite floating-point numbers that reach a weight's position (of a layer, a
-    normalisation, an embedding), or that are added to or multiplied with what a layer gave and
-    have more than one element (biases, gammas, positions). Never trained is what else is used as a
-    fixed constant: running statistics, quantisation steps, thresholds, masks.
+    Those are finite floating-point numbers
+
+    - in a weight's position (of a layer, a normalisation, an embedding, a PRelu), also by way of
+      operators that move or quantise them;
+    - in an initial state of a recurrent layer, if not zero;
+    - added to or multiplied with what a layer gave (biases, gammas, positions), if they have more
+      than one element; factors, divisors and what is subtracted along one axis only.
+
+    Never trained is what is anywhere a running statistic, a quantisation step or a threshold.
     """
-    fixed = {value for value, _ in _reached(graph, "fixed")}
-    behind = _behind_layers(graph)
-    found: dict[ir.Value, None] = {}
-    for value, _ in _reached(graph, "weights"):
-        if value not in fixed and _is_weight(value, 1):
-            found[value] = None
-    for value, node in _reached(graph, "terms"):
-        if value not in fixed and node in behind and _is_weight(value, 2):
-            found[value] = None
-    return list(found)
+    finder = _Finder(graph)
+    return [value for value in finder.candidates() if value not in finder.fixed]
 
 
 def statistics(graph: ir.Graph) -> list[ir.Value]:
     """The constants that are running statistics: updated in training, but not by gradients."""
     found: dict[ir.Value, None] = {}
     for node in graph:
-        for _, value in _inputs(node, "statistics"):
+        for value in _inputs(node, "statistics"):
             if array_of(value) is not None:
                 found[value] = None
     return list(found)
 
 
-def _reached(graph: ir.Graph, role: str) -> Iterator[tuple[ir.Value, ir.Node]]:
-    """Constants that reach an input of that role, and the node whose input it is."""
-    for node in graph:
-        for _, value in _inputs(node, role):
-            for constant in _sources(value):
-                yield constant, node
-        if role == "fixed":
-            for value in _steps(node):
-                yield from ((constant, node) for constant in _sources(value))
+class _Finder:
+    def __init__(self, graph: ir.Graph) -> None:
+        self._graph = graph
+        self._fed: set[ir.Node] = set()
+        self._behind: set[ir.Node] = set()
+        self._follow()
+        self.fixed = set(self._fixed())
+
+    def _follow(self) -> None:
+        """Find the nodes that depend on the graph's inputs, and those on a layer, too."""
+        initial = set(self._graph.initializers.values())
+        inputs = set(self._graph.inputs) - initial
+        for node in self._graph:
+            ahead = set(node.predecessors())
+            if not inputs.isdisjoint(node.inputs) or not self._fed.isdisjoint(ahead):
+                self._fed.add(node)
+            operator = _operator(node)
+            is_layer = operator is not None and bool(operator.weights)
+            if is_layer or not self._behind.isdisjoint(ahead):
+                self._behind.add(node)
+
+    def candidates(self) -> dict[ir.Value, None]:
+        found: dict[ir.Value, None] = {}
+        for node in self._graph:
+            if not _is_whole(node):
+                self._collect(found, node, "weights", 2 if "Gather" in node.op_type else 1)
+            self._collect(found, node, "states", 2)
+            if node in self._behind:
+                self._collect(found, node, "terms", 2)
+        return found
+
+    def _collect(self, found: dict[ir.Value, None], node: ir.Node, role: str, least: int) -> None:
+        for value in _inputs(node, role):
+            for source, beside in self._sources(value):
+                numbers = _numbers(source, least)
+                if numbers is None or (not numbers.any() and (beside or role == "states")):
+                    continue
+                if role != "terms" or _is_term(node, numbers):
+                    found[source] = None
+
+    def _fixed(self) -> Iterator[ir.Value]:
+        for node in self._graph:
+            steps = (*_inputs(node, "fixed"), *_inputs(node, "statistics"), *_steps(node))
+            for value in steps:
+                yield from (source for source, _ in self._sources(value))
+
+    def _sources(self, value: ir.Value) -> Iterator[tuple[ir.Value, bool]]:
+        """The constants that `value` is made of, and whether activations stand beside them."""
+        pending, met = [(value, False)], {value}
+        while pending:
+            value, beside = pending.pop()
+            producer = value.producer()
+            if array_of(value) is not None:
+                yield value, beside
+            elif producer is not None and (producer not in self._fed or producer.op_type in _MOVES):
+                for source in _inputs(producer, "through"):
+                    if source not in met:
+                        met.add(source)
+                        pending.append((source, beside or producer in self._fed))
 
 
-def _inputs(node: ir.Node, role: str) -> Iterator[tuple[int, ir.Value]]:
+def _inputs(node: ir.Node, role: str) -> Iterator[ir.Value]:
     operator = _operator(node)
     if operator is None:
         return
     names: tuple[str, ...] = getattr(operator, role)
-    if role == "fixed":
-        names += operator.statistics
-    for index, value in enumerate(node.inputs):
+    for index, value in enumerate(node.inputs if names else ()):
         if value is not None and operator.name_of(index) in names:
-            yield index, value
+            yield value
 
 
 def _operator(node: ir.Node) -> Operator | None:
     return None if node.domain not in ("", "ai.onnx") else OPERATORS.get(node.op_type)
 
 
-def _sources(value: ir.Value) -> Iterator[ir.Value]:
-    """The constants that `value` is, or is made of by operators that weights may pass."""
-    pending, met = [value], {value}
-    while pending:
-        value = pending.pop()
-        producer = value.producer()
-        if array_of(value) is not None:
-            yield value
-        elif producer is not None:
-            for _, source in _inputs(producer, "through"):
-                if source not in met:
-                    met.add(source)
-                    pending.append(source)
+def _is_whole(node: ir.Node) -> bool:
+    """Whether a normalisation has no affine step of its own: its scale and bias say nothing.
+
+    Such are inverted normalisations, and InstanceNormalization as the core of a decomposed
+    GroupNormalization, whose affine step follows.
+    """
+    value = node.inputs[0] if node.inputs else None
+    ahead = None if value is None else value.producer()
+    in_groups = node.op_type == "InstanceNormalization" and ahead is not None
+    return _INVERTED in node.metadata_props or (in_groups and ahead.op_type == "Reshape")
 
 
-def _behind_layers(graph: ir.Graph) -> set[ir.Node]:
-    """The nodes that depend on a layer, that is on a node with weights."""
-    behind: set[ir.Node] = set()
-    for node in graph:
-        operator = _operator(node)
-        ahead = set(node.predecessors())
-        if not behind.isdisjoint(ahead) or (operator is not None and operator.weights):
-            behind.add(node)
-    return behind
+def _is_term(node: ir.Node, numbers: NDArray[Any]) -> bool:
+    """Whether numbers beside a layer's output are a bias, gamma or position, not a grid or mask."""
+    vector = sum(size > 1 for size in numbers.shape) == 1
+    marked = AFFINE_MARK in node.metadata_props
+    small = bool(np.abs(numbers).max() < _MASK)
+    return small and (vector or marked or node.op_type in ("Add", "Sum"))
 
 
 def _steps(node: ir.Node) -> Iterator[ir.Value]:
@@ -120,12 +165,10 @@ def _is_rounded(value: ir.Value) -> bool:
     return producer is not None and producer.op_type == "Round"
 
 
-def _is_weight(value: ir.Value, least: int) -> bool:
-    """Whether the constant can be trained, with at least that many elements."""
+def _numbers(value: ir.Value, least: int) -> NDArray[Any] | None:
+    """What a constant holds that can be trained, with at least so many elements."""
     tensor = ir.convenience.get_const_tensor(value)
     if tensor is None or tensor.dtype not in _FLOATS or tensor.size < least:
-        return False
+        return None
     numbers: NDArray[Any] = tensor.numpy().astype(np.float32)
-    if not np.isfinite(numbers).all():
-        return False
-    return least == 1 or bool(np.abs(numbers).max() < _MASK)
+    return numbers if np.isfinite(numbers).all() else None

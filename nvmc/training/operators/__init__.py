@@ -87,7 +87,7 @@ OPERATORS: Mapping[str, Operator] = MappingProxyType(
             check=logic.unknown_type,
         ),
         "Det": Operator(linear.determinant),
-        "Div": Operator(arithmetic.div, terms=("a", "b"), through=("a",), scalars=("b",)),
+        "Div": Operator(arithmetic.div, terms=("b",), through=("a",), scalars=("b",)),
         "Dropout": Operator(
             random.dropout,
             random=True,
@@ -105,7 +105,10 @@ OPERATORS: Mapping[str, Operator] = MappingProxyType(
         "Flatten": Operator(shape.flatten, through=("x",)),
         "Floor": Operator(functions.floor),
         "GRU": Operator(
-            recurrent.gru, weights=("w", "r", "b", "initial_h"), check=cells.unknown_activation
+            recurrent.gru,
+            weights=("w", "r", "b"),
+            states=("initial_h",),
+            check=cells.unknown_activation,
         ),
         "Gather": Operator(
             indexing.gather, weights=("data",), through=("data",), scalars=("indices",)
@@ -133,7 +136,8 @@ OPERATORS: Mapping[str, Operator] = MappingProxyType(
         "LRN": Operator(normalisation.local_response_normalization),
         "LSTM": Operator(
             recurrent.lstm,
-            weights=("w", "r", "b", "initial_h", "initial_c", "p"),
+            weights=("w", "r", "b", "p"),
+            states=("initial_h", "initial_c"),
             check=cells.unknown_activation,
         ),
         "LayerNormalization": Operator(normalisation.layer_normalization, weights=("scale", "b")),
@@ -172,7 +176,10 @@ OPERATORS: Mapping[str, Operator] = MappingProxyType(
         ),
         "RMSNormalization": Operator(normalisation.rms_normalization, weights=("scale",)),
         "RNN": Operator(
-            recurrent.rnn, weights=("w", "r", "b", "initial_h"), check=cells.unknown_activation
+            recurrent.rnn,
+            weights=("w", "r", "b"),
+            states=("initial_h",),
+            check=cells.unknown_activation,
         ),
         "RandomNormal": Operator(random.random_normal, random=True, check=logic.unknown_type),
         "RandomNormalLike": Operator(

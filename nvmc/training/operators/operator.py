@@ -77,6 +77,7 @@ class Operator:
     Attributes:
         function: The computation.
         weights: Inputs whose constants are trained, whatever their size.
+        states: Inputs whose constants are trained unless they are zero.
         terms: Inputs whose constants are trained where they have more than one element.
         through: Inputs that a weight may pass on its way to such a position.
         fixed: Inputs whose constants are never trained, not even for another use's sake.
@@ -90,6 +91,7 @@ class Operator:
 
     function: Callable[..., Results]
     weights: tuple[str, ...] = ()
+    states: tuple[str, ...] = ()
     terms: tuple[str, ...] = ()
     through: tuple[str, ...] = ()
     fixed: tuple[str, ...] = ()
