@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nvmc.errors import DataError
-from nvmc.metrics import agreement, correct
+from nvmc.metrics import agreement, calibration_error, correct, log_loss
 
 
 def test_counts_hits() -> None:
@@ -74,3 +74,53 @@ def test_shapes_that_do_not_fit() -> None:
 def test_outputs_that_are_no_scores() -> None:
     with pytest.raises(DataError, match="expected real numbers"):
         correct(np.full((2, 2), "a"), np.zeros(2, dtype=np.int64))
+
+
+def test_log_loss_is_minus_the_logarithm() -> None:
+    probabilities = np.array([[0.5, 0.5], [0.25, 0.75], [1.0, 0.0]])
+    found = log_loss(probabilities, np.array([0, 0, 0]))
+    np.testing.assert_allclose(found, [np.log(2), np.log(4), 0], rtol=1e-15)
+    np.testing.assert_allclose(log_loss(probabilities), -np.log([0.5, 0.75, 1]), rtol=1e-15)
+
+
+def test_log_loss_is_finite_also_where_nothing_is_left() -> None:
+    probabilities = np.array([[1.0, 0.0], [np.nan, np.nan]])
+    most = -np.log(np.finfo(np.float64).tiny)
+    assert log_loss(probabilities, np.array([1, 0])).tolist() == [most, most]
+    assert log_loss(probabilities).tolist() == [0.0, most]
+
+
+def test_log_loss_of_many_decisions_an_image() -> None:
+    probabilities = np.random.default_rng(0).random((2, 3, 4, 5))
+    labels = np.random.default_rng(1).integers(3, size=(2, 4, 5))
+    found = log_loss(probabilities, labels)
+    assert found.shape == (2, 4, 5)
+    assert found[1, 2, 3] == -np.log(probabilities[1, labels[1, 2, 3], 2, 3])
+
+
+def test_calibration_error_of_a_known_network() -> None:
+    """80 % sure and right 3 times in 4; 55 % sure and right once in 2."""
+    sure = np.tile([0.8, 0.2], (4, 1))
+    torn = np.tile([0.45, 0.55], (2, 1))
+    labels = np.array([0, 0, 0, 1, 1, 0])
+    expected = (4 * abs(0.8 - 0.75) + 2 * abs(0.55 - 0.5)) / 6
+    assert calibration_error(np.concatenate([sure, torn]), labels) == pytest.approx(expected)
+    assert calibration_error(np.array([[1.0, 0.0]]), np.array([0])) == 0
+    assert calibration_error(np.array([[np.nan, 1.0]]), np.array([1])) == 0
+
+
+def test_calibration_error_by_a_slow_loop() -> None:
+    generator = np.random.default_rng(2)
+    probabilities = generator.dirichlet(np.ones(4), 500)
+    labels = generator.integers(4, size=500)
+    total = 0.0
+    for k in range(15):
+        inside = [
+            (max(p), float(np.argmax(p) == y))
+            for p, y in zip(probabilities, labels, strict=True)
+            if k / 15 < max(p) <= (k + 1) / 15
+        ]
+        if inside:
+            confidence, hit = np.mean(inside, axis=0)
+            total += len(inside) / 500 * abs(hit - confidence)
+    assert calibration_error(probabilities, labels) == pytest.approx(total, rel=1e-12)

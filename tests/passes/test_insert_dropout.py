@@ -241,3 +241,67 @@ def test_refuses_a_glob_without_a_layer_and_an_old_opset():
         InsertDropout(rates="conv9=0.5")(model_of(CNN))
     with pytest.raises(ModelError, match="opset 11"):
         InsertDropout()(model_of(CNN, opset=11))
+
+
+def test_spatial_dropout_drops_whole_feature_maps():
+    """Behind the convolution maps, behind the dense layer numbers; what is kept is scaled."""
+    model, plain = model_of(CNN), model_of(CNN)
+    assert InsertDropout(rate=0.25, active=True, spatial=True)(model).modified
+    relus = {node.name: node.outputs[0] for node in plain.graph if node.op_type == "Relu"}
+    plain.graph.outputs.append(relus["relu1"])
+    model.graph.outputs.append(model.graph.node("conv1_dropout_product").outputs[0])
+    x = image(count=200)
+    maps, before = run(model, x=x)[1], run(plain, x=x)[1]
+    kept = maps.any(axis=(2, 3))
+    np.testing.assert_allclose(maps, before * kept[:, :, None, None] / np.float32(0.75), rtol=2e-7)
+    alive = before.any(axis=(2, 3))
+    # 800 maps; 5 standard errors of a share of 1/4
+    assert abs(np.mean(kept[alive]) - 0.75) < 5 * math.sqrt(0.25 * 0.75 / alive.sum())
+    assert {shape for shape, *_ in dropouts(model)} == {"conv1_dropout_fill_out", "f"}
+
+
+@pytest.mark.parametrize("active", [False, True])
+def test_spatial_dropout_is_found_again(active):
+    """A second run changes nothing, another rate moves in, and a rate turns it on and off."""
+    model = model_of(CNN)
+    InsertDropout(rate=0.2, active=active, spatial=True)(model)
+    once = text_of(model)
+    assert not InsertDropout(rate=0.2, active=active, spatial=True)(model).modified
+    assert text_of(model) == once
+    assert InsertDropout(rate=0.5, active=not active)(model).modified
+    assert [settings for _, *settings in dropouts(model)] == [[0.5, not active]] * 2
+    InsertDropout(rate=0.2, active=active)(model)
+    assert [node.op_type for node in model.graph].count("Dropout") == 2
+    session_of(model)
+
+
+def test_inactive_spatial_dropout_does_nothing():
+    before, after = model_of(CNN), model_of(CNN)
+    InsertDropout(spatial=True)(after)
+    np.testing.assert_array_equal(run(after, x=image())[0], run(before, x=image())[0])
+
+
+@pytest.mark.parametrize("kind", ["float16", "double"])
+def test_spatial_dropout_has_the_type_of_the_network(kind):
+    dtype = {"float16": np.float16, "double": np.float64}[kind]
+    proto = onnx.parser.parse_model(
+        f'<ir_version: 10, opset_import: ["" : 21]> g ({kind}[N,1,4] x) => ({kind}[N,3,2] y)'
+        "{ a = Conv (x, w)  b = Relu (a)  y = Conv (b, v) }"
+    )
+    for name, shape in {"w": (2, 1, 2), "v": (3, 2, 2)}.items():
+        proto.graph.initializer.append(onnx.numpy_helper.from_array(np.ones(shape, dtype), name))
+    model = onnx_ir.from_proto(proto)
+    assert InsertDropout(active=True, spatial=True)(model).modified
+    onnx.checker.check_model(onnx_ir.to_proto(model), full_check=True)
+
+
+def test_spatial_dropout_needs_a_rank():
+    proto = onnx.parser.parse_model(
+        '<ir_version: 10, opset_import: ["" : 21, "other" : 1]> g (float[N,1,4] x) => (float[M] y)'
+        "{ a = Conv (x, w)  b = other.Strange (a)  c = Relu (b)  y = MatMul (c, v) }"
+    )
+    for name, shape in {"w": (2, 1, 2), "v": (2, 2)}.items():
+        array = np.ones(shape, np.float32)
+        proto.graph.initializer.append(onnx.numpy_helper.from_array(array, name))
+    with pytest.raises(ModelError, match="rank"):
+        InsertDropout(spatial=True, after=("Relu",))(onnx_ir.from_proto(proto))
