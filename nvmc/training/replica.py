@@ -9,6 +9,7 @@ import onnx_ir as ir
 import torch
 from torch import Tensor, nn
 
+from nvmc.errors import ModelError, TrainingError
 from nvmc.passes.quantize_activations import mark_activations
 from nvmc.training.activations import ActivationRanges
 from nvmc.training.crossbars import Crossbars
@@ -28,6 +29,10 @@ class Replica:
         steps: Optimiser steps of the whole run, for the schedule.
         scores: Name of the value that the loss is taken of.
 
+    Raises:
+        ModelError: The network has nothing to train.
+        TrainingError: It has an operator that cannot be trained.
+
     Attributes:
         graph: The network as a torch module.
         crossbars: Its weights as cells hold them.
@@ -44,6 +49,8 @@ class Replica:
             ranges = ActivationRanges(marks, settings.activation_bits)
             self.activations = ranges.to(settings.accelerator)
         self.graph = Graph.of(model).to(settings.accelerator)
+        if not self.graph.weights:
+            raise ModelError("the network has no layer with weights to train; give one that has")
         self.crossbars = Crossbars(model, self.graph.weights, task.target, task.skip)
         self.optimizer = _optimizer(list(self.graph.weights.values()), settings)
         self.schedule = _schedule(self.optimizer, settings, steps)
@@ -88,7 +95,16 @@ class Replica:
         return self._scores
 
     def update(self, loss: Tensor) -> None:
-        """One step of the optimiser and its schedule down the gradient of `loss`."""
+        """One step of the optimiser and its schedule down the gradient of `loss`.
+
+        Raises:
+            TrainingError: The loss depends on no weight in a way that has a gradient.
+        """
+        if not loss.requires_grad:
+            raise TrainingError(
+                f"no gradient reaches a weight from {self._scores!r}: an operator on the way has "
+                "none; export the network without it"
+            )
         self.optimizer.zero_grad()
         loss.backward()
         self.apply_gradients()

@@ -71,5 +71,6 @@ def make_method(kind: str, options: Mapping[str, object] | None = None) -> Metho
         if first["type"] == "extra_forbidden":
             what = f"has no option {key!r}; expected {known}"
         else:
-            what = f"{key} is {first['input']!r}; {first['msg']}"
+            problem = str(first["msg"]).removeprefix("Value error, ")
+            what = f"{key} is {first['input']!r}: {problem[:1].lower()}{problem[1:]}"
         raise OptionError(f"method {kind!r}: {what}") from error
