@@ -73,7 +73,7 @@ class Searched(Method):
     samples: Count = 10
     acquisition: Acquisition = "mean"
     initial: Count = 5
-    objective: Literal["loss", "accuracy"] = "loss"
+    objective: Literal["accuracy", "loss"] = "accuracy"
     sigma: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None
     inject: bool = False
     carry: bool = True

@@ -1,0 +1,375 @@
+"""BayesFT's two experiments on `digits`: methods under log-normal drift, and the ablation before.
+
+Fig. 3a: the perceptron of three layers, trained by each method and evaluated as chips whose weights
+drift by e^lambda, lambda ~ N(0, sigma^2). Fig. 2: what a network is made of, trained plainly; here
+biases and normalisation drift too (`--store`), as in the paper. Every training starts from random
+weights named by its seed and gets the same epochs; the weights of the last one are taken. The test
+split is seen once, by chips that are the same for all.
+
+Every (experiment, row, seed) is a file in build/bench_bayesft, written when it is done, so a killed
+run goes on where it was.
+
+Usage: python tests/benchmarks/bench_bayesft.py [--only fig3|ablation] [--seeds 3] [--table]
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import statistics
+import tempfile
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+import onnx
+import onnx_ir as ir
+import torch
+from onnx import helper, numpy_helper
+from torch import Tensor
+
+from nvmc.compiler import compile_model
+from nvmc.devices import Target, load_device
+from nvmc.passes.insert_dropout import InsertDropout
+from nvmc.passes.save import save_model
+from nvmc.report.curves import Axis, Curve, draw_curves
+from nvmc.simulation import simulate
+from nvmc.statistics import percentile_performance
+from nvmc.training import Settings, make_method, make_task, train
+from nvmc.training.method import Method
+from nvmc.training.methods.bayes_noise import BayesNoise
+
+ROOT = Path(__file__).resolve().parents[2] / "build" / "bench_bayesft"
+SIGMAS = (0.0, 0.3, 0.6, 0.9, 1.2, 1.5)
+TRAINED_AT = 0.9
+"""Sigma that methods are told which look at the device; the paper's text names none."""
+CHIPS, PERCENTILE = 60, 5.0
+WIDTHS: Mapping[int, tuple[int, ...]] = {
+    3: (784, 256, 128, 10),
+    6: (784, 392, 256, 128, 64, 32, 10),
+    9: (784, 512, 256, 128, 64, 64, 32, 16, 16, 10),
+}
+"""Widths by layers; of 6 and 9 those of the paper's released code."""
+Store = tuple[Literal["bias", "norm"], ...]
+
+
+class AlphaDropout(Method):
+    """Plain training with alpha dropout behind every layer but the last (Klambauer et al., 2017).
+
+    Attributes:
+        rate: Probability of a drop.
+    """
+
+    kind: ClassVar[str] = "alpha-dropout"
+    title: ClassVar[str] = "alpha dropout"
+
+    rate: float = 0.2
+
+    def begin(self, run: Any) -> None:
+        run.memory["sites"] = list(BayesNoise().sites(run.model).values())
+
+    def loss(
+        self, run: Any, replica: Any, x: Tensor, y: Tensor, generator: torch.Generator
+    ) -> Tensor:
+        tap = partial(self.dropped, generator=generator)
+        weights = self.weights(run, replica, generator)
+        taps = dict.fromkeys(run.memory["sites"], tap)
+        return run.criterion(replica(x, weights, generator, taps), y)
+
+    def dropped(self, x: Tensor, generator: torch.Generator) -> Tensor:
+        """Dropped elements take SELU's floor; mean and variance are restored."""
+        floor, q = -1.7580993408473766, 1 - self.rate
+        scale = (q + floor**2 * q * self.rate) ** -0.5
+        kept = torch.rand(x.shape, generator=generator) < q
+        return scale * torch.where(kept, x, floor) - scale * self.rate * floor
+
+
+Nodes = list[onnx.NodeProto]
+Arrays = dict[str, np.ndarray[Any, Any]]
+Part = Callable[[str, int], tuple[Nodes, Arrays]]
+"""What stands behind layer `name` of that width: it reads NAME_sum and writes NAME_norm."""
+
+
+def _node(kind: str, inputs: list[str], output: str, **attributes: Any) -> onnx.NodeProto:
+    return helper.make_node(kind, inputs, [output], output, **attributes)
+
+
+def batch_norm(name: str, width: int) -> tuple[Nodes, Arrays]:
+    """Over the batch, each feature on its own."""
+    own = {f"{name}_{what}": np.zeros(width, np.float32) for what in ("beta", "mean")}
+    own |= {f"{name}_{what}": np.ones(width, np.float32) for what in ("gamma", "var")}
+    inputs = [f"{name}_sum", *(f"{name}_{what}" for what in ("gamma", "beta", "mean", "var"))]
+    return [_node("BatchNormalization", inputs, f"{name}_norm")], own
+
+
+def layer_norm(name: str, width: int) -> tuple[Nodes, Arrays]:
+    """Over the features of an image."""
+    own = {f"{name}_gamma": np.ones(width, np.float32), f"{name}_beta": np.zeros(width, np.float32)}
+    inputs = [f"{name}_sum", *own]
+    return [_node("LayerNormalization", inputs, f"{name}_norm", axis=-1)], own
+
+
+def grouped_norm(name: str, width: int, *, groups: int) -> tuple[Nodes, Arrays]:
+    """Over `groups` groups of features, each with its own two parameters."""
+    own: Arrays = {
+        f"{name}_split": np.array([0, groups, -1]),
+        f"{name}_whole": np.array([0, -1]),
+        f"{name}_gamma": np.ones(groups, np.float32),
+        f"{name}_beta": np.zeros(groups, np.float32),
+    }
+    split, whole, gamma, beta = own
+    nodes = [
+        _node("Reshape", [f"{name}_sum", split], f"{name}_grouped"),
+        _node("InstanceNormalization", [f"{name}_grouped", gamma, beta], f"{name}_normed"),
+        _node("Reshape", [f"{name}_normed", whole], f"{name}_norm"),
+    ]
+    return nodes, own
+
+
+def perceptron(
+    depth: int = 3, norm: Part | None = None, activation: str = "Relu"
+) -> onnx.ModelProto:
+    """Linear layers, each but the last followed by norm, activation, dropout, as asked for."""
+    nodes: Nodes = [_node("Flatten", ["image"], "x0")]
+    arrays: Arrays = {}
+    widths = WIDTHS[depth]
+    for number, (before, after) in enumerate(zip(widths, widths[1:], strict=False), 1):
+        name, last = f"fc{number}", number == depth
+        arrays |= {f"{name}_w": np.full((after, before), 0.01, np.float32)}
+        arrays |= {f"{name}_b": np.zeros(after, np.float32)}
+        inputs = [f"x{number - 1}", f"{name}_w", f"{name}_b"]
+        nodes.append(_node("Gemm", inputs, "logits" if last else f"{name}_sum", transB=1))
+        if not last:
+            more, own = norm(name, after) if norm else ([], {})
+            behind = f"{name}_norm" if norm else f"{name}_sum"
+            nodes += [*more, _node(activation, [behind], f"x{number}")]
+            arrays |= own
+    ends = [
+        helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, shape)
+        for name, shape in (("image", ["N", 1, 28, 28]), ("logits", ["N", 10]))
+    ]
+    initializers = [numpy_helper.from_array(array, name) for name, array in arrays.items()]
+    graph = helper.make_graph(nodes, f"mlp{depth}", ends[:1], ends[1:], initializers)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=10)
+    onnx.checker.check_model(model, full_check=True)
+    return model
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of a table.
+
+    Attributes:
+        method: How it is trained.
+        build: The network before training.
+        dropout: Rate of Dropout nodes behind every layer but the last.
+        store: What drifts beside the weights.
+    """
+
+    method: Callable[[], Method]
+    build: Callable[[], onnx.ModelProto] = perceptron
+    dropout: float = 0.0
+    store: Store = ()
+
+
+def _named(kind: str, **options: Any) -> Row:
+    return Row(lambda: make_method(kind, options))
+
+
+def _made(dropout: float = 0.0, store: Store = ("bias", "norm"), **parts: Any) -> Row:
+    build = partial(perceptron, **parts)
+    return Row(lambda: make_method("erm"), build, dropout, store)
+
+
+EXPERIMENTS: dict[str, dict[str, Row]] = {
+    "fig3": {
+        "erm": _named("erm"),
+        "awp": _named("awp"),
+        "ftna": _named("ftna"),
+        "reram-v": _named("reram-v"),
+        "bayesft": _named("bayesft", interval=4),
+        "bayesft, ei": _named("bayesft", interval=4, acquisition="ei"),
+        "bayesft, loss": _named("bayesft", interval=4, objective="loss"),
+        "bayesft, inject": _named("bayesft", interval=4, inject=True),
+        "bayes-noise": _named("bayes-noise", interval=4),
+        "gaussian": _named("gaussian"),
+    },
+    "ablation": {
+        "3 layers, ReLU": _made(),
+        "dropout 0.2": _made(0.2),
+        "dropout 0.5": _made(0.5),
+        "alpha dropout 0.2": Row(AlphaDropout, store=("bias", "norm")),
+        "BatchNorm": _made(norm=batch_norm),
+        "LayerNorm": _made(norm=layer_norm),
+        "InstanceNorm": _made(norm=partial(grouped_norm, groups=1)),
+        "GroupNorm, 8 groups": _made(norm=partial(grouped_norm, groups=8)),
+        "BatchNorm, digital": _made(norm=batch_norm, store=()),
+        "LayerNorm, digital": _made(norm=layer_norm, store=()),
+        "6 layers": _made(depth=6),
+        "9 layers": _made(depth=9),
+        "leaky ReLU": _made(activation="LeakyRelu"),
+        "ELU": _made(activation="Elu"),
+        "GELU": _made(activation="Gelu"),
+    },
+}
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One training and its chips."""
+
+    experiment: str
+    name: str
+    seed: int
+    epochs: int
+    row: Row = field(repr=False, compare=False)
+
+    @property
+    def path(self) -> Path:
+        """The file that holds what was found."""
+        name = "".join(c if c.isalnum() else "-" for c in self.name)
+        return ROOT / f"{self.experiment}-{name}-seed{self.seed}-{self.epochs}epochs.json"
+
+
+def run(cell: Cell) -> dict[str, Any]:
+    """Train a network, make chips of it, and see how they do."""
+    target = Target.of(load_device("reram-lognormal"))
+    settings = Settings(
+        epochs=cell.epochs, batch=64, init="random", seed=cell.seed, every=0, keep="last", chips=20
+    )
+    task = make_task("digits", target, sigma=TRAINED_AT, settings=settings)
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        source(cell.row, folder / "in.onnx")
+        outcome = train(folder / "in.onnx", task, cell.row.method(), output=folder / "trained.onnx")
+        compiled = compile_model(
+            folder / "trained.onnx", target, output=folder / "trained.nvmc", store=cell.row.store
+        )
+        found = [
+            simulate(compiled, runs=CHIPS, data="digits", sigma=sigma, jobs=1) for sigma in SIGMAS
+        ]
+    return {
+        "experiment": cell.experiment,
+        "row": cell.name,
+        "seed": cell.seed,
+        "seconds": outcome.seconds,
+        "summary": outcome.summary,
+        "ideal": found[0].ideal,
+        "values": [list(map(float, each.values)) for each in found],
+    }
+
+
+def source(row: Row, path: Path) -> None:
+    """Write the network of a row as ONNX, Dropout nodes with it."""
+    model = ir.from_proto(row.build())
+    if row.dropout:
+        InsertDropout(rate=row.dropout)(model)
+    save_model(model, path)
+
+
+def measure(cells: list[Cell]) -> None:
+    """Run what has no file yet."""
+    ROOT.mkdir(parents=True, exist_ok=True)
+    for number, cell in enumerate(cells, 1):
+        if cell.path.exists():
+            continue
+        started = time.perf_counter()
+        try:
+            found = run(cell)
+        except Exception as error:  # the others go on without it
+            print(f"{cell}: {type(error).__name__}: {error}", flush=True)
+            continue
+        temporary = cell.path.with_suffix(".part")
+        temporary.write_text(json.dumps(found))
+        os.replace(temporary, cell.path)
+        print(f"{number}/{len(cells)} {cell} {time.perf_counter() - started:.0f} s", flush=True)
+
+
+def table(cells: list[Cell]) -> str:
+    """Mean accuracy in % over chips, with its spread over seeds; 5th percentile in brackets."""
+    lines = [
+        f"| | {' | '.join(f'{sigma:g}' for sigma in SIGMAS)} | training |",
+        f"|---{'|---' * (len(SIGMAS) + 1)}|",
+    ]
+    for name in dict.fromkeys(cell.name for cell in cells):
+        found = [
+            json.loads(c.path.read_text()) for c in cells if c.name == name and c.path.exists()
+        ]
+        if not found:
+            continue
+        texts = [_text([each["values"][i] for each in found]) for i in range(len(SIGMAS))]
+        seconds = statistics.mean(each["seconds"] for each in found)
+        lines.append(f"| {name} | {' | '.join(texts)} | {seconds:.0f} s, {len(found)} seeds |")
+    return "\n".join(lines)
+
+
+def _text(chips: list[list[float]]) -> str:
+    means = [100 * statistics.mean(values) for values in chips]
+    spread = statistics.stdev(means) if len(means) > 1 else 0.0
+    low = statistics.mean(100 * _kpp(values).value for values in chips)
+    return f"{statistics.mean(means):.1f} ± {spread:.1f} ({low:.1f})"
+
+
+def _kpp(values: list[float]) -> Any:
+    return percentile_performance(np.array(values), PERCENTILE)
+
+
+def picture(cells: list[Cell], experiment: str) -> Path:
+    """Draw all rows over sigma, the chips of all seeds together."""
+    curves: list[Curve] = []
+    for name in dict.fromkeys(cell.name for cell in cells):
+        found = [
+            json.loads(c.path.read_text()) for c in cells if c.name == name and c.path.exists()
+        ]
+        chips = [[v for each in found for v in each["values"][i]] for i in range(len(SIGMAS))]
+        if not found:
+            continue
+        ideal = statistics.mean(each["ideal"] for each in found)
+        kpps = [_kpp(values) for values in chips]
+        means = [statistics.mean(values) for values in chips]
+        curves.append(Curve(name, means, kpps, [ideal] * len(SIGMAS)))
+    path = ROOT / f"{experiment}.png"
+    draw_curves(
+        path,
+        f"mlp3, digits, log-normal drift; {CHIPS} chips a seed",
+        "accuracy",
+        Axis("sigma of the drift", SIGMAS),
+        curves,
+    )
+    return path
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--only", choices=sorted(EXPERIMENTS))
+    parser.add_argument("--rows", help="names of rows, separated by semicolons")
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--epochs", type=int, default=80)
+    parser.add_argument("--table", action="store_true", help="only show what is there")
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    chosen = None if options.rows is None else options.rows.split(";")
+    cells = [
+        Cell(experiment, name, seed, options.epochs, row)
+        for seed in range(options.seeds)
+        for experiment in ([options.only] if options.only else EXPERIMENTS)
+        for name, row in EXPERIMENTS[experiment].items()
+        if chosen is None or name in chosen
+    ]
+    if not options.table:
+        measure(cells)
+    for experiment in dict.fromkeys(cell.experiment for cell in cells):
+        own = [cell for cell in cells if cell.experiment == experiment]
+        print(f"\n{experiment}: mean accuracy ± over seeds (5th percentile of {CHIPS} chips), %\n")
+        print(table(own))
+        if any(cell.path.exists() for cell in own):
+            print(f"\n{picture(own, experiment)}")
+
+
+if __name__ == "__main__":
+    main()
