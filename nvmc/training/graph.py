@@ -69,6 +69,7 @@ class Graph(nn.Module):
         self._program = program
         self._fields: dict[str, str] = {}
         self._places: dict[str, int] = {}
+        self._input_slots = {name: program.slots[name] for name in program.inputs}
         self._plans: dict[tuple[str, ...], _Plan] = {}
         for name, slot in program.weights.items():
             field = self._field("weight", name, slot)
@@ -220,10 +221,6 @@ class Graph(nn.Module):
         titles = tuple(step.title for step in reversed(chosen))
         plan = self._plans[names] = _Plan(tuple(reversed(calls)), titles)
         return plan
-
-    @property
-    def _input_slots(self) -> dict[str, int]:
-        return {name: self._program.slots[name] for name in self.inputs}
 
     def _refill(self) -> None:
         """Put parameters and buffers, which may be new objects, where a run starts from."""

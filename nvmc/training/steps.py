@@ -142,7 +142,7 @@ class _Reader:
     def _read_node(self, node: ir.Node, wanted: set[ir.Value]) -> None:
         operator = OPERATORS[node.op_type]
         kinds = [_kind(operator, i) for i in range(len(node.inputs))]
-        function = prepared(operator, node, self._opset)
+        function = _prepared(operator, node, self._opset)
         if self._is_constant(operator, node):
             self._fold(function, node, kinds)
             return
@@ -263,7 +263,7 @@ class _Reader:
         return inputs
 
 
-def prepared(operator: Operator, node: ir.Node, opset: int) -> Callable[..., Any]:
+def _prepared(operator: Operator, node: ir.Node, opset: int) -> Callable[..., Any]:
     """The node's function with its attributes filled in.
 
     Raises:
