@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shlex
 from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
@@ -172,7 +171,9 @@ def _facts(report: Report) -> list[str]:
         f"{ran}{stopped} in {outcome.seconds:.1f} s{resumed}; the weights are those of epoch "
         f"{outcome.kept}",
     ]
-    lines += [f"{outcome.method} found {key} = {_shown(v)}" for key, v in outcome.summary.items()]
+    for name, value in outcome.summary.items():
+        if not isinstance(value, list | dict):  # long ones are in --json
+            lines.append(f"{outcome.method} found {name} = {_shown(value)}")
     form = " in nvmc's canonical form" if outcome.canonical else ""
     return [*lines, f"Wrote {report.output}{form}"]
 
@@ -183,6 +184,4 @@ def _shown(value: object) -> str:
         return "none"
     if isinstance(value, float):
         return f"{value:.4g}"
-    if isinstance(value, str | int):
-        return str(value)
-    return json.dumps(value, default=str)
+    return str(value)
