@@ -80,6 +80,8 @@ class Graph(nn.Module):
         for slot in program.constants:
             field = self._field("constant", str(slot), slot)
             self.register_buffer(field, program.template[slot], persistent=False)
+        for slot in self._places.values():
+            program.template[slot] = None  # the module holds it from here on
         self._refill()
 
     def _field(self, kind: str, name: str, slot: int) -> str:

@@ -135,8 +135,9 @@ def _is_whole(node: ir.Node) -> bool:
     """
     value = node.inputs[0] if node.inputs else None
     ahead = None if value is None else value.producer()
-    in_groups = node.op_type == "InstanceNormalization" and ahead is not None
-    return _INVERTED in node.metadata_props or (in_groups and ahead.op_type == "Reshape")
+    in_groups = ahead is not None and ahead.op_type == "Reshape"
+    is_core = node.op_type == "InstanceNormalization" and in_groups
+    return _INVERTED in node.metadata_props or is_core
 
 
 def _is_term(node: ir.Node, numbers: NDArray[Any]) -> bool:

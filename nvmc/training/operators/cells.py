@@ -30,6 +30,7 @@ _ACTIVATIONS: Mapping[str, tuple[Callable[[Tensor, float, float], Tensor], float
     "thresholdedrelu": (lambda x, a, b: F.threshold(x, a, 0.0), 1.0, 0.0),
 }
 _WITH_ALPHA = frozenset("affine elu hardsigmoid leakyrelu scaledtanh thresholdedrelu".split())
+_GATE_FUNCTIONS = 2
 _WITH_BETA = frozenset("affine hardsigmoid scaledtanh".split())
 
 
@@ -49,7 +50,10 @@ def activations_of(
     count: int,
     limit: float | None,
 ) -> list[list[Function]]:
-    """The functions of each of `count` directions, their input limited to `limit`."""
+    """The functions of each of `count` directions, the gates' input limited to `limit`.
+
+    An LSTM's third function takes the cell state, which as in onnxruntime is not limited.
+    """
     names = names or tuple(default) * count
     alpha, beta = iter(alphas or ()), iter(betas or ())
     found: list[Function] = []
@@ -57,7 +61,8 @@ def activations_of(
         function, a, b = _ACTIVATIONS[name]
         a = next(alpha, a) if name in _WITH_ALPHA else a
         b = next(beta, b) if name in _WITH_BETA else b
-        found.append(_Activation(function, a, b, limit))
+        is_gate = len(found) % len(default) < _GATE_FUNCTIONS
+        found.append(_Activation(function, a, b, limit if is_gate else None))
     each = len(default)
     return [found[i * each : (i + 1) * each] for i in range(count)]
 

@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from nvmc.training.operators.cells import Direction, Function, activations_of, directions, run
+from nvmc.training.operators.fused import fused
 
 __all__ = ["gru", "lstm", "rnn"]
 
@@ -34,6 +35,9 @@ def rnn(
     layout: int = 0,
 ) -> tuple[Tensor, ...]:
     """RNN: outputs Y (T, D, N, H) and Y_h (D, N, H)."""
+    kind = _all_of(activations, ["Tanh", "Relu"])
+    if kind and clip is None and sequence_lens is None:
+        return fused(kind, x, w, r, b, [initial_h], direction, layout)
     functions = activations_of(
         activations, activation_alpha, activation_beta, ["Tanh"], w.shape[0], clip
     )
@@ -65,6 +69,9 @@ def gru(
     linear_before_reset: int = 0,
 ) -> tuple[Tensor, ...]:
     """GRU: outputs Y (T, D, N, H) and Y_h (D, N, H); gates in ONNX's order z, r, h."""
+    plain = _is_plain(activations, ["Sigmoid", "Tanh"]) and clip is None and sequence_lens is None
+    if plain and linear_before_reset:
+        return fused("gru", x, w, r, b, [initial_h], direction, layout)
     functions = activations_of(
         activations, activation_alpha, activation_beta, ["Sigmoid", "Tanh"], w.shape[0], clip
     )
@@ -111,6 +118,10 @@ def lstm(
     layout: int = 0,
 ) -> tuple[Tensor, ...]:
     """LSTM: outputs Y (T, D, N, H), Y_h and Y_c (D, N, H); gates in ONNX's order i, o, f, c."""
+    states = [initial_h, initial_c]
+    plain = _is_plain(activations, ["Sigmoid", "Tanh", "Tanh"]) and clip is None
+    if plain and sequence_lens is None and p is None and not input_forget:
+        return fused("lstm", x, w, r, b, states, direction, layout)
     functions = activations_of(
         activations,
         activation_alpha,
@@ -138,8 +149,19 @@ def lstm(
 
         return cell
 
-    states = [initial_h, initial_c]
     return _layer(x, w, r, b, sequence_lens, states, direction, layout, functions, cell_of)
+
+
+def _is_plain(activations: Sequence[str] | None, default: list[str]) -> bool:
+    """Whether the activations are those that torch's kernels have."""
+    names = list(activations or default)
+    return names == default * (len(names) // len(default))
+
+
+def _all_of(activations: Sequence[str] | None, known: list[str]) -> str | None:
+    """The one activation of all directions, in small letters, if it is a known one."""
+    names = set(activations or known[:1])
+    return names.pop().lower() if len(names) == 1 and names <= set(known) else None
 
 
 def _layer(
