@@ -17,7 +17,7 @@ say whether its NLL on shifted images is that of the true labels; both kinds are
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from threading import Event
 from typing import Any
@@ -28,9 +28,9 @@ from numpy.typing import NDArray
 from nvmc.artifact import Compiled
 from nvmc.chip import Chip
 from nvmc.data import Dataset, load_data
-from nvmc.devices import Device, NoiseSource, Target
 from nvmc.errors import DataError
 from nvmc.metrics import calibration_error, correct, log_loss
+from nvmc.parameters import Setup
 from nvmc.result import Fidelity
 from nvmc.runtime.averaging import Prediction, predicted
 from nvmc.runtime.montecarlo import (
@@ -138,8 +138,7 @@ class Uncertainty:
         images: Images a row.
         data: What the images are.
         seed: Population of chips.
-        target: The cells.
-        sigma: Strength of their noise; None where the device has none.
+        setup: The cells, the strength of their noise, and their age.
         fidelity: `cells` or `circuit`.
         seconds: Wall time of the runs.
     """
@@ -150,10 +149,14 @@ class Uncertainty:
     images: int
     data: str
     seed: int
-    target: Target
-    sigma: float | None
+    setup: Setup
     fidelity: Fidelity
     seconds: float
+
+    @property
+    def sigma(self) -> float | None:
+        """Strength of the cells' noise; None where the device has none."""
+        return self.setup.target.device.sigma if self.setup.sigma is None else self.setup.sigma
 
     def to_json(self) -> dict[str, Any]:
         """The result as `nvmc uncertainty --json` prints it; docs/uncertainty.md names the keys."""
@@ -164,8 +167,9 @@ class Uncertainty:
             "images": self.images,
             "data": self.data,
             "seed": self.seed,
-            "device": self.target.device.name,
+            "device": self.setup.target.device.name,
             "sigma": self.sigma,
+            "time_s": self.setup.time_s,
             "fidelity": self.fidelity,
             "rows": [row.to_json() for row in self.rows],
             "seconds": self.seconds,
@@ -174,15 +178,12 @@ class Uncertainty:
 
 def uncertainty(
     compiled: Compiled,
+    setup: Setup | None = None,
     *,
     data: str | Dataset,
     mc_passes: int | None = None,
     runs: int = 20,
     shifts: Sequence[str] | None = None,
-    device: Device | None = None,
-    noise: Iterable[NoiseSource] = (),
-    sigma: float | None = None,
-    time_s: float | None = None,
     seed: int = 0,
     jobs: int | None = None,
     limit: int | None = None,
@@ -193,54 +194,45 @@ def uncertainty(
 ) -> Uncertainty:
     """Evaluate the doubts of chips 0 … runs - 1 of population `seed`.
 
-    Cost: that of `nvmc.simulation.simulate` for as many chips, times passes, times the number of
-    shifts and one. An image has the same masks in every row.
+    Cost: that of `simulate` times the number of shifts and one. Masks are the same in every row.
 
     Args:
         compiled: From `open_compiled` or `nvmc.compile_model`.
+        setup: Target, sigma and time; as compiled by default.
         data: A data set with labels, or its spec.
         mc_passes: Stochastic passes; 10 by default, 1 where the network draws nothing.
         runs: Number of chips.
-        shifts: `rotation` and `noise` or one of them; by default those that the data allow.
-        device: Another device than the network was compiled for.
-        noise: More noise sources behind the device's own.
-        sigma: Strength of the device's noise instead of its default.
-        time_s: Seconds since programming; the device's own by default.
+        shifts: Of `rotation` and `noise`; by default those that the data allow.
         seed: Population of chips, and the noise on images.
-        jobs: Chips in parallel; changes nothing but the time.
+        jobs: Chips in parallel; this and all below as in `nvmc.simulation.simulate`.
         limit: Use the first `limit` images only.
-        output: The output that is judged; the first by default.
-        fidelity: `cells` or `circuit`; by default what the target needs.
-        batch: Images a run; changes nothing but memory and time.
+        output: The output that is judged.
+        fidelity: `cells` or `circuit`.
+        batch: Images a run.
         on_chip: Called as each chip of a row is done, from its thread.
 
     Raises:
         OptionError, DataError, ModelError: By what is wrong.
     """
     check_options(runs, jobs, 1.0)
-    dataset = load_data(data, limit=limit) if isinstance(data, str) else _first(data, limit)
-    if dataset.y is None:
-        raise DataError(f"{dataset.name} has no labels; an NLL is taken of them: add an array y")
+    setup = setup or Setup(compiled.manifest.target)
+    dataset, labels = _labelled(data, limit)
     wanted = shifts_for(dataset.x, shifts)
-    target = compiled.manifest.target.on(device, noise)
-    chips = [Chip.of(target, seed, k, sigma, time_s) for k in range(runs)]
-    options: dict[str, Any] = {"output": output, "fidelity": fidelity, "batch": batch}
-    bench = set_up(compiled, target, data=dataset, mc_passes=mc_passes, **options)
-    network = bench.network
+    chips = [setup.chip(seed, index) for index in range(runs)]
+    options: dict[str, Any] = {"output": output, "fidelity": fidelity, "mc_passes": mc_passes}
+    bench = set_up(compiled, setup.target, data=dataset, batch=batch, **options)
+    network, started = bench.network, time.perf_counter()
     if mc_passes is None and network.masks:
         network = replace(network, passes=PASSES)
-    started = time.perf_counter()
-    population = _Population(network, dataset.y, chips, min(jobs or default_jobs(), runs), on_chip)
-    rows = tuple(population.row(bench.feed, shift, seed) for shift in wanted)
+    population = _Population(network, labels, chips, min(jobs or default_jobs(), runs), on_chip)
     return Uncertainty(
-        rows=rows,
+        rows=tuple(population.row(bench.feed, shift, seed) for shift in wanted),
         runs=runs,
         mc_passes=network.passes if network.masks else None,
         images=len(bench.feed),
         data=dataset.name,
         seed=seed,
-        target=target,
-        sigma=target.device.sigma if sigma is None else sigma,
+        setup=setup,
         fidelity="circuit" if isinstance(network, CircuitNetwork) else "cells",
         seconds=time.perf_counter() - started,
     )
@@ -317,9 +309,13 @@ def _a_image(values: NDArray[np.float64]) -> NDArray[np.float64]:
     return values.reshape(len(values), -1).mean(axis=1)
 
 
-def _first(dataset: Dataset, limit: int | None) -> Dataset:
-    if limit is None:
-        return dataset
-    if limit < 1:
+def _labelled(data: str | Dataset, limit: int | None) -> tuple[Dataset, NDArray[np.integer[Any]]]:
+    """The images that are used, and their labels."""
+    dataset = load_data(data, limit=limit) if isinstance(data, str) else data
+    if limit is not None and limit < 1:
         raise DataError(f"limit is {limit}, expected at least 1; leave it out to take every image")
-    return replace(dataset, x=dataset.x[:limit], y=None if dataset.y is None else dataset.y[:limit])
+    if dataset.y is None:
+        raise DataError(f"{dataset.name} has no labels; an NLL is taken of them: add an array y")
+    dataset = replace(dataset, x=dataset.x[:limit], y=dataset.y[:limit])
+    assert dataset.y is not None
+    return dataset, dataset.y

@@ -15,6 +15,7 @@ from nvmc.devices import parse_noise
 from nvmc.errors import DataError, NvmcError
 from nvmc.masks import ChipMasks
 from nvmc.models import resolve_model
+from nvmc.parameters import Setup
 from nvmc.runtime.averaging import Prediction
 from nvmc.runtime.montecarlo import ChipSession, Feed
 from nvmc.shifts import Shift, shifted
@@ -23,7 +24,7 @@ from nvmc.uncertainty import Thresholds, measured, uncertainty
 from onnx_text import proto_of
 
 TARGET = Target.of(load_device("fefet1"))
-COMMON: dict[str, Any] = {"data": "digits", "limit": 30, "runs": 3, "sigma": 0.2}
+COMMON: dict[str, Any] = {"setup": Setup(TARGET, 0.2), "data": "digits", "limit": 30, "runs": 3}
 
 
 @pytest.fixture(scope="module")
@@ -121,15 +122,15 @@ def test_reproducible_whatever_the_batch_and_the_jobs(compiled: Compiled) -> Non
 
 
 def test_circuits_with_read_noise(compiled: Compiled) -> None:
-    noise = [parse_noise("read:basis=level,sigma=0.3")]
-    options = {**COMMON, "limit": 7, "runs": 2, "noise": noise, "shifts": ["noise"]}
+    target = TARGET.on(None, [parse_noise("read:basis=level,sigma=0.3")])
+    options = {**COMMON, "setup": Setup(target, 0.2), "limit": 7, "runs": 2, "shifts": ["noise"]}
     found = [uncertainty(compiled, **options, mc_passes=2, batch=batch) for batch in (None, 3)]
     assert found[0].fidelity == "circuit" and found[0].rows == found[1].rows
 
 
 def test_doubt_grows_as_images_turn(compiled: Compiled) -> None:
     """A trained network: less accuracy, more NLL and more variance at 42 degrees than at none."""
-    options = {**COMMON, "limit": 120, "sigma": 0.05}
+    options = {**COMMON, "limit": 120, "setup": Setup(TARGET, 0.05)}
     rows = uncertainty(compiled, **options, shifts=["rotation"]).rows
     upright, turned = rows[0], rows[6]
     assert turned.mean("accuracy") < upright.mean("accuracy") - 0.2
@@ -176,7 +177,7 @@ def test_networks_that_give_probabilities(tmp_path: Path) -> None:
             output=tmp_path / "m.nvmc",
             passes=["insert-dropout:rate=0.3,active=true"],
         )
-        rows.append(uncertainty(found, data=data, runs=2, sigma=0.1).rows)
+        rows.append(uncertainty(found, Setup(TARGET, 0.1), data=data, runs=2).rows)
     for row in zip(*rows, strict=True):
         for name in ("nll", "variance"):
             values = [one.mean(name) for one in row]
@@ -192,7 +193,7 @@ def test_networks_that_give_probabilities(tmp_path: Path) -> None:
         ({"shifts": ["blur"]}, "blur"),
         ({"batch": 0}, "batch"),
         ({"output": "nix"}, "nix"),
-        ({"sigma": -1.0}, "-1"),
+        ({"setup": Setup(TARGET, -1.0)}, "-1"),
     ],
 )
 def test_bad_options(compiled: Compiled, options: dict[str, Any], named: str) -> None:

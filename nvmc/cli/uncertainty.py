@@ -20,7 +20,7 @@ from nvmc.cli.console import (
 )
 from nvmc.data import load_data
 from nvmc.devices import load_device, parse_noise
-from nvmc.parameters import parse_time
+from nvmc.parameters import Setup, parse_time
 from nvmc.report.doubt import Line, Panel, draw_doubt
 from nvmc.report.figure import check_picture
 from nvmc.shifts import KINDS, shifts_for
@@ -86,20 +86,20 @@ def uncertainty_command(
     network = find_compiled() if compiled is None else open_compiled(compiled)
     dataset = load_data(data, limit=limit)
     rows = len(shifts_for(dataset.x, shifts or None))
+    chosen = load_device(device) if device is not None else None
+    target = network.manifest.target.on(chosen, [parse_noise(text) for text in noise])
+    setup = Setup(target, sigma, None if age is None else parse_time(age))
     with progress("chips", runs * rows, shown=not as_json) as advance:
         result = uncertainty(
             network,
+            setup,
             data=dataset,
             runs=runs,
             shifts=shifts or None,
-            device=None if device is None else load_device(device),
-            noise=[parse_noise(text) for text in noise],
-            sigma=sigma,
-            time_s=None if age is None else parse_time(age),
             on_chip=advance,
             **options,
         )
-    note_range(result.target.device, [result.sigma])
+    note_range(target.device, [result.sigma])
     if png is not None:
         draw_doubt(png, _title(result, network.folder.name), _panels(result))
     if as_json:
@@ -112,7 +112,7 @@ def _title(result: Uncertainty, name: str) -> str:
     sigma = "" if result.sigma is None else f", sigma {result.sigma:g}"
     drawn = "" if result.mc_passes is None else f", {passes_text(result.mc_passes)}"
     return (
-        f"{name}: {result.target.device.name}{sigma}, {count(result.runs, 'chip')} on "
+        f"{name}: {result.setup.target.device.name}{sigma}, {count(result.runs, 'chip')} on "
         f"{count(result.images, 'image')} ({result.data}), fidelity {result.fidelity}{drawn}"
     )
 

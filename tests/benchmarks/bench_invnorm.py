@@ -25,6 +25,7 @@ from measure import machine
 from nvmc import Compiled, Target, compile_model, load_device, open_compiled, simulate
 from nvmc.devices import parse_noise
 from nvmc.models import resolve_model
+from nvmc.parameters import Setup
 from nvmc.training import Settings, make_method, make_task, train
 from nvmc.uncertainty import uncertainty
 
@@ -111,9 +112,9 @@ def doubts_of(compiled: Compiled, passes: int | None, chips: int) -> dict[str, A
     """What chips without noise know of their doubts."""
     result = uncertainty(
         compiled,
+        Setup(compiled.manifest.target, sigma=0.0),
         data="digits",
         limit=IMAGES,
-        sigma=0.0,
         runs=chips,
         mc_passes=passes,
         jobs=1,
