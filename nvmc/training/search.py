@@ -25,8 +25,10 @@ AMPLITUDES = (1e-2, 1e2)
 """Bounds of k_0 of the kernel, for values of variance one."""
 LENGTHS = (0.1, 10.0)
 """Bounds of a length scale, as fractions of a range: below, trials teach nothing of each other."""
-RESTARTS = 2
+RESTARTS = 1
 """Further random starts of the likelihood's maximisation."""
+CANDIDATES = {"n_points": 2000, "n_restarts_optimizer": 3}
+"""How many uniform points the acquisition is taken at, and how many of the best are refined."""
 
 
 @dataclass(frozen=True)
@@ -102,8 +104,8 @@ class Search:
 
     @property
     def best(self) -> Trial | None:
-        """The trial of the greatest value; the first among equals, None before any trial."""
-        known = [trial for trial in self._trials if not math.isnan(trial.value)]
+        """The trial of the greatest finite value, the first among equals; None without one."""
+        known = [trial for trial in self._trials if math.isfinite(trial.value)]
         return max(known, key=lambda trial: trial.value, default=None)
 
     def ask(self) -> tuple[float, ...]:
@@ -178,6 +180,7 @@ class Search:
             n_initial_points=0,
             acq_func="LCB" if mean else "EI",
             acq_func_kwargs={"kappa": 0.0} if mean else {"xi": 0.0},
+            acq_optimizer_kwargs=CANDIDATES,
             avoid_duplicates=False,
             random_state=seed,
         )
@@ -191,7 +194,8 @@ def _gaussian_process(dimensions: int, noise: float, seed: int) -> Any:
     from skopt.learning import GaussianProcessRegressor
     from skopt.learning.gaussian_process.kernels import RBF, ConstantKernel
 
-    lengths = RBF([1.0] * dimensions, [LENGTHS] * dimensions)
+    ones: Any = [1.0] * dimensions
+    lengths: Any = RBF(ones, [LENGTHS] * dimensions)
     return GaussianProcessRegressor(
         ConstantKernel(1.0, AMPLITUDES) * lengths,
         alpha=noise,

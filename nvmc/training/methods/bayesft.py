@@ -10,6 +10,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
+from nvmc.errors import TrainingError
 from nvmc.passes.insert_dropout import InsertDropout
 from nvmc.training.methods.searched import Searched, strengths
 from nvmc.training.run import Run
@@ -64,9 +65,21 @@ class BayesFT(Searched):
         return x * (kept.to(x.dtype) / (1 - strength))
 
     def finish(self, run: Run, model: ir.Model) -> None:
-        """Write the rates into the Dropout nodes."""
-        rates = zip(run.memory["sites"], strengths(self.evaluated(run)), strict=True)
-        for layer, rate in rates:
+        """Write the rates into the Dropout nodes.
+
+        Raises:
+            TrainingError: The source's layers are not those of its canonical form.
+        """
+        rates = dict(zip(run.memory["sites"], strengths(self.evaluated(run)), strict=True))
+        layers = [layer for _, layer in _dropouts(model)]
+        if len(layers) != len(rates):
+            raise TrainingError(
+                f"the network has {len(layers)} layers that dropout can follow, its canonical form "
+                f"{len(rates)}; train the canonical form: nvmc transform --pass canonicalize"
+            )
+        if set(layers) != set(rates):  # nodes without names are called otherwise there
+            rates = dict(zip(layers, rates.values(), strict=True))
+        for layer, rate in rates.items():
             _set_ratio(model, layer, rate)
 
 

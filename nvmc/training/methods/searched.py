@@ -253,7 +253,8 @@ def strengths(replica: Replica) -> tuple[float, ...]:
     They are a buffer of its graph, like running statistics: wherever weights are copied, kept or
     written to a checkpoint, their strengths go with them.
     """
-    return tuple(replica.graph.get_buffer(BUFFER).tolist())
+    numbers: list[float] = replica.graph.get_buffer(BUFFER).tolist()
+    return tuple(numbers)
 
 
 def _finite(value: float) -> float | None:
