@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -285,6 +286,8 @@ def _prepared(operator: Operator, node: ir.Node, opset: int) -> Callable[..., An
         raise TrainingError(
             f"{where} has {len(node.inputs)} inputs; expected at most {len(operator.inputs)}"
         )
+    if "seed" in keywords:  # two nodes without a seed of their own must not draw the same
+        settings.setdefault("seed", zlib.crc32(label(node).encode()))
     if "opset" in keywords:
         settings["opset"] = opset
     if "outputs" in keywords:
