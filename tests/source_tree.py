@@ -69,4 +69,4 @@ def project_files() -> Iterator[Path]:
             for name in folders
             if name not in _SKIPPED and (name == ".ci" or not name.startswith("."))
         ]
-        yield from (Path(folder, name) for name in files)
+        yield from (Path(folder, name) for name in files if name != ".git")  # a worktree's

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import onnx_ir as ir
@@ -118,6 +119,15 @@ class Replica:
     def copy_from(self, other: Replica) -> None:
         """Take over the weights, statistics and optimiser state of `other`."""
         self.load_state_dict(other.state_dict())
+
+    @contextmanager
+    def untouched(self) -> Generator[None]:
+        """Running statistics and ranges are after the block what they were before it."""
+        buffers = [buffer for module in self._modules() for buffer in module.buffers()]
+        before = [buffer.clone() for buffer in buffers]
+        yield
+        for buffer, old in zip(buffers, before, strict=True):
+            buffer.copy_(old)
 
     def train(self, mode: bool = True) -> None:
         """Training or evaluation mode."""

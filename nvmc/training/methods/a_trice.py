@@ -25,7 +25,6 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from nvmc.training.methods.awp import untouched
 from nvmc.training.methods.injected import Strength, device_sigma
 from nvmc.training.methods.trice import Trice
 from nvmc.training.replica import Replica
@@ -67,7 +66,7 @@ class ATrice(Trice):
         generator: torch.Generator,
     ) -> dict[str, Tensor]:
         """The weights one signed step up the loss; gradients still reach the clean ones."""
-        with untouched(replica):
+        with replica.untouched():
             loss = run.criterion(replica(x, weights, generator), y)
             slopes = torch.autograd.grad(loss, list(weights.values()))
         steps = replica.crossbars.spread(self.reach * device_sigma(run.task, self.kind))

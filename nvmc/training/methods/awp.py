@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from typing import Annotated, ClassVar
 
 import torch
@@ -14,7 +13,7 @@ from nvmc.training.method import Method
 from nvmc.training.replica import Replica
 from nvmc.training.run import Run
 
-__all__ = ["Awp", "ascended", "projected", "untouched"]
+__all__ = ["Awp", "ascended", "projected"]
 
 Loss = Callable[[Mapping[str, Tensor]], Tensor]
 
@@ -55,7 +54,7 @@ class Awp(Method):
         def at(moved: Mapping[str, Tensor]) -> Tensor:
             return run.criterion(replica(x, moved, generator), y)
 
-        with untouched(replica):
+        with replica.untouched():
             rate = self.gamma if self.rate is None else self.rate
             found = ascended(at, weights, self.gamma, self.steps, rate)
         return at({**weights, **{name: weights[name] + v for name, v in found.items()}})
@@ -107,14 +106,3 @@ def _unit(direction: Tensor) -> Tensor:
 
 def _norm(tensor: Tensor) -> Tensor:
     return tensor.square().sum().sqrt()
-
-
-@contextmanager
-def untouched(replica: Replica) -> Generator[None]:
-    """Put running statistics and ranges back to what they were before the block."""
-    modules = [m for m in (replica.graph, replica.activations) if m is not None]
-    buffers = [buffer for module in modules for buffer in module.buffers()]
-    before = [buffer.clone() for buffer in buffers]
-    yield
-    for buffer, old in zip(buffers, before, strict=True):
-        buffer.copy_(old)
