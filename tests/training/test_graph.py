@@ -369,3 +369,21 @@ def test_functions_of_the_model_are_read_too() -> None:
     write_values(model, graph.values())
     x = numbers(4, 3)
     torch.testing.assert_close(graph(x), torch.relu(x @ graph.weights["w"]))
+
+
+def test_spatial_dropout_drops_whole_maps() -> None:
+    text = """g (float[N,2,4,4] x) => (float[N,M,H,W] y) <float[6,2,1,1] w, float[3,6,1,1] v> {
+      h = Conv (x, w)
+      r = Sigmoid (h)
+      y = Conv (r, v)
+    }"""
+    model = model_of(text)
+    InsertDropout(0.25, spatial=True)(model)
+    graph = Graph.of(model).train()
+    name = next(str(n.outputs[0].name) for n in model.graph if n.op_type == "Mul")
+    maps = graph(numbers(200, 2, 4, 4), wanted=[name], generator=seeded())[name].flatten(2)
+    gone = (maps == 0).float().mean(2)
+    assert set(gone.unique().tolist()) == {0.0, 1.0}
+    # 1200 draws tell the rate to sqrt(0.25 * 0.75 / 1200) = 0.0125; four times that
+    assert gone.mean().item() == pytest.approx(0.25, abs=0.05)
+    assert set(graph.weights) == {"w", "v"}
