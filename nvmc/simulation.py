@@ -76,6 +76,11 @@ class Bench:
     ideal: float
     data: str
 
+    @property
+    def mc_passes(self) -> int | None:
+        """Stochastic passes that are averaged; None where the network draws nothing."""
+        return self.network.passes if self.network.masks else None
+
     def run(
         self,
         chips: Sequence[Chip],
@@ -175,7 +180,7 @@ def _simulation(
         sigma=target.device.sigma if sigma is None else sigma,
         fidelity="circuit" if circuit else "cells",
         jobs=jobs,
-        mc_passes=bench.network.passes if bench.network.masks else None,
+        mc_passes=bench.mc_passes,
         ideal=bench.ideal,
         times=times,
         seconds=seconds,

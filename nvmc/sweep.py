@@ -70,6 +70,7 @@ class Sweep:
         seed: Population of chips.
         device: The cells, at whatever sigma a point has.
         seconds: Wall time of everything.
+        mc_passes: Stochastic passes that were averaged; None where the network draws nothing.
     """
 
     axes: tuple[str, ...]
@@ -81,6 +82,7 @@ class Sweep:
     seed: int
     device: Device
     seconds: float
+    mc_passes: int | None = None
 
     def curves(self) -> list[list[Point]]:
         """The points of each value of the second axis, in the order given."""
@@ -99,6 +101,7 @@ class Sweep:
             "data": self.data,
             "seed": self.seed,
             "device": self.device.name,
+            "mc_passes": self.mc_passes,
             "axes": [PARAMETERS[name].column for name in self.axes],
             "points": [_point_json(point) for point in self.points],
             "seconds": self.seconds,
@@ -140,6 +143,7 @@ def sweep(
     limit: int | None = None,
     output: str | None = None,
     fidelity: Fidelity | None = None,
+    mc_passes: int | None = None,
     on_chip: Callable[[int, float], None] | None = None,
 ) -> Sweep:
     """Evaluate chips 0 … runs - 1 of population `seed` at every combination of `values`.
@@ -148,8 +152,7 @@ def sweep(
         compiled: From `open_compiled` or `nvmc.compile_model`.
         values: By parameter, from `nvmc.parameters.parse_values`; at most two parameters may
             have several values.
-        runs: Chips a point. This and all below are as in `nvmc.simulation.simulate`, and every
-            point is what that gives with the same settings.
+        runs: Chips a point. This and all below are as in `simulate`, which gives the same.
         data: A data set or its spec; None compares with the ideal chip.
         device: Another device than the network was compiled for.
         noise: More noise sources behind the device's own.
@@ -159,6 +162,7 @@ def sweep(
         limit: Use the first `limit` images only.
         output: The output that is scored.
         fidelity: `cells` or `circuit`; by default what each point's target needs.
+        mc_passes: Stochastic passes that are averaged.
         on_chip: Called with (chip, value) as each chip of each point is done, from its thread.
 
     Raises:
@@ -175,14 +179,14 @@ def sweep(
         fidelity_of(setup.target, fidelity)
     dataset = load_data(data, limit=limit) if isinstance(data, str) else data
     common: dict[str, Any] = {"data": dataset, "seed": seed, "limit": limit, "output": output}
-    benches = _Benches(lambda target: set_up(compiled, target, **common, fidelity=fidelity))
+    common |= {"fidelity": fidelity, "mc_passes": mc_passes}
+    benches = _Benches(lambda target: set_up(compiled, target, **common))
     points: list[Point] = []
     for at, setup in setups:
         chips = [setup.chip(seed, index) for index in range(runs)]
-        bench = benches.of(setup.target)
+        bench, chosen = benches.of(setup.target), fidelity_of(setup.target, fidelity)
         found = bench.run(chips, jobs=min(jobs or default_jobs(), runs), on_chip=on_chip)
         kpp = percentile_performance(found, percentile)
-        chosen = fidelity_of(setup.target, fidelity)
         points.append(Point(at, chosen, bench.ideal, found, kpp, summarize(found)))
     return _sweep(axes, points, benches.of(setups[-1][1].target), target.device, seed, started)
 
@@ -219,6 +223,7 @@ def _sweep(
         seed=seed,
         device=device,
         seconds=time.perf_counter() - started,
+        mc_passes=bench.mc_passes,
     )
 
 

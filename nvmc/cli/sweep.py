@@ -10,7 +10,7 @@ import click
 from rich.table import Table
 
 from nvmc.artifact import find_compiled, open_compiled
-from nvmc.cli.console import METRICS, count, note_range, out, print_json, progress
+from nvmc.cli.console import METRICS, count, note_range, out, passes_text, print_json, progress
 from nvmc.devices import Device, load_device, parse_noise
 from nvmc.parameters import PARAMETERS, Value, label_of, parse_values
 from nvmc.report.curves import Axis, Curve, draw_curves
@@ -51,6 +51,7 @@ def _parameter_options(command: F) -> F:
     type=click.Choice(["cells", "circuit"]),
     help="As for `nvmc simulate`.  [default: what the target needs]",
 )
+@click.option("--mc-passes", type=int, metavar="T", help="As for `nvmc simulate`.")
 @click.option("--csv", "csv_file", type=click.Path(path_type=Path), help="Write a row a point.")
 @click.option("--chips-csv", type=click.Path(path_type=Path), help="Write a row a chip.")
 @click.option("--png", type=click.Path(path_type=Path), help="Write the curves as a picture.")
@@ -108,6 +109,7 @@ def _print(result: Sweep, folder: str, newest: bool) -> None:
         f"{', '.join([result.device.name, *_fixed(result)])}, "
         f"{count(result.runs, 'chip')} a point on {count(result.images, 'image')} "
         f"({result.data})"
+        f"{'' if result.mc_passes is None else ', ' + passes_text(result.mc_passes)}"
     )
     if result.metric != "accuracy":
         console.print(

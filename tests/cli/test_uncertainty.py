@@ -90,10 +90,20 @@ def test_simulate_with_passes(compiled: str, capsys: Capture) -> None:
     assert "mean of 8 stochastic passes" in " ".join(capsys.readouterr().out.split())
 
 
-def test_sweep_of_a_stochastic_network_is_reproducible(compiled: str, capsys: Capture) -> None:
-    words = ["sweep", compiled, *COMMON, "--sigma", "0,0.2"]
+def test_every_point_of_a_sweep_is_what_simulate_gives(compiled: str, capsys: Capture) -> None:
+    """The same chips with the same masks at every sigma."""
+    words = [compiled, *COMMON, "--mc-passes", "3"]
+    found = read(capsys, "sweep", *words, "--sigma", "0,0.2")
+    assert found["mc_passes"] == 3
+    for sigma, point in zip(("0", "0.2"), found["points"], strict=True):
+        alone = read(capsys, "simulate", *words, "--sigma", sigma, "--jobs", "1")
+        assert point["values"] == alone["values"] and point["ideal"] == alone["ideal"]
+
+
+def test_sensitivity_runs_one_pass(compiled: str, capsys: Capture) -> None:
+    words = ["sensitivity", compiled, *COMMON, "--sigma", "0.2", "--percentile", "20"]
     first, second = read(capsys, *words), read(capsys, *words, "--jobs", "1")
-    assert [p["values"] for p in first["points"]] == [p["values"] for p in second["points"]]
+    assert first["parts"] == second["parts"]
 
 
 @pytest.mark.parametrize(
