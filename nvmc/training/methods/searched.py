@@ -21,7 +21,7 @@ from nvmc.training.run import Run
 from nvmc.training.search import Acquisition, Search, Trial
 from nvmc.training.task import Task
 
-__all__ = ["Searched"]
+__all__ = ["Searched", "strengths"]
 
 Count = Annotated[int, Field(ge=1, strict=True)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
@@ -253,8 +253,7 @@ def strengths(replica: Replica) -> tuple[float, ...]:
     They are a buffer of its graph, like running statistics: wherever weights are copied, kept or
     written to a checkpoint, their strengths go with them.
     """
-    numbers: list[float] = replica.graph.get_buffer(BUFFER).tolist()
-    return tuple(numbers)
+    return tuple(map(float, replica.graph.get_buffer(BUFFER)))
 
 
 def _finite(value: float) -> float | None:
