@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-__all__ = ["center_crop_pad", "filled", "pad", "pads_of"]
+__all__ = ["center_crop_pad", "filled", "pad", "pads_of", "unknown_padding"]
 
 _FAST = {"reflect": "reflect", "edge": "replicate", "wrap": "circular"}
 
@@ -39,6 +40,17 @@ def pads_of(
     return tuple(pads[:rank]), tuple(pads[rank:])
 
 
+def unknown_padding(settings: Mapping[str, Any]) -> str | None:
+    """Why the padding of a convolution or pooling is not supported."""
+    auto_pad = settings.get("auto_pad", "NOTSET")
+    if auto_pad.startswith("SAME") and any(d > 1 for d in settings.get("dilations") or ()):
+        return (
+            f"auto_pad {auto_pad} with dilations, where onnxruntime refuses or leaves the "
+            "definition; give pads instead"
+        )
+    return None
+
+
 def filled(x: Tensor, begin: Sequence[int], end: Sequence[int], value: float = 0.0) -> Tensor:
     """`x` with its last axes padded by `value`; negative numbers cut off."""
     widths = [n for pair in zip(reversed(begin), reversed(end), strict=True) for n in pair]
@@ -55,7 +67,7 @@ def pad(
     pads: Sequence[int] | None = None,
     value: float = 0.0,
 ) -> Tensor:
-    """Pad in mode constant, reflect, edge or wrap; negative pads cut off."""
+    """Pad in mode constant, reflect, edge or wrap; negative pads cut off, first of all."""
     widths = (given if given is not None else pads) or ()
     axes = range(x.dim()) if axes is None else [axis % x.dim() for axis in axes]
     begin, end = [0] * x.dim(), [0] * x.dim()
@@ -65,6 +77,8 @@ def pad(
         if isinstance(fill, Tensor):
             return _filled_by(x, begin, end, fill)
         return filled(x, begin, end, value if fill is None else fill)
+    x = filled(x, [min(n, 0) for n in begin], [min(n, 0) for n in end])
+    begin, end = [max(n, 0) for n in begin], [max(n, 0) for n in end]
     if _is_fast(x, begin, end):
         flat = [n for pair in zip(begin[:1:-1], end[:1:-1], strict=True) for n in pair]
         return F.pad(x, flat, mode=_FAST[mode])
