@@ -21,7 +21,7 @@ from nvmc.training import Settings, Task, make_method, make_task
 from nvmc.training.preparation import canonical_network, prepared_network
 from nvmc.training.run import Run
 
-BATCH, STEPS, REPEATS, AIM = 128, 10, 15, 1.2
+BATCH, STEPS, REPEATS, AIM = 128, 3, 60, 1.2
 METHODS = ("erm", "gaussian", "rc-gaussian")
 
 
