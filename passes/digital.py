@@ -23,7 +23,8 @@ _CLASSES = {
     "normalisation, no matrix product": """BatchNormalization GroupNormalization Hardmax
         InstanceNormalization LRN LayerNormalization LogSoftmax LpNormalization
         MeanVarianceNormalization RMSNormalization Softmax""",
-    "dropout, the identity at inference": "Dropout",
+    "draws random numbers or drops by them, no matrix product": """Bernoulli Dropout Multinomial
+        RandomNormal RandomNormalLike RandomUniform RandomUniformLike""",
     "fake quantisation of activations": """DequantizeLinear DynamicQuantizeLinear QuantizeLinear""",
     "control flow; what it holds is mapped by itself": "If Loop Scan SequenceMap",
     "an integer product is not mapped; give the float network": """ConvInteger MatMulInteger
