@@ -23,8 +23,9 @@ _CLASSES = {
     "normalisation, no matrix product": """BatchNormalization GroupNormalization Hardmax
         InstanceNormalization LRN LayerNormalization LogSoftmax LpNormalization
         MeanVarianceNormalization RMSNormalization Softmax""",
-    "draws random numbers or drops by them, no matrix product": """Bernoulli Dropout Multinomial
-        RandomNormal RandomNormalLike RandomUniform RandomUniformLike""",
+    "dropout, no matrix product": "Dropout",
+    "draws random numbers": """Bernoulli Multinomial RandomNormal RandomNormalLike
+        RandomUniform RandomUniformLike""",
     "fake quantisation of activations": """DequantizeLinear DynamicQuantizeLinear QuantizeLinear""",
     "control flow; what it holds is mapped by itself": "If Loop Scan SequenceMap",
     "an integer product is not mapped; give the float network": """ConvInteger MatMulInteger

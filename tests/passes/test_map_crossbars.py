@@ -199,7 +199,7 @@ REFUSED = [
     ("y = Relu (x)", "element-wise"),
     ("y = Softmax (x)", "normalisation"),
     ("y = Transpose (x)", "moves or converts data"),
-    ("y = Dropout (x)", "dropout, the identity at inference"),
+    ("y = Dropout (x)", "dropout, no matrix product"),
     ("y = Gemm (w, x)", "weight B is computed at run time"),
     ("r = Reshape (x, s) y = Conv (r, r)", "weight W is computed at run time"),
 ]
