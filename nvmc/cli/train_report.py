@@ -7,7 +7,7 @@ from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from rich.progress import (
     BarColumn,
@@ -23,6 +23,8 @@ from nvmc.cli.console import count, err, ordinal, out, percent
 __all__ = ["FORMAT", "Report", "epoch_progress", "print_methods", "print_report"]
 
 FORMAT = "nvmc.training/1"
+SHOWN = 8
+"""Most entries of one finding that are shown; longer ones, and lists, are in `--json`."""
 
 
 @dataclass(frozen=True)
@@ -172,7 +174,7 @@ def _facts(report: Report) -> list[str]:
         f"{outcome.kept}",
     ]
     for name, value in outcome.summary.items():
-        if not isinstance(value, list | dict):  # long ones are in --json
+        if not isinstance(value, list) and not (isinstance(value, dict) and len(value) > SHOWN):
             lines.append(f"{outcome.method} found {name} = {_shown(value)}")
     form = " in nvmc's canonical form" if outcome.canonical else ""
     return [*lines, f"Wrote {report.output}{form}"]
@@ -184,4 +186,7 @@ def _shown(value: object) -> str:
         return "none"
     if isinstance(value, float):
         return f"{value:.4g}"
+    if isinstance(value, Mapping):
+        parts = cast(Mapping[str, object], value)
+        return ", ".join(f"{key} {_shown(part)}" for key, part in parts.items())
     return str(value)
