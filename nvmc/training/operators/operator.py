@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -102,7 +103,7 @@ class Operator:
     random: bool = False
     check: Callable[[Mapping[str, Any]], str | None] | None = None
 
-    @property
+    @cached_property
     def inputs(self) -> tuple[str, ...]:
         """Names of the positional parameters; a variadic one stands last, with a star."""
         names: list[str] = []
@@ -113,7 +114,7 @@ class Operator:
                 names.append(parameter.name)
         return tuple(names)
 
-    @property
+    @cached_property
     def keywords(self) -> frozenset[str]:
         """Names of the keyword-only parameters."""
         parameters = inspect.signature(self.function).parameters.values()
