@@ -37,7 +37,7 @@ class Mask:
         axis: The axis along which images lie; None where all images of a pass share the numbers.
         dtype: What the graph wants.
         law: `keep`: scale with probability 1 - rate, else 0, 16 random bits a number, so the rate
-            is met to 2^-17. `uniform`: multiples of 2^-24 of low … high.
+            is met to 2^-16. `uniform`: multiples of 2^-24 of low … high.
         rate: Probability of 0.
         low: Lowest number of `uniform`.
         high: End of the numbers of `uniform`, not reached but by rounding.
@@ -70,7 +70,7 @@ class Mask:
         drawn = words.view(f"<u{bits // 8}").reshape(count, -1)[:, :each]
         kind = np.dtype(self.dtype)
         if self.law == "keep":
-            kept = drawn >= np.uint32(round(self.rate * 2**16))
+            kept = drawn >= np.uint16(min(round(self.rate * 2**16), 2**16 - 1))
             return np.multiply(kept, kind.type(1 / (1 - self.rate)), dtype=kind)
         uniform = (drawn >> np.uint32(8)) * np.float32(2**-24)
         return (self.low + (self.high - self.low) * uniform).astype(kind, copy=False)
