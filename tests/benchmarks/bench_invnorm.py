@@ -5,14 +5,15 @@ weights in 2-bit cells, trained without any noise from the same random start. Bi
 and multiplicative variation of the weights, each over CHIPS chips and PASSES passes; then the
 doubts of the networks on turned and noisy images.
 
-Usage: python tests/benchmarks/bench_invnorm.py FOLDER [--quick]
+Usage: python tests/benchmarks/bench_invnorm.py [FOLDER] [--quick]
 
-Everything found is kept in FOLDER, one JSON file a figure; what is there is not computed again, so
-an interrupted run goes on where it was. Prints Markdown.
+Everything found is kept in FOLDER (build/bench_invnorm), one JSON file a figure; what is there is
+not computed again, so an interrupted run goes on where it was. Prints Markdown.
 """
 
 from __future__ import annotations
 
+import argparse
 import json
 import sys
 import time
@@ -29,6 +30,7 @@ from nvmc.parameters import Setup
 from nvmc.training import Settings, make_method, make_task, train
 from nvmc.uncertainty import uncertainty
 
+FOLDER = Path(__file__).resolve().parents[2] / "build" / "bench_invnorm"
 METHODS = ("erm", "spindrop", "spatial-spindrop", "invnorm")
 NOISE = (
     *[f"bitflip:p={p}" for p in (0.01, 0.05, 0.1, 0.2)],
@@ -154,4 +156,8 @@ def doubt_table(doubts: dict[str, Any], kind: str) -> str:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), "--quick" in sys.argv[2:])
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("folder", nargs="?", type=Path, default=FOLDER)
+    parser.add_argument("--quick", action="store_true", help="few chips and epochs, to try it out")
+    options = parser.parse_args()
+    main(options.folder, options.quick)
