@@ -174,10 +174,17 @@ def _facts(report: Report) -> list[str]:
         f"{outcome.kept}",
     ]
     for name, value in outcome.summary.items():
-        if not isinstance(value, list) and not (isinstance(value, dict) and len(value) > SHOWN):
+        if _fits(value):
             lines.append(f"{outcome.method} found {name} = {_shown(value)}")
     form = " in nvmc's canonical form" if outcome.canonical else ""
     return [*lines, f"Wrote {report.output}{form}"]
+
+
+def _fits(value: object) -> bool:
+    """Whether a finding is for people; `--json` has them all."""
+    if isinstance(value, Mapping):
+        return len(cast(Mapping[str, object], value)) <= SHOWN
+    return not isinstance(value, list | tuple)
 
 
 def _shown(value: object) -> str:
