@@ -187,12 +187,6 @@ def _fits(value: object) -> bool:
     return not isinstance(value, list | tuple)
 
 
-def _is_long(value: object) -> bool:
-    if isinstance(value, Mapping):
-        return len(cast(Mapping[str, object], value)) > SHOWN
-    return isinstance(value, list)
-
-
 def _shown(value: object) -> str:
     """A number, a text, or several, for people."""
     if value is None:
