@@ -38,7 +38,7 @@ $(BIN)/python:
 
 .venv/.dev: $(BIN)/python $(SOURCES)
 	@echo "Installing nvmc and its development tools into .venv (some minutes) ..."
-	@$(PIP) -e '.[dev,train,report]'
+	@$(PIP) -e '.[dev,train,report,tensorboard]'
 	@touch .venv/.run $@
 
 demo: .venv/.run

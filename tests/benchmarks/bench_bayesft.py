@@ -191,6 +191,7 @@ EXPERIMENTS: dict[str, dict[str, Row]] = {
         "erm": _named("erm"),
         "awp": _named("awp"),
         "ftna": _named("ftna"),
+        "ftna, 8 bits, hard": _named("ftna", length=8, decoding="hard"),
         "reram-v": _named("reram-v"),
         "bayesft": _named("bayesft", interval=4),
         "bayesft, ei": _named("bayesft", interval=4, acquisition="ei"),
