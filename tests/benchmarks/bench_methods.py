@@ -131,7 +131,10 @@ def training(job: Job, target: Any) -> dict[str, Any]:
     )
     task = make_task("digits", target, sigma=job.sigma, settings=settings)
     outcome = train(
-        resolve_model("zoo:lenet5-digits"), task, make_method(job.method, OPTIONS.get(job.method)), output=job.network
+        resolve_model("zoo:lenet5-digits"),
+        task,
+        make_method(job.method, OPTIONS.get(job.method)),
+        output=job.network,
     )
     found = {
         "training_seconds": outcome.seconds,
