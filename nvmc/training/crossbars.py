@@ -30,6 +30,9 @@ from nvmc.passes.quantize_weights import Axes, channel_axes
 
 __all__ = ["Crossbars", "Held"]
 
+_TINY = torch.finfo(torch.float32).tiny
+"""What a step of zero is divided by: where all weights are zero, so are the codes."""
+
 
 @dataclass(frozen=True)
 class Held:
@@ -144,10 +147,9 @@ class Crossbars:
             bits = self.target.weight_bits
             if bits is None:
                 unit = weight.abs().amax() / self.target.layout.top
-                return Held(unit, weight / torch.where(unit == 0, 1.0, unit), weight)
-            unit = _largest(weight, axes).div_(2**bits - 1)
-            unit = unit.to(torch.float32)
-            codes = torch.round(weight / torch.where(unit == 0, 1.0, unit))
+                return Held(unit, weight / unit.clamp_min(_TINY), weight)
+            unit = (_largest(weight, axes).double() / (2**bits - 1)).to(torch.float32)
+            codes = (weight / unit.clamp_min(_TINY)).round_()
             return Held(unit, codes, codes * unit)
 
     def chip(self, name: str, sources: Sequence[NoiseSource], draws: Draws) -> Tensor:
@@ -266,9 +268,9 @@ def _axes(model: ir.Model, target: Target, skip: tuple[str, ...]) -> dict[str, A
 
 
 def _largest(weight: Tensor, axes: Axes | None) -> Tensor:
-    """max|W| a tensor or a channel, float64, as `nvmc.encoding.scale_of` takes it."""
+    """max|W| a tensor or a channel, as `nvmc.encoding.scale_of` takes it."""
     if axes is None:
-        return weight.abs().amax().double()
+        return torch.linalg.vector_norm(weight, float("inf"))
     blocks = weight
     kept = axes.axes
     if axes.groups > 1:
@@ -279,4 +281,4 @@ def _largest(weight: Tensor, axes: Axes | None) -> Tensor:
     if axes.groups > 1:
         largest = largest.expand(*blocks.shape[:3], *(1,) * (weight.ndim - 2))
         largest = largest.reshape(*weight.shape[:2], *(1,) * (weight.ndim - 2))
-    return largest.double()
+    return largest
