@@ -20,8 +20,12 @@ from nvmc.rng import Draw
 from nvmc.training.crossbars import Crossbars
 from nvmc.training.draws import TorchDraw
 from nvmc.training.graph import Graph
+from onnx_text import model_of
 
 ENCODINGS = ("sign-magnitude", "differential", "offset")
+GROUPED = """g (float[N,4,5,5] x) => (float[N,C,H,W] y) <float[4,2,3,3] w> {
+  y = OP <group = 2> (x, w)
+}"""
 
 
 def network() -> ir.Model:
@@ -42,16 +46,20 @@ def held_by(target: Target) -> tuple[Crossbars, dict[str, Array], Graph]:
 
 
 class Replayed:
-    """The streams that a chip draws from for one array, as torch tensors, source by source."""
+    """The streams that a chip draws from for one array and source, as torch tensors.
+
+    A source draws either normals or uniforms.
+    """
 
     def __init__(self, array: str, source: str) -> None:
-        self._draw = Draw(3, 5, array, source)
+        self._normals = Draw(3, 5, array, source)
+        self._uniforms = Draw(3, 5, array, source)
 
     def normal(self, shape: tuple[int, ...]) -> torch.Tensor:
-        return torch.from_numpy(self._draw.normal(shape))
+        return torch.from_numpy(self._normals.normal(shape))
 
     def uniform(self, shape: tuple[int, ...]) -> torch.Tensor:
-        return torch.from_numpy(self._draw.uniform(shape))
+        return torch.from_numpy(self._uniforms.uniform(shape))
 
 
 @pytest.mark.parametrize(
@@ -180,10 +188,69 @@ def test_sampled_weights_have_the_law_of_chips(device: str, encoding: Any):
     assert abs((z**4).mean().item() - 3) < 5 * (96 / count) ** 0.5
 
 
-def test_what_is_no_gaussian_is_programmed_cell_by_cell():
-    target = Target.of(load_device("reram-lognormal"))
+def check_whole(target: Target, sigma: float | None) -> None:
+    """All sources together: only those of programming are heard, or draw numbers that matter."""
+    crossbars, arrays, _ = held_by(target)
+    sources = target.device.sources(sigma)
+    chip = Chip(3, 5, sources, target.device.clip, target.device.time_s)
+    for name, array in arrays.items():
+        found = crossbars.chip(name, sources, Replayed(name, "programming")).numpy()
+        wanted = chip.program(array).weights
+        # As in `check_chip`.
+        assert np.max(np.abs(found - wanted)) <= 32 * 2**-24 * np.max(np.abs(wanted)), name
+
+
+@pytest.mark.parametrize("encoding", ENCODINGS)
+def test_a_flipped_bit_moves_the_spread_of_its_cell(encoding: Any):
+    """At p = 1 every bit flips, whatever is drawn; the levels' spreads are 1, 2, 3 and 4 sigma."""
+    programming = parse_noise("programming:basis=level,profile=1;2;3;4")
+    device = load_device("bitflip").model_copy(
+        update={"levels": 4, "sigma": 0.1, "noise": (parse_noise("bitflip:p=1"), programming)}
+    )
+    check_whole(Target.of(device, weight_bits=4, cell_bits=2, encoding=encoding), 0.1)
+
+
+@pytest.mark.parametrize("clip", [True, "zero"])
+@pytest.mark.parametrize("name", ["rram4", "rram-milo2021"])
+def test_levels_are_clipped_as_on_a_chip(name: str, clip: Any):
+    """Cells whose level 0 conducts may fall below it where only the conductance is clipped."""
+    device = load_device(name).model_copy(update={"clip": clip})
+    check_whole(Target.of(device), 20.0 if name == "rram-milo2021" else 1.0)
+
+
+@pytest.mark.parametrize(
+    ("name", "changes"),
+    [("reram-lognormal", {}), ("rram4", {"clip": True}), ("sonos-agrawal2022", {"clip": False})],
+)
+def test_what_is_no_gaussian_is_programmed_cell_by_cell(name: str, changes: dict[str, Any]):
+    """Drift of weights; clipped levels; errors of a mean that is not zero."""
+    target = Target.of(load_device(name).model_copy(update=changes))
     crossbars, _, _ = held_by(target)
-    sources = target.device.sources(0.5)
     found = crossbars.sampled(0.5, TorchDraw(torch.Generator().manual_seed(4)))
+    sources = target.device.sources(0.5)
     wanted = crossbars.programmed(sources, TorchDraw(torch.Generator().manual_seed(4)))
     assert all(torch.equal(found[name], wanted[name]) for name in crossbars.names)
+
+
+@pytest.mark.parametrize("op", ["Conv", "ConvTranspose"])
+def test_channels_of_a_grouped_convolution_keep_scales_of_their_own(op: str):
+    model = model_of(GROUPED.replace("OP", op))
+    Canonicalize()(model)
+    target = Target.of(load_device("ideal"), weight_bits=4, cell_bits=2, per_channel=True)
+    crossbars = Crossbars(model, Graph.of(model).weights, target)
+    for step in compile_passes(target):
+        step(model)
+    (array,) = arrays_of(model)
+    held = crossbars.held(array.name)
+    assert np.array_equal(held.codes.numpy(), array.codes)
+    assert np.array_equal(held.weights.numpy(), array.ideal)
+
+
+def test_an_analog_weight_of_zeros_stays_zero():
+    target = Target.of(load_device("ideal"))
+    crossbars, _, graph = held_by(target)
+    name = crossbars.names[0]
+    with torch.no_grad():
+        graph.weights[name].zero_()
+    assert not crossbars.held(name).codes.any()
+    assert not crossbars.quantized()[name].any()
