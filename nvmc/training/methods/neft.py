@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Annotated, Any, ClassVar, Literal
 
+import numpy as np
 import onnx_ir as ir
 import torch
 from pydantic import BeforeValidator, Field
@@ -40,8 +41,10 @@ Count = Annotated[int, Field(ge=1)]
 
 
 def _parts(value: object) -> object:
-    """The numbers of a text such as `0.15,0.1`."""
-    return value.split(",") if isinstance(value, str) else value
+    """The numbers of a text such as `0.15,0.1`, or a single one."""
+    if isinstance(value, str):
+        return value.split(",")
+    return (value,) if isinstance(value, int | float) else value
 
 
 Offsets = Annotated[tuple[Positive, ...], Field(min_length=1), BeforeValidator(_parts)]
@@ -88,7 +91,13 @@ class Neft(Method):
 
         Raises:
             OptionError: By what is missing.
+            TrainingError: Heads are to tell classes of single pixels apart.
         """
+        if self.variant == "irs" and np.asarray(task.train.y).ndim != 1:
+            raise TrainingError(
+                "method 'neft' with variant=irs has heads for whole images and needs one label an "
+                "image; use variant=ovf for dense prediction"
+            )
         Gaussian().check(task)
         if self.variant == "ovf":
             device_sigma(task, self.kind)
@@ -96,7 +105,7 @@ class Neft(Method):
     def begin(self, run: Run) -> None:
         """Make the heads of the snapshots."""
         if self.variant == "irs":
-            names = snapshot_values(run.model.graph, self.snapshots)
+            names = snapshot_values(run.model.graph, self.snapshots, _images_first(run))
             heads = self._heads(run, names)
             parameters = [part for head in heads for part in head]
             run.memory.update(names=names, heads=heads, optimizer=_adam(parameters))
@@ -221,23 +230,44 @@ def _averages(size: int, most: int) -> Tensor:
     return rows
 
 
-def snapshot_values(graph: ir.Graph, count: int) -> list[str]:
+def snapshot_values(
+    graph: ir.Graph, count: int, usable: Callable[[list[str]], list[str]] = list
+) -> list[str]:
     """Names of `count` hidden values, evenly spread, the shallowest first.
 
     Those are what layers give behind bias, normalisation and activation, wherever another layer
     still follows; all of them where there are fewer than `count`.
 
+    Args:
+        graph: The network.
+        count: Most values.
+        usable: Which of the named values can have a head.
+
     Raises:
         TrainingError: The network has no hidden layer.
     """
     ahead = ahead_of_layers(graph)
-    names = [_site(node.outputs[0]) for node in layers(graph) if node in ahead]
+    names = usable([_site(node.outputs[0]) for node in layers(graph) if node in ahead])
     if not names:
         raise TrainingError(
-            "the network has no hidden layer to take a snapshot of; use variant ovf"
+            "the network has no hidden layer to take a snapshot of, with an image in each row; "
+            "use variant=ovf"
         )
     count = min(count, len(names))
     return [names[i * len(names) // count] for i in range(count)]
+
+
+def _images_first(run: Run) -> Callable[[list[str]], list[str]]:
+    """Which values have images along their first axis, unlike steps of a recurrent layer."""
+
+    def usable(names: list[str]) -> list[str]:
+        image, replica = run.validation()[0][:1], run.replicas[0]
+        replica.train(False)
+        with torch.no_grad():
+            found = {n: replica.values(torch.cat([image] * n), tuple(names)) for n in (1, 2)}
+        return [k for k in names if all(v[k].ndim > 1 and len(v[k]) == n for n, v in found.items())]
+
+    return usable
 
 
 def _site(value: ir.Value) -> str:

@@ -72,6 +72,7 @@ def test_a_killed_run_goes_on_as_if_nothing_had_been(tmp_path: Path, name: str):
         ("correctnet", {"beta": "1e-3", "k": "2"}, CorrectNet(beta=1e-3, k=2.0)),
         ("ftna", {"length": "32", "decoding": "hard"}, Ftna(length=32, decoding="hard")),
         ("neft", {"offsets": "0.1,0.2", "beta": "0.5"}, Neft(offsets=(0.1, 0.2), beta=0.5)),
+        ("neft", {"offsets": "0.1"}, Neft(offsets=(0.1,))),
         ("reram-v", {"chip": "4", "chip_seed": "1"}, ReramV(chip=4, chip_seed=1)),
     ],
 )

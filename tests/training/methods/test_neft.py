@@ -1,5 +1,6 @@
 """Negative feedback training: the corrected scores, the noise of each forward, the heads."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,16 @@ from nvmc.training.train import train
 from onnx_text import model_of
 from small_training import small_network, small_run, small_target, small_task
 
+STEPS_FIRST = """g (float[N,4,8] x) => (float[N,3] y)
+<float[8,6] w1, float[6,5] w2, float[5,3] w3, int64[1] axis = {0}> {
+  s = Transpose <perm = [1,0,2]> (x)
+  h = MatMul (s, w1)
+  t = Tanh (h)
+  m = ReduceMean <keepdims = 0> (t, axis)
+  g = MatMul (m, w2)
+  u = Tanh (g)
+  y = MatMul (u, w3)
+}"""
 CONVNET = """g (float[N,1,8,8] x) => (float[N,3] y)
 <float[4,1,3,3] w1, float[4] g1, float[4] b1, float[4] m1, float[4] v1 = {1.0, 1.0, 1.0, 1.0},
  float[5,4,3,3] w2, float[45,6] w3, float[6] b3, float[6,3] w4> {
@@ -175,3 +186,23 @@ def test_what_is_written_has_no_heads(tmp_path: Path):
     first, second = (onnx.load(path).graph for path in (source, tmp_path / "out.onnx"))
     assert [n.name for n in first.node] == [n.name for n in second.node]
     assert {t.name for t in first.initializer} == {t.name for t in second.initializer}
+
+
+def test_heads_want_one_label_an_image():
+    task = small_task()
+    dense = replace(task, train=replace(task.train, y=np.zeros((96, 4, 4), np.int64)))
+    with pytest.raises(TrainingError, match="use variant=ovf"):
+        Neft(variant="irs").check(dense)
+    Neft(variant="ovf").check(dense)
+
+
+def test_heads_stand_where_every_row_is_an_image():
+    """`t` has the steps of a sequence along its first axis."""
+    task = small_task()
+    x = np.random.default_rng(0).standard_normal((96, 4, 8)).astype(np.float32)
+    data = replace(task.train, x=x)
+    run = Run(model_of(STEPS_FIRST), replace(task, train=data, validation=data), 1)
+    method = Neft(variant="irs", hidden=4)
+    method.begin(run)
+    assert run.memory["names"] == ["u"]
+    assert np.isfinite(method.epoch(run, 0))
