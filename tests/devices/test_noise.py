@@ -326,3 +326,9 @@ def test_read_spread_is_the_same_on_torch(read: Any):
     theirs = read.spread(torch.from_numpy(levels), cells(torch.from_numpy(targets)))
     assert theirs.dtype == torch.float32 and ours.dtype == np.float32
     np.testing.assert_allclose(theirs.numpy(), ours, rtol=12 * 2.0**-23)
+
+
+def test_a_drift_beyond_all_numbers_warns_of_nothing():
+    drift = source("lognormal-drift", sigma=1e3)
+    drifted = drift.apply(np.ones((20, 20), np.float32), EMPTY, draw("drift"))
+    assert np.isposinf(drifted).any() and (drifted == 0).any()

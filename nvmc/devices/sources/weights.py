@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, ClassVar, Literal
 
+import numpy as np
 from array_api_compat import array_namespace
 
 from nvmc.devices.laws import Cells, Positive
@@ -25,7 +26,9 @@ class LogNormalDrift(Gaussian, frozen=True):
     def apply(self, weights: Any, cells: Cells, draws: Draws) -> Any:
         """Drifted weights."""
         xp = array_namespace(weights)
-        return weights * xp.exp(self.strength * draws.normal(tuple(weights.shape)))
+        logarithms = self.strength * draws.normal(tuple(weights.shape))
+        with np.errstate(over="ignore", invalid="ignore"):  # a weight beyond all numbers: inf, NaN
+            return weights * xp.exp(logarithms)
 
 
 class Additive(Gaussian, frozen=True):
