@@ -20,7 +20,7 @@ from nvmc.passes.mappable import nodes_of
 from nvmc.passes.names import Names
 from nvmc.passes.skeleton import skeleton
 
-__all__ = ["FeedMasks", "outputs_kinds"]
+__all__ = ["FeedMasks", "draws_numbers", "outputs_kinds"]
 
 _UNIFORM = frozenset(["Bernoulli", "RandomUniform", "RandomUniformLike"])
 _OTHER = frozenset(["Multinomial", "RandomNormal", "RandomNormalLike"])
@@ -178,6 +178,11 @@ def _kind(value: ir.Value | None) -> Outputs:
             return "log-probabilities"
         value = node.inputs[0] if node.op_type in _PASSING else None
     return "scores"
+
+
+def draws_numbers(model: ir.Model) -> bool:
+    """Whether a network draws random numbers at inference."""
+    return any(map(_draws, nodes_of(model)))
 
 
 def _draws(node: ir.Node) -> bool:

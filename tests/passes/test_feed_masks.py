@@ -8,7 +8,7 @@ import pytest
 
 from nvmc.errors import ModelError
 from nvmc.masks import ChipMasks
-from nvmc.passes.feed_masks import FeedMasks, outputs_kinds
+from nvmc.passes.feed_masks import FeedMasks, draws_numbers, outputs_kinds
 from nvmc.passes.insert_dropout import InsertDropout
 from nvmc.passes.invert_normalization import InvertNormalization
 from onnx_text import model_of, run, text_of
@@ -203,3 +203,11 @@ def test_what_outputs_hold() -> None:
         "c": "probabilities",
         "d": "probabilities",
     }
+
+
+@pytest.mark.parametrize("active", [False, True])
+def test_whether_a_network_draws_numbers(active: bool) -> None:
+    model = model_of(CNN)
+    assert not draws_numbers(model)
+    InsertDropout(rate=0.25, active=active)(model)
+    assert draws_numbers(model) == active
