@@ -195,7 +195,8 @@ def _pairs(flag: str, texts: Sequence[str]) -> dict[str, Any]:
         key, equals, value = (part.strip() for part in text.partition("="))
         name = key.replace("-", "_")
         if not equals or not key:
-            raise OptionError(f"{flag} {text!r} is not KEY=VALUE; write it so, as th=2")
+            example = "turn=12" if flag == "--augment" else "th=2"
+            raise OptionError(f"{flag} {text!r} is not KEY=VALUE; write it so, as {example}")
         if name in found:
             raise OptionError(f"{flag}: {key!r} is given twice; give it once")
         found[name] = _value(value)
@@ -203,9 +204,9 @@ def _pairs(flag: str, texts: Sequence[str]) -> dict[str, Any]:
 
 
 def _value(text: str) -> Any:
-    """A number, yes or no, nothing, or several of them behind semicolons; else the text itself."""
-    if ";" in text:
-        return tuple(_value(part.strip()) for part in text.split(";"))
+    """A number, yes or no, nothing, or several of them, as `a,b` or `a;b`; else the text itself."""
+    if "," in text or ";" in text:
+        return tuple(_value(part.strip()) for part in text.replace(";", ",").split(","))
     if text.lower() in _WORDS:
         return _WORDS[text.lower()]
     for kind in (int, float):

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
+from rich.padding import Padding
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -23,6 +24,8 @@ from nvmc.cli.console import count, err, ordinal, out, percent
 __all__ = ["FORMAT", "Report", "epoch_progress", "print_methods", "print_report"]
 
 FORMAT = "nvmc.training/1"
+PASSES = 10
+"""Stochastic passes of the command that simulates a network which drops at inference."""
 SHOWN = 8
 """Most entries of one finding that are shown; longer ones, and lists, are in `--json`."""
 
@@ -66,6 +69,8 @@ class Report:
             simulating += ["--noise", text]
         if task.settings.percentile != 1:
             simulating += ["--percentile", f"{task.settings.percentile:g}"]
+        if self.outcome.dropout_off:
+            simulating += ["--mc-passes", PASSES]
         return [shlex.join(map(str, words)) for words in (compiling, simulating)]
 
     def to_json(self) -> dict[str, Any]:
@@ -131,7 +136,7 @@ def print_methods(methods: Mapping[str, Any]) -> None:
         fields = method.model_fields.items()
         values = [f"{k}={_shown(f.get_default(call_default_factory=True))}" for k, f in fields]
         if values:
-            table.add_row("", f"  {', '.join(values)}")
+            table.add_row("", Padding(", ".join(values), (0, 0, 0, 2)))
     out().print(table)
     out().print("Options are given as --method-option K=V; docs/methods has a page a method.")
 
@@ -160,6 +165,10 @@ def print_report(report: Report) -> None:
     console.print("Next:")
     for command in report.commands:
         console.print(f"  {command}", soft_wrap=True)
+    if task.train.name.endswith(".npz"):
+        console.print(
+            f"{task.train.name} has no split: it was trained on. Simulate on images that were not."
+        )
 
 
 def _facts(report: Report) -> list[str]:
@@ -169,7 +178,8 @@ def _facts(report: Report) -> list[str]:
     resumed = f", {outcome.resumed} of them before it was resumed" if outcome.resumed else ""
     lines = [
         f"KPP of {count(task.settings.chips, 'chip')} on "
-        f"{count(len(task.validation.x), 'held-out image')} ({task.validation.name})",
+        f"{count(len(task.validation.x), 'held-out image')} ({task.validation.name})"
+        f"{', nothing dropped' if outcome.dropout_off else ''}",
         f"{ran}{stopped} in {outcome.seconds:.1f} s{resumed}; the weights are those of epoch "
         f"{outcome.kept}",
     ]
@@ -191,8 +201,12 @@ def _shown(value: object) -> str:
     """A number, a text, or several, for people."""
     if value is None:
         return "none"
+    if isinstance(value, bool):
+        return str(value).lower()
     if isinstance(value, float):
         return f"{value:.4g}"
+    if isinstance(value, tuple):
+        return ",".join(map(_shown, cast(tuple[object, ...], value)))
     if isinstance(value, Mapping):
         parts = cast(Mapping[str, object], value)
         return ", ".join(f"{key} {_shown(part)}" for key, part in parts.items())

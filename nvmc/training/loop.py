@@ -93,7 +93,7 @@ class Loop:
             )
         due = bool(settings.every) and (number + 1) % settings.every == 0
         kpp = self._judged(number + 1) if due or last else None
-        best = kpp is not None and self._since == 0
+        best = kpp is not None and kpp == self._best
         return Epoch(number + 1, loss, kpp, best, time.perf_counter() - started)
 
     def _judged(self, number: int) -> float:

@@ -56,6 +56,7 @@ class Outcome:
         seconds: Wall-clock time of all epochs, also those before a resumption.
         canonical: Whether the file holds nvmc's canonical form, because the weights do not all
             stand as such in the source.
+        dropout_off: Whether the file drops at inference, and the KPPs are those without.
         summary: What the method found.
     """
 
@@ -69,6 +70,7 @@ class Outcome:
     stopped: bool
     seconds: float
     canonical: bool
+    dropout_off: bool
     summary: dict[str, Any]
 
     def to_json(self) -> dict[str, Any]:

@@ -12,6 +12,7 @@ import torch
 
 from nvmc.artifact import replacing_file
 from nvmc.errors import ModelError, NvmcError, OptionError
+from nvmc.passes.feed_masks import draws_numbers
 from nvmc.passes.load import load_model
 from nvmc.passes.mappable import initializer_of
 from nvmc.passes.save import save_model
@@ -60,15 +61,16 @@ def train(
         run = Run(prepared_network(network, task, method), task, method.replicas)
         if not run.replicas[0].crossbars.names:
             raise ModelError(f"{str(path)!r} has no layer with trained weights on crossbars")
-        before = judge_source(network, task)
         method.begin(run)
         loop = Loop(run, method, kept, identity_of(path, task, method))
         if resume:
             loop.resume()
         resumed = len(loop.epochs)
+        before = judge_source(network, task)  # many chips: what can be refused has been
         replica = loop.train(on_epoch)
         after = run.judged(replica)
         model, canonical = _finished(path, run, method, replica)
+        dropout_off = draws_numbers(model) and not draws_numbers(run.model)
     with replacing_file(result) as temporary:
         save_model(model, temporary)
     if kept is not None:
@@ -84,6 +86,7 @@ def train(
         stopped=loop.stopped,
         seconds=sum(epoch.seconds for epoch in loop.epochs),
         canonical=canonical,
+        dropout_off=dropout_off,
         summary=method.summary(run),
     )
 
@@ -105,6 +108,8 @@ def _check_files(source: Path, output: Path, checkpoint: Path | None, resume: bo
         raise OptionError(f"{str(output)!r} is the source; the source is never overwritten")
     if output.is_dir():
         raise OptionError(f"{str(output)!r} is a folder; give the name of an ONNX file to write")
+    if checkpoint is not None:
+        _check_checkpoint(source, output, checkpoint)
     for file in (output, checkpoint):
         if file is not None and not file.absolute().parent.is_dir():
             raise OptionError(f"there is no folder {str(file.parent)!r} to write {file.name!r} to")
@@ -114,6 +119,16 @@ def _check_files(source: Path, output: Path, checkpoint: Path | None, resume: bo
         raise OptionError(
             f"{str(checkpoint)!r} holds a run that has not ended; resume it, or remove the file"
         )
+
+
+def _check_checkpoint(source: Path, output: Path, checkpoint: Path) -> None:
+    if checkpoint.is_dir():
+        raise OptionError(f"{str(checkpoint)!r} is a folder; give the name of a file to keep")
+    for file, what in ((source, "source"), (output, "result")):
+        if checkpoint.resolve() == file.resolve():
+            raise OptionError(
+                f"{str(checkpoint)!r} is the {what}; keep the checkpoint in a file of its own"
+            )
 
 
 def _finished(source: Path, run: Run, method: Method, replica: Replica) -> tuple[ir.Model, bool]:

@@ -19,10 +19,10 @@ import onnxruntime
 import pytest
 
 from nvmc.cli import main
-from nvmc.cli.train import train_command
+from nvmc.cli.train import _pairs, train_command
 from nvmc.data import load_data
 from nvmc.models import resolve_model
-from nvmc.training import METHODS, Settings
+from nvmc.training import METHODS, Settings, make_method
 from onnx_text import proto_of
 from small_training import blobs, small_network
 from source_tree import ROOT
@@ -105,7 +105,7 @@ def test_the_same_network_comes_out_with_a_better_yield(capsys: Capture) -> None
 
 def test_table(capsys: Capture) -> None:
     text = ok(capsys, *SMALL, *FINDS, "--cell-bits", "1", "--skip", "*_0", "--sigma", "0.3")
-    assert max(map(len, text.splitlines()[:-2])) <= 80
+    assert max(map(len, text.splitlines()[:-3])) <= 80
     shown = " ".join(text.split())
     for phrase in (
         "mlp.onnx: rram4, sigma 0.3, trained with trice on 216 images (blobs.npz)",
@@ -159,6 +159,43 @@ def test_methods_are_listed(capsys: Capture) -> None:
         assert f"\n{kind} " in text
         for option in method.model_fields:
             assert f"{option}=" in text
+
+
+@pytest.mark.parametrize("kind", METHODS)
+def test_options_can_be_typed_as_they_are_listed(capsys: Capture, kind: str) -> None:
+    """The listing breaks its lines behind commas and spaces, which no value has."""
+    text = ok(capsys, "train", "--methods")
+    own = re.search(rf"^{kind} .*\n((?: .*\n)*)", text, re.M)
+    assert own is not None
+    given = dict(re.findall(r"(\w+)=(\S+?),?\s", own[1]))
+    assert given.keys() == METHODS[kind].model_fields.keys()
+    typed = _pairs("--method-option", [f"{key}={value}" for key, value in given.items()])
+    assert make_method(kind, typed) == make_method(kind)
+
+
+def test_one_number_where_several_may_stand(capsys: Capture) -> None:
+    words = [*SMALL, "--method", "neft", "--json", "--method-option"]
+    for text, offsets in (("offsets=0.1", [0.1]), ("offsets=0.2,0.1", [0.2, 0.1])):
+        found = json.loads(ok(capsys, *words, text, "-o", "out.onnx"))
+        assert found["options"]["offsets"] == offsets
+
+
+def test_dropout_at_inference_is_told_and_simulated_with_passes(capsys: Capture) -> None:
+    words = [*SMALL, "--method", "spindrop"]
+    assert "24 held-out images (blobs.npz), nothing dropped" in " ".join(ok(capsys, *words).split())
+    found = json.loads(ok(capsys, *words, "--json"))
+    assert found["dropout_off"] is True
+    assert found["next"][1].endswith("--mc-passes 10")
+    for command in found["next"]:
+        assert main(shlex.split(command)[1:] + ["--runs", "2"] * ("simulate" in command)) == 0
+    assert "mean of 10 stochastic passes" in " ".join(capsys.readouterr().out.split())
+    quiet = json.loads(ok(capsys, *words, "--method-option", "active=false", "--json"))
+    assert quiet["dropout_off"] is False and "--mc-passes" not in quiet["next"][1]
+
+
+def test_a_file_is_said_to_have_no_test_images(capsys: Capture) -> None:
+    note = "blobs.npz has no split: it was trained on"
+    assert note in ok(capsys, *SMALL, "--method", "erm")
 
 
 def test_defaults_in_the_help_are_those_of_the_settings() -> None:
@@ -292,7 +329,7 @@ def test_resuming_another_run_is_refused(capsys: Capture, folder: Path) -> None:
         (["--percentile", "100"], "100"),
         (["--activation-bits", "17"], "--activation-bits is 17"),
         (["--augment", "blur=1"], "--augment blur is 1"),
-        (["--augment", "turn"], "KEY=VALUE"),
+        (["--augment", "turn"], "KEY=VALUE; write it so, as turn=12"),
         (["--augment", "affine"], "augmentation"),
         (["--seed", "-1"], "--seed is -1"),
         (["--sigma", "-1"], "-1"),
@@ -307,7 +344,9 @@ def test_resuming_another_run_is_refused(capsys: Capture, folder: Path) -> None:
         (["-o", "absent/out.onnx"], "absent"),
         (["-o", "."], "folder"),
         (["--checkpoint", "absent/c"], "absent"),
-        (["--checkpoint", "mlp.onnx"], "mlp.onnx"),
+        (["--checkpoint", "mlp.onnx"], "'mlp.onnx' is the source"),
+        (["--checkpoint", "./mlp-erm.onnx"], "'mlp-erm.onnx' is the result"),
+        (["--checkpoint", "."], "folder"),
         (["--resume"], "no checkpoint"),
         (["--tensorboard", "mlp.onnx"], "no folder"),
     ],

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import replace
+from importlib import import_module
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -87,6 +88,7 @@ def test_kept_and_stopped(tmp_path: Path, kpps: Any, keep: Any, patience: int, k
     output = tmp_path / "out.onnx"
     outcome = train(MLP, task(settings, 128), Scripted(kpps=kpps), output=output)
     assert (outcome.kept, len(outcome.epochs), outcome.stopped) == (kept, ran, ran < 3)
+    assert [e.best for e in outcome.epochs] == [kpps[i] == max(kpps[: i + 1]) for i in range(ran)]
     trained = weights_of(output)
     assert {float(w.max()) for n, w in trained.items() if "weight" in n} == {float(kept)}
 
@@ -198,6 +200,21 @@ def test_a_checkpoint_of_another_run_is_refused(tmp_path: Path):
     with pytest.raises(OptionError, match="no checkpoint"):
         train(MLP, task(images=128), make_method("erm"), resume=True, **files)
     assert not (tmp_path / "o.onnx").exists()
+
+
+def test_what_is_refused_is_refused_before_chips_are_judged(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    def judged(*_: Any) -> None:
+        raise AssertionError("chips were judged first")
+
+    monkeypatch.setattr(import_module("nvmc.training.train"), "judge_source", judged)
+    files: Mapping[str, Any] = {"output": tmp_path / "o.onnx", "checkpoint": tmp_path / "c"}
+    with pytest.raises(OptionError, match="no checkpoint"):
+        train(MLP, task(), make_method("erm"), resume=True, **files)
+    drifting = replace(task(), target=Target.of(load_device("pcm-joshi2020")))
+    with pytest.raises(OptionError, match="no closed-form spread"):
+        train(MLP, drifting, make_method("rc-gaussian"), **files)
 
 
 def test_a_loss_that_is_no_number_ends_the_run(tmp_path: Path):
