@@ -68,7 +68,9 @@ def test_ranges_are_running_means_of_extremes():
     assert ranges.ranges()["a"] == (low, high)
 
 
-@pytest.mark.parametrize(("seen", "levels"), [([0.0, 3.0], 16), ([-3.0, 1.5], 15)])
+@pytest.mark.parametrize(
+    ("seen", "levels"), [([0.0, 3.0], 16), ([-3.0, 1.5], 15), ([-1.5, 3.0], 15)]
+)
 def test_rounding_is_that_of_the_pass(seen: list[float], levels: int):
     ranges = ActivationRanges({"a": "m"}, 4)
     tap = ranges.taps["m"]

@@ -156,6 +156,13 @@ def test_the_objective_counts_hits_where_it_is_asked_to(tmp_path: Path):
     assert quick().value(run, run.replicas[0]) == pytest.approx(float(hits.double().mean()))
 
 
+def test_the_objective_has_chips_of_its_own_strength_where_it_is_given_one(tmp_path: Path):
+    run, other = (small_run(tmp_path, quick(), drift_task(sigma)) for sigma in (0.5, 0.9))
+    given = quick(objective="loss", sigma=0.9).value(run, run.replicas[0])
+    assert given == quick(objective="loss").value(other, other.replicas[0])
+    assert given != quick(objective="loss").value(run, run.replicas[0])
+
+
 def test_the_objective_is_the_same_whenever_it_is_taken(tmp_path: Path):
     run = small_run(tmp_path, quick(), drift_task())
     values = {quick().value(run, replica) for replica in (*run.replicas, *run.replicas)}

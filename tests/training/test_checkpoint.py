@@ -1,0 +1,80 @@
+"""What a checkpoint carries over a kill: the counting of early stopping, and whose run it is."""
+
+from pathlib import Path
+from typing import Any, ClassVar
+
+import pytest
+
+from nvmc.errors import OptionError
+from nvmc.training import Epoch, Outcome, train
+from nvmc.training.checkpoint import load_checkpoint, save_checkpoint
+from nvmc.training.method import Method
+from nvmc.training.outcome import Judged
+from nvmc.training.run import Run
+from small_training import small_network, small_task
+
+
+class Scripted(Method):
+    """Makes no step; its KPPs are written down."""
+
+    kind: ClassVar[str] = "scripted"
+    title: ClassVar[str] = "a test"
+    kpps: tuple[float, ...]
+
+    def epoch(self, run: Run, epoch: int) -> float:
+        run.replicas[0].version += 1
+        judged = Judged(self.kpps[epoch], self.kpps[epoch])
+        run.judged = lambda _: judged  # type: ignore[method-assign]
+        return 0.0
+
+
+def trained(folder: Path, kpps: tuple[float, ...], patience: int, **options: Any) -> Outcome:
+    task = small_task(epochs=len(kpps), every=1, patience=patience)
+    source, output = small_network(folder), folder / "out.onnx"
+    return train(source, task, Scripted(kpps=kpps), output=output, **options)
+
+
+@pytest.mark.parametrize(
+    ("kpps", "patience", "ran", "kept"),
+    [
+        ((0.5, 0.5, 0.6), 1, 2, 2),  # as good is not better
+        ((0.6, 0.5, 0.5, 0.5), 2, 3, 1),
+        ((0.6, 0.5, 0.7, 0.6, 0.5, 0.8), 2, 5, 3),
+    ],
+)
+def test_a_kill_resets_no_patience(
+    tmp_path: Path, kpps: tuple[float, ...], patience: int, ran: int, kept: int
+) -> None:
+    """Killed after every epoch, the one that stops training included."""
+    checkpoint = tmp_path / "checkpoint"
+
+    def kill(epoch: Epoch) -> None:
+        raise KeyboardInterrupt
+
+    for count in range(ran):
+        with pytest.raises(KeyboardInterrupt):
+            options: dict[str, Any] = {"checkpoint": checkpoint, "resume": count > 0}
+            trained(tmp_path, kpps, patience, on_epoch=kill, **options)
+    parts = trained(tmp_path, kpps, patience, checkpoint=checkpoint, resume=True)
+    whole = trained(tmp_path, kpps, patience)
+    assert (len(whole.epochs), whole.kept, whole.stopped) == (ran, kept, True)
+    assert (len(parts.epochs), parts.kept, parts.stopped) == (ran, kept, True)
+    assert parts.resumed == ran
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "key"),
+    [
+        ({"sigma": "0.1"}, {"sigma": "0.2"}, "sigma"),
+        ({"sigma": "0.1"}, {"sigma": "0.1", "decay": "0"}, "decay"),
+        ({"sigma": "0.1", "decay": "0"}, {"sigma": "0.1"}, "decay"),
+    ],
+)
+def test_another_run_is_told_by_whatever_differs(
+    tmp_path: Path, one: dict[str, str], other: dict[str, str], key: str
+) -> None:
+    path = tmp_path / "checkpoint"
+    save_checkpoint(path, one, {"epochs": []})
+    assert load_checkpoint(path, one, "cpu") == {"epochs": []}
+    with pytest.raises(OptionError, match=f"another run: {key} is"):
+        load_checkpoint(path, other, "cpu")
