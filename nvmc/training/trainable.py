@@ -9,6 +9,7 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
+from nvmc.passes.invert_normalization import INVERTED
 from nvmc.passes.layers import AFFINE_MARK, array_of
 from nvmc.training.operators import OPERATORS, Operator
 
@@ -17,7 +18,6 @@ __all__ = ["statistics", "trainable"]
 _MASK = 1e4
 """A constant with a number as large as this is a mask, or a threshold."""
 _FLOATS = (ir.DataType.FLOAT, ir.DataType.FLOAT16, ir.DataType.BFLOAT16, ir.DataType.DOUBLE)
-_INVERTED = "nvmc.inverted-normalization"
 _MOVES = frozenset(
     """Concat Expand Flatten Identity Pad Reshape Slice Split Squeeze Tile Transpose
     Unsqueeze""".split()
@@ -137,7 +137,7 @@ def _is_whole(node: ir.Node) -> bool:
     ahead = None if value is None else value.producer()
     in_groups = ahead is not None and ahead.op_type == "Reshape"
     is_core = node.op_type == "InstanceNormalization" and in_groups
-    return _INVERTED in node.metadata_props or is_core
+    return INVERTED in node.metadata_props or is_core
 
 
 def _is_term(node: ir.Node, numbers: NDArray[Any]) -> bool:

@@ -8,7 +8,7 @@ import onnx_ir as ir
 from pydantic import Field
 
 from nvmc.errors import TrainingError
-from nvmc.passes.invert_normalization import INVERTED, InvertNormalization
+from nvmc.passes.invert_normalization import InvertNormalization
 from nvmc.passes.layers import AFFINE_MARK
 from nvmc.training.method import Method
 from nvmc.training.run import Run
@@ -60,16 +60,6 @@ class Invnorm(Method):
                 "the network has no normalisation, and no convolution with a layer behind it to "
                 "put one there; use another method, such as spindrop"
             )
-
-    def begin(self, run: Run) -> None:
-        """Leave what stands behind the normalisation as it is."""
-        for node in run.model.graph:
-            if INVERTED in node.metadata_props:
-                names = [str(value.name) for value in node.inputs[1:] if value is not None]
-                for replica in run.replicas:
-                    for name in names:
-                        if name in replica.graph.weights:
-                            replica.graph.weights[name].requires_grad_(False)
 
     def finish(self, run: Run, model: ir.Model) -> None:
         """Let the network drop at inference, where that is wanted."""

@@ -16,6 +16,7 @@ from torch import Tensor
 from nvmc.errors import OptionError, TrainingError
 from nvmc.training.draws import TorchDraw
 from nvmc.training.method import Method
+from nvmc.training.methods.gaussian import Gaussian
 from nvmc.training.replica import Replica
 from nvmc.training.run import Run
 from nvmc.training.search import Acquisition, Search, Trial
@@ -98,12 +99,7 @@ class Searched(Method):
             OptionError: Nobody states the noise's strength, a source needs to know its tile, or
                 without `carry` the last trial would be cut short.
         """
-        for source in task.target.device.sources(self._sigma(task)):
-            if source.needs_tiles:
-                raise OptionError(
-                    f"noise source {source.type!r} is shared by a tile, which training does not "
-                    "see; train with another device file, and simulate with this one"
-                )
+        Gaussian(sigma=self.sigma).check(task)
         epochs = task.settings.epochs
         if not self.carry and epochs % self.interval:
             raise OptionError(
