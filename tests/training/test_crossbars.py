@@ -220,10 +220,10 @@ def test_levels_are_clipped_as_on_a_chip(name: str, clip: Any):
 
 @pytest.mark.parametrize(
     ("name", "changes"),
-    [("reram-lognormal", {}), ("rram4", {"clip": True}), ("sonos-agrawal2022", {"clip": False})],
+    [("reram-lognormal", {}), ("rram4", {"clip": True}), ("rram-wan2022", {"clip": False})],
 )
 def test_what_is_no_gaussian_is_programmed_cell_by_cell(name: str, changes: dict[str, Any]):
-    """Drift of weights; clipped levels; errors of a mean that is not zero."""
+    """Drift of weights; clipped levels; errors that a table gives."""
     target = Target.of(load_device(name).model_copy(update=changes))
     crossbars, _, _ = held_by(target)
     found = crossbars.sampled(0.5, TorchDraw(torch.Generator().manual_seed(4)))
