@@ -32,9 +32,13 @@ FIRST = ("erm", "correctnet", "gaussian", "rc-gaussian", "trice")
 """The columns of the paper's table."""
 SIGMA_FREE = ("awp", "erm", "ftna", "invnorm", "spatial-spindrop", "spindrop")
 """Methods whose training knows no noise of the device."""
-NEED_KPP = ("a-trice", "trice")
-OPTIONS = {kind: {"active": False} for kind in ("invnorm", "spatial-spindrop", "spindrop")}
-"""One pass that drops nothing; the mean of stochastic passes is bench_invnorm's."""
+NEED_KPP = ("a-trice", "trice", "trice-warm30")
+VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
+    **{kind: (kind, {"active": False}) for kind in ("invnorm", "spatial-spindrop", "spindrop")},
+    "trice-warm30": ("trice", {"warm": 30}),
+}
+"""Methods with options: dropout is judged by one pass that drops nothing (the mean of stochastic
+passes is bench_invnorm's), and TRICE also with a search that begins when the network is trained."""
 N_TRAIN = 100
 """Chips of a KPP in training; the paper takes 300, on a GPU."""
 RECIPE: dict[str, Any] = {
@@ -133,7 +137,7 @@ def training(job: Job, target: Any) -> dict[str, Any]:
     outcome = train(
         resolve_model("zoo:lenet5-digits"),
         task,
-        make_method(job.method, OPTIONS.get(job.method)),
+        make_method(*VARIANTS.get(job.method, (job.method, {}))),
         output=job.network,
     )
     found = {
