@@ -32,28 +32,28 @@ def save_model(model: ir.Model, path: Path) -> None:
         OSError: The file cannot be written.
     """
     large = [
-        tensor
+        (str(value.name), tensor)  # a tensor that models share may have another's name
         for value in model.graph.initializers.values()
         if (tensor := value.const_value) is not None
         and tensor.nbytes > SMALL
         and tensor.dtype != ir.DataType.STRING
     ]
-    if sum(tensor.nbytes for tensor in large) > LARGEST_FILE:
+    if sum(tensor.nbytes for _, tensor in large) > LARGEST_FILE:
         ir.save(model, path, external_data=f"{path.name}.data")
         return
-    with _without(model, large):
+    with _without(model, [tensor for _, tensor in large]):
         proto = ir.to_proto(model)
     graph = proto.graph.SerializeToString()
     proto.ClearField("graph")
-    headers = [_header(tensor) for tensor in large]
+    headers = [_header(name, tensor) for name, tensor in large]
     size = len(graph) + sum(
         len(_prefix(_INITIALIZER, len(header) + tensor.nbytes)) + len(header) + tensor.nbytes
-        for header, tensor in zip(headers, large, strict=True)
+        for header, (_, tensor) in zip(headers, large, strict=True)
     )
     with path.open("wb") as file:
         file.write(proto.SerializeToString())
         file.write(_prefix(_GRAPH, size) + graph)
-        for header, tensor in zip(headers, large, strict=True):
+        for header, (_, tensor) in zip(headers, large, strict=True):
             file.write(_prefix(_INITIALIZER, len(header) + tensor.nbytes) + header)
             _write(tensor, file)
 
@@ -75,10 +75,10 @@ def _without(model: ir.Model, tensors: list[ir.TensorProtocol]) -> Generator[Non
             graph.register_initializer(value)
 
 
-def _header(tensor: ir.TensorProtocol) -> bytes:
+def _header(name: str, tensor: ir.TensorProtocol) -> bytes:
     """A TensorProto up to its raw data."""
     dims = [int(size) for size in tensor.shape.numpy()]
-    proto = onnx.TensorProto(name=tensor.name, data_type=tensor.dtype.value, dims=dims)
+    proto = onnx.TensorProto(name=name, data_type=tensor.dtype.value, dims=dims)
     return proto.SerializeToString() + _prefix(_RAW_DATA, tensor.nbytes)
 
 

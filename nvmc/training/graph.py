@@ -271,7 +271,7 @@ def _write(value: ir.Value, name: str, array: NDArray[Any]) -> None:
     shape = tuple(old.shape.numpy())
     if shape != array.shape:
         raise TrainingError(f"constant {name!r} has shape {shape}, but its value {array.shape}")
-    new = ir.Tensor(np.ascontiguousarray(array, old.dtype.numpy()).reshape(shape), name=old.name)
+    new = ir.Tensor(np.ascontiguousarray(array, old.dtype.numpy()).reshape(shape), name=value.name)
     producer = value.producer()
     if producer is None:
         value.const_value = new

@@ -67,3 +67,12 @@ def test_a_model_beyond_the_limit_of_protobuf_keeps_its_weights_beside(
     assert sorted(file.name for file in tmp_path.iterdir()) == ["m.onnx", "m.onnx.data"]
     assert (tmp_path / "m.onnx").stat().st_size < 10_000
     assert_same(tmp_path / "m.onnx", ir.from_proto(proto_of(TEXT)))
+
+
+def test_names_are_the_graphs_where_models_share_a_tensor(tmp_path: Path) -> None:
+    """Renaming a value of a clone renames the tensor that both hold."""
+    model = ir.from_proto(proto_of(TEXT))
+    model.clone().graph.initializers["w"].name = "other"
+    save_model(model, tmp_path / "m.onnx")
+    onnx.checker.check_model(tmp_path / "m.onnx", full_check=True)
+    assert {t.name for t in onnx.load(tmp_path / "m.onnx").graph.initializer} == {"w", "v"}

@@ -142,7 +142,7 @@ def test_the_same_seed_gives_the_same_weights_and_another_other_ones(tmp_path: P
 
 def test_the_kpp_is_what_compile_and_simulate_find(tmp_path: Path):
     output = tmp_path / "out.onnx"
-    settings = QUICK.model_copy(update={"activation_bits": 4})
+    settings = QUICK.model_copy(update={"activation_bits": 4, "init": "keep"})
     outcome = train(MLP, task(settings), make_method("gaussian"), output=output)
     compiled = compile_model(output, TARGET, output=tmp_path / "out.nvmc")
     found = simulate(
@@ -177,6 +177,17 @@ def test_the_graph_that_comes_out_is_the_one_that_went_in(tmp_path: Path):
     x = load_data("digits", limit=4).x
     session = onnxruntime.InferenceSession(output)
     assert session.run(None, {session.get_inputs()[0].name: x})[0].shape == (4, 10)
+
+
+def test_an_analog_network_with_rounded_activations_compiles_again(tmp_path: Path):
+    """Its file is the canonical form, whose tensors compiled copies have shared."""
+    target, output = Target.of(load_device("reram-lognormal")), tmp_path / "o.onnx"
+    settings = QUICK.model_copy(update={"activation_bits": 4, "init": "keep"})
+    outcome = train(
+        MLP, replace(task(settings, 128), target=target), make_method("erm"), output=output
+    )
+    assert outcome.canonical
+    compile_model(output, target, output=tmp_path / "o.nvmc")
 
 
 def test_a_checkpoint_of_another_run_is_refused(tmp_path: Path):
