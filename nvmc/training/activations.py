@@ -6,6 +6,7 @@ The range of each tensor is a running mean of its batches' extremes; it goes int
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -39,8 +40,8 @@ class ActivationRanges(nn.Module):
 
     def ranges(self) -> dict[str, tuple[float, float]]:
         """Smallest and largest value of each tensor that was seen: what the pass wants."""
-        lows: list[float] = self.low.tolist()
-        highs: list[float] = self.high.tolist()
+        lows: list[float] = cast(Any, self.low).tolist()
+        highs: list[float] = cast(Any, self.high).tolist()
         rows = zip(self.names, lows, highs, self.seen, strict=True)
         return {name: (low, high) for name, low, high, seen in rows if seen}
 

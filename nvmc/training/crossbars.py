@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, cast
 
 import onnx_ir as ir
 import torch
@@ -108,7 +108,8 @@ class Crossbars:
         """
         sources = self.target.device.sources(sigma)
         sizes = [self._weights[name].numel() for name in self.names]
-        noise = dict(zip(self.names, sample((sum(sizes),)).split(sizes), strict=True))
+        parts = torch.split(sample((sum(sizes),)), sizes)
+        noise = dict(zip(self.names, parts, strict=True))
 
         def seen(name: str, held: Held) -> Tensor:
             spread = self._spread(held, sources)
@@ -248,8 +249,9 @@ class Crossbars:
 
 def _is_gaussian(source: NoiseSource) -> bool:
     """Whether it adds zero-mean Gaussian errors to levels, and nothing else."""
-    plain = isinstance(source, Programming) and not source.verified
-    return plain and source.bias is None and source.table is None
+    if not isinstance(source, Programming) or source.verified:
+        return False
+    return source.bias is None and source.table is None
 
 
 def _act(source: Any, *arguments: Any) -> Any:
@@ -270,7 +272,7 @@ def _axes(model: ir.Model, target: Target, skip: tuple[str, ...]) -> dict[str, A
 def _largest(weight: Tensor, axes: Axes | None) -> Tensor:
     """max|W| a tensor or a channel, as `nvmc.encoding.scale_of` takes it."""
     if axes is None:
-        return torch.linalg.vector_norm(weight, float("inf"))
+        return cast(Any, torch.linalg).vector_norm(weight, float("inf"))
     blocks = weight
     kept = axes.axes
     if axes.groups > 1:

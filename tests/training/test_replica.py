@@ -1,5 +1,6 @@
 """A replica computes what the network computes that it becomes."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -8,9 +9,9 @@ import onnxruntime
 import pytest
 import torch
 
-from nvmc.data import load_data
+from nvmc.data import Dataset, load_data
 from nvmc.devices import Target, load_device
-from nvmc.errors import OptionError
+from nvmc.errors import ModelError, OptionError
 from nvmc.models.zoo import zoo_path
 from nvmc.passes.describe import serialized
 from nvmc.passes.quantize_weights import QuantizeWeights
@@ -21,7 +22,7 @@ from nvmc.training.evaluation import finished_network
 from nvmc.training.initialisation import initialise
 from nvmc.training.preparation import canonical_network, prepared_network
 from nvmc.training.replica import Replica
-from nvmc.training.run import Run
+from nvmc.training.run import Run, scores_of
 
 TARGET = Target.of(load_device("rram4"), weight_bits=4, cell_bits=2)
 
@@ -147,6 +148,16 @@ def test_batches_hold_every_image_once_in_an_order_of_the_epoch():
     assert not torch.equal(seen, torch.cat([x for x, _ in run.batches(1)]))
 
 
+def test_an_image_is_moved_anew_in_every_epoch():
+    run = run_of(augment={"turn": 12, "scale": 0.1, "shift": 2})
+    whole = run.task.train
+    one = replace(run.task, train=Dataset("one", whole.x[:1], np.asarray(whole.y)[:1]))
+    alone = Run(run.model, one, 1)
+    first, again, other = (next(alone.batches(epoch))[0] for epoch in (0, 0, 1))
+    assert torch.equal(first, again)
+    assert not torch.equal(first, other) and not torch.equal(first, torch.tensor(whole.x[:1]))
+
+
 def test_cuda_is_refused_where_there_is_none(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     with pytest.raises(OptionError, match="torch finds no CUDA device"):
@@ -169,3 +180,13 @@ def test_a_softmax_at_the_end_is_left_out_of_the_loss(tmp_path: Path):
     plain.train(False)
     assert run.replicas[0].scores == logits.name
     assert torch.equal(run.replicas[0](x), plain(x))
+
+
+def test_a_softmax_over_something_else_is_refused():
+    model = canonical_network(zoo_path("mlp3-digits"))
+    node = ir.node("Softmax", [model.graph.outputs[0]], {"axis": 0})
+    node.outputs[0].name, node.outputs[0].shape = "shares", ir.Shape([None, 10])
+    model.graph.append(node)
+    model.graph.outputs[0] = node.outputs[0]
+    with pytest.raises(ModelError, match="softmax along axis 0"):
+        scores_of(model)

@@ -60,6 +60,30 @@ def test_three_networks_train_at_the_three_quartiles(tmp_path: Path) -> None:
     assert not any(same(after[i], after[j]) for i, j in ((0, 1), (0, 2), (1, 2)))
 
 
+def test_each_network_sees_noise_of_its_own_on_the_same_batches(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    method = Trice(warm=2)
+    run = small_run(tmp_path, method)
+    noise: list[int] = []
+    images: list[bytes] = []
+
+    def step(self: Trice, run: Run, replica: Replica, x: Any, y: Any, generator: Any) -> Any:
+        noise.append(generator.initial_seed())
+        images.append(x.numpy().tobytes())
+        return torch.tensor(0.0)
+
+    monkeypatch.setattr(Trice, "step", step)
+    for epoch in range(2):
+        method.epoch(run, epoch)
+    steps = len(noise) // 6
+    assert [len(set(noise[i * steps : (i + 1) * steps])) for i in range(6)] == [1] * 6
+    assert len(set(noise)) == 6  # a stream an epoch and network
+    for epoch in (0, 3):
+        parts = [images[(epoch + i) * steps : (epoch + i + 1) * steps] for i in range(3)]
+        assert parts[0] == parts[1] == parts[2]
+
+
 def test_warm_up_judges_nobody(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     method = Trice(warm=2)
     asked = peaked(monkeypatch, method, 0.2)
