@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pickle
+import zipfile
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -15,6 +17,11 @@ from nvmc.errors import OptionError
 __all__ = ["load_checkpoint", "save_checkpoint"]
 
 _FORMAT = 1
+_DAMAGE = (
+    *(OSError, EOFError, KeyError, NotImplementedError, RuntimeError, TypeError, ValueError),
+    *(pickle.UnpicklingError, zipfile.BadZipFile, zlib.error),
+)
+"""What reading a damaged file raises."""
 
 
 def save_checkpoint(path: Path, identity: Mapping[str, str], state: Mapping[str, Any]) -> None:
@@ -39,11 +46,14 @@ def load_checkpoint(path: Path, identity: Mapping[str, str], accelerator: str) -
         OptionError: There is none, it is damaged, or it is another run's.
     """
     try:
+        with zipfile.ZipFile(path) as archive:  # torch writes checksums, but does not look at them
+            if (part := archive.testzip()) is not None:
+                raise zipfile.BadZipFile(part)
         found: Any = torch.load(path, map_location=accelerator, weights_only=True)
         format_, other, state = found["format"], found["identity"], found["state"]
     except FileNotFoundError as error:
         raise OptionError(f"there is no checkpoint {str(path)!r} to resume from") from error
-    except (OSError, EOFError, KeyError, RuntimeError, TypeError, pickle.UnpicklingError) as error:
+    except _DAMAGE as error:
         raise OptionError(
             f"{str(path)!r} is no checkpoint of nvmc train, or is damaged; remove it and start anew"
         ) from error

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
+import torch
 
 from nvmc.errors import OptionError
 from nvmc.training import Epoch, Outcome, train
@@ -78,3 +79,22 @@ def test_another_run_is_told_by_whatever_differs(
     assert load_checkpoint(path, one, "cpu") == {"epochs": []}
     with pytest.raises(OptionError, match=f"another run: {key} is"):
         load_checkpoint(path, other, "cpu")
+
+
+def test_any_changed_byte_is_noticed(tmp_path: Path) -> None:
+    """But for those that mean nothing: names, dates and sizes that are told twice."""
+    path, state = tmp_path / "checkpoint", {"weights": torch.arange(500.0), "kept": 3}
+    save_checkpoint(path, {"seed": "0"}, state)
+    whole = path.read_bytes()
+    refused = 0
+    for position in range(0, len(whole), 7):
+        damaged = bytearray(whole)
+        damaged[position] ^= 0x55
+        path.write_bytes(damaged)
+        try:
+            found = load_checkpoint(path, {"seed": "0"}, "cpu")
+        except OptionError:
+            refused += 1
+        else:
+            assert torch.equal(found["weights"], state["weights"]) and found["kept"] == 3
+    assert refused * 7 > 500 * 4  # each byte of the tensor at least
