@@ -259,8 +259,11 @@ def replacing_file(path: Path) -> Generator[Path]:
     in that folder (external data) move along with it.
 
     Raises:
-        ArtifactError: `path` lies in a compiled network, or cannot be written.
+        ArtifactError: `path` lies in a compiled network, is a device or the like, or cannot be
+            written.
     """
+    if path.exists() and not (path.is_file() or path.is_dir()):
+        raise ArtifactError(f"{str(path)!r} is no regular file, so none is put in its place")
     if (path.parent / MANIFEST_FILE).is_file():
         raise ArtifactError(f"{str(path)!r} lies in a compiled network; choose another -o")
     with _writing(path):

@@ -108,6 +108,8 @@ def _check_files(source: Path, output: Path, checkpoint: Path | None, resume: bo
         raise OptionError(f"{str(output)!r} is the source; the source is never overwritten")
     if output.is_dir():
         raise OptionError(f"{str(output)!r} is a folder; give the name of an ONNX file to write")
+    if output.exists() and not output.is_file():
+        raise OptionError(f"{str(output)!r} is no regular file; give the name of an ONNX file")
     if checkpoint is not None:
         _check_checkpoint(source, output, checkpoint)
     for file in (output, checkpoint):

@@ -260,6 +260,12 @@ def test_compiled_network_is_damaged(run: Run, compiled: str) -> None:
     assert "nvmc.compiled/99" in run("simulate", compiled)
 
 
+def test_no_pipe_is_replaced(run: Run, compiled: str) -> None:
+    os.mkfifo("pipe")
+    assert "no regular file" in run("program", compiled, "--chip", "0", "-o", "pipe")
+    assert Path("pipe").is_fifo()
+
+
 def test_other_folder_is_not_replaced(run: Run, good: str, tmp_path: Path) -> None:
     (tmp_path / "mine.nvmc").mkdir()
     (tmp_path / "mine.nvmc" / "diary.txt").write_text("dear diary")

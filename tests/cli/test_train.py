@@ -355,6 +355,13 @@ def test_bad_option(capsys: Capture, options: list[str], named: str) -> None:
     assert named in fails(capsys, *SMALL, *options)
 
 
+@pytest.mark.parametrize("flag", ["-o", "--checkpoint"])
+def test_no_pipe_is_replaced(capsys: Capture, flag: str) -> None:
+    os.mkfifo("pipe")
+    assert "'pipe'" in fails(capsys, *SMALL, flag, "pipe")
+    assert Path("pipe").is_fifo()
+
+
 def test_cuda_without_a_gpu(capsys: Capture) -> None:
     import torch
 
