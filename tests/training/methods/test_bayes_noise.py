@@ -72,3 +72,11 @@ def test_the_cap_is_the_range(tmp_path: Path):
         search.tell((point,), value)
     with pytest.raises(OptionError, match="cap"):
         make_method("bayes-noise", {"cap": 0.0})
+
+
+def test_the_size_of_additive_noise_is_a_constant_to_the_gradient():
+    x = torch.randn(4, 5, generator=torch.Generator().manual_seed(1)).requires_grad_()
+    method = make_method("bayes-noise", {"form": "additive"})
+    assert isinstance(method, BayesNoise)
+    method.disturbed(x, 0.5, torch.Generator().manual_seed(0)).sum().backward()
+    assert torch.equal(x.grad, torch.ones(4, 5))  # type: ignore[arg-type]

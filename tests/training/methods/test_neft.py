@@ -146,6 +146,18 @@ def test_heads_train_along_and_are_kept_with_the_run(tmp_path: Path):
     assert all(float(entry["step"]) == 3 for entry in kept.values())
 
 
+def test_heads_follow_the_schedule(tmp_path: Path):
+    method = Neft(variant="irs", hidden=5)
+    run = small_run(tmp_path, method)
+    replica = run.replicas[0]
+    rates: list[float] = []
+    for x, y in run.batches(0):
+        rates.append(replica.optimizer.param_groups[0]["lr"])
+        method.step(run, replica, x, y, run.generator("noise"))
+        assert run.memory["optimizer"].param_groups[0]["lr"] == rates[-1]
+    assert len(set(rates)) == len(rates) > 1
+
+
 def test_a_convolutional_network_has_heads_on_images(tmp_path: Path):
     model = model_of(CONVNET)
     task = small_task()
