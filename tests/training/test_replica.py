@@ -13,6 +13,7 @@ from nvmc.data import Dataset, load_data
 from nvmc.devices import Target, load_device
 from nvmc.errors import ModelError, OptionError
 from nvmc.models.zoo import zoo_path
+from nvmc.passes.canonicalize import Canonicalize
 from nvmc.passes.describe import serialized
 from nvmc.passes.quantize_weights import QuantizeWeights
 from nvmc.training import Settings, make_method, make_task
@@ -23,6 +24,7 @@ from nvmc.training.initialisation import initialise
 from nvmc.training.preparation import canonical_network, prepared_network
 from nvmc.training.replica import Replica
 from nvmc.training.run import Run, scores_of
+from onnx_text import model_of
 
 TARGET = Target.of(load_device("rram4"), weight_bits=4, cell_bits=2)
 
@@ -127,6 +129,34 @@ def test_new_weights_are_he_uniform_and_named_by_the_seed():
     assert not np.array_equal(weight, values(other)["fc1.weight"])
     assert not values(first)["fc1.bias"].any()
     assert values(model)["fc1.bias"].any()  # the source is untouched
+
+
+def test_new_recurrent_weights_lie_within_one_over_the_root_of_the_rows():
+    model = model_of(
+        """g (float[S,N,16] x) => (float[S,1,N,25] y)
+        <float[1,75,16] w, float[1,75,25] r> { y = GRU <hidden_size = 25> (x, w, r) }"""
+    )
+    Canonicalize()(model)
+    initialise(model, 0)
+    for name, rows in (("w", 16), ("r", 25)):
+        largest = np.abs(model.graph.initializers[name].const_value.numpy()).max()  # type: ignore[union-attr]
+        # Of 1,200 uniform numbers and more, all lie below 99 % of the bound once in 170,000 times.
+        assert 0.99 * rows**-0.5 < largest <= rows**-0.5
+
+
+def test_rounding_comes_behind_what_a_method_does_to_a_value():
+    run = run_of(activation_bits=4)
+    replica = run.replicas[0]
+    make_method("erm").epoch(run, 0)
+    replica.train(False)
+    assert replica.activations is not None
+    mark = list(replica.activations.taps)[-1]
+    _, high = list(replica.activations.ranges().values())[-1]
+    step = high / 15
+    x = torch.tensor(run.task.validation.x[:20])
+    taps = {mark: lambda values: values + 0.3 * step}
+    levels = replica.values(x, (mark,), taps=taps)[mark] / step
+    assert torch.allclose(levels, levels.round(), rtol=0, atol=1e-4) and levels.max() > 0
 
 
 def test_streams_are_named():
