@@ -116,6 +116,7 @@ def _adopt(model: ir.Model, proto: onnx.ModelProto) -> None:
     }
     graph = ir.from_proto(proto).graph
     _restore_types(graph, ir.convenience.create_value_mapping(model.graph))
+    _restore_notes(graph, model.graph)
     kept: list[ir.Value] = []
     for value in graph.inputs:
         if value.name in held and value.name not in graph.initializers:
@@ -129,6 +130,19 @@ def _adopt(model: ir.Model, proto: onnx.ModelProto) -> None:
         graph.opset_imports.setdefault(domain, version)
     model.graph = graph
     model.functions.clear()
+
+
+def _restore_notes(graph: ir.Graph, before: ir.Graph) -> None:
+    """Take nodes' metadata from the source: the version converter drops them."""
+    old = {
+        node.outputs[0].name: node
+        for node in ir.traversal.RecursiveGraphIterator(before)
+        if node.outputs and node.metadata_props
+    }
+    for node in ir.traversal.RecursiveGraphIterator(graph):
+        same = old.get(node.outputs[0].name) if node.outputs else None
+        if same is not None and same.op_type == node.op_type:
+            node.metadata_props.update(same.metadata_props)
 
 
 def _restore_types(graph: ir.Graph, before: dict[str, ir.Value]) -> None:

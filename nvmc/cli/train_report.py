@@ -86,6 +86,8 @@ class Report:
             "validation_images": len(task.validation.x),
             "device": task.target.device.name,
             "sigma": task.strength,
+            "target": task.target.model_dump(mode="json"),
+            "skip": list(task.skip),
             "settings": task.settings.model_dump(mode="json"),
             **self.outcome.to_json(),
             "next": self.commands,

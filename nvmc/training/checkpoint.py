@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import pickle
-import zipfile
-import zlib
+import hashlib
+import io
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -16,12 +15,8 @@ from nvmc.errors import OptionError
 
 __all__ = ["load_checkpoint", "save_checkpoint"]
 
-_FORMAT = 1
-_DAMAGE = (
-    *(OSError, EOFError, KeyError, NotImplementedError, RuntimeError, TypeError, ValueError),
-    *(pickle.UnpicklingError, zipfile.BadZipFile, zlib.error),
-)
-"""What reading a damaged file raises."""
+_MAGIC = b"nvmc checkpoint 1\n"
+"""Ahead of the content's digest and the content: torch's own files do not notice all damage."""
 
 
 def save_checkpoint(path: Path, identity: Mapping[str, str], state: Mapping[str, Any]) -> None:
@@ -35,8 +30,12 @@ def save_checkpoint(path: Path, identity: Mapping[str, str], state: Mapping[str,
     Raises:
         ArtifactError: The file cannot be written.
     """
-    with replacing_file(path) as temporary:
-        torch.save({"format": _FORMAT, "identity": dict(identity), "state": dict(state)}, temporary)
+    buffer = io.BytesIO()
+    torch.save({"identity": dict(identity), "state": dict(state)}, buffer)
+    content = buffer.getbuffer()
+    with replacing_file(path) as temporary, temporary.open("wb") as file:
+        file.write(_MAGIC + hashlib.sha256(content).digest())
+        file.write(content)
 
 
 def load_checkpoint(path: Path, identity: Mapping[str, str], accelerator: str) -> dict[str, Any]:
@@ -46,21 +45,20 @@ def load_checkpoint(path: Path, identity: Mapping[str, str], accelerator: str) -
         OptionError: There is none, it is damaged, or it is another run's.
     """
     try:
-        with zipfile.ZipFile(path) as archive:  # torch writes checksums, but does not look at them
-            if (part := archive.testzip()) is not None:
-                raise zipfile.BadZipFile(part)
-        found: Any = torch.load(path, map_location=accelerator, weights_only=True)
-        format_, other, state = found["format"], found["identity"], found["state"]
+        whole = path.read_bytes()
     except FileNotFoundError as error:
         raise OptionError(f"there is no checkpoint {str(path)!r} to resume from") from error
-    except _DAMAGE as error:
+    except OSError as error:
+        raise OptionError(f"cannot read {str(path)!r}: {error.strerror or error}") from error
+    head = len(_MAGIC) + hashlib.sha256().digest_size
+    content = memoryview(whole)[head:]
+    if whole[:head] != _MAGIC + hashlib.sha256(content).digest():
         raise OptionError(
-            f"{str(path)!r} is no checkpoint of nvmc train, or is damaged; remove it and start anew"
-        ) from error
-    if format_ != _FORMAT:
-        raise OptionError(
-            f"{str(path)!r} has checkpoint format {format_}; expected {_FORMAT}: start anew"
+            f"{str(path)!r} is no checkpoint of this nvmc train, or is damaged; remove it and "
+            "start anew"
         )
+    found: Any = torch.load(io.BytesIO(content), map_location=accelerator, weights_only=True)
+    other, state = found["identity"], found["state"]
     differing = sorted(key for key in {*identity, *other} if identity.get(key) != other.get(key))
     if differing:
         key = differing[0]

@@ -30,6 +30,8 @@ from nvmc.passes.quantize_weights import Axes, channel_axes
 
 __all__ = ["Crossbars", "Held"]
 
+_TABLES = 8
+"""Tables of spreads that are kept: a search visits many strengths."""
 _TINY = torch.finfo(torch.float32).tiny
 """What a step of zero is divided by: where all weights are zero, so are the codes."""
 
@@ -214,6 +216,8 @@ class Crossbars:
     def _table(self, sources: tuple[NoiseSource, ...], device: torch.device) -> Tensor:
         """Spread of the codes -(2^H - 1) ... 2^H - 1 in code steps; a scalar where all are one."""
         if sources not in self._tables:
+            if len(self._tables) >= _TABLES:
+                self._tables.clear()
             top = 2 ** (self.target.weight_bits or 0) - 1
             codes = torch.arange(-top, top + 1, dtype=torch.float32)
             found = self._variance(Held(torch.ones(()), codes, codes), sources).sqrt()

@@ -11,6 +11,7 @@ import numpy as np
 import onnx_ir as ir
 import torch
 
+from nvmc import __version__
 from nvmc.artifact import TARGET_KEY
 from nvmc.chip import Chip
 from nvmc.compiler import check_skip
@@ -103,11 +104,12 @@ def prepared_network(model: ir.Model, task: Task, method: Method) -> ir.Model:
     return prepared
 
 
-def identity_of(source: Path, task: Task, method: Method) -> dict[str, str]:
-    """What decides the numbers of a run, by name."""
+def identity_of(network: ir.Model, task: Task, method: Method) -> dict[str, str]:
+    """What decides the numbers of a run on a canonical network, by name."""
     settings = {key: str(value) for key, value in task.settings.model_dump().items()}
     return {
-        "network": hashlib.sha256(source.read_bytes()).hexdigest()[:16],
+        "nvmc": __version__,
+        "network": _digest(network),
         "training data": task.train.sha256[:16],
         "validation data": task.validation.sha256[:16],
         "target": task.target.model_dump_json(),
@@ -117,6 +119,20 @@ def identity_of(source: Path, task: Task, method: Method) -> dict[str, str]:
         **{f"{method.kind} {key}": str(value) for key, value in method.model_dump().items()},
         **settings,
     }
+
+
+def _digest(network: ir.Model) -> str:
+    """Of the nodes and of every number, wherever the file keeps it."""
+    digest = hashlib.sha256()
+    for node in network.graph:
+        values = [value and value.name for value in (*node.inputs, *node.outputs)]
+        attributes = sorted((key, str(a.value)) for key, a in node.attributes.items())
+        digest.update(repr((node.domain, node.op_type, values, attributes)).encode())
+    for name, value in sorted(network.graph.initializers.items()):
+        digest.update(name.encode())
+        if value.const_value is not None:
+            digest.update(np.ascontiguousarray(value.const_value.numpy()).tobytes())
+    return digest.hexdigest()[:16]
 
 
 def _parted(data: Dataset) -> tuple[Dataset, Dataset]:

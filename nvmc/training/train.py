@@ -62,7 +62,7 @@ def train(
         if not run.replicas[0].crossbars.names:
             raise ModelError(f"{str(path)!r} has no layer with trained weights on crossbars")
         method.begin(run)
-        loop = Loop(run, method, kept, identity_of(path, task, method))
+        loop = Loop(run, method, kept, identity_of(network, task, method))
         if resume:
             loop.resume()
         resumed = len(loop.epochs)

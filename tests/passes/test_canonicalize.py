@@ -154,3 +154,14 @@ def test_an_operator_without_converter(monkeypatch: pytest.MonkeyPatch, opset: i
     Canonicalize()(model)
     assert model.graph.opset_imports[""] == opset
     assert_same(proto, model)
+
+
+def test_what_passes_noted_on_nodes_survives_conversion() -> None:
+    proto = proto_of(MAPPED["conv2d"][1], opset=17)
+    model = ir.from_proto(proto)
+    noted = model.graph[0]
+    noted.metadata_props["nvmc.note"] = "kept"
+    output = noted.outputs[0].name
+    assert Canonicalize()(model).modified
+    kept = [n for n in model.graph if "nvmc.note" in n.metadata_props]
+    assert [(n.outputs[0].name, n.metadata_props["nvmc.note"]) for n in kept] == [(output, "kept")]

@@ -205,7 +205,7 @@ def test_a_checkpoint_of_another_run_is_refused(tmp_path: Path):
     with pytest.raises(OptionError, match=r"another run: rate is 0.003 there and 1.0 here"):
         train(MLP, other, make_method("erm"), resume=True, **files)
     checkpoint.write_bytes(checkpoint.read_bytes()[:-100])
-    with pytest.raises(OptionError, match="no checkpoint of nvmc train, or is damaged"):
+    with pytest.raises(OptionError, match="no checkpoint of this nvmc train, or is damaged"):
         train(MLP, task(images=128), make_method("erm"), resume=True, **files)
     checkpoint.unlink()
     with pytest.raises(OptionError, match="no checkpoint"):
