@@ -5,9 +5,9 @@ weights in 2-bit cells, trained without any noise from the same random start. Bi
 and multiplicative variation of the weights, each over CHIPS chips and PASSES passes; then the
 doubts of the networks on turned and noisy images.
 
-Usage: python tests/benchmarks/bench_invnorm.py [FOLDER] [--quick]
+Usage: python tests/benchmarks/study_invnorm.py [FOLDER] [--quick]
 
-Everything found is kept in FOLDER (build/bench_invnorm), one JSON file a figure; what is there is
+Everything found is kept in FOLDER (build/study_invnorm), one JSON file a figure; what is there is
 not computed again, so an interrupted run goes on where it was. Prints Markdown.
 """
 
@@ -30,7 +30,7 @@ from nvmc.parameters import Setup
 from nvmc.training import Settings, make_method, make_task, train
 from nvmc.uncertainty import uncertainty
 
-FOLDER = Path(__file__).resolve().parents[2] / "build" / "bench_invnorm"
+FOLDER = Path(__file__).resolve().parents[2] / "build" / "study_invnorm"
 METHODS = ("erm", "spindrop", "spatial-spindrop", "invnorm")
 NOISE = (
     *[f"bitflip:p={p}" for p in (0.01, 0.05, 0.1, 0.2)],

@@ -5,11 +5,11 @@ of the zoo (docs/zoo.md) with 4-bit weights in 2-bit cells and 4-bit activations
 The weights of the last epoch are taken; KPPs are taken in training only by methods that need them.
 The test split is seen once, by the finished network's chips, which are the same for all methods.
 
-Each (method, sigma, seed) is a line of build/bench_methods.jsonl, so a killed run goes on where it
-was; trained networks stay in build/bench_methods. A method whose training does not depend on sigma
+Each (method, sigma, seed) is a line of build/study_methods.jsonl, so a killed run goes on where it
+was; trained networks stay in build/study_methods. A method whose training does not depend on sigma
 is trained once a seed.
 
-Usage: python tests/benchmarks/bench_methods.py [--methods erm,trice] [--jobs 2] [--table]
+Usage: python tests/benchmarks/study_methods.py [--methods erm,trice] [--jobs 2] [--table]
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
     "trice-warm30": ("trice", {"warm": 30}),
 }
 """Methods with options: dropout is judged by one pass that drops nothing (the mean of stochastic
-passes is bench_invnorm's), and TRICE also with a search that begins when the network is trained."""
+passes is study_invnorm's), and TRICE also with a search that begins when the network is trained."""
 N_TRAIN = 100
 """Chips of a KPP in training; the paper takes 300, on a GPU."""
 RECIPE: dict[str, Any] = {
@@ -85,7 +85,7 @@ class Job:
         """The trained network."""
         strength = "" if self.method in SIGMA_FREE else f"-{self.sigma:g}"
         name = f"{self.method}{strength}-seed{self.seed}-{self.epochs}epochs.onnx"
-        return ROOT / "bench_methods" / name
+        return ROOT / "study_methods" / name
 
 
 def run(job: Job) -> dict[str, Any]:
@@ -178,7 +178,7 @@ def measure(jobs: list[Job], path: Path, workers: int) -> None:
     done = {key(record) for record in records(path)}
     left = [job for job in jobs if key(asdict(job)) not in done]
     path.parent.mkdir(parents=True, exist_ok=True)
-    (ROOT / "bench_methods").mkdir(parents=True, exist_ok=True)
+    (ROOT / "study_methods").mkdir(parents=True, exist_ok=True)
     context = multiprocessing.get_context("spawn")
     free = context.Queue()
     cores = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else [0]
@@ -263,7 +263,7 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=RECIPE["epochs"])
     parser.add_argument("--chips", type=int, default=1000)
     parser.add_argument("--jobs", type=int, default=2, help="processes, one thread each")
-    parser.add_argument("--records", type=Path, default=ROOT / "bench_methods.jsonl")
+    parser.add_argument("--records", type=Path, default=ROOT / "study_methods.jsonl")
     parser.add_argument("--table", action="store_true", help="print the tables, measure nothing")
     options = parser.parse_args()
     methods = options.methods.split(",")

@@ -6,10 +6,10 @@ biases and normalisation drift too (`--store`), as in the paper. Every training 
 weights named by its seed and gets the same epochs; the weights of the last one are taken. The test
 split is seen once, by chips that are the same for all.
 
-Every (experiment, row, seed) is a file in build/bench_bayesft, written when it is done, so a killed
+Every (experiment, row, seed) is a file in build/study_bayesft, written when it is done, so a killed
 run goes on where it was.
 
-Usage: python tests/benchmarks/bench_bayesft.py [--only fig3|ablation] [--seeds 3] [--table]
+Usage: python tests/benchmarks/study_bayesft.py [--only fig3|ablation] [--seeds 3] [--table]
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ from nvmc.training import Settings, make_method, make_task, train
 from nvmc.training.method import Method
 from nvmc.training.methods.bayes_noise import BayesNoise
 
-ROOT = Path(__file__).resolve().parents[2] / "build" / "bench_bayesft"
+ROOT = Path(__file__).resolve().parents[2] / "build" / "study_bayesft"
 SIGMAS = (0.0, 0.3, 0.6, 0.9, 1.2, 1.5)
 TRAINED_AT = 0.9
 """Sigma that methods are told which look at the device; the paper's text names none."""
