@@ -156,14 +156,16 @@ def test_the_kpp_is_what_compile_and_simulate_find(tmp_path: Path):
 
 
 def test_noise_injection_makes_better_chips(tmp_path: Path):
-    settings = Settings(epochs=12, batch=32, chips=50, every=0, init="random", rate=3e-3)
+    """At a strength where it gained 9 to 25 points at the median chip over seeds and threads."""
+    settings = Settings(
+        epochs=12, batch=32, chips=50, percentile=50, every=0, init="random", rate=3e-3
+    )
+    strong = replace(task(settings, 1087), sigma=1.4)
     found = {
-        kind: train(
-            MLP, task(settings, 1087), make_method(kind), output=tmp_path / f"{kind}.onnx"
-        ).after.kpp
+        kind: train(MLP, strong, make_method(kind), output=tmp_path / f"{kind}.onnx").after.kpp
         for kind in ("erm", "gaussian")
     }
-    assert found["gaussian"] > found["erm"]
+    assert found["gaussian"] > found["erm"] + 0.04
 
 
 def test_the_graph_that_comes_out_is_the_one_that_went_in(tmp_path: Path):
