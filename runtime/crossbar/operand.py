@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import partial
 from threading import Lock
 from typing import Any, Protocol
@@ -10,7 +11,7 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from nvmc.chip import Array, Chip, Programmed
-from nvmc.errors import OptionError
+from nvmc.errors import ModelError, OptionError
 from nvmc.rng import CountedDraw
 from nvmc.runtime.crossbar.adc import Adc
 from nvmc.runtime.crossbar.array import (
@@ -26,7 +27,7 @@ from nvmc.runtime.crossbar.dac import Dac
 from nvmc.runtime.crossbar.lowering import matrices
 from nvmc.runtime.crossbar.mvm import ExactMvm, Mvm
 
-__all__ = ["CircuitOperand", "ExactOperand", "Operand"]
+__all__ = ["BEGINNING", "CircuitOperand", "ExactOperand", "Operand", "Start"]
 
 Real = NDArray[np.floating[Any]]
 
@@ -97,6 +98,35 @@ class ExactOperand:
         return self._weights
 
 
+@dataclass(frozen=True)
+class Start:
+    """Where among the images of a longer run an operand's reads begin.
+
+    Attributes:
+        first: Images that were run before.
+        images: Images that each call of the kernel belongs to.
+    """
+
+    first: int = 0
+    images: int = 1
+
+    def entry(self, array: str, entries: int) -> int:
+        """Number of the first entry of a first call that brings so many.
+
+        Raises:
+            ModelError: Entries do not belong to images, so that nobody knows how many went before.
+        """
+        if entries % self.images and self.first % self.images:
+            raise ModelError(
+                f"array {array!r} is read {entries} times for {self.images} images, so its reads "
+                f"cannot go on from image {self.first}; start at a multiple of {self.images}"
+            )
+        return self.first * entries // self.images
+
+
+BEGINNING = Start()
+
+
 class CircuitOperand:
     """One array behind the periphery of its target, as one node reads it.
 
@@ -106,6 +136,7 @@ class CircuitOperand:
         chip: The chip.
         user: Number of the node among those that read the array: reads of two are independent.
         observer: Watches while ranges are calibrated.
+        start: Which entries other sessions have seen.
 
     Raises:
         OptionError: A range is calibrated, but this array's is not known.
@@ -118,6 +149,7 @@ class CircuitOperand:
         chip: Chip,
         user: int = 0,
         observer: Observer | None = None,
+        start: Start = BEGINNING,
     ) -> None:
         self._array = array
         self._programmed = programmed
@@ -131,7 +163,8 @@ class CircuitOperand:
             self._reads = CountedDraw(chip.seed, chip.index, array.name, "read", f"node {user}")
             self._spread = spread
         self._circuits: dict[tuple[Any, ...], Circuit] = {}
-        self._seen = 0
+        self._start = start
+        self._seen: int | None = None
         self._lock = Lock()
         self._check_ranges()
 
@@ -153,10 +186,17 @@ class CircuitOperand:
         groups: int = 1,
         transposed: bool = False,
     ) -> CircuitMvm:
-        """The circuit's products with the weight; see `Operand`."""
+        """The circuit's products with the weight; see `Operand`.
+
+        Raises:
+            ModelError: The entries that other sessions have seen cannot be told.
+        """
         key = (op, groups, transposed, np.dtype(dtype))
         with self._lock:
-            first, self._seen = self._seen, self._seen + entries
+            first = self._seen
+            if first is None:
+                first = 0 if self._reads is None else self._start.entry(self._array.name, entries)
+            self._seen = first + entries
             if key not in self._circuits:
                 view = partial(matrices, op, groups=groups, transposed=transposed)
                 self._circuits[key] = self._circuit(view, dtype)

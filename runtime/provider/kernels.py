@@ -15,7 +15,7 @@ from nvmc.chip import Array, Chip, Programmed
 from nvmc.devices import Target
 from nvmc.errors import ProviderError
 from nvmc.ops import Op
-from nvmc.runtime.crossbar.operand import CircuitOperand, ExactOperand, Operand
+from nvmc.runtime.crossbar.operand import BEGINNING, CircuitOperand, ExactOperand, Operand, Start
 from nvmc.runtime.crossbar.ranges import RangeObserver
 from nvmc.runtime.provider.claims import Node
 from nvmc.tiling import Place
@@ -46,14 +46,20 @@ class Crossbars:
         target: The cells.
         chip: Which chip.
         observers: What is seen at each array, by name; None where nobody watches.
+        start: Where among the images of a longer run the session starts.
     """
 
     def __init__(
-        self, target: Target, chip: Chip, observers: dict[str, RangeObserver] | None = None
+        self,
+        target: Target,
+        chip: Chip,
+        observers: dict[str, RangeObserver] | None = None,
+        start: Start = BEGINNING,
     ) -> None:
         self.target = target
         self.chip = chip
         self.observers = observers
+        self.start = start
         self._lock = Lock()
         self._contents: dict[str, bytes] = {}
         self._arrays: dict[str, tuple[Array, Programmed]] = {}
@@ -92,7 +98,7 @@ class Crossbars:
             observer = None
             if self.observers is not None:
                 observer = self.observers.setdefault(name, RangeObserver())
-            return CircuitOperand(*self._arrays[name], self.chip, user, observer)
+            return CircuitOperand(*self._arrays[name], self.chip, user, observer, self.start)
 
     def _program(
         self, name: str, codes: NDArray[Any], scale: NDArray[Any], place: Place | None

@@ -1,4 +1,4 @@
-"""The provider's options: which chip a session runs on."""
+"""The provider's options: which chip a session runs on, and which images before it has seen."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 from nvmc.chip import Chip
 from nvmc.devices import Target, load_device
 from nvmc.errors import OptionError
+from nvmc.runtime.crossbar.operand import Start
 
 __all__ = ["IDEAL", "Options"]
 
@@ -27,6 +28,8 @@ class Options:
         seed: Population of chips.
         chip: Which chip of it; None for the ideal chip.
         time: Seconds since programming; None for the device's own.
+        first_image: Images that the chip has seen before: reads go on from there.
+        images: Images that each run of the session brings; None where `first_image` is 0.
 
     Raises:
         OptionError: A number is out of range.
@@ -37,13 +40,22 @@ class Options:
     seed: int = 0
     chip: int | None = 0
     time: float | None = None
+    first_image: int = 0
+    images: int | None = None
 
     def __post_init__(self) -> None:
         if self.sigma is not None and not 0 <= self.sigma < float("inf"):
             raise OptionError(f"sigma is {self.sigma}; expected a finite number of at least 0")
-        for key, number in (("seed", self.seed), ("chip", self.chip)):
-            if number is not None and number < 0:
-                raise OptionError(f"{key} is {number}; expected a whole number of at least 0")
+        for key, lowest in (("seed", 0), ("chip", 0), ("first_image", 0), ("images", 1)):
+            number = getattr(self, key)
+            if number is not None and number < lowest:
+                raise OptionError(
+                    f"{key} is {number}; expected a whole number of at least {lowest}"
+                )
+        if self.first_image and self.images is None:
+            raise OptionError(
+                f"first_image is {self.first_image} without images; say how many each run brings"
+            )
 
     @classmethod
     def of(cls, texts: Mapping[str, str]) -> Options:
@@ -52,7 +64,7 @@ class Options:
         Raises:
             OptionError: An unknown option, or a value that it cannot have.
         """
-        known = ("device", "sigma", "seed", "chip", "time")
+        known = ("device", "sigma", "seed", "chip", "time", "first_image", "images")
         for key in texts:
             if key not in known:
                 raise OptionError(
@@ -64,6 +76,8 @@ class Options:
             seed=_number("seed", texts.get("seed", "0"), int),
             chip=_chip(texts.get("chip", "0")),
             time=None if "time" not in texts else _number("time", texts["time"], float),
+            first_image=_number("first_image", texts.get("first_image", "0"), int),
+            images=None if "images" not in texts else _number("images", texts["images"], int),
         )
 
     @property
@@ -71,9 +85,15 @@ class Options:
         """The strings that onnxruntime carries."""
         values: dict[str, Any] = {"seed": self.seed, "chip": self.chip, "sigma": self.sigma}
         values["device"], values["time"] = self.device, self.time
+        values["first_image"], values["images"] = self.first_image or None, self.images
         if self.chip is None:
             values["chip"] = IDEAL
         return {key: str(value) for key, value in values.items() if value is not None}
+
+    @property
+    def start(self) -> Start:
+        """Where among the images of a longer run the session starts."""
+        return Start(self.first_image, self.images or 1)
 
     def chip_of(self, target: Target) -> tuple[Target, Chip]:
         """The cells and the chip that a network compiled for `target` runs on.

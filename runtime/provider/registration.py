@@ -88,6 +88,8 @@ def make_session(
     sigma: float | None = None,
     device: str | None = None,
     time_s: float | None = None,
+    first_image: int = 0,
+    images: int | None = None,
     threads: int = 1,
     quiet: bool = False,
 ) -> Any:
@@ -96,11 +98,14 @@ def make_session(
     Args:
         model: The compiled network's `model.onnx`, or its content.
         chip: Which chip of the population, `"ideal"`, or a chip made by hand, to which the
-            options below do not apply.
+            options up to `time_s` do not apply.
         seed: The population of chips.
         sigma: Strength of the device's noise; None for the device's own.
         device: Library name or TOML file; None for the network's device.
         time_s: Seconds since programming; None for the device's own.
+        first_image: Images that another session has run on the same chip: its reads go on where
+            those ended, whoever names the chip.
+        images: Images that each run brings; needed where `first_image` is not 0.
         threads: Threads of onnxruntime's own operators.
         quiet: Keep onnxruntime's warnings to itself.
 
@@ -112,7 +117,7 @@ def make_session(
     """
     made = chip if isinstance(chip, Chip) else None
     number = None if isinstance(chip, (Chip, str)) else chip
-    options = Options(device, sigma, seed, number, time_s)
+    options = Options(device, sigma, seed, number, time_s, first_image, images)
     if device is not None:
         load_device(device)
     settings = _ort.SessionOptions()

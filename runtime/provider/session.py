@@ -72,7 +72,7 @@ class ProviderSession:
                 cells, chip = self._options.chip_of(cells)
             else:
                 chip = self._chip
-            self._crossbars = Crossbars(cells, chip, self._observers)
+            self._crossbars = Crossbars(cells, chip, self._observers, self._options.start)
         answers: list[bool] = []
         for node in map(Node.of, nodes):
             claim = Claim(node, refusal(node, target is not None))
