@@ -14,6 +14,7 @@ __all__ = [
     "NvmcError",
     "OptionError",
     "ProviderError",
+    "StoreError",
     "TrainingError",
 ]
 
@@ -48,3 +49,7 @@ class ProviderError(NvmcError, RuntimeError):
 
 class TrainingError(NvmcError, ValueError):
     """The network cannot be trained: an operator, a value or a setting that training lacks."""
+
+
+class StoreError(NvmcError, RuntimeError):
+    """A store of results cannot be read or written, is no such store, or contradicts itself."""

@@ -1,0 +1,221 @@
+"""The file: its tables, its marks, and how it is opened without harming what is not ours."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import time
+from pathlib import Path
+
+from nvmc.errors import StoreError
+
+__all__ = ["APPLICATION", "VERSION", "cannot_write", "connect", "damaged", "reason"]
+
+APPLICATION = 0x4E564D43
+"""`NVMC`: SQLite's application id of the file."""
+VERSION = 1
+"""SQLite's user version of the file: that of the tables below."""
+
+_TABLES = (
+    """CREATE TABLE experiment (
+        number INTEGER PRIMARY KEY AUTOINCREMENT,
+        id TEXT NOT NULL UNIQUE,
+        key TEXT NOT NULL,
+        info TEXT NOT NULL
+    )""",
+    # total is null where it is NaN, value until the chip has seen all images; step counts the
+    # transactions of the experiment, written is in seconds since 1970.
+    """CREATE TABLE chip (
+        experiment INTEGER NOT NULL REFERENCES experiment (number) ON DELETE CASCADE,
+        chip INTEGER NOT NULL,
+        images INTEGER NOT NULL,
+        total REAL,
+        value REAL,
+        step INTEGER NOT NULL,
+        written INTEGER NOT NULL,
+        PRIMARY KEY (experiment, chip)
+    ) WITHOUT ROWID""",
+    "CREATE INDEX chip_step ON chip (experiment, step)",
+)
+
+_MAGIC = b"SQLite format 3\0"
+
+
+def connect(
+    path: Path, *, create: bool, readonly: bool = False, timeout_s: float
+) -> sqlite3.Connection:
+    """A connection to the store in `path`, which is made where `create` says so.
+
+    Any thread may use it, one at a time. Each statement is its own transaction unless BEGIN is
+    said.
+
+    Args:
+        path: The file.
+        create: Make a store where there is no file, or an empty one.
+        readonly: Only read; a file on a read-only file system will do.
+        timeout_s: How long to wait for another process that is writing.
+
+    Raises:
+        StoreError: There is none, it is none, or it cannot be written.
+    """
+    empty = _is_empty(path)
+    if empty and not create:
+        raise StoreError(
+            f"no results in {str(path)!r}; `nvmc simulate` puts them there as chips are done"
+        )
+    if not readonly:
+        _check_writable(path)
+    try:
+        connection = _opened(path, readonly, timeout_s)
+    except sqlite3.Error as error:
+        raise _refusal(path, error) from error
+    try:
+        if not readonly:
+            connection.execute("PRAGMA foreign_keys = ON")
+            connection.execute("PRAGMA synchronous = NORMAL")
+            _prepare(connection, timeout_s)
+        _check_version(path, int(_pragma(connection, "user_version")))
+        return connection
+    except BaseException as error:
+        connection.close()
+        if isinstance(error, sqlite3.Error):
+            raise _refusal(path, error) from error
+        raise
+
+
+def reason(error: sqlite3.Error) -> str:
+    """Why SQLite refused, for people."""
+    return _REASONS.get(_code(error) & 0xFF) or str(error)
+
+
+def cannot_write(path: Path, why: str) -> StoreError:
+    """The error of a place where no store can be."""
+    return StoreError(
+        f"cannot write {str(path)!r}: {why}; choose another place with --store FILE or go without "
+        "one with --no-store"
+    )
+
+
+def damaged(path: Path, error: sqlite3.Error) -> StoreError:
+    """The error of a store that cannot be read."""
+    if _code(error) & 0xFF in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
+        return StoreError(
+            f"{str(path)!r} is damaged ({error}); nothing was changed in it: bring back a copy, or "
+            "move it away and simulate again"
+        )
+    return StoreError(f"cannot read {str(path)!r}: {reason(error)}")
+
+
+_REASONS = {
+    sqlite3.SQLITE_BUSY: "another process has held it for too long",
+    sqlite3.SQLITE_CANTOPEN: "the folder is missing or closed to you",
+    sqlite3.SQLITE_FULL: "the disk is full",
+    sqlite3.SQLITE_IOERR: "the disk cannot be read or written, or is full",
+    sqlite3.SQLITE_READONLY: "it is read-only",
+}
+
+
+def _code(error: sqlite3.Error) -> int:
+    return getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR)
+
+
+def _refusal(path: Path, error: sqlite3.Error) -> StoreError:
+    writing = (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_FULL, sqlite3.SQLITE_READONLY)
+    if _code(error) & 0xFF in (*writing, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_BUSY):
+        return cannot_write(path, reason(error))
+    return damaged(path, error)
+
+
+def _is_empty(path: Path) -> bool:
+    """Whether there is nothing in `path` yet; only the header of the file is looked at.
+
+    Raises:
+        StoreError: Something else than a store is in it.
+    """
+    try:
+        with path.open("rb") as file:
+            header = file.read(100)
+    except FileNotFoundError:
+        return True
+    except OSError as error:
+        raise StoreError(f"cannot read {str(path)!r}: {error.strerror or error}") from error
+    if not header:
+        return True
+    if len(header) < 100 or header[:16] != _MAGIC:
+        raise StoreError(f"{str(path)!r} is no store of results (no SQLite file); nothing changed")
+    if int.from_bytes(header[68:72], "big") != APPLICATION:
+        raise StoreError(
+            f"{str(path)!r} is another application's SQLite file; nothing was changed in it"
+        )
+    _check_version(path, int.from_bytes(header[60:64], "big"))
+    return False
+
+
+def _check_version(path: Path, found: int) -> None:
+    if found > VERSION:
+        raise StoreError(
+            f"{str(path)!r} has version {found} and was written by a newer nvmc; this one reads "
+            f"up to version {VERSION}: update nvmc"
+        )
+
+
+def _check_writable(path: Path) -> None:
+    folder = path.absolute().parent
+    if not folder.is_dir():
+        raise cannot_write(path, f"there is no folder {str(folder)!r}")
+    if not os.access(folder, os.W_OK) or (path.exists() and not os.access(path, os.W_OK)):
+        raise cannot_write(path, "it is read-only to you")
+
+
+def _opened(path: Path, readonly: bool, timeout_s: float) -> sqlite3.Connection:
+    """Connected, and able to read."""
+    uri = path.absolute().as_uri()
+    modes = ("mode=ro", "mode=ro&immutable=1") if readonly else ("mode=rwc",)
+    for mode in modes:
+        connection = sqlite3.connect(
+            f"{uri}?{mode}",
+            uri=True,
+            timeout=timeout_s,
+            isolation_level=None,
+            check_same_thread=False,
+        )
+        try:
+            connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
+            return connection
+        except sqlite3.Error as error:
+            connection.close()
+            # A read-only folder has no room for what readers share, and nobody who writes.
+            if mode == modes[-1] or _code(error) & 0xFF != sqlite3.SQLITE_CANTOPEN:
+                raise
+    raise AssertionError
+
+
+def _prepare(connection: sqlite3.Connection, timeout_s: float) -> None:
+    """Make the tables if there are none, in one transaction, then let readers beside writers."""
+    if _pragma(connection, "application_id") != APPLICATION:
+        connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
+        connection.execute("BEGIN EXCLUSIVE")
+        try:
+            if _pragma(connection, "application_id") != APPLICATION:
+                connection.execute(f"PRAGMA application_id = {APPLICATION}")
+                connection.execute(f"PRAGMA user_version = {VERSION}")
+                for table in _TABLES:
+                    connection.execute(table)
+            connection.execute("COMMIT")
+        except BaseException:
+            if connection.in_transaction:
+                connection.execute("ROLLBACK")
+            raise
+    deadline = time.monotonic() + timeout_s
+    while _pragma(connection, "journal_mode") == "delete":
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+            return
+        except sqlite3.OperationalError as error:  # another process is at it: it does not wait
+            if _code(error) & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
+                raise
+            time.sleep(0.01)
+
+
+def _pragma(connection: sqlite3.Connection, name: str) -> int | str:
+    return connection.execute(f"PRAGMA {name}").fetchone()[0]
