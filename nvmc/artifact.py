@@ -3,7 +3,7 @@
 `model.onnx` is standard ONNX plus `nvmc` model-local functions, and carries the target in its
 metadata under `nvmc.target`. `manifest.json` says what was mapped where; its JSON Schema is
 published as `nvmc/schema/manifest.schema.json`. `tiles.json` is the graph of tiles and data flow
-in networkx's node-link form.
+in networkx's node-link form. `results.sqlite` is what its chips have come to (docs/results.md).
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ __all__ = [
     "FORMAT",
     "MANIFEST_FILE",
     "MODEL_FILE",
+    "RESULTS_FILE",
     "TARGET_KEY",
     "TILES_FILE",
     "ArrayEntry",
@@ -48,6 +49,7 @@ TARGET_KEY = "nvmc.target"
 MODEL_FILE = "model.onnx"
 MANIFEST_FILE = "manifest.json"
 TILES_FILE = "tiles.json"
+RESULTS_FILE = "results.sqlite"
 
 
 class _Entry(BaseModel):
@@ -169,6 +171,11 @@ class Compiled:
         """The graph of tiles, node-link JSON."""
         return self.folder / TILES_FILE
 
+    @property
+    def results_path(self) -> Path:
+        """The store of results, which may not be there yet."""
+        return self.folder / RESULTS_FILE
+
     def check_arrays(self, found: Iterable[str]) -> None:
         """Make sure that `found`, the arrays in the model, are those of the manifest.
 
@@ -229,6 +236,9 @@ def find_compiled(folder: str | Path = ".") -> Compiled:
 def replacing_folder(folder: Path) -> Generator[Path]:
     """A new folder that takes `folder`'s place when the block ends well, and is gone otherwise.
 
+    The store of results moves over from the old folder, as the same files on disk: a process that
+    is writing to it goes on and notices nothing.
+
     Raises:
         ArtifactError: `folder` exists and is not a compiled network, or cannot be written.
     """
@@ -243,9 +253,11 @@ def replacing_folder(folder: Path) -> Generator[Path]:
             yield temporary
             if folder.exists():
                 os.rename(folder, retired)
+                _move_results(retired, temporary)
             os.rename(temporary, folder)
         finally:
             if retired.exists() and not folder.exists():
+                _move_results(temporary, retired)
                 os.rename(retired, folder)
             for rest in (temporary, retired):
                 shutil.rmtree(rest, ignore_errors=True)
@@ -275,6 +287,18 @@ def replacing_file(path: Path) -> Generator[Path]:
                 os.replace(file, path.parent / file.name)
         finally:
             shutil.rmtree(holder, ignore_errors=True)
+
+
+def _move_results(old: Path, new: Path) -> None:
+    """Move the store with the files that SQLite keeps beside it while processes use it.
+
+    No name that SQLite knows leads to `old` or `new`, so none of these files is made, or deleted,
+    while they move.
+    """
+    for suffix in ("", "-wal", "-shm", "-journal"):
+        file = old / f"{RESULTS_FILE}{suffix}"
+        if file.exists():
+            os.rename(file, new / file.name)
 
 
 def _beside(path: Path) -> Path:
