@@ -6,7 +6,7 @@ provider, `nvmc program` and the tests all call it, so a chip is the same everyw
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, Literal
@@ -20,7 +20,11 @@ from nvmc.errors import OptionError
 from nvmc.rng import Draw
 from nvmc.tiling import Place, tile_numbers
 
-__all__ = ["Array", "Chip", "Programmed"]
+__all__ = ["PHYSICS", "Array", "Chip", "Chips", "Programmed"]
+
+PHYSICS = 2
+"""Version of what decides a chip's value: raised with every change of a number that is drawn or of
+what is computed with it, so that results from before are not taken for results of now."""
 
 Float = NDArray[np.float32]
 
@@ -244,6 +248,31 @@ class Chip:
             if source.place == place and self.index is not None:
                 names = (name,) if source.chip_wide else (array.name, name)
                 yield source, Draw(self.seed, self.index, *names)
+
+
+@dataclass(frozen=True)
+class Chips(Sequence[Chip]):
+    """Consecutive chips of a population, made as they are asked for.
+
+    Attributes:
+        pattern: A chip of the population; the others differ in their index.
+        first: Index of the first.
+        runs: How many.
+    """
+
+    pattern: Chip
+    first: int
+    runs: int
+
+    def __len__(self) -> int:
+        return self.runs
+
+    def __getitem__(self, number: Any) -> Any:
+        if isinstance(number, slice):
+            return [self[position] for position in range(*number.indices(self.runs))]
+        if not -self.runs <= number < self.runs:
+            raise IndexError(number)
+        return replace(self.pattern, index=self.first + number % self.runs)
 
 
 def _clipped(levels: Float, cells: Cells, clip: bool | Literal["zero"]) -> Float:

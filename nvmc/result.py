@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nvmc.devices import Target
-from nvmc.statistics import Kpp, Summary
+from nvmc.statistics import Kpp, Summary, percentile_performance, summarize
 
 __all__ = ["FORMAT", "AtTime", "Fidelity", "Simulation"]
 
@@ -34,6 +34,12 @@ class AtTime:
     values: NDArray[np.float64]
     kpp: Kpp
     summary: Summary
+
+    @classmethod
+    def of(cls, time_s: float | None, values: NDArray[np.float64], percentile: float) -> AtTime:
+        """What the values of all chips say."""
+        kpp = percentile_performance(values, percentile)
+        return cls(time_s, values, kpp, summarize(values))
 
     def to_json(self) -> dict[str, Any]:
         """The keys of one time."""
@@ -63,6 +69,7 @@ class Simulation:
         images: Images each chip was run on.
         ideal: Value of the chip whose every cell is on target.
         fidelity: `cells`, or `circuit` where the periphery or read noise was in the loop.
+        executor: Where the chips were run.
         times: The same chips at each time asked for; without any, at the device's own.
         seconds: Wall time of the runs.
         mc_passes: Stochastic passes that were averaged; None where the network draws nothing.
@@ -75,7 +82,7 @@ class Simulation:
     target: Target
     sigma: float | None
     fidelity: Fidelity
-    jobs: int
+    executor: str
     ideal: float
     times: tuple[AtTime, ...]
     seconds: float

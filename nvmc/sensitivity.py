@@ -16,14 +16,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nvmc.artifact import Compiled
+from nvmc.bench import Threads, check_options, fidelity_of, set_up
 from nvmc.data import Dataset
 from nvmc.errors import OptionError
 from nvmc.parameters import Setup
 from nvmc.restriction import PartialChip, Selection
 from nvmc.result import Fidelity
 from nvmc.rng import stream
-from nvmc.runtime.montecarlo import default_jobs
-from nvmc.simulation import check_options, fidelity_of, set_up
 from nvmc.statistics import Kpp, percentile_index, percentile_performance
 
 __all__ = [
@@ -204,7 +203,7 @@ def sensitivity(
     Raises:
         OptionError, DataError, ModelError: By what is wrong, such as a chip without noise.
     """
-    started, count = time.perf_counter(), min(jobs or default_jobs(), runs)
+    started = time.perf_counter()
     check_options(runs, jobs, percentile)
     setup = setup or Setup(compiled.manifest.target)
     parts = _parts(compiled, setup)
@@ -214,7 +213,7 @@ def sensitivity(
     found: dict[Selection, Float] = {NOTHING: np.full(runs, bench.ideal)}
     for only in _populations(parts):
         partial = [PartialChip.within(chip, only) for chip in chips]
-        found[only] = bench.run(partial, jobs=count, on_chip=on_chip)
+        found[only] = bench.run(partial, Threads(jobs), on_chip=on_chip)
     costs = sorted((_cost(part, found, percentile, seed) for part in parts), key=_dearest_first)
     return Sensitivity(
         metric=bench.score.metric,

@@ -18,13 +18,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nvmc.artifact import Compiled
+from nvmc.bench import Bench, Threads, check_options, fidelity_of, set_up
 from nvmc.data import Dataset, load_data
 from nvmc.devices import Device, NoiseSource, Target
 from nvmc.errors import OptionError
 from nvmc.parameters import PARAMETERS, Setup, Value
 from nvmc.result import Fidelity
-from nvmc.runtime.montecarlo import default_jobs
-from nvmc.simulation import Bench, check_options, fidelity_of, set_up
 from nvmc.statistics import Kpp, Summary, percentile_performance, summarize
 
 __all__ = ["FORMAT", "Point", "Sweep", "point_count", "sweep"]
@@ -185,7 +184,7 @@ def sweep(
     for at, setup in setups:
         chips = [setup.chip(seed, index) for index in range(runs)]
         bench, chosen = benches.of(setup.target), fidelity_of(setup.target, fidelity)
-        found = bench.run(chips, jobs=min(jobs or default_jobs(), runs), on_chip=on_chip)
+        found = bench.run(chips, Threads(jobs), on_chip=on_chip)
         kpp = percentile_performance(found, percentile)
         points.append(Point(at, chosen, bench.ideal, found, kpp, summarize(found)))
     return _sweep(axes, points, benches.of(setups[-1][1].target), target.device, seed, started)

@@ -26,6 +26,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nvmc.artifact import Compiled
+from nvmc.bench import check_options, set_up
 from nvmc.chip import Chip
 from nvmc.data import Dataset, load_data
 from nvmc.errors import DataError
@@ -42,7 +43,6 @@ from nvmc.runtime.montecarlo import (
     in_parallel,
 )
 from nvmc.shifts import Shift, shifted, shifts_for
-from nvmc.simulation import check_options, set_up
 
 __all__ = ["FORMAT", "Measures", "Row", "Thresholds", "Uncertainty", "measured", "uncertainty"]
 
@@ -310,12 +310,13 @@ def _a_image(values: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def _labelled(data: str | Dataset, limit: int | None) -> tuple[Dataset, NDArray[np.integer[Any]]]:
-    """The images that are used, and their labels."""
+    """The images that are used, and their labels in the order in which they are run."""
     dataset = load_data(data, limit=limit) if isinstance(data, str) else data
     if limit is not None and limit < 1:
         raise DataError(f"limit is {limit}, expected at least 1; leave it out to take every image")
     if dataset.y is None:
         raise DataError(f"{dataset.name} has no labels; an NLL is taken of them: add an array y")
     dataset = replace(dataset, x=dataset.x[:limit], y=dataset.y[:limit])
-    assert dataset.y is not None
-    return dataset, dataset.y
+    labels = dataset.shuffled().y
+    assert labels is not None
+    return dataset, labels

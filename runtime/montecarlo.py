@@ -37,11 +37,16 @@ from nvmc.stack import Stack, name_in_stack
 
 _ort: Any = onnxruntime  # it is untyped
 
+ENGINE = f"onnxruntime {_ort.__version__}"
+"""What computes; another version may round differently."""
+
 __all__ = [
+    "ENGINE",
     "ChipSession",
     "CircuitNetwork",
     "Feed",
     "Network",
+    "Span",
     "default_jobs",
     "evaluate",
     "evaluate_chips",
@@ -106,6 +111,19 @@ class CircuitNetwork:
 
 
 @dataclass(frozen=True)
+class Span:
+    """Some of the images, along the order in which they are run."""
+
+    first: int
+    count: int
+
+    @property
+    def end(self) -> int:
+        """One past the last."""
+        return self.first + self.count
+
+
+@dataclass(frozen=True)
 class Feed:
     """The images that chips are run on: input name -> array with the images along axis 0."""
 
@@ -113,6 +131,11 @@ class Feed:
 
     def __len__(self) -> int:
         return len(next(iter(self.inputs.values())))
+
+    @property
+    def span(self) -> Span:
+        """All of them."""
+        return Span(0, len(self))
 
     def batch(self, first: int, size: int) -> dict[str, NDArray[Any]]:
         """`size` images from `first`, the last one repeated where the data end."""
@@ -141,36 +164,40 @@ def evaluate_chips(
     feed: Feed,
     score: Score,
     chips: Sequence[Chip],
+    span: Span | None = None,
     *,
     jobs: int,
     on_chip: Callable[[int, float], None] | None = None,
 ) -> NDArray[np.float64]:
-    """The score of every chip, in the order of `chips`.
+    """What every chip scores on some images, in the order of `chips`.
 
     Args:
         network: The compiled network.
         feed: Images to run.
         score: How outputs become one number.
         chips: The chips.
+        span: Which images; all by default.
         jobs: Chips in parallel; changes nothing but the time.
-        on_chip: Called with (position, value) as each chip is done, from its thread.
+        on_chip: Called with (position, total) as each chip is done, from its thread.
 
     Returns:
-        Values of shape (len(chips),).
+        Sums of `score.add` over the images, shape (len(chips),). Those of neighbouring spans add
+        up to that of both.
     """
-    values = np.empty(len(chips))
+    totals = np.empty(len(chips))
+    images = span or feed.span
     size = network.stack.count if isinstance(network, Network) and network.stack else 1
 
     def work(group: int, stop: Event) -> None:
         first = group * size
-        found = _evaluate(network, feed, score, chips[first : first + size], stop)
-        for position, value in enumerate(found, first):
-            values[position] = value
+        found = _evaluate(network, feed, score, chips[first : first + size], images, stop)
+        for position, total in enumerate(found, first):
+            totals[position] = total
             if on_chip is not None and not stop.is_set():
-                on_chip(position, value)
+                on_chip(position, total)
 
     in_parallel(work, -(-len(chips) // size), jobs)
-    return values
+    return totals
 
 
 def in_parallel(work: Callable[[int, Event], None], count: int, jobs: int) -> None:
@@ -203,14 +230,9 @@ def in_parallel(work: Callable[[int, Event], None], count: int, jobs: int) -> No
 
 
 def evaluate(network: Network | CircuitNetwork, feed: Feed, score: Score, chip: Chip) -> float:
-    """The score of one chip."""
-    return _evaluate(
-        replace(network, stack=None) if isinstance(network, Network) else network,
-        feed,
-        score,
-        [chip],
-        Event(),
-    )[0]
+    """The score of one chip on all images."""
+    alone = replace(network, stack=None) if isinstance(network, Network) else network
+    return score.finish(_evaluate(alone, feed, score, [chip], feed.span, Event())[0], len(feed))
 
 
 def _evaluate(
@@ -218,31 +240,34 @@ def _evaluate(
     feed: Feed,
     score: Score,
     chips: Sequence[Chip],
+    span: Span,
     stop: Event,
 ) -> list[float]:
-    """The scores of chips in one session; NaN when `stop` was set before they were done.
+    """What chips in one session score; NaN when `stop` was set before they were done.
 
     A stack that has more places than chips is filled up with the last chip.
     """
     if network.masks:
-        outputs = ChipSession(network, chips[0]).outputs(feed, stop)
-        if outputs is None:
-            return [float("nan")]
-        return [score.finish(score.add(outputs, 0), len(feed))]
-    stack = network.stack if isinstance(network, Network) else None
+        outputs = ChipSession(network, chips[0], span.first).outputs(feed, stop, span)
+        return [float("nan") if outputs is None else score.add(outputs, span.first)]
+    if isinstance(network, CircuitNetwork):
+        batches = ChipSession(network, chips[0], span.first).batches(feed, stop, span)
+        total = sum(score.add(outputs, first) for first, outputs in batches)
+        return [float("nan") if stop.is_set() else total]
+    stack = network.stack
     if stack is None:
         session, names = open_session(network, chips[0]), [network.output]
     else:
         session = _open_stack(network, stack, chips)
         names = [name_in_stack(network.output, chip) for chip in range(len(chips))]
     totals = [0.0] * len(names)
-    for first in range(0, len(feed), network.batch):
+    for first in range(span.first, span.end, network.batch):
         if stop.is_set():
             return [float("nan")] * len(names)
         found = _run(session, names, feed.batch(first, network.batch), network.batch)
         for chip, outputs in enumerate(found):
-            totals[chip] += score.add(outputs[: len(feed) - first], first)
-    return [score.finish(total, len(feed)) for total in totals]
+            totals[chip] += score.add(outputs[: span.end - first], first)
+    return totals
 
 
 def outputs_of(network: Network | CircuitNetwork, feed: Feed, chip: Chip) -> NDArray[Any]:
@@ -257,35 +282,52 @@ class ChipSession:
 
     The noise of its reads goes on from one set of images to the next; its masks are the same for
     all of them.
+
+    Args:
+        network: The network.
+        chip: The chip.
+        first: Image that will be run first: noise of reads is that of a session which has run
+            those before.
     """
 
-    def __init__(self, network: Network | CircuitNetwork, chip: Chip) -> None:
+    def __init__(self, network: Network | CircuitNetwork, chip: Chip, first: int = 0) -> None:
         self._network = network
         self._session = open_session(network, chip)
         self._masks = ChipMasks(network.masks, chip.seed, chip.index)
 
-    def outputs(self, feed: Feed, stop: Event | None = None) -> NDArray[Any] | None:
-        """The scored output for all images, the mean over passes; None once `stop` is set."""
-        found = mean_outputs(self.passes(feed, stop), self._network.holds)
+    def outputs(
+        self, feed: Feed, stop: Event | None = None, span: Span | None = None
+    ) -> NDArray[Any] | None:
+        """The scored output for the images, the mean over passes; None once `stop` is set."""
+        found = mean_outputs(self.passes(feed, stop, span), self._network.holds)
         return None if stop is not None and stop.is_set() else found
 
-    def passes(self, feed: Feed, stop: Event | None = None) -> Iterator[NDArray[Any]]:
-        """The scored output of each pass for all images, along axis 0; no more once `stop` is set.
+    def passes(
+        self, feed: Feed, stop: Event | None = None, span: Span | None = None
+    ) -> Iterator[NDArray[Any]]:
+        """The scored output of each pass for the images, along axis 0; no more once `stop` is set.
 
         Passes are run one after the other, each on all images, and no batch is larger than the
         images left: an image's reads have the same numbers whatever the batch.
         """
-        network = self._network
-        for number in range(network.passes):
-            found: list[NDArray[Any]] = []
-            for first in range(0, len(feed), network.batch):
-                if stop is not None and stop.is_set():
-                    return
-                size = network.batch if network.fixed else min(network.batch, len(feed) - first)
-                inputs = feed.batch(first, size) | self._masks.feed(number, first, size)
-                outputs = _run(self._session, [network.output], inputs, size)[0]
-                found.append(outputs[: len(feed) - first])
+        for number in range(self._network.passes):
+            found = [outputs for _, outputs in self.batches(feed, stop, span, number)]
+            if stop is not None and stop.is_set():
+                return
             yield np.concatenate(found)
+
+    def batches(
+        self, feed: Feed, stop: Event | None = None, span: Span | None = None, number: int = 0
+    ) -> Iterator[tuple[int, NDArray[Any]]]:
+        """One pass batch by batch: the first image's place, and the scored output."""
+        network, images = self._network, span or feed.span
+        for first in range(images.first, images.end, network.batch):
+            if stop is not None and stop.is_set():
+                return
+            size = network.batch if network.fixed else min(network.batch, images.end - first)
+            inputs = feed.batch(first, size) | self._masks.feed(number, first, size)
+            outputs = _run(self._session, [network.output], inputs, size)[0]
+            yield first, outputs[: images.end - first]
 
 
 def open_session(network: Network | CircuitNetwork, chip: Chip) -> Any:

@@ -12,6 +12,7 @@ import pytest
 
 from nvmc import Compiled, Target, compile_model, load_device, make_session, simulate
 from nvmc.artifact import open_compiled
+from nvmc.bench import Threads, fidelity_of, load_circuit, load_network, set_up
 from nvmc.chip import Chip
 from nvmc.devices import Periphery, parse_noise
 from nvmc.encoding import Encoding
@@ -19,7 +20,6 @@ from nvmc.errors import OptionError
 from nvmc.models import resolve_model
 from nvmc.runtime.montecarlo import Feed, Network, evaluate_chips, open_session, outputs_of
 from nvmc.runtime.provider import observe_arrays
-from nvmc.simulation import fidelity_of, load_circuit, load_network, set_up
 from onnx_models import MAPPED, feeds_of
 from onnx_text import proto_of
 
@@ -99,8 +99,8 @@ def test_results_do_not_depend_on_jobs_or_batches(lenet: Compiled) -> None:
     cells = lenet.manifest.target.on(None, [READ])
     bench = set_up(lenet, cells, data="digits", limit=30)
     chips = [Chip.of(cells, SEED, index) for index in range(3)]
-    once = bench.run(chips, jobs=1)
-    np.testing.assert_array_equal(once, bench.run(chips, jobs=3))
+    once = bench.run(chips, Threads(1))
+    np.testing.assert_array_equal(once, bench.run(chips, Threads(3)))
     network = load_circuit(lenet, cells)
     feed = bench.feed
     whole = outputs_of(network, feed, chips[0])
@@ -108,7 +108,8 @@ def test_results_do_not_depend_on_jobs_or_batches(lenet: Compiled) -> None:
         np.testing.assert_array_equal(
             whole, outputs_of(replace(network, batch=batch), feed, chips[0])
         )
-    values = evaluate_chips(replace(network, batch=7), feed, bench.score, chips, jobs=2)
+    totals = evaluate_chips(replace(network, batch=7), feed, bench.score, chips, jobs=2)
+    values = [bench.score.finish(total, len(feed)) for total in totals.tolist()]
     np.testing.assert_array_equal(values, once)
 
 

@@ -10,11 +10,11 @@ import onnxruntime as ort
 import pytest
 
 from nvmc import Chip, Compiled, Target, compile_model, load_device, make_session, program_chip
+from nvmc.bench import load_network
 from nvmc.devices import parse_noise
 from nvmc.passes.load import load_model
 from nvmc.passes.program_chip import arrays_of
 from nvmc.runtime.montecarlo import open_session
-from nvmc.simulation import load_network
 from onnx_models import MAPPED, feeds_of
 from onnx_text import proto_of
 

@@ -10,6 +10,7 @@ import onnx
 import pytest
 
 from nvmc import Chip, Compiled, Target, compile_model, load_device
+from nvmc.bench import load_network
 from nvmc.data import Dataset, load_data
 from nvmc.devices import parse_noise
 from nvmc.errors import DataError, NvmcError
@@ -19,7 +20,6 @@ from nvmc.parameters import Setup
 from nvmc.runtime.averaging import Prediction
 from nvmc.runtime.montecarlo import ChipSession, Feed
 from nvmc.shifts import Shift, shifted
-from nvmc.simulation import load_network
 from nvmc.uncertainty import Thresholds, measured, uncertainty
 from onnx_text import proto_of
 
@@ -87,7 +87,7 @@ def test_images_of_many_decisions_count_once() -> None:
 def test_rows_equal_a_slow_loop(compiled: Compiled) -> None:
     """Chip by chip, pass by pass; the thresholds are each chip's own."""
     result = uncertainty(compiled, **COMMON, mc_passes=4, shifts=["noise"])
-    network, data = load_network(compiled, TARGET), load_data("digits", limit=30)
+    network, data = load_network(compiled, TARGET), load_data("digits", limit=30).shuffled()
     assert data.y is not None
     for k in range(3):
         chip = Chip.of(TARGET, 0, k, 0.2)

@@ -196,7 +196,7 @@ def _rows(result: Simulation) -> list[tuple[str, str, str]]:
     closed = kpp.low is not None and kpp.high is not None
     each = result.seconds / max(1, len(result.values) * len(result.times))
     ideal = (f"ideal chip {result.metric}", percent(result.ideal), "")
-    took = ("time", f"{result.seconds:.1f} s", f"{each:.2g} s a chip, {result.jobs} at once")
+    took = ("time", f"{result.seconds:.1f} s", f"{each:.2g} s a chip, {result.executor}")
     if len(result.times) > 1:
         return [ideal, took]
     return [

@@ -6,13 +6,12 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
+from nvmc.bench import Bench, bench_of
 from nvmc.chip import Chip
 from nvmc.passes.describe import serialized
 from nvmc.passes.pipeline import compile_passes
 from nvmc.passes.quantize_activations import QuantizeActivations, activation_tensors
 from nvmc.runtime.calibration import calibrate
-from nvmc.runtime.montecarlo import default_jobs
-from nvmc.simulation import Bench, bench_of
 from nvmc.statistics import percentile_performance
 from nvmc.training.graph import write_values
 from nvmc.training.outcome import Judged
@@ -66,4 +65,4 @@ def _accuracies(bench: Bench, task: Task) -> NDArray[np.float64]:
     settings = task.settings
     seed = POPULATION + settings.seed
     chips = [Chip.of(task.target, seed, k, task.sigma) for k in range(settings.chips)]
-    return bench.run(chips, jobs=default_jobs())
+    return bench.run(chips)

@@ -20,12 +20,12 @@ import numpy as np
 from measure import interleaved, machine
 
 from nvmc import Compiled, Target, compile_model, load_device
+from nvmc.bench import Bench, Threads, set_up
 from nvmc.chip import Chip
 from nvmc.data import Dataset, load_data
 from nvmc.devices import Periphery
 from nvmc.models import resolve_model
 from nvmc.runtime.montecarlo import single_threaded_blas
-from nvmc.simulation import Bench, set_up
 
 REPEATS = 9
 IMAGES = 1000
@@ -82,7 +82,7 @@ def layer_products(compiled: Compiled, count: int) -> list[tuple[np.ndarray, np.
 
 def run(bench: Bench, compiled: Compiled) -> None:
     """One chip."""
-    bench.run([Chip.of(compiled.manifest.target, 0, 0)], jobs=1)
+    bench.run([Chip.of(compiled.manifest.target, 0, 0)], Threads(1))
 
 
 def seconds(compiled: Compiled, count: int) -> float:

@@ -10,12 +10,12 @@ import onnx
 import pytest
 
 from nvmc import Chip, Target, compile_model, load_device
+from nvmc.bench import load_network
 from nvmc.errors import ModelError
 from nvmc.models import resolve_model
 from nvmc.rng import stream
 from nvmc.runtime.montecarlo import Feed, Network, evaluate_chips, outputs_of
 from nvmc.runtime.scoring import Agreement, Determination, score_against
-from nvmc.simulation import load_network
 from onnx_text import proto_of
 
 TARGET = Target.of(load_device("fefet1"))

@@ -10,6 +10,7 @@ import onnx
 import pytest
 
 from nvmc import Chip, Compiled, Target, compile_model, load_device
+from nvmc.bench import load_circuit, load_network
 from nvmc.devices import parse_noise
 from nvmc.errors import OptionError
 from nvmc.masks import ChipMasks
@@ -17,7 +18,7 @@ from nvmc.models import resolve_model
 from nvmc.rng import stream
 from nvmc.runtime.montecarlo import Feed, Network, evaluate_chips, outputs_of
 from nvmc.runtime.scoring import score_against
-from nvmc.simulation import load_circuit, load_network, simulate
+from nvmc.simulation import simulate
 from onnx_text import proto_of
 
 TARGET = Target.of(load_device("fefet1"))

@@ -12,11 +12,11 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
+from nvmc.bench import bench_of
 from nvmc.chip import Array, Chip
 from nvmc.errors import OptionError
 from nvmc.passes.pipeline import compile_passes
 from nvmc.passes.program_chip import arrays_of
-from nvmc.simulation import bench_of
 from nvmc.training.evaluation import finished_network
 from nvmc.training.method import Method
 from nvmc.training.replica import Replica
@@ -101,7 +101,7 @@ class ReramV(Method):
 
     def _accuracy(self, run: Run) -> float:
         bench = bench_of(self._compiled(run), run.task.target, run.task.validation)
-        return float(bench.run([self._chip(run.task)], jobs=1)[0])
+        return float(bench.run([self._chip(run.task)])[0])
 
     def _compiled(self, run: Run) -> ir.Model:
         model = finished_network(run.model, self.evaluated(run), run.task.skip)
