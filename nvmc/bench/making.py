@@ -1,0 +1,272 @@
+"""Benches: a compiled network, the images that its chips are judged on, and by what.
+
+The images of a data set are run in one shuffled order, so the images that a chip has done are a
+random sample of all, whoever ran it and whenever.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import replace
+
+from nvmc.artifact import MODEL_FILE, Compiled
+from nvmc.bench.population import Bench
+from nvmc.chip import PHYSICS, Chip
+from nvmc.data import Dataset, check_labels, load_data
+from nvmc.devices import Target
+from nvmc.errors import DataError, ModelError, OptionError
+from nvmc.passes.describe import Model, serialized, set_target, tensor_entries
+from nvmc.passes.detach_weights import (
+    Detached,
+    detached,
+    detached_network,
+    has_fixed_batch,
+    images_a_run,
+)
+from nvmc.passes.feed_masks import FeedMasks, outputs_kinds
+from nvmc.passes.load import load_model
+from nvmc.result import Fidelity
+from nvmc.runtime.feeding import check_first_axis, feed_of
+from nvmc.runtime.montecarlo import (
+    CircuitNetwork,
+    Feed,
+    Network,
+    evaluate,
+    outputs_of,
+    single_threaded_blas,
+)
+from nvmc.runtime.scoring import Accuracy, Score, score_against
+from nvmc.statistics import percentile_index
+
+__all__ = ["bench_of", "check_options", "fidelity_of", "load_circuit", "load_network", "set_up"]
+
+MOST_RUNS = 1_000_000
+CIRCUIT_IMAGES = 512
+"""Most images a run of a circuit."""
+CIRCUIT_BATCHES = 32
+"""How many batches that suit the cache go into a run of a circuit: each run costs Python's time."""
+
+
+def set_up(
+    compiled: Compiled,
+    target: Target,
+    *,
+    data: str | Dataset | None = None,
+    seed: int = 0,
+    limit: int | None = None,
+    output: str | None = None,
+    fidelity: Fidelity | None = None,
+    batch: int | None = None,
+    mc_passes: int | None = None,
+) -> Bench:
+    """Everything of a simulation but the chips; arguments are those of `nvmc.simulate`.
+
+    Raises:
+        OptionError, DataError, ModelError: By what is wrong.
+    """
+    exact = _with_passes(load_network(compiled, target, output), mc_passes)
+    network: Network | CircuitNetwork = exact
+    if fidelity_of(target, fidelity) == "circuit":
+        network = replace(load_circuit(compiled, target, output), passes=exact.passes)
+    if batch is not None:
+        network = replace(network, batch=_checked_batch(compiled, batch))
+    dataset = load_data(data, limit=limit) if isinstance(data, str) else data
+    dataset = dataset and dataset.shuffled()
+    check_first_axis(compiled.manifest, network.output)
+    feed = feed_of(compiled.manifest.inputs, dataset, seed, limit)
+    with single_threaded_blas():
+        score, ideal = _score(network, exact, feed, dataset)
+    return Bench(
+        network,
+        feed,
+        score,
+        ideal,
+        data=dataset.name if dataset else "seeded inputs",
+        name=compiled.folder.name,
+        identity={
+            "physics": PHYSICS,
+            "network": _digest(compiled),
+            "target": target.model_dump(mode="json"),
+            "output": network.output,
+            "fidelity": "circuit" if isinstance(network, CircuitNetwork) else "cells",
+            "mc_passes": network.passes if network.masks else None,
+            "data": dataset.sha256 if dataset else f"seeded {seed}",
+            "images": len(feed),
+            "metric": score.metric,
+        },
+    )
+
+
+def _digest(compiled: Compiled) -> str:
+    """SHA-256 of the compiled network's model, with its external data."""
+    digest = hashlib.sha256()
+    for file in sorted(compiled.folder.glob(f"{MODEL_FILE}*")):
+        with file.open("rb") as content:
+            digest.update(hashlib.file_digest(content, "sha256").digest())
+    return digest.hexdigest()
+
+
+def bench_of(model: Model, target: Target, dataset: Dataset) -> Bench:
+    """The bench of a compiled network that is in memory, judged on labelled images.
+
+    Args:
+        model: A network behind the passes of `nvmc compile`; used up by this.
+        target: What holds its arrays.
+        dataset: Images and labels.
+
+    Raises:
+        OptionError, DataError, ModelError: By what is wrong.
+    """
+    if dataset.y is None:
+        raise DataError(f"{dataset.name} has no labels; chips are judged by them: add an array y")
+    dataset = dataset.shuffled()
+    feed = feed_of(tensor_entries(model.graph.inputs), dataset, 0, None)
+    output = str(model.graph.outputs[0].name)
+    circuit = None
+    if fidelity_of(target) == "circuit":
+        circuit = _circuit(model.clone(), target, output)
+    exact = _network(detached(model, target), output)
+    with single_threaded_blas():
+        score, ideal = _score(circuit or exact, exact, feed, dataset)
+    return Bench(circuit or exact, feed, score, ideal, dataset.name)
+
+
+def _with_passes(network: Network, passes: int | None) -> Network:
+    """`network`, every image of which is run so many times."""
+    if passes is None:
+        return network
+    if passes < 1:
+        raise OptionError(f"mc-passes is {passes}; expected at least 1")
+    if passes > 1 and not network.masks:
+        raise OptionError(
+            f"mc-passes is {passes}, but the network draws nothing at inference, so all passes "
+            "are equal; compile it with --pass insert-dropout:active=true or "
+            "invert-normalization:active=true, or leave mc-passes out"
+        )
+    return replace(network, passes=passes)
+
+
+def _checked_batch(compiled: Compiled, batch: int) -> int:
+    fixed = next(iter(compiled.manifest.inputs[0].shape or ()), None)
+    if batch < 1 or (isinstance(fixed, int) and batch != fixed):
+        expected = "at least 1" if not isinstance(fixed, int) else f"{fixed}, as the network has"
+        raise OptionError(f"batch is {batch}; expected {expected}")
+    return batch
+
+
+def check_options(runs: int, jobs: int | None, percentile: float) -> None:
+    """Complain about options now rather than after the runs.
+
+    Raises:
+        OptionError: One of them is out of range.
+    """
+    if not 1 <= runs <= MOST_RUNS:
+        raise OptionError(f"runs is {runs}; expected 1 to {MOST_RUNS:,}")
+    if jobs is not None and jobs < 1:
+        raise OptionError(f"jobs is {jobs}; expected at least 1")
+    percentile_index(runs, percentile)
+
+
+def fidelity_of(target: Target, wanted: Fidelity | None = None) -> Fidelity:
+    """The fidelity that chips on `target` are simulated at.
+
+    Args:
+        target: The cells and their periphery.
+        wanted: What the user asks for; None for the lowest that says all of the target.
+
+    Raises:
+        OptionError: Cells are asked for, but reads are noisy, which no set of weights shows.
+    """
+    noisy = [source.type for source in target.device.noise if source.place == "read"]
+    if wanted == "cells":
+        if noisy:
+            raise OptionError(
+                f"noise source {noisy[0]!r} of device {target.device.name!r} is fresh at every "
+                "read, which fidelity 'cells' cannot show; use fidelity 'circuit'"
+            )
+        return "cells"
+    if wanted not in (None, "circuit"):
+        raise OptionError(f"fidelity is {wanted!r}; expected cells or circuit")
+    return "circuit" if wanted or noisy or not target.periphery.ideal else "cells"
+
+
+def load_circuit(compiled: Compiled, target: Target, output: str | None = None) -> CircuitNetwork:
+    """The compiled network ready to run as circuits on `target`.
+
+    Raises:
+        OptionError: It has no output of that name.
+    """
+    name = _output(compiled, output)
+    model = load_model(compiled.model_path)
+    return _circuit(model, target, name)
+
+
+def _circuit(model: Model, target: Target, name: str) -> CircuitNetwork:
+    """`model`, which is used up by this, as circuits."""
+    set_target(model, target)
+    batch, fixed = images_a_run(model), has_fixed_batch(model)
+    if not fixed:
+        batch = min(CIRCUIT_IMAGES, CIRCUIT_BATCHES * batch)
+    holds, feed = outputs_kinds(model), FeedMasks()
+    feed(model)
+    return CircuitNetwork(serialized(model), name, batch, fixed, holds[name], feed.masks)
+
+
+def _output(compiled: Compiled, output: str | None) -> str:
+    names = [entry.name for entry in compiled.manifest.outputs]
+    if not compiled.manifest.inputs:
+        raise ModelError(f"{str(compiled.folder)!r} has no input to give images to")
+    if output is not None and output not in names:
+        raise OptionError(f"output {output!r} is unknown; expected one of {', '.join(names)}")
+    return output or names[0]
+
+
+def load_network(compiled: Compiled, target: Target, output: str | None = None) -> Network:
+    """The compiled network ready to run as chips on `target`.
+
+    Raises:
+        OptionError: It has no output of that name.
+        ModelError: It has no input.
+        ArtifactError: Its model does not hold the arrays that its manifest lists.
+    """
+    name = _output(compiled, output)
+    found = detached_network(compiled.model_path, target)
+    compiled.check_arrays(array.name for array in found.arrays)
+    return _network(found, name)
+
+
+def _network(found: Detached, output: str) -> Network:
+    return Network(
+        found.model,
+        found.arrays,
+        found.dtypes,
+        output,
+        found.batch,
+        found.fixed,
+        found.holds[output],
+        found.masks,
+        stack=found.stack,
+    )
+
+
+def _score(
+    network: Network | CircuitNetwork, exact: Network, feed: Feed, dataset: Dataset | None
+) -> tuple[Score, float]:
+    """What chips are scored by, and the value of the chip whose every cell is on target.
+
+    Without labels the reference is that chip behind an ideal periphery (`exact`).
+    """
+    if dataset is not None and dataset.y is not None:
+        first = outputs_of(exact, Feed({k: v[:1] for k, v in feed.inputs.items()}), Chip.ideal())
+        if first.ndim < 2 or first.shape[1] < 2:
+            raise DataError(
+                f"output {network.output!r} has shape {list(first.shape)}, which is no classes to "
+                "hold labels against; choose another with --output, or leave the labels out"
+            )
+        check_labels(dataset, first.shape[1])
+        score: Score = Accuracy(dataset.y)
+        return score, evaluate(network, feed, score, Chip.ideal())
+    score = score_against(outputs_of(exact, feed, Chip.ideal()))
+    if isinstance(network, Network):
+        return score, 1.0
+    return score, evaluate(network, feed, score, Chip.ideal())

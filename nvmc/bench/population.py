@@ -1,0 +1,257 @@
+"""Chips on a bench, how far each was run, and where.
+
+`Population` knows how far each chip was run, gets what is missing from an `Executor` (threads
+here; other machines and accelerators in `nvmc.executors`) and hands it to `Records`, which keep it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from threading import Lock
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nvmc.chip import Chip
+from nvmc.result import Fidelity
+from nvmc.runtime.montecarlo import (
+    ENGINE,
+    CircuitNetwork,
+    Feed,
+    Network,
+    Span,
+    default_jobs,
+    evaluate_chips,
+)
+from nvmc.runtime.scoring import Score
+
+__all__ = ["Bench", "Executor", "Population", "Records", "Threads"]
+
+
+class Executor(Protocol):
+    """Where chips are run."""
+
+    @property
+    def name(self) -> str:
+        """What it is, for people."""
+        ...
+
+    @property
+    def engine(self) -> str:
+        """What computes, with its version: its rounding may decide a close call."""
+        ...
+
+    def totals(
+        self, bench: Bench, chips: Sequence[Chip], span: Span, done: Callable[[int, float], None]
+    ) -> None:
+        """Run chips on some images.
+
+        Args:
+            bench: The network, the images and the score.
+            chips: The chips.
+            span: The images.
+            done: To be called once a chip with its position in `chips` and the sum of the score
+                over the images, in any order and from any thread.
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class Threads:
+    """Chips in parallel threads of this process.
+
+    Attributes:
+        jobs: How many at once; as many as there are cores by default.
+    """
+
+    jobs: int | None = None
+
+    @property
+    def name(self) -> str:
+        """What it is, for people."""
+        return f"{self.jobs or default_jobs()} at once"
+
+    @property
+    def engine(self) -> str:
+        """onnxruntime, with its version."""
+        return ENGINE
+
+    def totals(
+        self, bench: Bench, chips: Sequence[Chip], span: Span, done: Callable[[int, float], None]
+    ) -> None:
+        """Run chips on some images; see `Executor`."""
+        jobs = min(self.jobs or default_jobs(), len(chips))
+        evaluate_chips(bench.network, bench.feed, bench.score, chips, span, jobs=jobs, on_chip=done)
+
+
+class Records(Protocol):
+    """Where it is kept how far chips were run."""
+
+    def known(self) -> Mapping[int, tuple[int, float]]:
+        """Chip's index -> images that it was run on, and the sum of the score over them."""
+        ...
+
+    def add(self, chip: int, images: int, total: float, value: float | None) -> None:
+        """Keep that a chip was run on so many images; `value` once these are all."""
+        ...
+
+
+@dataclass(frozen=True)
+class Bench:
+    """A network and the images it is judged on: what chips are tried out with.
+
+    Attributes:
+        network: The network, to be run as chips.
+        feed: The images, in the order in which they are run.
+        score: How outputs become one number.
+        ideal: Value of the chip whose every cell is on target.
+        data: What the images are, for people.
+        name: What the network is called.
+        identity: What decides a chip's value beside the chip and the engine; empty for a network
+            that is no file.
+    """
+
+    network: Network | CircuitNetwork
+    feed: Feed
+    score: Score
+    ideal: float
+    data: str
+    name: str = ""
+    identity: Mapping[str, Any] = field(default_factory=dict[str, Any])
+
+    @property
+    def fidelity(self) -> Fidelity:
+        """What the network runs as."""
+        return "circuit" if isinstance(self.network, CircuitNetwork) else "cells"
+
+    @property
+    def mc_passes(self) -> int | None:
+        """Stochastic passes that are averaged; None where the network draws nothing."""
+        return self.network.passes if self.network.masks else None
+
+    def run(
+        self,
+        chips: Sequence[Chip],
+        executor: Executor | None = None,
+        records: Records | None = None,
+        on_chip: Callable[[int, float], None] | None = None,
+    ) -> NDArray[np.float64]:
+        """The value of every chip, in the order of `chips`; shape (len(chips),).
+
+        Args:
+            chips: The chips.
+            executor: Where they are run; in threads by default.
+            records: What is known of them already, and where more is kept.
+            on_chip: Called with (position, value) as each chip is done, from any thread.
+        """
+        population = Population(self, chips, executor or Threads(), records)
+        population.advance(range(len(chips)), len(self.feed), on_chip)
+        return population.values
+
+
+class Population:
+    """Chips on a bench, each with how far it was run.
+
+    Args:
+        bench: The network and the images.
+        chips: The chips.
+        executor: Where they are run.
+        records: What is known of them already, and where more is kept.
+    """
+
+    def __init__(
+        self,
+        bench: Bench,
+        chips: Sequence[Chip],
+        executor: Executor,
+        records: Records | None = None,
+    ) -> None:
+        self._bench = bench
+        self._chips = chips
+        self._executor = executor
+        self._records = records
+        self._lock = Lock()
+        self.images = np.zeros(len(chips), np.int64)
+        self.totals = np.zeros(len(chips))
+        known = dict(records.known()) if records is not None else {}
+        if known:
+            for position, chip in enumerate(chips):
+                if chip.index is not None and chip.index in known:
+                    self.images[position], self.totals[position] = known[chip.index]
+
+    @property
+    def values(self) -> NDArray[np.float64]:
+        """The value of every chip that was run on all images, NaN for the others."""
+        return np.array([self._value(position) for position in range(len(self.totals))])
+
+    def advance(
+        self,
+        positions: Sequence[int],
+        images: int,
+        on_chip: Callable[[int, float], None] | None = None,
+    ) -> None:
+        """Run chips until each was run on the first `images` images.
+
+        Args:
+            positions: Of the chips.
+            images: How many.
+            on_chip: Called with (position, value) as each is done, from any thread; the value is
+                NaN before all images are done.
+        """
+        chosen = np.asarray(positions, np.int64)
+        done = self.images[chosen]
+        for position in chosen[done >= images].tolist():
+            if on_chip is not None:
+                on_chip(position, self._value(position))
+        for first in sorted(set(done[done < images].tolist())):
+            self._run(chosen[done == first], Span(first, images - first), on_chip)
+
+    def _run(
+        self,
+        positions: NDArray[np.int64],
+        span: Span,
+        on_chip: Callable[[int, float], None] | None,
+    ) -> None:
+        chips = _Chosen(self._chips, positions)
+
+        def done(number: int, total: float) -> None:
+            position = int(positions[number])
+            with self._lock:
+                self.totals[position] += total
+                self.images[position] = span.end
+                self._keep(chips[number], position)
+            if on_chip is not None:
+                on_chip(position, self._value(position))
+
+        self._executor.totals(self._bench, chips, span, done)
+
+    def _value(self, position: int) -> float:
+        images = len(self._bench.feed)
+        if self.images[position] != images:
+            return float("nan")
+        return self._bench.score.finish(float(self.totals[position]), images)
+
+    def _keep(self, chip: Chip, position: int) -> None:
+        if self._records is None or chip.index is None:
+            return
+        value = self._value(position)
+        images, total = int(self.images[position]), float(self.totals[position])
+        self._records.add(chip.index, images, total, None if np.isnan(value) else value)
+
+
+class _Chosen(Sequence[Chip]):
+    """Some of many chips, none of which is made before it is asked for."""
+
+    def __init__(self, chips: Sequence[Chip], positions: NDArray[np.int64]) -> None:
+        self._chips = chips
+        self._positions = positions
+
+    def __len__(self) -> int:
+        return len(self._positions)
+
+    def __getitem__(self, number: Any) -> Any:
+        if isinstance(number, slice):
+            return [self._chips[int(position)] for position in self._positions[number]]
+        return self._chips[int(self._positions[number])]
