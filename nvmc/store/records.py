@@ -107,8 +107,9 @@ class Experiment:
         self._number = 0
         self._step = 0
         self._version = -1
-        with database.writing() as connection:
-            self._found(connection)
+        if not self._find(database.connection):
+            with database.writing() as connection:
+                self._enter(connection)
 
     @property
     def unsaved(self) -> int:
@@ -196,7 +197,7 @@ class Experiment:
     def _write(self, waiting: dict[int, Row]) -> None:
         try:
             with self._database.writing() as connection:
-                self._found(connection)
+                self._enter(connection)
                 write_rows(connection, (self._number, self.id), waiting.values())
         except sqlite3.Error as error:
             self._unsaved = waiting
@@ -206,15 +207,21 @@ class Experiment:
             self._own.update((row[0], row[1]) for row in waiting.values())
             self._database.recovers()
 
-    def _found(self, connection: sqlite3.Connection) -> None:
-        """Find this experiment's number, or enter it: another process may have deleted it."""
+    def _find(self, connection: sqlite3.Connection) -> bool:
+        """Find this experiment's number; says whether there is one."""
         query = "SELECT number FROM experiment WHERE id = ?"
         row = connection.execute(query, (self.id,)).fetchone()
-        if row is None:
-            insert = "INSERT INTO experiment (id, key, info) VALUES (?, ?, ?) RETURNING number"
-            (row,) = connection.execute(insert, self._texts).fetchall()
-        if row[0] != self._number:
+        if row is not None and row[0] != self._number:
             self._number, self._step = row[0], 0
+        return row is not None
+
+    def _enter(self, connection: sqlite3.Connection) -> None:
+        """Enter this experiment where there is none: another process may have deleted it."""
+        if not self._find(connection):
+            connection.execute(
+                "INSERT INTO experiment (id, key, info) VALUES (?, ?, ?)", self._texts
+            )
+            self._find(connection)
 
     def _look(self, connection: sqlite3.Connection) -> None:
         """Remember how far the file has been read."""

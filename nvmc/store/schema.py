@@ -63,14 +63,17 @@ def connect(
         raise StoreError(
             f"no results in {str(path)!r}; `nvmc simulate` puts them there as chips are done"
         )
-    if not readonly:
-        _check_writable(path)
+    why = _why_closed(path)
+    if why is not None and not readonly:
+        raise cannot_write(path, why)
     try:
-        connection = _opened(path, readonly, timeout_s)
+        connection = _opened(path, why is None, timeout_s)
     except sqlite3.Error as error:
         raise _refusal(path, error) from error
     try:
-        if not readonly:
+        if readonly:
+            connection.execute("PRAGMA query_only = ON")
+        else:
             connection.execute("PRAGMA foreign_keys = ON")
             connection.execute("PRAGMA synchronous = NORMAL")
             _prepare(connection, timeout_s)
@@ -159,43 +162,47 @@ def _check_version(path: Path, found: int) -> None:
         )
 
 
-def _check_writable(path: Path) -> None:
+def _why_closed(path: Path) -> str | None:
+    """Why the file, and those that SQLite puts beside it, cannot be written, if so."""
     folder = path.absolute().parent
     if not folder.is_dir():
-        raise cannot_write(path, f"there is no folder {str(folder)!r}")
+        return f"there is no folder {str(folder)!r}"
     if not os.access(folder, os.W_OK) or (path.exists() and not os.access(path, os.W_OK)):
-        raise cannot_write(path, "it is read-only to you")
+        return "it is read-only to you"
+    return None
 
 
-def _opened(path: Path, readonly: bool, timeout_s: float) -> sqlite3.Connection:
-    """Connected, and able to read."""
-    uri = path.absolute().as_uri()
-    modes = ("mode=ro", "mode=ro&immutable=1") if readonly else ("mode=rwc",)
-    for mode in modes:
-        connection = sqlite3.connect(
-            f"{uri}?{mode}",
-            uri=True,
-            timeout=timeout_s,
-            isolation_level=None,
-            check_same_thread=False,
-        )
-        try:
-            connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
-            return connection
-        except sqlite3.Error as error:
-            connection.close()
-            # A read-only folder has no room for what readers share, and nobody who writes.
-            if mode == modes[-1] or _code(error) & 0xFF != sqlite3.SQLITE_CANTOPEN:
-                raise
-    raise AssertionError
+def _opened(path: Path, writable: bool, timeout_s: float) -> sqlite3.Connection:
+    """Connected, and able to read.
+
+    A read-only file is one that nobody writes, so that it may be read without the files that
+    readers and writers share; where those are left beside it, it is read with them.
+    """
+    beside = path.with_name(f"{path.name}-wal").exists()
+    mode = "mode=rwc" if writable else "mode=ro" if beside else "mode=ro&immutable=1"
+    connection = sqlite3.connect(
+        f"{path.absolute().as_uri()}?{mode}",
+        uri=True,
+        timeout=timeout_s,
+        isolation_level=None,
+        check_same_thread=False,
+    )
+    try:
+        connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
+    except BaseException:
+        connection.close()
+        raise
+    return connection
 
 
 def _prepare(connection: sqlite3.Connection, timeout_s: float) -> None:
     """Make the tables if there are none, in one transaction, then let readers beside writers."""
     if _pragma(connection, "application_id") != APPLICATION:
-        connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
-        connection.execute("BEGIN EXCLUSIVE")
+        # The first write of all, and it must come with the rest: a file with content that lacks
+        # the application id is another's.
+        connection.execute("BEGIN")
         try:
+            connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
             if _pragma(connection, "application_id") != APPLICATION:
                 connection.execute(f"PRAGMA application_id = {APPLICATION}")
                 connection.execute(f"PRAGMA user_version = {VERSION}")

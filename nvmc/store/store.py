@@ -188,7 +188,8 @@ class Store:
             with self._database.writing() as connection:
                 connection.execute("DELETE FROM experiment WHERE id = ?", (identifier,))
             with self._database.lock:
-                self._database.connection.execute("PRAGMA incremental_vacuum").fetchall()
+                # `execute` would take a single step of it, which frees one page.
+                self._database.connection.executescript("PRAGMA incremental_vacuum")
         except sqlite3.Error as error:
             raise StoreError(f"cannot write {str(self.path)!r}: {reason(error)}") from error
 
