@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from nvmc.errors import DataError
 
-__all__ = ["agreement", "calibration_error", "correct", "log_loss"]
+__all__ = ["agreement", "calibration_error", "correct", "decisions", "log_loss"]
 
 SMALLEST = float(np.finfo(np.float64).tiny)
 """A probability below this counts as this: its negative logarithm is 708.4, not infinite."""
@@ -66,6 +66,22 @@ def agreement(outputs: NDArray[Any], reference: NDArray[Any]) -> int:
         )
     (chosen, valid), (expected, expected_valid) = _decisions(outputs), _decisions(reference)
     return int(np.count_nonzero((chosen == expected) & valid & expected_valid))
+
+
+def decisions(outputs: NDArray[Any]) -> NDArray[np.int64]:
+    """The class that each decision of a network is for, taken as in `correct`.
+
+    Args:
+        outputs: Outputs of shape (N, C) or (N, C, ...), C >= 2.
+
+    Returns:
+        Classes of shape (N,) or (N, ...); -1 where a NaN is among a decision's outputs.
+
+    Raises:
+        DataError: The outputs are no scores of at least two classes.
+    """
+    chosen, valid = _decisions(outputs)
+    return np.where(valid, chosen, -1)
 
 
 def log_loss(

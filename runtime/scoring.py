@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from nvmc.metrics import agreement, correct
+from nvmc.metrics import agreement, correct, decisions
 
 __all__ = ["Accuracy", "Agreement", "Determination", "Score", "score_against"]
 
@@ -38,6 +39,11 @@ class Accuracy:
     def __init__(self, labels: NDArray[np.integer[Any]]) -> None:
         self._labels = labels
 
+    @property
+    def classes(self) -> NDArray[np.integer[Any]]:
+        """The class that each decision is held against."""
+        return self._labels
+
     def add(self, outputs: NDArray[Any], first: int) -> float:
         """Hits in this batch."""
         return correct(outputs, self._labels[first : first + len(outputs)])
@@ -58,6 +64,11 @@ class Agreement:
 
     def __init__(self, reference: NDArray[Any]) -> None:
         self._reference = reference
+
+    @cached_property
+    def classes(self) -> NDArray[np.integer[Any]]:
+        """The class that each decision is held against; -1 where none agrees."""
+        return decisions(self._reference)
 
     def add(self, outputs: NDArray[Any], first: int) -> float:
         """Equal decisions in this batch."""

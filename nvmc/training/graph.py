@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
@@ -93,8 +94,13 @@ class Graph(nn.Module):
         return field
 
     @classmethod
-    def of(cls, model: ir.Model) -> Self:
+    def of(cls, model: ir.Model, instead: Mapping[str, Callable[..., Any]] | None = None) -> Self:
         """The module for a model, which is not changed; its weights are copied.
+
+        Args:
+            model: The model.
+            instead: Other functions for some operators, by operator; they take the inputs and
+                attributes that those of `nvmc.training.operators` take.
 
         Raises:
             TrainingError: A node's operator is not supported; the message names node and domain.
@@ -102,7 +108,7 @@ class Graph(nn.Module):
         if model.functions:
             model = model.clone()
             inline_functions(model)
-        return cls(read(model.graph, model.graph.opset_imports.get("", 1)))
+        return cls(read(model.graph, model.graph.opset_imports.get("", 1), instead))
 
     @property
     def weights(self) -> Mapping[str, nn.Parameter]:
@@ -145,6 +151,37 @@ class Graph(nn.Module):
         if wanted is None:
             return values[self._program.slots[names[0]]]
         return {name: values[self._program.slots[name]] for name in names}
+
+    def footprint(
+        self, x: Tensor | Mapping[str, Tensor], wanted: Sequence[str] | None = None
+    ) -> int:
+        """Most bytes that the values computed in a run take at any one time.
+
+        What an operator needs within itself is not among them, and views count like copies.
+        Cost: one run.
+
+        Args:
+            x: As for a run.
+            wanted: Names of values to return, as for a run.
+        """
+        live, most = 0, 0
+
+        def freed(size: int) -> None:
+            nonlocal live
+            live -= size
+
+        def tap(value: Any) -> Any:
+            nonlocal live, most
+            if isinstance(value, Tensor):
+                live += value.nbytes
+                most = max(most, live)
+                weakref.finalize(value, freed, value.nbytes)
+            return value
+
+        computed = {slot for step in self._program.steps for slot in step.outputs}
+        names = [name for name, slot in self._program.slots.items() if slot in computed]
+        self(x, taps=dict.fromkeys(names, tap), wanted=wanted)
+        return most
 
     def _feed(self, values: list[Any], x: Tensor | Mapping[str, Tensor]) -> torch.device:
         """Put the inputs into their slots; returns the device they are on."""

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, cast
 
@@ -79,23 +79,29 @@ class Program:
         self.types: dict[str, ir.DataType] = {}
 
 
-def read(graph: ir.Graph, opset: int) -> Program:
+def read(
+    graph: ir.Graph, opset: int, instead: Mapping[str, Callable[..., Any]] | None = None
+) -> Program:
     """Read a graph.
 
     Args:
         graph: The graph; its nodes in an order in which they can run.
         opset: Version of the standard operators.
+        instead: Other functions for some operators, which take what those of the table take.
 
     Raises:
         TrainingError: An operator, or an attribute or type of it, is not supported.
     """
-    return _Reader(graph, opset).read()
+    return _Reader(graph, opset, instead or {}).read()
 
 
 class _Reader:
-    def __init__(self, graph: ir.Graph, opset: int) -> None:
+    def __init__(
+        self, graph: ir.Graph, opset: int, instead: Mapping[str, Callable[..., Any]]
+    ) -> None:
         self._graph = graph
         self._opset = opset
+        self._instead = instead
         self._program = Program()
         self._slots: dict[tuple[ir.Value, str], int] = {}
         self._known: dict[ir.Value, Tensor] = {}
@@ -142,6 +148,8 @@ class _Reader:
 
     def _read_node(self, node: ir.Node, wanted: set[ir.Value]) -> None:
         operator = OPERATORS[node.op_type]
+        if node.op_type in self._instead:
+            operator = replace(operator, function=self._instead[node.op_type])
         kinds = [_kind(operator, i) for i in range(len(node.inputs))]
         function = _prepared(operator, node, self._opset)
         if self._is_constant(operator, node):

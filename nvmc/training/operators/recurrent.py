@@ -1,4 +1,7 @@
-"""Recurrent layers."""
+"""Recurrent layers.
+
+By torch's own kernels where those know the form, unless `fusing` is turned off: then step by step.
+"""
 
 from __future__ import annotations
 
@@ -33,9 +36,10 @@ def rnn(
     direction: str = "forward",
     hidden_size: int | None = None,
     layout: int = 0,
+    fusing: bool = True,
 ) -> tuple[Tensor, ...]:
     """RNN: outputs Y (T, D, N, H) and Y_h (D, N, H)."""
-    kind = _all_of(activations, ["Tanh", "Relu"])
+    kind = _all_of(activations, ["Tanh", "Relu"]) if fusing else None
     if kind and clip is None and sequence_lens is None:
         return fused(kind, x, w, r, b, [initial_h], direction, layout)
     functions = activations_of(
@@ -67,9 +71,15 @@ def gru(
     hidden_size: int | None = None,
     layout: int = 0,
     linear_before_reset: int = 0,
+    fusing: bool = True,
 ) -> tuple[Tensor, ...]:
     """GRU: outputs Y (T, D, N, H) and Y_h (D, N, H); gates in ONNX's order z, r, h."""
-    plain = _is_plain(activations, ["Sigmoid", "Tanh"]) and clip is None and sequence_lens is None
+    plain = (
+        fusing
+        and _is_plain(activations, ["Sigmoid", "Tanh"])
+        and clip is None
+        and sequence_lens is None
+    )
     if plain and linear_before_reset:
         return fused("gru", x, w, r, b, [initial_h], direction, layout)
     functions = activations_of(
@@ -116,10 +126,11 @@ def lstm(
     hidden_size: int | None = None,
     input_forget: int = 0,
     layout: int = 0,
+    fusing: bool = True,
 ) -> tuple[Tensor, ...]:
     """LSTM: outputs Y (T, D, N, H), Y_h and Y_c (D, N, H); gates in ONNX's order i, o, f, c."""
     states = [initial_h, initial_c]
-    plain = _is_plain(activations, ["Sigmoid", "Tanh", "Tanh"]) and clip is None
+    plain = fusing and _is_plain(activations, ["Sigmoid", "Tanh", "Tanh"]) and clip is None
     if plain and sequence_lens is None and p is None and not input_forget:
         return fused("lstm", x, w, r, b, states, direction, layout)
     functions = activations_of(

@@ -1,0 +1,1 @@
+"""Where chips are run: other machines and accelerators."""

@@ -1,0 +1,317 @@
+"""Chips in torch, many at once: on a CUDA device, or on the CPU to check that.
+
+The chips are those of every other engine: `Chip.program` draws their cells on the CPU, in threads,
+while the device runs the chips before them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from typing import Any, cast
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from nvmc.bench import Bench
+from nvmc.chip import Chip
+from nvmc.errors import OptionError
+from nvmc.executors.torch_network import (
+    Batching,
+    ChipsNetwork,
+    exact_arithmetic,
+    prepared,
+)
+from nvmc.executors.torch_weights import Programming, tensor_of
+from nvmc.masks import ChipMasks
+from nvmc.runtime.averaging import mean_outputs
+from nvmc.runtime.montecarlo import (
+    CircuitNetwork,
+    Network,
+    Span,
+    default_jobs,
+    single_threaded_blas,
+)
+
+__all__ = ["TorchExecutor"]
+
+_DEVICE_MEMORY = 4 << 30
+"""Bytes that activations take on a CUDA device that has twice as much free."""
+_HOST_MEMORY = 256 << 20
+"""The same on the CPU."""
+
+Weights = dict[str, Tensor]
+
+
+class TorchExecutor:
+    """Runs chips in torch, as many at once as the memory allows.
+
+    Args:
+        device: What torch calls it: `cuda`, `cuda:1`, `cpu`.
+        memory: Bytes that activations may take; by default 4 GiB of a CUDA device, less where not
+            twice as much is free, and 256 MiB on the CPU.
+        batching: How chips run at once: `vmap`; `unfold`, which makes products of convolutions; or
+            `loop`, one after the other.
+        jobs: Threads that program chips; as many as there are cores by default.
+
+    Attributes:
+        device: Where chips run.
+        note: What was not possible for the network that was run last; empty where nothing was.
+
+    Raises:
+        OptionError: torch does not know the device, or sees none of its kind.
+    """
+
+    def __init__(
+        self,
+        device: str = "cuda",
+        memory: int | None = None,
+        batching: Batching = "vmap",
+        jobs: int | None = None,
+    ) -> None:
+        self.device = _device(device)
+        self.note = ""
+        self._memory = memory or _free_memory(self.device)
+        self._batching: Batching = batching
+        self._jobs = jobs or default_jobs()
+        self._ready: tuple[Bench, ChipsNetwork, _Images] | None = None
+
+    @property
+    def name(self) -> str:
+        """What it is, for people."""
+        if self.device.type != "cuda":
+            return f"torch on {self.device}"
+        return f"{self.device}, {torch.cuda.get_device_name(self.device)}"
+
+    @property
+    def engine(self) -> str:
+        """torch, with its version, and the kind of device."""
+        return f"torch {torch.__version__} {self.device.type}"
+
+    def totals(
+        self, bench: Bench, chips: Sequence[Chip], span: Span, done: Callable[[int, float], None]
+    ) -> None:
+        """Run chips on some images; see `nvmc.bench.Executor`.
+
+        Raises:
+            OptionError: The network cannot run in torch, or does not fit into the memory.
+            ModelError: torch cannot run it.
+        """
+        network = bench.network
+        if isinstance(network, CircuitNetwork):
+            raise OptionError(
+                "an accelerator runs chips at fidelity 'cells', but this network runs as circuits; "
+                "use --fidelity cells or leave --accelerator out"
+            )
+        with single_threaded_blas(), exact_arithmetic(), torch.no_grad():
+            if self._ready is None or self._ready[0] is not bench:
+                self._ready = None  # let go of the memory first
+                self._ready = self._prepared(bench, network)
+            _, on_device, images = self._ready
+            run = _Run(bench, network, on_device, images, span)
+            programming = Programming(
+                *(network, chips, run.count, self.device),
+                jobs=self._jobs,
+                memory=self._memory // 4,
+            )
+            with programming:
+                self._run(run, chips, programming, done)
+            self._ready = (bench, run.on_device, images)
+
+    def _run(
+        self,
+        run: _Run,
+        chips: Sequence[Chip],
+        programming: Programming,
+        done: Callable[[int, float], None],
+    ) -> None:
+        """Run all groups, each reported once the device has the next one to compute."""
+        last: tuple[range, Callable[[], list[float]]] | None = None
+        for group, weights in programming:
+            totals = run.totals([chips[position] for position in group], weights)
+            if last is not None:
+                _report(*last, done)
+            last = (group, totals)
+        if last is not None:
+            _report(*last, done)
+
+    def _prepared(self, bench: Bench, network: Network) -> tuple[Bench, ChipsNetwork, _Images]:
+        found = prepared(network, bench.feed, self.device, self._memory, self._batching)
+        self.note = found.note
+        return bench, found, _Images(bench, self.device, self._memory // 4)
+
+
+def _report(
+    group: range, totals: Callable[[], list[float]], done: Callable[[int, float], None]
+) -> None:
+    for position, total in zip(group, totals(), strict=False):  # behind the chips: what fills up
+        done(position, total)
+
+
+def _device(name: str) -> torch.device:
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise OptionError(f"accelerator is {name!r}; expected cuda or cuda:NUMBER") from error
+    if device.type == "cpu":
+        return device
+    if device.type != "cuda":
+        raise OptionError(f"accelerator is {name!r}; expected cuda or cuda:NUMBER")
+    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if not count:
+        raise OptionError(
+            f"torch {torch.__version__} sees no CUDA device; install a CUDA build of torch or "
+            "leave --accelerator out"
+        )
+    number: Any = device.index  # None where the name has none
+    if number is not None and number >= count:
+        raise OptionError(f"accelerator is {name!r}; torch sees cuda:0 to cuda:{count - 1}")
+    return torch.device("cuda", number or 0)
+
+
+def _free_memory(device: torch.device) -> int:
+    """What activations may take: a power of two, so that it is mostly the same number."""
+    if device.type != "cuda":
+        return _HOST_MEMORY
+    free, _ = torch.cuda.mem_get_info(device)
+    return min(_DEVICE_MEMORY, 1 << max(0, (free // 2).bit_length() - 1))
+
+
+class _Images:
+    """The images and the classes they are held against, on the device where they fit."""
+
+    def __init__(self, bench: Bench, device: torch.device, most: int) -> None:
+        self._feed = bench.feed
+        self.device = device
+        size = sum(x.nbytes for x in bench.feed.inputs.values())
+        self._held: Weights | None = None
+        if size <= most or device.type == "cpu":
+            self._held = {k: tensor_of(x).to(device) for k, x in bench.feed.inputs.items()}
+        classes = getattr(bench.score, "classes", None)
+        self._classes = None if classes is None else tensor_of(classes).to(device)
+
+    def batch(self, first: int, size: int) -> Weights:
+        """`size` images from `first`, the last one repeated where the data end."""
+        if self._held is None or first + size > len(self._feed):
+            taken = self._feed.batch(first, size)
+            return {k: tensor_of(x).to(self.device) for k, x in taken.items()}
+        return {k: x[first : first + size] for k, x in self._held.items()}
+
+    def hits(self, outputs: Tensor, first: int) -> Tensor | None:
+        """Right decisions of each chip, as `nvmc.metrics` counts them; None where it has to.
+
+        Args:
+            outputs: Of shape (chips, images, classes, …).
+            first: Of the images.
+        """
+        if self._classes is None or outputs.dim() < 3 or outputs.shape[2] < 2:
+            return None
+        classes = self._classes[first : first + outputs.shape[1]]
+        wanted = (outputs.shape[1], *outputs.shape[3:])
+        if tuple(classes.shape) != wanted or outputs.dtype in (torch.bool, torch.complex64):
+            return None
+        right = (outputs.argmax(2) == classes) & ~outputs.isnan().any(2)
+        return right.flatten(1).sum(1)
+
+
+class _Run:
+    """Some images of a bench, to be run by groups of chips."""
+
+    def __init__(
+        self, bench: Bench, network: Network, on_device: ChipsNetwork, images: _Images, span: Span
+    ) -> None:
+        self.network = network
+        self.on_device = on_device
+        self.count = on_device.chips
+        self._bench = bench
+        self._images = images
+        self._span = span
+
+    def totals(self, chips: Sequence[Chip], weights: Weights) -> Callable[[], list[float]]:
+        """Start a group of chips; what is returned waits for their totals.
+
+        Raises:
+            OptionError: They do not fit into the memory, one image at a time.
+        """
+        while True:
+            try:
+                return self._totals(chips, weights)
+            except torch.OutOfMemoryError as error:
+                size = self.on_device.images
+                if self.on_device.fixed or size == 1:
+                    raise OptionError(
+                        f"{self.count} chips and {size} images at once do not fit into the "
+                        "accelerator's memory; free some of it or leave --accelerator out"
+                    ) from error
+                self.on_device = replace(self.on_device, images=size // 2)
+
+    def _totals(self, chips: Sequence[Chip], weights: Weights) -> Callable[[], list[float]]:
+        if self.network.masks:
+            found = self._averaged(chips, weights)
+            return lambda: found
+        counted: Tensor | None = None
+        added = np.zeros(self.count)
+        for first, outputs in self._outputs(weights, {}):
+            hits = self._images.hits(outputs, first)
+            if hits is None:
+                added += self._added(outputs.cpu().numpy(), first)
+            else:
+                counted = hits if counted is None else counted + hits
+        return added.tolist if counted is None else _copied(counted)
+
+    def _averaged(self, chips: Sequence[Chip], weights: Weights) -> list[float]:
+        """Totals of a network that draws numbers: all images, pass by pass."""
+        masks = [ChipMasks(self.network.masks, chip.seed, chip.index) for chip in chips]
+        passes = (self._pass(masks, weights, number) for number in range(self.network.passes))
+        means = mean_outputs(passes, self.network.holds)
+        assert means is not None
+        means = means.reshape(self.count, -1, *means.shape[1:])
+        return self._added(means, self._span.first).tolist()
+
+    def _pass(self, masks: list[ChipMasks], weights: Weights, number: int) -> NDArray[Any]:
+        """The outputs of a pass, of shape (chips * images, …)."""
+        found: list[NDArray[Any]] = []
+        for first, outputs in self._outputs(weights, {"masks": masks, "number": number}):
+            del first
+            found.append(outputs.cpu().numpy())
+        whole = np.concatenate(found, 1)
+        return whole.reshape(-1, *whole.shape[2:])
+
+    def _outputs(self, weights: Weights, drawn: dict[str, Any]) -> Iterator[tuple[int, Tensor]]:
+        """The first image of each batch, and its outputs of shape (chips, images, …)."""
+        size, end = self.on_device.images, self._span.end
+        for first in range(self._span.first, end, size):
+            images = self._images.batch(first, size)
+            own = weights | (self._drawn(first, size, **drawn) if drawn else {})
+            yield first, self.on_device.outputs(own, images)[:, : end - first]
+
+    def _drawn(self, first: int, size: int, masks: list[ChipMasks], number: int) -> Weights:
+        each = [mask.feed(number, first, size) for mask in masks]
+        each += each[-1:] * (self.count - len(each))
+        stacked = {k: np.stack([one[k] for one in each]) for k in each[0]}
+        return {k: tensor_of(x).to(self._images.device) for k, x in stacked.items()}
+
+    def _added(self, outputs: NDArray[Any], first: int) -> NDArray[np.float64]:
+        score = self._bench.score
+        return np.array([score.add(one, first) for one in outputs], np.float64)
+
+
+def _copied(counted: Tensor) -> Callable[[], list[float]]:
+    """What waits until the device has computed the numbers, but not for what follows them."""
+    if counted.device.type != "cuda":
+        return lambda: _numbers(counted)
+    host = torch.empty(counted.shape, dtype=counted.dtype, pin_memory=True)
+    host.copy_(counted, non_blocking=True)
+    event = torch.cuda.current_stream(counted.device).record_event()
+
+    def values() -> list[float]:
+        event.synchronize()
+        return _numbers(host)
+
+    return values
+
+
+def _numbers(counted: Tensor) -> list[float]:
+    return cast(Any, counted).double().tolist()

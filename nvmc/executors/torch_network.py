@@ -1,0 +1,233 @@
+"""A network in torch that runs several chips on the same images at once."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Literal, cast
+
+import torch
+from torch import Tensor
+
+from nvmc.chip import Chip
+from nvmc.errors import ModelError, NvmcError, OptionError, TrainingError
+from nvmc.executors.torch_weights import tensor_of
+from nvmc.masks import ChipMasks
+from nvmc.passes.weights_as_inputs import with_weights_as_inputs
+from nvmc.runtime.montecarlo import Feed, Network
+from nvmc.training.graph import Graph
+from nvmc.training.operators.convolution import unfolded_conv
+from nvmc.training.operators.recurrent import gru, lstm, rnn
+
+__all__ = ["Batching", "ChipsNetwork", "exact_arithmetic", "prepared"]
+
+Batching = Literal["vmap", "unfold", "loop"]
+"""Chips side by side by `torch.func.vmap`; the same, convolutions as products of unfolded windows;
+or one after the other."""
+
+MOST_IMAGES = 512
+"""Most images at once: what is computed for nothing behind the last one stays small."""
+MOST_CHIPS = 64
+LEAST_CHIPS = 4
+"""If fewer fit in at once, one network with so many images keeps the device busy alone."""
+_TRIED_IMAGES = 2
+_WITHIN = {"vmap": 2, "unfold": 4, "loop": 2}
+"""What a run takes at most, in what its values take: operators need memory within themselves."""
+_STEPPED: Mapping[str, Any] = {
+    "GRU": partial(gru, fusing=False),
+    "LSTM": partial(lstm, fusing=False),
+    "RNN": partial(rnn, fusing=False),
+}
+"""torch's own recurrent kernels take one set of weights."""
+_UNFOLDED: Mapping[str, Any] = {"Conv": unfolded_conv}
+_HARMLESS = (
+    "There is a performance drop because we have not yet implemented the batching rule",
+    "The given NumPy array is not writable",  # nothing writes to it
+    "Deterministic behavior was enabled",  # cuBLAS: one stream computes the same every time
+    ".* does not have a deterministic implementation",
+)
+
+
+@contextmanager
+def exact_arithmetic() -> Generator[None]:
+    """In the block torch multiplies float32 as such, not as TF32, and the same every time.
+
+    The settings are the process's; they are as before behind the block.
+    """
+    backends: Any = torch.backends
+    kinds = (backends.cuda.matmul, backends.cudnn.conv, backends.cudnn.rnn)
+    cudnn, filling = backends.cudnn, cast(Any, torch.utils.deterministic)
+    before = [kind.fp32_precision for kind in kinds]
+    flags = (cudnn.deterministic, cudnn.benchmark, filling.fill_uninitialized_memory)
+    mode = torch.get_deterministic_debug_mode()
+    try:
+        for kind in kinds:
+            kind.fp32_precision = "ieee"
+        cudnn.deterministic, cudnn.benchmark = True, False
+        filling.fill_uninitialized_memory = False
+        torch.use_deterministic_algorithms(True, warn_only=True)
+        with warnings.catch_warnings():
+            for message in _HARMLESS:
+                warnings.filterwarnings("ignore", message)
+            yield
+    finally:
+        for kind, precision in zip(kinds, before, strict=True):
+            kind.fp32_precision = precision
+        cudnn.deterministic, cudnn.benchmark, filling.fill_uninitialized_memory = flags
+        torch.set_deterministic_debug_mode(mode)
+
+
+@dataclass(frozen=True)
+class ChipsNetwork:
+    """A network on a device.
+
+    Attributes:
+        graph: The network, its crossbar weights being inputs.
+        output: Name of the scored output.
+        batching: How chips are run.
+        chips: How many at once. This and `images` follow from the network, the number of all
+            images and the memory alone, so no value depends on how many chips or images are asked.
+        images: How many at once.
+        fixed: Whether the network takes no other number of images.
+        note: What was not possible, in words; empty where nothing was.
+    """
+
+    graph: Graph
+    output: str
+    batching: Batching
+    chips: int
+    images: int
+    fixed: bool
+    note: str = ""
+
+    def outputs(self, chips: Mapping[str, Tensor], images: Mapping[str, Tensor]) -> Tensor:
+        """The scored output, of shape (chips, images, …).
+
+        Args:
+            chips: Inputs that every chip has for itself, the chips along axis 0: weights, masks.
+            images: Inputs that all chips share.
+
+        Raises:
+            ModelError: torch cannot run the network, or the output has no row an image.
+        """
+        try:
+            found = _run(self.graph, self.output, self.batching, chips, images)
+        except (NvmcError, torch.OutOfMemoryError):
+            raise
+        except Exception as error:  # torch raises many types without a common base
+            raise ModelError(f"torch cannot run the network: {_first_line(error)}") from error
+        size = len(next(iter(images.values())))
+        if found.dim() < 2 or found.shape[1] != size:
+            raise ModelError(
+                f"output {self.output!r} has shape {list(found.shape[1:])} for {size} images; "
+                "expected one row an image along its first axis: choose another with --output"
+            )
+        return found
+
+
+def prepared(
+    network: Network, feed: Feed, device: torch.device, memory: int, batching: Batching
+) -> ChipsNetwork:
+    """The network on `device`; whether its chips can run side by side is found out by trying.
+
+    Args:
+        network: The compiled network.
+        feed: The images.
+        device: Where it is to run.
+        memory: Bytes that its activations may take.
+        batching: How chips are to run where they can.
+
+    Raises:
+        OptionError: It has an operator that torch's graph does not know.
+        ModelError: torch cannot run it.
+    """
+    size = network.batch if network.fixed else min(_TRIED_IMAGES, len(feed))
+    images = {k: tensor_of(x).to(device) for k, x in feed.batch(0, size).items()}
+    chips = {k: x.to(device) for k, x in _two_chips(network, size).items()}
+    alone = _graph(network, device, {})
+    one = ChipsNetwork(alone, network.output, "loop", 1, size, network.fixed)
+    expected = one.outputs(chips, images)
+    footprint = alone.footprint({**images, **{k: x[0] for k, x in chips.items()}}, [one.output])
+    pairs = max(1, memory // max(1, _WITHIN[batching] * footprint // size))
+    many = size if network.fixed else max(1, min(MOST_IMAGES, len(feed), pairs))
+    weights = sum(x[0].nbytes for x in chips.values())
+    together = min(MOST_CHIPS, pairs // many, memory // max(1, weights))
+    if batching == "loop" or together < LEAST_CHIPS:
+        return ChipsNetwork(alone, network.output, "loop", 1, many, network.fixed)
+    instead = {**_STEPPED, **(_UNFOLDED if batching == "unfold" else {})}
+    stacked = _graph(network, device, instead)
+    problem = _tried(stacked, network.output, chips, images, expected)
+    if problem:
+        note = f"chips run one by one: {problem}"
+        return ChipsNetwork(alone, network.output, "loop", 1, many, network.fixed, note)
+    return ChipsNetwork(stacked, network.output, batching, together, many, network.fixed)
+
+
+def _graph(network: Network, device: torch.device, instead: Mapping[str, Any]) -> Graph:
+    model = with_weights_as_inputs(network.model, [array.name for array in network.arrays])
+    try:
+        return Graph.of(model, instead).eval().to(device)
+    except TrainingError as error:
+        raise OptionError(
+            f"the accelerator cannot run this network: {error}; leave --accelerator out"
+        ) from error
+
+
+def _two_chips(network: Network, images: int) -> dict[str, Tensor]:
+    """The ideal chip and one with half its weights, for a trial."""
+    chip = Chip.ideal()
+    found: dict[str, Tensor] = {}
+    for array in network.arrays:
+        weights = tensor_of(chip.program(array).weights, network.dtypes[array.name])
+        found[array.name] = torch.stack([weights, weights / 2])
+    masks = ChipMasks(network.masks, 0, None).feed(0, 0, images)
+    return found | {k: torch.stack([tensor_of(x)] * 2) for k, x in masks.items()}
+
+
+def _tried(
+    graph: Graph,
+    output: str,
+    chips: Mapping[str, Tensor],
+    images: Mapping[str, Tensor],
+    expected: Tensor,
+) -> str:
+    """Why chips cannot run side by side; empty where they can.
+
+    Rounding may differ, and move an activation by a step where those are quantised, so what is
+    compared is the mean.
+    """
+    try:
+        found = _run(graph, output, "vmap", chips, images)
+    except Exception as error:  # torch raises many types without a common base
+        return _first_line(error)
+    if found.shape != expected.shape:
+        return f"the output has shape {list(found.shape)}; expected {list(expected.shape)}"
+    difference = (found.double() - expected.double()).abs().nan_to_num().mean()
+    if difference > 0.01 * expected.double().abs().nan_to_num().mean():
+        return "the outputs differ from those of chips alone"
+    return ""
+
+
+def _run(
+    graph: Graph,
+    output: str,
+    batching: Batching,
+    chips: Mapping[str, Tensor],
+    images: Mapping[str, Tensor],
+) -> Tensor:
+    def one(own: Mapping[str, Tensor], shared: Mapping[str, Tensor]) -> Tensor:
+        return graph({**shared, **own}, wanted=[output])[output]
+
+    if batching == "loop":
+        count = len(next(iter(chips.values())))
+        return torch.stack([one({k: x[i] for k, x in chips.items()}, images) for i in range(count)])
+    side_by_side: Any = torch.func.vmap(one, in_dims=(0, None))
+    return side_by_side(dict(chips), dict(images))
+
+
+def _first_line(error: Exception) -> str:
+    lines = [*str(error).splitlines()[:1], *getattr(error, "__notes__", [])]
+    return " ".join(lines) or type(error).__name__
