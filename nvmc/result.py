@@ -73,6 +73,7 @@ class Simulation:
         times: The same chips at each time asked for; without any, at the device's own.
         seconds: Wall time of the runs.
         mc_passes: Stochastic passes that were averaged; None where the network draws nothing.
+        recorded: Chips, at all times together, that were not run again: a store had them.
     """
 
     metric: str
@@ -87,6 +88,7 @@ class Simulation:
     times: tuple[AtTime, ...]
     seconds: float
     mc_passes: int | None = None
+    recorded: int = 0
 
     @property
     def values(self) -> NDArray[np.float64]:
@@ -120,4 +122,5 @@ class Simulation:
             **self.times[0].to_json(),
             "times": [time.to_json() for time in self.times],
             "seconds": self.seconds,
+            "recorded": self.recorded,
         }

@@ -248,10 +248,10 @@ def _evaluate(
     A stack that has more places than chips is filled up with the last chip.
     """
     if network.masks:
-        outputs = ChipSession(network, chips[0], span.first).outputs(feed, stop, span)
+        outputs = ChipSession(network, chips[0], span).outputs(feed, stop, span)
         return [float("nan") if outputs is None else score.add(outputs, span.first)]
     if isinstance(network, CircuitNetwork):
-        batches = ChipSession(network, chips[0], span.first).batches(feed, stop, span)
+        batches = ChipSession(network, chips[0], span).batches(feed, stop, span)
         total = sum(score.add(outputs, first) for first, outputs in batches)
         return [float("nan") if stop.is_set() else total]
     stack = network.stack
@@ -286,13 +286,15 @@ class ChipSession:
     Args:
         network: The network.
         chip: The chip.
-        first: Image that will be run first: noise of reads is that of a session which has run
+        span: Images that will be run first: noise of reads is that of a session which has run
             those before.
     """
 
-    def __init__(self, network: Network | CircuitNetwork, chip: Chip, first: int = 0) -> None:
+    def __init__(
+        self, network: Network | CircuitNetwork, chip: Chip, span: Span | None = None
+    ) -> None:
         self._network = network
-        self._session = open_session(network, chip)
+        self._session = open_session(network, chip, span)
         self._masks = ChipMasks(network.masks, chip.seed, chip.index)
 
     def outputs(
@@ -330,14 +332,23 @@ class ChipSession:
             yield first, outputs[: images.end - first]
 
 
-def open_session(network: Network | CircuitNetwork, chip: Chip) -> Any:
+def open_session(network: Network | CircuitNetwork, chip: Chip, span: Span | None = None) -> Any:
     """A one-thread `onnxruntime.InferenceSession` of one chip.
+
+    Args:
+        network: The network.
+        chip: The chip.
+        span: Images that will be run first: reads go on from there.
 
     Raises:
         ModelError: onnxruntime refuses the network.
     """
     if isinstance(network, CircuitNetwork):
-        return make_session(network.model, chip=chip, quiet=True)
+        images = span or Span(0, network.batch)
+        size = network.batch if network.fixed else min(network.batch, images.count)
+        return make_session(
+            network.model, chip=chip, quiet=True, first_image=images.first, images=size
+        )
     weights = {array.name: _weights(network, array, chip) for array in network.arrays}
     return _open(network.model, weights)
 

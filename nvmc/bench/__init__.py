@@ -1,6 +1,7 @@
 """What chips are tried out on: a network with its images, and a population of chips on it."""
 
 from nvmc.bench.making import (
+    Options,
     bench_of,
     check_options,
     fidelity_of,
@@ -8,11 +9,13 @@ from nvmc.bench.making import (
     load_network,
     set_up,
 )
-from nvmc.bench.population import Bench, Executor, Population, Records, Threads
+from nvmc.bench.population import Archive, Bench, Executor, Population, Records, Threads
 
 __all__ = [
+    "Archive",
     "Bench",
     "Executor",
+    "Options",
     "Population",
     "Records",
     "Threads",

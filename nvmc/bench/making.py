@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import replace
+from typing import TypedDict, Unpack
 
 from nvmc.artifact import MODEL_FILE, Compiled
 from nvmc.bench.population import Bench
@@ -38,7 +39,15 @@ from nvmc.runtime.montecarlo import (
 from nvmc.runtime.scoring import Accuracy, Score, score_against
 from nvmc.statistics import percentile_index
 
-__all__ = ["bench_of", "check_options", "fidelity_of", "load_circuit", "load_network", "set_up"]
+__all__ = [
+    "Options",
+    "bench_of",
+    "check_options",
+    "fidelity_of",
+    "load_circuit",
+    "load_network",
+    "set_up",
+]
 
 MOST_RUNS = 1_000_000
 CIRCUIT_IMAGES = 512
@@ -47,26 +56,47 @@ CIRCUIT_BATCHES = 32
 """How many batches that suit the cache go into a run of a circuit: each run costs Python's time."""
 
 
+class Options(TypedDict, total=False):
+    """What a network is run on, and how: options of `set_up` and all that is built on it.
+
+    Attributes:
+        data: A data set or its spec (docs/data.md); None compares with the ideal chip.
+        limit: Use the first `limit` images only.
+        output: The output that is scored; the first by default.
+        fidelity: `cells` or `circuit`; by default what the target needs (`fidelity_of`).
+        batch: Images a run, which bounds the memory; by default what suits the cache. Changes
+            nothing else.
+        mc_passes: Passes of a stochastic network that are averaged (docs/simulate.md); one by
+            default.
+    """
+
+    data: str | Dataset | None
+    limit: int | None
+    output: str | None
+    fidelity: Fidelity | None
+    batch: int | None
+    mc_passes: int | None
+
+
 def set_up(
-    compiled: Compiled,
-    target: Target,
-    *,
-    data: str | Dataset | None = None,
-    seed: int = 0,
-    limit: int | None = None,
-    output: str | None = None,
-    fidelity: Fidelity | None = None,
-    batch: int | None = None,
-    mc_passes: int | None = None,
+    compiled: Compiled, target: Target, *, seed: int = 0, **options: Unpack[Options]
 ) -> Bench:
-    """Everything of a simulation but the chips; arguments are those of `nvmc.simulate`.
+    """Everything of a simulation but the chips.
+
+    Args:
+        compiled: From `open_compiled` or `nvmc.compile_model`.
+        target: What holds its arrays.
+        seed: Of inputs that are drawn where there are no data.
+        **options: See `Options`.
 
     Raises:
         OptionError, DataError, ModelError: By what is wrong.
     """
-    exact = _with_passes(load_network(compiled, target, output), mc_passes)
+    data, limit, output = options.get("data"), options.get("limit"), options.get("output")
+    batch = options.get("batch")
+    exact = _with_passes(load_network(compiled, target, output), options.get("mc_passes"))
     network: Network | CircuitNetwork = exact
-    if fidelity_of(target, fidelity) == "circuit":
+    if fidelity_of(target, options.get("fidelity")) == "circuit":
         network = replace(load_circuit(compiled, target, output), passes=exact.passes)
     if batch is not None:
         network = replace(network, batch=_checked_batch(compiled, batch))

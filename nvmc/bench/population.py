@@ -6,7 +6,7 @@ here; other machines and accelerators in `nvmc.executors`) and hands it to `Reco
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from threading import Lock
 from typing import Any, Protocol
@@ -14,7 +14,8 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from nvmc.chip import Chip
+from nvmc.chip import Chip, Chips
+from nvmc.errors import OptionError
 from nvmc.result import Fidelity
 from nvmc.runtime.montecarlo import (
     ENGINE,
@@ -27,7 +28,7 @@ from nvmc.runtime.montecarlo import (
 )
 from nvmc.runtime.scoring import Score
 
-__all__ = ["Bench", "Executor", "Population", "Records", "Threads"]
+__all__ = ["Archive", "Bench", "Executor", "Population", "Records", "Threads"]
 
 
 class Executor(Protocol):
@@ -98,6 +99,19 @@ class Records(Protocol):
         ...
 
 
+class Archive(Protocol):
+    """Where records are kept, such as `nvmc.store.Store`."""
+
+    def experiment(self, key: Mapping[str, Any], info: Mapping[str, Any]) -> Records:
+        """The records of one population on one bench.
+
+        Args:
+            key: Everything that decides the values of its chips, as JSON values.
+            info: What people want to know of it, as JSON values.
+        """
+        ...
+
+
 @dataclass(frozen=True)
 class Bench:
     """A network and the images it is judged on: what chips are tried out with.
@@ -150,9 +164,36 @@ class Bench:
         population.advance(range(len(chips)), len(self.feed), on_chip)
         return population.values
 
+    def records(
+        self, store: Archive, chip: Chip, executor: Executor, sigma: float | None
+    ) -> Records:
+        """Where a store keeps the population of `chip`, at `sigma` as people name it."""
+        if not self.identity:
+            raise OptionError("the network is in memory only, so its chips cannot be stored")
+        population = {
+            "seed": chip.seed,
+            "sources": [source.model_dump(mode="json") for source in chip.sources],
+            "clip": chip.clip,
+            "time_s": chip.time_s,
+        }
+        device: Any = self.identity["target"]["device"]
+        info = {
+            "network": self.name,
+            "device": device["name"],
+            "sigma": device["sigma"] if sigma is None else sigma,
+            "data": self.data,
+            "ideal": self.ideal,
+        }
+        return store.experiment({**self.identity, **population, "engine": executor.engine}, info)
+
 
 class Population:
     """Chips on a bench, each with how far it was run.
+
+    Attributes:
+        images: Images that each chip was run on, shape (chips,).
+        totals: Sum of the score over them, shape (chips,).
+        recorded: How many chips the records held complete at the start.
 
     Args:
         bench: The network and the images.
@@ -176,10 +217,10 @@ class Population:
         self.images = np.zeros(len(chips), np.int64)
         self.totals = np.zeros(len(chips))
         known = dict(records.known()) if records is not None else {}
-        if known:
-            for position, chip in enumerate(chips):
-                if chip.index is not None and chip.index in known:
-                    self.images[position], self.totals[position] = known[chip.index]
+        for position, index in enumerate(_indices(chips) if known else ()):
+            if index in known:
+                self.images[position], self.totals[position] = known[index]
+        self.recorded = int(np.count_nonzero(self.images == len(bench.feed)))
 
     @property
     def values(self) -> NDArray[np.float64]:
@@ -239,6 +280,12 @@ class Population:
         value = self._value(position)
         images, total = int(self.images[position]), float(self.totals[position])
         self._records.add(chip.index, images, total, None if np.isnan(value) else value)
+
+
+def _indices(chips: Sequence[Chip]) -> Iterable[int | None]:
+    if isinstance(chips, Chips):
+        return range(chips.first, chips.first + len(chips))
+    return (chip.index for chip in chips)
 
 
 class _Chosen(Sequence[Chip]):

@@ -19,6 +19,7 @@ from nvmc.cli.console import (
     print_json,
     progress,
 )
+from nvmc.cli.stored import opened_store
 from nvmc.devices import load_device, parse_noise
 from nvmc.parameters import duration_text, parse_values
 from nvmc.report.figure import check_picture
@@ -72,6 +73,16 @@ __all__ = ["simulate_command"]
     metavar="T",
     help="Average T passes of a network that drops at inference.  [default: 1]",
 )
+@click.option(
+    "--first", default=0, show_default=True, help="Number of the first chip, for array jobs."
+)
+@click.option(
+    "--store",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Where results are kept.  [default: results.sqlite in the compiled network]",
+)
+@click.option("--no-store", is_flag=True, help="Keep no results, and look at none.")
 @click.option("--json", "as_json", is_flag=True, help="Print everything as JSON.")
 def simulate_command(
     compiled: Path | None,
@@ -90,6 +101,9 @@ def simulate_command(
     batch: int | None,
     mc_passes: int | None,
     png: Path | None,
+    first: int,
+    store: Path | None,
+    no_store: bool,
     as_json: bool,
 ) -> None:
     """Simulate chips of a compiled network; the newest *.nvmc here by default."""
@@ -99,10 +113,14 @@ def simulate_command(
     chosen = load_device(device) if device is not None else None
     ages = [] if time is None else parse_values("time", time)
     times = [float(age.number or 0) for age in ages]
-    with progress("chips", runs * max(1, len(times)), shown=not as_json) as advance:
+    with (
+        opened_store(store or network.results_path) as kept,
+        progress("chips", runs * max(1, len(times)), shown=not as_json) as advance,
+    ):
         result = simulate(
             network,
             runs=runs,
+            first=first,
             data=data,
             device=chosen,
             noise=[parse_noise(text) for text in noise],
@@ -116,6 +134,7 @@ def simulate_command(
             times_s=times,
             batch=batch,
             mc_passes=mc_passes,
+            store=None if no_store else kept,
             on_chip=lambda chip, value: advance(),
         )
     note_range(result.target.device, [result.sigma])
@@ -125,6 +144,7 @@ def simulate_command(
         print_json(result.to_json())
     else:
         _print(result, str(network.folder), newest=compiled is None)
+    kept.check()
 
 
 def _draw(path: Path, result: Simulation, name: str) -> None:
@@ -194,11 +214,9 @@ def _rows(result: Simulation) -> list[tuple[str, str, str]]:
     spread = "" if summary.std is None else f"± {100 * summary.std:.2f} over chips"
     interval = f"{percent(kpp.low)} to {percent(kpp.high)}"
     closed = kpp.low is not None and kpp.high is not None
-    each = result.seconds / max(1, len(result.values) * len(result.times))
     ideal = (f"ideal chip {result.metric}", percent(result.ideal), "")
-    took = ("time", f"{result.seconds:.1f} s", f"{each:.2g} s a chip, {result.executor}")
     if len(result.times) > 1:
-        return [ideal, took]
+        return [ideal, *_effort(result)]
     return [
         ideal,
         ("mean", percent(summary.mean), spread),
@@ -209,5 +227,15 @@ def _rows(result: Simulation) -> list[tuple[str, str, str]]:
             interval,
             "" if closed else f"{kpp.runs_needed} runs close it",
         ),
-        took,
+        *_effort(result),
     ]
+
+
+def _effort(result: Simulation) -> list[tuple[str, str, str]]:
+    """The time that it took, and what did not have to be done again."""
+    run = len(result.values) * len(result.times) - result.recorded
+    pace = f"{result.seconds / run:.2g} s a chip, {result.executor}" if run else ""
+    rows = [("time", f"{result.seconds:.1f} s", pace)]
+    if result.recorded:
+        rows.append(("from the store", count(result.recorded, "chip"), "not run again"))
+    return rows
