@@ -1,7 +1,8 @@
-"""Builds the one C++ extension; everything else is in pyproject.toml.
+"""Builds the two C++ extensions; everything else is in pyproject.toml.
 
-`nvmc.runtime.provider._shim` is both a Python module and the shared library that onnxruntime
-loads as a plugin execution provider, so it exports `CreateEpFactories` beside `PyInit__shim`.
+`nvmc.rng._normals` draws the normals of chips. `nvmc.runtime.provider._shim` is both a Python
+module and the shared library that onnxruntime loads as a plugin execution provider, so it exports
+`CreateEpFactories` beside `PyInit__shim`.
 """
 
 import re
@@ -11,17 +12,29 @@ from pathlib import Path
 from pybind11.setup_helpers import Pybind11Extension
 from setuptools import setup
 
-FOLDER = "nvmc/runtime/provider/csrc"
+SHIM = "nvmc/runtime/provider/csrc"
+NATIVE = "nvmc/runtime/crossbar/csrc"
+WARNINGS = ["-Wall", "-Wextra", "-Wpedantic", "-fvisibility=hidden"]
+ROUNDING = ["-ffp-contract=off", "-fno-math-errno", "-fno-trapping-math"]
 VERSION = re.search(r'__version__ = "(.+)"', Path("nvmc/__init__.py").read_text()).group(1)
 
 shim = Pybind11Extension(
     "nvmc.runtime.provider._shim",
-    sources=sorted(glob(f"{FOLDER}/*.cpp")),
-    depends=sorted(glob(f"{FOLDER}/*.h")),
-    include_dirs=[FOLDER],
+    sources=sorted(glob(f"{SHIM}/*.cpp")),
+    depends=sorted(glob(f"{SHIM}/*.h")),
+    include_dirs=[SHIM],
     define_macros=[("NVMC_VERSION", f'"{VERSION}"')],
     cxx_std=20,
-    extra_compile_args=["-O2", "-Wall", "-Wextra", "-Wpedantic", "-fvisibility=hidden"],
+    extra_compile_args=["-O2", *WARNINGS],
 )
 
-setup(ext_modules=[shim])
+native = Pybind11Extension(
+    "nvmc.runtime.crossbar._native",
+    sources=sorted(glob(f"{NATIVE}/*.cpp")),
+    depends=sorted([*glob(f"{NATIVE}/*.h"), *glob(f"{NATIVE}/*.inc")]),
+    include_dirs=[NATIVE],
+    cxx_std=20,
+    extra_compile_args=["-O3", *WARNINGS, *ROUNDING],
+)
+
+setup(ext_modules=[shim, native])

@@ -1,16 +1,18 @@
-"""Random streams: a chip is a name, not a moment.
-
-Every random number of a chip comes from a counter-based Philox stream keyed by
-(seed, chip index, array name, noise source). Nothing else enters: not the batch size, the number
-of threads, the order of the calls or the machine.
-"""
+"""Streams over Philox, their normals by compiled code where it is built."""
 
 from __future__ import annotations
 
 import hashlib
+import struct
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+try:
+    from nvmc.rng import _normals
+except ImportError:  # not built: NumPy draws the same bits, four times as slowly
+    _normals = None
 
 __all__ = ["CountedDraw", "Draw", "stream"]
 
@@ -34,8 +36,36 @@ def _sequence(seed: int, chip: int, *names: str) -> np.random.SeedSequence:
     key: list[int] = [chip]
     for name in names:
         digest = hashlib.blake2b(name.encode(), digest_size=16).digest()
-        key.extend(int.from_bytes(digest[i : i + 4], "little") for i in range(0, 16, 4))
+        key.extend(struct.unpack("<4I", digest))
     return np.random.SeedSequence(seed, spawn_key=key)
+
+
+def _fresh(key: NDArray[Any], counter: tuple[int, int, int] = (0, 0, 0)) -> dict[str, Any]:
+    """The state of `np.random.Philox(key=key, counter=[0, *counter])`."""
+    return {
+        "bit_generator": "Philox",
+        "state": {"counter": np.array([0, *counter], np.uint64), "key": key},
+        "buffer": np.zeros(4, np.uint64),
+        "buffer_pos": 4,
+        "has_uint32": 0,
+        "uinteger": 0,
+    }
+
+
+def _at(state: dict[str, Any]) -> np.random.Philox:
+    """NumPy's generator in that state."""
+    bits: Any = np.random.Philox(key=0)
+    bits.state = state
+    return bits
+
+
+def _normal(state: dict[str, Any], shape: tuple[int, ...]) -> tuple[Any, dict[str, Any]]:
+    """Float32 standard normals from `state`, and the state after."""
+    if _normals is not None:
+        found = np.empty(shape, np.float32)
+        return found, _normals.standard_normal(state, found)
+    bits = _at(state)
+    return np.random.Generator(bits).standard_normal(shape, dtype=np.float32), dict(bits.state)
 
 
 class Draw:
@@ -47,18 +77,22 @@ class Draw:
     """
 
     def __init__(self, seed: int, chip: int, *names: str) -> None:
-        self._generator = stream(seed, chip, *names)
+        self._state = _fresh(_sequence(seed, chip, *names).generate_state(2, np.uint64))
 
     def normal(self, shape: tuple[int, ...]) -> NDArray[np.float32]:
         """Standard normals of the given shape, float32."""
-        return self._generator.standard_normal(shape, dtype=np.float32)
+        found, self._state = _normal(self._state, shape)
+        return found
 
     def uniform(self, shape: tuple[int, ...]) -> NDArray[np.float64]:
         """Uniforms in [0, 1) of the given shape, whole multiples of 2^-53.
 
         Not float32, whose steps of 2^-24 would make a failure rate of 1e-9 sixty times too large.
         """
-        return self._generator.random(shape)
+        bits = _at(self._state)
+        found = np.random.Generator(bits).random(shape)
+        self._state = dict(bits.state)
+        return found
 
 
 class CountedDraw:
@@ -73,8 +107,7 @@ class CountedDraw:
 
     def normal(self, counter: tuple[int, int, int], shape: tuple[int, ...]) -> NDArray[np.float32]:
         """Standard normals number `counter`, float32."""
-        bits = np.random.Philox(key=self._key, counter=[0, *counter])
-        return np.random.Generator(bits).standard_normal(shape, dtype=np.float32)
+        return _normal(_fresh(self._key, counter), shape)[0]
 
     def blocks(self, counter: tuple[int, int, int], first: int, count: int) -> NDArray[np.uint64]:
         """Blocks `first` … `first + count - 1` of random bits number `counter`.

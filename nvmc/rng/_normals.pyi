@@ -1,0 +1,8 @@
+"""Standard normals by compiled code; see csrc/normals.cpp."""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+def standard_normal(state: Any, out: NDArray[np.float32]) -> dict[str, Any]: ...
