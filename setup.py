@@ -1,8 +1,8 @@
-"""Builds the two C++ extensions; everything else is in pyproject.toml.
+"""Builds the three C++ extensions; everything else is in pyproject.toml.
 
-`nvmc.rng._normals` draws the normals of chips. `nvmc.runtime.provider._shim` is both a Python
-module and the shared library that onnxruntime loads as a plugin execution provider, so it exports
-`CreateEpFactories` beside `PyInit__shim`.
+`nvmc.rng._normals` draws the normals of chips, `nvmc.runtime.crossbar._native` computes circuits.
+`nvmc.runtime.provider._shim` is both a Python module and the shared library that onnxruntime loads
+as a plugin execution provider, so it exports `CreateEpFactories` beside `PyInit__shim`.
 """
 
 import re
@@ -37,4 +37,11 @@ native = Pybind11Extension(
     extra_compile_args=["-O3", *WARNINGS, *ROUNDING],
 )
 
-setup(ext_modules=[shim, native])
+normals = Pybind11Extension(
+    "nvmc.rng._normals",
+    sources=["nvmc/rng/csrc/normals.cpp"],
+    cxx_std=20,
+    extra_compile_args=["-O3", *WARNINGS, *ROUNDING],
+)
+
+setup(ext_modules=[shim, native, normals])
