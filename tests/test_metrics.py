@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nvmc.errors import DataError
-from nvmc.metrics import agreement, calibration_error, correct, log_loss
+from nvmc.metrics import agreement, calibration_error, correct, decisions, log_loss
 
 
 def test_counts_hits() -> None:
@@ -124,3 +124,11 @@ def test_calibration_error_by_a_slow_loop() -> None:
             confidence, hit = np.mean(inside, axis=0)
             total += len(inside) / 500 * abs(hit - confidence)
     assert calibration_error(probabilities, labels) == pytest.approx(total, rel=1e-12)
+
+
+def test_decisions_are_classes_or_none() -> None:
+    nan = float("nan")
+    outputs = np.array([[1.0, 1.0, 0.0], [0.0, 2.0, 2.0], [nan, 1.0, 0.0], [0.0, 1.0, nan]])
+    assert decisions(outputs).tolist() == [0, 1, -1, -1]
+    with pytest.raises(DataError, match="C >= 2 classes"):
+        decisions(outputs[:, :1])

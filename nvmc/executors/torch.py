@@ -18,6 +18,7 @@ from torch import Tensor
 from nvmc.bench import Bench
 from nvmc.chip import Chip
 from nvmc.errors import OptionError
+from nvmc.executors.torch_images import Images
 from nvmc.executors.torch_network import (
     Batching,
     ChipsNetwork,
@@ -76,7 +77,7 @@ class TorchExecutor:
         self._memory = memory or _free_memory(self.device)
         self._batching: Batching = batching
         self._jobs = jobs or default_jobs()
-        self._ready: tuple[Bench, ChipsNetwork, _Images] | None = None
+        self._ready: tuple[Bench, ChipsNetwork, Images] | None = None
 
     @property
     def name(self) -> str:
@@ -137,10 +138,10 @@ class TorchExecutor:
         if last is not None:
             _report(*last, done)
 
-    def _prepared(self, bench: Bench, network: Network) -> tuple[Bench, ChipsNetwork, _Images]:
+    def _prepared(self, bench: Bench, network: Network) -> tuple[Bench, ChipsNetwork, Images]:
         found = prepared(network, bench.feed, self.device, self._memory, self._batching)
         self.note = found.note
-        return bench, found, _Images(bench, self.device, self._memory // 4)
+        return bench, found, Images(bench.feed, bench.score, self.device, self._memory // 4)
 
 
 def _report(
@@ -179,48 +180,11 @@ def _free_memory(device: torch.device) -> int:
     return min(_DEVICE_MEMORY, 1 << max(0, (free // 2).bit_length() - 1))
 
 
-class _Images:
-    """The images and the classes they are held against, on the device where they fit."""
-
-    def __init__(self, bench: Bench, device: torch.device, most: int) -> None:
-        self._feed = bench.feed
-        self.device = device
-        size = sum(x.nbytes for x in bench.feed.inputs.values())
-        self._held: Weights | None = None
-        if size <= most or device.type == "cpu":
-            self._held = {k: tensor_of(x).to(device) for k, x in bench.feed.inputs.items()}
-        classes = getattr(bench.score, "classes", None)
-        self._classes = None if classes is None else tensor_of(classes).to(device)
-
-    def batch(self, first: int, size: int) -> Weights:
-        """`size` images from `first`, the last one repeated where the data end."""
-        if self._held is None or first + size > len(self._feed):
-            taken = self._feed.batch(first, size)
-            return {k: tensor_of(x).to(self.device) for k, x in taken.items()}
-        return {k: x[first : first + size] for k, x in self._held.items()}
-
-    def hits(self, outputs: Tensor, first: int) -> Tensor | None:
-        """Right decisions of each chip, as `nvmc.metrics` counts them; None where it has to.
-
-        Args:
-            outputs: Of shape (chips, images, classes, …).
-            first: Of the images.
-        """
-        if self._classes is None or outputs.dim() < 3 or outputs.shape[2] < 2:
-            return None
-        classes = self._classes[first : first + outputs.shape[1]]
-        wanted = (outputs.shape[1], *outputs.shape[3:])
-        if tuple(classes.shape) != wanted or outputs.dtype in (torch.bool, torch.complex64):
-            return None
-        right = (outputs.argmax(2) == classes) & ~outputs.isnan().any(2)
-        return right.flatten(1).sum(1)
-
-
 class _Run:
     """Some images of a bench, to be run by groups of chips."""
 
     def __init__(
-        self, bench: Bench, network: Network, on_device: ChipsNetwork, images: _Images, span: Span
+        self, bench: Bench, network: Network, on_device: ChipsNetwork, images: Images, span: Span
     ) -> None:
         self.network = network
         self.on_device = on_device

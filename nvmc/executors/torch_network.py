@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Literal, cast
 
@@ -150,20 +150,29 @@ def prepared(
     alone = _graph(network, device, {})
     one = ChipsNetwork(alone, network.output, "loop", 1, size, network.fixed)
     expected = one.outputs(chips, images)
-    footprint = alone.footprint({**images, **{k: x[0] for k, x in chips.items()}}, [one.output])
-    pairs = max(1, memory // max(1, _WITHIN[batching] * footprint // size))
-    many = size if network.fixed else max(1, min(MOST_IMAGES, len(feed), pairs))
-    weights = sum(x[0].nbytes for x in chips.values())
-    together = min(MOST_CHIPS, pairs // many, memory // max(1, weights))
+    inputs = {**images, **{k: x[0] for k, x in chips.items()}}
+    footprint = -(-alone.footprint(inputs, [network.output]) // size)
+
+    def fitting(way: Batching) -> tuple[int, int]:
+        """How many chips and how many images at once."""
+        pairs = max(1, memory // (_WITHIN[way] * max(1, footprint)))
+        many = size if network.fixed else min(MOST_IMAGES, len(feed), pairs)
+        return min(MOST_CHIPS, pairs // many, memory // max(1, _chip_bytes(chips))), many
+
+    one = replace(one, images=fitting("loop")[1])
+    together, many = fitting(batching)
     if batching == "loop" or together < LEAST_CHIPS:
-        return ChipsNetwork(alone, network.output, "loop", 1, many, network.fixed)
+        return one
     instead = {**_STEPPED, **(_UNFOLDED if batching == "unfold" else {})}
     stacked = _graph(network, device, instead)
     problem = _tried(stacked, network.output, chips, images, expected)
     if problem:
-        note = f"chips run one by one: {problem}"
-        return ChipsNetwork(alone, network.output, "loop", 1, many, network.fixed, note)
+        return replace(one, note=f"chips run one by one: {problem}")
     return ChipsNetwork(stacked, network.output, batching, together, many, network.fixed)
+
+
+def _chip_bytes(chips: Mapping[str, Tensor]) -> int:
+    return sum(x[0].nbytes for x in chips.values())
 
 
 def _graph(network: Network, device: torch.device, instead: Mapping[str, Any]) -> Graph:
