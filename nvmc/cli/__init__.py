@@ -35,6 +35,7 @@ COMMANDS = {
     ),
     "program": ("nvmc.cli.program:program_command", "Write one chip as standard ONNX."),
     "transform": ("nvmc.cli.transform:transform_command", "Run graph passes alone."),
+    "results": ("nvmc.cli.results:results_command", "List, show, export, delete, merge results."),
     "devices": ("nvmc.cli.devices:devices_command", "List, show and fit devices."),
 }
 """Command -> (`module:function`, one line of help). The module is loaded when it is called."""

@@ -18,6 +18,9 @@ from nvmc.store.schema import cannot_write, connect, reason
 
 __all__ = ["Entry", "Merged", "Store"]
 
+PIECE = 10_000
+"""Rows that are read at once."""
+
 
 @dataclass(frozen=True)
 class Entry:
@@ -31,7 +34,7 @@ class Entry:
         begun: Chips that have seen some.
         first: Lowest index of a chip; None where there is none.
         last: Highest index of a chip.
-        images: Images that all chips together have seen.
+        evaluations: Images that all chips together have seen.
         written: When the last chip was written; None where there is none.
     """
 
@@ -42,8 +45,13 @@ class Entry:
     begun: int
     first: int | None
     last: int | None
-    images: int
+    evaluations: int
     written: datetime | None
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """The key, with the names that people know in place of hashes, and the rest of `info`."""
+        return {**self.key, **self.info}
 
 
 @dataclass(frozen=True)
@@ -167,16 +175,41 @@ class Store:
         with self._database.reading() as connection:
             return [_entry(row) for row in connection.execute(_ENTRIES)]
 
+    def find(self, prefix: str) -> Entry:
+        """The experiment whose id begins with `prefix`.
+
+        Raises:
+            StoreError: There is none, or several; or the store is damaged.
+        """
+        found = [entry for entry in self.experiments() if prefix and entry.id.startswith(prefix)]
+        if len(found) == 1:
+            return found[0]
+        if not found:
+            raise StoreError(
+                f"no experiment in {str(self.path)!r} begins with {prefix!r}; `nvmc results list` "
+                "names those that are there"
+            )
+        some = ", ".join(entry.id[:12] for entry in found[:4])
+        more = "" if len(found) <= 4 else f" and {len(found) - 4} more"
+        raise StoreError(f"{prefix!r} is the beginning of {some}{more}; give more of it")
+
     def rows(self, identifier: str) -> Iterator[Row]:
         """The chips of an experiment in their order, as `Experiment.add` takes them.
+
+        They are read piece by piece, and others may write meanwhile.
 
         Raises:
             StoreError: The store is damaged.
         """
-        with self._database.reading() as connection:
-            rows = connection.execute(_ROWS, (identifier,)).fetchall()
-        for chip, images, total, value in rows:
-            yield chip, images, float("nan") if total is None else total, value
+        last = -1
+        while True:
+            with self._database.reading() as connection:
+                rows = connection.execute(_ROWS, (identifier, last, PIECE)).fetchall()
+            for chip, images, total, value in rows:
+                yield chip, images, float("nan") if total is None else total, value
+            if len(rows) < PIECE:
+                return
+            last = rows[-1][0]
 
     def delete(self, identifier: str) -> None:
         """Forget an experiment and its chips; the file gets smaller.
@@ -228,7 +261,8 @@ _ENTER = "INSERT INTO experiment (id, key, info) VALUES (?, ?, ?) ON CONFLICT (i
 
 _ROWS = """
 SELECT chip, images, total, value FROM chip
-WHERE experiment = (SELECT number FROM experiment WHERE id = ?) ORDER BY chip
+WHERE experiment = (SELECT number FROM experiment WHERE id = ?) AND chip > ?
+ORDER BY chip LIMIT ?
 """
 
 _ENTRIES = """
@@ -240,7 +274,9 @@ GROUP BY number ORDER BY number
 
 
 def _entry(row: tuple[Any, ...]) -> Entry:
-    identifier, key, info, complete, begun, first, last, images, written = row
+    identifier, key, info, complete, begun, first, last, evaluations, written = row
     when = None if written is None else datetime.fromtimestamp(written, UTC)
     facts: dict[str, Any] = json.loads(info)
-    return Entry(identifier, json.loads(key), facts, complete, begun, first, last, images, when)
+    return Entry(
+        identifier, json.loads(key), facts, complete, begun, first, last, evaluations, when
+    )

@@ -88,11 +88,11 @@ def test_an_experiment_is_its_key(store: Store) -> None:
 def test_entries_say_what_is_there(store: Store, experiment: Experiment) -> None:
     (entry,) = store.experiments()
     assert (entry.complete, entry.begun, entry.first, entry.last) == (0, 0, None, None)
-    assert entry.written is None and entry.images == 0
+    assert entry.written is None and entry.evaluations == 0
     experiment.add_many([(3, 10, 7.0, 0.7), (4, 5, 1.0, None), (90, 10, 8.0, 0.8)])
     (entry,) = store.experiments()
     assert (entry.complete, entry.begun, entry.first, entry.last) == (2, 1, 3, 90)
-    assert entry.images == 25
+    assert entry.evaluations == 25
     now = datetime.now(UTC)
     for moment in (entry.written, datetime.fromisoformat(entry.info["created"])):
         assert moment is not None and now - timedelta(minutes=5) < moment <= now

@@ -1,0 +1,307 @@
+"""`nvmc results`: what has been found so far, in a store."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.table import Table
+
+from nvmc.artifact import find_compiled, open_compiled, replacing_file
+from nvmc.cli.console import (
+    METRICS,
+    count,
+    ordinal,
+    out,
+    passes_text,
+    percent,
+    print_json,
+)
+from nvmc.errors import OptionError
+from nvmc.parameters import duration_text
+from nvmc.statistics import Kpp, Summary, percentile_performance, summarize
+from nvmc.store import Entry, Store
+from nvmc.store.export import check_format, export
+
+__all__ = ["results_command"]
+
+FORMAT = "nvmc.results/1"
+SHORT = 8
+"""Digits of an id that are shown."""
+
+_where = click.option(
+    "--store",
+    "where",
+    type=click.Path(path_type=Path),
+    metavar="WHERE",
+    help="A compiled folder or a file.  [default: the newest *.nvmc here]",
+)
+_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+
+
+@click.group("results", invoke_without_command=True)
+@click.pass_context
+def results_command(context: click.Context) -> None:
+    """What has been simulated so far; without a command, list it.
+
+    `nvmc simulate` keeps every chip in the compiled folder, or in the file of --store.
+    """
+    if context.invoked_subcommand is None:
+        context.invoke(_list)
+
+
+@results_command.command("list")
+@click.argument("where", required=False, type=click.Path(path_type=Path))
+@_json
+def _list(where: Path | None = None, as_json: bool = False) -> None:
+    """List the experiments in WHERE: a compiled folder or a file.
+
+    By default that is the newest *.nvmc here.
+    """
+    path = _place(where)
+    with Store.open(path, readonly=True) as store:
+        entries = store.experiments()
+    if as_json:
+        found = [_entry_json(entry) for entry in entries]
+        print_json({"format": FORMAT, "store": str(path), "experiments": found})
+        return
+    total = sum(entry.complete + entry.begun for entry in entries)
+    out().print(f"{path}: {count(len(entries), 'experiment')}, {count(total, 'chip')}")
+    if entries:
+        out().print(_table(entries))
+
+
+@results_command.command("show")
+@click.argument("identifier", metavar="ID")
+@_where
+@click.option("--percentile", default=1.0, show_default=True, help="k of the KPP.")
+@_json
+def _show(identifier: str, where: Path | None, percentile: float, as_json: bool) -> None:
+    """Show one experiment; the beginning of its ID will do."""
+    with Store.open(_place(where), readonly=True) as store:
+        entry = store.find(identifier)
+        values = [value for *_, value in store.rows(entry.id) if value is not None]
+    found = None
+    if values and not entry.begun:
+        found = summarize(values), percentile_performance(values, percentile)
+    if as_json:
+        print_json({"format": FORMAT, **_entry_json(entry), **_statistics_json(found)})
+        return
+    table = Table(box=None, show_header=False, pad_edge=True)
+    table.add_column(no_wrap=True)
+    table.add_column(overflow="fold")
+    for row in [*_facts(entry), *_statistics(entry, found)]:
+        table.add_row(*row)
+    out().print(table)
+
+
+@results_command.command("export")
+@click.argument("identifiers", metavar="[ID]...", nargs=-1)
+@click.option("--all", "everything", is_flag=True, help="All experiments.")
+@click.option(
+    "-o",
+    "--output",
+    required=True,
+    type=click.Path(path_type=Path),
+    help="The file: .csv, or .parquet where pyarrow is installed.",
+)
+@_where
+def _export(
+    identifiers: tuple[str, ...], everything: bool, output: Path, where: Path | None
+) -> None:
+    """Write a row a chip of some experiments to a CSV or Parquet file."""
+    if everything == bool(identifiers):
+        raise OptionError("expected either the IDs of experiments or --all")
+    check_format(output)
+    with Store.open(_place(where), readonly=True) as store:
+        entries = store.experiments() if everything else _chosen(store, identifiers)
+        with replacing_file(output) as temporary:
+            rows = export(store, entries, temporary)
+    said = f"{count(rows, 'chip')} of {count(len(entries), 'experiment')}"
+    out().print(f"Wrote {output}: {said}", soft_wrap=True)
+
+
+@results_command.command("delete")
+@click.argument("identifiers", metavar="ID...", nargs=-1, required=True)
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@_where
+def _delete(identifiers: tuple[str, ...], yes: bool, where: Path | None) -> None:
+    """Forget experiments and their chips."""
+    with Store.open(_place(where), create=False) as store:
+        entries = _chosen(store, identifiers)
+        chips = sum(entry.complete + entry.begun for entry in entries)
+        what = f"{count(len(entries), 'experiment')} with {count(chips, 'chip')}"
+        if not yes:
+            if not sys.stdin.isatty():
+                raise OptionError(f"nothing was deleted: add --yes to forget {what}")
+            click.echo(f"{store.path}: {', '.join(entry.id[:SHORT] for entry in entries)}")
+            click.confirm(f"Forget {what}?", abort=True)
+        for entry in entries:
+            store.delete(entry.id)
+    out().print(f"Deleted {what}")
+
+
+@results_command.command("merge")
+@click.argument("into", type=click.Path(path_type=Path))
+@click.argument("sources", metavar="FROM...", nargs=-1, required=True, type=click.Path())
+def _merge(into: Path, sources: tuple[str, ...]) -> None:
+    """Put the chips of other stores into one: compiled folders, or files.
+
+    INTO is made where it is not there. The others stay as they are.
+    """
+    path, others = _place(into), [_place(Path(source)) for source in sources]
+    for other in others:
+        if other.resolve() == path.resolve():
+            raise OptionError(f"{str(other)!r} is what is merged into; name others")
+        Store.open(other, readonly=True).close()  # before anything is written
+    with Store.open(path) as store:
+        found = store.merge(others)
+    new = f"{count(found.experiments, 'new experiment')}, {count(found.chips, 'new chip')}"
+    out().print(f"Merged {count(len(others), 'store')} into {path}: {new}", soft_wrap=True)
+
+
+def _place(where: Path | None) -> Path:
+    """The file of a compiled folder, or the file itself."""
+    if where is None:
+        return find_compiled().results_path
+    return open_compiled(where).results_path if where.is_dir() else where
+
+
+def _chosen(store: Store, identifiers: Iterable[str]) -> list[Entry]:
+    """The experiments that are named, each once."""
+    found = [store.find(identifier) for identifier in identifiers]
+    return list({entry.id: entry for entry in found}.values())
+
+
+def _table(entries: Sequence[Entry]) -> Table:
+    """One row an experiment, with the columns in which any of them has something to say."""
+    rows = [_row(entry) for entry in entries]
+    table = Table(box=None, pad_edge=False)
+    names = [name for name in rows[0] if any(row[name] for row in rows)]
+    for name in names:
+        free = name in ("network", "device", "data")
+        right = name in ("sigma", "time", "images", "chips", "begun")
+        table.add_column(
+            name,
+            no_wrap=not free,
+            overflow="fold" if free else "ellipsis",
+            justify="right" if right else "left",
+        )
+    for row in rows:
+        table.add_row(*(row[name] for name in names))
+    return table
+
+
+def _row(entry: Entry) -> dict[str, str]:
+    facts = entry.facts
+    sigma, time_s = facts.get("sigma"), facts.get("time_s")
+    return {
+        "id": entry.id[:SHORT],
+        "network": str(facts.get("network", "")),
+        "device": str(facts.get("device", "")),
+        "sigma": "" if sigma is None else f"{sigma:g}",
+        "time": "" if time_s is None else duration_text(time_s),
+        "data": str(facts.get("data", "")),
+        "images": f"{facts['images']:,}" if "images" in facts else "",
+        "fidelity": "circuit" if facts.get("fidelity") == "circuit" else "",
+        "chips": f"{entry.complete:,}",
+        "begun": f"{entry.begun:,}" if entry.begun else "",
+        "written": _moment(entry.written),
+    }
+
+
+def _moment(when: datetime | None) -> str:
+    """Local time today, or the date."""
+    if when is None:
+        return ""
+    local = when.astimezone()
+    today = local.date() == datetime.now(local.tzinfo).date()
+    return f"{local:%H:%M}" if today else f"{local:%Y-%m-%d}"
+
+
+def _facts(entry: Entry) -> list[tuple[str, str]]:
+    facts = entry.facts
+    sigma, time_s, passes = facts.get("sigma"), facts.get("time_s"), facts.get("mc_passes")
+    metric = facts.get("metric", "")
+    rows = [
+        ("experiment", entry.id),
+        ("network", str(facts.get("network", "-"))),
+        ("device", str(facts.get("device", "-"))),
+        ("sigma", "" if sigma is None else f"{sigma:g}"),
+        ("time", "" if time_s is None else f"{duration_text(time_s)} since programming"),
+        ("data", f"{facts.get('data', '-')}, {count(facts.get('images', 0), 'image')}"),
+        ("fidelity", str(facts.get("fidelity", "-"))),
+        ("stochastic", "" if passes is None else passes_text(passes)),
+        ("metric", f"{metric}: {METRICS[metric]}" if metric in METRICS else str(metric)),
+        ("seed", str(facts.get("seed", "-"))),
+        ("engine", str(facts.get("engine", "-"))),
+        ("begun", str(facts.get("created", "-"))),
+        ("last written", "" if entry.written is None else entry.written.isoformat()),
+        ("ideal chip", percent(facts["ideal"]) if "ideal" in facts else ""),
+    ]
+    return [row for row in rows if row[1]]
+
+
+def _statistics(entry: Entry, found: tuple[Summary, Kpp] | None) -> list[tuple[str, str]]:
+    chips = f"{entry.complete:,}"
+    if entry.first is not None:
+        chips += f", of numbers {entry.first:,} to {entry.last:,}"
+    if found is None:
+        if not entry.begun:
+            return [("chips", chips)]
+        stopped = f"{count(entry.begun, 'other')} ran on some of the images only"
+        return [
+            ("chips", f"{chips}; {stopped}"),
+            ("", "what they say together, the command that began them says again"),
+        ]
+    summary, kpp = found
+    spread = "" if summary.std is None else f" ± {100 * summary.std:.2f} over chips"
+    closed = kpp.low is not None and kpp.high is not None
+    interval = f"{percent(kpp.low)} to {percent(kpp.high)}"
+    return [
+        ("chips", chips),
+        ("mean", f"{percent(summary.mean)}{spread}"),
+        ("worst chip", percent(summary.min)),
+        (f"{ordinal(kpp.k)} percentile (KPP)", percent(kpp.value)),
+        (
+            f"its {kpp.confidence:.0%} interval",
+            interval if closed else f"{interval}; {kpp.runs_needed} runs close it",
+        ),
+    ]
+
+
+def _entry_json(entry: Entry) -> dict[str, Any]:
+    return {
+        "id": entry.id,
+        "key": entry.key,
+        "info": entry.info,
+        "complete": entry.complete,
+        "begun": entry.begun,
+        "first": entry.first,
+        "last": entry.last,
+        "evaluations": entry.evaluations,
+        "written": None if entry.written is None else entry.written.isoformat(),
+    }
+
+
+def _statistics_json(found: tuple[Summary, Kpp] | None) -> dict[str, Any]:
+    if found is None:
+        return {"mean": None, "std": None, "min": None, "percentile": None}
+    summary, kpp = found
+    return {
+        "mean": summary.mean,
+        "std": summary.std,
+        "min": summary.min,
+        "percentile": {
+            "k": kpp.k,
+            "value": kpp.value,
+            "low": kpp.low,
+            "high": kpp.high,
+            "confidence": kpp.confidence,
+            "runs_needed": kpp.runs_needed,
+        },
+    }
