@@ -8,6 +8,7 @@ from __future__ import annotations
 
 __all__ = [
     "ArtifactError",
+    "ClusterError",
     "DataError",
     "DeviceError",
     "ModelError",
@@ -53,3 +54,7 @@ class TrainingError(NvmcError, ValueError):
 
 class StoreError(NvmcError, RuntimeError):
     """A store of results cannot be read or written, is no such store, or contradicts itself."""
+
+
+class ClusterError(NvmcError, RuntimeError):
+    """Workers cannot be reached, do not fit, or were lost for good."""

@@ -1,0 +1,242 @@
+"""A dask scheduler and its workers: found or started, seen to fit, and given work."""
+
+from __future__ import annotations
+
+import logging
+import time
+import uuid
+from collections.abc import Generator, Iterable, Sequence
+from concurrent.futures import CancelledError
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import distributed
+
+from nvmc.bench import Bench
+from nvmc.chip import Chip
+from nvmc.errors import ClusterError, NvmcError, OptionError
+from nvmc.executors.tasks import Done, named, portable, run_chips, versions
+from nvmc.runtime.montecarlo import Span
+
+__all__ = ["Cluster", "connected", "started"]
+
+_dask: Any = distributed  # its annotations leave most types open
+
+CONNECT_S = 10.0
+"""How long a scheduler may take to answer, and its first worker to come."""
+PATIENCE_S = 60.0
+"""How long a run goes on waiting when all workers are gone."""
+
+
+@contextmanager
+def connected(address: str) -> Generator[Cluster]:
+    """The workers of the scheduler at `address`, or in a scheduler file whose name ends in .json.
+
+    Raises:
+        OptionError: There is no such file, or it is no address.
+        ClusterError: Nothing answers, it has no workers, or they cannot run this.
+    """
+    where: dict[str, Any] = {"address": address}
+    if address.endswith(".json"):
+        where = {"scheduler_file": address}
+        if not Path(address).is_file():
+            raise OptionError(
+                f"scheduler file {address!r} does not exist; "
+                f"`dask scheduler --scheduler-file {address}` writes it"
+            )
+    with _quiet(), ExitStack() as stack:
+        try:
+            client = _dask.Client(**where, timeout=CONNECT_S, set_as_default=False, name="nvmc")
+        except (OSError, TimeoutError) as error:
+            raise ClusterError(
+                f"no dask scheduler answers at {address!r} within {CONNECT_S:.0f} s; start one "
+                "with `dask scheduler`, or check address and firewall"
+            ) from error
+        except (ValueError, TypeError, KeyError) as error:
+            raise OptionError(
+                f"{address!r} says of no scheduler where it is ({error}); expected tcp://HOST:8786 "
+                "or the file of `dask scheduler --scheduler-file`"
+            ) from error
+        stack.callback(_close, client)
+        cluster = Cluster(client)
+        cluster.threads(CONNECT_S)
+        yield cluster
+
+
+@contextmanager
+def started(processes: int) -> Generator[Cluster]:
+    """So many worker processes of this machine, for the time of the block.
+
+    Raises:
+        ClusterError: They cannot be started.
+    """
+    with _quiet(), ExitStack() as stack:
+        try:
+            local = _dask.LocalCluster(
+                n_workers=processes,
+                threads_per_worker=1,
+                processes=True,
+                host="127.0.0.1",
+                dashboard_address=None,
+                memory_limit=0,
+                silence_logs=logging.CRITICAL,
+            )
+            stack.callback(local.close)
+            client = _dask.Client(local, timeout=CONNECT_S, set_as_default=False, name="nvmc")
+        except (OSError, RuntimeError, TimeoutError) as error:
+            raise ClusterError(f"cannot start {processes} worker processes: {error}") from error
+        stack.callback(_close, client)
+        cluster = Cluster(client)
+        cluster.threads(PATIENCE_S)
+        yield cluster
+
+
+@contextmanager
+def _quiet() -> Generator[None]:
+    """No logs of dask's in the block: what matters of them is said by errors, once."""
+    known = logging.root.manager.loggerDict
+    loggers = [logging.getLogger(name) for name in known if name.split(".")[0] == "distributed"]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.CRITICAL + 1)
+    try:
+        yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
+
+
+def _close(client: Any) -> None:
+    with suppress(OSError, TimeoutError, CancelledError):  # the scheduler may have gone first
+        client.close(timeout=CONNECT_S)
+
+
+class Cluster:
+    """The workers of a dask scheduler.
+
+    Args:
+        client: A `distributed.Client` that is connected, and outlives this.
+        patience_s: How long to wait for a worker when all are gone.
+
+    Attributes:
+        workers: Address of each that was there last -> its threads.
+    """
+
+    def __init__(self, client: Any, patience_s: float = PATIENCE_S) -> None:
+        self.workers: dict[str, int] = {}
+        self._client = client
+        self._patience_s = patience_s
+        self._checked: set[str] = set()
+        self._sent: tuple[Bench, Any] | None = None
+
+    def threads(self, patience_s: float | None = None) -> int:
+        """Threads of all workers, once there are any; sees that each can run this.
+
+        Args:
+            patience_s: How long to wait for the first.
+
+        Raises:
+            ClusterError: None comes in time, one cannot run this, or the scheduler is lost.
+        """
+        patience = self._patience_s if patience_s is None else patience_s
+        deadline = time.monotonic() + patience
+        while True:
+            with self._asking():
+                found: dict[str, int] = dict(self._client.nthreads())
+                self._check(sorted(found.keys() - self._checked))
+            if found:
+                self.workers = found
+                return max(1, sum(found.values()))
+            if time.monotonic() > deadline:
+                raise ClusterError(
+                    f"the dask scheduler has had no workers for {patience:.0f} s; start some with "
+                    f"`dask worker {self._client.scheduler.address}`, and repeat the command"
+                )
+            time.sleep(0.1)
+
+    def place(self, bench: Bench) -> Any:
+        """The future of `bench`, which every worker that was there when it was sent holds.
+
+        Raises:
+            ClusterError: The scheduler or all workers were lost.
+        """
+        if self._sent is not None and self._sent[0] is bench:
+            if self._sent[1].status == "finished":
+                return self._sent[1]
+        deadline = time.monotonic() + self._patience_s
+        while True:
+            self.threads()
+            try:
+                with self._asking():
+                    future = self._client.scatter(portable(bench), broadcast=True, hash=False)
+            except ClusterError:
+                if self._client.status != "running" or time.monotonic() > deadline:
+                    raise
+                time.sleep(0.5)  # a worker died on the way
+            else:
+                self._sent = (bench, future)
+                return future
+
+    def submit(self, bench: Any, chips: Iterable[Chip], span: Span) -> Any:
+        """The future of `Done` for these chips; `bench` is from `place`.
+
+        Raises:
+            ClusterError: The scheduler was lost.
+        """
+        key = f"nvmc-{uuid.uuid4().hex}"
+        arguments = (bench, named(chips), span, versions())
+        with self._asking():
+            return self._client.submit(run_chips, *arguments, key=key, pure=False, retries=2)
+
+    def gather(self, futures: dict[str, Any]) -> dict[str, Done | NvmcError | None]:
+        """What came of futures that have ended well; None where that was lost since.
+
+        Raises:
+            ClusterError: The scheduler was lost.
+        """
+        with self._asking():
+            return self._client.gather(futures, errors="skip") if futures else {}
+
+    def cancel(self, futures: Sequence[Any]) -> None:
+        """Take back what is not wanted any more."""
+        with suppress(OSError, TimeoutError, CancelledError):
+            if futures and self._client.status == "running":
+                self._client.cancel(list(futures))
+
+    @contextmanager
+    def _asking(self) -> Generator[None]:
+        """A block that asks the scheduler, which may go at any time."""
+        try:
+            if self._client.status != "running":
+                raise CancelledError
+            yield
+        except (OSError, TimeoutError, CancelledError, AttributeError) as error:
+            if isinstance(error, AttributeError) and self._client.status == "running":
+                raise
+            raise ClusterError(
+                "the dask scheduler was lost; chips that were done are kept: start it again, and "
+                "repeat the command"
+            ) from error
+
+    def _check(self, workers: Sequence[str]) -> None:
+        """See that new workers have what is needed, in the same versions."""
+        if not workers:
+            return
+        expected = versions()
+        answers = self._client.run(versions, workers=list(workers), on_error="return")
+        for worker, found in answers.items():
+            if isinstance(found, (OSError, TimeoutError)):
+                continue  # it is gone already
+            if isinstance(found, Exception):
+                raise ClusterError(
+                    f"worker {worker} cannot run nvmc ({type(found).__name__}: {found}); install "
+                    f"nvmc[cluster] {expected['nvmc']} there, as here"
+                )
+            for name, here in expected.items():
+                if found.get(name) != here:
+                    raise ClusterError(
+                        f"worker {worker} has {name} {found.get(name)} and here it is {here}, so "
+                        "their numbers may differ; install the same on both"
+                    )
+            self._checked.add(worker)
