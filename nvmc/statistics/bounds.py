@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -14,7 +13,7 @@ __all__ = ["chance_of_so_few", "most_misses"]
 Counts = NDArray[np.int64]
 Floats = NDArray[np.float64]
 
-SLACK = 1e-9
+SLACK = 1e-6
 """Levels are made smaller by this share: more than rounding can make a probability too small."""
 NEGLIGIBLE = 1e-17
 """Terms below this share of a sum do not change it."""
@@ -37,15 +36,16 @@ def most_misses(seen: Any, sampled: int, images: int, level: Any, decisions: int
     Returns:
         Misses among all `images` * `decisions` decisions.
     """
-    seen, level = np.broadcast_arrays(np.asarray(seen, np.int64), np.asarray(level, float))
-    low = seen.copy()  # so many there are, at least
-    high = decisions * (images - sampled) + seen + 1  # so many there cannot be
+    shape = np.broadcast_shapes(np.shape(seen), np.shape(level))
+    least: Counts = np.broadcast_to(np.asarray(seen, np.int64), shape)
+    allowed: Floats = np.broadcast_to(np.asarray(level, np.float64), shape) * (1 - SLACK)
+    low = least  # so many there are, at least
+    high = decisions * (images - sampled) + least + 1  # so many there cannot be
     while np.any(high - low > 1):
         middle = (low + high) // 2
-        chance = chance_of_so_few(seen, middle, sampled, images, decisions)
-        unlikely = (chance <= level * (1 - SLACK)) & (high - low > 1)
-        high = np.where(unlikely, middle, high)
-        low = np.where(unlikely, low, np.maximum(middle, low))
+        chance = chance_of_so_few(least, middle, sampled, images, decisions)
+        unlikely = (chance <= allowed) & (high - low > 1)
+        low, high = np.where(unlikely, low, middle), np.where(unlikely, middle, high)
     return low
 
 
@@ -68,24 +68,33 @@ def chance_of_so_few(
 
 
 def _hypergeometric(seen: Counts, misses: Counts, sampled: int, images: int) -> Floats:
-    """P(X <= seen), X = misses in the sample: the last term, and those before it by their ratios.
+    """P(X <= seen), X = misses in the sample; above the mean by its complement, the hits."""
+    seen, misses = np.broadcast_arrays(seen, misses)
+    above = seen * images > sampled * misses
+    few = np.where(above, sampled - seen - 1, seen)
+    tail = _lower_tail(few, np.where(above, images - misses, misses), sampled, images)
+    return np.where(above, 1.0 - tail, tail)
 
-    Up to rounding of the logarithms of factorials, some 1e-11 for a million images.
+
+def _lower_tail(few: Counts, misses: Counts, sampled: int, images: int) -> Floats:
+    """P(X <= few) below the mean: the last term, and those before it by their ratios.
+
+    Good to the rounding of logarithms of factorials, some 1e-9 for a million images.
     """
     hits = images - misses
-    most = np.minimum(seen, np.minimum(misses, sampled))
-    log: Callable[[Any, Any], Any] = _log_choose
-    last = log(misses, most) + log(hits, sampled - most) - log(images, sampled)
-    total = np.ones(most.shape)
-    term, k = total.copy(), most.copy()
+    possible = (few >= 0) & (few >= sampled - hits)
+    k = np.where(possible, few, 0)
+    last = np.where(possible, _log_choose(misses, k) + _log_choose(hits, sampled - k), -np.inf)
+    total = np.ones(k.shape)
+    term = total.copy()
     while np.any(term > NEGLIGIBLE * total):
         down = k * (hits - sampled + k) / ((misses - k + 1) * (sampled - k + 1))
-        term = term * np.maximum(down, 0.0)
+        term = term * np.where(possible, down, 0.0)
         total += term
         k = np.maximum(k - 1, 0)
-    chance = np.exp(np.minimum(last + np.log(total), 0.0))
-    return np.where(sampled - most > hits, 0.0, chance)
+    return np.exp(np.minimum(last - _log_choose(images, sampled) + np.log(total), 0.0))
 
 
-def _log_choose(n: Any, k: Any) -> Floats:
+def _log_choose(n: Any, k: Any) -> Any:
+    """Logarithm of the number of ways to choose k of n."""
     return special.gammaln(n + 1.0) - special.gammaln(k + 1.0) - special.gammaln(n - k + 1.0)

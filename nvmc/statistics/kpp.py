@@ -7,6 +7,7 @@ that the number of runs cannot support is None instead of invented. Formulas: do
 from __future__ import annotations
 
 import math
+from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
@@ -22,8 +23,12 @@ __all__ = [
     "Interval",
     "Kpp",
     "Summary",
+    "Values",
     "accuracy_interval",
+    "highest_rank",
+    "interval_ranks",
     "percentile_index",
+    "percentile_of_lowest",
     "percentile_performance",
     "runs_needed",
     "summarize",
@@ -99,10 +104,35 @@ def percentile_performance(values: Values, k: float, confidence: float = 0.95) -
     Raises:
         OptionError: k or confidence out of range, no values, or a value that is not finite.
     """
-    ordered = np.sort(_checked(values))
-    runs = ordered.size
+    array = _checked(values)
+    return percentile_of_lowest(array, array.size, k, confidence)
+
+
+def percentile_of_lowest(
+    lowest: Values, runs: int, k: float, confidence: float = 0.95, nominal: float | None = None
+) -> Kpp:
+    """`percentile_performance` of `runs` values of which only the lowest are known.
+
+    Args:
+        lowest: The lowest values, in any order, at least `highest_rank` of them; more do no harm.
+        runs: Number of all values.
+        k: Percentile in (0, 100).
+        confidence: What the interval is reported to have, in (0, 1).
+        nominal: What its ranks are taken for, if that is another: an interval that may be looked
+            at several times is wider (`nvmc.statistics.sequential`).
+
+    Raises:
+        OptionError: An argument is out of range, or too few values are given.
+    """
+    ordered = np.sort(_checked(lowest))
+    _tail(confidence)
+    needed = highest_rank(runs, k, confidence if nominal is None else nominal)
+    if not needed <= ordered.size <= runs:
+        raise OptionError(
+            f"{ordered.size} values are given; expected {needed} to {runs}: the lowest of {runs}"
+        )
     index = percentile_index(runs, k)
-    low, high = _interval_ranks(runs, float(_fraction(k)), _tail(confidence))
+    low, high = interval_ranks(runs, k, confidence if nominal is None else nominal)
     return Kpp(
         k=k,
         value=float(ordered[index]),
@@ -110,8 +140,33 @@ def percentile_performance(values: Values, k: float, confidence: float = 0.95) -
         high=float(ordered[high - 1]) if high <= runs else None,
         confidence=confidence,
         runs=runs,
-        runs_needed=runs_needed(k, confidence),
+        runs_needed=runs_needed(k, confidence if nominal is None else nominal),
     )
+
+
+def interval_ranks(runs: int, k: float, confidence: float = 0.95) -> tuple[int, int]:
+    """Ranks (l, u) of the ends of the KPP's interval, from 1; 0 or `runs` + 1 for an open end.
+
+    Raises:
+        OptionError: An argument is out of range.
+    """
+    percentile_index(runs, k)
+    p, tail = float(_fraction(k)), _tail(confidence)
+    counts = range(runs + 1)
+    low = bisect_right(counts, tail, key=lambda count: special.bdtr(count, runs, p))
+    high = bisect_left(counts, -tail, key=lambda count: -special.bdtrc(count, runs, p)) + 1
+    return low, high
+
+
+def highest_rank(runs: int, k: float, confidence: float = 0.95) -> int:
+    """Rank, from 1, of the highest value that the KPP of `runs` values or its interval takes.
+
+    Raises:
+        OptionError: An argument is out of range.
+    """
+    own = percentile_index(runs, k) + 1
+    high = interval_ranks(runs, k, confidence)[1]
+    return max(own, high) if high <= runs else own
 
 
 def runs_needed(k: float, confidence: float = 0.95) -> int:
@@ -167,14 +222,6 @@ def accuracy_interval(correct: int, n: int, confidence: float = 0.95) -> Interva
     low = special.betaincinv(correct, n - correct + 1, tail) if correct > 0 else 0.0
     high = special.betainccinv(correct + 1, n - correct, tail) if correct < n else 1.0
     return Interval(float(low), float(high), confidence)
-
-
-def _interval_ranks(runs: int, p: float, tail: float) -> tuple[int, int]:
-    """1-based ranks (l, u) of the ends; l = 0 or u = runs + 1 where an end is open."""
-    counts = np.arange(runs + 1)
-    at_most = special.bdtr(counts, runs, p)
-    more_than = special.bdtrc(counts, runs, p)
-    return int(np.count_nonzero(at_most <= tail)), int(np.count_nonzero(more_than > tail)) + 1
 
 
 def _fraction(k: float) -> Fraction:
