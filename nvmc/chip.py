@@ -7,7 +7,7 @@ provider, `nvmc program` and the tests all call it, so a chip is the same everyw
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
 from typing import Any, Literal
 
@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from nvmc.devices import Cells, NoiseSource, Read, Target
 from nvmc.devices.noise import Programming
+from nvmc.encoding import Layout
 from nvmc.errors import OptionError
 from nvmc.rng import Draw
 from nvmc.tiling import Place, tile_numbers
@@ -48,6 +49,15 @@ class Array:
     target: Target
     place: Place | None = None
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Without what was derived, which the receiver derives again."""
+        return {entry.name: getattr(self, entry.name) for entry in fields(self)}
+
+    @cached_property
+    def layout(self) -> Layout:
+        """How its cells represent its codes."""
+        return self.target.layout
+
     @cached_property
     def unit(self) -> NDArray[np.float32]:
         """Network units in one code step."""
@@ -55,7 +65,7 @@ class Array:
         if self.target.weight_bits is not None:
             return scale
         largest = np.max(np.abs(self.codes.astype(np.float32)), initial=0.0) * scale
-        return np.asarray(largest / self.target.layout.top, np.float32)
+        return np.asarray(largest / self.layout.top, np.float32)
 
     @cached_property
     def steps(self) -> NDArray[Any]:
@@ -64,13 +74,13 @@ class Array:
             return self.codes
         if not self.unit.any():
             return np.zeros(self.codes.shape, np.float32)
-        top = self.target.layout.top
+        top = self.layout.top
         return np.clip(self.ideal / self.unit, -top, top)  # rounding may leave the range by an ulp
 
     @cached_property
     def cells(self) -> Cells:
         """The target state of its cells."""
-        layout = self.target.layout
+        layout = self.layout
         bits = self.target.weight_bits
         largest = layout.top if bits is None else 2**bits - 1
         return Cells(
@@ -80,6 +90,7 @@ class Array:
             full_range=self.unit * np.float32(largest),
             signed=layout.signed,
             conductance=self.target.device.conductance,
+            found={},
         )
 
     @cached_property
@@ -99,7 +110,7 @@ class Array:
     @cached_property
     def sign(self) -> Float:
         """The digital sign of every weight."""
-        return self.target.layout.sign(self.steps)
+        return self.layout.sign(self.steps)
 
     @property
     def ideal(self) -> Float:
@@ -108,7 +119,7 @@ class Array:
 
     def recombined(self, levels: Float, sign: Float) -> Float:
         """The weights that these levels and signs stand for (Eq. 14)."""
-        return self.target.layout.combine(levels, sign) * self.unit
+        return self.layout.combine(levels, sign) * self.unit
 
 
 @dataclass(frozen=True)
@@ -206,7 +217,7 @@ class Chip:
         levels, sign = cells.targets, array.sign
         for source, draws in self._acting(array, "code"):
             levels, sign = source.apply(levels, sign, cells, draws)
-            cells = replace(cells, targets=levels)
+            cells = replace(cells, targets=levels, found=None)
         levels, pulses = self._programmed(array, cells)
         on_target = levels is array.cells.targets and sign is array.sign
         weights = array.ideal if on_target else array.recombined(levels, sign)

@@ -25,6 +25,7 @@ take one cell, or two when differential, whose level is continuous in [0, top].
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Literal
 
 import numpy as np
@@ -128,7 +129,7 @@ class Layout:
             return 0.0
         return self.top if self.weight_bits is None else float(2**self.weight_bits - 1)
 
-    @property
+    @cached_property
     def coefficients(self) -> NDArray[np.float32]:
         """What each plane's level counts for, in code steps; shape (planes,)."""
         if self.weight_bits is None and self.encoding == "offset":

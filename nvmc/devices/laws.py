@@ -8,8 +8,8 @@ several times since programming.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Annotated, Any
 
@@ -40,6 +40,8 @@ Above = Annotated[float, Field(gt=0, allow_inf_nan=False, strict=True)]
 Probability = Annotated[float, Field(ge=0, le=1, strict=True)]
 Polynomial = Annotated[tuple[Finite, ...], Field(min_length=1, max_length=12)]
 
+_BLOCK = 1 << 16  # cells whose index stays in a core's own cache
+_MOST_KEPT = 1 << 20  # cells of an array for which what sources find out is kept
 _TINY = 1e-7  # the smallest x of which a logarithm or a negative power is taken
 
 
@@ -75,6 +77,8 @@ class Cells:
         time_s: Seconds since programming; None where no time was given.
         tiles: Number of the tile that holds each weight, whole numbers of shape `shape`; plane p
             has tiles of its own. None unless a source asks for them.
+        found: What sources found out of these targets, kept for the next chip (`once`); None where
+            nothing is kept.
     """
 
     targets: Any
@@ -85,6 +89,21 @@ class Cells:
     conductance: Conductance | None = None
     time_s: float | None = None
     tiles: Any = None
+    found: dict[str, tuple[Any, Any]] | None = field(default=None, compare=False, repr=False)
+
+    def once(self, source: BaseModel, find: Callable[[], Any]) -> Any:
+        """`find()`, which depends on `source` and these cells only: chip after chip the same.
+
+        Of every class of sources the latest is kept, so what is kept does not grow. Large arrays
+        find it again: it would take as much memory as their targets.
+        """
+        if self.found is None or math.prod(self.targets.shape) > _MOST_KEPT:
+            return find()
+        name, key = type(source).__name__, (source, self.time_s)
+        known = self.found.get(name)
+        if known is None or known[0] != key:
+            known = self.found[name] = (key, find())
+        return known[1]
 
     @property
     def step_us(self) -> float:
@@ -297,14 +316,18 @@ def _profiled(factors: list[float], levels: Any, cells: Cells) -> Any:
     table = xp.asarray(factors, dtype=levels.dtype, device=levels.device)
     whole = bool(cells.plane_bits) and levels is cells.targets
     law = _stepwise if whole else _linear
-    planes = range(levels.shape[0])  # one at a time: the index takes 8 bytes a cell
+    planes = range(levels.shape[0])  # one at a time, which takes less memory
     return xp.stack([law(xp, table, levels[i, ...]) for i in planes])
 
 
 def _stepwise(xp: Any, table: Any, levels: Any) -> Any:
     """The table's value at whole levels of any shape (the standard's `take` has one dimension)."""
-    index = xp.reshape(xp.astype(levels, xp.int64), (-1,))
-    return xp.reshape(xp.take(table, index, axis=0), levels.shape)
+    flat = xp.reshape(levels, (-1,))
+    parts = [
+        xp.take(table, xp.astype(flat[first : first + _BLOCK], xp.int64), axis=0)
+        for first in range(0, max(1, flat.shape[0]), _BLOCK)
+    ]
+    return xp.reshape(parts[0] if len(parts) == 1 else xp.concat(parts), levels.shape)
 
 
 def _linear(xp: Any, table: Any, levels: Any) -> Any:

@@ -114,7 +114,7 @@ class Programming(Gaussian, SpreadLaw, frozen=True):
             Levels, and pulses as whole numbers of the levels' shape; None without write-verify,
             where one pulse is all there is.
         """
-        spread, shift = self.spread(cells), self.shift(cells)
+        spread, shift = cells.once(self, lambda: (self.spread(cells), self.shift(cells)))
 
         def pulse() -> Any:
             error = spread * draws.normal(tuple(levels.shape))
