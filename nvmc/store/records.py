@@ -42,6 +42,12 @@ class Database:
     retry_at: float = 0.0
     told: bool = False
 
+    def close(self) -> None:
+        """Close the file for good: what is still added is kept nowhere but in memory."""
+        with self.lock:
+            self.retry_at = math.inf
+            self.connection.close()
+
     @contextmanager
     def reading(self) -> Generator[sqlite3.Connection]:
         """The connection, for queries.
@@ -83,7 +89,7 @@ class Database:
     def recovers(self) -> None:
         """Note a write that went well."""
         if self.trouble is not None:
-            self.trouble = None
+            self.trouble, self.retry_at = None, 0.0
             self.connection.execute(f"PRAGMA busy_timeout = {round(1000 * self.timeout_s)}")
 
 
@@ -103,9 +109,7 @@ class Experiment:
         self._database = database
         self._texts = (identifier, key, info)
         self._unsaved: dict[int, Row] = {}
-        self._own: dict[int, int] = {}
         self._number = 0
-        self._step = 0
         self._version = -1
         if not self._find(database.connection):
             with database.writing() as connection:
@@ -123,7 +127,8 @@ class Experiment:
             StoreError: The file is damaged.
         """
         with self._database.reading() as connection:
-            self._look(connection)
+            (self._version,) = connection.execute("PRAGMA data_version").fetchone()
+            self._find(connection)
             query = "SELECT chip, images, total FROM chip WHERE experiment = ?"
             rows = connection.execute(query, (self._number,))
             found = {chip: (images, _number(total)) for chip, images, total in rows}
@@ -133,7 +138,7 @@ class Experiment:
             return found
 
     def fresh(self) -> dict[int, tuple[int, float]]:
-        """What other processes have written since the last `known` or `fresh`.
+        """What is known now, if another process has written since the last look; else nothing.
 
         Takes microseconds where nobody wrote.
 
@@ -141,18 +146,8 @@ class Experiment:
             StoreError: The file is damaged.
         """
         with self._database.reading() as connection:
-            before, step = self._version, self._step
-            own = self._own
-            self._look(connection)
-            if self._version == before:
-                return {}
-            query = "SELECT chip, images, total FROM chip WHERE experiment = ? AND step > ?"
-            rows = connection.execute(query, (self._number, step))
-            return {
-                chip: (images, _number(total))
-                for chip, images, total in rows
-                if own.get(chip) != images
-            }
+            (version,) = connection.execute("PRAGMA data_version").fetchone()
+            return {} if version == self._version else self.known()
 
     def add(self, chip: int, images: int, total: float, value: float | None = None) -> None:
         """Keep what one chip has come to.
@@ -191,7 +186,7 @@ class Experiment:
             StoreError: As for `add`.
         """
         with self._database.lock:
-            if self._unsaved:
+            if self._unsaved and self._database.retry_at < math.inf:
                 self._write(self._unsaved)
 
     def _write(self, waiting: dict[int, Row]) -> None:
@@ -204,15 +199,14 @@ class Experiment:
             self._database.fails(error)
         else:
             self._unsaved = {}
-            self._own.update((row[0], row[1]) for row in waiting.values())
             self._database.recovers()
 
     def _find(self, connection: sqlite3.Connection) -> bool:
         """Find this experiment's number; says whether there is one."""
         query = "SELECT number FROM experiment WHERE id = ?"
         row = connection.execute(query, (self.id,)).fetchone()
-        if row is not None and row[0] != self._number:
-            self._number, self._step = row[0], 0
+        if row is not None:
+            self._number = row[0]
         return row is not None
 
     def _enter(self, connection: sqlite3.Connection) -> None:
@@ -222,13 +216,6 @@ class Experiment:
                 "INSERT INTO experiment (id, key, info) VALUES (?, ?, ?)", self._texts
             )
             self._find(connection)
-
-    def _look(self, connection: sqlite3.Connection) -> None:
-        """Remember how far the file has been read."""
-        (self._version,) = connection.execute("PRAGMA data_version").fetchone()
-        query = "SELECT max(step) FROM chip WHERE experiment = ?"
-        self._step = connection.execute(query, (self._number,)).fetchone()[0] or 0
-        self._own = {}
 
 
 def write_rows(
@@ -249,12 +236,10 @@ def write_rows(
         sqlite3.Error: They cannot be written.
     """
     number, identifier = experiment
-    query = "SELECT max(step) FROM chip WHERE experiment = ?"
-    step = (connection.execute(query, (number,)).fetchone()[0] or 0) + 1
     now = int(time.time())
     changed = 0
     for chip, images, total, value in rows:
-        row = (number, chip, images, total, value, step, now)
+        row = (number, chip, images, total, value, now)
         if connection.execute(_UPSERT, row).fetchone() is not None:
             changed += 1
             continue
@@ -269,10 +254,10 @@ def write_rows(
 
 
 _UPSERT = """
-INSERT INTO chip VALUES (?, ?, ?, ?, ?, ?, ?)
+INSERT INTO chip VALUES (?, ?, ?, ?, ?, ?)
 ON CONFLICT (experiment, chip) DO UPDATE SET
     images = excluded.images, total = excluded.total, value = excluded.value,
-    step = excluded.step, written = excluded.written
+    written = excluded.written
 WHERE excluded.images > images
     OR (excluded.images = images AND excluded.total IS total
         AND value IS NULL AND excluded.value IS NOT NULL)

@@ -23,19 +23,17 @@ _TABLES = (
         key TEXT NOT NULL,
         info TEXT NOT NULL
     )""",
-    # total is null where it is NaN, value until the chip has seen all images; step counts the
-    # transactions of the experiment, written is in seconds since 1970.
+    # total is null where it is NaN, value until the chip has seen all images; written is in
+    # seconds since 1970.
     """CREATE TABLE chip (
         experiment INTEGER NOT NULL REFERENCES experiment (number) ON DELETE CASCADE,
         chip INTEGER NOT NULL,
         images INTEGER NOT NULL,
         total REAL,
         value REAL,
-        step INTEGER NOT NULL,
         written INTEGER NOT NULL,
         PRIMARY KEY (experiment, chip)
     ) WITHOUT ROWID""",
-    "CREATE INDEX chip_step ON chip (experiment, step)",
 )
 
 _MAGIC = b"SQLite format 3\0"

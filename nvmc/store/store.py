@@ -140,8 +140,7 @@ class Store:
         try:
             self.flush()
         finally:
-            with self._database.lock:
-                self._database.connection.close()
+            self._database.close()
 
     def experiment(self, key: Mapping[str, Any], info: Mapping[str, Any]) -> Experiment:
         """The experiment of `key`, entered with `info` where it is new.

@@ -107,15 +107,6 @@ def reading(folder: Path, chips: int) -> None:
         experiment = store.experiment({"large": 1}, {})
         timed("known()", experiment.known)
         timed("1000 times fresh(), alone", lambda: [experiment.fresh() for _ in range(1000)])
-        with Store.open(path) as other:
-            theirs = other.experiment({"large": 1}, {})
-
-            def shared() -> None:
-                for chip in range(chips, chips + 1000):
-                    theirs.add(chip, 10_000, 1.0, 0.1)
-                    assert experiment.fresh() == {chip: (10_000, 1.0)}
-
-            timed("1000 times added and fresh()", shared)
         timed("experiments()", store.experiments)
         timed("export to CSV", lambda: export(store, store.experiments(), folder / "all.csv"))
         timed(

@@ -143,19 +143,27 @@ def test_threads_share_a_store(experiment: Experiment) -> None:
 
 
 def test_fresh_is_what_others_wrote(tmp_path: Path, experiment: Experiment) -> None:
+    assert experiment.known() == {}
     experiment.add(0, 5, 1.0)
     assert experiment.fresh() == {}
     with Store.open(tmp_path / "results.sqlite") as other:
         theirs = other.experiment(KEY, INFO)
         theirs.add_many([(1, 5, 2.0, None), (2, 5, 3.0, None)])
         experiment.add(3, 5, 4.0)
-        assert experiment.fresh() == {1: (5, 2.0), 2: (5, 3.0)}
-        assert experiment.fresh() == {}
-        other.experiment({"another": 1}, INFO).add(4, 5, 5.0)
+        found = experiment.fresh()
+        assert found == theirs.known() and found.keys() == {0, 1, 2, 3}
         assert experiment.fresh() == {}
         theirs.add(3, 9, 8.0)  # went on where this one stopped
-        assert experiment.fresh() == {3: (9, 8.0)}
-        assert experiment.known() == theirs.known()
+        assert experiment.fresh()[3] == (9, 8.0)
+
+
+def test_what_comes_after_the_end_is_no_fault(tmp_path: Path) -> None:
+    """Threads of a run that was interrupted may still be at their chips."""
+    with Store.open(tmp_path / "results.sqlite") as store:
+        experiment = store.experiment(KEY, INFO)
+    experiment.add(0, 5, 1.0)
+    store.close()
+    assert store.unsaved == 1
 
 
 def test_delete(tmp_path: Path, store: Store, experiment: Experiment) -> None:
