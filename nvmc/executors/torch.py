@@ -59,7 +59,6 @@ class TorchExecutor:
 
     Attributes:
         device: Where chips run.
-        note: What was not possible for the network that was run last; empty where nothing was.
 
     Raises:
         OptionError: torch does not know the device, or sees none of its kind.
@@ -73,7 +72,6 @@ class TorchExecutor:
         jobs: int | None = None,
     ) -> None:
         self.device = _device(device)
-        self.note = ""
         self._memory = memory or _free_memory(self.device)
         self._batching: Batching = batching
         self._jobs = jobs or default_jobs()
@@ -90,6 +88,20 @@ class TorchExecutor:
     def engine(self) -> str:
         """torch, with its version, and the kind of device."""
         return f"torch {torch.__version__} {self.device.type}"
+
+    @property
+    def plan(self) -> str:
+        """How the network that was run last was run; empty before."""
+        if self._ready is None:
+            return ""
+        found = self._ready[1]
+        way = f"{found.batching}, {found.chips} chips and {found.images} images at once"
+        return f"{way}; {found.note}" if found.note else way
+
+    @property
+    def group(self) -> int:
+        """How many chips the network that was run last takes at once; 1 before."""
+        return 1 if self._ready is None else self._ready[1].chips
 
     def totals(
         self, bench: Bench, chips: Sequence[Chip], span: Span, done: Callable[[int, float], None]
@@ -140,7 +152,6 @@ class TorchExecutor:
 
     def _prepared(self, bench: Bench, network: Network) -> tuple[Bench, ChipsNetwork, Images]:
         found = prepared(network, bench.feed, self.device, self._memory, self._batching)
-        self.note = found.note
         return bench, found, Images(bench.feed, bench.score, self.device, self._memory // 4)
 
 

@@ -31,8 +31,8 @@ or one after the other."""
 MOST_IMAGES = 512
 """Most images at once: what is computed for nothing behind the last one stays small."""
 MOST_CHIPS = 64
-LEAST_CHIPS = 4
-"""If fewer fit in at once, one network with so many images keeps the device busy alone."""
+LEAST_CHIPS = 8
+"""If fewer fit in at once, one chip is work enough for a device, and its kernels are the better."""
 _TRIED_IMAGES = 2
 _WITHIN = {"vmap": 2, "unfold": 4, "loop": 2}
 """What a run takes at most, in what its values take: operators need memory within themselves."""

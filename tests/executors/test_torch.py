@@ -31,7 +31,7 @@ from onnx_text import proto_of
 
 TARGET = Target.of(load_device("fefet2"))
 CPU = torch.device("cpu")
-MEMORY = 16 << 20
+MEMORY = 128 << 20
 BATCHINGS: tuple[Batching, ...] = ("vmap", "unfold", "loop")
 
 NETWORKS = {
@@ -147,7 +147,7 @@ def test_decisions_are_those_of_onnxruntime(bench: Make, name: str, batching: Ba
     a_bench = bench(name, "digits" if name in ZOO else None)
     executor = TorchExecutor("cpu", MEMORY, batching)
     found, expected = totals(executor, a_bench, chips(6)), expected_totals(a_bench, chips(6))
-    assert not executor.note
+    assert executor.plan.startswith(batching)
     assert len(np.unique(expected)) > 1
     decisions = a_bench.score.classes.size  # pyright: ignore
     assert np.abs(found - expected).max() <= max(1, decisions // 1000)
@@ -267,10 +267,11 @@ def test_stochastic_networks_have_their_masks(bench: Make, batching: Batching) -
 def test_where_vmap_cannot_go_chips_run_alone(bench: Make) -> None:
     a_bench = bench("branching")
     executor = TorchExecutor("cpu", MEMORY)
+    assert executor.plan == ""
     assert np.array_equal(totals(executor, a_bench, chips(5)), expected_totals(a_bench, chips(5)))
-    assert executor.note.startswith("chips run one by one: ")
+    assert "loop, 1 chips and 64 images at once; chips run one by one: " in executor.plan
     totals(executor, bench("mlp3", "digits"), chips(1))
-    assert not executor.note
+    assert executor.plan == "vmap, 64 chips and 100 images at once"
 
 
 def hand_made() -> tuple[np.ndarray, np.ndarray]:
@@ -340,7 +341,7 @@ def test_size_follows_the_memory(bench: Make) -> None:
         # relu1's input and output, one image: 2 x 6 x 28 x 28 floats; twice that within operators
         pairs = max(1, memory // (2 * 2 * 4704 * 4))
         assert side.images == min(100, pairs)
-        assert side.chips == (min(64, pairs // side.images) if pairs >= 400 else 1)
+        assert side.chips == (min(64, pairs // side.images) if pairs >= 800 else 1)
     assert sizes[0] == (1, 1) and sizes[-1] == (64, 100)
 
 
