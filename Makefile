@@ -38,7 +38,7 @@ $(BIN)/python:
 
 .venv/.dev: $(BIN)/python $(SOURCES)
 	@echo "Installing nvmc and its development tools into .venv (some minutes) ..."
-	@$(PIP) -e '.[dev,train,report,tensorboard]'
+	@$(PIP) -e '.[dev,train,report,tensorboard,cluster,parquet]'
 	@touch .venv/.run $@
 
 demo: .venv/.run

@@ -10,14 +10,13 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Any, Literal, Unpack
 
 import numpy as np
 from numpy.typing import NDArray
 
 from nvmc.artifact import Compiled
-from nvmc.bench import Threads, check_options, fidelity_of, set_up
-from nvmc.data import Dataset
+from nvmc.bench import Executor, Options, Threads, check_options, set_up
 from nvmc.errors import OptionError
 from nvmc.parameters import Setup
 from nvmc.restriction import PartialChip, Selection
@@ -174,14 +173,12 @@ def sensitivity(
     setup: Setup | None = None,
     *,
     runs: int = 100,
-    data: str | Dataset | None = None,
     percentile: float = 1.0,
     seed: int = 0,
     jobs: int | None = None,
-    limit: int | None = None,
-    output: str | None = None,
-    fidelity: Fidelity | None = None,
+    executor: Executor | None = None,
     on_chip: Callable[[int, float], None] | None = None,
+    **options: Unpack[Options],
 ) -> Sensitivity:
     """Evaluate chips 0 … runs - 1 whole, without each part, and with each part alone.
 
@@ -191,14 +188,12 @@ def sensitivity(
         compiled: From `open_compiled` or `nvmc.compile_model`.
         setup: Target, sigma and time; as compiled by default.
         runs: Chips a population; this and all below as in `nvmc.simulation.simulate`.
-        data: A data set or its spec; None compares with the ideal chip.
         percentile: k of the k-th percentile performance.
         seed: Population of chips.
         jobs: Chips in parallel.
-        limit: Use the first `limit` images only.
-        output: The output that is scored.
-        fidelity: `cells` or `circuit`; by default what the target needs.
-        on_chip: Called with (chip, value) as each chip is done, from its thread.
+        executor: Where chips are run; in `jobs` threads by default.
+        on_chip: Called with (chip, value) as each chip is done, from any thread.
+        **options: Data and the like; see `nvmc.bench.Options`.
 
     Raises:
         OptionError, DataError, ModelError: By what is wrong, such as a chip without noise.
@@ -207,13 +202,12 @@ def sensitivity(
     check_options(runs, jobs, percentile)
     setup = setup or Setup(compiled.manifest.target)
     parts = _parts(compiled, setup)
-    common: dict[str, Any] = {"data": data, "seed": seed, "limit": limit, "output": output}
-    bench = set_up(compiled, setup.target, **common, fidelity=fidelity)
+    bench = set_up(compiled, setup.target, seed=seed, **options)
     chips = [setup.chip(seed, index) for index in range(runs)]
     found: dict[Selection, Float] = {NOTHING: np.full(runs, bench.ideal)}
     for only in _populations(parts):
         partial = [PartialChip.within(chip, only) for chip in chips]
-        found[only] = bench.run(partial, Threads(jobs), on_chip=on_chip)
+        found[only] = bench.run(partial, executor or Threads(jobs), on_chip=on_chip)
     costs = sorted((_cost(part, found, percentile, seed) for part in parts), key=_dearest_first)
     return Sensitivity(
         metric=bench.score.metric,
@@ -222,7 +216,7 @@ def sensitivity(
         data=bench.data,
         seed=seed,
         setup=setup,
-        fidelity=fidelity_of(setup.target, fidelity),
+        fidelity=bench.fidelity,
         ideal=bench.ideal,
         kpp=percentile_performance(found[EVERYTHING], percentile),
         mean=float(np.mean(found[EVERYTHING])),

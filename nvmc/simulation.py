@@ -59,14 +59,16 @@ def simulate(
     patterns = [Chip.of(target, seed, first, sigma, age) for age in times_s or [None]]
     bench = set_up(compiled, target, seed=seed, **options)
     started, where = time.perf_counter(), executor or Threads(jobs)
-    times: list[AtTime] = []
-    recorded = 0
-    for pattern in patterns:
-        records = None if store is None else bench.records(store, pattern, where, sigma)
-        population = Population(bench, Chips(pattern, first, runs), where, records)
-        population.advance(range(runs), len(bench.feed), on_chip)
-        times.append(AtTime.of(pattern.time_s, population.values, percentile))
-        recorded += population.recorded
+    populations = [
+        Population(
+            bench,
+            Chips(pattern, first, runs),
+            where,
+            None if store is None else bench.records(store, pattern, where, sigma),
+        )
+        for pattern in patterns
+    ]
+    times = tuple(_judged(population, percentile, on_chip) for population in populations)
     return Simulation(
         metric=bench.score.metric,
         images=len(bench.feed),
@@ -78,7 +80,15 @@ def simulate(
         executor=where.name,
         mc_passes=bench.mc_passes,
         ideal=bench.ideal,
-        times=tuple(times),
+        times=times,
         seconds=time.perf_counter() - started,
-        recorded=recorded,
+        recorded=sum(population.recorded for population in populations),
     )
+
+
+def _judged(
+    population: Population, percentile: float, on_chip: Callable[[int, float], None] | None
+) -> AtTime:
+    """What a population is worth, with all its chips run on all images."""
+    population.advance(range(len(population.chips)), len(population.bench.feed), on_chip)
+    return AtTime.of(population.chips[0].time_s, population.values, percentile)

@@ -12,14 +12,24 @@ import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Unpack
 
 import numpy as np
 from numpy.typing import NDArray
 
 from nvmc.artifact import Compiled
-from nvmc.bench import Bench, Threads, check_options, fidelity_of, set_up
-from nvmc.data import Dataset, load_data
+from nvmc.bench import (
+    Archive,
+    Bench,
+    Executor,
+    Options,
+    Threads,
+    check_options,
+    fidelity_of,
+    set_up,
+)
+from nvmc.chip import Chips
+from nvmc.data import load_data
 from nvmc.devices import Device, NoiseSource, Target
 from nvmc.errors import OptionError
 from nvmc.parameters import PARAMETERS, Setup, Value
@@ -133,17 +143,15 @@ def sweep(
     values: Values,
     *,
     runs: int = 300,
-    data: str | Dataset | None = None,
     device: Device | None = None,
     noise: Iterable[NoiseSource] = (),
     percentile: float = 1.0,
     seed: int = 0,
     jobs: int | None = None,
-    limit: int | None = None,
-    output: str | None = None,
-    fidelity: Fidelity | None = None,
-    mc_passes: int | None = None,
+    executor: Executor | None = None,
+    store: Archive | None = None,
     on_chip: Callable[[int, float], None] | None = None,
+    **options: Unpack[Options],
 ) -> Sweep:
     """Evaluate chips 0 … runs - 1 of population `seed` at every combination of `values`.
 
@@ -152,55 +160,66 @@ def sweep(
         values: By parameter, from `nvmc.parameters.parse_values`; at most two parameters may
             have several values.
         runs: Chips a point. This and all below are as in `simulate`, which gives the same.
-        data: A data set or its spec; None compares with the ideal chip.
         device: Another device than the network was compiled for.
         noise: More noise sources behind the device's own.
         percentile: k of the k-th percentile performance.
         seed: Population of chips.
         jobs: Chips in parallel.
-        limit: Use the first `limit` images only.
-        output: The output that is scored.
-        fidelity: `cells` or `circuit`; by default what each point's target needs.
-        mc_passes: Stochastic passes that are averaged.
-        on_chip: Called with (chip, value) as each chip of each point is done, from its thread.
+        executor: Where chips are run; in `jobs` threads by default.
+        store: Keeps every chip, and knows those that it has.
+        on_chip: Called with (chip, value) as each chip of each point is done, from any thread.
+        **options: Data and the like (`nvmc.bench.Options`); a point's fidelity is by default what
+            its target needs.
 
     Raises:
-        OptionError, DataError, ModelError: By what is wrong.
+        OptionError, DataError, ModelError, StoreError: By what is wrong.
     """
     started = time.perf_counter()
     check_options(runs, jobs, percentile)
     axes = _axes(values)
-    _check_fidelity(values, fidelity)
     target = compiled.manifest.target.on(device, noise)
     setups = [(at, _setup(target, at)) for at in _grid(values, axes)]
-    for _, setup in setups:
-        setup.chip(seed, 0)  # both complain of any point before the first is run
-        fidelity_of(setup.target, fidelity)
-    dataset = load_data(data, limit=limit) if isinstance(data, str) else data
-    common: dict[str, Any] = {"data": dataset, "seed": seed, "limit": limit, "output": output}
-    common |= {"fidelity": fidelity, "mc_passes": mc_passes}
-    benches = _Benches(lambda target: set_up(compiled, target, **common))
+    benches = _Benches(compiled, values, setups, seed, options)
     points: list[Point] = []
+    where = executor or Threads(jobs)
     for at, setup in setups:
-        chips = [setup.chip(seed, index) for index in range(runs)]
-        bench, chosen = benches.of(setup.target), fidelity_of(setup.target, fidelity)
-        found = bench.run(chips, Threads(jobs), on_chip=on_chip)
+        bench, pattern = benches.of(setup.target), setup.chip(seed, 0)
+        records = None if store is None else bench.records(store, pattern, where, setup.sigma)
+        found = bench.run(Chips(pattern, 0, runs), where, records, on_chip)
         kpp = percentile_performance(found, percentile)
-        points.append(Point(at, chosen, bench.ideal, found, kpp, summarize(found)))
+        points.append(Point(at, bench.fidelity, bench.ideal, found, kpp, summarize(found)))
     return _sweep(axes, points, benches.of(setups[-1][1].target), target.device, seed, started)
 
 
 class _Benches:
-    """Makes a bench for a target, and keeps the last: neighbours on a curve mostly share one."""
+    """Makes a bench for a target, and keeps the last: neighbours on a curve mostly share one.
 
-    def __init__(self, make: Callable[[Target], Bench]) -> None:
-        self._make = make
+    Complains of any point before the first is run.
+    """
+
+    def __init__(
+        self,
+        compiled: Compiled,
+        values: Values,
+        setups: list[tuple[dict[str, Value], Setup]],
+        seed: int,
+        options: Options,
+    ) -> None:
+        fidelity = options.get("fidelity")
+        _check_fidelity(values, fidelity)
+        for _, setup in setups:
+            setup.chip(seed, 0)
+            fidelity_of(setup.target, fidelity)
+        data = options.get("data")
+        if isinstance(data, str):
+            options = {**options, "data": load_data(data, limit=options.get("limit"))}
+        self._compiled, self._seed, self._options = compiled, seed, options
         self._last: tuple[Target, Bench] | None = None
 
     def of(self, target: Target) -> Bench:
         if self._last is None or self._last[0] != target:
             self._last = None  # before the next one is made: each holds the whole network
-            self._last = (target, self._make(target))
+            self._last = (target, set_up(self._compiled, target, seed=self._seed, **self._options))
         return self._last[1]
 
 

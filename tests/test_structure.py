@@ -130,7 +130,7 @@ def test_dependencies_are_those_imported():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     extras = project["optional-dependencies"]
     declared = {re.split(r"[^\w.-]", text)[0] for text in project["dependencies"]}
-    wanted = [text for name in ("cluster", "report", "train") for text in extras[name]]
+    wanted = [text for name in ("cluster", "parquet", "report", "train") for text in extras[name]]
     optional = {re.split(r"[^\w.-]", text)[0] for text in wanted}
     imported = {name.split(".")[0] for source in SOURCES for name in source.imports}
     imported -= {*sys.stdlib_module_names, "nvmc"}

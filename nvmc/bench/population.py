@@ -191,6 +191,8 @@ class Population:
     """Chips on a bench, each with how far it was run.
 
     Attributes:
+        bench: The network and the images.
+        chips: The chips.
         images: Images that each chip was run on, shape (chips,).
         totals: Sum of the score over them, shape (chips,).
         recorded: How many chips the records held complete at the start.
@@ -209,8 +211,8 @@ class Population:
         executor: Executor,
         records: Records | None = None,
     ) -> None:
-        self._bench = bench
-        self._chips = chips
+        self.bench = bench
+        self.chips = chips
         self._executor = executor
         self._records = records
         self._lock = Lock()
@@ -255,7 +257,7 @@ class Population:
         span: Span,
         on_chip: Callable[[int, float], None] | None,
     ) -> None:
-        chips = _Chosen(self._chips, positions)
+        chips = _Chosen(self.chips, positions)
 
         def done(number: int, total: float) -> None:
             position = int(positions[number])
@@ -266,13 +268,13 @@ class Population:
             if on_chip is not None:
                 on_chip(position, self._value(position))
 
-        self._executor.totals(self._bench, chips, span, done)
+        self._executor.totals(self.bench, chips, span, done)
 
     def _value(self, position: int) -> float:
-        images = len(self._bench.feed)
+        images = len(self.bench.feed)
         if self.images[position] != images:
             return float("nan")
-        return self._bench.score.finish(float(self.totals[position]), images)
+        return self.bench.score.finish(float(self.totals[position]), images)
 
     def _keep(self, chip: Chip, position: int) -> None:
         if self._records is None or chip.index is None:

@@ -8,9 +8,8 @@ from typing import Any
 import click
 from rich.table import Table
 
-from nvmc.artifact import find_compiled, open_compiled
 from nvmc.cli.console import METRICS, count, note, note_range, out, percent, print_json, progress
-from nvmc.devices import load_device, parse_noise
+from nvmc.cli.running import chosen_executor, opened, run_options, target_of
 from nvmc.parameters import Setup, parse_time
 from nvmc.report.table import check_file, write_csv
 from nvmc.sensitivity import Difference, Sensitivity, population_count, row_of, sensitivity
@@ -28,25 +27,10 @@ HEADINGS = {
 @click.command("sensitivity")
 @click.argument("compiled", required=False, type=click.Path(path_type=Path))
 @click.option("--runs", default=100, show_default=True, help="Chips a population.")
-@click.option(
-    "--data", metavar="SPEC", help="As for `nvmc simulate`: digits, FILE.npz, mnist:DIR, …"
-)
-@click.option("--device", metavar="NAME|FILE", help="Another device than compiled for.")
-@click.option("--sigma", type=float, help="Strength of the device's noise.")
-@click.option("--noise", multiple=True, metavar="TYPE:K=V,…", help="One more noise source.")
-@click.option("--time", "age", metavar="T", help="Time since programming, such as 1h or 30d.")
-@click.option("--percentile", default=1.0, show_default=True, help="k of the KPP.")
-@click.option("--seed", default=0, show_default=True, help="Population of chips.")
-@click.option("--jobs", type=int, help="Chips in parallel.  [default: the cores at hand]")
-@click.option("--limit", type=int, metavar="N", help="Use the first N images only.")
-@click.option("--output", metavar="NAME", help="The output to score.  [default: the first]")
-@click.option(
-    "--fidelity",
-    type=click.Choice(["cells", "circuit"]),
-    help="As for `nvmc simulate`.  [default: what the target needs]",
-)
+@run_options("data", "device", "sigma", "noise", "time", "percentile", "seed", "fidelity")
+@run_options("limit", "output", "batch", "jobs", "workers", "accelerator")
 @click.option("--csv", "csv_file", type=click.Path(path_type=Path), help="Write a row a part.")
-@click.option("--json", "as_json", is_flag=True, help="Print everything as JSON.")
+@run_options("json")
 def sensitivity_command(
     compiled: Path | None,
     device: str | None,
@@ -56,6 +40,9 @@ def sensitivity_command(
     csv_file: Path | None,
     as_json: bool,
     runs: int,
+    jobs: int | None,
+    workers: str | None,
+    accelerator: str,
     **options: Any,
 ) -> None:
     """Which layer, slice and noise source of a compiled network costs how much KPP.
@@ -65,14 +52,22 @@ def sensitivity_command(
     """
     if csv_file is not None:
         check_file(csv_file)
-    network = find_compiled() if compiled is None else open_compiled(compiled)
-    chosen = load_device(device) if device is not None else None
-    target = network.manifest.target.on(chosen, [parse_noise(text) for text in noise])
+    network = opened(compiled)
+    target = target_of(network, device, noise)
     setup = Setup(target, sigma, None if age is None else parse_time(age))
     total = runs * population_count(network, setup)
-    with progress("chips", total, shown=not as_json) as advance:
+    with (
+        chosen_executor(jobs, workers, accelerator) as executor,
+        progress("chips", total, shown=not as_json) as advance,
+    ):
         result = sensitivity(
-            network, setup, runs=runs, on_chip=lambda chip, value: advance(), **options
+            network,
+            setup,
+            runs=runs,
+            jobs=jobs,
+            executor=executor,
+            on_chip=lambda chip, value: advance(),
+            **options,
         )
     note_range(target.device, [sigma])
     if csv_file is not None:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 from rich.table import Table
 
-from nvmc.artifact import find_compiled, open_compiled
 from nvmc.cli.console import (
     METRICS,
     count,
@@ -19,12 +19,13 @@ from nvmc.cli.console import (
     print_json,
     progress,
 )
+from nvmc.cli.running import chosen_executor, opened, run_options
 from nvmc.cli.stored import opened_store
 from nvmc.devices import load_device, parse_noise
 from nvmc.parameters import duration_text, parse_values
 from nvmc.report.figure import check_picture
 from nvmc.report.histogram import Population, draw_histogram
-from nvmc.result import Fidelity, Simulation
+from nvmc.result import Simulation
 from nvmc.simulation import simulate
 
 __all__ = ["simulate_command"]
@@ -33,109 +34,60 @@ __all__ = ["simulate_command"]
 @click.command("simulate")
 @click.argument("compiled", required=False, type=click.Path(path_type=Path))
 @click.option("--runs", default=300, show_default=True, help="Number of chips.")
-@click.option(
-    "--data",
-    metavar="SPEC",
-    help="digits, FILE.npz (x, y), mnist:DIR or cifar10:DIR. Without data, chips are compared "
-    "with the ideal chip on seeded inputs.",
-)
-@click.option("--device", metavar="NAME|FILE", help="Another device than compiled for.")
-@click.option("--sigma", type=float, help="Strength of the device's noise.")
-@click.option(
-    "--noise",
-    multiple=True,
-    metavar="TYPE:K=V,…",
-    help="One more noise source, such as stuck-at:p_low=0.01. May be repeated.",
-)
-@click.option("--percentile", default=1.0, show_default=True, help="k of the KPP.")
-@click.option("--seed", default=0, show_default=True, help="Population of chips.")
-@click.option("--jobs", type=int, help="Chips in parallel.  [default: the cores at hand]")
-@click.option("--limit", type=int, metavar="N", help="Use the first N images only.")
-@click.option("--output", metavar="NAME", help="The output to score.  [default: the first]")
-@click.option(
-    "--fidelity",
-    type=click.Choice(["cells", "circuit"]),
-    help="circuit puts DAC, tiles, ADC and read noise in the loop.  "
-    "[default: what the target needs]",
-)
+@run_options("data", "device", "sigma", "noise")
 @click.option(
     "--time",
     metavar="T,…",
     help="Times since programming, such as 1h,1d,30d: the same chips at each.",
 )
-@click.option("--png", type=click.Path(path_type=Path), help="Write a histogram of the chips.")
-@click.option(
-    "--batch", type=int, metavar="N", help="Images a run; bounds the memory.  [default: chosen]"
-)
-@click.option(
-    "--mc-passes",
-    type=int,
-    metavar="T",
-    help="Average T passes of a network that drops at inference.  [default: 1]",
-)
+@run_options("percentile", "seed", "fidelity", "limit", "output", "batch", "mc-passes")
 @click.option(
     "--first", default=0, show_default=True, help="Number of the first chip, for array jobs."
 )
-@click.option(
-    "--store",
-    type=click.Path(path_type=Path),
-    metavar="FILE",
-    help="Where results are kept.  [default: results.sqlite in the compiled network]",
-)
-@click.option("--no-store", is_flag=True, help="Keep no results, and look at none.")
-@click.option("--json", "as_json", is_flag=True, help="Print everything as JSON.")
+@run_options("jobs", "workers", "accelerator", "store", "no-store")
+@click.option("--png", type=click.Path(path_type=Path), help="Write a histogram of the chips.")
+@run_options("json")
 def simulate_command(
     compiled: Path | None,
-    runs: int,
-    data: str | None,
     device: str | None,
-    sigma: float | None,
     noise: tuple[str, ...],
-    percentile: float,
-    seed: int,
-    jobs: int | None,
-    limit: int | None,
-    output: str | None,
-    fidelity: Fidelity | None,
     time: str | None,
-    batch: int | None,
-    mc_passes: int | None,
     png: Path | None,
-    first: int,
+    as_json: bool,
+    runs: int,
+    jobs: int | None,
+    workers: str | None,
+    accelerator: str,
     store: Path | None,
     no_store: bool,
-    as_json: bool,
+    **options: Any,
 ) -> None:
-    """Simulate chips of a compiled network; the newest *.nvmc here by default."""
+    """Simulate chips of a compiled network; the newest *.nvmc here by default.
+
+    Chips are kept as they are done: the same command goes on where it was interrupted, and more
+    --runs add to what is there.
+    """
     if png is not None:
         check_picture(png)
-    network = find_compiled() if compiled is None else open_compiled(compiled)
-    chosen = load_device(device) if device is not None else None
+    network = opened(compiled)
     ages = [] if time is None else parse_values("time", time)
     times = [float(age.number or 0) for age in ages]
     with (
+        chosen_executor(jobs, workers, accelerator) as executor,
         opened_store(store or network.results_path) as kept,
         progress("chips", runs * max(1, len(times)), shown=not as_json) as advance,
     ):
         result = simulate(
             network,
             runs=runs,
-            first=first,
-            data=data,
-            device=chosen,
+            device=load_device(device) if device is not None else None,
             noise=[parse_noise(text) for text in noise],
-            sigma=sigma,
-            percentile=percentile,
-            seed=seed,
-            jobs=jobs,
-            limit=limit,
-            output=output,
-            fidelity=fidelity,
             times_s=times,
-            batch=batch,
-            mc_passes=mc_passes,
+            jobs=jobs,
+            executor=executor,
             store=None if no_store else kept,
             on_chip=lambda chip, value: advance(),
+            **options,
         )
     note_range(result.target.device, [result.sigma])
     if png is not None:

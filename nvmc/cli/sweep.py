@@ -9,8 +9,9 @@ from typing import Any, TypeVar
 import click
 from rich.table import Table
 
-from nvmc.artifact import find_compiled, open_compiled
 from nvmc.cli.console import METRICS, count, note_range, out, passes_text, print_json, progress
+from nvmc.cli.running import chosen_executor, opened, run_options
+from nvmc.cli.stored import opened_store
 from nvmc.devices import Device, load_device, parse_noise
 from nvmc.parameters import PARAMETERS, Value, label_of, parse_values
 from nvmc.report.curves import Axis, Curve, draw_curves
@@ -36,26 +37,12 @@ def _parameter_options(command: F) -> F:
 @click.argument("compiled", required=False, type=click.Path(path_type=Path))
 @_parameter_options
 @click.option("--runs", default=300, show_default=True, help="Chips a point.")
-@click.option(
-    "--data", metavar="SPEC", help="As for `nvmc simulate`: digits, FILE.npz, mnist:DIR, …"
-)
-@click.option("--device", metavar="NAME|FILE", help="Another device than compiled for.")
-@click.option("--noise", multiple=True, metavar="TYPE:K=V,…", help="One more noise source.")
-@click.option("--percentile", default=1.0, show_default=True, help="k of the KPP.")
-@click.option("--seed", default=0, show_default=True, help="Population of chips.")
-@click.option("--jobs", type=int, help="Chips in parallel.  [default: the cores at hand]")
-@click.option("--limit", type=int, metavar="N", help="Use the first N images only.")
-@click.option("--output", metavar="NAME", help="The output to score.  [default: the first]")
-@click.option(
-    "--fidelity",
-    type=click.Choice(["cells", "circuit"]),
-    help="As for `nvmc simulate`.  [default: what the target needs]",
-)
-@click.option("--mc-passes", type=int, metavar="T", help="As for `nvmc simulate`.")
+@run_options("data", "device", "noise", "percentile", "seed", "fidelity", "limit", "output")
+@run_options("batch", "mc-passes", "jobs", "workers", "accelerator", "store", "no-store")
 @click.option("--csv", "csv_file", type=click.Path(path_type=Path), help="Write a row a point.")
 @click.option("--chips-csv", type=click.Path(path_type=Path), help="Write a row a chip.")
 @click.option("--png", type=click.Path(path_type=Path), help="Write the curves as a picture.")
-@click.option("--json", "as_json", is_flag=True, help="Print everything as JSON.")
+@run_options("json")
 def sweep_command(
     compiled: Path | None,
     device: str | None,
@@ -65,6 +52,11 @@ def sweep_command(
     png: Path | None,
     as_json: bool,
     runs: int,
+    jobs: int | None,
+    workers: str | None,
+    accelerator: str,
+    store: Path | None,
+    no_store: bool,
     **options: Any,
 ) -> None:
     """Curves of a compiled network over parameters, with the same chips at every point.
@@ -78,14 +70,21 @@ def sweep_command(
         check_file(file)
     if png is not None:
         check_picture(png)
-    network = find_compiled() if compiled is None else open_compiled(compiled)
-    with progress("chips", runs * point_count(values), shown=not as_json) as advance:
+    network = opened(compiled)
+    with (
+        chosen_executor(jobs, workers, accelerator) as executor,
+        opened_store(store or network.results_path) as kept,
+        progress("chips", runs * point_count(values), shown=not as_json) as advance,
+    ):
         result = sweep(
             network,
             values,
             runs=runs,
             device=load_device(device) if device is not None else None,
             noise=[parse_noise(text) for text in noise],
+            jobs=jobs,
+            executor=executor,
+            store=None if no_store else kept,
             on_chip=lambda chip, value: advance(),
             **options,
         )
@@ -100,6 +99,7 @@ def sweep_command(
         print_json(result.to_json())
     else:
         _print(result, str(network.folder), newest=compiled is None)
+    kept.check()
 
 
 def _print(result: Sweep, folder: str, newest: bool) -> None:

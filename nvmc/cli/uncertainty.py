@@ -8,7 +8,6 @@ from typing import Any
 import click
 from rich.table import Table
 
-from nvmc.artifact import find_compiled, open_compiled
 from nvmc.cli.console import (
     count,
     note,
@@ -18,8 +17,8 @@ from nvmc.cli.console import (
     print_json,
     progress,
 )
+from nvmc.cli.running import opened, run_options, target_of
 from nvmc.data import load_data
-from nvmc.devices import load_device, parse_noise
 from nvmc.parameters import Setup, parse_time
 from nvmc.report.doubt import Line, Panel, draw_doubt
 from nvmc.report.figure import check_picture
@@ -50,22 +49,10 @@ LABELS = {"rotation": "rotation [degrees]", "noise": "noise [share of the range]
     type=click.Choice(KINDS),
     help="How images are moved away. May be repeated.  [default: all that the data allow]",
 )
-@click.option("--device", metavar="NAME|FILE", help="Another device than compiled for.")
-@click.option("--sigma", type=float, help="Strength of the device's noise.")
-@click.option("--noise", multiple=True, metavar="TYPE:K=V,…", help="One more noise source.")
-@click.option("--time", "age", metavar="T", help="Time since programming, such as 1h or 30d.")
-@click.option("--seed", default=0, show_default=True, help="Population of chips.")
-@click.option("--jobs", type=int, help="Chips in parallel.  [default: the cores at hand]")
-@click.option("--limit", type=int, metavar="N", help="Use the first N images only.")
-@click.option("--output", metavar="NAME", help="The output to judge.  [default: the first]")
-@click.option(
-    "--fidelity",
-    type=click.Choice(["cells", "circuit"]),
-    help="As for `nvmc simulate`.  [default: what the target needs]",
-)
-@click.option("--batch", type=int, metavar="N", help="Images a run; bounds the memory.")
+@run_options("device", "sigma", "noise", "time", "seed", "fidelity", "limit", "output")
+@run_options("batch", "jobs")
 @click.option("--png", type=click.Path(path_type=Path), help="Write curves over the shifts.")
-@click.option("--json", "as_json", is_flag=True, help="Print everything as JSON.")
+@run_options("json")
 def uncertainty_command(
     compiled: Path | None,
     data: str,
@@ -83,11 +70,10 @@ def uncertainty_command(
     """Doubts of a compiled network's chips, on data and on images moved away from them."""
     if png is not None:
         check_picture(png)
-    network = find_compiled() if compiled is None else open_compiled(compiled)
+    network = opened(compiled)
     dataset = load_data(data, limit=limit)
     rows = len(shifts_for(dataset.x, shifts or None))
-    chosen = load_device(device) if device is not None else None
-    target = network.manifest.target.on(chosen, [parse_noise(text) for text in noise])
+    target = target_of(network, device, noise)
     setup = Setup(target, sigma, None if age is None else parse_time(age))
     with progress("chips", runs * rows, shown=not as_json) as advance:
         result = uncertainty(

@@ -376,7 +376,7 @@ def test_what_nobody_foresaw_is_one_line_too(run: Run, monkeypatch: pytest.Monke
     def broken(*_: object) -> None:
         raise KeyError("spanner")
 
-    monkeypatch.setattr("nvmc.cli.simulate.find_compiled", broken)
+    monkeypatch.setattr("nvmc.cli.running.find_compiled", broken)
     assert "KeyError: 'spanner'" in run("simulate")
     with pytest.raises(KeyError):
         main(["--debug", "simulate"])

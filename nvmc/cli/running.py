@@ -1,0 +1,158 @@
+"""What the commands share that run chips: their options, and where chips are run and kept.
+
+`OPTIONS` names every shared option; a command lists those that it takes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from nvmc.artifact import Compiled, find_compiled, open_compiled
+from nvmc.bench import Executor, Threads
+from nvmc.devices import Target, load_device, parse_noise
+from nvmc.errors import OptionError
+
+__all__ = ["OPTIONS", "chosen_executor", "opened", "run_options", "target_of"]
+
+Command = Callable[..., Any]
+F = TypeVar("F", bound=Command)
+
+OPTIONS: dict[str, Callable[[Command], Command]] = {
+    "data": click.option(
+        "--data",
+        metavar="SPEC",
+        help="digits, FILE.npz (x, y), mnist:DIR or cifar10:DIR. Without data, chips are compared "
+        "with the ideal chip on seeded inputs.",
+    ),
+    "device": click.option(
+        "--device", metavar="NAME|FILE", help="Another device than compiled for."
+    ),
+    "sigma": click.option("--sigma", type=float, help="Strength of the device's noise."),
+    "noise": click.option(
+        "--noise",
+        multiple=True,
+        metavar="TYPE:K=V,…",
+        help="One more noise source, such as stuck-at:p_low=0.01. May be repeated.",
+    ),
+    "time": click.option(
+        "--time", "age", metavar="T", help="Time since programming, such as 1h or 30d."
+    ),
+    "percentile": click.option(
+        "--percentile", default=1.0, show_default=True, help="k of the KPP."
+    ),
+    "seed": click.option("--seed", default=0, show_default=True, help="Population of chips."),
+    "jobs": click.option(
+        "--jobs", type=int, help="Chips in parallel.  [default: the cores at hand]"
+    ),
+    "workers": click.option(
+        "--workers",
+        metavar="KIND:…",
+        help="Where chips are run: threads:N, processes:N, dask:ADDRESS.  [default: threads]",
+    ),
+    "accelerator": click.option(
+        "--accelerator",
+        metavar="DEVICE",
+        default="cpu",
+        show_default=True,
+        help="cuda runs many chips at once in PyTorch.",
+    ),
+    "limit": click.option("--limit", type=int, metavar="N", help="Use the first N images only."),
+    "output": click.option(
+        "--output", metavar="NAME", help="The output to score.  [default: the first]"
+    ),
+    "fidelity": click.option(
+        "--fidelity",
+        type=click.Choice(["cells", "circuit"]),
+        help="circuit puts DAC, tiles, ADC and read noise in the loop.  "
+        "[default: what the target needs]",
+    ),
+    "batch": click.option(
+        "--batch", type=int, metavar="N", help="Images a run; bounds the memory.  [default: chosen]"
+    ),
+    "mc-passes": click.option(
+        "--mc-passes",
+        type=int,
+        metavar="T",
+        help="Average T passes of a network that drops at inference.  [default: 1]",
+    ),
+    "store": click.option(
+        "--store",
+        type=click.Path(path_type=Path),
+        metavar="FILE",
+        help="Where results are kept.  [default: results.sqlite in the compiled network]",
+    ),
+    "no-store": click.option("--no-store", is_flag=True, help="Keep no results, and look at none."),
+    "json": click.option("--json", "as_json", is_flag=True, help="Print everything as JSON."),
+}
+"""Name of a shared option -> what adds it to a command."""
+
+
+def run_options(*names: str) -> Callable[[F], F]:
+    """Add options of `OPTIONS` to a command, in that order."""
+
+    def decorate(command: F) -> F:
+        for name in reversed(names):
+            OPTIONS[name](command)  # click notes it at the function, which it returns
+        return command
+
+    return decorate
+
+
+def opened(compiled: Path | None) -> Compiled:
+    """The compiled network that a command was given; the newest here where it was given none.
+
+    Raises:
+        ArtifactError: There is none, or it is damaged.
+    """
+    return find_compiled() if compiled is None else open_compiled(compiled)
+
+
+def target_of(network: Compiled, device: str | None, noise: tuple[str, ...]) -> Target:
+    """What holds the network's arrays, as `--device` and `--noise` say.
+
+    Raises:
+        DeviceError, OptionError: By what is wrong.
+    """
+    chosen = load_device(device) if device is not None else None
+    return network.manifest.target.on(chosen, [parse_noise(text) for text in noise])
+
+
+def chosen_executor(
+    jobs: int | None, workers: str | None, accelerator: str
+) -> AbstractContextManager[Executor]:
+    """Where chips are run.
+
+    Raises:
+        OptionError: The options contradict each other, or name nothing that is there.
+    """
+    if accelerator != "cpu" and workers is not None:
+        raise OptionError(
+            f"accelerator is {accelerator!r} and workers are {workers!r}; expected one of the two"
+        )
+    if workers is not None and jobs is not None:
+        raise OptionError(
+            f"jobs is {jobs} and workers are {workers!r}; say how many behind the colon only"
+        )
+    if accelerator != "cpu":
+        return nullcontext(_accelerated(accelerator, jobs))
+    if workers is not None:
+        from nvmc.executors import parse_workers
+
+        return parse_workers(workers)
+    return nullcontext(Threads(jobs))
+
+
+def _accelerated(device: str, jobs: int | None) -> Executor:
+    try:
+        from nvmc.executors.torch import TorchExecutor
+    except ModuleNotFoundError as error:
+        raise OptionError(
+            f"accelerator {device!r} needs PyTorch, and there is no module {error.name!r}; "
+            "`pip install nvmc[train]` brings it"
+        ) from error
+    return TorchExecutor(device, jobs=jobs)
