@@ -118,20 +118,38 @@ class TorchExecutor:
                 "an accelerator runs chips at fidelity 'cells', but this network runs as circuits; "
                 "use --fidelity cells or leave --accelerator out"
             )
-        with single_threaded_blas(), exact_arithmetic(), torch.no_grad():
-            if self._ready is None or self._ready[0] is not bench:
-                self._ready = None  # let go of the memory first
-                self._ready = self._prepared(bench, network)
-            _, on_device, images = self._ready
-            run = _Run(bench, network, on_device, images, span)
-            programming = Programming(
-                *(network, chips, run.count, self.device),
-                jobs=self._jobs,
-                memory=self._memory // 4,
-            )
+        try:
+            with single_threaded_blas(), exact_arithmetic(), torch.no_grad():
+                self._totals(bench, network, chips, span, done)
+        except torch.OutOfMemoryError as error:
+            raise OptionError(
+                f"the network does not fit into the memory of {self.name}; free some of it or "
+                "leave --accelerator out"
+            ) from error
+
+    def _totals(
+        self,
+        bench: Bench,
+        network: Network,
+        chips: Sequence[Chip],
+        span: Span,
+        done: Callable[[int, float], None],
+    ) -> None:
+        if self._ready is None or self._ready[0] is not bench:
+            self._ready = None  # let go of the memory first
+            found = prepared(network, bench.feed, self.device, self._memory, self._batching)
+            images = Images(bench.feed, bench.score, self.device, self._memory // 4)
+            self._ready = bench, found, images
+        _, on_device, images = self._ready
+        run = _Run(bench, network, on_device, images, span)
+        programming = Programming(
+            *(network, chips, run.count, self.device), jobs=self._jobs, memory=self._memory // 4
+        )
+        try:
             with programming:
                 self._run(run, chips, programming, done)
-            self._ready = (bench, run.on_device, images)
+        finally:
+            self._ready = bench, run.on_device, images  # what took fewer images does so again
 
     def _run(
         self,
@@ -149,10 +167,6 @@ class TorchExecutor:
             last = (group, totals)
         if last is not None:
             _report(*last, done)
-
-    def _prepared(self, bench: Bench, network: Network) -> tuple[Bench, ChipsNetwork, Images]:
-        found = prepared(network, bench.feed, self.device, self._memory, self._batching)
-        return bench, found, Images(bench.feed, bench.score, self.device, self._memory // 4)
 
 
 def _report(
@@ -208,18 +222,15 @@ class _Run:
         """Start a group of chips; what is returned waits for their totals.
 
         Raises:
-            OptionError: They do not fit into the memory, one image at a time.
+            torch.OutOfMemoryError: They do not fit into the memory, one image at a time.
         """
         while True:
             try:
                 return self._totals(chips, weights)
-            except torch.OutOfMemoryError as error:
+            except torch.OutOfMemoryError:
                 size = self.on_device.images
                 if self.on_device.fixed or size == 1:
-                    raise OptionError(
-                        f"{self.count} chips and {size} images at once do not fit into the "
-                        "accelerator's memory; free some of it or leave --accelerator out"
-                    ) from error
+                    raise
                 self.on_device = replace(self.on_device, images=size // 2)
 
     def _totals(self, chips: Sequence[Chip], weights: Weights) -> Callable[[], list[float]]:

@@ -329,6 +329,28 @@ def test_images_are_filled_up_with_the_last_one(memory: int) -> None:
     assert np.array_equal(images.batch(4, 4)["x"].numpy(), x[[4, 5, 5, 5]])
 
 
+@pytest.mark.parametrize("batching", BATCHINGS)
+@pytest.mark.parametrize("name", ["lenet5", "mlp3", "resnet", "lstm", "segments", "fixed"])
+def test_nothing_waits_for_the_device(bench: Make, name: str, batching: Batching) -> None:
+    """On torch's `meta` device nothing has a value, so reading one to go on would fail."""
+    network = bench(name, "digits" if name in ZOO else None).network
+    assert isinstance(network, Network)
+    feed = bench(name, "digits" if name in ZOO else None).feed
+    with exact_arithmetic(), torch.no_grad():
+        side = prepared(network, feed, CPU, MEMORY, batching)
+        side.graph.to("meta")
+        images = {
+            k: torch.empty(side.images, *x.shape[1:], device="meta") for k, x in feed.inputs.items()
+        }
+        weights = {
+            a.name: torch.empty(side.chips, *a.codes.shape, device="meta") for a in network.arrays
+        }
+        outputs = side.outputs(weights, images)
+        hits = right_decisions(outputs, torch.zeros_like(outputs[0, :, 0], dtype=torch.int64))
+    assert hits.device.type == "meta"
+    assert hits.shape == (side.chips,)
+
+
 def test_size_follows_the_memory(bench: Make) -> None:
     a_bench = bench("lenet5", "digits")
     network = a_bench.network
@@ -383,7 +405,9 @@ def test_no_memory_at_all_is_an_error(bench: Make, monkeypatch: pytest.MonkeyPat
         raise torch.OutOfMemoryError("out of memory")
 
     monkeypatch.setattr(ChipsNetwork, "outputs", outputs)
-    with pytest.raises(OptionError, match=r"chips and 1 images at once do not fit"):
+    with pytest.raises(
+        OptionError, match="the network does not fit into the memory of torch on cpu"
+    ):
         totals(executor, a_bench, chips(1))
 
 
