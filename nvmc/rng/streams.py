@@ -105,6 +105,12 @@ class CountedDraw:
     def __init__(self, seed: int, chip: int, *names: str) -> None:
         self._key = _sequence(seed, chip, *names).generate_state(2, np.uint64)
 
+    @property
+    def key(self) -> tuple[int, int]:
+        """The two words of the stream's key."""
+        first, second = self._key.tolist()
+        return first, second
+
     def normal(self, counter: tuple[int, int, int], shape: tuple[int, ...]) -> NDArray[np.float32]:
         """Standard normals number `counter`, float32."""
         return _normal(_fresh(self._key, counter), shape)[0]

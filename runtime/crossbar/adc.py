@@ -41,6 +41,11 @@ class Adc:
         if aligned and 0 < reach <= self.high:
             self.step = 1 / math.floor(self.high / reach)
 
+    @property
+    def limits(self) -> tuple[float, float, float] | None:
+        """Codes in a unit of current, the lowest code and the highest; None without bits."""
+        return None if self.bits is None else (1 / self.step, self.low, self.high)
+
     def convert(self, currents: Real) -> Real:
         """The codes of currents, which they replace; the currents themselves without bits."""
         if self.bits is None:

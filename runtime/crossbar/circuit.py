@@ -6,8 +6,10 @@
                                                        adc.py, shift_add.py
     y   = s dx (Y - shift sum(x_q))
 
-Every row of tiles is one product for all its lanes, in blocks of entries that stay in a core's
-cache, where the ADC and shift-and-add work in place.
+In float32 a compiled kernel does all of it (`native.py`), vector by vector of a processor's
+registers. NumPy does the same here, to the bit: every row of tiles is one product for all its
+lanes, in blocks of entries that stay in a core's cache, where the ADC and shift-and-add work in
+place. It is the reference, and serves float64, calibration, and where nothing is compiled.
 """
 
 from __future__ import annotations
@@ -20,9 +22,11 @@ from numpy.typing import NDArray
 
 from nvmc.runtime.crossbar.adc import Adc
 from nvmc.runtime.crossbar.array import Block
+from nvmc.runtime.crossbar.chain import chained
 from nvmc.runtime.crossbar.dac import Dac, Drive, Pulse
 from nvmc.runtime.crossbar.lowering import TOGETHER_BYTES, spans
 from nvmc.runtime.crossbar.mvm import ALL, BLOCK_VECTORS, FIRST, ExactMvm, Reads
+from nvmc.runtime.crossbar.native import KERNELS, NUMPY, Places, Reader, Tile
 from nvmc.runtime.crossbar.shift_add import shift_add
 
 __all__ = ["Circuit", "CircuitMvm", "Normals", "Observer"]
@@ -33,6 +37,11 @@ _Numbers = tuple[NDArray[np.int64], NDArray[np.int64]]
 
 class Normals(Protocol):
     """Standard normals for reads."""
+
+    @property
+    def key(self) -> tuple[int, int]:
+        """Of their Philox stream."""
+        ...
 
     def normal(self, counter: tuple[int, int, int], shape: tuple[int, ...]) -> Real:
         """The normals of one conversion.
@@ -67,6 +76,7 @@ class Circuit:
         unit: Network units in a code step of each column, shape (groups, cols).
         dac: Drives the rows.
         adcs: Read the columns, one for each block.
+        kernel: Which of `KERNELS` computes, where it can.
     """
 
     def __init__(
@@ -77,6 +87,7 @@ class Circuit:
         unit: Real,
         dac: Dac,
         adcs: Sequence[Adc],
+        kernel: str = KERNELS[0],
     ) -> None:
         self.blocks = blocks
         self.coefficients = coefficients
@@ -84,7 +95,9 @@ class Circuit:
         self.unit = unit
         self.dac = dac
         self.adcs = adcs
+        self.kernel = kernel
         self._products: dict[tuple[int | None, int | None], list[_Product]] = {}
+        self._readers: dict[tuple[int | None, int | None], Reader] = {}
 
     @property
     def lanes(self) -> int:
@@ -105,6 +118,47 @@ class Circuit:
             ]
         return self._products[key]
 
+    @property
+    def compiled(self) -> bool:
+        """Whether a compiled kernel computes."""
+        single = all(block.currents.dtype == np.float32 for block in self.blocks)
+        return self.kernel != NUMPY and single and len(self.blocks) > 0
+
+    def reader(self, cols: slice) -> Reader:
+        """The compiled kernel of some of the columns; made once."""
+        key = (cols.start, cols.stop)
+        if key not in self._readers:
+            tiles = [
+                Tile(
+                    block.rows.start,
+                    self.columns(block.currents, cols),
+                    None if block.variance is None else self.columns(block.variance, cols),
+                    self.at_unit_drive(self.columns(block.currents, cols))[:, 0],
+                    adc.limits,
+                    adc.step,
+                )
+                for block, adc in zip(self.blocks, self.adcs, strict=True)
+            ]
+            self._readers[key] = Reader(
+                self.kernel,
+                self.unit[:, cols],
+                self.coefficients,
+                self.shift,
+                self.dac.offsets,
+                self.dac.serial_bits,
+                tiles,
+            )
+        return self._readers[key]
+
+    def at_unit_drive(self, matrix: Real) -> Real:
+        """Currents of a matrix whose every row is driven by 1, all lanes added up.
+
+        Returns:
+            Shape (groups, 1, cols).
+        """
+        lanes = matrix.sum(axis=1).reshape(len(matrix), self.lanes, -1)
+        return np.einsum("glc,l->gc", lanes, self.coefficients.astype(matrix.dtype))[:, None]
+
     def columns(self, matrix: Real, cols: slice) -> Real:
         """Some columns of every lane of a block's matrix."""
         if cols == ALL:
@@ -119,19 +173,28 @@ class _Product:
 
     def __init__(self, circuit: Circuit, number: int, block: Block, cols: slice) -> None:
         matrix = circuit.columns(block.currents, cols)
-        groups, rows, self.width = matrix.shape
-        dtype = matrix.dtype
+        groups, rows, _ = matrix.shape
         self.rows = block.rows
         self.adc = circuit.adcs[number]
         self.first_conversion = number * circuit.dac.pulses
-        self.currents = ExactMvm(matrix, dtype)
-        self.variance: ExactMvm | None = None
+        self.currents = _Currents(matrix)
+        self.variance: _Currents | None = None
         if block.variance is not None:
-            self.variance = ExactMvm(circuit.columns(block.variance, cols), dtype)
-        self.sum = ExactMvm(np.ones((groups, rows, 1)), dtype)
-        lanes = matrix.sum(axis=1).reshape(groups, circuit.lanes, -1)
-        weights = circuit.coefficients.astype(dtype)
-        self.at_unit_drive: Real = np.einsum("glc,l->gc", lanes, weights)[:, None]
+            self.variance = _Currents(circuit.columns(block.variance, cols))
+        self.sum = _Currents(np.ones((groups, rows, 1), matrix.dtype))
+        self.at_unit_drive: Real = circuit.at_unit_drive(matrix)
+
+
+class _Currents:
+    """The product with one matrix: by chains in float32, by BLAS in float64."""
+
+    def __init__(self, matrix: Real) -> None:
+        self._matrix = matrix
+        self._exact = ExactMvm(matrix, matrix.dtype)
+
+    def __call__(self, x: Real) -> Real:
+        """Vectors (batch, groups, vectors, rows) by the matrices."""
+        return chained(x, self._matrix) if x.dtype == np.float32 else self._exact(x)
 
 
 class _Sum:
@@ -209,6 +272,45 @@ class CircuitMvm:
         """The vectors times W as the circuit reads it, for every group; see `Mvm`."""
         if drive is None:
             x, drive = self.drive(x)
+        if self.gathers:
+            x = x if min(x.strides, default=0) >= 0 else np.ascontiguousarray(x)
+            cut = self._circuit.unit[:, cols].shape[1]
+            y: Real = np.empty((*x.shape[:3], cut), x.dtype)
+            self.gather(x, Places.of(x), y, reads, drive, cols)
+            return y
+        return self._by_numpy(x, cols, reads, drive)
+
+    @property
+    def gathers(self) -> bool:
+        """Whether `gather` can take input vectors from where they lie."""
+        return self._observer is None and self._circuit.compiled
+
+    def gather(
+        self,
+        source: Real,
+        places: Places,
+        y: Real,
+        reads: Reads,
+        drive: Drive,
+        cols: slice = ALL,
+    ) -> None:
+        """Read vectors that lie within a larger array of codes.
+
+        Args:
+            source: Holds them, float32.
+            places: Where.
+            y: Where the results go, a view of shape (entries, groups, vectors, cols).
+            reads: Which reads these are.
+            drive: How to read the codes.
+            cols: Which columns are read out.
+        """
+        noise = None
+        if self._normals is not None:
+            entries, parts = reads.numbers(len(y))
+            noise = (self._normals.key, self._base + entries, parts)
+        self._circuit.reader(cols).read(source, places, drive, y, noise)
+
+    def _by_numpy(self, x: Real, cols: slice, reads: Reads, drive: Drive) -> Real:
         unit = self._circuit.unit[:, None, cols].astype(x.dtype)
         batch = len(x)
         entries, parts = reads.numbers(batch)

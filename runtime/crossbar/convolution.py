@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,7 @@ from numpy.typing import NDArray
 from nvmc.runtime.crossbar.geometry import Window
 from nvmc.runtime.crossbar.lowering import block_sizes, spans
 from nvmc.runtime.crossbar.mvm import ALL, Mvm, Reads
+from nvmc.runtime.crossbar.native import Places
 
 __all__ = ["convolve", "convolve_transposed"]
 
@@ -42,6 +44,12 @@ def convolve(x: Real, mvm: Mvm, groups: int, cols: int, window: Window) -> Real:
     row_bytes = held * math.prod(window.output[1:]) * x.itemsize
     together, fitting = block_sizes(window.output[0], row_bytes)
     codes, drive = mvm.drive(x)
+    if mvm.gathers:
+        padded = _padded(codes, window)
+        for number, rows in enumerate(spans(window.output[0], fitting)):
+            part = y[:, :, :, rows].reshape(images, groups, cols, -1, copy=False).swapaxes(2, 3)
+            mvm.gather(padded, _places(padded, groups, window, rows), part, Reads(0, number), drive)
+        return y.reshape(images, groups * cols, *window.output)
     for block in spans(images, together):
         padded = _padded(codes[block], window)
         for number, rows in enumerate(spans(window.output[0], fitting)):
@@ -117,6 +125,28 @@ def _unfold(x: Real, groups: int, window: Window, rows: slice) -> Real:
     length = channels // groups * math.prod(window.kernel)
     count = (rows.stop - rows.start) * math.prod(window.output[1:])
     return views.transpose(order).reshape(images, groups, length, count).swapaxes(2, 3)
+
+
+def _places(x: Real, groups: int, window: Window, rows: slice) -> Places:
+    """Where the windows of some rows of output positions lie in padded images."""
+    steps = [step // x.itemsize for step in x.strides]
+    starts = [range(0, n * s, s) for n, s in zip(window.output, window.strides, strict=True)]
+    starts[0] = starts[0][rows]
+    taps = (range(0, n * d, d) for n, d in zip(window.kernel, window.dilations, strict=True))
+    channels = range(x.shape[1] // groups)
+    return Places(
+        steps[0],
+        len(channels) * steps[1],
+        _offsets(starts, steps[2:]),
+        _offsets([channels, *taps], steps[1:]),
+    )
+
+
+def _offsets(places: Sequence[range], steps: Sequence[int]) -> NDArray[np.int64]:
+    """Where each combination of places along axes lies, the last axis fastest."""
+    grids = np.meshgrid(*(np.arange(p.start, p.stop, p.step) for p in places), indexing="ij")
+    total = sum(grid * step for grid, step in zip(grids, steps, strict=True))
+    return np.asarray(total, np.int64).ravel()
 
 
 def _fold(products: Real, window: Window, first_row: int, y: Real) -> None:

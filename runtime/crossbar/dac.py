@@ -99,10 +99,14 @@ class Dac:
         return self._offset
 
     @property
+    def serial_bits(self) -> int:
+        """Pulses of one phase of a bit-serial code; 0 where a code is one pulse."""
+        return self._bits if self._serial and self._bits is not None else 0
+
+    @property
     def pulses(self) -> int:
         """Pulses that an input may take."""
-        bits = self._bits if self._serial and self._bits is not None else 1
-        return bits * (1 if self._offset else 2)
+        return max(1, self.serial_bits) * (1 if self._offset else 2)
 
     def drive(self, x: Real) -> tuple[Real, Drive]:
         """Signed codes of all entries, and what they stand for.

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from nvmc.runtime.crossbar.dac import Drive
+from nvmc.runtime.crossbar.native import Places
 
 __all__ = ["ALL", "BLOCK_VECTORS", "FIRST", "ExactMvm", "Mvm", "Reads"]
 
@@ -54,6 +55,23 @@ class Mvm(Protocol):
     @property
     def width(self) -> int:
         """Numbers that a product holds for each vector of a group, beside its result."""
+        ...
+
+    @property
+    def gathers(self) -> bool:
+        """Whether `gather` can take input vectors from where they lie."""
+        ...
+
+    def gather(self, source: Real, places: Places, y: Real, reads: Reads, drive: Drive) -> None:
+        """Read vectors that lie within a larger array of codes; only where `gathers`.
+
+        Args:
+            source: Holds them.
+            places: Where.
+            y: Where the results go, a view of shape (entries, groups, vectors, cols).
+            reads: Which reads these are.
+            drive: How to read the codes.
+        """
         ...
 
     def drive(self, x: Real) -> tuple[Real, Drive]:
@@ -108,6 +126,15 @@ class ExactMvm:
     def width(self) -> int:
         """Nothing."""
         return 0
+
+    @property
+    def gathers(self) -> bool:
+        """Never: BLAS needs them unfolded."""
+        return False
+
+    def gather(self, source: Real, places: Places, y: Real, reads: Reads, drive: Drive) -> None:
+        """Not for BLAS."""
+        raise NotImplementedError
 
     def drive(self, x: Real) -> tuple[Real, Drive]:
         """The inputs as they are."""

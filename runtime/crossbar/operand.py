@@ -26,6 +26,7 @@ from nvmc.runtime.crossbar.circuit import Circuit, CircuitMvm, Observer
 from nvmc.runtime.crossbar.dac import Dac
 from nvmc.runtime.crossbar.lowering import matrices
 from nvmc.runtime.crossbar.mvm import ExactMvm, Mvm
+from nvmc.runtime.crossbar.native import KERNELS
 
 __all__ = ["BEGINNING", "CircuitOperand", "ExactOperand", "Operand", "Start"]
 
@@ -137,6 +138,7 @@ class CircuitOperand:
         user: Number of the node among those that read the array: reads of two are independent.
         observer: Watches while ranges are calibrated.
         start: Which entries other sessions have seen.
+        kernel: Which of `KERNELS` computes in float32.
 
     Raises:
         OptionError: A range is calibrated, but this array's is not known.
@@ -150,7 +152,9 @@ class CircuitOperand:
         user: int = 0,
         observer: Observer | None = None,
         start: Start = BEGINNING,
+        kernel: str = KERNELS[0],
     ) -> None:
+        self._kernel = kernel
         self._array = array
         self._programmed = programmed
         self._observer = observer
@@ -225,7 +229,8 @@ class CircuitOperand:
         signed = lanes.signed or (periphery.wired and target.off_level > 0)
         adcs = [self._adc(block.height, dac.largest, signed, whole) for block in blocks]
         unit = np.broadcast_to(self._array.unit, self.shape)
-        return Circuit(blocks, lanes.coefficients, layout.shift, _of_columns(view(unit)), dac, adcs)
+        columns = _of_columns(view(unit))
+        return Circuit(blocks, lanes.coefficients, layout.shift, columns, dac, adcs, self._kernel)
 
     def _adc(self, rows: int, drive: float, signed: bool, whole: bool) -> Adc:
         """The ADCs of tiles with that many rows in use, each driven by at most `drive`."""

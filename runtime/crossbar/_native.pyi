@@ -1,0 +1,46 @@
+"""Compiled kernels; see csrc/."""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+_Float = NDArray[np.float32]
+_Whole = NDArray[np.int64]
+
+KERNELS: tuple[str, ...]
+
+def normals(key: tuple[int, int], counter: tuple[int, int, int], count: int) -> _Float: ...
+
+class Reader:
+    def __init__(
+        self,
+        kernel: str,
+        unit: _Float,
+        coefficients: _Float,
+        shift: float,
+        offsets: bool,
+        bits: int,
+    ) -> None: ...
+    def add(
+        self,
+        first_row: int,
+        currents: _Float,
+        variance: _Float | None,
+        at_unit: _Float,
+        adc: tuple[float, float, float] | None,
+        step: float,
+    ) -> None: ...
+    def read(
+        self,
+        source: NDArray[Any],
+        strides: tuple[int, int],
+        vectors: _Whole,
+        rows: _Whole,
+        step: _Float,
+        offset: _Float,
+        signed: NDArray[np.bool_],
+        out: NDArray[Any],
+        bias: _Float | None,
+        noise: tuple[tuple[int, int], _Whole, _Whole] | None,
+    ) -> None: ...

@@ -1,0 +1,53 @@
+"""The currents of a column: chains of fused multiply-adds over the rows, in order.
+
+    I = fma(x[R-1], g[R-1], ... fma(x[1], g[1], fma(x[0], g[0], 0)))
+
+In float32 this is the law of every current, so a circuit gives the same bits on every machine and
+for every way to batch its inputs; BLAS promises neither. The compiled kernels (`csrc/`) have
+instructions for it. Here NumPy does the same, slowly: it is what they are tested against.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["chained", "fused"]
+
+Single = NDArray[np.float32]
+Double = NDArray[np.float64]
+
+
+def fused(a: Single, b: Single, c: Single) -> Single:
+    """A product and a sum, a b + c, rounded once.
+
+    The product is exact in float64, and the sum is rounded to odd there, so that rounding it to
+    float32 is rounding once (Boldo and Melquiond, IEEE Trans. Comput. 57(4), 2008).
+    """
+    product: Double = a.astype(np.float64) * b
+    addend: Double = np.broadcast_to(c.astype(np.float64), product.shape)
+    total: Double = product + addend
+    virtual: Double = total - product
+    error: Double = (product - (total - virtual)) + (addend - virtual)
+    bits: NDArray[np.int64] = total.view(np.int64)
+    inexact = (error != 0) & (bits & 1 == 0)
+    bits += np.where(inexact, np.where((error > 0) == (total > 0), 1, -1), 0)
+    return total.astype(np.float32)
+
+
+def chained(x: NDArray[Any], matrices: NDArray[Any]) -> Single:
+    """Vectors by matrices, float32.
+
+    Args:
+        x: Shape (batch, groups, vectors, rows).
+        matrices: Shape (groups, rows, cols).
+
+    Returns:
+        Shape (batch, groups, vectors, cols).
+    """
+    total: Single = np.zeros((*x.shape[:3], matrices.shape[2]), np.float32)
+    for row in range(matrices.shape[1]):
+        total = fused(x[..., row, None], matrices[:, None, row], total)
+    return total

@@ -1,0 +1,182 @@
+// The Python module `nvmc.runtime.crossbar._native`.
+#include <pybind11/numpy.h>
+#include <pybind11/pybind11.h>
+#include <pybind11/stl.h>
+
+#include <algorithm>
+#include <array>
+#include <memory>
+#include <optional>
+#include <stdexcept>
+#include <string>
+#include <vector>
+
+#include "reader.h"
+
+namespace py = pybind11;
+
+namespace {
+
+using nvmc::Size;
+using Floats = py::array_t<float, py::array::c_style | py::array::forcecast>;
+using Wholes = py::array_t<std::int64_t, py::array::c_style | py::array::forcecast>;
+using Flags = py::array_t<bool, py::array::c_style | py::array::forcecast>;
+
+void expect(bool holds, const std::string& what) {
+  if (!holds) throw std::invalid_argument(what);
+}
+
+template <typename Array>
+Size size_of(const Array& array) {
+  return static_cast<Size>(array.size());
+}
+
+std::vector<Size> offsets_of(const Wholes& offsets) {
+  std::vector<Size> found;
+  for (py::ssize_t i = 0; i < offsets.size(); ++i) {
+    expect(offsets.data()[i] >= 0, "an offset is negative");
+    found.push_back(static_cast<Size>(offsets.data()[i]));
+  }
+  return found;
+}
+
+Size most(const std::vector<Size>& offsets) {
+  return offsets.empty() ? 0 : *std::max_element(offsets.begin(), offsets.end());
+}
+
+std::vector<Size> runs_of(const std::vector<Size>& offsets) {
+  std::vector<Size> runs(offsets.size(), 1);
+  for (Size i = offsets.size(); i-- > 1;) {
+    if (offsets[i] == offsets[i - 1] + 1) runs[i - 1] = runs[i] + 1;
+  }
+  return runs;
+}
+
+const nvmc::Kernel& kernel_named(const std::string& name) {
+  for (const nvmc::Kernel& kernel : nvmc::kernels()) {
+    if (kernel.name == name) return kernel;
+  }
+  throw std::invalid_argument("this processor has no kernel " + name);
+}
+
+std::unique_ptr<nvmc::Reader> reader_of(const std::string& kernel, const Floats& unit,
+                                        const Floats& coefficients, float shift, bool offsets,
+                                        Size bits) {
+  expect(unit.ndim() == 2 && coefficients.size() > 0, "unit is (groups, cols), lanes at least 1");
+  nvmc::Plan plan;
+  plan.groups = static_cast<Size>(unit.shape(0));
+  plan.cols = static_cast<Size>(unit.shape(1));
+  plan.unit.assign(unit.data(), unit.data() + unit.size());
+  plan.coefficients.assign(coefficients.data(), coefficients.data() + coefficients.size());
+  plan.shift = shift;
+  plan.offsets = offsets;
+  plan.bits = bits;
+  return std::make_unique<nvmc::Reader>(std::move(plan), kernel_named(kernel));
+}
+
+void add_tile(nvmc::Reader& reader, Size first_row, const Floats& currents,
+              const std::optional<Floats>& variance, const Floats& at_unit,
+              const std::optional<std::array<float, 3>>& adc, float step) {
+  const nvmc::Plan& plan = reader.plan();
+  expect(currents.ndim() == 3, "currents are (groups, rows, width)");
+  const Size rows = static_cast<Size>(currents.shape(1));
+  const Size size = plan.groups * rows * plan.width();
+  expect(size_of(currents) == size && size_of(at_unit) == plan.groups * plan.cols &&
+             (!variance || size_of(*variance) == size),
+         "matrices fit the reader");
+  nvmc::Converter converter;
+  if (adc) converter = {true, (*adc)[0], (*adc)[1], (*adc)[2], step};
+  reader.add(first_row, rows, converter, currents.data(), variance ? variance->data() : nullptr,
+             at_unit.data());
+}
+
+nvmc::Source source_of(const py::array& array, Size entry, Size group, const Wholes& vectors,
+                       const Wholes& rows, Size entries, Size groups) {
+  expect(array.dtype().is(py::dtype::of<float>()), "inputs are float32");
+  nvmc::Source source;
+  source.data = static_cast<const float*>(array.data());
+  Size reach = 1;
+  for (py::ssize_t axis = 0; axis < array.ndim(); ++axis) {
+    expect(array.strides(axis) >= 0 && array.strides(axis) % 4 == 0, "strides are whole");
+    if (array.shape(axis) == 0) return source;  // no entries
+    reach += static_cast<Size>((array.shape(axis) - 1) * (array.strides(axis) / 4));
+  }
+  source.entry = entry;
+  source.group = group;
+  source.entries = entries;
+  source.vectors = offsets_of(vectors);
+  source.run = runs_of(source.vectors);
+  source.rows = offsets_of(rows);
+  if (entries == 0 || source.vectors.empty()) return source;
+  const Size last = (entries - 1) * entry + (groups - 1) * group + most(source.vectors);
+  expect(last + most(source.rows) < reach, "vectors lie within their array");
+  return source;
+}
+
+nvmc::Sink sink_of(py::array& out, const std::optional<Floats>& bias, const nvmc::Plan& plan,
+                   const nvmc::Source& source) {
+  expect(out.dtype().is(py::dtype::of<float>()) && out.writeable() && out.ndim() == 4,
+         "out is a writable float32 array (entries, groups, vectors, cols)");
+  expect(static_cast<Size>(out.shape(0)) == source.entries &&
+             static_cast<Size>(out.shape(1)) == plan.groups &&
+             static_cast<Size>(out.shape(2)) == source.vectors.size() &&
+             static_cast<Size>(out.shape(3)) == plan.cols,
+         "out has the shape of the result");
+  expect(!bias || size_of(*bias) == plan.groups * plan.cols, "bias is one number a column");
+  nvmc::Sink sink;
+  sink.data = static_cast<float*>(out.mutable_data());
+  sink.entry = out.strides(0) / 4;
+  sink.group = out.strides(1) / 4;
+  sink.vector = out.strides(2) / 4;
+  sink.col = out.strides(3) / 4;
+  sink.bias = bias ? bias->data() : nullptr;
+  return sink;
+}
+
+using Noise = std::tuple<std::array<std::uint64_t, 2>, Wholes, Wholes>;
+
+void read_vectors(const nvmc::Reader& reader, const py::array& array, std::array<Size, 2> strides,
+          const Wholes& vectors, const Wholes& rows, const Floats& step, const Floats& offset,
+          const Flags& is_signed, py::array out, const std::optional<Floats>& bias,
+          const std::optional<Noise>& noise) {
+  const nvmc::Plan& plan = reader.plan();
+  const Size entries = size_of(step);
+  expect(size_of(offset) == entries && size_of(is_signed) == entries, "one drive an entry");
+  expect(!plan.tiles.empty(), "the reader has tiles");
+  const nvmc::Tile& last = plan.tiles.back();
+  expect(size_of(rows) >= last.first_row + last.rows, "rows reach the last tile");
+  const nvmc::Source source =
+      source_of(array, strides[0], strides[1], vectors, rows, entries, plan.groups);
+  const nvmc::Sink sink = sink_of(out, bias, plan, source);
+  const nvmc::Drive drive{step.data(), offset.data(), is_signed.data()};
+  nvmc::Reads reads;
+  if (noise) {
+    const auto& [key, numbers, parts] = *noise;
+    expect(size_of(numbers) == entries && size_of(parts) == entries, "one read an entry");
+    reads = {key, numbers.data(), parts.data()};
+  }
+  const py::gil_scoped_release release;
+  reader.read(source, drive, reads, sink);
+}
+
+Floats normals(std::array<std::uint64_t, 2> key, std::array<std::uint64_t, 3> counter, Size count) {
+  Floats out(static_cast<py::ssize_t>(count));
+  float* to = out.mutable_data();
+  const py::gil_scoped_release release;
+  nvmc::Normals(key, {0, counter[0], counter[1], counter[2]}).fill(to, count, 1);
+  return out;
+}
+
+}  // namespace
+
+PYBIND11_MODULE(_native, module) {
+  module.doc() = "Compiled kernels of the crossbar simulator; see csrc/.";
+  py::list names;
+  for (const nvmc::Kernel& kernel : nvmc::kernels()) names.append(kernel.name);
+  module.attr("KERNELS") = py::tuple(names);
+  module.def("normals", &normals);
+  py::class_<nvmc::Reader>(module, "Reader")
+      .def(py::init(&reader_of))
+      .def("add", &add_tile)
+      .def("read", &read_vectors);
+}

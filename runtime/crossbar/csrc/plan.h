@@ -1,0 +1,137 @@
+// What one array is and does, as the kernels for each kind of processor see it.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <vector>
+
+#include "normals.h"
+
+namespace nvmc {
+
+using Size = std::size_t;
+
+inline constexpr Size kPanel = 64;     // vectors handled together
+inline constexpr Size kMostCols = 8;   // columns of a block
+
+// How the ADCs of one row of tiles convert.
+struct Converter {
+  bool converts = false;
+  float inverse = 1;  // codes in a unit of current
+  float low = 0;
+  float high = 0;
+  float step = 1;  // what a code counts for
+};
+
+// One row of tiles. Its matrices are kept as a kernel reads them: group after group, lane after
+// lane, block after block of columns, and in a block row after row.
+struct Tile {
+  Size first_row = 0;
+  Size rows = 0;
+  Converter adc;
+  std::vector<float> currents;
+  std::vector<float> variance;  // empty where every read is the same
+  std::vector<float> at_unit;   // Currents at a drive of 1, all lanes added up: (groups, cols).
+};
+
+struct Plan {
+  Size groups = 0;
+  Size cols = 0;                    // of a lane
+  std::vector<float> coefficients;  // what each lane counts for
+  float shift = 0;
+  bool offsets = false;             // negative inputs are driven with an offset
+  Size bits = 0;                    // pulses of a bit-serial code; 0 where a code is one pulse
+  std::vector<float> unit;          // (groups, cols)
+  std::vector<Tile> tiles;
+  std::vector<Size> blocks;         // columns of each block
+
+  Size lanes() const { return coefficients.size(); }
+  Size width() const { return lanes() * cols; }
+  Size phases() const { return offsets ? 1 : 2; }
+  Size pulses() const { return (bits == 0 ? 1 : bits) * phases(); }
+  Size conversions() const { return tiles.size() * pulses(); }
+  // Whether a code's worth is left to the last multiplication.
+  bool lazy() const { return tiles.size() == 1 && shift == 0 && !offsets; }
+};
+
+// Input vectors within a larger array: row r of vector v of group g of entry n is
+// data[n * entry + g * group + vectors[v] + rows[r]].
+struct Source {
+  const float* data = nullptr;
+  Size entry = 0;
+  Size group = 0;
+  Size entries = 0;
+  std::vector<Size> vectors;
+  std::vector<Size> run;  // how many vectors from each one on lie side by side
+  std::vector<Size> rows;
+};
+
+// Where results go, and what is made of them.
+struct Sink {
+  float* data = nullptr;
+  std::ptrdiff_t entry = 0;
+  std::ptrdiff_t group = 0;
+  std::ptrdiff_t vector = 0;
+  std::ptrdiff_t col = 0;
+  const float* bias = nullptr;  // (groups, cols), or null
+};
+
+// How entries were turned into codes; one number an entry.
+struct Drive {
+  const float* step = nullptr;
+  const float* offset = nullptr;
+  const bool* is_signed = nullptr;
+};
+
+// Numbers that start where a register's do.
+class Aligned {
+ public:
+  void resize(Size size) { rows_.resize((size + kRow - 1) / kRow); }
+  float* data() { return rows_.empty() ? nullptr : rows_.data()->at; }
+  const float* data() const { return rows_.empty() ? nullptr : rows_.data()->at; }
+
+ private:
+  static constexpr Size kRow = 16;
+  struct alignas(64) Row {
+    float at[kRow];
+  };
+  std::vector<Row> rows_;
+};
+
+// Some vectors of one group, and the room that a kernel works in.
+struct Panel {
+  explicit Panel(const Plan& plan);
+
+  Size group = 0;
+  Size count = 0;
+  bool any_signed = false;
+  struct Run {
+    Size place;         // in the panel
+    const float* from;  // row 0 of its first vector
+    Size length;
+  };
+  std::vector<Run> runs;
+  alignas(64) float step[kPanel] = {};
+  alignas(64) float offset[kPanel] = {};
+  Normals* reads[kPanel];  // those of each vector's entry, all conversions; null without noise
+
+  Aligned codes;   // of a tile, (rows, kPanel)
+  Aligned pulse;   // likewise
+  Aligned square;  // likewise
+  Aligned normals;  // of a conversion, (width, kPanel)
+  Aligned tile;     // codes of a tile, added up, (cols, kPanel)
+  Aligned total;    // likewise, of all tiles
+};
+
+// A kernel for one kind of processor.
+struct Kernel {
+  const char* name;
+  Size most_cols;                          // of a block
+  // Fills `total`; a bias (groups, cols) may be null.
+  void (*run)(const Plan&, const Source&, const float* bias, Panel&);
+};
+
+// The kernels that this processor can run, the best one first.
+const std::vector<Kernel>& kernels();
+
+}  // namespace nvmc

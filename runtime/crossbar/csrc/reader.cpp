@@ -1,0 +1,160 @@
+#include "reader.h"
+
+#include <algorithm>
+
+namespace nvmc {
+namespace {
+
+constexpr Size kTogether = 512;  // vectors of entries that are read together, at least
+
+// Columns in blocks of about equal size, so that none is much slower than the others.
+std::vector<Size> blocks_of(Size cols, Size most) {
+  const Size count = (cols + most - 1) / most;
+  std::vector<Size> blocks;
+  for (Size block = 0; block < count; ++block) {
+    blocks.push_back(cols * (block + 1) / count - cols * block / count);
+  }
+  return blocks;
+}
+
+// One panel after the other of the vectors of some entries.
+class Walk {
+ public:
+  Walk(const Plan& plan, const Source& source, const Drive& drive, const Sink& sink)
+      : plan_(plan), source_(source), drive_(drive), sink_(sink), panel_(plan) {}
+
+  // Points `panel` at the `count` vectors from number `start` of the entries from `first` on.
+  Panel& place(Size group, Size first, Size start, Size count) {
+    const Size vectors = source_.vectors.size();
+    panel_.group = group;
+    panel_.count = count;
+    panel_.any_signed = false;
+    panel_.runs.clear();
+    first_ = first;
+    start_ = start;
+    for (Size p = 0; p < count;) {
+      const Size entry = first + (start + p) / vectors;
+      const Size vector = (start + p) % vectors;
+      const Size length = std::min(source_.run[vector], count - p);
+      const float* from = source_.data + entry * source_.entry + group * source_.group;
+      panel_.runs.push_back({p, from + source_.vectors[vector], length});
+      panel_.any_signed = panel_.any_signed || drive_.is_signed[entry];
+      std::fill_n(panel_.step + p, length, drive_.step[entry]);
+      std::fill_n(panel_.offset + p, length, drive_.offset[entry]);
+      p += length;
+    }
+    return panel_;
+  }
+
+  // The panel's results, into the sink.
+  void write() const {
+    for (Size c = 0; c < plan_.cols; ++c) {
+      scatter(sink_.data + static_cast<std::ptrdiff_t>(panel_.group) * sink_.group +
+                  static_cast<std::ptrdiff_t>(c) * sink_.col,
+              panel_.total.data() + c * kPanel);
+    }
+  }
+
+ private:
+  void scatter(float* to, const float* values) const {
+    const Size vectors = source_.vectors.size();
+    for (Size p = 0; p < panel_.count;) {
+      const Size entry = first_ + (start_ + p) / vectors;
+      const Size vector = (start_ + p) % vectors;
+      const Size length = std::min(vectors - vector, panel_.count - p);
+      float* at = to + static_cast<std::ptrdiff_t>(entry) * sink_.entry +
+                  static_cast<std::ptrdiff_t>(vector) * sink_.vector;
+      if (sink_.vector == 1) {
+        std::copy_n(values + p, length, at);
+      } else {
+        for (Size q = 0; q < length; ++q) {
+          at[static_cast<std::ptrdiff_t>(q) * sink_.vector] = values[p + q];
+        }
+      }
+      p += length;
+    }
+  }
+
+  const Plan& plan_;
+  const Source& source_;
+  const Drive& drive_;
+  const Sink& sink_;
+  Panel panel_;
+  Size first_ = 0;
+  Size start_ = 0;
+};
+
+}  // namespace
+
+Reader::Reader(Plan plan, const Kernel& kernel) : plan_(std::move(plan)), kernel_(&kernel) {
+  plan_.blocks = blocks_of(plan_.cols, kernel.most_cols);
+}
+
+std::vector<float> Reader::packed(const float* matrices, Size rows) const {
+  std::vector<float> out;
+  out.reserve(plan_.groups * rows * plan_.width());
+  for (Size group = 0; group < plan_.groups; ++group) {
+    for (Size lane = 0; lane < plan_.lanes(); ++lane) {
+      Size col = lane * plan_.cols;
+      for (const Size cols : plan_.blocks) {
+        for (Size row = 0; row < rows; ++row) {
+          const float* from = matrices + (group * rows + row) * plan_.width() + col;
+          out.insert(out.end(), from, from + cols);
+        }
+        col += cols;
+      }
+    }
+  }
+  return out;
+}
+
+void Reader::add(Size first_row, Size rows, Converter adc, const float* currents,
+                 const float* variance, const float* at_unit) {
+  Tile tile;
+  tile.first_row = first_row;
+  tile.rows = rows;
+  tile.adc = adc;
+  tile.currents = packed(currents, rows);
+  if (variance != nullptr) tile.variance = packed(variance, rows);
+  tile.at_unit.assign(at_unit, at_unit + plan_.groups * plan_.cols);
+  plan_.tiles.push_back(std::move(tile));
+}
+
+void Reader::read(const Source& source, const Drive& drive, const Reads& reads,
+                  const Sink& sink) const {
+  const Size vectors = source.vectors.size();
+  if (vectors == 0) return;
+  Walk walk(plan_, source, drive, sink);
+  const Size together = std::max<Size>(1, kTogether / vectors);
+  const Size conversions = plan_.conversions();
+  std::vector<Normals> streams;
+  for (Size first = 0; first < source.entries; first += together) {
+    const Size entries = std::min(together, source.entries - first);
+    if (reads.entries != nullptr) {
+      streams.clear();
+      for (Size entry = first; entry < first + entries; ++entry) {
+        for (Size conversion = 0; conversion < conversions; ++conversion) {
+          streams.emplace_back(
+              reads.key, Normals::Counter{0, conversion,
+                                          static_cast<std::uint64_t>(reads.parts[entry]),
+                                          static_cast<std::uint64_t>(reads.entries[entry])});
+        }
+      }
+    }
+    // An entry's numbers fill (groups, vectors, width), so groups come before vectors.
+    for (Size group = 0; group < plan_.groups; ++group) {
+      for (Size start = 0; start < entries * vectors; start += kPanel) {
+        const Size count = std::min(kPanel, entries * vectors - start);
+        Panel& panel = walk.place(group, first, start, count);
+        for (Size p = 0; p < count; ++p) {
+          const Size entry = (start + p) / vectors;
+          panel.reads[p] = streams.empty() ? nullptr : &streams[entry * conversions];
+        }
+        kernel_->run(plan_, source, sink.bias, panel);
+        walk.write();
+      }
+    }
+  }
+}
+
+}  // namespace nvmc

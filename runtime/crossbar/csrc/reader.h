@@ -1,0 +1,36 @@
+// An array between its converters: the compiled counterpart of `CircuitMvm`'s NumPy path.
+#pragma once
+
+#include "plan.h"
+
+namespace nvmc {
+
+// Which reads the input vectors of each entry are.
+struct Reads {
+  Normals::Key key{};
+  const std::int64_t* entries = nullptr;  // null without noise
+  const std::int64_t* parts = nullptr;
+};
+
+class Reader {
+ public:
+  // `plan` without its blocks and tiles, and the kernel that is to run it.
+  Reader(Plan plan, const Kernel& kernel);
+
+  // Adds a row of tiles, whose matrices are (groups, rows, width); no variance where null.
+  void add(Size first_row, Size rows, Converter adc, const float* currents, const float* variance,
+           const float* at_unit);
+
+  const Plan& plan() const { return plan_; }
+
+  // Reads every vector of the source into the sink.
+  void read(const Source& source, const Drive& drive, const Reads& reads, const Sink& sink) const;
+
+ private:
+  std::vector<float> packed(const float* matrices, Size rows) const;
+
+  Plan plan_;
+  const Kernel* kernel_;
+};
+
+}  // namespace nvmc

@@ -1,0 +1,149 @@
+"""The compiled kernels, where they are built.
+
+`KERNELS` names what can compute circuits here, the best one first: a kind of processor, or `numpy`,
+which is the reference. All of them give the same bits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nvmc.runtime.crossbar.dac import Drive
+
+try:
+    from nvmc.runtime.crossbar import _native
+except ImportError:  # not built: NumPy computes
+    _native = None
+
+__all__ = ["KERNELS", "NUMPY", "Places", "Reader", "Tile"]
+
+Real = NDArray[np.floating[Any]]
+Whole = NDArray[np.int64]
+
+NUMPY = "numpy"
+KERNELS: tuple[str, ...] = (NUMPY,) if _native is None else (*_native.KERNELS, NUMPY)
+
+
+@dataclass(frozen=True)
+class Places:
+    """Where input vectors lie in an array, counted in its elements from its first one.
+
+    Row r of vector v of group g of entry n is at n * entry + g * group + vectors[v] + rows[r].
+    """
+
+    entry: int
+    group: int
+    vectors: Whole
+    rows: Whole
+
+    @classmethod
+    def of(cls, x: Real) -> Places:
+        """Where vectors of shape (entries, groups, vectors, rows) lie."""
+        entry, group, vector, row = (step // x.itemsize for step in x.strides)
+        vectors: Whole = vector * np.arange(x.shape[2], dtype=np.int64)
+        rows: Whole = row * np.arange(x.shape[3], dtype=np.int64)
+        return cls(entry, group, vectors, rows)
+
+
+@dataclass(frozen=True)
+class Tile:
+    """What a reader is told of one row of tiles.
+
+    Attributes:
+        first_row: Its first row of the matrices.
+        currents: Current of each column for a drive of 1, shape (groups, rows, lanes * cols).
+        variance: What a drive of 1 adds to the variance of one read, or None.
+        at_unit_drive: Currents where every row is driven by 1, all lanes added up, shape
+            (groups, cols).
+        adc: Codes in a unit of current, the lowest code and the highest; None without an ADC.
+        step: What a code counts for.
+    """
+
+    first_row: int
+    currents: Real
+    variance: Real | None
+    at_unit_drive: Real
+    adc: tuple[float, float, float] | None
+    step: float
+
+
+class Reader:
+    """One array between its converters, compiled, for inputs in float32.
+
+    Args:
+        kernel: One of `KERNELS` other than `numpy`.
+        unit: Network units in a code step of each column, shape (groups, cols).
+        coefficients: What each lane counts for, in code steps.
+        shift: What the encoding adds to every code.
+        offsets: Whether negative inputs are driven with an offset.
+        bits: Pulses of a bit-serial code; 0 where a code is one pulse.
+        tiles: The rows of tiles.
+
+    Raises:
+        ValueError: There is no such kernel here.
+    """
+
+    def __init__(
+        self,
+        kernel: str,
+        unit: Real,
+        coefficients: Real,
+        shift: float,
+        offsets: bool,
+        bits: int,
+        tiles: Sequence[Tile],
+    ) -> None:
+        if _native is None or kernel not in KERNELS[:-1]:
+            raise ValueError(f"kernel is {kernel!r}; expected one of {', '.join(KERNELS[:-1])}")
+        self._reader = _native.Reader(
+            kernel, _single(unit), _single(coefficients), shift, offsets, bits
+        )
+        for tile in tiles:
+            variance = None if tile.variance is None else _single(tile.variance)
+            self._reader.add(
+                tile.first_row,
+                _single(tile.currents),
+                variance,
+                _single(tile.at_unit_drive),
+                tile.adc,
+                tile.step,
+            )
+
+    def read(
+        self,
+        source: Real,
+        places: Places,
+        drive: Drive,
+        out: Real,
+        noise: tuple[tuple[int, int], Whole, Whole] | None = None,
+    ) -> None:
+        """Read all vectors; the interpreter's lock is given up meanwhile.
+
+        Args:
+            source: Holds the codes.
+            places: Where.
+            drive: How the entries were turned into codes.
+            out: Where results go, a view of shape (entries, groups, vectors, cols).
+            noise: The key of the normals, and the numbers of each entry and part.
+        """
+        self._reader.read(
+            source,
+            (places.entry, places.group),
+            places.vectors,
+            places.rows,
+            _single(drive.step),
+            _single(drive.offset),
+            drive.signed,
+            out,
+            None,
+            noise,
+        )
+
+
+def _single(numbers: Real) -> NDArray[np.float32]:
+    return numbers.astype(np.float32, copy=False)
