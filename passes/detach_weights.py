@@ -36,6 +36,9 @@ __all__ = [
 
 BATCH_BYTES = 1 << 19
 """What the largest activation of a batch should take: it stays in a core's own cache."""
+SHARED_BYTES = 1 << 22
+"""What it may take where the images of a batch are few, and share the weights' way from memory."""
+SHARING_IMAGES = 16
 MOST_IMAGES = 256
 
 
@@ -106,7 +109,7 @@ def detached(model: ir.Model, target: Target) -> Detached:
     arrays = tuple(arrays_of(model))
     detach = DetachWeights()
     detach(model)
-    batch, fixed = images_a_run(model), has_fixed_batch(model)
+    batch, fixed = images_a_run(model, SHARING_IMAGES), has_fixed_batch(model)
     holds = outputs_kinds(model)
     feed = FeedMasks()
     feed(model)
@@ -117,13 +120,20 @@ def detached(model: ir.Model, target: Target) -> Detached:
     return Detached(content, arrays, detach.dtypes, batch, fixed, stack, feed.masks, holds)
 
 
-def images_a_run(model: ir.Model) -> int:
-    """The network's own first dimension, or what suits the cache where that is free."""
+def images_a_run(model: ir.Model, sharing: int = 1) -> int:
+    """The network's own first dimension, or what suits the cache where that is free.
+
+    So many images that their largest activation stays in a core's own cache, at most
+    `MOST_IMAGES`. Where that would be fewer than `sharing`, so many while the largest activation
+    stays within `SHARED_BYTES`: a layer's weights come from memory once a run, so that deep
+    layers with many weights and few pixels need some images to share them.
+    """
     first = _first_size(model)
     if isinstance(first, int):
         return first
     largest = max((_image_bytes(value) for n in nodes_of(model) for value in n.outputs), default=1)
-    return max(1, min(MOST_IMAGES, 1 << int(math.log2(max(1.0, BATCH_BYTES / largest)))))
+    cached, shared = BATCH_BYTES / largest, min(sharing, SHARED_BYTES / largest)
+    return max(1, min(MOST_IMAGES, 1 << int(math.log2(max(1.0, cached, shared)))))
 
 
 def has_fixed_batch(model: ir.Model) -> bool:

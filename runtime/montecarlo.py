@@ -28,11 +28,11 @@ from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
 from nvmc.chip import Array, Chip
-from nvmc.errors import ModelError
 from nvmc.masks import ChipMasks, Mask, Outputs
 from nvmc.runtime.averaging import mean_outputs
 from nvmc.runtime.provider import make_session
-from nvmc.runtime.scoring import Score
+from nvmc.runtime.scoring import Score, Tally
+from nvmc.runtime.sessions import open_model, run_batch
 from nvmc.stack import Stack, name_in_stack
 
 _ort: Any = onnxruntime  # it is untyped
@@ -260,14 +260,13 @@ def _evaluate(
     else:
         session = _open_stack(network, stack, chips)
         names = [name_in_stack(network.output, chip) for chip in range(len(chips))]
-    totals = [0.0] * len(names)
+    tally = Tally(score, span.first, len(names))
     for first in range(span.first, span.end, network.batch):
         if stop.is_set():
             return [float("nan")] * len(names)
-        found = _run(session, names, feed.batch(first, network.batch), network.batch)
-        for chip, outputs in enumerate(found):
-            totals[chip] += score.add(outputs[: span.end - first], first)
-    return totals
+        found = run_batch(session, names, feed.batch(first, network.batch), network.batch)
+        tally.take([outputs[: span.end - first] for outputs in found])
+    return tally.totals()
 
 
 def outputs_of(network: Network | CircuitNetwork, feed: Feed, chip: Chip) -> NDArray[Any]:
@@ -328,7 +327,7 @@ class ChipSession:
                 return
             size = network.batch if network.fixed else min(network.batch, images.end - first)
             inputs = feed.batch(first, size) | self._masks.feed(number, first, size)
-            outputs = _run(self._session, [network.output], inputs, size)[0]
+            outputs = run_batch(self._session, [network.output], inputs, size)[0]
             yield first, outputs[: images.end - first]
 
 
@@ -350,7 +349,7 @@ def open_session(network: Network | CircuitNetwork, chip: Chip, span: Span | Non
             network.model, chip=chip, quiet=True, first_image=images.first, images=size
         )
     weights = {array.name: _weights(network, array, chip) for array in network.arrays}
-    return _open(network.model, weights)
+    return open_model(network.model, weights)
 
 
 def _open_stack(network: Network | CircuitNetwork, stack: Stack, chips: Sequence[Chip]) -> Any:
@@ -363,42 +362,9 @@ def _open_stack(network: Network | CircuitNetwork, stack: Stack, chips: Sequence
             weights[array.name] = np.concatenate(each)
         else:
             weights |= {name_in_stack(array.name, chip): w for chip, w in enumerate(each)}
-    return _open(stack.model, weights)
+    return open_model(stack.model, weights)
 
 
 def _weights(network: Network, array: Array, chip: Chip) -> NDArray[Any]:
     weights = chip.program(array).weights.astype(network.dtypes[array.name], copy=False)
     return np.ascontiguousarray(weights)
-
-
-def _open(model: bytes, weights: dict[str, NDArray[Any]]) -> Any:
-    options: Any = _ort.SessionOptions()
-    options.intra_op_num_threads = 1
-    options.inter_op_num_threads = 1
-    options.log_severity_level = 4  # its errors are raised, and said once
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    if weights:
-        values = [_ort.OrtValue.ortvalue_from_numpy(value) for value in weights.values()]
-        options.add_external_initializers(list(weights), values)
-    try:
-        return _ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
-    except Exception as error:  # onnxruntime raises many types without a common base
-        raise ModelError(f"onnxruntime cannot load the network: {_first_line(error)}") from error
-
-
-def _run(session: Any, names: list[str], inputs: dict[str, NDArray[Any]], size: int) -> list[Any]:
-    try:
-        found: Any = session.run(names, inputs)
-    except Exception as error:  # onnxruntime raises many types without a common base
-        raise ModelError(f"onnxruntime cannot run the network: {_first_line(error)}") from error
-    for name, outputs in zip(names, found, strict=True):
-        if outputs.ndim == 0 or len(outputs) != size:
-            raise ModelError(
-                f"output {name!r} has shape {list(outputs.shape)} for {size} images; expected one "
-                "row an image along its first axis: choose another with --output"
-            )
-    return found
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).splitlines()[0] if str(error) else type(error).__name__

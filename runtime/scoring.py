@@ -10,7 +10,10 @@ from numpy.typing import NDArray
 
 from nvmc.metrics import agreement, correct, decisions
 
-__all__ = ["Accuracy", "Agreement", "Determination", "Score", "score_against"]
+__all__ = ["Accuracy", "Agreement", "Determination", "Score", "Tally", "score_against"]
+
+SCORED_BYTES = 1 << 16
+"""Outputs of a chip that are scored at once."""
 
 
 class Score(Protocol):
@@ -112,3 +115,43 @@ def score_against(reference: NDArray[Any]) -> Score:
     if reference.ndim >= 2 and reference.shape[1] >= 2:
         return Agreement(reference)
     return Determination(reference)
+
+
+class Tally:
+    """Sums up the scores of chips that run side by side.
+
+    A call of `score.add` takes as long for a few images as for a hundred, so outputs wait until
+    they are many.
+
+    Args:
+        score: How outputs are scored.
+        first: The first image.
+        chips: How many chips.
+    """
+
+    def __init__(self, score: Score, first: int, chips: int) -> None:
+        self._score, self._first = score, first
+        self._totals = [0.0] * chips
+        self._waiting: list[list[NDArray[Any]]] = []
+        self._bytes = 0
+
+    def take(self, outputs: list[NDArray[Any]]) -> None:
+        """The next images' outputs, one array a chip."""
+        self._waiting.append(outputs)
+        self._bytes += outputs[0].nbytes
+        if self._bytes >= SCORED_BYTES:
+            self._add()
+
+    def totals(self) -> list[float]:
+        """The sum of every chip."""
+        if self._waiting:
+            self._add()
+        return self._totals
+
+    def _add(self) -> None:
+        count = sum(len(each[0]) for each in self._waiting)
+        for chip, parts in enumerate(zip(*self._waiting, strict=True)):
+            self._totals[chip] += self._score.add(np.concatenate(parts), self._first)
+        self._first += count
+        self._bytes = 0
+        self._waiting.clear()

@@ -1,0 +1,64 @@
+"""One-thread sessions of onnxruntime's own kernels, and running them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import onnxruntime
+from numpy.typing import NDArray
+
+from nvmc.errors import ModelError
+
+_ort: Any = onnxruntime  # it is untyped
+
+__all__ = ["open_model", "run_batch"]
+
+
+def open_model(model: bytes, weights: Mapping[str, NDArray[Any]]) -> Any:
+    """A one-thread `onnxruntime.InferenceSession` of a standard network.
+
+    Args:
+        model: Serialised.
+        weights: Initializers that it lacks, by name, contiguous.
+
+    Raises:
+        ModelError: onnxruntime refuses the network.
+    """
+    options: Any = _ort.SessionOptions()
+    options.intra_op_num_threads = 1
+    options.inter_op_num_threads = 1
+    options.log_severity_level = 4  # its errors are raised, and said once
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    if weights:
+        values = [_ort.OrtValue.ortvalue_from_numpy(value) for value in weights.values()]
+        options.add_external_initializers(list(weights), values)
+    try:
+        return _ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # onnxruntime raises many types without a common base
+        raise ModelError(f"onnxruntime cannot load the network: {_first_line(error)}") from error
+
+
+def run_batch(
+    session: Any, names: Sequence[str], inputs: Mapping[str, NDArray[Any]], size: int
+) -> list[NDArray[Any]]:
+    """The outputs of those names for `size` images, each with one row an image.
+
+    Raises:
+        ModelError: onnxruntime fails, or an output has no row an image.
+    """
+    try:
+        found: Any = session.run(names, inputs)
+    except Exception as error:  # onnxruntime raises many types without a common base
+        raise ModelError(f"onnxruntime cannot run the network: {_first_line(error)}") from error
+    for name, outputs in zip(names, found, strict=True):
+        if outputs.ndim == 0 or len(outputs) != size:
+            raise ModelError(
+                f"output {name!r} has shape {list(outputs.shape)} for {size} images; expected one "
+                "row an image along its first axis: choose another with --output"
+            )
+    return found
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).splitlines()[0] if str(error) else type(error).__name__
