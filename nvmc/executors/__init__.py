@@ -10,9 +10,10 @@ from contextlib import AbstractContextManager, nullcontext
 
 from nvmc.bench import Executor, Threads
 from nvmc.errors import OptionError
+from nvmc.executors.accelerator import parse_accelerator
 from nvmc.runtime.montecarlo import default_jobs
 
-__all__ = ["WORKERS", "parse_workers"]
+__all__ = ["WORKERS", "parse_accelerator", "parse_workers"]
 
 
 def parse_workers(text: str) -> AbstractContextManager[Executor]:

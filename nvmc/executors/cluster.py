@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
 import logging
 import time
 import uuid
 from collections.abc import Generator, Iterable, Sequence
-from concurrent.futures import CancelledError
+from concurrent.futures import CancelledError, ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -16,7 +18,7 @@ import distributed
 from nvmc.bench import Bench
 from nvmc.chip import Chip
 from nvmc.errors import ClusterError, NvmcError, OptionError
-from nvmc.executors.tasks import Done, named, portable, run_chips, versions
+from nvmc.executors.tasks import Done, named, run_chips, versions
 from nvmc.runtime.montecarlo import Span
 
 __all__ = ["Cluster", "connected", "started"]
@@ -37,31 +39,57 @@ def connected(address: str) -> Generator[Cluster]:
         OptionError: There is no such file, or it is no address.
         ClusterError: Nothing answers, it has no workers, or they cannot run this.
     """
-    where: dict[str, Any] = {"address": address}
-    if address.endswith(".json"):
-        where = {"scheduler_file": address}
-        if not Path(address).is_file():
-            raise OptionError(
-                f"scheduler file {address!r} does not exist; "
-                f"`dask scheduler --scheduler-file {address}` writes it"
-            )
+    where = _address_in(address) if address.endswith(".json") else address
     with _quiet(), ExitStack() as stack:
-        try:
-            client = _dask.Client(**where, timeout=CONNECT_S, set_as_default=False, name="nvmc")
-        except (OSError, TimeoutError) as error:
-            raise ClusterError(
-                f"no dask scheduler answers at {address!r} within {CONNECT_S:.0f} s; start one "
-                "with `dask scheduler`, or check address and firewall"
-            ) from error
-        except (ValueError, TypeError, KeyError) as error:
-            raise OptionError(
-                f"{address!r} says of no scheduler where it is ({error}); expected tcp://HOST:8786 "
-                "or the file of `dask scheduler --scheduler-file`"
-            ) from error
+        client = _call(where)
         stack.callback(_close, client)
         cluster = Cluster(client)
         cluster.threads(CONNECT_S)
         yield cluster
+
+
+def _address_in(file: str) -> str:
+    """The address that a scheduler has written into its file."""
+    try:
+        address = json.loads(Path(file).read_bytes())["address"]
+    except FileNotFoundError as error:
+        raise OptionError(
+            f"scheduler file {file!r} does not exist; `dask scheduler --scheduler-file {file}` "
+            "writes it"
+        ) from error
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        raise OptionError(
+            f"{file!r} is no scheduler file ({type(error).__name__}: {error}); `dask scheduler "
+            f"--scheduler-file {file}` writes one"
+        ) from error
+    return str(address)
+
+
+def _call(address: str) -> Any:
+    """A client of the scheduler at `address`."""
+    try:
+        with ThreadPoolExecutor(1) as pool:  # this thread may have an event loop already
+            pool.submit(asyncio.run, _answers(address)).result()
+        return _dask.Client(address, timeout=CONNECT_S, set_as_default=False, name="nvmc")
+    except (OSError, TimeoutError) as error:
+        raise ClusterError(
+            f"no dask scheduler answers at {address!r} within {CONNECT_S:.0f} s; start one with "
+            "`dask scheduler`, or check address and firewall"
+        ) from error
+    except (ValueError, TypeError) as error:
+        raise OptionError(
+            f"{address!r} is no scheduler's address ({error}); expected tcp://HOST:8786"
+        ) from error
+    except ImportError as error:
+        raise ClusterError(f"the scheduler at {address!r} does not fit: {error}") from error
+
+
+async def _answers(address: str) -> None:
+    """See that a scheduler is there: a client waits for ever for one that says nothing."""
+    how = _dask.Security().get_connection_args("client")
+    call = _dask.comm.connect(address, timeout=CONNECT_S, **how)
+    comm = await asyncio.wait_for(call, CONNECT_S)
+    await comm.close()
 
 
 @contextmanager
@@ -120,12 +148,13 @@ class Cluster:
         patience_s: How long to wait for a worker when all are gone.
 
     Attributes:
+        client: What speaks to the scheduler.
         workers: Address of each that was there last -> its threads.
     """
 
     def __init__(self, client: Any, patience_s: float = PATIENCE_S) -> None:
         self.workers: dict[str, int] = {}
-        self._client = client
+        self.client = client
         self._patience_s = patience_s
         self._checked: set[str] = set()
         self._sent: tuple[Bench, Any] | None = None
@@ -143,7 +172,7 @@ class Cluster:
         deadline = time.monotonic() + patience
         while True:
             with self._asking():
-                found: dict[str, int] = dict(self._client.nthreads())
+                found: dict[str, int] = dict(self.client.nthreads())
                 self._check(sorted(found.keys() - self._checked))
             if found:
                 self.workers = found
@@ -151,7 +180,7 @@ class Cluster:
             if time.monotonic() > deadline:
                 raise ClusterError(
                     f"the dask scheduler has had no workers for {patience:.0f} s; start some with "
-                    f"`dask worker {self._client.scheduler.address}`, and repeat the command"
+                    f"`dask worker {self.client.scheduler.address}`, and repeat the command"
                 )
             time.sleep(0.1)
 
@@ -169,9 +198,9 @@ class Cluster:
             self.threads()
             try:
                 with self._asking():
-                    future = self._client.scatter(portable(bench), broadcast=True, hash=False)
+                    future = self.client.scatter(bench, broadcast=True, hash=False)
             except ClusterError:
-                if self._client.status != "running" or time.monotonic() > deadline:
+                if self.client.status != "running" or time.monotonic() > deadline:
                     raise
                 time.sleep(0.5)  # a worker died on the way
             else:
@@ -187,7 +216,7 @@ class Cluster:
         key = f"nvmc-{uuid.uuid4().hex}"
         arguments = (bench, named(chips), span, versions())
         with self._asking():
-            return self._client.submit(run_chips, *arguments, key=key, pure=False, retries=2)
+            return self.client.submit(run_chips, *arguments, key=key, pure=False, retries=2)
 
     def gather(self, futures: dict[str, Any]) -> dict[str, Done | NvmcError | None]:
         """What came of futures that have ended well; None where that was lost since.
@@ -196,23 +225,23 @@ class Cluster:
             ClusterError: The scheduler was lost.
         """
         with self._asking():
-            return self._client.gather(futures, errors="skip") if futures else {}
+            return self.client.gather(futures, errors="skip") if futures else {}
 
     def cancel(self, futures: Sequence[Any]) -> None:
         """Take back what is not wanted any more."""
         with suppress(OSError, TimeoutError, CancelledError):
-            if futures and self._client.status == "running":
-                self._client.cancel(list(futures))
+            if futures and self.client.status == "running":
+                self.client.cancel(list(futures))
 
     @contextmanager
     def _asking(self) -> Generator[None]:
         """A block that asks the scheduler, which may go at any time."""
         try:
-            if self._client.status != "running":
+            if self.client.status != "running":
                 raise CancelledError
             yield
         except (OSError, TimeoutError, CancelledError, AttributeError) as error:
-            if isinstance(error, AttributeError) and self._client.status == "running":
+            if isinstance(error, AttributeError) and self.client.status == "running":
                 raise
             raise ClusterError(
                 "the dask scheduler was lost; chips that were done are kept: start it again, and "
@@ -224,7 +253,7 @@ class Cluster:
         if not workers:
             return
         expected = versions()
-        answers = self._client.run(versions, workers=list(workers), on_error="return")
+        answers = self.client.run(versions, workers=list(workers), on_error="return")
         for worker, found in answers.items():
             if isinstance(found, (OSError, TimeoutError)):
                 continue  # it is gone already

@@ -16,13 +16,12 @@ from nvmc.chip import PHYSICS, Chip
 from nvmc.errors import ClusterError, NvmcError
 from nvmc.runtime.montecarlo import (
     ENGINE,
-    Network,
     Span,
     evaluate_chips,
     single_threaded_blas,
 )
 
-__all__ = ["Done", "Names", "Pace", "named", "portable", "run_chips", "versions"]
+__all__ = ["Done", "Names", "Pace", "named", "run_chips", "versions"]
 
 
 @dataclass(frozen=True)
@@ -50,14 +49,6 @@ def named(chips: Iterable[Chip]) -> list[Names]:
             found.append((chip, []))
         found[-1][1].append(chip.index)
     return [Names(pattern, tuple(indices)) for pattern, indices in found]
-
-
-def portable(bench: Bench) -> Bench:
-    """`bench` without what its arrays have worked out so far, which is larger than they are."""
-    if not isinstance(bench.network, Network):
-        return bench
-    arrays = tuple(replace(array) for array in bench.network.arrays)
-    return replace(bench, network=replace(bench.network, arrays=arrays))
 
 
 def versions() -> dict[str, str]:
