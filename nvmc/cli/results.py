@@ -229,7 +229,7 @@ def _facts(entry: Entry) -> list[tuple[str, str]]:
     metric = facts.get("metric", "")
     rows = [
         ("experiment", entry.id),
-        ("network", str(facts.get("network", "-"))),
+        ("network", f"{facts.get('network', '-')}, model {entry.key.get('network', '-')}"),
         ("device", str(facts.get("device", "-"))),
         ("sigma", "" if sigma is None else f"{sigma:g}"),
         ("time", "" if time_s is None else f"{duration_text(time_s)} since programming"),
