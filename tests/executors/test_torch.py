@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import wraps
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from nvmc import Chip, Compiled, Target, compile_model, load_device
 from nvmc.bench import Bench, set_up
 from nvmc.data import Dataset
 from nvmc.errors import ModelError, OptionError
+from nvmc.executors import torch_network
 from nvmc.executors.torch import TorchExecutor
 from nvmc.executors.torch_images import Images, right_decisions
 from nvmc.executors.torch_network import Batching, ChipsNetwork, exact_arithmetic, prepared
@@ -27,11 +29,12 @@ from nvmc.rng import stream
 from nvmc.runtime.montecarlo import Feed, Network, Span, evaluate_chips, outputs_of
 from nvmc.runtime.scoring import Accuracy, Agreement, Determination
 from nvmc.simulation import simulate
+from nvmc.training.operators.convolution import unfolded_conv
 from onnx_text import proto_of
 
 TARGET = Target.of(load_device("fefet2"))
 CPU = torch.device("cpu")
-MEMORY = 128 << 20
+MEMORY = 64 << 20
 BATCHINGS: tuple[Batching, ...] = ("vmap", "unfold", "loop")
 
 NETWORKS = {
@@ -112,7 +115,7 @@ def bench(tmp_path_factory: pytest.TempPathFactory) -> Make:
             if name in NETWORKS:
                 onnx.save(proto_of(NETWORKS[name]), source)
             made[key] = compile_model(source, target, output=folder / "m.nvmc", **options)
-        return set_up(made[key], target, data=data, limit=100 if data else None)
+        return set_up(made[key], target, data=data, limit=50 if data else None)
 
     return make
 
@@ -234,7 +237,7 @@ def test_no_total_depends_on_the_order_or_on_what_is_asked(bench: Make, batching
 def test_spans_are_those_of_onnxruntime(bench: Make) -> None:
     a_bench = bench("mlp3", "digits")
     executor = TorchExecutor("cpu", MEMORY)
-    for span in (Span(13, 40), Span(99, 1), Span(50, 50)):
+    for span in (Span(13, 30), Span(49, 1), Span(20, 30)):
         expected = expected_totals(a_bench, chips(5), span)
         assert np.array_equal(totals(executor, a_bench, chips(5), span), expected)
 
@@ -259,7 +262,7 @@ def test_stochastic_networks_have_their_masks(bench: Make, batching: Batching) -
         expected = expected_totals(several, chips(5))
         assert len(np.unique(expected)) > 1
         assert np.abs(totals(executor, several, chips(5)) - expected).max() <= 1
-        span = Span(20, 33)
+        span = Span(20, 30)
         expected = expected_totals(several, chips(5), span)
         assert np.abs(totals(executor, several, chips(5), span) - expected).max() <= 1
 
@@ -271,7 +274,7 @@ def test_where_vmap_cannot_go_chips_run_alone(bench: Make) -> None:
     assert np.array_equal(totals(executor, a_bench, chips(5)), expected_totals(a_bench, chips(5)))
     assert "loop, 1 chips and 64 images at once; chips run one by one: " in executor.plan
     totals(executor, bench("mlp3", "digits"), chips(1))
-    assert executor.plan == "vmap, 64 chips and 100 images at once"
+    assert executor.plan == "vmap, 64 chips and 50 images at once"
 
 
 def hand_made() -> tuple[np.ndarray, np.ndarray]:
@@ -362,9 +365,9 @@ def test_size_follows_the_memory(bench: Make) -> None:
         sizes.append((side.chips, side.images))
         # relu1's input and output, one image: 2 x 6 x 28 x 28 floats; twice that within operators
         pairs = max(1, memory // (2 * 2 * 4704 * 4))
-        assert side.images == min(100, pairs)
-        assert side.chips == (min(64, pairs // side.images) if pairs >= 800 else 1)
-    assert sizes[0] == (1, 1) and sizes[-1] == (64, 100)
+        assert side.images == min(50, pairs)
+        assert side.chips == (min(64, pairs // side.images) if pairs >= 400 else 1)
+    assert sizes[0] == (1, 1) and sizes[-1] == (64, 50)
 
 
 @pytest.fixture
@@ -389,11 +392,27 @@ def test_out_of_memory_takes_fewer_images(bench: Make, crowded: list[int]) -> No
     executor = TorchExecutor("cpu", MEMORY)
     expected = expected_totals(a_bench, chips(5))
     assert np.array_equal(totals(executor, a_bench, chips(5)), expected)
-    assert crowded[1:5] == [100, 50, 25, 12]  # behind the trial of two images
-    assert set(crowded[5:]) == {6}
+    assert crowded[1:4] == [50, 25, 12]  # behind the trial of two images
+    assert set(crowded[4:]) == {6}
     crowded.clear()
     totals(executor, a_bench, chips(1))
     assert set(crowded) == {6}  # found out once
+
+
+@pytest.mark.parametrize("batching", BATCHINGS)
+def test_convolutions_are_products_where_asked(
+    bench: Make, batching: Batching, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    called: list[str] = []
+
+    @wraps(unfolded_conv)
+    def conv(*arguments: Any, **options: Any) -> torch.Tensor:
+        called.append("product")
+        return unfolded_conv(*arguments, **options)
+
+    monkeypatch.setitem(torch_network._UNFOLDED, "Conv", conv)  # pyright: ignore
+    totals(TorchExecutor("cpu", MEMORY, batching), bench("lenet5", "digits"), chips(1))
+    assert bool(called) == (batching == "unfold")
 
 
 def test_no_memory_at_all_is_an_error(bench: Make, monkeypatch: pytest.MonkeyPatch) -> None:
