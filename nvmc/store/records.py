@@ -240,7 +240,7 @@ def write_rows(
     changed = 0
     for chip, images, total, value in rows:
         row = (number, chip, images, total, value, now)
-        if connection.execute(_UPSERT, row).fetchall():
+        if connection.execute(_UPSERT, row).rowcount > 0:
             changed += 1
             continue
         there, sum_there = connection.execute(_THERE, (number, chip)).fetchone()
@@ -261,7 +261,6 @@ ON CONFLICT (experiment, chip) DO UPDATE SET
 WHERE excluded.images > images
     OR (excluded.images = images AND excluded.total IS total
         AND value IS NULL AND excluded.value IS NOT NULL)
-RETURNING chip
 """
 
 _THERE = "SELECT images, total FROM chip WHERE experiment = ? AND chip = ?"
