@@ -2,6 +2,8 @@
 
 import math
 from fractions import Fraction
+from itertools import product
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,7 +14,10 @@ from scipy import stats
 from nvmc.errors import OptionError
 from nvmc.statistics import (
     accuracy_interval,
+    highest_rank,
+    interval_ranks,
     percentile_index,
+    percentile_of_lowest,
     percentile_performance,
     runs_needed,
     summarize,
@@ -129,30 +134,82 @@ def test_runs_needed_does_not_drown_in_a_tiny_percentile() -> None:
 
 REPETITIONS = 2000
 
+# Distributions, with the function that gives their percentiles.
+CONTINUOUS = {"normal": stats.norm(), "exponential": stats.expon(), "heavy tails": stats.t(2)}
+WITH_TIES = {
+    "accuracy on 20 images": stats.binom(20, 0.9),
+    "accuracy on 531 images": stats.binom(531, 0.96),
+    "two values": stats.bernoulli(0.3),
+    "one value": stats.randint(7, 8),
+}
 
-@pytest.mark.parametrize("k", [1, 10, 50])
-@pytest.mark.parametrize("kind", ["continuous", "ties"])
-def test_interval_covers_the_true_percentile(k: float, kind: str) -> None:
-    rng = np.random.default_rng(20240717)
-    runs = 400
-    if kind == "continuous":
-        draws, truth = rng.normal(size=(REPETITIONS, runs)), stats.norm.ppf(k / 100)
-    else:  # hits among 20 images: a handful of distinct values
-        draws = rng.binomial(20, 0.9, size=(REPETITIONS, runs)).astype(float)
-        truth = stats.binom.ppf(k / 100, 20, 0.9)
-    covered = 0
+
+def covered(distribution: Any, runs: int, k: float, seed: int) -> float:
+    """Share of simulated populations whose interval holds the percentile; open ends hold all."""
+    truth, found = distribution.ppf(k / 100), 0
+    draws = distribution.rvs((REPETITIONS, runs), random_state=np.random.default_rng(seed))
     for values in draws:
         result = percentile_performance(values, k)
-        assert result.low is not None and result.high is not None
-        covered += result.low <= truth <= result.high
-    # The count of covered repetitions is Binomial(2000, c) with c >= 0.95: below its 1e-6
-    # quantile at c = 0.95 the law is broken.
-    assert covered >= stats.binom.ppf(1e-6, REPETITIONS, 0.95)
-    # Without ties each side misses with at most 2.5 % and, the tail's next term being at most
-    # P(B = rank), no less than that; so c <= 0.95 + 2 max P(B = i).
-    if kind == "continuous":
-        most = 0.95 + 2 * stats.binom.pmf(np.arange(runs + 1), runs, k / 100).max()
-        assert covered <= stats.binom.ppf(1 - 1e-6, REPETITIONS, min(most, 1))
+        low = -math.inf if result.low is None else result.low
+        high = math.inf if result.high is None else result.high
+        found += low <= truth <= high
+    return found / REPETITIONS
+
+
+def exact_coverage(runs: int, k: float) -> float:
+    """P(l <= B < u) for the ranks (l, u) of the ends, without ties."""
+    low, high = interval_ranks(runs, k)
+    below = stats.binom(runs, k / 100)
+    return float(below.cdf(high - 1) - below.cdf(low - 1))
+
+
+@pytest.mark.parametrize("runs", [300, 400, 1000])
+@pytest.mark.parametrize("k", [1, 5, 50])
+def test_ranks_cover_at_least_what_they_promise(runs: int, k: float) -> None:
+    coverage = exact_coverage(runs, k)
+    # Each side misses with at most 2.5 %, and with one more term of the sum by more than that.
+    most = stats.binom.pmf(np.arange(runs + 1), runs, k / 100).max()
+    assert 0.95 - 1e-12 <= coverage
+    if percentile_performance(np.zeros(runs), k).low is not None:
+        assert coverage < 0.95 + 2 * most
+
+
+@pytest.mark.parametrize("name", CONTINUOUS)
+def test_coverage_is_that_of_the_ranks(name: str) -> None:
+    """Within 2 standard errors: of 6 comparisons 0.3 lie outside by chance, 3 once in 550 times."""
+    outside = 0
+    for runs, k in product((400, 1000), (1, 5, 50)):
+        exact = exact_coverage(runs, k)
+        error = math.sqrt(exact * (1 - exact) / REPETITIONS)
+        difference = abs(covered(CONTINUOUS[name], runs, k, 20261122) - exact)
+        outside += difference > 2 * error
+        assert difference <= 4 * error
+    assert outside <= 2
+
+
+@pytest.mark.parametrize("name", WITH_TIES)
+@pytest.mark.parametrize("runs", [300, 400, 1000])
+@pytest.mark.parametrize("k", [1, 5, 50])
+def test_ties_only_make_it_surer(name: str, runs: int, k: float) -> None:
+    error = math.sqrt(0.95 * 0.05 / REPETITIONS)
+    assert covered(WITH_TIES[name], runs, k, 7) >= 0.95 - 2 * error
+
+
+@given(
+    values=st.lists(st.integers(0, 30), min_size=1, max_size=400),
+    k=st.sampled_from([1, 2.5, 50, 99]),
+    data=st.data(),
+)
+def test_the_lowest_are_enough(values: list[int], k: float, data: st.DataObject) -> None:
+    runs, whole = len(values), percentile_performance(values, k)
+    rank = highest_rank(runs, k)
+    known = data.draw(st.integers(rank, runs))
+    lowest = data.draw(st.permutations(sorted(values)[:known]))
+    assert percentile_of_lowest(lowest, runs, k) == whole
+    assert sorted(values)[rank - 1] == (whole.value if whole.high is None else whole.high)
+    if rank > 1:
+        with pytest.raises(OptionError, match=f"{rank - 1} values are given; expected {rank} to"):
+            percentile_of_lowest(lowest[: rank - 1], runs, k)
 
 
 @given(n=st.integers(1, 400), data=st.data())

@@ -16,12 +16,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nvmc.errors import OptionError
-from nvmc.statistics.bounds import most_misses
+from nvmc.statistics.bounds import chance_of_so_few
 
 __all__ = ["Eliminated", "Elimination", "Work", "hard_first", "look_ends"]
 
 LOOKS = (0.05, 0.09, 0.14, 0.2, 0.28, 0.4, 0.6)
 """Shares of the random images after which chips may be dropped."""
+SLACK = 1e-6
+"""Levels are made smaller by this share: more than rounding can make a probability too small."""
 LEAST = 8
 """Promising chips that are completed at once, at least."""
 
@@ -102,7 +104,10 @@ class Elimination:
         self._chips, self._images, self._rank = chips, images, rank
         self._hard, self._decisions, self._delta = hard, decisions, delta
         self._looks = look_ends(images, hard)
-        self._totals: list[dict[int, float]] = [{0: 0.0} for _ in range(chips)]
+        self._stops = np.unique([0, hard, *self._looks, images])
+        self._totals = np.full((chips, len(self._stops)), np.nan)
+        self._totals[:, 0] = 0
+        self._between: dict[int, dict[int, float]] = {}
         self._dropped = np.zeros(chips, bool)
         for chip, totals in (known or {}).items():
             for end, total in totals.items():
@@ -116,22 +121,28 @@ class Elimination:
         All of it must be added before anything else is asked for.
         """
         while self._step is not None:
-            wanted, end = self._step
-            missing = [int(chip) for chip in wanted if not self._reached(int(chip), end)]
-            if missing:
-                starts = [max(n for n in self._totals[chip] if n < end) for chip in missing]
-                first = min(starts)
-                same = tuple(c for c, start in zip(missing, starts, strict=True) if start == first)
-                return Work(same, first, end - first)
+            chips, end = self._step
+            chips = chips[~self._reached(chips, end)]
+            if len(chips):
+                starts = self._starts(chips, end)
+                first = int(starts.min())
+                return Work(tuple(chips[starts == first].tolist()), first, end - first)
             self._step = next(self._steps, None)
         return None
 
     def total(self, chip: int, images: int) -> float:
-        """Hits of a chip among the first `images` of the order, which must be known."""
-        return self._totals[chip][images]
+        """Hits of a chip among the first `images` of the order; NaN where they are not known."""
+        column = int(np.searchsorted(self._stops, images))
+        if column < len(self._stops) and self._stops[column] == images:
+            return float(self._totals[chip, column])
+        return self._between.get(chip, {}).get(images, math.nan)
 
     def add(self, chip: int, images: int, total: float) -> None:
-        """Take in that a chip has `total` hits among the first `images` of the order."""
+        """Take in that a chip has `total` hits among the first `images` of the order.
+
+        Raises:
+            OptionError: There is no such chip or image, or the total is no number of hits.
+        """
         if not 0 <= chip < self._chips or not 0 < images <= self._images:
             raise OptionError(
                 f"chip {chip} with {images} images; expected chip 0 to {self._chips - 1} and 1 to "
@@ -142,18 +153,22 @@ class Elimination:
                 f"chip {chip} has {total} hits among {images * self._decisions} decisions; "
                 "expected a whole number, as accuracy and agreement count"
             )
-        self._totals[chip][images] = float(total)
+        column = int(np.searchsorted(self._stops, images))
+        if self._stops[column] == images:
+            self._totals[chip, column] = total
+        else:
+            self._between.setdefault(chip, {})[images] = float(total)
 
     def result(self) -> Eliminated:
         """What was found; call it when `next` has returned None."""
-        totals = np.array([known.get(self._images, np.nan) for known in self._totals])
+        totals = self._totals[:, -1].copy()
         left = int(np.count_nonzero(np.isnan(totals)))
-        run = sum(max(known) for known in self._totals)
+        furthest = np.where(np.isnan(self._totals), 0, self._stops).max(axis=1)
         mean, error = self._mean(totals)
         return Eliminated(
             totals=totals,
             dropped=left,
-            fraction=run / (self._chips * self._images),
+            fraction=float(furthest.sum()) / (self._chips * self._images),
             mean=mean,
             mean_error=error,
             delta=self._delta if left else 0.0,
@@ -178,11 +193,9 @@ class Elimination:
 
     def _drop(self) -> Iterator[tuple[Positions, int]]:
         """Drop what can be dropped; complete the chips that still seem to be among the lowest."""
-        while True:
+        while len(chips := self._undecided()):
             lowest = self._completed()
-            chips = self._undecided()
-            self._dropped[chips[self._beyond(chips, lowest)]] = True
-            chips = self._undecided()
+            chips = chips[~self._beyond(chips, lowest)]
             hits = self._estimates(chips)
             promising = np.flatnonzero(hits <= lowest[-1])
             if not len(promising):
@@ -191,73 +204,79 @@ class Elimination:
             yield chips[promising[first]], self._images
 
     def _beyond(self, chips: Positions, lowest: Floats) -> NDArray[np.bool_]:
-        """Which chips have more hits than the lowest, for certain but for the error allowed."""
-        beyond = np.ones(len(chips), bool)
-        images, looks = self._images - self._hard, self._look_of(chips)
-        for look in self._looks:
+        """Which chips are dropped: with as few hits as the lowest, so few misses are unlikely."""
+        images, looks = self._images - self._hard, self._last_looks(chips)
+        ranks, levels = _levels(self._rank, self._delta / len(self._looks))
+        beyond = np.zeros(len(chips), bool)
+        for look in np.unique(looks).tolist():
             here = np.flatnonzero(looks == look)
-            before, after = self._at(chips[here], self._hard), self._at(chips[here], look)
-            sampled = look - self._hard
-            seen = (sampled * self._decisions - (after - before)).astype(np.int64)
-            few, where = np.unique(seen, return_inverse=True)
-            for rank, level in _levels(self._rank, self._delta / len(self._looks)):
-                most = most_misses(few, sampled, images, level, self._decisions)
-                least = before + images * self._decisions - most[where]
-                beyond[here] &= least > lowest[rank - 1]
+            before, sampled = self._at(chips[here], self._hard), look - self._hard
+            seen = sampled * self._decisions - (self._at(chips[here], look) - before)
+            misses = images * self._decisions - (lowest[ranks - 1] - before[:, None])
+            chance = chance_of_so_few(seen[:, None], misses, sampled, images, self._decisions)
+            beyond[here] = np.all(chance <= levels * (1 - SLACK), axis=1)
+        self._dropped[chips[beyond]] = True
         return beyond
 
-    def _estimates(self, chips: Positions, first: bool = False) -> Floats:
-        """Hits on all images, as those up to the last look suggest, or up to the first."""
-        before, looks = self._at(chips, self._hard), self._look_of(chips)
-        if first:
-            begun = np.array([self._looks[0] in self._totals[chip] for chip in chips], bool)
-            looks = np.where(begun, self._looks[0], looks)
-        after = np.array([self._totals[c][n] for c, n in zip(chips, looks, strict=True)], float)
+    def _estimates(self, chips: Positions, looks: Positions | None = None) -> Floats:
+        """Hits on all images, as those up to the last look suggest, or up to other looks."""
+        looks = self._last_looks(chips) if looks is None else looks
+        after = self._totals[chips, np.searchsorted(self._stops, looks)]
+        before = self._at(chips, self._hard)
         return before + (self._images - self._hard) / (looks - self._hard) * (after - before)
 
     def _mean(self, totals: Floats) -> tuple[float, float]:
         """Mean hits of all chips, and a bound of its standard error.
 
-        A chip that was looked at counts with its estimate from the first look, so that no
+        A chip counts with its estimate from the first look, where there was one, so that no
         decision enters. The chips' mean share y of hits of an image lies in 0 ... 1, so over
         images it varies at most as a coin does, by m (1 - m) where m is its mean.
         """
         if not np.isnan(totals).any():
             return float(totals.mean()), 0.0
-        looked = self._look_of(np.arange(self._chips)) > 0
-        chips = np.flatnonzero(looked & [self._hard in known for known in self._totals])
+        everyone, look = np.arange(self._chips), self._looks[0]
+        first = ~np.isnan(self._at(everyone, self._hard) + self._at(everyone, look))
+        chips = np.flatnonzero(first | np.isnan(totals))
+        estimates = self._estimates(chips, np.where(first, look, self._last_looks(everyone))[chips])
         hits = totals.copy()
-        hits[chips] = self._estimates(chips, first=True)
-        n, images = self._looks[0] - self._hard, self._images - self._hard
+        hits[chips] = estimates
+        n, images = look - self._hard, self._images - self._hard
         every = images * self._decisions
-        share = float((hits[chips] - self._at(chips, self._hard)).mean()) / every
+        share = float((estimates - self._at(chips, self._hard)).mean()) / every
         spread = (1 - n / images) * share * (1 - share) / n * images / (images - 1)
         return float(hits.mean()), every * math.sqrt(spread) * len(chips) / self._chips
 
     def _completed(self) -> Floats:
         """Hits of the completed chips, the `rank` lowest of them, ascending."""
-        found = [known[self._images] for known in self._totals if self._images in known]
-        return np.sort(np.array(found))[: self._rank]
+        lowest = np.sort(self._totals[:, -1])[: self._rank]
+        return lowest[~np.isnan(lowest)]
 
     def _undecided(self) -> Positions:
         """Chips that are neither completed nor dropped."""
-        open_ = np.array([self._images not in known for known in self._totals])
-        return np.flatnonzero(open_ & ~self._dropped)
+        return np.flatnonzero(np.isnan(self._totals[:, -1]) & ~self._dropped)
 
-    def _look_of(self, chips: Positions) -> Positions:
-        """The last look at each chip; 0 where there was none."""
-        looks = (0, *self._looks)
-        return np.array([max(n for n in looks if n in self._totals[c]) for c in chips], np.int64)
+    def _last_looks(self, chips: Positions) -> Positions:
+        """The last look at each chip."""
+        is_look = (self._stops > self._hard) & (self._stops < self._images)
+        looks = is_look & ~np.isnan(self._totals[chips])
+        return np.where(looks, self._stops, 0).max(axis=1)
 
     def _at(self, chips: Positions, images: int) -> Floats:
-        return np.array([self._totals[chip][images] for chip in chips], float)
+        return self._totals[chips, np.searchsorted(self._stops, images)]
 
-    def _reached(self, chip: int, end: int) -> bool:
-        """Whether a chip need not be run to `end`: it was, or has been looked at later."""
-        known = self._totals[chip]
-        return end in known or (
-            end > self._hard and any(n in known for n in self._looks if n > end)
-        )
+    def _reached(self, chips: Positions, end: int) -> NDArray[np.bool_]:
+        """Which chips need not be run to `end`: they were, or have been looked at later."""
+        enough = self._stops >= end if end > self._hard else self._stops == end
+        return np.any(enough & ~np.isnan(self._totals[chips]), axis=1)
+
+    def _starts(self, chips: Positions, end: int) -> Positions:
+        """Up to where the hits of each chip are known, before `end`."""
+        known = (self._stops < end) & ~np.isnan(self._totals[chips])
+        starts = np.where(known, self._stops, 0).max(axis=1)
+        for place, chip in enumerate(chips.tolist() if self._between else ()):
+            others = [images for images in self._between.get(chip, ()) if images < end]
+            starts[place] = max(starts[place], *others) if others else starts[place]
+        return starts
 
 
 def look_ends(images: int, hard: int = 0) -> tuple[int, ...]:
@@ -290,16 +309,14 @@ def hard_first(margins: Any, hard: int) -> tuple[Positions, int]:
     return np.argsort(~first, kind="stable"), int(np.count_nonzero(first))
 
 
-def _levels(rank: int, delta: float) -> list[tuple[int, float]]:
-    """(rank from below, level): what a chip is held against so that it may be dropped.
+def _levels(rank: int, delta: float) -> tuple[Positions, Floats]:
+    """Ranks from below, and the levels at which a chip is held against each of them.
 
     Ranks are taken from the top in groups of 1, 2, 4, ...; every group gets the same share of
     delta, which its ranks share equally, and is stood for by its lowest rank.
     """
-    groups = rank.bit_length()
-    return [
-        (max(rank + 2 - 2 ** (group + 1), 1), delta / groups / 2**group) for group in range(groups)
-    ]
+    sizes = 2 ** np.arange(rank.bit_length())
+    return np.maximum(rank + 2 - 2 * sizes, 1), delta / len(sizes) / sizes
 
 
 def _check(chips: int, images: int, rank: int, hard: int, decisions: int, delta: float) -> None:
