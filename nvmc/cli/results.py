@@ -139,7 +139,9 @@ def _delete(identifiers: tuple[str, ...], yes: bool, where: Path | None) -> None
             if not sys.stdin.isatty():
                 raise OptionError(f"nothing was deleted: add --yes to forget {what}")
             click.echo(f"{store.path}: {', '.join(entry.id[:SHORT] for entry in entries)}")
-            click.confirm(f"Forget {what}?", abort=True)
+            if not click.confirm(f"Forget {what}?"):
+                out().print("Nothing was deleted")
+                return
         for entry in entries:
             store.delete(entry.id)
     out().print(f"Deleted {what}")

@@ -81,6 +81,23 @@ def test_killed_at_any_moment_often(tmp_path: Path, seed: int) -> None:
     killed_at_random(tmp_path / "results.sqlite", 3000, 60, random.Random(seed))
 
 
+@pytest.mark.slow
+def test_processes_that_do_the_same_killed_at_any_moment(tmp_path: Path) -> None:
+    path, draw = tmp_path / "results.sqlite", random.Random(7)
+    running: list[subprocess.Popen[str]] = []
+    for _ in range(60):
+        running.append(writer(path, 0, 2000, 0.001))
+        time.sleep(draw.uniform(0, 0.2))
+        if len(running) > 2:
+            process = running.pop(draw.randrange(3))
+            process.kill()
+            process.communicate()
+    for process in running:
+        ended(process)
+    ended(writer(path, 0, 2000))
+    assert known(path) == whole(2000)
+
+
 def test_processes_that_do_the_same(tmp_path: Path) -> None:
     """No chip twice: both write each one they find missing, and the rows are those of one."""
     path = tmp_path / "results.sqlite"
