@@ -11,6 +11,15 @@ _Whole = NDArray[np.int64]
 KERNELS: tuple[str, ...]
 
 def normals(key: tuple[int, int], counter: tuple[int, int, int], count: int) -> _Float: ...
+def drive(
+    kernel: str,
+    x: NDArray[Any],
+    codes: NDArray[Any],
+    whole: bool,
+    top: float,
+    half: float,
+    limit: float | None,
+) -> tuple[_Float, _Float, NDArray[np.bool_]]: ...
 
 class Reader:
     def __init__(

@@ -22,11 +22,11 @@ from numpy.typing import NDArray
 
 from nvmc.runtime.crossbar.adc import Adc
 from nvmc.runtime.crossbar.array import Block
-from nvmc.runtime.crossbar.chain import chained
+from nvmc.runtime.crossbar.chain import Currents
 from nvmc.runtime.crossbar.dac import Dac, Drive, Pulse
 from nvmc.runtime.crossbar.lowering import TOGETHER_BYTES, spans
-from nvmc.runtime.crossbar.mvm import ALL, BLOCK_VECTORS, FIRST, ExactMvm, Reads
-from nvmc.runtime.crossbar.native import KERNELS, NUMPY, Places, Reader, Tile
+from nvmc.runtime.crossbar.mvm import ALL, BLOCK_VECTORS, FIRST, Reads
+from nvmc.runtime.crossbar.native import KERNELS, NUMPY, Places, Reader, Tile, drive
 from nvmc.runtime.crossbar.shift_add import shift_add
 
 __all__ = ["Circuit", "CircuitMvm", "Normals", "Observer"]
@@ -172,29 +172,16 @@ class _Product:
     """Some columns of one row of tiles."""
 
     def __init__(self, circuit: Circuit, number: int, block: Block, cols: slice) -> None:
-        matrix = circuit.columns(block.currents, cols)
-        groups, rows, _ = matrix.shape
+        matrix, kernel = circuit.columns(block.currents, cols), circuit.kernel
         self.rows = block.rows
         self.adc = circuit.adcs[number]
         self.first_conversion = number * circuit.dac.pulses
-        self.currents = _Currents(matrix)
-        self.variance: _Currents | None = None
+        self.currents = Currents(matrix, kernel)
+        self.variance: Currents | None = None
         if block.variance is not None:
-            self.variance = _Currents(circuit.columns(block.variance, cols))
-        self.sum = _Currents(np.ones((groups, rows, 1), matrix.dtype))
+            self.variance = Currents(circuit.columns(block.variance, cols), kernel)
+        self.sum = Currents(np.ones((*matrix.shape[:2], 1), matrix.dtype), kernel)
         self.at_unit_drive: Real = circuit.at_unit_drive(matrix)
-
-
-class _Currents:
-    """The product with one matrix: by chains in float32, by BLAS in float64."""
-
-    def __init__(self, matrix: Real) -> None:
-        self._matrix = matrix
-        self._exact = ExactMvm(matrix, matrix.dtype)
-
-    def __call__(self, x: Real) -> Real:
-        """Vectors (batch, groups, vectors, rows) by the matrices."""
-        return chained(x, self._matrix) if x.dtype == np.float32 else self._exact(x)
 
 
 class _Sum:
@@ -260,11 +247,27 @@ class CircuitMvm:
         """Currents held for each input vector of a group."""
         return self._circuit.width
 
-    def drive(self, x: Real) -> tuple[Real, Drive]:
+    def drive(self, x: Real, out: Real | None = None) -> tuple[Real, Drive]:
         """Input codes of whole entries; see `Mvm`."""
         if self._observer is not None:
             self._observer.inputs(x)
-        return self._circuit.dac.drive(x)
+        circuit, dac = self._circuit, self._circuit.dac
+        if circuit.compiled:
+            into: Real = np.empty(x.shape, x.dtype) if out is None else out
+            found = drive(
+                circuit.kernel,
+                x,
+                into,
+                whole=dac.whole,
+                top=dac.top,
+                half=dac.half,
+                limit=dac.limit,
+            )
+            return into, found
+        codes, found = dac.drive(x)
+        if out is not None:
+            out[...] = codes
+        return codes if out is None else out, found
 
     def __call__(
         self, x: Real, cols: slice = ALL, reads: Reads = FIRST, drive: Drive | None = None
@@ -276,7 +279,7 @@ class CircuitMvm:
             x = x if min(x.strides, default=0) >= 0 else np.ascontiguousarray(x)
             cut = self._circuit.unit[:, cols].shape[1]
             y: Real = np.empty((*x.shape[:3], cut), x.dtype)
-            self.gather(x, Places.of(x), y, reads, drive, cols)
+            self.gather(x, Places.of(x), y, reads, drive, cols=cols)
             return y
         return self._by_numpy(x, cols, reads, drive)
 
@@ -292,6 +295,8 @@ class CircuitMvm:
         y: Real,
         reads: Reads,
         drive: Drive,
+        *,
+        bias: Real | None = None,
         cols: slice = ALL,
     ) -> None:
         """Read vectors that lie within a larger array of codes.
@@ -302,13 +307,14 @@ class CircuitMvm:
             y: Where the results go, a view of shape (entries, groups, vectors, cols).
             reads: Which reads these are.
             drive: How to read the codes.
+            bias: Added to the results, shape (groups, cols).
             cols: Which columns are read out.
         """
         noise = None
         if self._normals is not None:
             entries, parts = reads.numbers(len(y))
             noise = (self._normals.key, self._base + entries, parts)
-        self._circuit.reader(cols).read(source, places, drive, y, noise)
+        self._circuit.reader(cols).read(source, places, drive, y, bias, noise)
 
     def _by_numpy(self, x: Real, cols: slice, reads: Reads, drive: Drive) -> Real:
         unit = self._circuit.unit[:, None, cols].astype(x.dtype)

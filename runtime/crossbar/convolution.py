@@ -25,8 +25,10 @@ __all__ = ["convolve", "convolve_transposed"]
 Real = NDArray[np.floating[Any]]
 
 
-def convolve(x: Real, mvm: Mvm, groups: int, cols: int, window: Window) -> Real:
-    """A convolution without bias.
+def convolve(
+    x: Real, mvm: Mvm, groups: int, cols: int, window: Window, bias: Real | None = None
+) -> Real:
+    """A convolution.
 
     Args:
         x: Shape (images, channels, *spatial), any number of spatial axes.
@@ -34,6 +36,7 @@ def convolve(x: Real, mvm: Mvm, groups: int, cols: int, window: Window) -> Real:
         groups: Groups of channels.
         cols: Output channels per group.
         window: Where the windows lie.
+        bias: Shape (groups * cols,).
 
     Returns:
         Shape (images, groups * cols, *window.output), in the dtype of x.
@@ -43,21 +46,41 @@ def convolve(x: Real, mvm: Mvm, groups: int, cols: int, window: Window) -> Real:
     held = max(channels * math.prod(window.kernel), groups * mvm.width)
     row_bytes = held * math.prod(window.output[1:]) * x.itemsize
     together, fitting = block_sizes(window.output[0], row_bytes)
-    codes, drive = mvm.drive(x)
+    parts = list(enumerate(spans(window.output[0], fitting)))
     if mvm.gathers:
-        padded = _padded(codes, window)
-        for number, rows in enumerate(spans(window.output[0], fitting)):
-            part = y[:, :, :, rows].reshape(images, groups, cols, -1, copy=False).swapaxes(2, 3)
-            mvm.gather(padded, _places(padded, groups, window, rows), part, Reads(0, number), drive)
+        _gather(x, mvm, y, window, parts, bias)
         return y.reshape(images, groups * cols, *window.output)
+    codes, drive = mvm.drive(x)
     for block in spans(images, together):
         padded = _padded(codes[block], window)
-        for number, rows in enumerate(spans(window.output[0], fitting)):
+        for number, rows in parts:
             part = y[block, :, :, rows]
             reads = Reads(block.start, number)
             product = mvm(_unfold(padded, groups, window, rows), ALL, reads, drive[block])
             part[...] = product.swapaxes(2, 3).reshape(part.shape)
-    return y.reshape(images, groups * cols, *window.output)
+    y = y.reshape(images, groups * cols, *window.output)
+    if bias is not None:
+        y += bias.reshape(-1, *(1,) * len(window.kernel))
+    return y
+
+
+def _gather(
+    x: Real,
+    mvm: Mvm,
+    y: Real,
+    window: Window,
+    parts: Sequence[tuple[int, slice]],
+    bias: Real | None,
+) -> None:
+    """A convolution of windows that are read where they lie, into y (images, groups, cols, ...)."""
+    images, groups, cols = y.shape[:3]
+    padded, inner = _room(x, window)
+    _, drive = mvm.drive(x, inner)
+    biases = None if bias is None else bias.reshape(groups, cols)
+    for number, rows in parts:
+        part = y[:, :, :, rows].reshape(images, groups, cols, -1, copy=False).swapaxes(2, 3)
+        places = _places(padded, groups, window, rows)
+        mvm.gather(padded, places, part, Reads(0, number), drive, bias=biases)
 
 
 def convolve_transposed(x: Real, mvm: Mvm, groups: int, channels: int, window: Window) -> Real:
@@ -104,11 +127,17 @@ def _padded(x: Real, window: Window) -> Real:
     """The images between their zeros."""
     if not any(window.before) and not any(window.after):
         return x
+    padded, inner = _room(x, window)
+    inner[...] = x
+    return padded
+
+
+def _room(x: Real, window: Window) -> tuple[Real, Real]:
+    """Room for images between zeros, and the part of it that is theirs."""
     sizes = zip(x.shape[2:], window.before, window.after, strict=True)
     padded = np.zeros((*x.shape[:2], *(sum(size) for size in sizes)), x.dtype)
     inner = (slice(b, b + n) for b, n in zip(window.before, x.shape[2:], strict=True))
-    padded[(slice(None), slice(None), *inner)] = x
-    return padded
+    return padded, padded[(slice(None), slice(None), *inner)]
 
 
 def _unfold(x: Real, groups: int, window: Window, rows: slice) -> Real:
@@ -144,9 +173,11 @@ def _places(x: Real, groups: int, window: Window, rows: slice) -> Places:
 
 def _offsets(places: Sequence[range], steps: Sequence[int]) -> NDArray[np.int64]:
     """Where each combination of places along axes lies, the last axis fastest."""
-    grids = np.meshgrid(*(np.arange(p.start, p.stop, p.step) for p in places), indexing="ij")
-    total = sum(grid * step for grid, step in zip(grids, steps, strict=True))
-    return np.asarray(total, np.int64).ravel()
+    total: NDArray[np.int64] = np.zeros(1, np.int64)
+    for along, step in zip(places, steps, strict=True):
+        here = np.arange(along.start, along.stop, along.step, dtype=np.int64) * step
+        total = (total[:, None] + here).ravel()
+    return total
 
 
 def _fold(products: Real, window: Window, first_row: int, y: Real) -> None:

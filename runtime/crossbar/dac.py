@@ -76,7 +76,7 @@ class Dac:
         self._bits = periphery.dac_bits
         self._serial = periphery.dac_mode == "bit-serial"
         self._offset = periphery.signed_inputs == "offset"
-        self._limit = limit
+        self.limit = limit
 
     @property
     def top(self) -> float:
@@ -120,10 +120,10 @@ class Dac:
         flat = x.reshape(len(x), -1)
         low = np.min(flat, axis=1, initial=0.0)
         reach = np.maximum(np.max(flat, axis=1, initial=0.0), -low)
-        if self._limit is not None:
-            reach = np.full_like(reach, self._limit)
+        if self.limit is not None:
+            reach = np.full_like(reach, self.limit)
         signed = low < 0
-        half = np.where(signed, self._half, 0.0).astype(x.dtype)
+        half = np.where(signed, self.half, 0.0).astype(x.dtype)
         top = np.where(half > 0, half, self.top).astype(x.dtype)
         step = reach / top
         divisor = np.where(step == 0, 1, step).astype(x.dtype)
@@ -131,13 +131,13 @@ class Dac:
         codes: Real = x / divisor.reshape(shape)
         if self._bits is not None:
             np.rint(codes, out=codes)
-        if self._limit is not None:
+        if self.limit is not None:
             bound = np.where(step == 0, 0, top).astype(x.dtype).reshape(shape)
             np.clip(codes, -bound, bound, out=codes)
         return codes, Drive(step, half, signed)
 
     @property
-    def _half(self) -> float:
+    def half(self) -> float:
         """The offset of an entry with negative inputs."""
         if not self._offset:
             return 0.0

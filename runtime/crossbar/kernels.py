@@ -60,8 +60,9 @@ def conv(inputs: Inputs, weights: Sequence[Operand], attributes: Attributes) -> 
     x = computing(given)
     window = conv_window(attributes, x.shape[2:], weight.shape[2:])
     mvm = weight.mvm("Conv", entries=len(x), dtype=x.dtype, groups=groups)
-    y = convolve(x, mvm, groups, weight.shape[0] // groups, window)
-    return [_biased(y, inputs, "Conv").astype(given.dtype, copy=False)]
+    bias = _bias(inputs, "Conv", weight.shape[0], x.dtype)
+    y = convolve(x, mvm, groups, weight.shape[0] // groups, window, bias)
+    return [y.astype(given.dtype, copy=False)]
 
 
 def conv_transpose(
@@ -79,8 +80,11 @@ def conv_transpose(
     x = computing(given)
     window = transpose_window(attributes, x.shape[2:], weight.shape[2:])
     mvm = weight.mvm("ConvTranspose", entries=len(x), dtype=x.dtype, groups=groups)
+    bias = _bias(inputs, "ConvTranspose", weight.shape[1] * groups, x.dtype)
     y = convolve_transposed(x, mvm, groups, weight.shape[1], window)
-    return [_biased(y, inputs, "ConvTranspose").astype(given.dtype, copy=False)]
+    if bias is not None:
+        y += bias.reshape(-1, *(1,) * len(spatial))
+    return [y.astype(given.dtype, copy=False)]
 
 
 def gemm(inputs: Inputs, weights: Sequence[Operand], attributes: Attributes) -> list[Tensor]:
@@ -189,13 +193,12 @@ def _named(rank: int) -> tuple[str, ...]:
     return tuple(f"D{axis + 1}" for axis in range(rank))
 
 
-def _biased(y: Real, inputs: Inputs, op: str) -> Real:
+def _bias(inputs: Inputs, op: str, channels: int, dtype: np.dtype[Any]) -> Real | None:
     bias = inputs[2] if len(inputs) > 2 else None
     if bias is None:
-        return y
-    expect(f"B of {op}", bias.shape, (y.shape[1],))
-    y += bias.astype(y.dtype, copy=False).reshape(-1, *(1,) * (y.ndim - 2))
-    return y
+        return None
+    expect(f"B of {op}", bias.shape, (channels,))
+    return bias.astype(dtype, copy=False)
 
 
 def _at_least_1d(x: Tensor) -> Tensor:

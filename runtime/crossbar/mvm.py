@@ -62,7 +62,16 @@ class Mvm(Protocol):
         """Whether `gather` can take input vectors from where they lie."""
         ...
 
-    def gather(self, source: Real, places: Places, y: Real, reads: Reads, drive: Drive) -> None:
+    def gather(
+        self,
+        source: Real,
+        places: Places,
+        y: Real,
+        reads: Reads,
+        drive: Drive,
+        *,
+        bias: Real | None = None,
+    ) -> None:
         """Read vectors that lie within a larger array of codes; only where `gathers`.
 
         Args:
@@ -71,14 +80,16 @@ class Mvm(Protocol):
             y: Where the results go, a view of shape (entries, groups, vectors, cols).
             reads: Which reads these are.
             drive: How to read the codes.
+            bias: Added to the results, shape (groups, cols).
         """
         ...
 
-    def drive(self, x: Real) -> tuple[Real, Drive]:
+    def drive(self, x: Real, out: Real | None = None) -> tuple[Real, Drive]:
         """What the DACs make of whole batch entries, before they are cut into vectors.
 
         Args:
             x: Entries along the first axis, any shape.
+            out: Where the codes go; None for an array of their own.
 
         Returns:
             Codes of x's shape, zero where x is, and how to read them.
@@ -132,13 +143,24 @@ class ExactMvm:
         """Never: BLAS needs them unfolded."""
         return False
 
-    def gather(self, source: Real, places: Places, y: Real, reads: Reads, drive: Drive) -> None:
+    def gather(
+        self,
+        source: Real,
+        places: Places,
+        y: Real,
+        reads: Reads,
+        drive: Drive,
+        *,
+        bias: Real | None = None,
+    ) -> None:
         """Not for BLAS."""
         raise NotImplementedError
 
-    def drive(self, x: Real) -> tuple[Real, Drive]:
+    def drive(self, x: Real, out: Real | None = None) -> tuple[Real, Drive]:
         """The inputs as they are."""
-        return x, Drive.exact(len(x))
+        if out is not None:
+            out[...] = x
+        return x if out is None else out, Drive.exact(len(x))
 
     def __call__(
         self, x: Real, cols: slice = ALL, reads: Reads = FIRST, drive: Drive | None = None

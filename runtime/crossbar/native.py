@@ -20,7 +20,7 @@ try:
 except ImportError:  # not built: NumPy computes
     _native = None
 
-__all__ = ["KERNELS", "NUMPY", "Places", "Reader", "Tile"]
+__all__ = ["KERNELS", "NUMPY", "Places", "Reader", "Tile", "drive"]
 
 Real = NDArray[np.floating[Any]]
 Whole = NDArray[np.int64]
@@ -120,6 +120,7 @@ class Reader:
         places: Places,
         drive: Drive,
         out: Real,
+        bias: Real | None = None,
         noise: tuple[tuple[int, int], Whole, Whole] | None = None,
     ) -> None:
         """Read all vectors; the interpreter's lock is given up meanwhile.
@@ -129,6 +130,7 @@ class Reader:
             places: Where.
             drive: How the entries were turned into codes.
             out: Where results go, a view of shape (entries, groups, vectors, cols).
+            bias: Added to them, shape (groups, cols).
             noise: The key of the normals, and the numbers of each entry and part.
         """
         self._reader.read(
@@ -140,9 +142,31 @@ class Reader:
             _single(drive.offset),
             drive.signed,
             out,
-            None,
+            None if bias is None else _single(bias),
             noise,
         )
+
+
+def drive(
+    kernel: str, x: Real, codes: Real, *, whole: bool, top: float, half: float, limit: float | None
+) -> Drive:
+    """Turn inputs into codes; see `Dac.drive`.
+
+    Args:
+        kernel: One of `KERNELS` other than `numpy`.
+        x: Entries along the first axis, float32.
+        codes: Where the codes go, of x's shape.
+        whole: Whether they are whole numbers.
+        top: The largest.
+        half: Offset of an entry with negative inputs; 0 for none.
+        limit: The range; None for each entry's own.
+
+    Raises:
+        ValueError: There is no such kernel here.
+    """
+    if _native is None:
+        raise ValueError(f"kernel is {kernel!r}, and none is compiled")
+    return Drive(*_native.drive(kernel, x, codes, whole, top, half, limit))
 
 
 def _single(numbers: Real) -> NDArray[np.float32]:

@@ -17,9 +17,11 @@ from nvmc.devices import Device, Periphery, Target
 from nvmc.encoding import Encoding, quantize, scale_of
 from nvmc.rng import CountedDraw
 from nvmc.runtime.crossbar.chain import chained, fused
+from nvmc.runtime.crossbar.dac import Dac
 from nvmc.runtime.crossbar.mvm import ALL, ExactMvm, Reads
-from nvmc.runtime.crossbar.native import KERNELS, NUMPY, Reader
+from nvmc.runtime.crossbar.native import KERNELS, NUMPY, Reader, drive
 from nvmc.runtime.crossbar.operand import CircuitOperand
+from nvmc.runtime.crossbar.ranges import RangeObserver
 from strategies import Case, conv_cases, conv_transpose_cases, gemm_cases, recurrent_cases
 
 COMPILED = KERNELS[:-1]
@@ -47,13 +49,15 @@ def target(
     )
 
 
-def operand_of(weight: NDArray[Any], cells: Target, kernel: str) -> CircuitOperand:
+def operand_of(
+    weight: NDArray[Any], cells: Target, kernel: str, observer: RangeObserver | None = None
+) -> CircuitOperand:
     array = Array("a", weight.astype(np.float32), np.float32(1).reshape(()), cells)
     if cells.weight_bits is not None:
         scale = scale_of(weight, cells.weight_bits).astype(np.float32)
         array = Array("a", quantize(weight, scale, cells.weight_bits), scale, cells)
     chip = Chip.of(cells, SEED, INDEX)
-    return CircuitOperand(array, chip.program(array), chip, kernel=kernel)
+    return CircuitOperand(array, chip.program(array), chip, observer=observer, kernel=kernel)
 
 
 def normal(*shape: int, seed: int = 0) -> NDArray[np.float32]:
@@ -78,6 +82,58 @@ def peripheries(draw: st.DrawFn) -> dict[str, Any]:
         "subtract": draw(st.sampled_from(["analog", "digital"])),
     }
     return found
+
+
+@settings(max_examples=100)
+@given(
+    shape=st.tuples(*(st.integers(1, n) for n in (4, 3, 5, 40))),
+    bits=st.sampled_from([None, 1, 4, 8]),
+    inputs=st.sampled_from(["two-phase", "offset"]),
+    limit=st.sampled_from([None, 0.0, 0.7]),
+    odd=st.sampled_from([0.0, np.nan, np.inf, -np.inf]),
+    seed=st.integers(0, 999),
+)
+def test_codes_are_numpys(
+    shape: tuple[int, ...],
+    bits: int | None,
+    inputs: str,
+    limit: float | None,
+    odd: float,
+    seed: int,
+) -> None:
+    """Into room within a larger array, and with numbers that are none."""
+    stated = {"dac_bits": 4 if bits == 1 and inputs == "offset" else bits, "signed_inputs": inputs}
+    dac = Dac(Periphery.model_validate(stated), limit)
+    x = normal(*shape, seed=seed)
+    x[0] = np.abs(x[0])
+    x[-1] = 0
+    x[-1, 0, 0, seed % shape[3]] = odd
+    with np.errstate(invalid="ignore"):
+        codes, expected = dac.drive(x)
+    for kernel in COMPILED:
+        room = np.full((*shape[:2], shape[2] + 3, shape[3] + 2), 5, np.float32)
+        inner = room[:, :, 1:-2, 1:-1]
+        found = drive(
+            kernel, x, inner, whole=dac.whole, top=dac.top, half=dac.half, limit=dac.limit
+        )
+        np.testing.assert_array_equal(inner, codes)
+        assert np.all(room[:, :, [0, -1]] == 5) and np.all(room[..., [0, -1]] == 5)
+        np.testing.assert_array_equal(found.step, expected.step)
+        np.testing.assert_array_equal(found.offset, expected.offset)
+        np.testing.assert_array_equal(found.signed, expected.signed)
+
+
+def test_what_is_seen_of_an_array_does_not_depend_on_the_kernel() -> None:
+    cells = target("sign-magnitude", 4, 8, False, dac_bits=6, adc_bits=8)
+    case = Case("Conv", [normal(3, 2, 9, 9), normal(4, 2, 3, 3, seed=1), normal(4, seed=2)])
+    seen: list[tuple[Any, Any]] = []
+    for kernel in KERNELS:
+        watching = RangeObserver()
+        found = run(case, operand=lambda w, k=kernel, o=watching: operand_of(w, cells, k, o))[0]
+        seen.append((watching.range_of("a", True), found))
+    for one, found in seen[:-1]:
+        assert one == seen[-1][0]
+        same_bits(found, seen[-1][1])
 
 
 def test_a_kernel_is_compiled_and_the_best_one_is_chosen() -> None:

@@ -1,6 +1,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <limits>
 #include <utility>
 
 #include "plan.h"
@@ -77,10 +78,10 @@ std::vector<Kernel> found() {
   const bool fma = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
   const bool wide = __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512vl") &&
                     __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512bw");
-  if (fma && wide) kernels.push_back({"avx512", 8, avx512::run});
-  if (fma) kernels.push_back({"avx2", 6, avx2::run});
+  if (fma && wide) kernels.push_back({"avx512", 8, avx512::reach, avx512::encode, avx512::run});
+  if (fma) kernels.push_back({"avx2", 6, avx2::reach, avx2::encode, avx2::run});
 #endif
-  kernels.push_back({"portable", 4, portable::run});
+  kernels.push_back({"portable", 4, portable::reach, portable::encode, portable::run});
   return kernels;
 }
 

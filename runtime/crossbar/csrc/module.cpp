@@ -7,10 +7,12 @@
 #include <array>
 #include <memory>
 #include <optional>
+#include <tuple>
 #include <stdexcept>
 #include <string>
 #include <vector>
 
+#include "encoder.h"
 #include "reader.h"
 
 namespace py = pybind11;
@@ -159,6 +161,56 @@ void read_vectors(const nvmc::Reader& reader, const py::array& array, std::array
   reader.read(source, drive, reads, sink);
 }
 
+// The axes of an entry, those that lie side by side joined.
+nvmc::Layout layout_of(const py::array& codes) {
+  nvmc::Layout layout;
+  layout.entry = codes.strides(0) / 4;
+  for (py::ssize_t axis = 1; axis < codes.ndim(); ++axis) {
+    const auto length = static_cast<Size>(codes.shape(axis));
+    const std::ptrdiff_t stride = codes.strides(axis) / 4;
+    const bool joins = !layout.shape.empty() &&
+                       layout.strides.back() == stride * static_cast<std::ptrdiff_t>(length);
+    if (joins) {
+      layout.shape.back() *= length;
+      layout.strides.back() = stride;
+    } else {
+      layout.shape.push_back(length);
+      layout.strides.push_back(stride);
+    }
+  }
+  if (layout.shape.empty() || layout.strides.back() != 1) {
+    layout.shape.push_back(1);
+    layout.strides.push_back(1);
+  }
+  return layout;
+}
+
+using Driven = std::tuple<Floats, Floats, py::array_t<bool>>;
+
+Driven drive(const std::string& kernel, const Floats& x, py::array codes, bool whole, float top,
+             float half, const std::optional<float>& limit) {
+  expect(codes.dtype().is(py::dtype::of<float>()) && codes.writeable() && codes.ndim() == x.ndim() &&
+             x.ndim() > 0,
+         "codes are a writable float32 array of the shape of the numbers");
+  for (py::ssize_t axis = 0; axis < x.ndim(); ++axis) {
+    expect(codes.shape(axis) == x.shape(axis), "codes have the shape of the numbers");
+  }
+  const nvmc::Kernel& chosen = kernel_named(kernel);
+  const nvmc::Converting dac{whole, top, half, limit.has_value(), limit.value_or(0.0f)};
+  const nvmc::Layout layout = layout_of(codes);
+  const py::ssize_t entries = x.shape(0);
+  Driven found{Floats(entries), Floats(entries), py::array_t<bool>(entries)};
+  auto& [step, offset, is_signed] = found;
+  const nvmc::Encoded encoded{step.mutable_data(), offset.mutable_data(),
+                              is_signed.mutable_data()};
+  auto* to = static_cast<float*>(codes.mutable_data());
+  {
+    const py::gil_scoped_release release;
+    nvmc::encode(chosen, dac, x.data(), static_cast<Size>(entries), layout, to, encoded);
+  }
+  return found;
+}
+
 Floats normals(std::array<std::uint64_t, 2> key, std::array<std::uint64_t, 3> counter, Size count) {
   Floats out(static_cast<py::ssize_t>(count));
   float* to = out.mutable_data();
@@ -175,6 +227,7 @@ PYBIND11_MODULE(_native, module) {
   for (const nvmc::Kernel& kernel : nvmc::kernels()) names.append(kernel.name);
   module.attr("KERNELS") = py::tuple(names);
   module.def("normals", &normals);
+  module.def("drive", &drive);
   py::class_<nvmc::Reader>(module, "Reader")
       .def(py::init(&reader_of))
       .def("add", &add_tile)

@@ -113,7 +113,7 @@ struct Panel {
   std::vector<Run> runs;
   alignas(64) float step[kPanel] = {};
   alignas(64) float offset[kPanel] = {};
-  Normals* reads[kPanel];  // those of each vector's entry, all conversions; null without noise
+  Normals* reads[kPanel] = {};  // of each vector's entry, all conversions; null without noise
 
   Aligned codes;   // of a tile, (rows, kPanel)
   Aligned pulse;   // likewise
@@ -123,10 +123,23 @@ struct Panel {
   Aligned total;    // likewise, of all tiles
 };
 
+// How the DACs turn numbers into codes.
+struct Converting {
+  bool whole = false;    // codes are whole numbers
+  float top = 0;         // the largest code
+  float half = 0;        // what is added to codes of an entry with negative inputs; 0 for none
+  bool limited = false;  // whether the range is given rather than each entry's own
+  float limit = 0;
+};
+
 // A kernel for one kind of processor.
 struct Kernel {
   const char* name;
-  Size most_cols;                          // of a block
+  Size most_cols;  // of a block
+  // The smallest of some numbers and 0, and the largest; NaN where one of them is.
+  void (*reach)(const float* x, Size count, float& low, float& high);
+  // Numbers to codes within `bound`, where it is not infinite.
+  void (*encode)(const float* x, Size count, float divisor, bool whole, float bound, float* codes);
   // Fills `total`; a bias (groups, cols) may be null.
   void (*run)(const Plan&, const Source&, const float* bias, Panel&);
 };

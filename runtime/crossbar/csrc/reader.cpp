@@ -30,18 +30,29 @@ class Walk {
     panel_.count = count;
     panel_.any_signed = false;
     panel_.runs.clear();
-    first_ = first;
-    start_ = start;
+    results_.clear();
+    Size entry = first + start / vectors;
+    Size vector = start % vectors;
     for (Size p = 0; p < count;) {
-      const Size entry = first + (start + p) / vectors;
-      const Size vector = (start + p) % vectors;
       const Size length = std::min(source_.run[vector], count - p);
       const float* from = source_.data + entry * source_.entry + group * source_.group;
       panel_.runs.push_back({p, from + source_.vectors[vector], length});
+      const std::ptrdiff_t to = static_cast<std::ptrdiff_t>(entry) * sink_.entry +
+                                static_cast<std::ptrdiff_t>(vector) * sink_.vector;
+      if (vector == 0 || p == 0) {
+        results_.push_back({p, to, length});
+      } else {
+        results_.back().length += length;
+      }
       panel_.any_signed = panel_.any_signed || drive_.is_signed[entry];
       std::fill_n(panel_.step + p, length, drive_.step[entry]);
       std::fill_n(panel_.offset + p, length, drive_.offset[entry]);
       p += length;
+      vector += length;
+      if (vector == vectors) {
+        vector = 0;
+        ++entry;
+      }
     }
     return panel_;
   }
@@ -56,22 +67,24 @@ class Walk {
   }
 
  private:
+  // Vectors of one entry, side by side in the panel and in the sink.
+  struct Result {
+    Size place;
+    std::ptrdiff_t to;
+    Size length;
+  };
+
   void scatter(float* to, const float* values) const {
-    const Size vectors = source_.vectors.size();
-    for (Size p = 0; p < panel_.count;) {
-      const Size entry = first_ + (start_ + p) / vectors;
-      const Size vector = (start_ + p) % vectors;
-      const Size length = std::min(vectors - vector, panel_.count - p);
-      float* at = to + static_cast<std::ptrdiff_t>(entry) * sink_.entry +
-                  static_cast<std::ptrdiff_t>(vector) * sink_.vector;
+    for (const Result& result : results_) {
+      float* at = to + result.to;
+      const float* from = values + result.place;
       if (sink_.vector == 1) {
-        std::copy_n(values + p, length, at);
+        std::copy_n(from, result.length, at);
       } else {
-        for (Size q = 0; q < length; ++q) {
-          at[static_cast<std::ptrdiff_t>(q) * sink_.vector] = values[p + q];
+        for (Size q = 0; q < result.length; ++q) {
+          at[static_cast<std::ptrdiff_t>(q) * sink_.vector] = from[q];
         }
       }
-      p += length;
     }
   }
 
@@ -80,8 +93,7 @@ class Walk {
   const Drive& drive_;
   const Sink& sink_;
   Panel panel_;
-  Size first_ = 0;
-  Size start_ = 0;
+  std::vector<Result> results_;
 };
 
 }  // namespace
@@ -146,9 +158,8 @@ void Reader::read(const Source& source, const Drive& drive, const Reads& reads,
       for (Size start = 0; start < entries * vectors; start += kPanel) {
         const Size count = std::min(kPanel, entries * vectors - start);
         Panel& panel = walk.place(group, first, start, count);
-        for (Size p = 0; p < count; ++p) {
-          const Size entry = (start + p) / vectors;
-          panel.reads[p] = streams.empty() ? nullptr : &streams[entry * conversions];
+        for (Size p = 0; !streams.empty() && p < count; ++p) {
+          panel.reads[p] = &streams[(start + p) / vectors * conversions];
         }
         kernel_->run(plan_, source, sink.bias, panel);
         walk.write();
