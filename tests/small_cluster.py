@@ -44,7 +44,7 @@ class SmallCluster:
     def start(self, what: str, *options: str, path: str | None = None) -> subprocess.Popen[bytes]:
         """One more process; `path` is where it finds its modules."""
         own = {**os.environ, "PYTHONPATH": path or f"{ROOT}:{ROOT / 'tests'}"}
-        command = [*DASK, what, "--host", "127.0.0.1", "--no-dashboard", *options]
+        command = [*DASK, what, "--host", "127.0.0.1", "--dashboard-address", ":0", *options]
         with (self.folder / f"{what}.log").open("ab") as log:
             process = subprocess.Popen(
                 [*command, "--scheduler-file", str(self.file)],
