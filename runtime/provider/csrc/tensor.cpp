@@ -98,7 +98,10 @@ void write_output(const Host& host, ort::KernelContext* context, std::size_t ind
   }
   void* data = nullptr;
   host.check(ort::GetTensorMutableData(host.api, value, &data));
-  if (array.nbytes() > 0) std::memcpy(data, array.data(), array.nbytes());
+  const void* from = array.data();
+  const auto size = static_cast<std::size_t>(array.nbytes());
+  const py::gil_scoped_release release;  // other chips compute while memory is copied
+  if (size > 0) std::memcpy(data, from, size);
 }
 
 }  // namespace nvmc
