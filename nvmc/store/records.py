@@ -14,7 +14,7 @@ from threading import RLock
 from nvmc.errors import StoreError
 from nvmc.store.schema import damaged, reason
 
-__all__ = ["Database", "Experiment", "Row", "write_rows"]
+__all__ = ["PART", "Database", "Experiment", "Row", "write_rows"]
 
 Row = tuple[int, int, float, float | None]
 """Chip, images it has seen, the sum of its score over them, its value if these were all."""
@@ -108,7 +108,7 @@ class Experiment:
         self.id = identifier
         self._database = database
         self._texts = (identifier, key, info)
-        self._unsaved: dict[int, Row] = {}
+        self._unsaved: dict[tuple[int, int], Row] = {}
         self._number = 0
         self._version = -1
         if not self._find(database.connection):
@@ -118,7 +118,7 @@ class Experiment:
     @property
     def unsaved(self) -> int:
         """Chips that could not be written so far."""
-        return len(self._unsaved)
+        return len({chip for chip, _ in self._unsaved})
 
     def known(self) -> dict[int, tuple[int, float]]:
         """For every chip that was begun, by any process: images it has seen, and their sum.
@@ -136,6 +136,22 @@ class Experiment:
                 if chip not in found or found[chip][0] < images:
                     found[chip] = (images, total)
             return found
+
+    def parts(self) -> list[tuple[int, int, float]]:
+        """All sums of chips on some of the images only: (chip, images, sum), in that order.
+
+        Raises:
+            StoreError: The file is damaged.
+        """
+        with self._database.reading() as connection:
+            self._find(connection)
+            query = "SELECT chip, images, total FROM part WHERE experiment = ?"
+            rows = connection.execute(query, (self._number,))
+            found = {(chip, images): _number(total) for chip, images, total in rows}
+            for chip, images, total, value in self._unsaved.values():
+                if value is None:
+                    found[chip, images] = total
+            return [(chip, images, total) for (chip, images), total in sorted(found.items())]
 
     def fresh(self) -> dict[int, tuple[int, float]]:
         """What is known now, if another process has written since the last look; else nothing.
@@ -171,9 +187,7 @@ class Experiment:
         """
         with self._database.lock:
             waiting = dict(self._unsaved)
-            for row in rows:
-                if row[0] not in waiting or waiting[row[0]][1] <= row[1]:
-                    waiting[row[0]] = row
+            waiting |= {(row[0], row[1]): row for row in rows}
             if time.monotonic() < self._database.retry_at:
                 self._unsaved = waiting
                 return
@@ -189,7 +203,7 @@ class Experiment:
             if self._unsaved and self._database.retry_at < math.inf:
                 self._write(self._unsaved)
 
-    def _write(self, waiting: dict[int, Row]) -> None:
+    def _write(self, waiting: dict[tuple[int, int], Row]) -> None:
         try:
             with self._database.writing() as connection:
                 self._enter(connection)
@@ -240,6 +254,8 @@ def write_rows(
     changed = 0
     for chip, images, total, value in rows:
         row = (number, chip, images, total, value, now)
+        if value is None:
+            connection.execute(PART, (number, chip, images, total))
         if connection.execute(_UPSERT, row).rowcount > 0:
             changed += 1
             continue
@@ -262,6 +278,8 @@ WHERE excluded.images > images
     OR (excluded.images = images AND excluded.total IS total
         AND value IS NULL AND excluded.value IS NOT NULL)
 """
+
+PART = "INSERT INTO part VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING"
 
 _THERE = "SELECT images, total FROM chip WHERE experiment = ? AND chip = ?"
 

@@ -34,6 +34,14 @@ _TABLES = (
         written INTEGER NOT NULL,
         PRIMARY KEY (experiment, chip)
     ) WITHOUT ROWID""",
+    # Sums on the way to those in `chip`: decisions that were made of them are made again alike.
+    """CREATE TABLE part (
+        experiment INTEGER NOT NULL REFERENCES experiment (number) ON DELETE CASCADE,
+        chip INTEGER NOT NULL,
+        images INTEGER NOT NULL,
+        total REAL,
+        PRIMARY KEY (experiment, chip, images)
+    ) WITHOUT ROWID""",
 )
 
 _MAGIC = b"SQLite format 3\0"

@@ -13,7 +13,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from nvmc.errors import StoreError
-from nvmc.store.records import Database, Experiment, Row, write_rows
+from nvmc.store.records import PART, Database, Experiment, Row, write_rows
 from nvmc.store.schema import cannot_write, connect, reason
 
 __all__ = ["Entry", "Merged", "Store"]
@@ -210,6 +210,15 @@ class Store:
                 return
             last = rows[-1][0]
 
+    def parts(self, identifier: str) -> list[tuple[int, int, float | None]]:
+        """The sums of an experiment's chips on some of the images only; see `Experiment.parts`.
+
+        Raises:
+            StoreError: The store is damaged.
+        """
+        with self._database.reading() as connection:
+            return connection.execute(_PARTS, (identifier,)).fetchall()
+
     def delete(self, identifier: str) -> None:
         """Forget an experiment and its chips; the file gets smaller.
 
@@ -247,6 +256,9 @@ class Store:
                     experiments += max(0, made)
                     query = "SELECT number FROM experiment WHERE id = ?"
                     (number,) = connection.execute(query, (identifier,)).fetchone()
+                    connection.executemany(
+                        PART, [(number, *part) for part in other.parts(identifier)]
+                    )
                     rows = other.rows(identifier)
                     chips += write_rows(connection, (number, identifier), rows)
         except StoreError as error:
@@ -262,6 +274,11 @@ _ROWS = """
 SELECT chip, images, total, value FROM chip
 WHERE experiment = (SELECT number FROM experiment WHERE id = ?) AND chip > ?
 ORDER BY chip LIMIT ?
+"""
+
+_PARTS = """
+SELECT chip, images, total FROM part
+WHERE experiment = (SELECT number FROM experiment WHERE id = ?)
 """
 
 _ENTRIES = """

@@ -199,3 +199,17 @@ def test_an_experiment_deleted_under_a_run_is_entered_again(
     experiment.add(1, 5, 2.0)
     assert experiment.known() == {1: (5, 2.0)}
     assert len(store.experiments()) == 2 and store.unsaved == 0
+
+
+def test_sums_on_the_way_are_kept(store: Store, experiment: Experiment, tmp_path: Path) -> None:
+    """Also by a merge; what a chip has come to is still one row."""
+    experiment.add(3, 20, 15.0)
+    experiment.add_many([(3, 50, 41.0, None), (4, 20, 17.0, None)])
+    experiment.add(3, 100, 80.0, 0.8)
+    assert experiment.parts() == [(3, 20, 15.0), (3, 50, 41.0), (4, 20, 17.0)]
+    assert experiment.known() == {3: (100, 80.0), 4: (20, 17.0)}
+    with Store.open(tmp_path / "other.sqlite") as other:
+        other.merge([store.path])
+        assert other.experiment(KEY, INFO).parts() == experiment.parts()
+    store.delete(experiment.id)
+    assert store.experiment(KEY, INFO).parts() == []
