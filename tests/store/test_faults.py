@@ -214,8 +214,9 @@ def test_compiling_again_keeps_results_even_of_a_run_that_goes_on(tmp_path: Path
         time.sleep(0.005)
     while_it_ran = run.poll() is None
     assert run.stderr is not None
-    out, err = run.stdout.read(), run.stderr.read()  # communicate would pass over read lines
-    assert while_it_ran and (run.wait(60), err) == (0, "")
+    with run:  # communicate would pass over lines that were read already
+        out, err = run.stdout.read(), run.stderr.read()
+    assert while_it_ran and (run.returncode, err) == (0, "")
     assert len(out.splitlines()) == 1199
     assert known(folder / RESULTS_FILE) == whole(1200)
     assert sorted(p.name for p in folder.iterdir()) == [MANIFEST_FILE, RESULTS_FILE]
