@@ -62,8 +62,9 @@ def killed_at_random(path: Path, chips: int, rounds: int, draw: random.Random) -
         else:
             time.sleep(draw.uniform(0, 0.2))
         process.send_signal(signal.SIGKILL)
+        with process:  # communicate would pass over lines that were read ahead
+            lines = process.stdout.read().splitlines(keepends=True)
         # The first line was read above, and a half-written last one says nothing.
-        lines = process.communicate()[0].splitlines(keepends=True)
         said |= {int(line) for line in lines if line.endswith("\n")}
         if path.exists():
             assert said <= known(path).keys()
