@@ -119,7 +119,9 @@ class Array:
 
     def recombined(self, levels: Float, sign: Float) -> Float:
         """The weights that these levels and signs stand for (Eq. 14)."""
-        return self.layout.combine(levels, sign) * self.unit
+        weights = self.layout.combine(levels, sign)
+        weights *= self.unit
+        return weights
 
 
 @dataclass(frozen=True)

@@ -204,7 +204,7 @@ class Layout:
             Real-valued codes of `shape`, exact when the levels are whole numbers.
         """
         first, *others = self.coefficients.tolist()
-        total = levels[0, ...] * first
+        total = levels[0, ...] if first == 1 and others else levels[0, ...] * first
         for plane, coefficient in enumerate(others, start=1):
             total = total + levels[plane, ...] * coefficient
         if self.signed:

@@ -38,7 +38,7 @@ BATCH_BYTES = 1 << 19
 """What the largest activation of a batch should take: it stays in a core's own cache."""
 SHARED_BYTES = 1 << 22
 """What it may take where the images of a batch are few, and share the weights' way from memory."""
-SHARING_IMAGES = 16
+SHARING_IMAGES = 32
 MOST_IMAGES = 256
 
 
@@ -125,8 +125,8 @@ def images_a_run(model: ir.Model, sharing: int = 1) -> int:
 
     So many images that their largest activation stays in a core's own cache, at most
     `MOST_IMAGES`. Where that would be fewer than `sharing`, so many while the largest activation
-    stays within `SHARED_BYTES`: a layer's weights come from memory once a run, so that deep
-    layers with many weights and few pixels need some images to share them.
+    stays within `SHARED_BYTES`: the images of a run share the cost of its calls, and in deep
+    layers with many weights and few pixels the weights' way from memory.
     """
     first = _first_size(model)
     if isinstance(first, int):

@@ -47,16 +47,16 @@ def lenet5(path: Path) -> nn.Sequential:
     return model.eval()
 
 
-def torch_loop(model: nn.Sequential, data: Dataset) -> None:
-    """CHIPS chips the plain way."""
+def torch_loop(model: nn.Module, data: Dataset, chips: int) -> None:
+    """So many chips the plain way."""
     weights = [p for p in model.parameters() if p.dim() > 1]
     clean = [w.detach().clone() for w in weights]
     x, y = torch.from_numpy(data.x), torch.from_numpy(data.y)
     with torch.no_grad():
-        for _ in range(CHIPS):
+        for _ in range(chips):
             for w, c in zip(weights, clean, strict=True):
                 w.copy_(c + SIGMA * c.abs().max() / 15 * torch.randn_like(c))
-            for first in range(0, IMAGES, 500):
+            for first in range(0, len(x), 500):
                 batch = slice(first, first + 500)
                 int((model(x[batch]).argmax(1) == y[batch]).sum())
         for w, c in zip(weights, clean, strict=True):
@@ -72,7 +72,7 @@ def main() -> None:
         compiled = compile_model(source, target, output=Path(folder) / "lenet5.nvmc")
         medians = interleaved(
             {
-                "PyTorch loop": lambda: torch_loop(model, data),
+                "PyTorch loop": lambda: torch_loop(model, data, CHIPS),
                 "nvmc simulate": lambda: simulate(compiled, runs=CHIPS, data=data, sigma=SIGMA),
             },
             REPEATS,

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import resource
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -14,8 +16,8 @@ from nvmc.bench import load_network
 from nvmc.errors import ModelError
 from nvmc.models import resolve_model
 from nvmc.rng import stream
-from nvmc.runtime.montecarlo import Feed, Network, evaluate_chips, outputs_of
-from nvmc.runtime.scoring import Agreement, Determination, score_against
+from nvmc.runtime.montecarlo import Feed, Network, Span, evaluate_chips, outputs_of
+from nvmc.runtime.scoring import Agreement, Determination, Tally, score_against
 from onnx_text import proto_of
 
 TARGET = Target.of(load_device("fefet1"))
@@ -116,3 +118,47 @@ def test_determination_is_r_squared() -> None:
     assert score.finish(score.add(np.full(4, 3.0), 0), 4) == 0
     assert score.finish(score.add(np.full(4, np.nan), 0), 4) == -1
     assert isinstance(score_against(reference), Determination)
+
+
+def test_outputs_wait_until_they_are_many() -> None:
+    """The sum is that over single batches, whatever is scored at once; for hits the same bits."""
+    generator = stream(0, 0, "tally")
+    outputs = generator.standard_normal((2, 5000, 4))
+    score = Agreement(generator.standard_normal((5007, 4)))
+    calls: list[int] = []
+
+    class Counted(Agreement):
+        def add(self, outputs: np.ndarray, first: int) -> float:
+            calls.append(len(outputs))
+            return score.add(outputs, first)
+
+    tally = Tally(Counted(np.empty((0, 4))), 7, 2)
+    for first in range(0, 5000, 16):
+        tally.take(list(outputs[:, first : first + 16]))
+    assert tally.totals() == [score.add(each, 7) for each in outputs] == tally.totals()
+    assert sum(calls) == 2 * 5000 and len(calls) < 10
+
+
+def test_memory_does_not_grow_with_the_chips(lenet: Network) -> None:
+    """A session of 8 chips takes some 10 MiB; 40 of them kept would take 400."""
+    feed = images(16)
+    score = score_against(outputs_of(lenet, feed, Chip.ideal()))
+
+    def peak(count: int) -> float:
+        evaluate_chips(lenet, feed, score, chips(count), jobs=2)
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024  # MiB on Linux
+
+    before = peak(64)
+    assert peak(320) - before < 64
+
+
+@pytest.mark.parametrize("cuts", [(0, 40), (0, 1, 40), (0, 13, 16, 39, 40), (0, 32, 40)])
+def test_spans_add_up(lenet: Network, cuts: tuple[int, ...]) -> None:
+    """Hits on consecutive spans are those on all images, cut where one likes."""
+    feed, population = images(40), chips(9)
+    score = score_against(outputs_of(lenet, feed, Chip.ideal()))
+    whole = evaluate_chips(lenet, feed, score, population, jobs=1)
+    assert len(np.unique(whole)) > 1
+    spans = [Span(a, b - a) for a, b in pairwise(cuts)]
+    parts = [evaluate_chips(lenet, feed, score, population, span, jobs=2) for span in spans]
+    assert np.array_equal(sum(parts), whole)
