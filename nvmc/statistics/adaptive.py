@@ -313,10 +313,10 @@ def _levels(rank: int, delta: float) -> tuple[Positions, Floats]:
     """Ranks from below, and the levels at which a chip is held against each of them.
 
     Ranks are taken from the top in groups of 1, 2, 4, ...; every group gets the same share of
-    delta, which its ranks share equally, and is stood for by its lowest rank.
+    delta, which its ranks share equally, and is stood for by its highest rank, the strictest.
     """
     sizes = 2 ** np.arange(rank.bit_length())
-    return np.maximum(rank + 2 - 2 * sizes, 1), delta / len(sizes) / sizes
+    return rank + 1 - sizes, delta / len(sizes) / sizes
 
 
 def _check(chips: int, images: int, rank: int, hard: int, decisions: int, delta: float) -> None:
