@@ -109,6 +109,7 @@ def started(processes: int) -> Generator[Cluster]:
                 dashboard_address="127.0.0.1:0",
                 memory_limit=0,
                 silence_logs=logging.CRITICAL,
+                preload="nvmc.executors.preload",
             )
             stack.callback(local.close)
             client = _dask.Client(local, timeout=CONNECT_S, set_as_default=False, name="nvmc")

@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import closing, suppress
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import onnx
+import psutil
 import pytest
 from numpy.typing import NDArray
 
@@ -29,8 +37,10 @@ from nvmc.runtime.scoring import Determination
 from onnx_models import MAPPED
 from onnx_text import proto_of
 from small_cluster import Deadly, Kept, Slow, kill, small_cluster
+from source_tree import ROOT
 
 TARGET = Target.of(load_device("fefet2"))
+NVMC = [sys.executable, "-c", "import sys; from nvmc.cli import main; sys.exit(main())"]
 
 
 @pytest.fixture(scope="module")
@@ -188,6 +198,53 @@ def test_a_chip_that_ends_every_worker_is_given_up(
         with pytest.raises(ClusterError, match=r"died again and again while they ran chips \d+ to"):
             deadly.run(chips(30), executor)
         assert np.array_equal(bench.run(chips(3), executor), bench.run(chips(3), Threads(1)))
+
+
+def kept(store: Path) -> int:
+    """How many chips a store holds; none where there is no table yet."""
+    with closing(sqlite3.connect(store)) as connection, suppress(sqlite3.OperationalError):
+        return connection.execute("SELECT count(*) FROM chip").fetchone()[0]
+    return 0
+
+
+def alive(process: psutil.Process) -> bool:
+    with suppress(psutil.NoSuchProcess):
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    return False
+
+
+def wait_until(holds: Callable[[], bool]) -> bool:
+    for _ in range(100):
+        if holds():
+            return True
+        time.sleep(0.1)
+    return False
+
+
+@pytest.mark.slow
+def test_ctrl_c_ends_the_processes_too(compiled: Compiled, tmp_path: Path) -> None:
+    """A terminal sends it to all of them; one line is said, and what was done is kept."""
+    store = tmp_path / "store.sqlite"
+    options = ["--data", "digits", "--runs", "100000", "--workers", "processes:2"]
+    process = subprocess.Popen(
+        [*NVMC, "simulate", str(compiled.folder), *options, "--store", str(store)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        start_new_session=True,
+    )
+
+    while not store.exists() or not kept(store):
+        time.sleep(0.2)
+    others = psutil.Process(process.pid).children(recursive=True)
+    os.killpg(process.pid, signal.SIGINT)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert err.strip().splitlines()[-1] == "nvmc: error: interrupted; nothing was left half-written"
+    assert "Traceback" not in err and not out
+    assert len(others) >= 2 and wait_until(lambda: not any(map(alive, others)))
+    assert kept(store)
 
 
 @pytest.mark.slow
