@@ -3,8 +3,13 @@
 LeNet-5 on 1,000 images, 4-bit weights in 2-bit cells, 128 x 128 tiles, 8-bit DAC and ADC. The
 baselines are NumPy products of float32 matrices with as many multiplications as the circuit's
 conversions take (images x vectors x rows x columns of every lane): one whose sides are about equal,
-which is BLAS at its best, and one a layer in the shapes that the layers have. All run on one thread
-of BLAS, interleaved, in this process. Then how the time grows with images, tile rows and slices.
+which is BLAS at its best, and one a layer in the shapes that the layers have. Then other circuits,
+interleaved with the same baselines, and how the time grows with images, tile rows and slices. Then
+the layers of larger networks, and the kernels for other processors, on single convolutions.
+
+All run on one thread, interleaved, in this process. Times are of the processor, so other work on
+the machine costs the cache, but not the time that it takes; except for chips in two threads, where
+time is time.
 
 Usage: python tests/benchmarks/bench_circuit.py
 """
@@ -12,25 +17,42 @@ Usage: python tests/benchmarks/bench_circuit.py
 from __future__ import annotations
 
 import resource
+import statistics
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from measure import interleaved, machine
 
 from nvmc import Compiled, Target, compile_model, load_device
 from nvmc.bench import Bench, Threads, set_up
-from nvmc.chip import Chip
+from nvmc.chip import Array, Chip
 from nvmc.data import Dataset, load_data
-from nvmc.devices import Periphery
+from nvmc.devices import Periphery, parse_noise
+from nvmc.encoding import quantize, scale_of
 from nvmc.models import resolve_model
+from nvmc.runtime.crossbar import kernels
+from nvmc.runtime.crossbar.native import KERNELS, NUMPY
+from nvmc.runtime.crossbar.operand import CircuitOperand
 from nvmc.runtime.montecarlo import single_threaded_blas
 
 REPEATS = 9
 IMAGES = 1000
 VECTORS = {"conv1.weight": 28 * 28, "conv2.weight": 10 * 10}
 """Input vectors an image; one where not named."""
+
+VARIANTS: dict[str, dict[str, Any]] = {
+    "read noise": {"noise": "read:basis=level,sigma=0.2"},
+    "bit-serial": {"dac_mode": "bit-serial"},
+    "digital": {"subtract": "digital"},
+    "offset inputs": {"signed_inputs": "offset"},
+    "exact currents": {"adc_bits": None},
+}
+LAYERS = ((64, 32, 64, 3, 1), (128, 16, 256, 3, 2), (512, 4, 512, 3, 1), (256, 8, 256, 1, 1))
+"""Channels in, side of the image, channels out, side of the kernel, stride."""
 
 
 def images(count: int) -> Dataset:
@@ -80,59 +102,128 @@ def layer_products(compiled: Compiled, count: int) -> list[tuple[np.ndarray, np.
     return factors
 
 
-def run(bench: Bench, compiled: Compiled) -> None:
-    """One chip."""
-    bench.run([Chip.of(compiled.manifest.target, 0, 0)], Threads(1))
+def chips_of(bench: Bench, target: Target, count: int = 1, jobs: int = 1) -> Callable[[], object]:
+    """Running some chips."""
+    chips = [Chip.of(target, 0, index) for index in range(count)]
+    return lambda: bench.run(chips, Threads(jobs))
 
 
-def seconds(compiled: Compiled, count: int) -> float:
-    """Median seconds of a chip."""
-    bench = set_up(compiled, compiled.manifest.target, data=images(count))
-    return interleaved({"chip": lambda: run(bench, compiled)}, 5)["chip"]
+def circuit(folder: Path, noise: str | None = None, **stated: Any) -> Callable[[], object]:
+    """One chip of LeNet-5."""
+    count = stated.pop("images", IMAGES)
+    compiled = network(folder, **stated)
+    target = compiled.manifest.target
+    if noise is not None:
+        target = target.on(None, [parse_noise(noise)])
+    return chips_of(set_up(compiled, target, data=images(count)), target)
+
+
+def convolution(
+    layer: tuple[int, int, int, int, int], kernel: str = KERNELS[0], count: int = 8
+) -> tuple[Callable[[], object], int]:
+    """A convolution of `count` images, and its multiplications."""
+    channels, side, out, size, stride = layer
+    rng = np.random.default_rng(0)
+    periphery = Periphery(dac_bits=8, adc_bits=8)
+    target = Target.of(load_device("fefet2"), weight_bits=4, cell_bits=2, periphery=periphery)
+    weight = rng.standard_normal((out, channels, size, size))
+    scale = scale_of(weight, 4).astype(np.float32)
+    array, chip = Array("w", quantize(weight, scale, 4), scale, target), Chip.of(target, 0, 0)
+    operand = CircuitOperand(array, chip.program(array), chip, kernel=kernel)
+    x = np.maximum(rng.standard_normal((count, channels, side, side), np.float32), 0)
+    attributes = {"strides": [stride, stride], "pads": [size // 2] * 4}
+    pixels = count * (-(-side // stride)) ** 2
+    multiplied = pixels * array.codes.size * target.layout.slices
+    return lambda: kernels.conv([x, None, None], [operand], attributes), multiplied
+
+
+def medians_of(
+    contestants: dict[str, Callable[[], object]], repeats: int = REPEATS
+) -> dict[str, float]:
+    """Median seconds of the processor."""
+    return interleaved(contestants, repeats, time.process_time)
+
+
+def circuits(folder: Path) -> None:
+    """The circuit and its variants against the two products."""
+    compiled = network(folder)
+    count = multiplications(compiled, IMAGES)
+    left, right = sgemm(count)
+    layers = layer_products(compiled, IMAGES)
+    found = medians_of(
+        {
+            "sgemm": lambda: left @ right,
+            "sgemm a layer": lambda: [one @ two for one, two in layers],
+            "circuit": circuit(folder),
+            **{name: circuit(folder, **stated) for name, stated in VARIANTS.items()},
+        }
+    )
+    print(f"{IMAGES:,} images, {count / 1e6:,.0f} M multiplications, median of {REPEATS}")
+    for name, median in found.items():
+        ratios = [median / found[product] for product in ("sgemm", "sgemm a layer")]
+        print(f"{name:16} {median:.4f} s {ratios[0]:6.2f} sgemm {ratios[1]:6.2f} sgemm a layer")
+
+
+def growth(folder: Path) -> None:
+    """More images, smaller tiles, more slices."""
+    for number in (250, 500, 1000, 2000, 4000):
+        print(f"{number:5,} images      {alone(circuit(folder, images=number)):.4f} s a chip")
+    for rows in (256, 128, 64, 32, 16):
+        tiles = len(network(folder, rows).manifest.tiles)
+        print(f"{rows:4} rows, {tiles:3} tiles {alone(circuit(folder, rows=rows)):.4f} s")
+    for bits in (4, 2, 1):
+        print(f"{4 // bits} slices          {alone(circuit(folder, cell_bits=bits)):.4f} s")
+
+
+def alone(run: Callable[[], object]) -> float:
+    """Median seconds of the processor."""
+    return medians_of({"run": run}, 5)["run"]
+
+
+def convolutions() -> None:
+    """Wide layers against one product of equal sides; each kernel on LeNet-5's second layer."""
+    for layer in LAYERS:
+        run, count = convolution(layer)
+        left, right = sgemm(count)
+        found = medians_of({"circuit": run, "sgemm": lambda a=left, b=right: a @ b})
+        ratio = found["circuit"] / found["sgemm"]
+        channels, side, out, size, stride = layer
+        what = f"{channels} x {side} x {side} to {out}, {size} x {size}, stride {stride}"
+        print(f"{what:36} {count / 1e6:4.0f} M {ratio:5.2f} sgemm")
+    for kernel in KERNELS:
+        number = 4 if kernel in ("portable", NUMPY) else 100
+        found = alone(convolution((6, 14, 16, 5, 1), kernel, number)[0])
+        print(f"kernel {kernel:9} {1e6 * found / number:8.1f} us an image")
+
+
+def threads(folder: Path) -> None:
+    """Two chips in two threads against two one after the other; time of the clock."""
+    compiled = network(folder)
+    for noise in (None, VARIANTS["read noise"]["noise"]):
+        target = compiled.manifest.target
+        target = target if noise is None else target.on(None, [parse_noise(noise)])
+        bench = set_up(compiled, target, data=images(IMAGES))
+        ratios: list[float] = []
+        for _ in range(REPEATS):
+            pair = {str(jobs): chips_of(bench, target, 4, jobs) for jobs in (1, 2)}
+            found = interleaved(pair, 1)
+            ratios.append(found["1"] / found["2"])
+        told = "without" if noise is None else "with"
+        print(
+            f"two threads, {told} read noise: {statistics.median(ratios):.2f} times as fast as one"
+        )
 
 
 def main() -> None:
     print(machine())
+    print(f"kernel {KERNELS[0]}")
     with tempfile.TemporaryDirectory() as name, single_threaded_blas():
-        folder = Path(name)
-        compiled = network(folder)
-        bench = set_up(compiled, compiled.manifest.target, data=images(IMAGES))
-        count = multiplications(compiled, IMAGES)
-        left, right = sgemm(count)
-        layers = layer_products(compiled, IMAGES)
-        medians = interleaved(
-            {
-                "circuit": lambda: run(bench, compiled),
-                "sgemm": lambda: left @ right,
-                "sgemm a layer": lambda: [one @ two for one, two in layers],
-            },
-            REPEATS,
-        )
-        circuit = medians.pop("circuit")
-        print(f"{IMAGES:,} images, {count / 1e6:,.0f} M multiplications, median of {REPEATS}")
-        print(f"circuit {circuit:.4f} s a chip")
-        for text, product in medians.items():
-            print(f"{text} {product:.4f} s: the circuit takes {circuit / product:.2f} x")
-        for number in (250, 500, 1000, 2000, 4000):
-            print(f"{number:5,} images      {seconds(compiled, number):.4f} s a chip")
-        for rows in (256, 128, 64, 32, 16):
-            tiles = len(network(folder, rows).manifest.tiles)
-            print(f"{rows:4} rows, {tiles:3} tiles {seconds(network(folder, rows), IMAGES):.4f} s")
-        for bits in (4, 2, 1):
-            found = seconds(network(folder, cell_bits=bits), IMAGES)
-            print(f"{4 // bits} slices          {found:.4f} s")
-        for text, stated in VARIANTS.items():
-            print(f"{text:16} {seconds(network(folder, **stated), IMAGES):.4f} s")
+        circuits(Path(name))
+        growth(Path(name))
+        convolutions()
+        threads(Path(name))
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
     print(f"peak memory {peak:.2f} GiB (Linux), {time.process_time():.0f} s of processor time")
-
-
-VARIANTS: dict[str, dict[str, object]] = {
-    "bit-serial": {"dac_mode": "bit-serial"},
-    "digital": {"subtract": "digital"},
-    "offset inputs": {"signed_inputs": "offset"},
-    "exact currents": {"adc_bits": None},
-}
 
 
 if __name__ == "__main__":
