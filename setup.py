@@ -14,6 +14,7 @@ from setuptools import setup
 
 SHIM = "nvmc/runtime/provider/csrc"
 NATIVE = "nvmc/runtime/crossbar/csrc"
+RANDOM = "nvmc/rng/csrc"
 WARNINGS = ["-Wall", "-Wextra", "-Wpedantic", "-fvisibility=hidden"]
 ROUNDING = ["-ffp-contract=off", "-fno-math-errno", "-fno-trapping-math"]
 VERSION = re.search(r'__version__ = "(.+)"', Path("nvmc/__init__.py").read_text()).group(1)
@@ -31,15 +32,17 @@ shim = Pybind11Extension(
 native = Pybind11Extension(
     "nvmc.runtime.crossbar._native",
     sources=sorted(glob(f"{NATIVE}/*.cpp")),
-    depends=sorted([*glob(f"{NATIVE}/*.h"), *glob(f"{NATIVE}/*.inc")]),
-    include_dirs=[NATIVE],
+    depends=sorted([*glob(f"{NATIVE}/*.h"), *glob(f"{NATIVE}/*.inc"), f"{RANDOM}/normals.h"]),
+    include_dirs=[NATIVE, RANDOM],
     cxx_std=20,
     extra_compile_args=["-O3", *WARNINGS, *ROUNDING],
 )
 
 normals = Pybind11Extension(
     "nvmc.rng._normals",
-    sources=["nvmc/rng/csrc/normals.cpp"],
+    sources=[f"{RANDOM}/normals.cpp"],
+    depends=[f"{RANDOM}/normals.h"],
+    include_dirs=[RANDOM],
     cxx_std=20,
     extra_compile_args=["-O3", *WARNINGS, *ROUNDING],
 )

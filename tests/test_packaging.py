@@ -66,8 +66,9 @@ def test_wheel_holds_the_package_and_nothing_else(built: Path):
         for file in files
         if file.endswith(PACKAGED)
     }
-    shim = f"nvmc/runtime/provider/_shim{sysconfig.get_config_var('EXT_SUFFIX')}"
-    assert names == expected | {shim}
+    compiled = ("rng/_normals", "runtime/crossbar/_native", "runtime/provider/_shim")
+    suffix = sysconfig.get_config_var("EXT_SUFFIX")
+    assert names == expected | {f"nvmc/{name}{suffix}" for name in compiled}
     assert {"nvmc/py.typed", "nvmc/devices/library/fefet2.toml"} <= names
     for path in (ROOT, built.parent, Path.home()):
         assert not any(f"{path}/".encode() in content for content in contents)
@@ -80,8 +81,9 @@ def test_sdist_holds_each_file_once(built: Path):
     top = {member.name.split("/")[1] for member in members if "/" in member.name}
     assert top == {*FILES, "PKG-INFO", "nvmc", "nvmc.egg-info", "setup.cfg"}
     names = {member.name.split("/", 1)[1] for member in members if "/" in member.name}
-    sources = {f"nvmc/{p.relative_to(ROOT)}" for p in (ROOT / "runtime/provider/csrc").iterdir()}
-    assert sources and sources <= names
+    for folder in ("nvmc/rng", "nvmc/runtime/crossbar", "nvmc/runtime/provider"):
+        sources = {f"{folder}/csrc/{path.name}" for path in (ROOT / folder / "csrc").iterdir()}
+        assert sources and sources <= names
 
 
 @pytest.fixture(scope="module", params=["*.whl", "*.tar.gz"])

@@ -10,7 +10,6 @@ _Whole = NDArray[np.int64]
 
 KERNELS: tuple[str, ...]
 
-def normals(key: tuple[int, int], counter: tuple[int, int, int], count: int) -> _Float: ...
 def drive(
     kernel: str,
     x: NDArray[Any],

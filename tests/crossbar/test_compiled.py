@@ -15,7 +15,6 @@ from crossbar_kernels import run
 from nvmc.chip import Array, Chip
 from nvmc.devices import Device, Periphery, Target
 from nvmc.encoding import Encoding, quantize, scale_of
-from nvmc.rng import CountedDraw
 from nvmc.runtime.crossbar.chain import chained, fused
 from nvmc.runtime.crossbar.dac import Dac
 from nvmc.runtime.crossbar.mvm import ALL, ExactMvm, Reads
@@ -269,19 +268,6 @@ def test_chains_are_products() -> None:
     exact = ExactMvm(weights, np.float64)(x.astype(np.float64))
     # forty roundings of sums below 2^6
     np.testing.assert_allclose(chained(x, weights), exact, rtol=0, atol=40 * 2.0**-25 * 2**6)
-
-
-def test_compiled_normals_are_numpys() -> None:
-    """Enough of them to reach the tail (one in 3,900) and the rejected many times."""
-    native = pytest.importorskip("nvmc.runtime.crossbar._native")
-    draws = CountedDraw(5, 6, "a")
-    for number, count in ((0, 1), (1, 7), (2, 33), (3, 500_001)):
-        counter = (number, 2**40 + number, 2**63 + number)
-        start = np.array([0, *counter], np.uint64)
-        bits = np.random.Philox(key=np.array(draws.key, np.uint64), counter=start)
-        expected = np.random.Generator(bits).standard_normal(count, np.float32)
-        found = native.normals(draws.key, counter, count)
-        np.testing.assert_array_equal(found.view(np.uint32), expected.view(np.uint32))
 
 
 def test_vectors_outside_their_array_are_refused() -> None:

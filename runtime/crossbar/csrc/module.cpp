@@ -211,14 +211,6 @@ Driven drive(const std::string& kernel, const Floats& x, py::array codes, bool w
   return found;
 }
 
-Floats normals(std::array<std::uint64_t, 2> key, std::array<std::uint64_t, 3> counter, Size count) {
-  Floats out(static_cast<py::ssize_t>(count));
-  float* to = out.mutable_data();
-  const py::gil_scoped_release release;
-  nvmc::Normals(key, {0, counter[0], counter[1], counter[2]}).fill(to, count, 1);
-  return out;
-}
-
 }  // namespace
 
 PYBIND11_MODULE(_native, module) {
@@ -226,7 +218,6 @@ PYBIND11_MODULE(_native, module) {
   py::list names;
   for (const nvmc::Kernel& kernel : nvmc::kernels()) names.append(kernel.name);
   module.attr("KERNELS") = py::tuple(names);
-  module.def("normals", &normals);
   module.def("drive", &drive);
   py::class_<nvmc::Reader>(module, "Reader")
       .def(py::init(&reader_of))

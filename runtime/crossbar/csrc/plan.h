@@ -113,7 +113,7 @@ struct Panel {
   std::vector<Run> runs;
   alignas(64) float step[kPanel] = {};
   alignas(64) float offset[kPanel] = {};
-  Normals* reads[kPanel] = {};  // of each vector's entry, all conversions; null without noise
+  Words* reads[kPanel] = {};  // of each vector's entry, all conversions; null without noise
 
   Aligned codes;   // of a tile, (rows, kPanel)
   Aligned pulse;   // likewise

@@ -139,17 +139,16 @@ void Reader::read(const Source& source, const Drive& drive, const Reads& reads,
   Walk walk(plan_, source, drive, sink);
   const Size together = std::max<Size>(1, kTogether / vectors);
   const Size conversions = plan_.conversions();
-  std::vector<Normals> streams;
+  std::vector<Words> streams;
   for (Size first = 0; first < source.entries; first += together) {
     const Size entries = std::min(together, source.entries - first);
     if (reads.entries != nullptr) {
       streams.clear();
       for (Size entry = first; entry < first + entries; ++entry) {
         for (Size conversion = 0; conversion < conversions; ++conversion) {
-          streams.emplace_back(
-              reads.key, Normals::Counter{0, conversion,
-                                          static_cast<std::uint64_t>(reads.parts[entry]),
-                                          static_cast<std::uint64_t>(reads.entries[entry])});
+          streams.emplace_back(Block{0, conversion, static_cast<std::uint64_t>(reads.parts[entry]),
+                                     static_cast<std::uint64_t>(reads.entries[entry])},
+                               reads.key);
         }
       }
     }

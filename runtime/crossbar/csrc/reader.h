@@ -7,7 +7,7 @@ namespace nvmc {
 
 // Which reads the input vectors of each entry are.
 struct Reads {
-  Normals::Key key{};
+  Key key{};
   const std::int64_t* entries = nullptr;  // null without noise
   const std::int64_t* parts = nullptr;
 };
