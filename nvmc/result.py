@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nvmc.devices import Target
-from nvmc.statistics import Kpp, Summary, percentile_performance, summarize
+from nvmc.statistics import Kpp, Summary
 
 __all__ = ["FORMAT", "AtTime", "Fidelity", "Simulation"]
 
@@ -25,27 +25,39 @@ class AtTime:
 
     Attributes:
         time_s: Seconds; None for the device's own time, or where nothing depends on it.
-        values: One value a chip, in chip order, shape (runs,).
+        values: One value a chip, in chip order, shape (runs,); NaN where a chip was dropped.
         kpp: K-th percentile performance and its interval.
         summary: Mean, standard deviation, minimum.
+        share: Images that were run, of all images on all chips.
+        delta: How likely KPP and interval are others than those of all chips on all images, at
+            most.
     """
 
     time_s: float | None
     values: NDArray[np.float64]
     kpp: Kpp
     summary: Summary
+    share: float = 1.0
+    delta: float = 0.0
 
-    @classmethod
-    def of(cls, time_s: float | None, values: NDArray[np.float64], percentile: float) -> AtTime:
-        """What the values of all chips say."""
-        kpp = percentile_performance(values, percentile)
-        return cls(time_s, values, kpp, summarize(values))
+    @property
+    def dropped(self) -> int:
+        """Chips that were not run on all images, as they cannot matter."""
+        return int(np.count_nonzero(np.isnan(self.values)))
+
+    def is_within(self, width: float | None) -> bool:
+        """Whether the KPP's interval is closed and no wider than that."""
+        low, high = self.kpp.low, self.kpp.high
+        if low is None or high is None or width is None:
+            return False
+        return high - low <= width + 1e-12  # both are rounded
 
     def to_json(self) -> dict[str, Any]:
         """The keys of one time."""
         return {
             "time_s": self.time_s,
             "mean": self.summary.mean,
+            "mean_error": self.summary.mean_error,
             "std": self.summary.std,
             "min": self.summary.min,
             "percentile": {
@@ -56,7 +68,9 @@ class AtTime:
                 "confidence": self.kpp.confidence,
                 "runs_needed": self.kpp.runs_needed,
             },
-            "values": self.values.tolist(),
+            "share": self.share,
+            "delta": self.delta,
+            "values": [None if np.isnan(value) else value for value in self.values.tolist()],
         }
 
 

@@ -7,10 +7,21 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Unpack
 
 from nvmc.artifact import Compiled
-from nvmc.bench import Archive, Executor, Options, Population, Threads, check_options, set_up
+from nvmc.bench import (
+    Archive,
+    Executor,
+    Options,
+    Plan,
+    Population,
+    Threads,
+    Watch,
+    check_options,
+    judged,
+    set_up,
+)
 from nvmc.chip import Chip, Chips
 from nvmc.devices import Device, NoiseSource
-from nvmc.result import AtTime, Simulation
+from nvmc.result import Simulation
 
 __all__ = ["simulate"]
 
@@ -26,17 +37,21 @@ def simulate(
     percentile: float = 1.0,
     seed: int = 0,
     times_s: Sequence[float] | None = None,
+    delta: float | None = None,
+    precision: float | None = None,
+    max_runs: int | None = None,
     jobs: int | None = None,
     executor: Executor | None = None,
     store: Archive | None = None,
     on_chip: Callable[[int, float], None] | None = None,
+    watch: Watch | None = None,
     **options: Unpack[Options],
 ) -> Simulation:
     """Evaluate chips `first` … `first` + runs - 1 of population `seed`.
 
     Args:
         compiled: From `open_compiled` or `nvmc.compile_model`.
-        runs: Number of chips, at least 1.
+        runs: Number of chips, at least 1; of the first round where there are several.
         first: Index of the first chip, for parts of a population.
         device: Another device than the network was compiled for.
         noise: More noise sources behind the device's own.
@@ -45,16 +60,22 @@ def simulate(
         seed: Population of chips.
         times_s: Seconds since programming at which the same chips are evaluated; the device's own
             time by default.
+        delta: Drop chips that cannot matter, with so small a probability of another answer
+            (docs/adaptive.md).
+        precision: Take more chips in rounds until the KPP's interval is no wider.
+        max_runs: Chips at which rounds end in any case; 10,000 by default.
         jobs: Chips in parallel; the cores at hand by default. Changes nothing but the time.
         executor: Where chips are run; in `jobs` threads by default.
         store: Keeps every chip, and knows those that it has: they are not run again.
         on_chip: Called with (position, value) as each chip is done, from any thread, at every time.
+        watch: Told how many chips are done, and of how many, at one time.
         **options: Data, fidelity and the like; see `nvmc.bench.Options`.
 
     Raises:
         OptionError, DataError, ModelError, StoreError: By what is wrong.
     """
     check_options(runs, jobs, percentile)
+    plan = Plan(runs, percentile, delta, precision, max_runs)
     target = compiled.manifest.target.on(device, noise)
     patterns = [Chip.of(target, seed, first, sigma, age) for age in times_s or [None]]
     bench = set_up(compiled, target, seed=seed, **options)
@@ -62,13 +83,14 @@ def simulate(
     populations = [
         Population(
             bench,
-            Chips(pattern, first, runs),
+            Chips(pattern, first, plan.most),
             where,
             None if store is None else bench.records(store, pattern, where, sigma),
+            on_chip,
         )
         for pattern in patterns
     ]
-    times = tuple(_judged(population, percentile, on_chip) for population in populations)
+    times = tuple(judged(population, plan, watch) for population in populations)
     return Simulation(
         metric=bench.score.metric,
         images=len(bench.feed),
@@ -82,13 +104,8 @@ def simulate(
         ideal=bench.ideal,
         times=times,
         seconds=time.perf_counter() - started,
-        recorded=sum(population.recorded for population in populations),
+        recorded=sum(
+            int(p.recorded[: len(at.values)].sum())
+            for p, at in zip(populations, times, strict=True)
+        ),
     )
-
-
-def _judged(
-    population: Population, percentile: float, on_chip: Callable[[int, float], None] | None
-) -> AtTime:
-    """What a population is worth, with all its chips run on all images."""
-    population.advance(range(len(population.chips)), len(population.bench.feed), on_chip)
-    return AtTime.of(population.chips[0].time_s, population.values, percentile)

@@ -1,5 +1,6 @@
 """What chips are tried out on: a network with its images, and a population of chips on it."""
 
+from nvmc.bench.judging import Plan, Watch, judged
 from nvmc.bench.making import (
     Options,
     bench_of,
@@ -16,12 +17,15 @@ __all__ = [
     "Bench",
     "Executor",
     "Options",
+    "Plan",
     "Population",
     "Records",
     "Threads",
+    "Watch",
     "bench_of",
     "check_options",
     "fidelity_of",
+    "judged",
     "load_circuit",
     "load_network",
     "set_up",

@@ -11,6 +11,7 @@ from dataclasses import replace
 from typing import TypedDict, Unpack
 
 from nvmc.artifact import MODEL_FILE, Compiled
+from nvmc.bench.judging import MOST_RUNS
 from nvmc.bench.population import Bench
 from nvmc.chip import PHYSICS, Chip
 from nvmc.data import Dataset, check_labels, load_data
@@ -49,7 +50,6 @@ __all__ = [
     "set_up",
 ]
 
-MOST_RUNS = 1_000_000
 CIRCUIT_IMAGES = 512
 """Most images a run of a circuit."""
 CIRCUIT_BATCHES = 32

@@ -94,6 +94,10 @@ class Records(Protocol):
         """Chip's index -> images that it was run on, and the sum of the score over them."""
         ...
 
+    def parts(self) -> Iterable[tuple[int, int, float]]:
+        """What was added of chips on some images only: (chip's index, images, sum)."""
+        ...
+
     def add(self, chip: int, images: int, total: float, value: float | None) -> None:
         """Keep that a chip was run on so many images; `value` once these are all."""
         ...
@@ -123,6 +127,7 @@ class Bench:
         ideal: Value of the chip whose every cell is on target.
         data: What the images are, for people.
         name: What the network is called.
+        hard: How many images come first because they are hard; the others are in random order.
         identity: What decides a chip's value beside the chip and the engine; empty for a network
             that is no file.
     """
@@ -133,6 +138,7 @@ class Bench:
     ideal: float
     data: str
     name: str = ""
+    hard: int = 0
     identity: Mapping[str, Any] = field(default_factory=dict[str, Any])
 
     @property
@@ -160,8 +166,8 @@ class Bench:
             records: What is known of them already, and where more is kept.
             on_chip: Called with (position, value) as each chip is done, from any thread.
         """
-        population = Population(self, chips, executor or Threads(), records)
-        population.advance(range(len(chips)), len(self.feed), on_chip)
+        population = Population(self, chips, executor or Threads(), records, on_chip)
+        population.advance(range(len(chips)), len(self.feed))
         return population.values
 
     def records(
@@ -195,13 +201,14 @@ class Population:
         chips: The chips.
         images: Images that each chip was run on, shape (chips,).
         totals: Sum of the score over them, shape (chips,).
-        recorded: How many chips the records held complete at the start.
+        recorded: Which chips the records held complete at the start, shape (chips,).
 
     Args:
         bench: The network and the images.
         chips: The chips.
         executor: Where they are run.
         records: What is known of them already, and where more is kept.
+        on_chip: Called with (position, value) as a chip is done, from any thread.
     """
 
     def __init__(
@@ -210,11 +217,13 @@ class Population:
         chips: Sequence[Chip],
         executor: Executor,
         records: Records | None = None,
+        on_chip: Callable[[int, float], None] | None = None,
     ) -> None:
         self.bench = bench
         self.chips = chips
         self._executor = executor
         self._records = records
+        self._on_chip = on_chip
         self._lock = Lock()
         self.images = np.zeros(len(chips), np.int64)
         self.totals = np.zeros(len(chips))
@@ -222,40 +231,55 @@ class Population:
         for position, index in enumerate(_indices(chips) if known else ()):
             if index in known:
                 self.images[position], self.totals[position] = known[index]
-        self.recorded = int(np.count_nonzero(self.images == len(bench.feed)))
+        self.recorded = self.images == len(bench.feed)
 
     @property
     def values(self) -> NDArray[np.float64]:
         """The value of every chip that was run on all images, NaN for the others."""
         return np.array([self._value(position) for position in range(len(self.totals))])
 
+    @property
+    def time_s(self) -> float | None:
+        """Seconds since the chips were programmed, where that matters."""
+        return self.chips[0].time_s
+
+    def history(self, runs: int) -> dict[int, dict[int, float]]:
+        """For the first `runs` chips, the sums that are known: position -> images -> sum."""
+        known: dict[int, dict[int, float]] = {}
+        parts = self._records.parts() if self._records is not None else ()
+        places = {index: p for p, index in enumerate(_indices(self.chips)) if p < runs}
+        for index, images, total in parts:
+            if index in places:
+                known.setdefault(places[index], {})[images] = total
+        for position in np.flatnonzero(self.images[:runs]).tolist():
+            sums = known.setdefault(position, {})
+            sums[int(self.images[position])] = float(self.totals[position])
+        return known
+
     def advance(
         self,
         positions: Sequence[int],
         images: int,
-        on_chip: Callable[[int, float], None] | None = None,
+        on_images: Callable[[int], None] | None = None,
     ) -> None:
         """Run chips until each was run on the first `images` images.
 
         Args:
             positions: Of the chips.
             images: How many.
-            on_chip: Called with (position, value) as each is done, from any thread; the value is
-                NaN before all images are done.
+            on_images: Called as a chip is done, with how many more images it was run on, from any
+                thread.
         """
         chosen = np.asarray(positions, np.int64)
         done = self.images[chosen]
-        for position in chosen[done >= images].tolist():
-            if on_chip is not None:
-                on_chip(position, self._value(position))
         for first in sorted(set(done[done < images].tolist())):
-            self._run(chosen[done == first], Span(first, images - first), on_chip)
+            self._run(chosen[done == first], Span(first, images - first), on_images)
 
     def _run(
         self,
         positions: NDArray[np.int64],
         span: Span,
-        on_chip: Callable[[int, float], None] | None,
+        on_images: Callable[[int], None] | None,
     ) -> None:
         chips = _Chosen(self.chips, positions)
 
@@ -265,8 +289,10 @@ class Population:
                 self.totals[position] += total
                 self.images[position] = span.end
                 self._keep(chips[number], position)
-            if on_chip is not None:
-                on_chip(position, self._value(position))
+            if self._on_chip is not None and span.end == len(self.bench.feed):
+                self._on_chip(position, self._value(position))
+            if on_images is not None:
+                on_images(span.count)
 
         self._executor.totals(self.bench, chips, span, done)
 

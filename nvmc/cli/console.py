@@ -13,6 +13,7 @@ from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
     Progress,
+    ProgressColumn,
     TextColumn,
     TimeRemainingColumn,
 )
@@ -35,6 +36,7 @@ __all__ = [
     "progress",
     "target_from",
     "target_options",
+    "watching",
 ]
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -113,12 +115,29 @@ def progress(label: str, total: int, shown: bool = True) -> Generator[Callable[[
         MofNCompleteColumn(),
         TimeRemainingColumn(),
     )
-    console = err()
-    with Progress(
-        *columns, console=console, transient=True, disable=not (shown and console.is_terminal)
-    ) as bar:
+    with _bar(columns, shown) as bar:
         task = bar.add_task(label, total=total)
         yield lambda: bar.advance(task)
+
+
+@contextmanager
+def watching(label: str, shown: bool = True) -> Generator[Callable[[float, float], None]]:
+    """A progress bar as `progress`; yields what tells it how much is done, and of how much."""
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=None),
+        TextColumn("{task.completed:,.0f}/{task.total:,.0f}"),
+        TimeRemainingColumn(),
+    )
+    with _bar(columns, shown) as bar:
+        task = bar.add_task(label, total=1)
+        yield lambda done, total: bar.update(task, completed=done, total=total)
+
+
+def _bar(columns: tuple[ProgressColumn, ...], shown: bool) -> Progress:
+    console = err()
+    hidden = not (shown and console.is_terminal)
+    return Progress(*columns, console=console, transient=True, disable=hidden)
 
 
 def target_options(command: F) -> F:

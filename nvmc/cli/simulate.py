@@ -17,11 +17,12 @@ from nvmc.cli.console import (
     passes_text,
     percent,
     print_json,
-    progress,
+    watching,
 )
 from nvmc.cli.running import chosen_executor, opened, run_options
 from nvmc.cli.stored import opened_store
 from nvmc.devices import load_device, parse_noise
+from nvmc.errors import OptionError
 from nvmc.parameters import duration_text, parse_values
 from nvmc.report.figure import check_picture
 from nvmc.report.histogram import Population, draw_histogram
@@ -29,6 +30,10 @@ from nvmc.result import Simulation
 from nvmc.simulation import simulate
 
 __all__ = ["simulate_command"]
+
+
+DELTA = 1e-3
+"""Of an adaptive run, when nobody says."""
 
 
 @click.command("simulate")
@@ -44,6 +49,26 @@ __all__ = ["simulate_command"]
 @click.option(
     "--first", default=0, show_default=True, help="Number of the first chip, for array jobs."
 )
+@click.option(
+    "--adaptive", is_flag=True, help="Drop chips that cannot matter; the same KPP from less."
+)
+@click.option(
+    "--delta",
+    type=float,
+    metavar="D",
+    help="With --adaptive: how likely another KPP may be.  [default: 0.001]",
+)
+@click.option(
+    "--precision",
+    metavar="Wpp",
+    help="More chips in rounds until the KPP's interval is no wider, such as 0.5pp.",
+)
+@click.option(
+    "--max-runs",
+    type=int,
+    metavar="N",
+    help="With --precision: chips at which to end in any case.  [default: 10000]",
+)
 @run_options("jobs", "workers", "accelerator", "store", "no-store")
 @click.option("--png", type=click.Path(path_type=Path), help="Write a histogram of the chips.")
 @run_options("json")
@@ -58,6 +83,9 @@ def simulate_command(
     jobs: int | None,
     workers: str | None,
     accelerator: str,
+    adaptive: bool,
+    delta: float | None,
+    precision: str | None,
     store: Path | None,
     no_store: bool,
     **options: Any,
@@ -75,7 +103,7 @@ def simulate_command(
     with (
         chosen_executor(jobs, workers, accelerator) as executor,
         opened_store(store or network.results_path) as kept,
-        progress("chips", runs * max(1, len(times)), shown=not as_json) as advance,
+        watching("chips", shown=not as_json) as watch,
     ):
         result = simulate(
             network,
@@ -83,10 +111,12 @@ def simulate_command(
             device=load_device(device) if device is not None else None,
             noise=[parse_noise(text) for text in noise],
             times_s=times,
+            delta=_delta(adaptive, delta),
+            precision=None if precision is None else _width(precision),
             jobs=jobs,
             executor=executor,
             store=None if no_store else kept,
-            on_chip=lambda chip, value: advance(),
+            watch=watch,
             **options,
         )
     note_range(result.target.device, [result.sigma])
@@ -97,6 +127,23 @@ def simulate_command(
     else:
         _print(result, str(network.folder), newest=compiled is None)
     kept.check()
+
+
+def _delta(adaptive: bool, delta: float | None) -> float | None:
+    if delta is not None and not adaptive:
+        raise OptionError(f"delta is {delta:g} without --adaptive; give both, or neither")
+    return DELTA if adaptive and delta is None else delta
+
+
+def _width(text: str) -> float:
+    """`0.5pp` as 0.005."""
+    number, unit = text[:-2], text[-2:]
+    try:
+        if unit == "pp":
+            return float(number) / 100
+    except ValueError:
+        pass
+    raise OptionError(f"precision is {text!r}; expected percentage points, such as 0.5pp")
 
 
 def _draw(path: Path, result: Simulation, name: str) -> None:
@@ -164,6 +211,8 @@ def _times(result: Simulation) -> Table:
 def _rows(result: Simulation) -> list[tuple[str, str, str]]:
     kpp, summary = result.kpp, result.summary
     spread = "" if summary.std is None else f"± {100 * summary.std:.2f} over chips"
+    if summary.mean_error:
+        spread = f"± {100 * summary.mean_error:.2f}, estimated"
     interval = f"{percent(kpp.low)} to {percent(kpp.high)}"
     closed = kpp.low is not None and kpp.high is not None
     ideal = (f"ideal chip {result.metric}", percent(result.ideal), "")
@@ -188,6 +237,12 @@ def _effort(result: Simulation) -> list[tuple[str, str, str]]:
     run = len(result.values) * len(result.times) - result.recorded
     pace = f"{result.seconds / run:.2g} s a chip, {result.executor}" if run else ""
     rows = [("time", f"{result.seconds:.1f} s", pace)]
+    share = sum(at.share for at in result.times) / len(result.times)
+    dropped = sum(at.dropped for at in result.times)
+    if dropped:
+        risk = max(at.delta for at in result.times)
+        note = f"{count(dropped, 'chip')} dropped; KPP exact but for a chance of {risk:g}"
+        rows.append(("images run", percent(share, 1), note))
     if result.recorded:
         rows.append(("from the store", count(result.recorded, "chip"), "not run again"))
     return rows

@@ -56,12 +56,21 @@ class Kpp:
 
 @dataclass(frozen=True)
 class Summary:
-    """Mean, standard deviation (N - 1 in the denominator; None for one run) and minimum."""
+    """Mean, standard deviation and minimum of runs.
+
+    Attributes:
+        runs: Their number.
+        mean: Of all runs; an estimate where some were not run to the end.
+        std: With N - 1 in the denominator; None for one run, or where some are not known.
+        min: The lowest value.
+        mean_error: Standard error of an estimated mean, at most; 0 where it is exact.
+    """
 
     runs: int
     mean: float
     std: float | None
     min: float
+    mean_error: float = 0.0
 
 
 @dataclass(frozen=True)
