@@ -63,16 +63,16 @@ class Case:
     shape: tuple[int, ...]
     images: int
     chips: int
-    repeats: int = 5
+    repeats: int = 3
 
 
 ZOO = resolve_model("zoo:lenet5-digits")
 CASES = {
     "lenet5": Case("LeNet-5", lambda: lenet5(ZOO), (1, 28, 28), 10_000, 16),
     "small": Case("LeNet-5", lambda: lenet5(ZOO), (1, 28, 28), 179, 96),
-    "mlp": Case("784-256-128-10", mlp, (1, 28, 28), 10_000, 16),
-    "narrow": Case("16 to 64 channels", narrow, (3, 32, 32), 1000, 8),
-    "resnet18": Case("ResNet-18", ResNet18, (3, 32, 32), 256, 4, 3),
+    "mlp": Case("784-256-128-10", mlp, (1, 28, 28), 10_000, 8),
+    "narrow": Case("16 to 64 channels", narrow, (3, 32, 32), 500, 4),
+    "resnet18": Case("ResNet-18", ResNet18, (3, 32, 32), 256, 2),
 }
 
 
