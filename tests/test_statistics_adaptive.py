@@ -13,6 +13,7 @@ from scipy import stats
 from nvmc.errors import OptionError
 from nvmc.statistics import highest_rank, percentile_of_lowest, percentile_performance
 from nvmc.statistics.adaptive import Eliminated, Elimination, hard_first, look_ends
+from nvmc.statistics.sequential import plan_rounds
 
 Hits = NDArray[np.int64]
 """Hits of every chip on every image, shape (chips, images)."""
@@ -253,6 +254,28 @@ def test_killed_and_taken_up_again(seed: int, steps: int, hard: int) -> None:
     np.testing.assert_array_equal(again.totals, whole.totals)
     last = {chip: {max(totals): totals[max(totals)]} for chip, totals in known.items()}
     assert lowest_are_right(eliminate(hits, 4, hard=hard, known=last), hits, 4)
+
+
+@pytest.mark.parametrize("hard", [0, 30])
+def test_rounds_of_more_and_more_chips(hard: int) -> None:
+    """Chips that were dropped among few are judged anew among many, from where they are."""
+    rng = np.random.default_rng(31)
+    hits = correlated(rng, 400, 600)
+    plan = plan_rounds(100, 400, 5)
+    known: dict[int, dict[int, float]] = {}
+    fractions = []
+    for runs in plan.runs:
+        rank, delta = plan.highest_rank(runs), 1e-3 / len(plan.runs)
+        elimination = Elimination(runs, 600, rank=rank, hard=hard, delta=delta, known=known)
+        run(elimination, hits[:runs])
+        found = elimination.result()
+        lowest = found.totals[~np.isnan(found.totals)]
+        assert plan.kpp(lowest, runs) == plan.kpp(hits[:runs].sum(axis=1))
+        fractions.append(found.fraction)
+        for chip in range(runs):
+            sums = {end: elimination.total(chip, end) for end in (hard, *look_ends(600, hard), 600)}
+            known[chip] = {end: s for end, s in sums.items() if end and not math.isnan(s)}
+    assert len(fractions) > 2 and max(fractions) < 1
 
 
 def test_what_is_known_is_not_run_again() -> None:
