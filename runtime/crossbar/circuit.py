@@ -129,14 +129,7 @@ class Circuit:
         key = (cols.start, cols.stop)
         if key not in self._readers:
             tiles = [
-                Tile(
-                    block.rows.start,
-                    self.columns(block.currents, cols),
-                    None if block.variance is None else self.columns(block.variance, cols),
-                    self.at_unit_drive(self.columns(block.currents, cols))[:, 0],
-                    adc.limits,
-                    adc.step,
-                )
+                self._tile(block, adc, cols)
                 for block, adc in zip(self.blocks, self.adcs, strict=True)
             ]
             self._readers[key] = Reader(
@@ -149,6 +142,13 @@ class Circuit:
                 tiles,
             )
         return self._readers[key]
+
+    def _tile(self, block: Block, adc: Adc, cols: slice) -> Tile:
+        currents = self.columns(block.currents, cols)
+        variance = None if block.variance is None else self.columns(block.variance, cols)
+        nothing: Real = np.zeros((len(currents), currents.shape[2] // self.lanes), np.float32)
+        at_unit = self.at_unit_drive(currents)[:, 0] if self.dac.offsets else nothing
+        return Tile(block.rows.start, currents, variance, at_unit, adc.limits, adc.step)
 
     def at_unit_drive(self, matrix: Real) -> Real:
         """Currents of a matrix whose every row is driven by 1, all lanes added up.

@@ -228,9 +228,15 @@ class CircuitOperand:
         whole = dac.whole and target.weight_bits is not None
         signed = lanes.signed or (periphery.wired and target.off_level > 0)
         adcs = [self._adc(block.height, dac.largest, signed, whole) for block in blocks]
-        unit = np.broadcast_to(self._array.unit, self.shape)
-        columns = _of_columns(view(unit))
+        columns = self._unit_of_columns(view, lanes.levels)
         return Circuit(blocks, lanes.coefficients, layout.shift, columns, dac, adcs, self._kernel)
+
+    def _unit_of_columns(self, view: View, levels: Real) -> Real:
+        """The unit of each column, shape (groups, cols), where levels are (lanes, groups, …)."""
+        unit = self._array.unit
+        if unit.size == 1:
+            return np.full((levels.shape[1], levels.shape[3]), unit.item(), unit.dtype)
+        return _of_columns(view(np.broadcast_to(unit, self.shape)))
 
     def _adc(self, rows: int, drive: float, signed: bool, whole: bool) -> Adc:
         """The ADCs of tiles with that many rows in use, each driven by at most `drive`."""
