@@ -56,9 +56,9 @@ class SmallCluster:
         self.processes.append(process)
         return process
 
-    def start_worker(self, path: str | None = None) -> subprocess.Popen[bytes]:
-        """One more worker of one thread, that stays dead when it is killed."""
-        return self.start("worker", "--no-nanny", "--nthreads", "1", path=path)
+    def start_worker(self, path: str | None = None, threads: int = 1) -> subprocess.Popen[bytes]:
+        """One more worker, that stays dead when it is killed."""
+        return self.start("worker", "--no-nanny", "--nthreads", str(threads), path=path)
 
 
 @contextmanager
@@ -110,6 +110,13 @@ class Deadly(Slow):
 
     def add(self, outputs: NDArray[Any], first: int) -> float:
         os._exit(1)
+
+
+class Faulty(Slow):
+    """A score with a fault of ours."""
+
+    def add(self, outputs: NDArray[Any], first: int) -> float:
+        raise ZeroDivisionError("a fault")
 
 
 class Kept(dict[int, tuple[int, float]]):

@@ -36,7 +36,7 @@ from nvmc.runtime.montecarlo import CircuitNetwork, Span, outputs_of
 from nvmc.runtime.scoring import Determination
 from onnx_models import MAPPED
 from onnx_text import proto_of
-from small_cluster import Deadly, Kept, Slow, kill, small_cluster
+from small_cluster import Deadly, Faulty, Kept, Slow, kill, small_cluster
 from source_tree import ROOT
 
 TARGET = Target.of(load_device("fefet2"))
@@ -58,8 +58,9 @@ def bench(compiled: Compiled) -> Bench:
 
 @pytest.fixture(scope="module")
 def executor(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Executor]:
-    """Two workers of a scheduler."""
-    with small_cluster(tmp_path_factory.mktemp("cluster"), 2) as cluster:
+    """Two workers of a scheduler, one with two threads."""
+    with small_cluster(tmp_path_factory.mktemp("cluster"), 1) as cluster:
+        cluster.start_worker(threads=2)
         with parse_workers(f"dask:{cluster.file}") as executor:
             yield executor
 
@@ -128,6 +129,11 @@ def test_what_a_worker_finds_wrong_is_said_as_here(bench: Bench, executor: Execu
         replace(bench, network=network).run(chips(2), executor)
     assert str(there.value) == str(here.value)
     assert np.array_equal(bench.run(chips(3), executor), bench.run(chips(3), Threads(1)))
+
+
+def test_a_fault_of_ours_stays_one(bench: Bench, executor: Executor) -> None:
+    with pytest.raises(ZeroDivisionError, match="a fault"):
+        replace(bench, score=Faulty(bench.score, 0)).run(chips(2), executor)
 
 
 def test_an_interruption_takes_back_what_is_queued(bench: Bench, executor: Executor) -> None:
