@@ -9,6 +9,7 @@ from typing import Unpack
 from nvmc.artifact import Compiled
 from nvmc.bench import (
     Archive,
+    Bench,
     Executor,
     Options,
     Plan,
@@ -20,7 +21,7 @@ from nvmc.bench import (
     set_up,
 )
 from nvmc.chip import Chip, Chips
-from nvmc.devices import Device, NoiseSource
+from nvmc.devices import Device, NoiseSource, Target
 from nvmc.result import Simulation
 
 __all__ = ["simulate"]
@@ -58,10 +59,8 @@ def simulate(
         sigma: Strength of the device's noise instead of its default.
         percentile: k of the k-th percentile performance.
         seed: Population of chips.
-        times_s: Seconds since programming at which the same chips are evaluated; the device's own
-            time by default.
-        delta: Drop chips that cannot matter, with so small a probability of another answer
-            (docs/adaptive.md).
+        times_s: Seconds since programming, one or more; the device's own time by default.
+        delta: Drop chips that cannot matter, at this risk of another answer (docs/adaptive.md).
         precision: Take more chips in rounds until the KPP's interval is no wider.
         max_runs: Chips at which rounds end in any case; 10,000 by default.
         jobs: Chips in parallel; the cores at hand by default. Changes nothing but the time.
@@ -79,33 +78,38 @@ def simulate(
     target = compiled.manifest.target.on(device, noise)
     patterns = [Chip.of(target, seed, first, sigma, age) for age in times_s or [None]]
     bench = set_up(compiled, target, seed=seed, **options)
-    started, where = time.perf_counter(), executor or Threads(jobs)
-    populations = [
-        Population(
-            bench,
-            Chips(pattern, first, plan.most),
-            where,
-            None if store is None else bench.records(store, pattern, where, sigma),
-            on_chip,
-        )
-        for pattern in patterns
-    ]
+    where = executor or Threads(jobs)
+    kept = [bench.records(store, one, where, sigma) if store else None for one in patterns]
+    everyone = [Chips(pattern, first, plan.most) for pattern in patterns]
+    pairs = zip(everyone, kept, strict=True)
+    populations = [Population(bench, chips, where, records, on_chip) for chips, records in pairs]
+    return _simulation(bench, populations, plan, target, sigma, watch)
+
+
+def _simulation(
+    bench: Bench,
+    populations: list[Population],
+    plan: Plan,
+    target: Target,
+    sigma: float | None,
+    watch: Watch | None,
+) -> Simulation:
+    """Judge the same chips at each time."""
+    started = time.perf_counter()
     times = tuple(judged(population, plan, watch) for population in populations)
+    pairs = zip(populations, times, strict=True)
     return Simulation(
         metric=bench.score.metric,
         images=len(bench.feed),
         data=bench.data,
-        seed=seed,
+        seed=populations[0].chips[0].seed,
         target=target,
         sigma=target.device.sigma if sigma is None else sigma,
         fidelity=bench.fidelity,
-        executor=where.name,
+        executor=populations[0].executor.name,
         mc_passes=bench.mc_passes,
         ideal=bench.ideal,
         times=times,
         seconds=time.perf_counter() - started,
-        recorded=sum(
-            int(p.recorded[: len(at.values)].sum())
-            for p, at in zip(populations, times, strict=True)
-        ),
+        recorded=sum(int(p.recorded[: len(at.values)].sum()) for p, at in pairs),
     )

@@ -199,6 +199,7 @@ class Population:
     Attributes:
         bench: The network and the images.
         chips: The chips.
+        executor: Where they are run.
         images: Images that each chip was run on, shape (chips,).
         totals: Sum of the score over them, shape (chips,).
         recorded: Which chips the records held complete at the start, shape (chips,).
@@ -221,10 +222,11 @@ class Population:
     ) -> None:
         self.bench = bench
         self.chips = chips
-        self._executor = executor
+        self.executor = executor
         self._records = records
         self._on_chip = on_chip
         self._lock = Lock()
+        self._parts: dict[int, dict[int, float]] = {}
         self.images = np.zeros(len(chips), np.int64)
         self.totals = np.zeros(len(chips))
         known = dict(records.known()) if records is not None else {}
@@ -245,7 +247,7 @@ class Population:
 
     def history(self, runs: int) -> dict[int, dict[int, float]]:
         """For the first `runs` chips, the sums that are known: position -> images -> sum."""
-        known: dict[int, dict[int, float]] = {}
+        known = {p: dict(sums) for p, sums in self._parts.items() if p < runs}
         parts = self._records.parts() if self._records is not None else ()
         places = {index: p for p, index in enumerate(_indices(self.chips)) if p < runs}
         for index, images, total in parts:
@@ -288,13 +290,15 @@ class Population:
             with self._lock:
                 self.totals[position] += total
                 self.images[position] = span.end
+                if span.end < len(self.bench.feed):
+                    self._parts.setdefault(position, {})[span.end] = float(self.totals[position])
                 self._keep(chips[number], position)
             if self._on_chip is not None and span.end == len(self.bench.feed):
                 self._on_chip(position, self._value(position))
             if on_images is not None:
                 on_images(span.count)
 
-        self._executor.totals(self.bench, chips, span, done)
+        self.executor.totals(self.bench, chips, span, done)
 
     def _value(self, position: int) -> float:
         images = len(self.bench.feed)
