@@ -65,7 +65,7 @@ def started(*words: str, **options: Any) -> subprocess.Popen[str]:
     return subprocess.Popen([*NVMC, *COMMON, *words], **pipes, **options)
 
 
-def stored(path: Path) -> int:
+def stored(path: Path, query: str = "SELECT count(value) FROM chip") -> int:
     """How many chips are complete in the store of a run; 0 where there is none yet."""
     try:
         connection = sqlite3.connect(f"file:{path}?mode=ro", uri=True)
@@ -73,18 +73,23 @@ def stored(path: Path) -> int:
         return 0
     with closing(connection):
         try:
-            (count,) = connection.execute("SELECT count(value) FROM chip").fetchone()
+            (count,) = connection.execute(query).fetchone()
         except sqlite3.OperationalError:  # it is being made
             return 0
         return count
 
 
-def killed(path: Path, more: int, *words: str) -> None:
+def seen(path: Path) -> int:
+    """How many sums are in the store of a run, those on the way among them."""
+    return stored(path, "SELECT (SELECT count(value) FROM chip) + (SELECT count(*) FROM part)")
+
+
+def killed(path: Path, more: int, *words: str, count: Callable[[Path], int] = stored) -> None:
     """Run and `kill -9` once `more` chips more are stored."""
-    before = stored(path)
+    before = count(path)
     process = started(*words)
     deadline = time.monotonic() + 60
-    while stored(path) < before + more and process.poll() is None:
+    while count(path) < before + more and process.poll() is None:
         assert time.monotonic() < deadline
         time.sleep(0.002)
     process.send_signal(signal.SIGKILL)
@@ -102,6 +107,37 @@ def test_killed_and_started_again(folder: Path, simulate: Simulate, words: list[
     assert found["recorded"] == kept >= 21
     assert answer(found) == answer(simulate(*words, "--no-store"))
     assert simulate(*words)["recorded"] == 300
+
+
+ADAPTIVE = ["--adaptive", "--runs", "150", "--percentile", "5"]
+ROUNDS = ["--precision", "0.1pp", "--runs", "80", "--max-runs", "150", "--percentile", "5"]
+
+
+@pytest.mark.parametrize("words", [ADAPTIVE, ROUNDS, [*ROUNDS, "--adaptive"]])
+def test_adaptive_runs_and_rounds_killed(
+    folder: Path, simulate: Simulate, words: list[str]
+) -> None:
+    """What was dropped, or asked for, at each look is so again: the same chips, not just a KPP."""
+    path = folder / RESULTS_FILE
+    for parts in (20, 100):
+        killed(path, parts, *words, count=seen)
+    assert seen(path) >= 120
+    assert answer(simulate(*words)) == answer(simulate(*words, "--no-store"))
+
+
+def test_adaptive_and_plain_runs_share_their_chips(folder: Path, simulate: Simulate) -> None:
+    adaptive, plain = [*ADAPTIVE, "--limit", "300"], [*ADAPTIVE[1:], "--limit", "300"]
+    first = simulate(*adaptive)
+    assert first["share"] < 0.9
+    kept = sum(value is not None for value in first["values"])
+    whole = simulate(*plain)
+    assert whole["recorded"] == kept and whole["percentile"] == first["percentile"]
+    assert answer(whole) == answer(simulate(*plain, "--no-store"))
+    again = simulate(*adaptive)
+    assert again["percentile"] == first["percentile"]
+    with Store.open(folder / RESULTS_FILE, readonly=True) as store:
+        (entry,) = store.experiments()
+    assert (entry.complete, entry.begun) == (150, 0)
 
 
 @pytest.mark.slow
