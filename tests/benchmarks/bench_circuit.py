@@ -162,10 +162,9 @@ def circuits(folder: Path) -> None:
     )
     print(f"{IMAGES:,} images, {count / 1e6:,.0f} M multiplications, median of {REPEATS}")
     for name, median in found.items():
-        ratios = [median / found[product] for product in ("sgemm", "sgemm a layer")]
-        print(
-            f"{name:16} {median / CHIPS:.4f} s {ratios[0]:6.2f} sgemm {ratios[1]:6.2f} sgemm a layer"
-        )
+        square, layered = (median / found[product] for product in ("sgemm", "sgemm a layer"))
+        seconds = median / CHIPS
+        print(f"{name:16} {seconds:.4f} s {square:6.2f} sgemm {layered:6.2f} sgemm a layer")
 
 
 def growth(folder: Path) -> None:
