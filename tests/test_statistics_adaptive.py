@@ -257,6 +257,28 @@ def test_killed_and_taken_up_again(seed: int, steps: int, hard: int) -> None:
 
 
 @pytest.mark.parametrize("hard", [0, 30])
+@pytest.mark.parametrize("seed", range(3))
+def test_killed_in_the_middle_of_work(seed: int, hard: int) -> None:
+    """Some chips of a step are further than others: each look still judges by what it saw then."""
+    hits = correlated(np.random.default_rng(seed), 40, 300)
+    sums = np.cumsum(hits, axis=1)
+    whole, added = Elimination(40, 300, rank=4, hard=hard), list[tuple[int, int, float]]()
+    while (work := whole.next()) is not None:
+        for chip in work.chips:
+            added.append(
+                (chip, work.first + work.count, float(sums[chip, work.first + work.count - 1]))
+            )
+            whole.add(*added[-1])
+    for kept in range(0, len(added), 5):
+        known: dict[int, dict[int, float]] = {}
+        for chip, end, total in added[:kept]:
+            known.setdefault(chip, {})[end] = total
+        again = eliminate(hits, 4, hard=hard, known=known)
+        assert (again.fraction, again.mean) == (whole.result().fraction, whole.result().mean)
+        np.testing.assert_array_equal(again.totals, whole.result().totals)
+
+
+@pytest.mark.parametrize("hard", [0, 30])
 def test_rounds_of_more_and_more_chips(hard: int) -> None:
     """Chips that were dropped among few are judged anew among many, from where they are."""
     rng = np.random.default_rng(31)

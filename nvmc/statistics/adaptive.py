@@ -72,8 +72,9 @@ class Elimination:
             elimination.add(chip, end, elimination.total(chip, work.first) + hits)
     found = elimination.result()
     ```
-    The decisions depend on the totals only, not on the order in which they are added, so a run
-    that is taken up with all its totals goes the same way. Calls must not overlap.
+    The decisions depend on the totals only, not on the order in which they are added, and at each
+    look on those up to it, so a run that is taken up with all its totals, wherever it was ended,
+    goes the same way. Calls must not overlap.
 
     Args:
         chips: Number of chips.
@@ -107,11 +108,13 @@ class Elimination:
         self._stops = np.unique([0, hard, *self._looks, images])
         self._totals = np.full((chips, len(self._stops)), np.nan)
         self._totals[:, 0] = 0
-        self._between: dict[int, dict[int, float]] = {}
         self._dropped = np.zeros(chips, bool)
-        for chip, totals in (known or {}).items():
+        self._known = {chip: dict(totals) for chip, totals in (known or {}).items()}
+        for chip, totals in self._known.items():
             for end, total in totals.items():
-                self.add(chip, end, total)
+                self._check(chip, end, total)
+        if sum(images in totals for totals in self._known.values()) == chips:
+            self._recall(np.arange(chips), images)
         self._steps = self._plan()
         self._step: tuple[Positions, int] | None = next(self._steps, None)
 
@@ -122,6 +125,7 @@ class Elimination:
         """
         while self._step is not None:
             chips, end = self._step
+            self._recall(chips, end)
             chips = chips[~self._reached(chips, end)]
             if len(chips):
                 starts = self._starts(chips, end)
@@ -134,8 +138,10 @@ class Elimination:
         """Hits of a chip among the first `images` of the order; NaN where they are not known."""
         column = int(np.searchsorted(self._stops, images))
         if column < len(self._stops) and self._stops[column] == images:
-            return float(self._totals[chip, column])
-        return self._between.get(chip, {}).get(images, math.nan)
+            total = float(self._totals[chip, column])
+            if not math.isnan(total):
+                return total
+        return self._known.get(chip, {}).get(images, math.nan)
 
     def add(self, chip: int, images: int, total: float) -> None:
         """Take in that a chip has `total` hits among the first `images` of the order.
@@ -143,6 +149,31 @@ class Elimination:
         Raises:
             OptionError: There is no such chip or image, or the total is no number of hits.
         """
+        self._check(chip, images, total)
+        column = int(np.searchsorted(self._stops, images))
+        if self._stops[column] == images:
+            self._totals[chip, column] = total
+        else:
+            self._known.setdefault(chip, {})[images] = float(total)
+
+    def result(self) -> Eliminated:
+        """What was found; call it when `next` has returned None."""
+        totals = self._totals[:, -1].copy()
+        left = int(np.count_nonzero(np.isnan(totals)))
+        furthest = np.where(np.isnan(self._totals), 0, self._stops).max(axis=1)
+        for chip, known in self._known.items():
+            furthest[chip] = max(furthest[chip], *known)
+        mean, error = self._mean(totals)
+        return Eliminated(
+            totals=totals,
+            dropped=left,
+            fraction=float(furthest.sum()) / (self._chips * self._images),
+            mean=mean,
+            mean_error=error,
+            delta=self._delta if left else 0.0,
+        )
+
+    def _check(self, chip: int, images: int, total: float) -> None:
         if not 0 <= chip < self._chips or not 0 < images <= self._images:
             raise OptionError(
                 f"chip {chip} with {images} images; expected chip 0 to {self._chips - 1} and 1 to "
@@ -153,26 +184,17 @@ class Elimination:
                 f"chip {chip} has {total} hits among {images * self._decisions} decisions; "
                 "expected a whole number, as accuracy and agreement count"
             )
-        column = int(np.searchsorted(self._stops, images))
-        if self._stops[column] == images:
-            self._totals[chip, column] = total
-        else:
-            self._between.setdefault(chip, {})[images] = float(total)
 
-    def result(self) -> Eliminated:
-        """What was found; call it when `next` has returned None."""
-        totals = self._totals[:, -1].copy()
-        left = int(np.count_nonzero(np.isnan(totals)))
-        furthest = np.where(np.isnan(self._totals), 0, self._stops).max(axis=1)
-        mean, error = self._mean(totals)
-        return Eliminated(
-            totals=totals,
-            dropped=left,
-            fraction=float(furthest.sum()) / (self._chips * self._images),
-            mean=mean,
-            mean_error=error,
-            delta=self._delta if left else 0.0,
-        )
+    def _recall(self, chips: Positions, end: int) -> None:
+        """Take in what is known of chips at `end`, or later where it is not known there.
+
+        What is known of later looks is left for them: so a run that is taken up decides as it did.
+        """
+        for chip in chips.tolist() if self._known else ():
+            known = self._known.get(chip, {})
+            stops = [images for images in known if images >= end and images in self._stops]
+            if stops:
+                self.add(chip, min(stops), known[min(stops)])
 
     def _plan(self) -> Iterator[tuple[Positions, int]]:
         """The steps: (chips, images that each of them must have been run on before the next)."""
@@ -266,15 +288,17 @@ class Elimination:
 
     def _reached(self, chips: Positions, end: int) -> NDArray[np.bool_]:
         """Which chips need not be run to `end`: they were, or have been looked at later."""
-        enough = self._stops >= end if end > self._hard else self._stops == end
+        enough = (
+            self._stops >= end if end > self._hard else np.isin(self._stops, (end, self._images))
+        )
         return np.any(enough & ~np.isnan(self._totals[chips]), axis=1)
 
     def _starts(self, chips: Positions, end: int) -> Positions:
         """Up to where the hits of each chip are known, before `end`."""
         known = (self._stops < end) & ~np.isnan(self._totals[chips])
         starts = np.where(known, self._stops, 0).max(axis=1)
-        for place, chip in enumerate(chips.tolist() if self._between else ()):
-            others = [images for images in self._between.get(chip, ()) if images < end]
+        for place, chip in enumerate(chips.tolist() if self._known else ()):
+            others = [images for images in self._known.get(chip, ()) if images < end]
             starts[place] = max(starts[place], *others) if others else starts[place]
         return starts
 
