@@ -12,7 +12,7 @@ USABLE := import ensurepip, os, sys, sysconfig, venv; \
   sys.exit(sys.version_info < (3, 11) or not os.path.exists(headers))
 BIN := .venv/bin
 PIP := PIP_DISABLE_PIP_VERSION_CHECK=1 $(BIN)/python -m pip install -qq -c constraints.txt
-SOURCES := pyproject.toml setup.py constraints.txt $(wildcard runtime/provider/csrc/*)
+SOURCES := pyproject.toml setup.py constraints.txt $(wildcard nvmc/*/csrc/* runtime/*/csrc/*)
 
 help:
 	@echo "make demo       compile LeNet-5 for FeFET cells and simulate 300 chips"
@@ -64,5 +64,5 @@ bench: .venv/.dev
 
 clean:
 	rm -rf .venv build dist nvmc.egg-info .pytest_cache .ruff_cache .hypothesis
-	rm -f runtime/provider/_shim*.so
+	rm -f runtime/provider/_shim*.so runtime/crossbar/_native*.so nvmc/rng/_normals*.so
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -20,13 +20,13 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from threading import Event
-from typing import Any
+from typing import Any, Unpack
 
 import numpy as np
 from numpy.typing import NDArray
 
 from nvmc.artifact import Compiled
-from nvmc.bench import check_options, set_up
+from nvmc.bench import Options, check_options, set_up
 from nvmc.chip import Chip
 from nvmc.data import Dataset, load_data
 from nvmc.errors import DataError
@@ -42,6 +42,7 @@ from nvmc.runtime.montecarlo import (
     default_jobs,
     in_parallel,
 )
+from nvmc.runtime.scoring import Accuracy
 from nvmc.shifts import Shift, shifted, shifts_for
 
 __all__ = ["FORMAT", "Measures", "Row", "Thresholds", "Uncertainty", "measured", "uncertainty"]
@@ -180,17 +181,12 @@ def uncertainty(
     compiled: Compiled,
     setup: Setup | None = None,
     *,
-    data: str | Dataset,
-    mc_passes: int | None = None,
     runs: int = 20,
     shifts: Sequence[str] | None = None,
     seed: int = 0,
     jobs: int | None = None,
-    limit: int | None = None,
-    output: str | None = None,
-    fidelity: Fidelity | None = None,
-    batch: int | None = None,
     on_chip: Callable[[], None] | None = None,
+    **options: Unpack[Options],
 ) -> Uncertainty:
     """Evaluate the doubts of chips 0 … runs - 1 of population `seed`.
 
@@ -199,32 +195,29 @@ def uncertainty(
     Args:
         compiled: From `open_compiled` or `nvmc.compile_model`.
         setup: Target, sigma and time; as compiled by default.
-        data: A data set with labels, or its spec.
-        mc_passes: Stochastic passes; 10 by default, 1 where the network draws nothing.
         runs: Number of chips.
         shifts: Of `rotation` and `noise`; by default those that the data allow.
         seed: Population of chips, and the noise on images.
-        jobs: Chips in parallel; this and all below as in `nvmc.simulation.simulate`.
-        limit: Use the first `limit` images only.
-        output: The output that is judged.
-        fidelity: `cells` or `circuit`.
-        batch: Images a run.
+        jobs: Chips in parallel.
         on_chip: Called as each chip of a row is done, from its thread.
+        **options: See `nvmc.bench.Options`; the data must have labels, and the stochastic passes
+            are 10 by default, 1 where the network draws nothing.
 
     Raises:
         OptionError, DataError, ModelError: By what is wrong.
     """
     check_options(runs, jobs, 1.0)
     setup = setup or Setup(compiled.manifest.target)
-    dataset, labels = _labelled(data, limit)
+    dataset = _labelled(options.get("data"), options.get("limit"))
     wanted = shifts_for(dataset.x, shifts)
     chips = [setup.chip(seed, index) for index in range(runs)]
-    options: dict[str, Any] = {"output": output, "fidelity": fidelity, "mc_passes": mc_passes}
-    bench = set_up(compiled, setup.target, data=dataset, batch=batch, **options)
+    bench = set_up(compiled, setup.target, **options | Options(data=dataset, limit=None))
     network, started = bench.network, time.perf_counter()
-    if mc_passes is None and network.masks:
+    if options.get("mc_passes") is None and network.masks:
         network = replace(network, passes=PASSES)
-    population = _Population(network, labels, chips, min(jobs or default_jobs(), runs), on_chip)
+    assert isinstance(bench.score, Accuracy)
+    count = min(jobs or default_jobs(), runs)
+    population = _Population(network, bench.score.classes, chips, count, on_chip)
     return Uncertainty(
         rows=tuple(population.row(bench.feed, shift, seed) for shift in wanted),
         runs=runs,
@@ -309,14 +302,13 @@ def _a_image(values: NDArray[np.float64]) -> NDArray[np.float64]:
     return values.reshape(len(values), -1).mean(axis=1)
 
 
-def _labelled(data: str | Dataset, limit: int | None) -> tuple[Dataset, NDArray[np.integer[Any]]]:
-    """The images that are used, and their labels in the order in which they are run."""
+def _labelled(data: str | Dataset | None, limit: int | None) -> Dataset:
+    """The images that are used."""
+    if data is None:
+        raise DataError("doubts are judged on labelled images; give --data")
     dataset = load_data(data, limit=limit) if isinstance(data, str) else data
     if limit is not None and limit < 1:
         raise DataError(f"limit is {limit}, expected at least 1; leave it out to take every image")
     if dataset.y is None:
         raise DataError(f"{dataset.name} has no labels; an NLL is taken of them: add an array y")
-    dataset = replace(dataset, x=dataset.x[:limit], y=dataset.y[:limit])
-    labels = dataset.shuffled().y
-    assert labels is not None
-    return dataset, labels
+    return replace(dataset, x=dataset.x[:limit], y=dataset.y[:limit])

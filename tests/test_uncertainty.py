@@ -10,7 +10,7 @@ import onnx
 import pytest
 
 from nvmc import Chip, Compiled, Target, compile_model, load_device
-from nvmc.bench import load_network
+from nvmc.bench import load_network, set_up
 from nvmc.data import Dataset, load_data
 from nvmc.devices import parse_noise
 from nvmc.errors import DataError, NvmcError
@@ -19,6 +19,7 @@ from nvmc.models import resolve_model
 from nvmc.parameters import Setup
 from nvmc.runtime.averaging import Prediction
 from nvmc.runtime.montecarlo import ChipSession, Feed
+from nvmc.runtime.scoring import Accuracy
 from nvmc.shifts import Shift, shifted
 from nvmc.uncertainty import Thresholds, measured, uncertainty
 from onnx_text import proto_of
@@ -87,13 +88,15 @@ def test_images_of_many_decisions_count_once() -> None:
 def test_rows_equal_a_slow_loop(compiled: Compiled) -> None:
     """Chip by chip, pass by pass; the thresholds are each chip's own."""
     result = uncertainty(compiled, **COMMON, mc_passes=4, shifts=["noise"])
-    network, data = load_network(compiled, TARGET), load_data("digits", limit=30).shuffled()
-    assert data.y is not None
+    network = load_network(compiled, TARGET)
+    bench = set_up(compiled, TARGET, data="digits", limit=30)
+    assert isinstance(bench.score, Accuracy)
+    images, labels = bench.feed.inputs["image"], bench.score.classes
     for k in range(3):
         chip = Chip.of(TARGET, 0, k, 0.2)
         limit = None
         for row in (result.rows[0], result.rows[4]):
-            feed = Feed({"image": shifted(data.x, row.shift)})
+            feed = Feed({"image": shifted(images, row.shift)})
             session = ChipSession(network, chip)._session
             each = []
             for number in range(4):
@@ -102,12 +105,12 @@ def test_rows_equal_a_slow_loop(compiled: Compiled) -> None:
                 powers = np.exp(scores.astype(float) - scores.max(axis=1, keepdims=True))
                 each.append(powers / powers.sum(axis=1, keepdims=True))
             mean = np.mean(each, axis=0)
-            nll = -np.log(mean[np.arange(30), data.y])
+            nll = -np.log(mean[np.arange(30), labels])
             limit = nll.mean() if limit is None else limit
             measures = row.chips[k]
             assert measures.nll == pytest.approx(nll.mean(), rel=1e-9)
             assert measures.variance == pytest.approx(np.var(each, axis=0).sum(1).mean(), rel=1e-9)
-            assert measures.accuracy == np.mean(mean.argmax(1) == data.y)
+            assert measures.accuracy == np.mean(mean.argmax(1) == labels)
             assert measures.detected == np.mean(nll > limit)
 
 

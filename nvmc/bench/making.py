@@ -12,6 +12,7 @@ from typing import TypedDict, Unpack
 
 from nvmc.artifact import MODEL_FILE, Compiled
 from nvmc.bench.judging import MOST_RUNS
+from nvmc.bench.ordering import order_of
 from nvmc.bench.population import Bench
 from nvmc.chip import PHYSICS, Chip
 from nvmc.data import Dataset, check_labels, load_data
@@ -50,7 +51,7 @@ __all__ = [
     "set_up",
 ]
 
-CIRCUIT_IMAGES = 512
+CIRCUIT_IMAGES = 256
 """Most images a run of a circuit."""
 CIRCUIT_BATCHES = 32
 """How many batches that suit the cache go into a run of a circuit: each run costs Python's time."""
@@ -104,14 +105,9 @@ def set_up(
     dataset = dataset and dataset.shuffled()
     check_first_axis(compiled.manifest, network.output)
     feed = feed_of(compiled.manifest.inputs, dataset, seed, limit)
-    with single_threaded_blas():
-        score, ideal = _score(network, exact, feed, dataset)
-    return Bench(
-        network,
-        feed,
-        score,
-        ideal,
-        data=dataset.name if dataset else "seeded inputs",
+    bench = _judging(network, exact, feed, dataset)
+    return replace(
+        bench,
         name=compiled.folder.name,
         identity={
             "physics": PHYSICS,
@@ -122,7 +118,7 @@ def set_up(
             "mc_passes": network.passes if network.masks else None,
             "data": dataset.sha256 if dataset else f"seeded {seed}",
             "images": len(feed),
-            "metric": score.metric,
+            "metric": bench.score.metric,
         },
     )
 
@@ -156,9 +152,7 @@ def bench_of(model: Model, target: Target, dataset: Dataset) -> Bench:
     if fidelity_of(target) == "circuit":
         circuit = _circuit(model.clone(), target, output)
     exact = _network(detached(model, target), output)
-    with single_threaded_blas():
-        score, ideal = _score(circuit or exact, exact, feed, dataset)
-    return Bench(circuit or exact, feed, score, ideal, dataset.name)
+    return _judging(circuit or exact, exact, feed, dataset)
 
 
 def _with_passes(network: Network, passes: int | None) -> Network:
@@ -279,24 +273,38 @@ def _network(found: Detached, output: str) -> Network:
     )
 
 
-def _score(
+def _judging(
     network: Network | CircuitNetwork, exact: Network, feed: Feed, dataset: Dataset | None
-) -> tuple[Score, float]:
-    """What chips are scored by, and the value of the chip whose every cell is on target.
+) -> Bench:
+    """The bench of a network; images come in random order.
 
-    Without labels the reference is that chip behind an ideal periphery (`exact`).
+    Chips are judged by labels, or without them by what the ideal chip behind an ideal periphery
+    (`exact`) decides.
     """
-    if dataset is not None and dataset.y is not None:
-        first = outputs_of(exact, Feed({k: v[:1] for k, v in feed.inputs.items()}), Chip.ideal())
-        if first.ndim < 2 or first.shape[1] < 2:
-            raise DataError(
-                f"output {network.output!r} has shape {list(first.shape)}, which is no classes to "
-                "hold labels against; choose another with --output, or leave the labels out"
-            )
-        check_labels(dataset, first.shape[1])
-        score: Score = Accuracy(dataset.y)
-        return score, evaluate(network, feed, score, Chip.ideal())
-    score = score_against(outputs_of(exact, feed, Chip.ideal()))
-    if isinstance(network, Network):
-        return score, 1.0
-    return score, evaluate(network, feed, score, Chip.ideal())
+    labels = None if dataset is None else dataset.y
+    with single_threaded_blas():
+        if dataset is not None and labels is not None:
+            _check_classes(exact, feed, dataset)
+        order, hard = order_of(exact, feed, labels)
+        feed = Feed({name: images[order] for name, images in feed.inputs.items()})
+        if labels is not None:
+            score: Score = Accuracy(labels[order])
+        else:
+            score = score_against(outputs_of(exact, feed, Chip.ideal()))
+        ideal = 1.0
+        if labels is not None or isinstance(network, CircuitNetwork):
+            ideal = evaluate(network, feed, score, Chip.ideal())
+    name = "seeded inputs" if dataset is None else dataset.name
+    return Bench(network, feed, score, ideal, name, hard=hard)
+
+
+def _check_classes(network: Network, feed: Feed, dataset: Dataset) -> None:
+    """Make sure that the output holds the classes that the labels name."""
+    alone = Feed({name: images[:1] for name, images in feed.inputs.items()})
+    first = outputs_of(network, alone, Chip.ideal())
+    if first.ndim < 2 or first.shape[1] < 2:
+        raise DataError(
+            f"output {network.output!r} has shape {list(first.shape)}, which is no classes to "
+            "hold labels against; choose another with --output, or leave the labels out"
+        )
+    check_labels(dataset, first.shape[1])
