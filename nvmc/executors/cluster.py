@@ -7,7 +7,7 @@ import json
 import logging
 import time
 import uuid
-from collections.abc import Generator, Iterable, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from concurrent.futures import CancelledError, ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
@@ -29,6 +29,10 @@ CONNECT_S = 10.0
 """How long a scheduler may take to answer, and its first worker to come."""
 PATIENCE_S = 60.0
 """How long a run goes on waiting when all workers are gone."""
+SENDINGS = 3
+"""How often to send a bench, where workers die of it or meanwhile."""
+SLOWEST = 1e6
+"""Bytes a second that a bench must be sent at."""
 
 
 @contextmanager
@@ -194,19 +198,29 @@ class Cluster:
         if self._sent is not None and self._sent[0] is bench:
             if self._sent[1].status == "finished":
                 return self._sent[1]
-        deadline = time.monotonic() + self._patience_s
+        self._sent = (bench, self._send(bench))
+        return self._sent[1]
+
+    def _send(self, bench: Bench) -> Any:
+        """The future of `bench`, sent anew where workers die meanwhile."""
+        allowed_s = self._patience_s + sum(x.nbytes for x in bench.feed.inputs.values()) / SLOWEST
+        options = {"broadcast": True, "hash": False}
+        attempt = 0
         while True:
             self.threads()
+            attempt += 1
             try:
                 with self._asking():
-                    future = self.client.scatter(bench, broadcast=True, hash=False)
-            except ClusterError:
-                if self.client.status != "running" or time.monotonic() > deadline:
+                    return self._within(allowed_s, self.client.scatter, bench, **options)
+            except ClusterError as error:
+                if self.client.status != "running":
                     raise
-                time.sleep(0.5)  # a worker died on the way
-            else:
-                self._sent = (bench, future)
-                return future
+                if attempt == SENDINGS:
+                    raise ClusterError(
+                        "network and images cannot be sent to the workers: they die or do not "
+                        "answer; see their logs, and whether they have memory enough"
+                    ) from error
+                time.sleep(0.5)
 
     def submit(self, bench: Any, chips: Iterable[Chip], span: Span) -> Any:
         """The future of `Done` for these chips; `bench` is from `place`.
@@ -220,19 +234,30 @@ class Cluster:
             return self.client.submit(run_chips, *arguments, key=key, pure=False, retries=2)
 
     def gather(self, futures: dict[str, Any]) -> dict[str, Done | NvmcError | None]:
-        """What came of futures that have ended well; None where that was lost since.
+        """What came of futures that have ended well; nothing where that was lost since.
 
         Raises:
             ClusterError: The scheduler was lost.
         """
         with self._asking():
-            return self.client.gather(futures, errors="skip") if futures else {}
+            try:  # what is lost at this moment is waited for, as long as there may be no worker
+                return self._within(self._patience_s, self.client.gather, futures, errors="skip")
+            except TimeoutError:
+                return {}
 
     def cancel(self, futures: Sequence[Any]) -> None:
         """Take back what is not wanted any more."""
         with suppress(OSError, TimeoutError, CancelledError):
             if futures and self.client.status == "running":
                 self.client.cancel(list(futures))
+
+    def _within(self, timeout_s: float, ask: Callable[..., Any], *what: Any, **options: Any) -> Any:
+        """What a method of the client answers: some wait for ever for a worker that died."""
+
+        async def answer() -> Any:
+            return await ask(*what, **options)  # in the client's own thread it is a coroutine
+
+        return self.client.sync(answer, callback_timeout=timeout_s)
 
     @contextmanager
     def _asking(self) -> Generator[None]:
@@ -254,7 +279,11 @@ class Cluster:
         if not workers:
             return
         expected = versions()
-        answers = self.client.run(versions, workers=list(workers), on_error="return")
+        options = {"workers": list(workers), "on_error": "return"}
+        try:
+            answers = self._within(self._patience_s, self.client.run, versions, **options)
+        except TimeoutError:
+            return  # one of them died meanwhile; tasks look at the versions too
         for worker, found in answers.items():
             if isinstance(found, (OSError, TimeoutError)):
                 continue  # it is gone already
