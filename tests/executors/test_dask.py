@@ -197,13 +197,12 @@ def test_a_worker_without_nvmc_is_refused(bench: Bench, tmp_path: Path) -> None:
 def test_a_chip_that_ends_every_worker_is_given_up(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Processes of this machine come back when they die; this time they die of the same again."""
+    """Processes of this machine come back when they die, unless they die while they start."""
     monkeypatch.setattr(executors, "ATTEMPTS", 1)
     deadly = replace(bench, score=Deadly(bench.score, 0))
     with parse_workers("processes:2") as executor:
-        with pytest.raises(ClusterError, match=r"died again and again while they ran chips \d+ to"):
+        with pytest.raises(ClusterError, match="died again and again while|has had no workers"):
             deadly.run(chips(30), executor)
-        assert np.array_equal(bench.run(chips(3), executor), bench.run(chips(3), Threads(1)))
 
 
 def kept(store: Path) -> int:
