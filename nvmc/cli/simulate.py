@@ -11,6 +11,7 @@ from rich.table import Table
 from nvmc.cli.console import (
     METRICS,
     count,
+    note,
     note_range,
     ordinal,
     out,
@@ -96,10 +97,9 @@ def simulate_command(
     --runs add to what is there.
     """
     if png is not None:
-        check_picture(png)
+        _check_histogram(png, adaptive)
     network = opened(compiled)
     ages = [] if time is None else parse_values("time", time)
-    times = [float(age.number or 0) for age in ages]
     with (
         chosen_executor(jobs, workers, accelerator) as executor,
         opened_store(store or network.results_path) as kept,
@@ -110,7 +110,7 @@ def simulate_command(
             runs=runs,
             device=load_device(device) if device is not None else None,
             noise=[parse_noise(text) for text in noise],
-            times_s=times,
+            times_s=[float(age.number or 0) for age in ages],
             delta=_delta(adaptive, delta),
             precision=None if precision is None else _width(precision),
             jobs=jobs,
@@ -120,6 +120,8 @@ def simulate_command(
             **options,
         )
     note_range(result.target.device, [result.sigma])
+    if precision is not None:
+        _note_width(result, _width(precision))
     if png is not None:
         _draw(png, result, network.folder.name)
     if as_json:
@@ -127,6 +129,15 @@ def simulate_command(
     else:
         _print(result, str(network.folder), newest=compiled is None)
     kept.check()
+
+
+def _check_histogram(path: Path, adaptive: bool) -> None:
+    check_picture(path)
+    if adaptive:
+        raise OptionError(
+            "a histogram shows all chips, and --adaptive drops most of them; leave one of the two "
+            "out"
+        )
 
 
 def _delta(adaptive: bool, delta: float | None) -> float | None:
@@ -144,6 +155,18 @@ def _width(text: str) -> float:
     except ValueError:
         pass
     raise OptionError(f"precision is {text!r}; expected percentage points, such as 0.5pp")
+
+
+def _note_width(result: Simulation, width: float) -> None:
+    """Say where rounds ended before the interval was narrow enough."""
+    wide = [at for at in result.times if not at.is_within(width)]
+    if wide:
+        low, high = wide[0].kpp.low, wide[0].kpp.high
+        found = "open" if low is None or high is None else f"{100 * (high - low):.2f}pp wide"
+        note(
+            f"the interval is {found} after {count(len(wide[0].values), 'chip')}, not "
+            f"{100 * width:g}pp; give more --max-runs"
+        )
 
 
 def _draw(path: Path, result: Simulation, name: str) -> None:

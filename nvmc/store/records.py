@@ -110,7 +110,6 @@ class Experiment:
         self._texts = (identifier, key, info)
         self._unsaved: dict[tuple[int, int], Row] = {}
         self._number = 0
-        self._version = -1
         if not self._find(database.connection):
             with database.writing() as connection:
                 self._enter(connection)
@@ -127,7 +126,6 @@ class Experiment:
             StoreError: The file is damaged.
         """
         with self._database.reading() as connection:
-            (self._version,) = connection.execute("PRAGMA data_version").fetchone()
             self._find(connection)
             query = "SELECT chip, images, total FROM chip WHERE experiment = ?"
             rows = connection.execute(query, (self._number,))
@@ -152,18 +150,6 @@ class Experiment:
                 if value is None:
                     found[chip, images] = total
             return [(chip, images, total) for (chip, images), total in sorted(found.items())]
-
-    def fresh(self) -> dict[int, tuple[int, float]]:
-        """What is known now, if another process has written since the last look; else nothing.
-
-        Takes microseconds where nobody wrote.
-
-        Raises:
-            StoreError: The file is damaged.
-        """
-        with self._database.reading() as connection:
-            (version,) = connection.execute("PRAGMA data_version").fetchone()
-            return {} if version == self._version else self.known()
 
     def add(self, chip: int, images: int, total: float, value: float | None = None) -> None:
         """Keep what one chip has come to.

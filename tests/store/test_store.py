@@ -149,21 +149,6 @@ def test_threads_share_a_store(experiment: Experiment) -> None:
     assert experiment.known() == {chip: (5, chip / 7) for chip in range(400)}
 
 
-def test_fresh_is_what_others_wrote(tmp_path: Path, experiment: Experiment) -> None:
-    assert experiment.known() == {}
-    experiment.add(0, 5, 1.0)
-    assert experiment.fresh() == {}
-    with Store.open(tmp_path / "results.sqlite") as other:
-        theirs = other.experiment(KEY, INFO)
-        theirs.add_many([(1, 5, 2.0, None), (2, 5, 3.0, None)])
-        experiment.add(3, 5, 4.0)
-        found = experiment.fresh()
-        assert found == theirs.known() and found.keys() == {0, 1, 2, 3}
-        assert experiment.fresh() == {}
-        theirs.add(3, 9, 8.0)  # went on where this one stopped
-        assert experiment.fresh()[3] == (9, 8.0)
-
-
 def test_what_comes_after_the_end_is_no_fault(tmp_path: Path) -> None:
     """Threads of a run that was interrupted may still be at their chips."""
     with Store.open(tmp_path / "results.sqlite") as store:
