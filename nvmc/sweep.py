@@ -126,14 +126,7 @@ def _point_json(point: Point) -> dict[str, Any]:
         "mean": summary.mean,
         "std": summary.std,
         "min": summary.min,
-        "percentile": {
-            "k": kpp.k,
-            "value": kpp.value,
-            "low": kpp.low,
-            "high": kpp.high,
-            "confidence": kpp.confidence,
-            "runs_needed": kpp.runs_needed,
-        },
+        "percentile": kpp.to_json(),
         "values": point.values.tolist(),
     }
 

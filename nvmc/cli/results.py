@@ -298,12 +298,5 @@ def _statistics_json(found: tuple[Summary, Kpp] | None) -> dict[str, Any]:
         "mean": summary.mean,
         "std": summary.std,
         "min": summary.min,
-        "percentile": {
-            "k": kpp.k,
-            "value": kpp.value,
-            "low": kpp.low,
-            "high": kpp.high,
-            "confidence": kpp.confidence,
-            "runs_needed": kpp.runs_needed,
-        },
+        "percentile": kpp.to_json(),
     }

@@ -53,6 +53,17 @@ class Kpp:
     runs: int
     runs_needed: int
 
+    def to_json(self) -> dict[str, float | None]:
+        """The keys that `--json` gives everywhere; an open end is null."""
+        return {
+            "k": self.k,
+            "value": self.value,
+            "low": self.low,
+            "high": self.high,
+            "confidence": self.confidence,
+            "runs_needed": self.runs_needed,
+        }
+
 
 @dataclass(frozen=True)
 class Summary:
