@@ -351,6 +351,15 @@ def test_mean_of_all_chips_is_estimated_within_its_error() -> None:
     assert everything.delta == 0 and everything.fraction == 1
 
 
+def test_chips_without_a_miss_at_the_first_look_have_a_mean() -> None:
+    """With 211 images and 11 at the first look, their share of hits is rounded to above 1."""
+    hits = np.ones((24, 211), np.int64)
+    hits[0, 105:] = 0
+    found = eliminate(hits, 1, delta=0.2)
+    assert found.dropped == 23
+    assert (found.mean, found.mean_error) == (pytest.approx(211), 0)
+
+
 @given(st.lists(st.floats(allow_nan=True), min_size=1, max_size=40), st.data())
 def test_hard_images_come_first_and_the_others_as_they_stand(
     margins: list[float], data: st.DataObject

@@ -265,6 +265,7 @@ class Elimination:
         n, images = look - self._hard, self._images - self._hard
         every = images * self._decisions
         share = float((estimates - self._at(chips, self._hard)).mean()) / every
+        share = min(max(share, 0.0), 1.0)  # it is rounded
         spread = (1 - n / images) * share * (1 - share) / n * images / (images - 1)
         return float(hits.mean()), every * math.sqrt(spread) * len(chips) / self._chips
 

@@ -78,7 +78,8 @@ def _gather(
     _, drive = mvm.drive(x, inner)
     biases = None if bias is None else bias.reshape(groups, cols)
     for number, rows in parts:
-        part = y[:, :, :, rows].reshape(images, groups, cols, -1, copy=False).swapaxes(2, 3)
+        count = (rows.stop - rows.start) * math.prod(window.output[1:])
+        part = y[:, :, :, rows].reshape(images, groups, cols, count, copy=False).swapaxes(2, 3)
         places = _places(padded, groups, window, rows)
         mvm.gather(padded, places, part, Reads(0, number), drive, bias=biases)
 

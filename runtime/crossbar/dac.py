@@ -9,6 +9,7 @@ only scaled to their range: codes are real numbers up to 1.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -117,12 +118,12 @@ class Dac:
         Returns:
             Codes of x's shape, in -top ... top, and the drive.
         """
-        flat = x.reshape(len(x), -1)
+        flat = x.reshape(len(x), math.prod(x.shape[1:]))
         low = np.min(flat, axis=1, initial=0.0)
         reach = np.maximum(np.max(flat, axis=1, initial=0.0), -low)
         if self.limit is not None:
             reach = np.full_like(reach, self.limit)
-        signed = low < 0
+        signed = ~(low >= 0)  # NaN may hide what is negative
         half = np.where(signed, self.half, 0.0).astype(x.dtype)
         top = np.where(half > 0, half, self.top).astype(x.dtype)
         step = reach / top

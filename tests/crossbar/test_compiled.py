@@ -15,7 +15,10 @@ from crossbar_kernels import run
 from nvmc.chip import Array, Chip
 from nvmc.devices import Device, Periphery, Target
 from nvmc.encoding import Encoding, quantize, scale_of
+from nvmc.runtime.crossbar.adc import Adc
+from nvmc.runtime.crossbar.array import Block
 from nvmc.runtime.crossbar.chain import chained, fused
+from nvmc.runtime.crossbar.circuit import Circuit, CircuitMvm
 from nvmc.runtime.crossbar.dac import Dac
 from nvmc.runtime.crossbar.mvm import ALL, ExactMvm, Reads
 from nvmc.runtime.crossbar.native import KERNELS, NUMPY, Reader, drive
@@ -287,3 +290,42 @@ def test_vectors_outside_their_array_are_refused() -> None:
         reader.read(source.astype(np.float64), (0, 0), four[:1], four, *drive, out, None, None)
     with pytest.raises(ValueError, match="shape of the result"):
         reader.read(source, (0, 0), four[:2] * 0, four, *drive, out, None, None)
+
+
+@pytest.mark.parametrize("inputs", ["two-phase", "offset"])
+@pytest.mark.parametrize("mode", ["multi-level", "bit-serial"])
+@pytest.mark.parametrize("limit", [None, 0.7])
+def test_a_number_that_is_none_spoils_its_vector_alone(
+    inputs: str, mode: str, limit: float | None
+) -> None:
+    """Its entry is read as one with negative inputs, whatever is beside it in the batch."""
+    stated = {"dac_bits": 4, "dac_mode": mode, "signed_inputs": inputs}
+    dac = Dac(Periphery.model_validate(stated), limit)
+    x = normal(3, 1, 4, 5)
+    x[0, 0, 2, 1] = np.nan
+    found: list[NDArray[Any]] = []
+    for kernel in KERNELS:
+        cells = [Block(slice(0, 5), normal(1, 5, 3, seed=1), None)]
+        adcs = [Adc(6, 3.0, signed=True, aligned=False)]
+        circuit = Circuit(cells, np.ones(1), 0.0, np.ones((1, 3)), dac, adcs, kernel)
+        mvm = CircuitMvm(circuit)
+        with np.errstate(invalid="ignore"):
+            found.append(mvm(x))
+            np.testing.assert_array_equal(mvm(x[:1]), found[-1][:1])
+    for each in found:
+        np.testing.assert_array_equal(each, found[-1])
+    assert np.all(np.isfinite(found[0][1:]))
+    assert limit is None or np.all(np.isfinite(found[0][0, 0, [0, 1, 3]]))
+
+
+@pytest.mark.parametrize("kernel", KERNELS)
+def test_no_images_give_no_results(kernel: str) -> None:
+    cells = target("offset", 4, 8, True, dac_bits=6, adc_bits=8)
+    cases = [
+        (Case("Gemm", [normal(0, 5), normal(5, 3)]), (0, 3)),
+        (Case("MatMul", [normal(2, 0, 5), normal(5, 3)]), (2, 0, 3)),
+        (Case("Conv", [normal(0, 2, 9, 9), normal(4, 2, 3, 3)]), (0, 4, 7, 7)),
+        (Case("ConvTranspose", [normal(0, 2, 3, 3), normal(2, 4, 3, 3)]), (0, 4, 5, 5)),
+    ]
+    for case, shape in cases:
+        assert run(case, operand=lambda w: operand_of(w, cells, kernel))[0].shape == shape

@@ -40,7 +40,7 @@ void encode(const Kernel& kernel, const Converting& dac, const float* x, Size en
     const float least = -low;
     float range = std::isnan(low) ? low : (high > least ? high : least);
     if (dac.limited) range = dac.limit;
-    const bool is_signed = low < 0;
+    const bool is_signed = !(low >= 0);  // NaN may hide what is negative
     const float half = is_signed ? dac.half : 0.0f;
     const float top = half > 0 ? half : dac.top;
     const float step = range / top;

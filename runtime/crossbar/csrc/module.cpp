@@ -97,19 +97,19 @@ nvmc::Source source_of(const py::array& array, Size entry, Size group, const Who
   expect(array.dtype().is(py::dtype::of<float>()), "inputs are float32");
   nvmc::Source source;
   source.data = static_cast<const float*>(array.data());
-  Size reach = 1;
-  for (py::ssize_t axis = 0; axis < array.ndim(); ++axis) {
-    expect(array.strides(axis) >= 0 && array.strides(axis) % 4 == 0, "strides are whole");
-    if (array.shape(axis) == 0) return source;  // no entries
-    reach += static_cast<Size>((array.shape(axis) - 1) * (array.strides(axis) / 4));
-  }
   source.entry = entry;
   source.group = group;
   source.entries = entries;
   source.vectors = offsets_of(vectors);
   source.run = runs_of(source.vectors);
   source.rows = offsets_of(rows);
-  if (entries == 0 || source.vectors.empty()) return source;
+  if (entries == 0 || source.vectors.empty() || source.rows.empty()) return source;
+  expect(array.size() > 0, "vectors lie within their array, which is empty");
+  Size reach = 1;
+  for (py::ssize_t axis = 0; axis < array.ndim(); ++axis) {
+    expect(array.strides(axis) >= 0 && array.strides(axis) % 4 == 0, "strides are whole");
+    reach += static_cast<Size>((array.shape(axis) - 1) * (array.strides(axis) / 4));
+  }
   const Size last = (entries - 1) * entry + (groups - 1) * group + most(source.vectors);
   expect(last + most(source.rows) < reach, "vectors lie within their array");
   return source;
