@@ -22,9 +22,13 @@ from nvmc.bench import (
 )
 from nvmc.chip import Chip, Chips
 from nvmc.devices import Device, NoiseSource, Target
+from nvmc.errors import OptionError
 from nvmc.result import Simulation
 
 __all__ = ["simulate"]
+
+LAST = 2**63
+"""Chips have lower numbers: SQLite's integers, in which they are kept."""
 
 
 def simulate(
@@ -75,6 +79,8 @@ def simulate(
     """
     check_options(runs, jobs, percentile)
     plan = Plan(runs, percentile, delta, precision, max_runs)
+    if first > LAST - plan.most:
+        raise OptionError(f"first is {first}; expected at most {LAST - plan.most}")
     target = compiled.manifest.target.on(device, noise)
     patterns = [Chip.of(target, seed, first, sigma, age) for age in times_s or [None]]
     bench = set_up(compiled, target, seed=seed, **options)

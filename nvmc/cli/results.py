@@ -70,7 +70,9 @@ def _list(where: Path | None = None, as_json: bool = False) -> None:
         print_json({"format": FORMAT, "store": str(path), "experiments": found})
         return
     total = sum(entry.complete + entry.begun for entry in entries)
-    out().print(f"{path}: {count(len(entries), 'experiment')}, {count(total, 'chip')}")
+    names = {str(entry.facts.get("network")) for entry in entries}
+    of = f" of {names.pop()}" if len(names) == 1 and path.parent.name not in names else ""
+    out().print(f"{path}: {count(len(entries), 'experiment')}, {count(total, 'chip')}{of}")
     if entries:
         out().print(_table(entries))
 
@@ -153,8 +155,13 @@ def _delete(identifiers: tuple[str, ...], yes: bool, where: Path | None) -> None
 def _merge(into: Path, sources: tuple[str, ...]) -> None:
     """Put the chips of other stores into one: compiled folders, or files.
 
-    INTO is made where it is not there. The others stay as they are.
+    INTO is made where it is not there, as a file. The others stay as they are.
     """
+    if into.suffix == ".nvmc" and not into.exists():
+        raise OptionError(
+            f"there is no compiled folder {str(into)!r} to merge into; make it with "
+            "`nvmc compile`, or name a file such as all.sqlite"
+        )
     path, others = _place(into), [_place(Path(source)) for source in sources]
     for other in others:
         if other.resolve() == path.resolve():
@@ -181,12 +188,13 @@ def _chosen(store: Store, identifiers: Iterable[str]) -> list[Entry]:
 
 def _table(entries: Sequence[Entry]) -> Table:
     """One row an experiment, with the columns in which any of them has something to say."""
-    rows = [_row(entry) for entry in entries]
+    networks = {entry.facts.get("network") for entry in entries}
+    rows = [_row(entry, len(networks) > 1) for entry in entries]
     table = Table(box=None, pad_edge=False)
     names = [name for name in rows[0] if any(row[name] for row in rows)]
     for name in names:
-        free = name in ("network", "device", "data")
-        right = name in ("sigma", "time", "images", "chips", "begun")
+        free = name in ("network", "device", "images", "also")
+        right = name in ("sigma", "time", "chips", "begun")
         table.add_column(
             name,
             no_wrap=not free,
@@ -198,22 +206,33 @@ def _table(entries: Sequence[Entry]) -> Table:
     return table
 
 
-def _row(entry: Entry) -> dict[str, str]:
+def _row(entry: Entry, named: bool) -> dict[str, str]:
     facts = entry.facts
     sigma, time_s = facts.get("sigma"), facts.get("time_s")
+    images = f"{facts['images']:,}" if "images" in facts else ""
     return {
         "id": entry.id[:SHORT],
-        "network": str(facts.get("network", "")),
+        "network": str(facts.get("network", "")).removesuffix(".nvmc") if named else "",
         "device": str(facts.get("device", "")),
         "sigma": "" if sigma is None else f"{sigma:g}",
         "time": "" if time_s is None else duration_text(time_s),
-        "data": str(facts.get("data", "")),
-        "images": f"{facts['images']:,}" if "images" in facts else "",
-        "fidelity": "circuit" if facts.get("fidelity") == "circuit" else "",
+        "images": f"{images} {facts.get('data', '')}".strip(),
+        "also": ", ".join(_also(entry)),
         "chips": f"{entry.complete:,}",
         "begun": f"{entry.begun:,}" if entry.begun else "",
         "written": _moment(entry.written),
     }
+
+
+def _also(entry: Entry) -> list[str]:
+    """What is not as it is by default, and tells alike experiments apart."""
+    facts = entry.facts
+    seed, passes = facts.get("seed"), facts.get("mc_passes")
+    said = ["circuit"] if facts.get("fidelity") == "circuit" else []
+    if seed:
+        number = str(seed)
+        said.append(f"seed {number}" if len(number) <= SHORT else f"seed {number[:SHORT]}…")
+    return said + ([f"{passes} passes"] if passes and passes > 1 else [])
 
 
 def _moment(when: datetime | None) -> str:
@@ -234,6 +253,7 @@ def _facts(entry: Entry) -> list[tuple[str, str]]:
         ("network", f"{facts.get('network', '-')}, model {entry.key.get('network', '-')}"),
         ("device", str(facts.get("device", "-"))),
         ("sigma", "" if sigma is None else f"{sigma:g}"),
+        ("noise", ", ".join(str(source["type"]) for source in facts.get("sources", ()))),
         ("time", "" if time_s is None else f"{duration_text(time_s)} since programming"),
         ("data", f"{facts.get('data', '-')}, {count(facts.get('images', 0), 'image')}"),
         ("fidelity", str(facts.get("fidelity", "-"))),
@@ -258,7 +278,7 @@ def _statistics(entry: Entry, found: tuple[Summary, Kpp] | None) -> list[tuple[s
         stopped = f"{count(entry.begun, 'other')} ran on some of the images only"
         return [
             ("chips", f"{chips}; {stopped}"),
-            ("", "what they say together, the command that began them says again"),
+            ("", "their mean and KPP: give the same `nvmc simulate` command again"),
         ]
     summary, kpp = found
     spread = "" if summary.std is None else f" ± {100 * summary.std:.2f} over chips"

@@ -92,19 +92,10 @@ def test_list_finds_the_newest_network_here(run: Run, folder: str) -> None:
     text = run("list")
     assert f"{folder}/{RESULTS_FILE}: 2 experiments, 800 chips" in text
     header, *rows = text.splitlines()[1:]
-    assert header.split() == [
-        "id",
-        "network",
-        "device",
-        "sigma",
-        "data",
-        "images",
-        "chips",
-        "written",
-    ]
+    assert header.split() == ["id", "device", "sigma", "images", "also", "chips", "written"]
     for row, identifier in zip(rows, (first, second), strict=True):
         assert row.split()[:-1] == [
-            *(identifier[:8], "lenet5.nvmc", "fefet2", "0.1", "digits", "531", "400"),
+            *(identifier[:8], "fefet2", "0.1", "531", "digits", "seed", "12089258…", "400"),
         ]
     assert run() == run("list", folder) == text
     assert run("list", f"{folder}/{RESULTS_FILE}") == text
@@ -128,6 +119,30 @@ def test_a_crowded_list_fits_eighty_columns(run: Run) -> None:
     text = " ".join(run("list", "wide.sqlite").split())
     for phrase in ("0.123456", "1 d", "circuit", "12,345", "1,234", "50,000"):
         assert phrase in text
+
+
+def test_list_of_a_compiled_folder_has_a_line_an_experiment(run: Run) -> None:
+    """At 80 columns, with times, circuits and seeds; the network, that of all, is not repeated."""
+    with Store.open(Path("r.sqlite")) as store:
+        for seed, device in ((0, "rram4"), (3, "rram4"), (0, "pcm-joshi2020")):
+            circuit = device != "rram4"
+            key = {**KEY, "seed": seed, "time_s": 3600.0 if circuit else None}
+            key["fidelity"] = "circuit" if circuit else "cells"
+            info = {**INFO, "network": "lenet5-digits.nvmc", "device": device}
+            experiment = store.experiment(key, info)
+            experiment.add_many((chip, 531, 1.0, 1.0) for chip in range(1_000))
+            experiment.add(1_000, 5, 1.0, None)
+    lines = run("list", "r.sqlite").rstrip().splitlines()
+    assert len(lines) == 2 + 3  # what it is, names of columns, experiments
+    assert max(map(len, lines)) <= 80 and "lenet5" not in "".join(lines[1:])
+    assert sum("seed 3" in line for line in lines) == 1
+    assert sum("circuit" in line for line in lines) == 1
+
+
+def test_merge_makes_no_file_that_looks_like_a_compiled_folder(run: Run) -> None:
+    fill(Path("r.sqlite"), 1)
+    assert "nvmc compile" in run("merge", "typo.nvmc", "r.sqlite", code=1)
+    assert not Path("typo.nvmc").exists()
 
 
 def test_list_as_json(run: Run) -> None:

@@ -302,3 +302,12 @@ def test_results_show_says_what_simulate_said(
     text = capsys.readouterr().out
     for phrase in ("net.nvmc", "fefet2", "0.3", "digits, 531 images", "cells", "accuracy"):
         assert phrase in text
+
+
+def test_chips_beyond_what_the_store_can_number(capsys: pytest.CaptureFixture[str]) -> None:
+    """Refused before anything is run, in one line that says how far numbers go."""
+    assert main([*COMMON, "--runs", "2", "--first", str(2**63 - 1)]) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line == f"nvmc: error: first is {2**63 - 1}; expected at most {2**63 - 2}"
+    assert not (Path("net.nvmc") / RESULTS_FILE).exists()
+    assert main([*COMMON, "--runs", "2", "--limit", "20", "--first", str(2**63 - 2)]) == 0
