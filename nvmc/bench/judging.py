@@ -145,14 +145,20 @@ def _eliminated(population: Population, plan: Plan, rounds: Rounds | None, meter
     """The lowest chips on all images, the others as far as it takes to know them higher."""
     bench, runs = population.bench, plan.runs
     rank = rounds.highest_rank(runs) if rounds else highest_rank(runs, plan.percentile)
+    known = population.history(runs)
+    hard = bench.hard
+    blind = [p for p, sums in known.items() if hard not in sums and max(sums) > hard > 0]
+    if blind:  # of what they did on the hard images nothing is known, so they are completed
+        population.advance(blind, len(bench.feed), meter.add)
+        known = population.history(runs)
     elimination = Elimination(
         runs,
         len(bench.feed),
         rank=rank,
-        hard=bench.hard,
+        hard=hard,
         decisions=_decisions(bench),
         delta=plan.delta or 0.0,
-        known=population.history(runs),
+        known=known,
     )
     while (work := elimination.next()) is not None:
         _work(population, elimination, work, meter)

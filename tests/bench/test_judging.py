@@ -18,7 +18,7 @@ from nvmc.rng import stream
 from nvmc.runtime.montecarlo import CircuitNetwork
 from nvmc.runtime.scoring import Determination
 from nvmc.statistics import highest_rank, percentile_performance, summarize
-from nvmc.statistics.adaptive import Elimination
+from nvmc.statistics.adaptive import Elimination, look_ends
 from nvmc.statistics.sequential import plan_rounds
 
 IMAGES = 400
@@ -91,9 +91,10 @@ def test_progress_counts_images_that_were_there() -> None:
     hits = spread(40)
     kept = Kept()
     people(hits, 40, kept=kept)[0].advance(range(10), IMAGES // 2)
+    people(hits, 40, kept=kept)[0].advance(range(32, 40), IMAGES)
     watched: list[tuple[float, float]] = []
-    judged(people(hits, 40, kept=kept)[0], Plan(40), lambda *at: watched.append(at))
-    assert (watched[0], watched[-1]) == ((5, 40), (40, 40))
+    judged(people(hits, 40, kept=kept)[0], Plan(30), lambda *at: watched.append(at))
+    assert (watched[0], watched[-1]) == ((5, 30), (30, 30))
     done = [at for at, _ in watched]
     assert done == sorted(done)
 
@@ -173,6 +174,24 @@ def test_stopped_and_taken_up_again(plan: Plan, stop: int) -> None:
     np.testing.assert_array_equal(found.values, answer.values)
     assert found.to_json() == answer.to_json()
     assert before + table.run == expected[1].run
+
+
+@pytest.mark.parametrize("hard", [0, 9])
+def test_the_last_sum_of_each_chip_is_enough(hard: int) -> None:
+    """Sums on the way are kept nowhere, not even of the hard images: the answer is as exact."""
+
+    class Last(Kept):
+        def parts(self) -> list[tuple[int, int, float]]:
+            return []
+
+    hits, kept = spread(100), Last()
+    begun = people(hits, 100, kept=kept, hard=hard)[0]
+    begun.advance(range(40), 5)
+    begun.advance(range(60, 100), look_ends(IMAGES, hard)[0])
+    begun.advance(range(90, 95), IMAGES)
+    found = judged(people(hits, 100, kept=kept, hard=hard)[0], Plan(100, 5, 0.01))
+    same_answer(found, full(hits), 5)
+    assert found.dropped
 
 
 @pytest.mark.parametrize(

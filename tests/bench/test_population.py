@@ -14,6 +14,7 @@ from bench_standins import PATTERN, Kept, Table, bench_of_images, chips_from
 from nvmc import Chip
 from nvmc.bench import Bench, Population
 from nvmc.chip import Chips
+from nvmc.devices import parse_noise
 from nvmc.errors import OptionError
 from nvmc.rng import stream
 from nvmc.runtime.montecarlo import Span
@@ -161,6 +162,7 @@ def test_what_tells_populations_apart() -> None:
     bench = replace(bench_of_images(IMAGES), identity={"network": "n", "target": target})
     shelf, table = Shelf(), Table(HITS)
     chips = [PATTERN, replace(PATTERN, seed=4), replace(PATTERN, clip=True)]
+    chips += [replace(PATTERN, sources=(parse_noise("stuck-at:p_low=0.01"),))]
     chips += [replace(PATTERN, time_s=5.0), replace(PATTERN, index=7)]
     for chip in chips:
         bench.records(shelf, chip, table, None)
