@@ -12,7 +12,7 @@ from pathlib import Path
 from threading import RLock
 
 from nvmc.errors import StoreError
-from nvmc.store.schema import damaged, reason
+from nvmc.store.schema import connect, damaged, reason
 
 __all__ = ["PART", "Database", "Experiment", "Row", "write_rows"]
 
@@ -79,12 +79,23 @@ class Database:
 
     def fails(self, error: sqlite3.Error) -> None:
         """Note a write that failed; says so the first time."""
+        if getattr(error, "sqlite_errorcode", 0) == sqlite3.SQLITE_READONLY_DBMOVED:
+            self._reopen()
         self.trouble = reason(error)
         self.retry_at = time.monotonic() + RETRY_S
         self.connection.execute("PRAGMA busy_timeout = 100")
         if self.on_trouble is not None and not self.told:
             self.told = True
             self.on_trouble(f"{str(self.path)!r}: {self.trouble}; trying again as chips are done")
+
+    def _reopen(self) -> None:
+        """Open the file where it is now: `nvmc compile` put another folder in place of its own."""
+        try:
+            found = connect(self.path, create=False, timeout_s=self.timeout_s)
+        except StoreError:
+            return  # it is not there yet; the next write finds the file moved again
+        self.connection.close()
+        self.connection = found
 
     def recovers(self) -> None:
         """Note a write that went well."""

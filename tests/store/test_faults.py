@@ -235,7 +235,8 @@ def test_compiling_again_while_runs_come_and_go(tmp_path: Path) -> None:
             compile_again(folder, str(first))
         for run in runs:
             out, err = run.communicate()
-            assert run.returncode == 0 or "StoreError: cannot" in err
+            said_so = "StoreError: cannot" in err or "trying again" in err
+            assert run.returncode == 0 or said_so
             said |= set(map(int, out.split()))
     ended(writer(folder / RESULTS_FILE, 0, 300))
     assert said <= known(folder / RESULTS_FILE).keys()
