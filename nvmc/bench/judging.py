@@ -78,7 +78,9 @@ class Plan:
         """Most chips that may be run."""
         if self.precision is None:
             return self.runs
-        return self.max_runs or min(MOST_RUNS, max(DEFAULT_MAX_RUNS, 2 * self.runs))
+        if self.max_runs is not None:
+            return self.max_runs
+        return min(MOST_RUNS, max(DEFAULT_MAX_RUNS, 2 * self.runs))
 
     def rounds(self) -> Rounds | None:
         """The rounds; None where there is a single one."""

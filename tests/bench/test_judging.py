@@ -202,6 +202,7 @@ def test_the_last_sum_of_each_chip_is_enough(hard: int) -> None:
         ({"max_runs": 20}, "max-runs is 20 without a precision"),
         ({"precision": 0.0}, "precision is 0pp; expected between"),
         ({"precision": 1.0}, "precision is 100pp; expected between"),
+        ({"precision": 0.1, "max_runs": 0}, "max-runs is 0; expected 10 .runs. to 1,000,000"),
         ({"precision": 0.1, "max_runs": 9}, "max-runs is 9; expected 10 .runs. to 1,000,000"),
         ({"precision": 0.1, "max_runs": 1_000_001}, "max-runs is 1000001; expected 10"),
     ],
