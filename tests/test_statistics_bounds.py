@@ -80,3 +80,13 @@ def test_the_general_bound_holds_for_one_decision_too(sample: tuple[int, int, in
         # Every image twice as many decisions, all alike: misses are even.
         bound = chance_of_so_few(2 * seen, 2 * misses, sampled, images, 2)
         assert float(exact(seen, misses, sampled, images)) <= bound * (1 + 1e-12)
+
+
+@pytest.mark.parametrize("seen", [0, 3, 20])
+def test_the_bound_is_hoeffdings(seen: int) -> None:
+    """In his own form, with shares in powers, not merely something that is large enough."""
+    sampled, images, decisions, misses = 25, 90, 3, 120
+    share, mean = seen / (sampled * decisions), misses / (images * decisions)
+    expected = ((mean / share) ** share if seen else 1) * ((1 - mean) / (1 - share)) ** (1 - share)
+    found = chance_of_so_few(seen, misses, sampled, images, decisions)
+    np.testing.assert_allclose(found, expected**sampled, rtol=1e-12)
