@@ -136,6 +136,13 @@ def test_two_sums_of_the_same_images_contradict(store: Store, experiment: Experi
     assert 9 in experiment.known()
 
 
+def test_a_value_does_not_bring_another_sum(store: Store, experiment: Experiment) -> None:
+    experiment.add(0, 10, 3.0)
+    with pytest.raises(StoreError, match="two answers"):
+        experiment.add(0, 10, 4.0, 0.4)
+    assert list(store.rows(experiment.id)) == [(0, 10, 3.0, None)]
+
+
 def test_another_processor_may_round_another_way(experiment: Experiment) -> None:
     """Sums of squares are no whole numbers; what came first stays."""
     experiment.add(8, 100, 61.0)
