@@ -12,11 +12,19 @@ import onnx
 import pytest
 
 from nvmc import Chip, Target, compile_model, load_device
-from nvmc.bench import load_network
+from nvmc.bench import load_circuit, load_network
+from nvmc.devices import parse_noise
 from nvmc.errors import ModelError
 from nvmc.models import resolve_model
 from nvmc.rng import stream
-from nvmc.runtime.montecarlo import Feed, Network, Span, evaluate_chips, outputs_of
+from nvmc.runtime.montecarlo import (
+    ChipSession,
+    Feed,
+    Network,
+    Span,
+    evaluate_chips,
+    outputs_of,
+)
 from nvmc.runtime.scoring import Agreement, Determination, Tally, score_against
 from onnx_text import proto_of
 
@@ -162,3 +170,19 @@ def test_spans_add_up(lenet: Network, cuts: tuple[int, ...]) -> None:
     spans = [Span(a, b - a) for a, b in pairwise(cuts)]
     parts = [evaluate_chips(lenet, feed, score, population, span, jobs=2) for span in spans]
     assert np.array_equal(sum(parts), whole)
+
+
+def test_noise_of_reads_goes_on_from_image_to_image(tmp_path: Path) -> None:
+    """Some images have the reads that they have among all of them."""
+    proto = proto_of("g (float[N,3] x) => (float[N,2] y) <float[3,2] w> { y = MatMul (x, w) }")
+    onnx.save(proto, tmp_path / "m.onnx")
+    compiled = compile_model(tmp_path / "m.onnx", TARGET, output=tmp_path / "m.nvmc")
+    target = TARGET.on(None, [parse_noise("read:sigma=0.3")])
+    network = replace(load_circuit(compiled, target), batch=4)
+    feed = Feed({"x": np.ones((11, 3), np.float32)})
+    chip = Chip.of(target, 0, 2)
+    whole = outputs_of(network, feed, chip)
+    assert len(np.unique(whole, axis=0)) == 11
+    for span in (Span(0, 3), Span(3, 6), Span(9, 2)):
+        found = ChipSession(network, chip, span).outputs(feed, span=span)
+        np.testing.assert_array_equal(found, whole[span.first : span.end])
