@@ -31,6 +31,7 @@ class AtTime:
         share: Images that were run, of all images on all chips.
         delta: How likely KPP and interval are others than those of all chips on all images, at
             most.
+        precision: Width of the interval that was asked for; None where none was.
     """
 
     time_s: float | None
@@ -39,6 +40,7 @@ class AtTime:
     summary: Summary
     share: float = 1.0
     delta: float = 0.0
+    precision: float | None = None
 
     @property
     def dropped(self) -> int:
@@ -63,6 +65,8 @@ class AtTime:
             "percentile": self.kpp.to_json(),
             "share": self.share,
             "delta": self.delta,
+            "precision": self.precision,
+            "met": self.precision is None or self.is_within(self.precision),
             "values": [None if np.isnan(value) else value for value in self.values.tolist()],
         }
 

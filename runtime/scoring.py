@@ -17,7 +17,7 @@ SCORED_BYTES = 1 << 16
 
 
 class Score(Protocol):
-    """Adds up over batches, so that no value depends on the size of a batch."""
+    """Adds up over batches, so that no count depends on their size; real sums only by rounding."""
 
     metric: str
 

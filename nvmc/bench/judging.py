@@ -126,7 +126,8 @@ def judged(population: Population, plan: Plan, watch: Watch | None = None) -> At
         if found.is_within(plan.precision):
             break
     assert found is not None
-    return found if plan.delta is None else replace(found, delta=plan.delta)
+    risk = 0.0 if plan.delta is None or not found.dropped else plan.delta
+    return replace(found, delta=risk, precision=plan.precision)
 
 
 def _round(

@@ -10,6 +10,9 @@ import hashlib
 from dataclasses import replace
 from typing import TypedDict, Unpack
 
+import numpy as np
+from numpy.typing import NDArray
+
 from nvmc.artifact import MODEL_FILE, Compiled
 from nvmc.bench.judging import MOST_RUNS
 from nvmc.bench.ordering import order_of
@@ -105,7 +108,7 @@ def set_up(
     dataset = dataset and dataset.shuffled()
     check_first_axis(compiled.manifest, network.output)
     feed = feed_of(compiled.manifest.inputs, dataset, seed, limit)
-    bench = _judging(network, exact, feed, dataset)
+    bench, order = _judging(network, exact, feed, dataset)
     return replace(
         bench,
         name=compiled.folder.name,
@@ -118,6 +121,7 @@ def set_up(
             "mc_passes": network.passes if network.masks else None,
             "data": dataset.sha256 if dataset else f"seeded {seed}",
             "images": len(feed),
+            "order": hashlib.sha256(order.astype("<i8").tobytes()).hexdigest()[:16],
             "metric": bench.score.metric,
         },
     )
@@ -152,7 +156,7 @@ def bench_of(model: Model, target: Target, dataset: Dataset) -> Bench:
     if fidelity_of(target) == "circuit":
         circuit = _circuit(model.clone(), target, output)
     exact = _network(detached(model, target), output)
-    return _judging(circuit or exact, exact, feed, dataset)
+    return _judging(circuit or exact, exact, feed, dataset)[0]
 
 
 def _with_passes(network: Network, passes: int | None) -> Network:
@@ -275,8 +279,8 @@ def _network(found: Detached, output: str) -> Network:
 
 def _judging(
     network: Network | CircuitNetwork, exact: Network, feed: Feed, dataset: Dataset | None
-) -> Bench:
-    """The bench of a network; images come in random order.
+) -> tuple[Bench, NDArray[np.int64]]:
+    """The bench of a network, and the order of its images, which come in random order.
 
     Chips are judged by labels, or without them by what the ideal chip behind an ideal periphery
     (`exact`) decides.
@@ -295,7 +299,7 @@ def _judging(
         if labels is not None or isinstance(network, CircuitNetwork):
             ideal = evaluate(network, feed, score, Chip.ideal())
     name = "seeded inputs" if dataset is None else dataset.name
-    return Bench(network, feed, score, ideal, name, hard=hard)
+    return Bench(network, feed, score, ideal, name, hard=hard), order
 
 
 def _check_classes(network: Network, feed: Feed, dataset: Dataset) -> None:

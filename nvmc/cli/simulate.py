@@ -51,7 +51,9 @@ DELTA = 1e-3
     "--first", default=0, show_default=True, help="Number of the first chip, for array jobs."
 )
 @click.option(
-    "--adaptive", is_flag=True, help="Drop chips that cannot matter; the same KPP from less."
+    "--adaptive",
+    is_flag=True,
+    help="Drop chips that cannot matter: the same KPP sooner, from some thousand images on.",
 )
 @click.option(
     "--delta",
@@ -68,7 +70,7 @@ DELTA = 1e-3
     "--max-runs",
     type=int,
     metavar="N",
-    help="With --precision: chips at which to end in any case.  [default: 10000]",
+    help="With --precision: chips at which to end in any case.  [default: 10000, or 2 x runs]",
 )
 @run_options("jobs", "workers", "accelerator", "store", "no-store")
 @click.option("--png", type=click.Path(path_type=Path), help="Write a histogram of the chips.")
@@ -102,7 +104,7 @@ def simulate_command(
     ages = [] if time is None else parse_values("time", time)
     with (
         chosen_executor(jobs, workers, accelerator) as executor,
-        opened_store(store or network.results_path) as kept,
+        opened_store(network, store, no_store) as kept,
         watching("chips", shown=not as_json) as watch,
     ):
         result = simulate(
@@ -115,7 +117,7 @@ def simulate_command(
             precision=None if precision is None else _width(precision),
             jobs=jobs,
             executor=executor,
-            store=None if no_store else kept,
+            store=kept,
             watch=watch,
             **options,
         )
@@ -128,7 +130,8 @@ def simulate_command(
         print_json(result.to_json())
     else:
         _print(result, str(network.folder), newest=compiled is None)
-    kept.check()
+    if kept is not None:
+        kept.check()
 
 
 def _check_histogram(path: Path, adaptive: bool) -> None:

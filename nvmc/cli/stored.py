@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from nvmc.artifact import MANIFEST_FILE, RESULTS_FILE, Compiled
 from nvmc.bench import Records
 from nvmc.cli.console import count, note
-from nvmc.errors import StoreError
+from nvmc.errors import OptionError, StoreError
 from nvmc.store import Store
 
 __all__ = ["StoreToBe", "opened_store"]
@@ -20,11 +22,13 @@ class StoreToBe:
 
     Args:
         path: The file.
+        optional: Whether to go without, with a note, where it cannot be written.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, optional: bool = False) -> None:
         self.path = path
         self.store: Store | None = None
+        self._optional = optional
 
     def experiment(self, key: Mapping[str, Any], info: Mapping[str, Any]) -> Records:
         """The records of one experiment; see `nvmc.bench.Archive`.
@@ -32,9 +36,15 @@ class StoreToBe:
         Raises:
             StoreError: The file is no store, or cannot be written.
         """
-        if self.store is None:
-            self.store = Store.open(self.path, on_trouble=note)
-        return self.store.experiment(key, info)
+        try:
+            if self.store is None:
+                self.store = Store.open(self.path, on_trouble=note)
+            return self.store.experiment(key, info)
+        except StoreError as error:
+            if not self._optional or os.access(self.path.parent, os.W_OK):
+                raise
+            note(f"results are not kept: {error}")
+            return _Nowhere()
 
     def check(self) -> None:
         """Complain, once the answer is out, of chips that are in no store.
@@ -49,10 +59,41 @@ class StoreToBe:
             )
 
 
+class _Nowhere:
+    """Records that keep nothing."""
+
+    def known(self) -> dict[int, tuple[int, float]]:
+        return {}
+
+    def parts(self) -> tuple[tuple[int, int, float], ...]:
+        return ()
+
+    def add(self, chip: int, images: int, total: float, value: float | None) -> None:
+        pass
+
+
 @contextmanager
-def opened_store(path: Path) -> Generator[StoreToBe]:
-    """The store in `path` for as long as the block runs."""
-    kept = StoreToBe(path)
+def opened_store(
+    network: Compiled, store: Path | None, no_store: bool
+) -> Generator[StoreToBe | None]:
+    """Where the results of a network are kept, for as long as the block runs.
+
+    Args:
+        network: It has a store of its own, which is left out where it cannot be written.
+        store: `--store`: another file, or a compiled folder whose store it is.
+        no_store: `--no-store`.
+
+    Raises:
+        OptionError: Both options are given.
+    """
+    if store is not None and no_store:
+        raise OptionError(f"store is {str(store)!r} beside --no-store; give one of the two")
+    if no_store:
+        yield None
+        return
+    if store is not None and (store / MANIFEST_FILE).is_file():
+        store = store / RESULTS_FILE
+    kept = StoreToBe(store or network.results_path, optional=store is None)
     try:
         yield kept
     finally:

@@ -73,7 +73,7 @@ def sweep_command(
     network = opened(compiled)
     with (
         chosen_executor(jobs, workers, accelerator) as executor,
-        opened_store(store or network.results_path) as kept,
+        opened_store(network, store, no_store) as kept,
         progress("chips", runs * point_count(values), shown=not as_json) as advance,
     ):
         result = sweep(
@@ -84,7 +84,7 @@ def sweep_command(
             noise=[parse_noise(text) for text in noise],
             jobs=jobs,
             executor=executor,
-            store=None if no_store else kept,
+            store=kept,
             on_chip=lambda chip, value: advance(),
             **options,
         )
@@ -99,7 +99,8 @@ def sweep_command(
         print_json(result.to_json())
     else:
         _print(result, str(network.folder), newest=compiled is None)
-    kept.check()
+    if kept is not None:
+        kept.check()
 
 
 def _print(result: Sweep, folder: str, newest: bool) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ import numpy as np
 import onnx
 import pytest
 
-from nvmc import Compiled, Target, compile_model, load_device
+from nvmc import Compiled, Target, compile_model, load_device, open_compiled
 from nvmc.bench import making, set_up
 from nvmc.data import load_data
 from nvmc.devices import parse_noise
@@ -86,3 +87,32 @@ def test_physics_decide(compiled: Compiled, monkeypatch: pytest.MonkeyPatch) -> 
     first = identity(compiled)
     monkeypatch.setattr(making, "PHYSICS", making.PHYSICS + 1)
     assert identity(compiled) != first
+
+
+def test_stochastic_passes_decide(tmp_path: Path) -> None:
+    proto = proto_of(
+        """
+        g (float[N,1,28,28] x) => (float[N,5] y) <float[784,5] w, float r = {0.5}, bool on = {1}>
+        { f = Flatten (x) d = Dropout (f, r, on) y = MatMul (d, w) }
+        """
+    )
+    onnx.save(proto, tmp_path / "m.onnx")
+    drops = compile_model(tmp_path / "m.onnx", TARGET, output=tmp_path / "m.nvmc")
+    assert identity(drops, mc_passes=2) != identity(drops, mc_passes=3)
+
+
+def test_external_data_decide(compiled: Compiled, tmp_path: Path) -> None:
+    """Files beside the model whose names begin with its own are parts of it."""
+    copy = open_compiled(shutil.copytree(compiled.folder, tmp_path / compiled.folder.name))
+    first = identity(copy)
+    assert first == identity(compiled)
+    copy.model_path.with_name(copy.model_path.name + ".data").write_bytes(b"weights")
+    assert identity(copy) != first
+
+
+def test_the_order_of_the_images_decides(
+    compiled: Compiled, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = identity(compiled, limit=100)
+    monkeypatch.setattr("nvmc.bench.ordering.HARD", 0.05)
+    assert identity(compiled, limit=100)["order"] != first["order"]

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +12,7 @@ import pytest
 
 from nvmc import Target, compile_model, load_device
 from nvmc.cli import main
+from nvmc.errors import StoreError
 from nvmc.models import resolve_model
 
 DATA = ["--data", "digits", "--limit", "200", "--sigma", "0.3", "--no-store"]
@@ -89,3 +92,41 @@ def test_wrong_options(
     output = capsys.readouterr()
     assert phrase in output.err and output.err.count("\n") == 1 and not output.out
     assert sorted(lenet.iterdir()) == before
+
+
+def test_json_says_whether_the_precision_was_met(
+    lenet: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    common = [str(lenet), *DATA, "--percentile", "50", "--runs", "10", "--max-runs", "12"]
+    assert found(capsys, *common, "--precision", "90pp")["met"] is True
+    narrow = found(capsys, *common, "--precision", "0.01pp")
+    assert narrow["met"] is False and narrow["precision"] == 0.0001
+
+
+def test_where_results_are_kept(
+    lenet: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """In another network's folder, too; not where it is said not to."""
+    other = tmp_path / "other.nvmc"
+    shutil.copytree(lenet, other)
+    words = ["simulate", str(lenet), *DATA[:-1], "--runs", "2", "--store", str(other)]
+    assert main(words) == 0 and (other / "results.sqlite").is_file()
+    capsys.readouterr()
+    assert main([*words, "--no-store"]) == 1
+    assert "beside --no-store" in capsys.readouterr().err
+
+
+def test_a_folder_that_cannot_be_written(
+    lenet: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def closed(*_: object, **__: object) -> None:
+        raise StoreError("cannot write 'x': it is read-only to you")
+
+    monkeypatch.setattr("nvmc.store.Store.open", closed)
+    access = os.access
+    monkeypatch.setattr("os.access", lambda place, how: how != os.W_OK and access(place, how))
+    assert main(["simulate", str(lenet), *DATA[:-1], "--runs", "2"]) == 0
+    output = capsys.readouterr()
+    assert "results are not kept: cannot write" in output.err and "KPP" in output.out
+    words = ["simulate", str(lenet), *DATA[:-1], "--runs", "2", "--store", "x.sqlite"]
+    assert main(words) == 1
