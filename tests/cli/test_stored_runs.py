@@ -269,13 +269,14 @@ def test_full_disk(folder: Path, simulate: Simulate) -> None:
     [
         ("absent/results.sqlite", "cannot write"),
         ("text.sqlite", "no store of results"),
-        ("net.nvmc", "cannot"),
+        ("folder", "cannot"),
     ],
 )
 def test_a_place_that_cannot_be_used(
     capsys: pytest.CaptureFixture[str], place: str, phrase: str
 ) -> None:
     Path("text.sqlite").write_text("dear diary")
+    Path("folder").mkdir()
     capsys.readouterr()
     assert main([*COMMON, "--runs", "2", "--store", place]) == 1
     (line,) = capsys.readouterr().err.splitlines()

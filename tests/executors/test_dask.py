@@ -185,7 +185,20 @@ def test_the_scheduler_dies(bench: Bench, tmp_path: Path) -> None:
     assert dict(records) == {chip: (60, plain.totals[chip]) for chip in records}
 
 
+ABSENT = """
+import sys
+
+class Absent:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] == "nvmc":
+            raise ModuleNotFoundError("No module named 'nvmc'", name="nvmc")
+
+sys.meta_path.insert(0, Absent())
+"""
+
+
 def test_a_worker_without_nvmc_is_refused(bench: Bench, tmp_path: Path) -> None:
+    (tmp_path / "sitecustomize.py").write_text(ABSENT)  # it may be installed where tests run
     with small_cluster(tmp_path, 0) as cluster:
         cluster.start_worker(path=str(tmp_path))
         with pytest.raises(ClusterError, match="cannot run nvmc .*No module named 'nvmc'"):
