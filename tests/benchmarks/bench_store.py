@@ -106,7 +106,6 @@ def reading(folder: Path, chips: int) -> None:
     with Store.open(path) as store:
         experiment = store.experiment({"large": 1}, {})
         timed("known()", experiment.known)
-        timed("1000 times fresh(), alone", lambda: [experiment.fresh() for _ in range(1000)])
         timed("experiments()", store.experiments)
         timed("export to CSV", lambda: export(store, store.experiments(), folder / "all.csv"))
         timed(
