@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 
 from nvmc.artifact import MODEL_FILE, Compiled
 from nvmc.bench.judging import MOST_RUNS
-from nvmc.bench.ordering import order_of
+from nvmc.bench.ordering import first_look
 from nvmc.bench.population import Bench
 from nvmc.chip import PHYSICS, Chip
-from nvmc.data import Dataset, check_labels, load_data
+from nvmc.data import Dataset, load_data
 from nvmc.devices import Target
 from nvmc.errors import DataError, ModelError, OptionError
 from nvmc.passes.describe import Model, serialized, set_target, tensor_entries
@@ -38,10 +38,8 @@ from nvmc.runtime.montecarlo import (
     Feed,
     Network,
     evaluate,
-    outputs_of,
     single_threaded_blas,
 )
-from nvmc.runtime.scoring import Accuracy, Score, score_against
 from nvmc.statistics import percentile_index
 
 __all__ = [
@@ -285,30 +283,10 @@ def _judging(
     Chips are judged by labels, or without them by what the ideal chip behind an ideal periphery
     (`exact`) decides.
     """
-    labels = None if dataset is None else dataset.y
     with single_threaded_blas():
-        if dataset is not None and labels is not None:
-            _check_classes(exact, feed, dataset)
-        order, hard = order_of(exact, feed, labels)
-        feed = Feed({name: images[order] for name, images in feed.inputs.items()})
-        if labels is not None:
-            score: Score = Accuracy(labels[order])
-        else:
-            score = score_against(outputs_of(exact, feed, Chip.ideal()))
-        ideal = 1.0
-        if labels is not None or isinstance(network, CircuitNetwork):
-            ideal = evaluate(network, feed, score, Chip.ideal())
+        look = first_look(exact, feed, dataset)
+        ideal = look.ideal
+        if isinstance(network, CircuitNetwork):
+            ideal = evaluate(network, look.feed, look.score, Chip.ideal())
     name = "seeded inputs" if dataset is None else dataset.name
-    return Bench(network, feed, score, ideal, name, hard=hard), order
-
-
-def _check_classes(network: Network, feed: Feed, dataset: Dataset) -> None:
-    """Make sure that the output holds the classes that the labels name."""
-    alone = Feed({name: images[:1] for name, images in feed.inputs.items()})
-    first = outputs_of(network, alone, Chip.ideal())
-    if first.ndim < 2 or first.shape[1] < 2:
-        raise DataError(
-            f"output {network.output!r} has shape {list(first.shape)}, which is no classes to "
-            "hold labels against; choose another with --output, or leave the labels out"
-        )
-    check_labels(dataset, first.shape[1])
+    return Bench(network, look.feed, look.score, ideal, name, hard=look.hard), look.order

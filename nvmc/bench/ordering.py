@@ -8,46 +8,83 @@ chips differ less on the rest, so that fewer random images tell which chips are 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from nvmc.chip import Chip
-from nvmc.runtime.montecarlo import ChipSession, Feed, Network, outputs_of
+from nvmc.data import Dataset, check_labels
+from nvmc.errors import DataError
+from nvmc.runtime.montecarlo import ChipSession, Feed, Network, evaluate, outputs_of
+from nvmc.runtime.scoring import Accuracy, Score, score_against
 from nvmc.statistics.adaptive import hard_first
 
-__all__ = ["HARD", "margins", "order_of"]
+__all__ = ["HARD", "Look", "first_look", "margins"]
 
 HARD = 0.02
 """Share of the images that come first."""
 
-Indices = NDArray[np.int64]
+
+@dataclass(frozen=True)
+class Look:
+    """What the ideal chip tells of the images.
+
+    Attributes:
+        feed: The images in the order in which chips run them.
+        order: Where each of them stood, shape (images,).
+        hard: How many come first because they are hard; 0 where the output holds no classes.
+        score: What chips are judged by on `feed`.
+        ideal: The ideal chip's value.
+    """
+
+    feed: Feed
+    order: NDArray[np.int64]
+    hard: int
+    score: Score
+    ideal: float
 
 
-def order_of(
-    network: Network, feed: Feed, labels: NDArray[np.integer[Any]] | None
-) -> tuple[Indices, int]:
-    """The order of the images, and how many come first because they are hard.
+def first_look(network: Network, feed: Feed, dataset: Dataset | None) -> Look:
+    """Run the ideal chip, which tells the order of the images and what chips are judged by.
 
     Args:
         network: Behind an ideal periphery.
         feed: The images, in random order.
-        labels: Their classes; without, the ideal chip's decisions count.
+        dataset: What they are. Without labels, or without data, chips are judged by what the ideal
+            chip decides.
 
-    Returns:
-        Indices of shape (images,), and a number; 0 where the output holds no classes.
+    Raises:
+        DataError: The output does not hold the classes that the labels name.
     """
-    hard, everything = round(HARD * len(feed)), np.arange(len(feed))
-    if not hard:
-        return everything, 0
+    labels = None if dataset is None else dataset.y
     found: list[NDArray[np.float64]] = []
+    kept: list[NDArray[Any]] = []
+    total = 0.0
     for first, outputs in _outputs(network, feed):
-        if outputs.ndim < 2 or outputs.shape[1] < 2:
-            return everything, 0
-        found.append(margins(outputs, None if labels is None else labels[first:][: len(outputs)]))
-    return hard_first(np.concatenate(found), hard)
+        own = None if labels is None else labels[first : first + len(outputs)]
+        if dataset is None or own is None:
+            kept.append(outputs)
+        else:
+            if first == 0:
+                _check_classes(network.output, outputs.shape, dataset)
+            total += Accuracy(own).add(outputs, 0)
+        if outputs.ndim > 1 and outputs.shape[1] > 1:
+            found.append(margins(outputs, own))
+    hard = round(HARD * len(feed)) if found else 0
+    order, hard = hard_first(np.concatenate(found), hard) if hard else (np.arange(len(feed)), 0)
+    put = Feed({name: images[order] for name, images in feed.inputs.items()})
+    if labels is not None:
+        score: Score = Accuracy(labels[order])
+        ideal = score.finish(total, len(feed))
+        if network.masks:  # an image's masks are those of its place, which has changed
+            ideal = evaluate(network, put, score, Chip.ideal())
+        return Look(put, order, hard, score, ideal)
+    decided = (
+        outputs_of(network, put, Chip.ideal()) if network.masks else np.concatenate(kept)[order]
+    )
+    return Look(put, order, hard, score_against(decided), 1.0)
 
 
 def margins(outputs: NDArray[Any], labels: NDArray[np.integer[Any]] | None) -> NDArray[np.float64]:
@@ -76,3 +113,13 @@ def _outputs(network: Network, feed: Feed) -> Iterator[tuple[int, NDArray[Any]]]
         yield 0, outputs_of(replace(network, passes=1), feed, Chip.ideal())
     else:
         yield from ChipSession(network, Chip.ideal()).batches(feed)
+
+
+def _check_classes(output: str, shape: tuple[int, ...], dataset: Dataset) -> None:
+    """Make sure that the output holds the classes that the labels name."""
+    if len(shape) < 2 or shape[1] < 2:
+        raise DataError(
+            f"output {output!r} has shape {[1, *shape[1:]]}, which is no classes to "
+            "hold labels against; choose another with --output, or leave the labels out"
+        )
+    check_labels(dataset, shape[1])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Callable, Generator, Iterable
 from contextlib import contextmanager
 from typing import Any, TypeVar, cast
@@ -59,8 +60,9 @@ def err() -> Console:
 
 
 def note(message: str) -> None:
-    """Say something beside the results."""
-    click.echo(f"nvmc: note: {message}", err=True)
+    """Say something beside the results, above a progress bar where one is shown."""
+    if sys.stderr:  # None where the caller closed it; a bar puts itself in its place
+        print(f"nvmc: note: {message}", file=sys.stderr)
 
 
 def note_range(device: Device, sigmas: Iterable[float | None]) -> None:

@@ -15,6 +15,7 @@ from nvmc.artifact import find_compiled, open_compiled, replacing_file
 from nvmc.cli.console import (
     METRICS,
     count,
+    note,
     ordinal,
     out,
     passes_text,
@@ -169,8 +170,24 @@ def _merge(into: Path, sources: tuple[str, ...]) -> None:
         Store.open(other, readonly=True).close()  # before anything is written
     with Store.open(path) as store:
         found = store.merge(others)
+        entries = store.experiments()
     new = f"{count(found.experiments, 'new experiment')}, {count(found.chips, 'new chip')}"
     out().print(f"Merged {count(len(others), 'store')} into {path}: {new}", soft_wrap=True)
+    _note_namesakes(entries)
+
+
+def _note_namesakes(entries: Iterable[Entry]) -> None:
+    """Say which names stand for several networks: the chips of one do not count for another."""
+    networks: dict[str, set[str]] = {}
+    for entry in entries:
+        if "network" in entry.key:
+            networks.setdefault(str(entry.facts["network"]), set()).add(entry.key["network"])
+    for name, found in networks.items():
+        if len(found) > 1:
+            note(
+                f"{name} is the name of {len(found)} different networks, whose experiments stay "
+                "apart; chips add up only where every run used the same compiled network"
+            )
 
 
 def _place(where: Path | None) -> Path:

@@ -96,6 +96,13 @@ def opened_store(
     kept = StoreToBe(store or network.results_path, optional=store is None)
     try:
         yield kept
+    except KeyboardInterrupt:
+        if kept.store is not None:
+            note(
+                f"the chips that ended are kept in {str(kept.path)!r}; the same command goes on "
+                "from there"
+            )
+        raise
     finally:
         if kept.store is not None:
             kept.store.close()

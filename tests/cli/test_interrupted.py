@@ -13,8 +13,10 @@ from pathlib import Path
 import onnx
 import pytest
 
-from nvmc.artifact import replacing_folder
+from nvmc.artifact import RESULTS_FILE, replacing_folder
 from nvmc.cli import main
+from nvmc.errors import StoreError
+from nvmc.store import Store
 
 NVMC = [sys.executable, "-c", "import sys; from nvmc.cli import main; sys.exit(main())"]
 
@@ -115,3 +117,32 @@ def test_interrupted_simulation_ends_at_once(tmp_path: Path, jobs: str, seconds:
         process.kill()
     assert process.returncode == 130
     assert out == b"" and err.decode().splitlines()[-1].startswith("nvmc: error: interrupted")
+
+
+def test_interrupted_simulation_says_what_is_kept(tmp_path: Path) -> None:
+    assert main(["compile", "zoo:lenet5-digits", "-o", str(tmp_path / "out.nvmc")]) == 0
+    command = [*NVMC, "simulate", "out.nvmc", "--data", "digits", "--runs", "100000"]
+    process = subprocess.Popen(
+        command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=tmp_path
+    )
+    kept = tmp_path / "out.nvmc" / RESULTS_FILE
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline and not complete(kept):
+        time.sleep(0.05)
+    os.kill(process.pid, signal.SIGINT)
+    _, err = process.communicate(timeout=30)
+    assert [line for line in err.splitlines() if line] == [
+        "nvmc: note: the chips that ended are kept in 'out.nvmc/results.sqlite'; the same command "
+        "goes on from there",
+        "nvmc: error: interrupted; nothing was left half-written",
+    ]
+    assert complete(kept) > 0
+
+
+def complete(path: Path) -> int:
+    """Chips in a store that were run on all images."""
+    try:
+        with Store.open(path, readonly=True) as store:
+            return sum(entry.complete for entry in store.experiments())
+    except StoreError:
+        return 0

@@ -319,6 +319,27 @@ def test_merge(run: Run, folder: str) -> None:
     assert "0 new experiments, 0 new chips" in run("merge", "all.sqlite", "b.sqlite")
 
 
+def test_merge_says_where_chips_of_another_compilation_do_not_count(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name, network, said in (
+        ("a", "0fe7", "lenet5.nvmc"),
+        ("b", "51ab", "lenet5.nvmc"),
+        ("c", "77cc", "mlp.nvmc"),
+    ):
+        with Store.open(f"{name}.sqlite") as store:
+            experiment = store.experiment({**KEY, "network": network}, {**INFO, "network": said})
+            experiment.add_many([(0, 531, 1.0, 1.0)])
+    assert main(["results", "merge", "all.sqlite", "a.sqlite", "c.sqlite"]) == 0
+    assert capsys.readouterr().err == ""
+    assert main(["results", "merge", "all.sqlite", "b.sqlite"]) == 0
+    captured = capsys.readouterr()
+    assert "1 new experiment, 1 new chip" in captured.out
+    (line,) = captured.err.splitlines()
+    assert line.startswith("nvmc: note: lenet5.nvmc is the name of 2 different networks")
+
+
 def test_a_contradiction_is_not_merged(run: Run) -> None:
     for name, odd in (("a.sqlite", 0.5), ("b.sqlite", 0.25)):
         with Store.open(name) as store:

@@ -1,0 +1,43 @@
+"""What is said beside the results."""
+
+from __future__ import annotations
+
+import os
+import pty
+import subprocess
+import sys
+
+SAY = """
+from nvmc.cli.console import note, progress
+with progress("chips", 2) as step:
+    step()
+    note("a disk is full")
+"""
+
+
+def test_a_note_takes_the_place_of_the_progress_bar() -> None:
+    keyboard, terminal = pty.openpty()
+    environment = {**os.environ, "TERM": "xterm", "COLUMNS": "80"}
+    subprocess.run([sys.executable, "-c", SAY], stderr=terminal, env=environment, check=True)
+    os.close(terminal)
+    shown = os.read(keyboard, 1 << 16).decode()
+    os.close(keyboard)
+    before, note, after = shown.partition("nvmc: note: a disk is full")
+    assert note and "chips" in after
+    assert before.endswith("\x1b[2K")  # the bar's line is cleared, and drawn anew below
+    assert after.startswith("\r\n")
+
+
+def test_a_note_is_not_a_result() -> None:
+    """Also where standard error is closed."""
+    say = "from nvmc.cli.console import note; note('a disk is full')"
+    command = [sys.executable, "-c", say]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert (done.stdout, done.stderr) == ("", "nvmc: note: a disk is full\n")
+    done = subprocess.run(
+        ["sh", "-c", 'exec "$@" 2>&-', "sh", *command],
+        stdout=subprocess.PIPE,
+        text=True,
+        check=True,
+    )
+    assert done.stdout == ""
