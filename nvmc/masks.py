@@ -20,8 +20,9 @@ from nvmc.rng import CountedDraw
 
 __all__ = ["ChipMasks", "Mask", "Outputs"]
 
-Outputs = Literal["scores", "probabilities", "log-probabilities"]
-"""What an output holds: scores that a softmax over axis 1 makes probabilities of, or those."""
+Outputs = Literal["scores", "probabilities", "log-probabilities", "values"]
+"""What an output holds: scores that a softmax over axis 1 makes probabilities of, or those, or
+values that stand for themselves (regression)."""
 
 _BLOCK_BITS = 256
 

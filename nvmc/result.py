@@ -76,7 +76,8 @@ class Simulation:
     """What a population of chips is worth.
 
     Attributes:
-        metric: `accuracy`; without labels `agreement` (or `r2`) with the ideal chip.
+        metric: `accuracy` or, where values are to be met, `r2`; without labels `agreement` (or
+            `agreement-r2`) with the ideal chip.
         images: Images each chip was run on.
         ideal: Value of the chip whose every cell is on target.
         fidelity: `cells`, or `circuit` where the periphery or read noise was in the loop.
@@ -85,6 +86,7 @@ class Simulation:
         seconds: Wall time of the runs.
         mc_passes: Stochastic passes that were averaged; None where the network draws nothing.
         recorded: Chips, at all times together, that were not run again: a store had them.
+        deviation: Standard deviation of the values to be met; None where there are none.
     """
 
     metric: str
@@ -100,6 +102,7 @@ class Simulation:
     seconds: float
     mc_passes: int | None = None
     recorded: int = 0
+    deviation: float | None = None
 
     @property
     def values(self) -> NDArray[np.float64]:
@@ -115,6 +118,13 @@ class Simulation:
     def summary(self) -> Summary:
         """Mean, standard deviation and minimum at the first time."""
         return self.times[0].summary
+
+    def rmse(self, value: float) -> float | None:
+        """The root mean square error that a value R^2 stands for: deviation * sqrt(1 - R^2).
+
+        None where no values are to be met.
+        """
+        return None if self.deviation is None else self.deviation * (1 - value) ** 0.5
 
     def to_json(self) -> dict[str, Any]:
         """The result as `nvmc simulate --json` prints it; docs/simulate.md names the keys."""
@@ -134,4 +144,5 @@ class Simulation:
             "times": [time.to_json() for time in self.times],
             "seconds": self.seconds,
             "recorded": self.recorded,
+            "deviation": self.deviation,
         }

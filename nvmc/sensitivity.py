@@ -104,7 +104,7 @@ class Sensitivity:
     """What every part of the noise costs, dearest first within each kind.
 
     Attributes:
-        metric: `accuracy`; without labels `agreement` (or `r2`) with the ideal chip.
+        metric: As of `nvmc.result.Simulation`.
         setup: Target, sigma and time of the chips.
         fidelity: `cells`, or `circuit` where the periphery or read noise was in the loop.
         ideal: Value of the chip whose every cell is on target.

@@ -117,5 +117,6 @@ def _simulation(
         ideal=bench.ideal,
         times=times,
         seconds=time.perf_counter() - started,
+        deviation=bench.deviation,
         recorded=sum(int(p.recorded[: len(at.values)].sum()) for p, at in pairs),
     )

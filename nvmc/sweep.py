@@ -72,7 +72,7 @@ class Sweep:
         axes: The parameters with several values, one or two, that with most values first; the
             first one given where none has.
         points: Each curve over the first axis is a run of points.
-        metric: What a value is: `accuracy`; without labels `agreement` or `r2`.
+        metric: As of `nvmc.result.Simulation`.
         runs: Chips a point.
         images: Images each chip was run on.
         data: What the images are.

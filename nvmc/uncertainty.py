@@ -310,5 +310,6 @@ def _labelled(data: str | Dataset | None, limit: int | None) -> Dataset:
     if limit is not None and limit < 1:
         raise DataError(f"limit is {limit}, expected at least 1; leave it out to take every image")
     if dataset.y is None:
-        raise DataError(f"{dataset.name} has no labels; an NLL is taken of them: add an array y")
-    return replace(dataset, x=dataset.x[:limit], y=dataset.y[:limit])
+        found = "no labels" if dataset.targets is None else "values, which are no classes"
+        raise DataError(f"{dataset.name} has {found}; an NLL is taken of classes: add them as y")
+    return dataset.of(slice(limit))

@@ -45,9 +45,9 @@ def probabilities(outputs: NDArray[Any], holds: Outputs) -> Float:
 def mean_outputs(passes: Iterable[NDArray[Any]], holds: Outputs) -> NDArray[Any] | None:
     """The mean over passes of what outputs hold, in float64; a single pass stays as it is.
 
-    Probabilities are averaged as they are, log-probabilities and scores as the probabilities that
-    they stand for (softmax over axis 1). Scores that are no classes, of fewer than two along axis
-    1, are averaged as they are.
+    Values and probabilities are averaged as they are, log-probabilities and scores as the
+    probabilities that they stand for (softmax over axis 1). Scores that are no classes, of fewer
+    than two along axis 1, are averaged as they are.
 
     Args:
         passes: Outputs of all images, one array a pass.
@@ -93,6 +93,6 @@ def predicted(passes: Iterable[NDArray[Any]], holds: Outputs) -> Prediction | No
 
 
 def _averaged(outputs: NDArray[Any], holds: Outputs, classes: bool) -> Float:
-    if classes or holds != "scores":
-        return probabilities(outputs, holds)
-    return outputs.astype(np.float64)
+    if holds == "values" or (holds == "scores" and not classes):
+        return outputs.astype(np.float64)
+    return probabilities(outputs, holds)

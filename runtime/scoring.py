@@ -17,7 +17,7 @@ SCORED_BYTES = 1 << 16
 
 
 class Score(Protocol):
-    """Adds up over batches, so that no count depends on their size; real sums only by rounding."""
+    """Adds up over batches, so that no sum depends on their size."""
 
     metric: str
 
@@ -83,23 +83,39 @@ class Agreement:
 
 
 class Determination:
-    """Coefficient of determination R^2 against the ideal chip, for outputs that are no classes.
+    """Coefficient of determination R^2, for outputs that are no classes.
 
-    Floored at -1, so that one chip whose outputs are NaN or overflow does not spoil the mean.
+    1 - squared error / variation, both summed over images and outputs; the variation is that around
+    each output's own mean over the images (scikit-learn's `r2_score`, variance-weighted). Floored
+    at -1, so that one chip whose outputs are NaN or overflow does not spoil the mean.
+
+    An image's error counts in whole units of 2^-45 of the variation or less, so that sums are exact
+    and have the same bits whatever the batches, parts or order.
 
     Args:
-        reference: Outputs of the ideal chip, any shape with images along axis 0.
+        reference: What outputs are held against, any shape with images along axis 0.
+        metric: `r2` against targets, `agreement-r2` against the ideal chip's outputs.
+
+    Attributes:
+        deviation: Standard deviation of the reference: RMSE is sqrt(1 - R^2) times it.
     """
 
-    metric = "r2"
-
-    def __init__(self, reference: NDArray[Any]) -> None:
+    def __init__(self, reference: NDArray[Any], metric: str = "r2") -> None:
+        self.metric = metric
         self._reference = reference.astype(np.float64)
-        self._variation = float(np.sum((self._reference - self._reference.mean()) ** 2))
+        around = self._reference - self._reference.mean(axis=0)
+        self._variation = float(np.sum(around**2))
+        self._unit = 2.0 ** (np.frexp(self._variation)[1] - 46) if self._variation else 0.0
+        self.deviation = float(np.sqrt(self._variation / max(1, around.size)))
 
     def add(self, outputs: NDArray[Any], first: int) -> float:
         """Squared error of this batch."""
-        return float(np.sum((outputs - self._reference[first : first + len(outputs)]) ** 2))
+        off = outputs - self._reference[first : first + len(outputs)]
+        with np.errstate(over="ignore"):
+            errors = np.square(off).reshape(len(off), -1).sum(axis=1)
+            if self._unit:
+                errors = np.rint(errors / self._unit) * self._unit
+        return float(np.sum(errors))
 
     def finish(self, total: float, images: int) -> float:
         """1 - squared error / variation of the reference, at least -1."""
@@ -114,7 +130,7 @@ def score_against(reference: NDArray[Any]) -> Score:
     """The comparison with the ideal chip that suits its outputs: classes, or real values."""
     if reference.ndim >= 2 and reference.shape[1] >= 2:
         return Agreement(reference)
-    return Determination(reference)
+    return Determination(reference, "agreement-r2")
 
 
 class Tally:

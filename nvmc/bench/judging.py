@@ -196,7 +196,7 @@ def _decisions(bench: Bench) -> int:
         return score.classes.size // len(bench.feed)
     raise OptionError(
         f"an adaptive run counts decisions, but this output is judged by {score.metric}; give "
-        "--data with labels, choose another --output, or leave --adaptive out"
+        "--data with class labels, choose another --output, or leave --adaptive out"
     )
 
 

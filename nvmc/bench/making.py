@@ -145,7 +145,7 @@ def bench_of(model: Model, target: Target, dataset: Dataset) -> Bench:
     Raises:
         OptionError, DataError, ModelError: By what is wrong.
     """
-    if dataset.y is None:
+    if dataset.y is None and dataset.targets is None:
         raise DataError(f"{dataset.name} has no labels; chips are judged by them: add an array y")
     dataset = dataset.shuffled()
     feed = feed_of(tensor_entries(model.graph.inputs), dataset, 0, None)
@@ -280,9 +280,11 @@ def _judging(
 ) -> tuple[Bench, NDArray[np.int64]]:
     """The bench of a network, and the order of its images, which come in random order.
 
-    Chips are judged by labels, or without them by what the ideal chip behind an ideal periphery
-    (`exact`) decides.
+    Chips are judged by classes or targets, or without them by what the ideal chip behind an ideal
+    periphery (`exact`) decides.
     """
+    if dataset is not None and dataset.targets is not None:
+        network, exact = replace(network, holds="values"), replace(exact, holds="values")
     with single_threaded_blas():
         look = first_look(exact, feed, dataset)
         ideal = look.ideal

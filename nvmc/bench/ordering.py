@@ -18,7 +18,7 @@ from nvmc.chip import Chip
 from nvmc.data import Dataset, check_labels
 from nvmc.errors import DataError
 from nvmc.runtime.montecarlo import ChipSession, Feed, Network, evaluate, outputs_of
-from nvmc.runtime.scoring import Accuracy, Score, score_against
+from nvmc.runtime.scoring import Accuracy, Determination, Score, score_against
 from nvmc.statistics.adaptive import hard_first
 
 __all__ = ["HARD", "Look", "first_look", "margins"]
@@ -52,12 +52,14 @@ def first_look(network: Network, feed: Feed, dataset: Dataset | None) -> Look:
     Args:
         network: Behind an ideal periphery.
         feed: The images, in random order.
-        dataset: What they are. Without labels, or without data, chips are judged by what the ideal
-            chip decides.
+        dataset: What they are, and the classes or the targets that chips are judged by. Without,
+            chips are judged by what the ideal chip decides.
 
     Raises:
-        DataError: The output does not hold the classes that the labels name.
+        DataError: The output does not hold the classes, or does not have the shape of the targets.
     """
+    if dataset is not None and dataset.targets is not None:
+        return _by_targets(network, feed, dataset)
     labels = None if dataset is None else dataset.y
     found: list[NDArray[np.float64]] = []
     kept: list[NDArray[Any]] = []
@@ -76,15 +78,25 @@ def first_look(network: Network, feed: Feed, dataset: Dataset | None) -> Look:
     order, hard = hard_first(np.concatenate(found), hard) if hard else (np.arange(len(feed)), 0)
     put = Feed({name: images[order] for name, images in feed.inputs.items()})
     if labels is not None:
-        score: Score = Accuracy(labels[order])
+        score = Accuracy(labels[order])
         ideal = score.finish(total, len(feed))
         if network.masks:  # an image's masks are those of its place, which has changed
             ideal = evaluate(network, put, score, Chip.ideal())
         return Look(put, order, hard, score, ideal)
-    decided = (
-        outputs_of(network, put, Chip.ideal()) if network.masks else np.concatenate(kept)[order]
-    )
+    if network.masks:
+        decided = outputs_of(network, put, Chip.ideal())
+    else:
+        decided = np.concatenate(kept)[order]
     return Look(put, order, hard, score_against(decided), 1.0)
+
+
+def _by_targets(network: Network, feed: Feed, dataset: Dataset) -> Look:
+    """How chips meet values: no image is harder than another."""
+    alone = Feed({name: images[:1] for name, images in feed.inputs.items()})
+    shape = outputs_of(network, alone, Chip.ideal()).shape[1:]
+    score = Determination(dataset.targets_for(shape))
+    ideal = evaluate(network, feed, score, Chip.ideal())
+    return Look(feed, np.arange(len(feed)), 0, score, ideal)
 
 
 def margins(outputs: NDArray[Any], labels: NDArray[np.integer[Any]] | None) -> NDArray[np.float64]:
@@ -120,6 +132,7 @@ def _check_classes(output: str, shape: tuple[int, ...], dataset: Dataset) -> Non
     if len(shape) < 2 or shape[1] < 2:
         raise DataError(
             f"output {output!r} has shape {[1, *shape[1:]]}, which is no classes to "
-            "hold labels against; choose another with --output, or leave the labels out"
+            "hold class labels against; choose another with --output, save y as float32 if it "
+            "holds values to be met, or leave y out"
         )
     check_labels(dataset, shape[1])

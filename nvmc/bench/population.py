@@ -26,7 +26,7 @@ from nvmc.runtime.montecarlo import (
     default_jobs,
     evaluate_chips,
 )
-from nvmc.runtime.scoring import Score
+from nvmc.runtime.scoring import Determination, Score
 
 __all__ = ["Archive", "Bench", "Executor", "Population", "Records", "Threads"]
 
@@ -145,6 +145,14 @@ class Bench:
     def fidelity(self) -> Fidelity:
         """What the network runs as."""
         return "circuit" if isinstance(self.network, CircuitNetwork) else "cells"
+
+    @property
+    def deviation(self) -> float | None:
+        """Standard deviation of the values to be met; None where there are none."""
+        score = self.score
+        if isinstance(score, Determination) and score.metric == "r2":
+            return score.deviation
+        return None
 
     @property
     def mc_passes(self) -> int | None:

@@ -27,6 +27,7 @@ __all__ = [
     "METRICS",
     "count",
     "err",
+    "metric_name",
     "note",
     "note_range",
     "ordinal",
@@ -34,6 +35,7 @@ __all__ = [
     "passes_text",
     "percent",
     "print_json",
+    "print_metric",
     "progress",
     "target_from",
     "target_options",
@@ -44,9 +46,10 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 METRICS = {
     "agreement": "the share of decisions that equal the ideal chip's",
-    "r2": "the coefficient of determination against the ideal chip",
+    "agreement-r2": "the coefficient of determination R² against the ideal chip's outputs",
+    "r2": "the coefficient of determination R² against the targets",
 }
-"""What values are where there are no labels, for people."""
+"""What values are where they are no accuracy, for people."""
 
 
 def out() -> Console:
@@ -77,6 +80,18 @@ def note_range(device: Device, sigmas: Iterable[float | None]) -> None:
             f"sigma {', '.join(beyond)} {lie} outside {low:g} to {high:g}, the range of "
             f"{device.name}'s source"
         )
+
+
+def metric_name(metric: str) -> str:
+    """A metric in a few letters."""
+    return "R²" if metric.endswith("r2") else metric
+
+
+def print_metric(metric: str) -> None:
+    """Say what values are, where they are no accuracy."""
+    if metric in METRICS:
+        missing = "No labels: values" if metric.startswith("agreement") else "Values"
+        out().print(f"{missing} are {METRICS[metric]}, not accuracy.", style="yellow")
 
 
 def count(number: int, noun: str) -> str:

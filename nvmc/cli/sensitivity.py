@@ -8,7 +8,16 @@ from typing import Any
 import click
 from rich.table import Table
 
-from nvmc.cli.console import METRICS, count, note, note_range, out, percent, print_json, progress
+from nvmc.cli.console import (
+    count,
+    note,
+    note_range,
+    out,
+    percent,
+    print_json,
+    print_metric,
+    progress,
+)
 from nvmc.cli.running import chosen_executor, opened, run_options, target_of
 from nvmc.parameters import Setup, parse_time
 from nvmc.report.table import check_file, write_csv
@@ -87,10 +96,7 @@ def _print(result: Sensitivity, folder: str, newest: bool) -> None:
         f"{'' if sigma is None else f', sigma {sigma:g}'}, {count(result.runs, 'chip')} on "
         f"{count(result.images, 'image')} ({result.data})"
     )
-    if result.metric != "accuracy":
-        console.print(
-            f"No labels: values are {METRICS[result.metric]}, not accuracy.", style="yellow"
-        )
+    print_metric(result.metric)
     console.print(
         f"ideal {percent(result.ideal)}, mean {percent(result.mean)}, KPP (k = {kpp.k:g}) "
         f"{percent(kpp.value)}"

@@ -9,8 +9,8 @@ import click
 from rich.table import Table
 
 from nvmc.cli.console import (
-    METRICS,
     count,
+    metric_name,
     note,
     note_range,
     ordinal,
@@ -18,6 +18,7 @@ from nvmc.cli.console import (
     passes_text,
     percent,
     print_json,
+    print_metric,
     watching,
 )
 from nvmc.cli.running import chosen_executor, opened, run_options
@@ -178,9 +179,9 @@ def _draw(path: Path, result: Simulation, name: str) -> None:
         path,
         f"{name} · {result.target.device.name}{sigma} · {count(len(result.values), 'chip')} on "
         f"{count(result.images, 'image')} ({result.data})",
-        result.metric,
+        metric_name(result.metric),
         result.ideal,
-        None if result.metric == "r2" else result.images,
+        None if result.metric.endswith("r2") else result.images,
         [
             Population(
                 "" if at.time_s is None else duration_text(at.time_s),
@@ -202,10 +203,7 @@ def _print(result: Simulation, folder: str, newest: bool) -> None:
         f"({result.data}), fidelity {result.fidelity}"
         f"{'' if result.mc_passes is None else ', ' + passes_text(result.mc_passes)}"
     )
-    if result.metric != "accuracy":
-        console.print(
-            f"No labels: values are {METRICS[result.metric]}, not accuracy.", style="yellow"
-        )
+    print_metric(result.metric)
     table = Table(box=None, show_header=False, pad_edge=True)
     table.add_column(no_wrap=True)
     table.add_column(justify="right", no_wrap=True)
@@ -234,6 +232,12 @@ def _times(result: Simulation) -> Table:
     return table
 
 
+def _rmse(result: Simulation, value: float) -> str:
+    """What a value means in the unit of the targets; nothing where there are none."""
+    rmse = result.rmse(value)
+    return "" if rmse is None else f"RMSE {rmse:.4g}"
+
+
 def _rows(result: Simulation) -> list[tuple[str, str, str]]:
     kpp, summary = result.kpp, result.summary
     spread = "" if summary.std is None else f"± {100 * summary.std:.2f} over chips"
@@ -241,14 +245,18 @@ def _rows(result: Simulation) -> list[tuple[str, str, str]]:
         spread = f"± {100 * summary.mean_error:.2f}, estimated"
     interval = f"{percent(kpp.low)} to {percent(kpp.high)}"
     closed = kpp.low is not None and kpp.high is not None
-    ideal = (f"ideal chip {result.metric}", percent(result.ideal), "")
+    ideal = (
+        f"ideal chip {metric_name(result.metric)}",
+        percent(result.ideal),
+        _rmse(result, result.ideal),
+    )
     if len(result.times) > 1:
         return [ideal, *_effort(result)]
     return [
         ideal,
         ("mean", percent(summary.mean), spread),
-        ("worst chip", percent(summary.min), ""),
-        (f"{ordinal(kpp.k)} percentile (KPP)", percent(kpp.value), ""),
+        ("worst chip", percent(summary.min), _rmse(result, summary.min)),
+        (f"{ordinal(kpp.k)} percentile (KPP)", percent(kpp.value), _rmse(result, kpp.value)),
         (
             f"its {kpp.confidence:.0%} interval",
             interval,

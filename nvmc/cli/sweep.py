@@ -9,7 +9,16 @@ from typing import Any, TypeVar
 import click
 from rich.table import Table
 
-from nvmc.cli.console import METRICS, count, note_range, out, passes_text, print_json, progress
+from nvmc.cli.console import (
+    count,
+    metric_name,
+    note_range,
+    out,
+    passes_text,
+    print_json,
+    print_metric,
+    progress,
+)
 from nvmc.cli.running import chosen_executor, opened, run_options
 from nvmc.cli.stored import opened_store
 from nvmc.devices import Device, load_device, parse_noise
@@ -112,10 +121,7 @@ def _print(result: Sweep, folder: str, newest: bool) -> None:
         f"({result.data})"
         f"{'' if result.mc_passes is None else ', ' + passes_text(result.mc_passes)}"
     )
-    if result.metric != "accuracy":
-        console.print(
-            f"No labels: values are {METRICS[result.metric]}, not accuracy.", style="yellow"
-        )
+    print_metric(result.metric)
     kpp = result.points[0].kpp
     table = Table(box=None, pad_edge=True)
     for heading in (
@@ -200,7 +206,7 @@ def _draw(path: Path, result: Sweep, name: str) -> None:
         " · ".join(
             [name, result.device.name, *_fixed(result), f"{count(result.runs, 'chip')} a point"]
         ),
-        result.metric,
+        metric_name(result.metric),
         _axis(first, [point.at[first] for point in curves[0]], result.device),
         [_curve(curve, second[0] if second else None) for curve in curves],
         label_of(second[0], result.device) if second else "",

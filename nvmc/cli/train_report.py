@@ -19,7 +19,7 @@ from rich.progress import (
 )
 from rich.table import Table
 
-from nvmc.cli.console import count, err, ordinal, out, percent
+from nvmc.cli.console import count, err, metric_name, ordinal, out, percent
 
 __all__ = ["FORMAT", "Report", "epoch_progress", "print_methods", "print_report"]
 
@@ -80,6 +80,7 @@ class Report:
             "format": FORMAT,
             "source": str(self.source),
             "output": str(self.output),
+            "metric": task.metric,
             "data": task.train.name,
             "validation": task.validation.name,
             "images": len(task.train.x),
@@ -144,7 +145,7 @@ def print_methods(methods: Mapping[str, Any]) -> None:
 
 
 def print_report(report: Report) -> None:
-    """The accuracies before and after, what the method found, and what to type next."""
+    """The network before and after, what the method found, and what to type next."""
     console, task, outcome = out(), report.task, report.outcome
     sigma = "" if task.strength is None else f", sigma {task.strength:g}"
     console.print(
@@ -156,7 +157,7 @@ def print_report(report: Report) -> None:
     for heading in ("before", "after"):
         table.add_column(heading, justify="right", no_wrap=True)
     for name, key in (
-        ("ideal chip accuracy", "ideal"),
+        (f"ideal chip {metric_name(task.metric)}", "ideal"),
         (f"{ordinal(task.settings.percentile)} percentile (KPP)", "kpp"),
     ):
         pair = (getattr(outcome.before, key), getattr(outcome.after, key))

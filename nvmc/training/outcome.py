@@ -15,7 +15,7 @@ class Epoch:
     Attributes:
         epoch: Its number, from 1.
         loss: Mean training loss.
-        kpp: k-th percentile accuracy on held-out images; None where none was taken.
+        kpp: k-th percentile performance on held-out images; None where none was taken.
         best: Whether no KPP before was higher.
         seconds: Wall-clock time, the KPP included.
     """
@@ -32,8 +32,8 @@ class Judged:
     """A network on held-out images.
 
     Attributes:
-        ideal: Accuracy of the chip whose every cell is on target.
-        kpp: k-th percentile accuracy over chips.
+        ideal: Accuracy (or R^2) of the chip whose every cell is on target.
+        kpp: k-th percentile of it over chips.
     """
 
     ideal: float

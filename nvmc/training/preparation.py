@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -70,8 +69,13 @@ def make_task(
     else:
         held_out = load_data(data, "validation")
     for dataset in (train, held_out):
-        if dataset.y is None:
+        if dataset.y is None and dataset.targets is None:
             raise DataError(f"{dataset.name} has no labels; training needs them: add an array y")
+    if (train.y is None) != (held_out.y is None):
+        raise DataError(
+            f"one of {train.name} and {held_out.name} has classes and the other values to be met; "
+            "save both y as int64, or both as float32"
+        )
     return Task(target, sigma, train, held_out, settings, tuple(skip))
 
 
@@ -137,8 +141,6 @@ def _digest(network: ir.Model) -> str:
 
 def _parted(data: Dataset) -> tuple[Dataset, Dataset]:
     """Training and held-out images of one file."""
-    if data.y is None:
-        return data, data  # the caller complains
     count = max(1, round(len(data.x) * HELD_OUT))
     if count == len(data.x):
         raise DataError(
@@ -147,10 +149,7 @@ def _parted(data: Dataset) -> tuple[Dataset, Dataset]:
         )
     order = stream(0, 0, "held-out").permutation(len(data.x))
     out, rest = np.sort(order[:count]), np.sort(order[count:])
-    return (
-        replace(data, x=data.x[rest], y=data.y[rest]),
-        replace(data, x=data.x[out], y=data.y[out]),
-    )
+    return data.of(rest), data.of(out)
 
 
 def _check(model: ir.Model, task: Task) -> None:
@@ -168,9 +167,17 @@ def _check(model: ir.Model, task: Task) -> None:
             "dimension: export the network with a dynamic batch"
         )
     check_skip(model, task.skip)
-    classes = tensor_entries(model.graph.outputs[:1])[0].shape or []
-    if len(classes) > 1 and isinstance(classes[1], int):
-        check_labels(task.train, classes[1])
+    shape = tensor_entries(model.graph.outputs[:1])[0].shape or []
+    if task.train.targets is not None:
+        if not np.ptp(task.train.targets, axis=0).any():
+            raise DataError(
+                f"the values of {task.train.name} are all the same; there is nothing to train"
+            )
+        sizes = [size for size in shape[1:] if isinstance(size, int)]
+        if len(sizes) == len(shape) - 1:
+            task.train.targets_for(sizes)
+    elif len(shape) > 1 and isinstance(shape[1], int):
+        check_labels(task.train, shape[1])
     augment = task.settings.augment
     if augment is not None and task.train.x.ndim != 4:
         raise OptionError(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from nvmc.data import Dataset
 from nvmc.errors import ModelError
 from nvmc.models.augment import Affine
 from nvmc.training.draws import named_generator
@@ -40,17 +42,27 @@ class Run:
     def __init__(self, model: ir.Model, task: Task, replicas: int) -> None:
         self.model = model
         self.task = task
-        self._x, self._y = _tensors(task)
+        self._x, self._y = _tensors(task.train, task)
+        self._variance = (
+            1.0 if task.classes else float(np.var(np.asarray(task.train.targets), axis=0).mean())
+        )
         steps = -(-len(self._x) // task.settings.batch) * task.settings.epochs
-        scores = scores_of(model)
+        scores = scores_of(model) if task.classes else str(model.graph.outputs[0].name)
         self.replicas = [Replica(model, task, steps, scores) for _ in range(replicas)]
         self.memory: dict[str, Any] = {}
         self._known: dict[int, tuple[int, Judged]] = {}
 
     @property
     def criterion(self) -> Callable[[Tensor, Tensor], Tensor]:
-        """The loss of class scores (N, C, ...) against labels (N, ...): cross entropy."""
-        return functional.cross_entropy
+        """The loss of outputs against what is known of the images.
+
+        Cross entropy of class scores (N, C, ...) and labels (N, ...). Where the task has values to
+        be met, their mean squared error over the variance of all training targets, around each
+        output's own mean: 1 - R^2, whatever the targets' unit.
+        """
+        if self.task.classes:
+            return functional.cross_entropy
+        return partial(_squared_error, variance=self._variance)
 
     def generator(self, *names: str | int) -> torch.Generator:
         """The random stream of these names, on the accelerator."""
@@ -58,7 +70,7 @@ class Run:
         return named_generator(settings.seed, *names, device=settings.accelerator)
 
     def batches(self, epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
-        """Images (N, ...) and labels (N, ...) of one epoch, in an order named by the epoch."""
+        """Images (N, ...) with labels or targets of one epoch, in an order named by the epoch."""
         settings = self.task.settings
         order = torch.randperm(
             len(self._x), generator=named_generator(settings.seed, "order", epoch)
@@ -70,13 +82,11 @@ class Run:
             yield (moved(x, generator) if moved else x), self._y[chosen]
 
     def validation(self) -> tuple[Tensor, Tensor]:
-        """The held-out images and labels."""
-        accelerator = self.task.settings.accelerator
-        data = self.task.validation
-        return torch.tensor(data.x).to(accelerator), torch.tensor(data.y).to(accelerator)
+        """The held-out images with their labels or targets."""
+        return _tensors(self.task.validation, self.task)
 
     def kpp(self, replica: Replica) -> float:
-        """k-th percentile accuracy of the replica's chips on the held-out images.
+        """k-th percentile performance of the replica's chips on the held-out images.
 
         Cost: `Settings.chips` chips; nothing where the weights have not changed since.
         """
@@ -92,10 +102,14 @@ class Run:
         return known[1]
 
 
-def _tensors(task: Task) -> tuple[Tensor, Tensor]:
+def _tensors(data: Dataset, task: Task) -> tuple[Tensor, Tensor]:
     accelerator = task.settings.accelerator
-    labels = np.asarray(task.train.y)
-    return torch.tensor(task.train.x).to(accelerator), torch.tensor(labels).to(accelerator)
+    known = np.asarray(data.y if task.classes else data.targets)
+    return torch.tensor(data.x).to(accelerator), torch.tensor(known).to(accelerator)
+
+
+def _squared_error(outputs: Tensor, targets: Tensor, variance: float) -> Tensor:
+    return functional.mse_loss(outputs, targets.reshape(outputs.shape)) / variance
 
 
 def scores_of(model: ir.Model) -> str:

@@ -18,8 +18,8 @@ class Task:
     Attributes:
         target: The cells the network is trained for.
         sigma: Strength of their noise; None for the device's own.
-        train: Images that gradients come from, with labels.
-        validation: Held-out images that KPPs are taken on, with labels.
+        train: Images that gradients come from, with classes or targets.
+        validation: Held-out images that KPPs are taken on, with the same.
         settings: Optimiser, schedule and the like.
         skip: Globs of node names that stay digital.
     """
@@ -30,6 +30,16 @@ class Task:
     validation: Dataset
     settings: Settings = Settings()
     skip: tuple[str, ...] = ()
+
+    @property
+    def classes(self) -> bool:
+        """Whether the network tells classes; else it is to meet values (regression)."""
+        return self.train.targets is None
+
+    @property
+    def metric(self) -> str:
+        """What chips are judged by: `accuracy`, or the coefficient of determination `r2`."""
+        return "accuracy" if self.classes else "r2"
 
     @property
     def strength(self) -> float | None:

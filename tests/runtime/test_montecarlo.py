@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
+from sklearn.metrics import r2_score
 
 from nvmc import Chip, Target, compile_model, load_device
 from nvmc.bench import load_circuit, load_network
@@ -126,6 +127,26 @@ def test_determination_is_r_squared() -> None:
     assert score.finish(score.add(np.full(4, 3.0), 0), 4) == 0
     assert score.finish(score.add(np.full(4, np.nan), 0), 4) == -1
     assert isinstance(score_against(reference), Determination)
+
+
+def test_errors_add_up_to_the_same_bits_in_any_parts() -> None:
+    generator = stream(0, 0, "errors")
+    targets = 3e4 + generator.standard_normal((999, 7))
+    outputs = (targets + 0.3 * generator.standard_normal(targets.shape)).astype(np.float32)
+    score = Determination(targets)
+    total = score.add(outputs, 0)
+    wanted = r2_score(targets, outputs, multioutput="variance_weighted")
+    assert score.finish(total, 999) == pytest.approx(wanted, abs=1e-10)
+    for cuts in ([500], [1, 2, 3, 998], sorted(generator.choice(998, 40, replace=False) + 1)):
+        parts = zip([0, *cuts], [*cuts, 999], strict=True)
+        found = [score.add(outputs[first:end], first) for first, end in parts]
+        assert sum(found) == sum(found[::-1]) == total
+
+
+def test_constant_targets_are_met_or_not() -> None:
+    score = Determination(np.full((4, 1), 2.5))
+    assert score.finish(score.add(np.full((4, 1), 2.5), 0), 4) == 1
+    assert score.finish(score.add(np.full((4, 1), 2.5 + 1e-9), 0), 4) == -1
 
 
 def test_outputs_wait_until_they_are_many() -> None:

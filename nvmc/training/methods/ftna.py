@@ -59,7 +59,7 @@ class Ftna(Method):
         if labels is None or labels.ndim != 1:
             raise TrainingError(
                 "method 'ftna' tells classes of whole images apart and needs one label an image; "
-                "use another method for dense prediction"
+                "use another method for dense prediction and for regression"
             )
 
     def prepare(self, model: ir.Model, task: Task) -> None:

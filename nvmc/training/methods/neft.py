@@ -91,8 +91,13 @@ class Neft(Method):
 
         Raises:
             OptionError: By what is missing.
-            TrainingError: Heads are to tell classes of single pixels apart.
+            TrainingError: There are no classes, or heads are to tell those of single pixels apart.
         """
+        if not task.classes:
+            raise TrainingError(
+                "method 'neft' feeds back class scores, which are free of scale; the values of a "
+                "regression are not: use method 'gaussian'"
+            )
         if self.variant == "irs" and np.asarray(task.train.y).ndim != 1:
             raise TrainingError(
                 "method 'neft' with variant=irs has heads for whole images and needs one label an "

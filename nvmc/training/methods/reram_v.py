@@ -72,7 +72,7 @@ class ReramV(Method):
         arrays = {array.name: array for array in arrays_of(self._compiled(run))}
         names = self.evaluated(run).crossbars.names
         run.memory["arrays"] = {name: arrays[name] for name in names}
-        run.memory["before"] = self._accuracy(run)
+        run.memory["before"] = self._value(run)
 
     def weights(
         self, run: Run, replica: Replica, generator: torch.Generator
@@ -88,18 +88,18 @@ class ReramV(Method):
         return replica.crossbars.deviated(deviation)
 
     def summary(self, run: Run) -> dict[str, Any]:
-        """The accuracy of the diagnosed chip on the held-out images, before and after."""
+        """What the diagnosed chip is worth on the held-out images, before and after."""
         return {
             "chip": self.chip,
             "chip_seed": self.chip_seed,
-            "accuracy_before": run.memory["before"],
-            "accuracy_after": self._accuracy(run),
+            "chip_before": run.memory["before"],
+            "chip_after": self._value(run),
         }
 
     def _chip(self, task: Task) -> Chip:
         return Chip.of(task.target, self.chip_seed, self.chip, task.sigma)
 
-    def _accuracy(self, run: Run) -> float:
+    def _value(self, run: Run) -> float:
         bench = bench_of(self._compiled(run), run.task.target, run.task.validation)
         return float(bench.run([self._chip(run.task)])[0])
 

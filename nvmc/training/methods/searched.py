@@ -58,7 +58,8 @@ class Searched(Method):
         samples: Chips that the objective is taken over (T).
         acquisition: Where to look next: greatest posterior `mean` (Alg. 1, line 9) or `ei`.
         initial: Uniform trials before the Gaussian process is asked.
-        objective: `loss` (Eq. 4), or `accuracy`, which outliers of the loss do not rule.
+        objective: `loss` (Eq. 4), or `accuracy`, which outliers of the loss do not rule. Where
+            there are no classes, both are the loss.
         sigma: Strength of the chips' noise in the objective; None for what chips are judged at.
         inject: Whether gradient descent sees that noise too (Alg. 1, line 6).
         carry: Whether a trial trains on where the one before stopped (Alg. 1). Without, every
@@ -140,7 +141,7 @@ class Searched(Method):
     def loss(
         self, run: Run, replica: Replica, x: Tensor, y: Tensor, generator: torch.Generator
     ) -> Tensor:
-        """Cross entropy of the disturbed network."""
+        """The criterion of the disturbed network."""
         weights = self.weights(run, replica, generator)
         taps = {
             value: partial(self.disturbed, strength=strength, generator=generator)
@@ -178,7 +179,7 @@ class Searched(Method):
         best = search.best
         return {
             self.what: self._named(run, strengths(self.evaluated(run))),
-            "objective": self.objective,
+            "objective": self.objective if run.task.classes else "loss",
             "best": None if best is None else _finite(best.value),
             "trials": [
                 {self.what: self._named(run, trial.point), "value": _finite(trial.value)}
@@ -223,7 +224,7 @@ class Searched(Method):
         weights = self._chip(run, replica, generator)
         parts = zip(torch.split(x, IMAGES), torch.split(y, IMAGES), strict=True)
         scored = [(replica(images, weights, generator), labels) for images, labels in parts]
-        if self.objective == "accuracy":
+        if self.objective == "accuracy" and run.task.classes:
             return torch.cat([(s.argmax(1) == y).flatten() for s, y in scored]).double().mean()
         total = sum(run.criterion(s, y).double() * len(y) for s, y in scored)
         return -torch.as_tensor(total) / len(y)

@@ -73,10 +73,10 @@ def test_its_chip_gets_better_and_the_summary_says_so(tmp_path: Path):
     output = tmp_path / "out.onnx"
     outcome = train(small_network(tmp_path), task, ReramV(chip=4), output=output)
     summary = outcome.summary
-    assert summary["accuracy_after"] > max(summary["accuracy_before"], outcome.after.kpp) + 0.05
+    assert summary["chip_after"] > max(summary["chip_before"], outcome.after.kpp) + 0.05
     compiled = compile_model(output, task.target, output=tmp_path / "out.nvmc")
     found = simulate(compiled, runs=5, data=task.validation, sigma=1.0, seed=0, jobs=1)
-    assert found.values[4] == summary["accuracy_after"]
+    assert found.values[4] == summary["chip_after"]
 
 
 def test_another_chip_is_another_deviation(tmp_path: Path):

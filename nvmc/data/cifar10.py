@@ -1,0 +1,105 @@
+"""CIFAR-10's own batches, in their python or binary version."""
+
+from __future__ import annotations
+
+import io
+import pickle
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+
+from nvmc.data.files import Pixels, Split, content, first_file, first_line
+from nvmc.errors import DataError
+
+__all__ = ["read_cifar10"]
+
+
+def read_cifar10(folder: Path, split: Split) -> tuple[Pixels, Pixels]:
+    """Images (N, 3, 32, 32) and labels (N,) from the python or the binary batches."""
+    numbers = {"train": (1, 2, 3, 4), "validation": (5,), "test": ()}[split]
+    stems = [f"data_batch_{number}" for number in numbers] or ["test_batch"]
+    places = ("", "cifar-10-batches-py", "cifar-10-batches-bin")
+    batches = [
+        _cifar_binary(path) if path.suffix == ".bin" else _cifar_python(path)
+        for path in (first_file(folder, places, [stem, f"{stem}.bin"]) for stem in stems)
+    ]
+    x = np.concatenate([images for images, _ in batches]).reshape(-1, 3, 32, 32)
+    return x, np.concatenate([labels for _, labels in batches])
+
+
+def _cifar_binary(path: Path) -> tuple[Pixels, Pixels]:
+    """Records of one label byte and 3,072 pixel bytes."""
+    raw = content(path)
+    if not raw or len(raw) % 3073:
+        raise DataError(
+            f"{path} has {len(raw)} bytes, expected a multiple of 3073; download it again"
+        )
+    records = np.frombuffer(raw, np.uint8).reshape(-1, 3073)
+    return records[:, 1:], records[:, 0]
+
+
+def _cifar_python(path: Path) -> tuple[Pixels, Pixels]:
+    """A pickled dictionary with b"data", (N, 3072) bytes, and b"labels", N numbers."""
+    file = io.BytesIO(content(path))
+    try:
+        batch: Any = _BatchUnpickler(file, encoding="bytes").load()
+    except Exception as error:  # a damaged pickle may raise anything
+        raise DataError(
+            f"{path} is no CIFAR-10 batch ({first_line(error)}); download it again"
+        ) from error
+    found = cast("dict[object, object]", batch) if isinstance(batch, dict) else {}
+    data, labels = found.get(b"data"), found.get(b"labels")
+    pixels = data.pixels if isinstance(data, _PickledBytes) else None
+    numbers = cast("list[object]", labels) if isinstance(labels, list) else []
+    known = [n for n in numbers if isinstance(n, int) and 0 <= n < 256]
+    if pixels is None or len(known) < len(numbers) or pixels.shape != (len(known), 3072):
+        raise DataError(
+            f"{path} does not hold data of N x 3072 bytes and N labels, as a CIFAR-10 batch does; "
+            "download it again"
+        )
+    return pixels, np.array(known, dtype=np.uint8)
+
+
+class _PickledType:
+    """Stands for numpy.dtype in a pickle; admits unsigned bytes only."""
+
+    def __init__(self, name: Any, *_: Any) -> None:
+        if name not in (b"u1", "u1"):
+            raise pickle.UnpicklingError(f"array of type {name!r}, expected u1")
+
+    def __setstate__(self, state: Any) -> None:
+        """Byte order, alignment and the like do not matter to bytes."""
+
+
+class _PickledBytes:
+    """Stands for a numpy array in a pickle; holds its bytes without running numpy's own code."""
+
+    pixels: Pixels | None = None
+
+    def __init__(self, *_: Any) -> None:
+        """Type, shape and kind are placeholders; the content comes with the state."""
+
+    def __setstate__(self, state: Any) -> None:
+        _, shape, kind, fortran, raw = state
+        if not isinstance(kind, _PickledType):
+            raise pickle.UnpicklingError("array without a type")
+        order = "F" if fortran else "C"
+        self.pixels = np.frombuffer(raw, np.uint8).reshape(shape, order=order)
+
+
+class _BatchUnpickler(pickle.Unpickler):
+    """Admits builtin containers and arrays of bytes; every other name is refused, never run."""
+
+    def find_class(self, module: str, name: str) -> Any:
+        """The stand-in for a name of numpy's array pickles.
+
+        Raises:
+            pickle.UnpicklingError: Any other name.
+        """
+        if (module, name) == ("numpy", "dtype"):
+            return _PickledType
+        arrays = ("numpy.core.multiarray", "numpy._core.multiarray", "numpy")
+        if module in arrays and name in ("_reconstruct", "ndarray"):
+            return _PickledBytes
+        raise pickle.UnpicklingError(f"it names {module}.{name}, which is not admitted")

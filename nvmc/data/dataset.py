@@ -1,0 +1,123 @@
+"""Inputs of one split, and what a network should say of them."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nvmc.errors import DataError
+from nvmc.rng import stream
+
+__all__ = ["Dataset", "Floats", "Labels", "check_labels", "check_shape"]
+
+Floats = NDArray[np.float32]
+Labels = NDArray[np.int64]
+
+
+@dataclass(frozen=True, eq=False)
+class Dataset:
+    """Inputs of one split, and what is known of them: classes, values to be met, or neither.
+
+    Attributes:
+        name: The text that named the data set.
+        x: Inputs, float32 (N, ...), finite, N >= 1.
+        y: Classes, int64 (N,) or (N, ...), none negative; None where none are known.
+        targets: Values that the outputs are to meet (regression), float32 (N, ...), finite; None
+            where none are known. Never beside classes.
+    """
+
+    name: str
+    x: Floats
+    y: Labels | None = None
+    targets: Floats | None = None
+
+    @property
+    def sha256(self) -> str:
+        """Digest of the content, in hexadecimal: shapes and values, not the name."""
+        digest = hashlib.sha256()
+        for array in (self.x, self.y if self.targets is None else self.targets):
+            if array is None:
+                digest.update(b"none")
+                continue
+            little = np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("<"))
+            digest.update(f"{little.dtype.str}{little.shape}".encode())
+            digest.update(little.data)
+        return digest.hexdigest()
+
+    def of(self, chosen: slice | NDArray[np.int64]) -> Dataset:
+        """Some of the images, with what is known of them."""
+        y = None if self.y is None else self.y[chosen]
+        targets = None if self.targets is None else self.targets[chosen]
+        return Dataset(self.name, self.x[chosen], y, targets)
+
+    def shuffled(self) -> Dataset:
+        """The same images in the order that chips run them: any first ones are a random sample."""
+        return self.of(stream(0, 0, "order of images").permutation(len(self.x)))
+
+    def targets_for(self, shape: Sequence[int]) -> Floats:
+        """The targets in the shape of the outputs.
+
+        Args:
+            shape: Of one image's output. Axes of size 1 do not matter: a target of one number fits
+                an output (1,).
+
+        Returns:
+            float32 (N, *shape).
+
+        Raises:
+            DataError: There are no targets, or they do not fit.
+        """
+        if self.targets is None:
+            raise DataError(f"{self.name} has no values to be met; save y as float32")
+        wanted, found = tuple(shape), self.targets.shape[1:]
+        if [size for size in found if size != 1] != [size for size in wanted if size != 1]:
+            raise DataError(
+                f"{self.name} has values of shape {list(found)} an image, but the output has "
+                f"{list(wanted)}; give a value for every output, or save y as int64 if it holds "
+                "class numbers"
+            )
+        return self.targets.reshape(len(self.targets), *wanted)
+
+
+def check_labels(dataset: Dataset, classes: int) -> None:
+    """Make sure that every label names one of the model's classes.
+
+    Raises:
+        DataError: There are no labels, or one is not in 0 ... classes - 1.
+    """
+    if dataset.y is None:
+        raise DataError(f"{dataset.name} has no labels; accuracy needs them: add an array y")
+    low, high = int(dataset.y.min()), int(dataset.y.max())
+    if low < 0 or high >= classes:
+        raise DataError(
+            f"{dataset.name} has label {low if low < 0 else high}, but the model tells 0 to "
+            f"{classes - 1} apart; give it data of its own {classes} classes"
+        )
+
+
+def check_shape(dataset: Dataset, input_shape: Sequence[int | str | None]) -> None:
+    """Make sure that the inputs fit the model's input, batch aside.
+
+    Args:
+        dataset: The data.
+        input_shape: The model input's shape with its batch dimension first; a name or None fits
+            any size. The batch dimension is not compared.
+
+    Raises:
+        DataError: The rank or a fixed size differs.
+    """
+    wanted, found = tuple(input_shape[1:]), dataset.x.shape[1:]
+    fits = len(wanted) == len(found) and all(
+        not isinstance(want, int) or want == size for want, size in zip(wanted, found, strict=True)
+    )
+    if not fits:
+        want = " x ".join(str(size) if isinstance(size, int) else "any" for size in wanted)
+        have = " x ".join(map(str, found))
+        raise DataError(
+            f"{dataset.name} holds images of {have or 'a single number'}, but the model takes "
+            f"{want or 'a single number'}; transpose or resize the data, or name another set"
+        )

@@ -1,0 +1,43 @@
+"""What the readers of data sets share."""
+
+from __future__ import annotations
+
+import gzip
+import zlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nvmc.errors import DataError
+
+__all__ = ["SPLITS", "Pixels", "Split", "content", "first_file", "first_line"]
+
+Pixels = NDArray[np.uint8]
+Split = Literal["train", "validation", "test"]
+SPLITS: tuple[Split, ...] = ("train", "validation", "test")
+
+
+def first_file(folder: Path, places: Sequence[str], names: Sequence[str]) -> Path:
+    """The first of the named files in the folder or its usual subfolders."""
+    for path in (folder / place / name for place in places for name in names):
+        if path.is_file():
+            return path
+    raise DataError(f"{folder} has no {' or '.join(names)}; download the data set's own files")
+
+
+def content(path: Path) -> bytes:
+    """The content of a file, decompressed when its name ends in .gz."""
+    try:
+        return gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
+    except (OSError, EOFError, zlib.error) as error:
+        raise DataError(
+            f"{path} cannot be read ({first_line(error)}); download it again"
+        ) from error
+
+
+def first_line(error: BaseException) -> str:
+    """An error's first line, or its kind."""
+    return str(error).partition("\n")[0] or type(error).__name__
