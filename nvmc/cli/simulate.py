@@ -235,7 +235,8 @@ def _times(result: Simulation) -> Table:
 def _rmse(result: Simulation, value: float) -> str:
     """What a value means in the unit of the targets; nothing where there are none."""
     rmse = result.rmse(value)
-    return "" if rmse is None else f"RMSE {rmse:.4g}"
+    floored = "at least " if value <= -1 else ""
+    return "" if rmse is None else f"RMSE {floored}{rmse:.4g}"
 
 
 def _rows(result: Simulation) -> list[tuple[str, str, str]]:
