@@ -41,6 +41,7 @@ from nvmc.passes.quantize_activations import QuantizeActivations, activation_ten
 from nvmc.passes.save import save_model
 from nvmc.passes.tile_graph import tile_graph, tile_graph_json
 from nvmc.runtime.calibration import calibrate
+from nvmc.runtime.feeding import feed_of
 from nvmc.runtime.ranges import calibrate_converters
 
 __all__ = ["check_skip", "compile_model", "program_chip", "transform_model"]
@@ -232,8 +233,8 @@ def _write(
 
 def _quantize_activations(model: Model, bits: int, data: str, skip: tuple[str, ...]) -> None:
     tensors = activation_tensors(model, skip)
-    images = load_data(data, split="train").x
-    ranges = calibrate(serialized(model), tensors, images)
+    images = feed_of(tensor_entries(model.graph.inputs), load_data(data, split="train"), 0, None)
+    ranges = calibrate(serialized(model), tensors, images.inputs)
     QuantizeActivations(bits=bits, ranges=ranges, skip=skip)(model)
 
 
@@ -258,7 +259,8 @@ def _calibrated(model: Model, target: Target, data: str) -> Target:
         set_target(model, target.model_copy(update={"periphery": periphery}))
         return serialized(model)
 
-    images = load_data(data, split="train", limit=CALIBRATION_IMAGES).x
+    dataset = load_data(data, split="train", limit=CALIBRATION_IMAGES)
+    images = feed_of(tensor_entries(model.graph.inputs), dataset, 0, None)
     periphery = calibrate_converters(behind, target.periphery, images)
     found = target.model_copy(update={"periphery": periphery})
     set_target(model, found)

@@ -212,6 +212,11 @@ def uncertainty(
     wanted = shifts_for(dataset.x, shifts)
     chips = [setup.chip(seed, index) for index in range(runs)]
     bench = set_up(compiled, setup.target, **options | Options(data=dataset, limit=None))
+    if len(bench.feed.inputs) > 1:
+        raise DataError(
+            f"the network has inputs {', '.join(bench.feed.inputs)}; images can be turned and made "
+            "noisy for one input only"
+        )
     network, started = bench.network, time.perf_counter()
     if options.get("mc_passes") is None and network.masks:
         network = replace(network, passes=PASSES)

@@ -39,16 +39,22 @@ def feed_of(
         if count < 1:
             raise OptionError(f"limit is {count}; expected at least 1")
         return Feed({entry.name: _seeded(entry, count, seed) for entry in inputs})
-    if len(inputs) != 1:
-        names = ", ".join(entry.name for entry in inputs)
+    arrays = dataset.for_inputs([entry.name for entry in inputs])
+    for entry in inputs:
+        if entry.shape is not None:
+            check_shape(dataset, entry.shape, entry.name if len(inputs) > 1 else None)
+    return Feed({entry.name: _converted(entry, arrays[entry.name], dataset) for entry in inputs})
+
+
+def _converted(entry: TensorEntry, array: NDArray[Any], dataset: Dataset) -> NDArray[Any]:
+    """The array in the input's type."""
+    kind = np.dtype(entry.dtype)
+    if kind.kind in "iu" and array.dtype.kind == "f" and (array != np.rint(array)).any():
         raise DataError(
-            f"the network has {len(inputs)} inputs ({names}); data can be given for one: leave "
-            "--data out to compare with the ideal chip on seeded inputs"
+            f"input {entry.name!r} takes {entry.dtype}, but {dataset.name} has fractions for it; "
+            "save whole numbers, or export the network with a float input"
         )
-    entry = inputs[0]
-    if entry.shape is not None:
-        check_shape(dataset, entry.shape)
-    return Feed({entry.name: dataset.x.astype(entry.dtype, copy=False)})
+    return array.astype(kind, copy=False)
 
 
 def check_first_axis(manifest: Manifest, output: str) -> None:

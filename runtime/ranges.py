@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-import numpy as np
-from numpy.typing import NDArray
-
 from nvmc.chip import Chip
 from nvmc.devices import ArrayRange, Periphery
 from nvmc.errors import DataError
 from nvmc.runtime.crossbar.ranges import RangeObserver
+from nvmc.runtime.montecarlo import Feed
 from nvmc.runtime.provider import make_session, observe_arrays
 
 __all__ = ["calibrate_converters"]
@@ -21,7 +19,7 @@ BATCH = 32
 def calibrate_converters(
     model: Callable[[Periphery], bytes],
     periphery: Periphery,
-    images: NDArray[np.generic],
+    images: Feed,
 ) -> Periphery:
     """The periphery with the ranges that the ideal chip shows on some images.
 
@@ -30,7 +28,7 @@ def calibrate_converters(
     Args:
         model: The compiled network behind a periphery, as the bytes of its file.
         periphery: Some of whose ranges are calibrated.
-        images: For the network's only input, along the first axis.
+        images: What the network is fed.
 
     Raises:
         DataError: The images do not fit the network.
@@ -51,24 +49,15 @@ def _with(periphery: Periphery, ranges: list[ArrayRange]) -> Periphery:
     return periphery.model_copy(update={"ranges": tuple(ranges)})
 
 
-def _seen(model: bytes, images: NDArray[np.generic]) -> dict[str, RangeObserver]:
+def _seen(model: bytes, images: Feed) -> dict[str, RangeObserver]:
     with observe_arrays() as observers:
         session = make_session(model, chip=Chip.ideal(), quiet=True)
-    inputs = session.get_inputs()
-    if len(inputs) != 1:
-        names = ", ".join(value.name for value in inputs)
-        raise DataError(
-            f"the network has {len(inputs)} inputs ({names}); converters can be calibrated for "
-            "one: choose --dac-range dynamic and --adc-range full"
-        )
-    fixed = inputs[0].shape[0]
+    fixed = session.get_inputs()[0].shape[0]
     size = fixed if isinstance(fixed, int) else BATCH
     for first in range(0, len(images), size):
-        batch = images[first : first + size]
-        if isinstance(fixed, int) and len(batch) < size:
-            batch = images[np.arange(first, first + size) % len(images)]
+        count = size if isinstance(fixed, int) else min(size, len(images) - first)
         try:
-            session.run(None, {inputs[0].name: batch})
+            session.run(None, images.batch(first, count))
         except Exception as error:  # onnxruntime has a type for each of its status codes
             text = str(error).splitlines()[0]
             raise DataError(f"the network does not run on the calibration data: {text}") from error

@@ -140,7 +140,6 @@ GOOD = np.ones((2, 3), dtype=np.float32)
     ("arrays", "message"),
     [
         ({}, "holds no arrays, expected an array x"),
-        ({"images": GOOD, "y": [0, 1]}, "holds images, y, expected an array x"),
         ({"x": np.array(["a", "b"])}, "expected numbers"),
         ({"x": np.ones(2, dtype=complex)}, "expected numbers"),
         ({"x": np.float32(1)}, "of rank 0, expected"),

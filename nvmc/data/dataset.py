@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,35 +25,59 @@ class Dataset:
 
     Attributes:
         name: The text that named the data set.
-        x: Inputs, float32 (N, ...), finite, N >= 1.
+        x: Inputs, float32 (N, ...), finite, N >= 1; of several, the first.
         y: Classes, int64 (N,) or (N, ...), none negative; None where none are known.
         targets: Values that the outputs are to meet (regression), float32 (N, ...), finite; None
             where none are known. Never beside classes.
+        inputs: Arrays (N, ...) by the name of the network's input that they are for, where the data
+            name them, `x` among them; real ones float32 and finite. Empty where there is x alone,
+            for the only input of any network.
     """
 
     name: str
     x: Floats
     y: Labels | None = None
     targets: Floats | None = None
+    inputs: Mapping[str, NDArray[Any]] = field(default_factory=dict[str, NDArray[Any]])
 
     @property
     def sha256(self) -> str:
         """Digest of the content, in hexadecimal: shapes and values, not the name."""
         digest = hashlib.sha256()
-        for array in (self.x, self.y if self.targets is None else self.targets):
+        known = self.y if self.targets is None else self.targets
+        for array in (self.x, known, *(self.inputs[name] for name in sorted(self.inputs))):
             if array is None:
                 digest.update(b"none")
                 continue
             little = np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("<"))
             digest.update(f"{little.dtype.str}{little.shape}".encode())
             digest.update(little.data)
+        digest.update("".join(f" {name}" for name in sorted(self.inputs)).encode())
         return digest.hexdigest()
 
     def of(self, chosen: slice | NDArray[np.int64]) -> Dataset:
         """Some of the images, with what is known of them."""
         y = None if self.y is None else self.y[chosen]
         targets = None if self.targets is None else self.targets[chosen]
-        return Dataset(self.name, self.x[chosen], y, targets)
+        inputs = {name: array[chosen] for name, array in self.inputs.items()}
+        return Dataset(self.name, self.x[chosen], y, targets, inputs)
+
+    def for_inputs(self, names: Sequence[str]) -> dict[str, NDArray[Any]]:
+        """What a network with inputs of these names gets, by name.
+
+        Raises:
+            DataError: An input gets nothing.
+        """
+        if names and all(name in self.inputs for name in names):
+            return {name: self.inputs[name] for name in names}
+        if len(names) == 1 and (not self.inputs or "x" in self.inputs):
+            return {names[0]: self.x}
+        wanted = ", ".join(name for name in names if name not in self.inputs) or "none"
+        raise DataError(
+            f"{self.name} holds {', '.join(self.inputs) or 'x'}, but the network's inputs are "
+            f"{', '.join(names) or 'none'}; give an .npz file with arrays of these names, one row "
+            f"an image ({wanted} missing)"
+        )
 
     def shuffled(self) -> Dataset:
         """The same images in the order that chips run them: any first ones are a random sample."""
@@ -99,18 +124,22 @@ def check_labels(dataset: Dataset, classes: int) -> None:
         )
 
 
-def check_shape(dataset: Dataset, input_shape: Sequence[int | str | None]) -> None:
+def check_shape(
+    dataset: Dataset, input_shape: Sequence[int | str | None], name: str | None = None
+) -> None:
     """Make sure that the inputs fit the model's input, batch aside.
 
     Args:
         dataset: The data.
         input_shape: The model input's shape with its batch dimension first; a name or None fits
             any size. The batch dimension is not compared.
+        name: Which of several inputs.
 
     Raises:
         DataError: The rank or a fixed size differs.
     """
-    wanted, found = tuple(input_shape[1:]), dataset.x.shape[1:]
+    array = dataset.x if name is None else dataset.for_inputs([name])[name]
+    wanted, found = tuple(input_shape[1:]), array.shape[1:]
     fits = len(wanted) == len(found) and all(
         not isinstance(want, int) or want == size for want, size in zip(wanted, found, strict=True)
     )
@@ -118,6 +147,7 @@ def check_shape(dataset: Dataset, input_shape: Sequence[int | str | None]) -> No
         want = " x ".join(str(size) if isinstance(size, int) else "any" for size in wanted)
         have = " x ".join(map(str, found))
         raise DataError(
-            f"{dataset.name} holds images of {have or 'a single number'}, but the model takes "
+            f"{dataset.name} holds images of {have or 'a single number'}, but "
+            f"{'the model' if name is None else f'input {name!r}'} takes "
             f"{want or 'a single number'}; transpose or resize the data, or name another set"
         )

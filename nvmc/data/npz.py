@@ -18,31 +18,66 @@ __all__ = ["read_npz"]
 
 
 def read_npz(spec: str) -> Dataset:
-    """Arrays x and y of an .npz file, checked."""
+    """Arrays of an .npz file, checked: x or inputs by their names, and y.
+
+    Beside x, arrays that cannot be inputs are passed over: texts, and those of another length.
+    """
     path = Path(spec)
-    names, members = _members(path)
-    if "x" not in members:
-        found = ", ".join(names) or "no arrays"
-        raise DataError(f"{path} holds {found}, expected an array x (and y); save it with savez")
-    x = members["x"]
-    if x.dtype.kind not in "biuf" or x.ndim < 1:
+    arrays = _members(path)
+    y = arrays.pop("y", None)
+    alone = "x" in arrays
+    given = {name: a for name, a in arrays.items() if not alone or name == "x" or _fits(a, arrays)}
+    if not given:
         raise DataError(
-            f"x of {path} is {x.dtype} of rank {x.ndim}, expected numbers with the images along "
-            "the first axis; save x as float32"
+            f"{path} holds {'y' if y is not None else 'no arrays'}, expected an array x, or one "
+            "for each input by its name (and y); save it with savez"
         )
-    y, targets = _known(path, members["y"], len(x)) if "y" in members else (None, None)
-    return Dataset(spec, _finite(path, "x", x), y, targets)
+    inputs = {name: _input(path, name, array) for name, array in given.items()}
+    first = next(iter(inputs.values()))
+    for name, array in inputs.items():
+        if len(array) != len(first):
+            raise DataError(
+                f"{path} has {len(first)} rows of {next(iter(inputs))!r} but {len(array)} of "
+                f"{name!r}; give one row an image"
+            )
+    classes, targets = (None, None) if y is None else _known(path, y, len(first))
+    x = _finite(path, "x", inputs["x"]) if alone else first
+    return Dataset(spec, x, classes, targets, {} if alone and len(inputs) == 1 else inputs)
 
 
-def _members(path: Path) -> tuple[list[str], dict[str, NDArray[Any]]]:
-    """Names of an .npz file's arrays, and its x and y, read without pickle."""
+def _fits(array: NDArray[Any], arrays: dict[str, NDArray[Any]]) -> bool:
+    """Whether an array beside x may be an input."""
+    return array.dtype.kind in "biuf" and array.ndim > 0 and len(array) == len(arrays["x"])
+
+
+def _input(path: Path, name: str, array: NDArray[Any]) -> NDArray[Any]:
+    """The array of an input: whole numbers as they are, real ones as float32."""
+    if array.dtype.kind not in "biuf" or array.ndim < 1:
+        raise DataError(
+            f"{name} of {path} is {array.dtype} of rank {array.ndim}, expected numbers with the "
+            f"images along the first axis; save {name} as float32"
+        )
+    return _finite(path, name, array) if array.dtype.kind == "f" else array
+
+
+def _members(path: Path) -> dict[str, NDArray[Any]]:
+    """An .npz file's arrays in their order, read without pickle.
+
+    Beside x, what pickle alone can read is passed over.
+    """
     if not path.is_file():
         raise DataError(f"no file {str(path)!r}; expected an .npz file with arrays x and y")
     damage = (zipfile.BadZipFile, zlib.error, ValueError, EOFError, OSError, KeyError, MemoryError)
     try:
         with zipfile.ZipFile(path), np.load(path, allow_pickle=False) as file:
-            names = sorted(file.files)
-            return names, {name: file[name] for name in ("x", "y") if name in names}
+            found: dict[str, NDArray[Any]] = {}
+            for name in file.files:
+                try:
+                    found[name] = file[name]
+                except ValueError:
+                    if name in ("x", "y") or "x" not in file.files:
+                        raise
+            return found
     except (*damage, NotImplementedError, RuntimeError) as error:
         raise DataError(
             f"{path} cannot be read as .npz ({first_line(error)}); save it again with numpy.savez"

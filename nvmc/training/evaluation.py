@@ -8,10 +8,11 @@ from numpy.typing import NDArray
 
 from nvmc.bench import Bench, bench_of
 from nvmc.chip import Chip
-from nvmc.passes.describe import serialized
+from nvmc.passes.describe import serialized, tensor_entries
 from nvmc.passes.pipeline import compile_passes
 from nvmc.passes.quantize_activations import QuantizeActivations, activation_tensors
 from nvmc.runtime.calibration import calibrate
+from nvmc.runtime.feeding import feed_of
 from nvmc.statistics import percentile_performance
 from nvmc.training.graph import write_values
 from nvmc.training.outcome import Judged
@@ -56,7 +57,9 @@ def judge_source(model: ir.Model, task: Task) -> Judged:
     bits = task.settings.activation_bits
     if bits is not None:
         tensors = activation_tensors(model, task.skip)
-        ranges = calibrate(serialized(model), tensors, task.train.x[:CALIBRATION_IMAGES])
+        images = task.train.of(slice(CALIBRATION_IMAGES))
+        feed = feed_of(tensor_entries(model.graph.inputs), images, 0, None)
+        ranges = calibrate(serialized(model), tensors, feed.inputs)
         QuantizeActivations(bits, ranges, task.skip)(model)
     return judge(model, task)
 

@@ -17,7 +17,7 @@ from nvmc.errors import TrainingError
 from nvmc.passes.convert_opset import inline_functions
 from nvmc.training.operators import Context
 from nvmc.training.steps import NOTHING, Program, Step, read
-from nvmc.training.tensors import array_from, constant_of
+from nvmc.training.tensors import Inputs, array_from, constant_of
 
 __all__ = ["Graph", "write_values"]
 
@@ -117,7 +117,7 @@ class Graph(nn.Module):
 
     def forward(
         self,
-        x: Tensor | Mapping[str, Tensor],
+        x: Inputs,
         weights: Mapping[str, Tensor] | None = None,
         *,
         taps: Mapping[str, Tap] | None = None,
@@ -152,9 +152,7 @@ class Graph(nn.Module):
             return values[self._program.slots[names[0]]]
         return {name: values[self._program.slots[name]] for name in names}
 
-    def footprint(
-        self, x: Tensor | Mapping[str, Tensor], wanted: Sequence[str] | None = None
-    ) -> int:
+    def footprint(self, x: Inputs, wanted: Sequence[str] | None = None) -> int:
         """Most bytes that the values computed in a run take at any one time.
 
         What an operator needs within itself is not among them, and views count like copies.
@@ -183,7 +181,7 @@ class Graph(nn.Module):
         self(x, taps=dict.fromkeys(names, tap), wanted=wanted)
         return most
 
-    def _feed(self, values: list[Any], x: Tensor | Mapping[str, Tensor]) -> torch.device:
+    def _feed(self, values: list[Any], x: Inputs) -> torch.device:
         """Put the inputs into their slots; returns the device they are on."""
         feeds = {self.inputs[0]: x} if isinstance(x, Tensor) and self.inputs else x
         if isinstance(feeds, Tensor) or len(feeds) < len(self.inputs):

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from nvmc.training.replica import Replica
 from nvmc.training.task import Task
+from nvmc.training.tensors import Inputs
 
 if TYPE_CHECKING:
     from nvmc.training.run import Run
@@ -63,7 +64,7 @@ class Method(BaseModel):
         return float(torch.stack(losses).mean())
 
     def step(
-        self, run: Run, replica: Replica, x: Tensor, y: Tensor, generator: torch.Generator
+        self, run: Run, replica: Replica, x: Inputs, y: Tensor, generator: torch.Generator
     ) -> Tensor:
         """One step of the optimiser on images (N, ...) and labels (N, ...); the loss, detached."""
         loss = self.loss(run, replica, x, y, generator)
@@ -71,7 +72,7 @@ class Method(BaseModel):
         return loss.detach()
 
     def loss(
-        self, run: Run, replica: Replica, x: Tensor, y: Tensor, generator: torch.Generator
+        self, run: Run, replica: Replica, x: Inputs, y: Tensor, generator: torch.Generator
     ) -> Tensor:
         """What a step descends."""
         weights = self.weights(run, replica, generator)

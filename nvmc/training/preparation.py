@@ -14,13 +14,14 @@ from nvmc import __version__
 from nvmc.artifact import TARGET_KEY
 from nvmc.chip import Chip
 from nvmc.compiler import check_skip
-from nvmc.data import Dataset, check_labels, check_shape, load_data
+from nvmc.data import Dataset, check_labels, load_data
 from nvmc.devices import Target
 from nvmc.errors import DataError, ModelError, OptionError
 from nvmc.passes.canonicalize import Canonicalize
 from nvmc.passes.describe import tensor_entries
 from nvmc.passes.load import load_model
 from nvmc.rng import stream
+from nvmc.runtime.feeding import feed_of
 from nvmc.statistics import percentile_index
 from nvmc.training.initialisation import initialise
 from nvmc.training.method import Method
@@ -154,18 +155,15 @@ def _parted(data: Dataset) -> tuple[Dataset, Dataset]:
 
 def _check(model: ir.Model, task: Task) -> None:
     inputs = tensor_entries(model.graph.inputs)
-    if len(inputs) != 1:
-        names = ", ".join(entry.name for entry in inputs) or "none"
-        raise ModelError(f"the network has inputs {names}; training feeds exactly one")
     for data in (task.train, task.validation):
-        if inputs[0].shape is not None:
-            check_shape(data, inputs[0].shape)
-    first = (inputs[0].shape or [None])[0]
-    if isinstance(first, int):
-        raise ModelError(
-            f"input {inputs[0].name!r} takes exactly {first} images; training needs a free first "
-            "dimension: export the network with a dynamic batch"
-        )
+        feed_of(inputs, data, 0, None)
+    for entry in inputs:
+        first = (entry.shape or [None])[0]
+        if isinstance(first, int):
+            raise ModelError(
+                f"input {entry.name!r} takes exactly {first} images; training needs a free first "
+                "dimension: export the network with a dynamic batch"
+            )
     check_skip(model, task.skip)
     shape = tensor_entries(model.graph.outputs[:1])[0].shape or []
     if task.train.targets is not None:
@@ -179,7 +177,7 @@ def _check(model: ir.Model, task: Task) -> None:
     elif len(shape) > 1 and isinstance(shape[1], int):
         check_labels(task.train, shape[1])
     augment = task.settings.augment
-    if augment is not None and task.train.x.ndim != 4:
+    if augment is not None and (len(inputs) > 1 or task.train.x.ndim != 4):
         raise OptionError(
             f"images have shape {list(task.train.x.shape[1:])}; augmentation needs channels, rows "
             "and columns: leave it out"

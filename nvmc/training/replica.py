@@ -17,6 +17,7 @@ from nvmc.training.crossbars import Crossbars
 from nvmc.training.graph import Graph
 from nvmc.training.settings import Settings
 from nvmc.training.task import Task
+from nvmc.training.tensors import Inputs
 
 __all__ = ["Replica", "copied"]
 
@@ -60,7 +61,7 @@ class Replica:
 
     def __call__(
         self,
-        x: Tensor,
+        x: Inputs,
         weights: Mapping[str, Tensor] | None = None,
         generator: torch.Generator | None = None,
         taps: Mapping[str, Callable[[Tensor], Tensor]] | None = None,
@@ -68,7 +69,7 @@ class Replica:
         """Class scores (N, C, ...) before any softmax, of images (N, ...).
 
         Args:
-            x: Images.
+            x: Images, or the inputs by name.
             weights: What to compute with instead of the trained values of these names.
             generator: Where dropout draws from.
             taps: Functions on named values; where rounding stands too, it comes last.
@@ -77,7 +78,7 @@ class Replica:
 
     def values(
         self,
-        x: Tensor,
+        x: Inputs,
         wanted: tuple[str, ...],
         weights: Mapping[str, Tensor] | None = None,
         generator: torch.Generator | None = None,

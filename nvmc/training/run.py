@@ -15,11 +15,14 @@ from torch.nn import functional
 from nvmc.data import Dataset
 from nvmc.errors import ModelError
 from nvmc.models.augment import Affine
+from nvmc.passes.describe import tensor_entries
+from nvmc.runtime.feeding import feed_of
 from nvmc.training.draws import named_generator
 from nvmc.training.evaluation import finished_network, judge
 from nvmc.training.outcome import Judged
 from nvmc.training.replica import Replica
 from nvmc.training.task import Task
+from nvmc.training.tensors import Inputs, taken
 
 __all__ = ["Run", "scores_of"]
 
@@ -42,11 +45,11 @@ class Run:
     def __init__(self, model: ir.Model, task: Task, replicas: int) -> None:
         self.model = model
         self.task = task
-        self._x, self._y = _tensors(task.train, task)
+        self._x, self._y = _tensors(model, task.train, task)
         self._variance = (
             1.0 if task.classes else float(np.var(np.asarray(task.train.targets), axis=0).mean())
         )
-        steps = -(-len(self._x) // task.settings.batch) * task.settings.epochs
+        steps = -(-len(self._y) // task.settings.batch) * task.settings.epochs
         scores = scores_of(model) if task.classes else str(model.graph.outputs[0].name)
         self.replicas = [Replica(model, task, steps, scores) for _ in range(replicas)]
         self.memory: dict[str, Any] = {}
@@ -69,21 +72,23 @@ class Run:
         settings = self.task.settings
         return named_generator(settings.seed, *names, device=settings.accelerator)
 
-    def batches(self, epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
+    def batches(self, epoch: int) -> Iterator[tuple[Inputs, Tensor]]:
         """Images (N, ...) with labels or targets of one epoch, in an order named by the epoch."""
         settings = self.task.settings
         order = torch.randperm(
-            len(self._x), generator=named_generator(settings.seed, "order", epoch)
-        ).to(self._x.device)
+            len(self._y), generator=named_generator(settings.seed, "order", epoch)
+        ).to(self._y.device)
         moved = settings.augment and Affine(**settings.augment.model_dump())
         generator = self.generator("augment", epoch)
         for chosen in torch.split(order, settings.batch):
-            x = self._x[chosen]
-            yield (moved(x, generator) if moved else x), self._y[chosen]
+            x = taken(self._x, chosen)
+            if moved and isinstance(x, Tensor):
+                x = moved(x, generator)
+            yield x, self._y[chosen]
 
-    def validation(self) -> tuple[Tensor, Tensor]:
+    def validation(self) -> tuple[Inputs, Tensor]:
         """The held-out images with their labels or targets."""
-        return _tensors(self.task.validation, self.task)
+        return _tensors(self.model, self.task.validation, self.task)
 
     def kpp(self, replica: Replica) -> float:
         """k-th percentile performance of the replica's chips on the held-out images.
@@ -102,10 +107,13 @@ class Run:
         return known[1]
 
 
-def _tensors(data: Dataset, task: Task) -> tuple[Tensor, Tensor]:
+def _tensors(model: ir.Model, data: Dataset, task: Task) -> tuple[Inputs, Tensor]:
     accelerator = task.settings.accelerator
     known = np.asarray(data.y if task.classes else data.targets)
-    return torch.tensor(data.x).to(accelerator), torch.tensor(known).to(accelerator)
+    feed = feed_of(tensor_entries(model.graph.inputs), data, 0, None).inputs
+    x = {name: torch.tensor(array).to(accelerator) for name, array in feed.items()}
+    alone = next(iter(x.values())) if len(x) == 1 else x
+    return alone, torch.tensor(known).to(accelerator)
 
 
 def _squared_error(outputs: Tensor, targets: Tensor, variance: float) -> Tensor:

@@ -1,7 +1,8 @@
-"""ONNX tensors in torch."""
+"""ONNX tensors in torch, and what a network is fed."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,17 @@ from torch import Tensor
 
 from nvmc.errors import TrainingError
 
-__all__ = ["array_from", "constant_of", "tensor_from"]
+__all__ = ["Inputs", "array_from", "constant_of", "taken", "tensor_from"]
+
+Inputs = Tensor | Mapping[str, Tensor]
+"""What a network is fed: its only input, or its inputs by name; images along the first axis."""
+
+
+def taken(x: Inputs, chosen: slice | Tensor) -> Inputs:
+    """Some of the images."""
+    if isinstance(x, Tensor):
+        return x[chosen]
+    return {name: tensor[chosen] for name, tensor in x.items()}
 
 
 def constant_of(value: ir.Value) -> ir.TensorProtocol | None:

@@ -29,6 +29,7 @@ from nvmc.training.methods.injected import Strength, device_sigma
 from nvmc.training.methods.trice import Trice
 from nvmc.training.replica import Replica
 from nvmc.training.run import Run
+from nvmc.training.tensors import Inputs
 
 __all__ = ["ATrice"]
 
@@ -48,7 +49,7 @@ class ATrice(Trice):
     reach: Strength = 0.1
 
     def loss(
-        self, run: Run, replica: Replica, x: Tensor, y: Tensor, generator: torch.Generator
+        self, run: Run, replica: Replica, x: Inputs, y: Tensor, generator: torch.Generator
     ) -> Tensor:
         """The loss at the adversarial point."""
         weights = self.weights(run, replica, generator)
@@ -61,7 +62,7 @@ class ATrice(Trice):
         run: Run,
         replica: Replica,
         weights: Mapping[str, Tensor],
-        x: Tensor,
+        x: Inputs,
         y: Tensor,
         generator: torch.Generator,
     ) -> dict[str, Tensor]:

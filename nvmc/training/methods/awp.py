@@ -12,6 +12,7 @@ from torch import Tensor
 from nvmc.training.method import Method
 from nvmc.training.replica import Replica
 from nvmc.training.run import Run
+from nvmc.training.tensors import Inputs
 
 __all__ = ["Awp", "ascended", "projected"]
 
@@ -46,7 +47,7 @@ class Awp(Method):
     rate: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
 
     def loss(
-        self, run: Run, replica: Replica, x: Tensor, y: Tensor, generator: torch.Generator
+        self, run: Run, replica: Replica, x: Inputs, y: Tensor, generator: torch.Generator
     ) -> Tensor:
         """The loss at the perturbed weights."""
         weights = replica.crossbars.quantized()

@@ -17,6 +17,7 @@ from nvmc.training.methods.gaussian import Gaussian
 from nvmc.training.replica import Replica
 from nvmc.training.run import Run
 from nvmc.training.task import Task
+from nvmc.training.tensors import Inputs
 
 __all__ = ["CorrectNet", "amplification", "matrices", "penalty"]
 
@@ -73,7 +74,7 @@ class CorrectNet(Method):
         run.memory["bound"] = self.bound or self.k / amplification(run, replica)
 
     def loss(
-        self, run: Run, replica: Replica, x: Tensor, y: Tensor, generator: torch.Generator
+        self, run: Run, replica: Replica, x: Inputs, y: Tensor, generator: torch.Generator
     ) -> Tensor:
         """The criterion plus the regularisation."""
         weights = self.weights(run, replica, generator)

@@ -17,6 +17,7 @@ from nvmc.training.method import Method
 from nvmc.training.replica import Replica
 from nvmc.training.run import Run
 from nvmc.training.task import Task
+from nvmc.training.tensors import Inputs
 
 __all__ = ["Ftna"]
 
@@ -76,7 +77,7 @@ class Ftna(Method):
         run.memory["logits"], run.memory["book"] = logits, words
 
     def loss(
-        self, run: Run, replica: Replica, x: Tensor, y: Tensor, generator: torch.Generator
+        self, run: Run, replica: Replica, x: Inputs, y: Tensor, generator: torch.Generator
     ) -> Tensor:
         """Mean binary cross entropy of the bits against the labels' words."""
         weights = self.weights(run, replica, generator)

@@ -28,6 +28,7 @@ from nvmc.training.methods.injected import device_sigma
 from nvmc.training.replica import Replica
 from nvmc.training.run import Run
 from nvmc.training.task import Task
+from nvmc.training.tensors import Inputs, taken
 
 __all__ = ["Neft", "fed_back", "pooled", "snapshot_values"]
 
@@ -116,7 +117,7 @@ class Neft(Method):
             run.memory.update(names=names, heads=heads, optimizer=_adam(parameters))
 
     def step(
-        self, run: Run, replica: Replica, x: Tensor, y: Tensor, generator: torch.Generator
+        self, run: Run, replica: Replica, x: Inputs, y: Tensor, generator: torch.Generator
     ) -> Tensor:
         """One step of the network and of its heads."""
         if self.variant == "ovf":
@@ -129,7 +130,7 @@ class Neft(Method):
         return loss
 
     def loss(
-        self, run: Run, replica: Replica, x: Tensor, y: Tensor, generator: torch.Generator
+        self, run: Run, replica: Replica, x: Inputs, y: Tensor, generator: torch.Generator
     ) -> Tensor:
         """The criterion of the corrected scores."""
         weights = self.weights(run, replica, generator)
@@ -184,7 +185,7 @@ class Neft(Method):
         replica = run.replicas[0]
         replica.train(False)
         with torch.no_grad():
-            values = replica.values(run.validation()[0][:1], tuple(names))
+            values = replica.values(taken(run.validation()[0], slice(1)), tuple(names))
         classes = values[replica.scores].shape[1]
         heads: list[list[Tensor]] = []
         for name in names:
@@ -266,10 +267,11 @@ def _images_first(run: Run) -> Callable[[list[str]], list[str]]:
     """Which values have images along their first axis, unlike steps of a recurrent layer."""
 
     def usable(names: list[str]) -> list[str]:
-        image, replica = run.validation()[0][:1], run.replicas[0]
+        images, replica = run.validation()[0], run.replicas[0]
         replica.train(False)
         with torch.no_grad():
-            found = {n: replica.values(torch.cat([image] * n), tuple(names)) for n in (1, 2)}
+            first = {n: taken(images, torch.zeros(n, dtype=torch.int64)) for n in (1, 2)}
+            found = {n: replica.values(image, tuple(names)) for n, image in first.items()}
         return [k for k in names if all(v[k].ndim > 1 and len(v[k]) == n for n, v in found.items())]
 
     return usable

@@ -21,6 +21,7 @@ from nvmc.training.replica import Replica
 from nvmc.training.run import Run
 from nvmc.training.search import Acquisition, Search, Trial
 from nvmc.training.task import Task
+from nvmc.training.tensors import Inputs, taken
 
 __all__ = ["Searched", "strengths"]
 
@@ -139,7 +140,7 @@ class Searched(Method):
         return loss
 
     def loss(
-        self, run: Run, replica: Replica, x: Tensor, y: Tensor, generator: torch.Generator
+        self, run: Run, replica: Replica, x: Inputs, y: Tensor, generator: torch.Generator
     ) -> Tensor:
         """The criterion of the disturbed network."""
         weights = self.weights(run, replica, generator)
@@ -219,11 +220,11 @@ class Searched(Method):
             training.copy_from(run.memory["fresh"])
         training.graph.get_buffer(BUFFER).copy_(torch.tensor(search.ask(), dtype=torch.float64))
 
-    def _value_of_chip(self, run: Run, replica: Replica, x: Tensor, y: Tensor, t: int) -> Tensor:
+    def _value_of_chip(self, run: Run, replica: Replica, x: Inputs, y: Tensor, t: int) -> Tensor:
         generator = run.generator("objective", t)
         weights = self._chip(run, replica, generator)
-        parts = zip(torch.split(x, IMAGES), torch.split(y, IMAGES), strict=True)
-        scored = [(replica(images, weights, generator), labels) for images, labels in parts]
+        parts = [slice(first, first + IMAGES) for first in range(0, len(y), IMAGES)]
+        scored = [(replica(taken(x, part), weights, generator), y[part]) for part in parts]
         if self.objective == "accuracy" and run.task.classes:
             return torch.cat([(s.argmax(1) == y).flatten() for s, y in scored]).double().mean()
         total = sum(run.criterion(s, y).double() * len(y) for s, y in scored)
