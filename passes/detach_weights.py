@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import onnx
@@ -16,10 +15,9 @@ import onnx_ir as ir
 
 from nvmc.chip import Array, Chip
 from nvmc.devices import Target
-from nvmc.masks import Mask, Outputs
+from nvmc.masks import Mask
 from nvmc.passes.describe import serialized, set_target
-from nvmc.passes.feed_masks import FeedMasks, outputs_kinds
-from nvmc.passes.load import load_model
+from nvmc.passes.feed_masks import FeedMasks
 from nvmc.passes.mappable import nodes_of
 from nvmc.passes.program_chip import ProgramChip, arrays_of
 from nvmc.passes.stack_chips import stacked
@@ -29,7 +27,6 @@ __all__ = [
     "DetachWeights",
     "Detached",
     "detached",
-    "detached_network",
     "has_fixed_batch",
     "images_a_run",
 ]
@@ -77,7 +74,6 @@ class Detached:
         fixed: Whether that number is the network's own.
         stack: Several chips in one model, where that pays and their masks do not differ.
         masks: The random numbers that go in through inputs of their own.
-        holds: What each output holds, by its name.
     """
 
     model: bytes
@@ -87,16 +83,6 @@ class Detached:
     fixed: bool
     stack: Stack | None
     masks: tuple[Mask, ...]
-    holds: dict[str, Outputs]
-
-
-def detached_network(path: str | Path, target: Target) -> Detached:
-    """The compiled network in `path`, its arrays held by `target`, ready for chips.
-
-    Raises:
-        ModelError, ArtifactError: The file is not a compiled network, or is damaged.
-    """
-    return detached(load_model(path), target)
 
 
 def detached(model: ir.Model, target: Target) -> Detached:
@@ -110,14 +96,13 @@ def detached(model: ir.Model, target: Target) -> Detached:
     detach = DetachWeights()
     detach(model)
     batch, fixed = images_a_run(model, SHARING_IMAGES), has_fixed_batch(model)
-    holds = outputs_kinds(model)
     feed = FeedMasks()
     feed(model)
     content = serialized(model)
     stack = None
     if not feed.masks:
         stack = stacked(onnx.ModelProto.FromString(content), detach.dtypes)
-    return Detached(content, arrays, detach.dtypes, batch, fixed, stack, feed.masks, holds)
+    return Detached(content, arrays, detach.dtypes, batch, fixed, stack, feed.masks)
 
 
 def images_a_run(model: ir.Model, sharing: int = 1) -> int:

@@ -21,16 +21,12 @@ from nvmc.chip import PHYSICS, Chip
 from nvmc.data import Dataset, load_data
 from nvmc.devices import Target
 from nvmc.errors import DataError, ModelError, OptionError
+from nvmc.masks import Outputs
 from nvmc.passes.describe import Model, serialized, set_target, tensor_entries
-from nvmc.passes.detach_weights import (
-    Detached,
-    detached,
-    detached_network,
-    has_fixed_batch,
-    images_a_run,
-)
+from nvmc.passes.detach_weights import detached, has_fixed_batch, images_a_run
 from nvmc.passes.feed_masks import FeedMasks, outputs_kinds
 from nvmc.passes.load import load_model
+from nvmc.passes.two_classes import is_single, two_classes
 from nvmc.result import Fidelity
 from nvmc.runtime.feeding import check_first_axis, feed_of
 from nvmc.runtime.montecarlo import (
@@ -94,17 +90,20 @@ def set_up(
     Raises:
         OptionError, DataError, ModelError: By what is wrong.
     """
-    data, limit, output = options.get("data"), options.get("limit"), options.get("output")
-    batch = options.get("batch")
-    exact = _with_passes(load_network(compiled, target, output), options.get("mc_passes"))
-    network: Network | CircuitNetwork = exact
-    if fidelity_of(target, options.get("fidelity")) == "circuit":
-        network = replace(load_circuit(compiled, target, output), passes=exact.passes)
-    if batch is not None:
-        network = replace(network, batch=_checked_batch(compiled, batch))
+    data, limit, batch = options.get("data"), options.get("limit"), options.get("batch")
     dataset = load_data(data, limit=limit) if isinstance(data, str) else data
     dataset = dataset and dataset.shuffled()
-    check_first_axis(compiled.manifest, network.output)
+    output = _output(compiled, options.get("output"))
+    check_first_axis(compiled.manifest, output)
+    classes = dataset is not None and dataset.y is not None
+    exact = load_network(compiled, target, output, classes=classes)
+    exact = _with_passes(exact, options.get("mc_passes"))
+    network: Network | CircuitNetwork = exact
+    if fidelity_of(target, options.get("fidelity")) == "circuit":
+        network = load_circuit(compiled, target, output, classes=classes)
+        network = replace(network, passes=exact.passes)
+    if batch is not None:
+        network = replace(network, batch=_checked_batch(compiled, batch))
     feed = feed_of(compiled.manifest.inputs, dataset, seed, limit)
     bench, order = _judging(network, exact, feed, dataset)
     return replace(
@@ -114,7 +113,7 @@ def set_up(
             "physics": PHYSICS,
             "network": _digest(compiled),
             "target": target.model_dump(mode="json"),
-            "output": network.output,
+            "output": output,
             "fidelity": "circuit" if isinstance(network, CircuitNetwork) else "cells",
             "mc_passes": network.passes if network.masks else None,
             "data": dataset.sha256 if dataset else f"seeded {seed}",
@@ -149,11 +148,11 @@ def bench_of(model: Model, target: Target, dataset: Dataset) -> Bench:
         raise DataError(f"{dataset.name} has no labels; chips are judged by them: add an array y")
     dataset = dataset.shuffled()
     feed = feed_of(tensor_entries(model.graph.inputs), dataset, 0, None)
-    output = str(model.graph.outputs[0].name)
+    output, classes = str(model.graph.outputs[0].name), dataset.y is not None
     circuit = None
     if fidelity_of(target) == "circuit":
-        circuit = _circuit(model.clone(), target, output)
-    exact = _network(detached(model, target), output)
+        circuit = _circuit(model.clone(), target, output, classes)
+    exact = _network(model, target, output, classes)
     return _judging(circuit or exact, exact, feed, dataset)[0]
 
 
@@ -216,26 +215,37 @@ def fidelity_of(target: Target, wanted: Fidelity | None = None) -> Fidelity:
     return "circuit" if wanted or noisy or not target.periphery.ideal else "cells"
 
 
-def load_circuit(compiled: Compiled, target: Target, output: str | None = None) -> CircuitNetwork:
-    """The compiled network ready to run as circuits on `target`.
+def load_circuit(
+    compiled: Compiled, target: Target, output: str | None = None, *, classes: bool = False
+) -> CircuitNetwork:
+    """The compiled network ready to run as circuits on `target`; see `load_network`.
 
     Raises:
         OptionError: It has no output of that name.
     """
     name = _output(compiled, output)
     model = load_model(compiled.model_path)
-    return _circuit(model, target, name)
+    return _circuit(model, target, name, classes)
 
 
-def _circuit(model: Model, target: Target, name: str) -> CircuitNetwork:
+def _circuit(model: Model, target: Target, name: str, classes: bool) -> CircuitNetwork:
     """`model`, which is used up by this, as circuits."""
     set_target(model, target)
     batch, fixed = images_a_run(model), has_fixed_batch(model)
     if not fixed:
         batch = min(CIRCUIT_IMAGES, CIRCUIT_BATCHES * batch)
-    holds, feed = outputs_kinds(model), FeedMasks()
+    scored, holds = _scored(model, name, classes)
+    feed = FeedMasks()
     feed(model)
-    return CircuitNetwork(serialized(model), name, batch, fixed, holds[name], feed.masks)
+    return CircuitNetwork(serialized(model), scored, batch, fixed, holds, feed.masks)
+
+
+def _scored(model: Model, name: str, classes: bool) -> tuple[str, Outputs]:
+    """The output that is scored, and what it holds: one score, where classes count, is two."""
+    output = next(output for output in model.graph.outputs if output.name == name)
+    if classes and is_single(output.shape):
+        return two_classes(model, name)
+    return name, outputs_kinds(model)[name]
 
 
 def _output(compiled: Compiled, output: str | None) -> str:
@@ -247,8 +257,16 @@ def _output(compiled: Compiled, output: str | None) -> str:
     return output or names[0]
 
 
-def load_network(compiled: Compiled, target: Target, output: str | None = None) -> Network:
+def load_network(
+    compiled: Compiled, target: Target, output: str | None = None, *, classes: bool = False
+) -> Network:
     """The compiled network ready to run as chips on `target`.
+
+    Args:
+        compiled: From `open_compiled`.
+        target: What holds its arrays.
+        output: The output that is scored; the first by default.
+        classes: Whether its classes are scored: a single score is then that of class 1 of two.
 
     Raises:
         OptionError: It has no output of that name.
@@ -256,12 +274,15 @@ def load_network(compiled: Compiled, target: Target, output: str | None = None) 
         ArtifactError: Its model does not hold the arrays that its manifest lists.
     """
     name = _output(compiled, output)
-    found = detached_network(compiled.model_path, target)
-    compiled.check_arrays(array.name for array in found.arrays)
-    return _network(found, name)
+    network = _network(load_model(compiled.model_path), target, name, classes)
+    compiled.check_arrays(array.name for array in network.arrays)
+    return network
 
 
-def _network(found: Detached, output: str) -> Network:
+def _network(model: Model, target: Target, name: str, classes: bool) -> Network:
+    """`model`, which is used up by this, as chips."""
+    output, holds = _scored(model, name, classes)
+    found = detached(model, target)
     return Network(
         found.model,
         found.arrays,
@@ -269,7 +290,7 @@ def _network(found: Detached, output: str) -> Network:
         output,
         found.batch,
         found.fixed,
-        found.holds[output],
+        holds,
         found.masks,
         stack=found.stack,
     )

@@ -20,6 +20,7 @@ from nvmc.errors import DataError, ModelError, OptionError
 from nvmc.passes.canonicalize import Canonicalize
 from nvmc.passes.describe import tensor_entries
 from nvmc.passes.load import load_model
+from nvmc.passes.two_classes import is_single
 from nvmc.rng import stream
 from nvmc.runtime.feeding import feed_of
 from nvmc.statistics import percentile_index
@@ -174,6 +175,8 @@ def _check(model: ir.Model, task: Task) -> None:
         sizes = [size for size in shape[1:] if isinstance(size, int)]
         if len(sizes) == len(shape) - 1:
             task.train.targets_for(sizes)
+    elif is_single(shape):
+        check_labels(task.train, 2)
     elif len(shape) > 1 and isinstance(shape[1], int):
         check_labels(task.train, shape[1])
     augment = task.settings.augment

@@ -16,6 +16,8 @@ from nvmc.data import Dataset
 from nvmc.errors import ModelError
 from nvmc.models.augment import Affine
 from nvmc.passes.describe import tensor_entries
+from nvmc.passes.feed_masks import outputs_kinds
+from nvmc.passes.two_classes import is_single
 from nvmc.runtime.feeding import feed_of
 from nvmc.training.draws import named_generator
 from nvmc.training.evaluation import finished_network, judge
@@ -59,13 +61,24 @@ class Run:
     def criterion(self) -> Callable[[Tensor, Tensor], Tensor]:
         """The loss of outputs against what is known of the images.
 
-        Cross entropy of class scores (N, C, ...) and labels (N, ...). Where the task has values to
+        Cross entropy of class scores (N, C, ...) and labels (N, ...); of a single score (N, 1, ...)
+        or (N,), which is that of class 1 of two, binary cross entropy. Where the task has values to
         be met, their mean squared error over the variance of all training targets, around each
         output's own mean: 1 - R^2, whatever the targets' unit.
         """
-        if self.task.classes:
-            return functional.cross_entropy
-        return partial(_squared_error, variance=self._variance)
+        if not self.task.classes:
+            return partial(_squared_error, variance=self._variance)
+        return _binary_cross_entropy if self.single else functional.cross_entropy
+
+    @property
+    def single(self) -> bool:
+        """Whether one score a decision tells two classes apart."""
+        return is_single(self.model.graph.outputs[0].shape)
+
+    def right(self, scores: Tensor, y: Tensor) -> Tensor:
+        """Which decisions are those of the labels, in their shape."""
+        decided = (scores > 0).reshape(y.shape) if self.single else scores.argmax(1)
+        return decided == y
 
     def generator(self, *names: str | int) -> torch.Generator:
         """The random stream of these names, on the accelerator."""
@@ -116,17 +129,25 @@ def _tensors(model: ir.Model, data: Dataset, task: Task) -> tuple[Inputs, Tensor
     return alone, torch.tensor(known).to(accelerator)
 
 
+def _binary_cross_entropy(scores: Tensor, labels: Tensor) -> Tensor:
+    flat = scores.reshape(labels.shape)
+    return functional.binary_cross_entropy_with_logits(flat, labels.to(flat.dtype))
+
+
 def _squared_error(outputs: Tensor, targets: Tensor, variance: float) -> Tensor:
     return functional.mse_loss(outputs, targets.reshape(outputs.shape)) / variance
 
 
 def scores_of(model: ir.Model) -> str:
-    """Name of the first output, or of what enters the softmax it comes from.
+    """Name of the first output, or of what enters the softmax or sigmoid it comes from.
 
     Raises:
-        ModelError: The softmax does not run over the classes.
+        ModelError: The softmax does not run over the classes, or a sigmoid stands elsewhere than
+            last.
     """
     output = model.graph.outputs[0]
+    if is_single(output.shape):
+        return _logit_of(model, output)
     node = output.producer()
     while node is not None and node.op_type == "Identity" and node.inputs[0] is not None:
         node = node.inputs[0].producer()
@@ -141,3 +162,16 @@ def scores_of(model: ir.Model) -> str:
             "axis 1: export the network so"
         )
     return str(value.name)
+
+
+def _logit_of(model: ir.Model, output: ir.Value) -> str:
+    """The single score whose sign decides, before a sigmoid."""
+    node = output.producer()
+    if node is not None and node.op_type == "Sigmoid" and node.inputs[0] is not None:
+        return str(node.inputs[0].name)
+    if outputs_kinds(model)[str(output.name)] != "scores":
+        raise ModelError(
+            f"output {output.name!r} is one probability, but its sigmoid is not the last node; "
+            "export the network with the sigmoid last, or without it"
+        )
+    return str(output.name)

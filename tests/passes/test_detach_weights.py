@@ -9,7 +9,7 @@ import pytest
 
 from nvmc import Target, load_device
 from nvmc.compiler import compile_model
-from nvmc.passes.detach_weights import detached_network, images_a_run
+from nvmc.passes.detach_weights import detached, images_a_run
 from nvmc.passes.load import load_model
 from onnx_text import proto_of
 
@@ -37,10 +37,10 @@ def test_images_fit_the_cache(
 ) -> None:
     path = compiled(CONV.format(side, channels) + " { y = Conv (x, w) }", tmp_path)
     assert images_a_run(load_model(path)) == alone
-    assert detached_network(path, TARGET).batch == together
+    assert detached(load_model(path), TARGET).batch == together
 
 
 def test_a_network_keeps_its_own_number(tmp_path: Path) -> None:
     path = compiled(CONV.format(8, 4).replace("N", "3") + " { y = Conv (x, w) }", tmp_path)
-    found = detached_network(path, TARGET)
+    found = detached(load_model(path), TARGET)
     assert (found.batch, found.fixed) == (3, True)

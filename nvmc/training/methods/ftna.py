@@ -13,6 +13,7 @@ from torch.nn import functional
 
 from nvmc.errors import TrainingError
 from nvmc.passes.insert_code_head import InsertCodeHead, code_logits
+from nvmc.passes.two_classes import is_single
 from nvmc.training.method import Method
 from nvmc.training.replica import Replica
 from nvmc.training.run import Run
@@ -64,7 +65,16 @@ class Ftna(Method):
             )
 
     def prepare(self, model: ir.Model, task: Task) -> None:
-        """Put the code bits in the place of the classes."""
+        """Put the code bits in the place of the classes.
+
+        Raises:
+            TrainingError: One score stands for two classes.
+        """
+        if is_single(model.graph.outputs[0].shape):
+            raise TrainingError(
+                "method 'ftna' codes classes, and the network has one score for two of them; "
+                "export it with a score for each, or use another method"
+            )
         InsertCodeHead(self.length, self.decoding, task.settings.seed)(model)
 
     def begin(self, run: Run) -> None:

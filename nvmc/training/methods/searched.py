@@ -226,7 +226,7 @@ class Searched(Method):
         parts = [slice(first, first + IMAGES) for first in range(0, len(y), IMAGES)]
         scored = [(replica(taken(x, part), weights, generator), y[part]) for part in parts]
         if self.objective == "accuracy" and run.task.classes:
-            return torch.cat([(s.argmax(1) == y).flatten() for s, y in scored]).double().mean()
+            return torch.cat([run.right(s, y).flatten() for s, y in scored]).double().mean()
         total = sum(run.criterion(s, y).double() * len(y) for s, y in scored)
         return -torch.as_tensor(total) / len(y)
 
