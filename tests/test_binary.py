@@ -84,8 +84,8 @@ def test_a_chip_is_right_where_its_score_is_on_the_side_of_the_label(
     assert found.metric == "accuracy"
     x, y = points(300, 2)
     edge = 0.5 if "sigmoid" in kind else 0.0
-    wanted = np.mean((outputs(compiled.model_path, x) > edge) == y)
-    assert found.ideal == wanted
+    decided = outputs(compiled.model_path, x) > edge
+    assert found.ideal == np.mean(decided == y)
     for chip, value in enumerate(found.values):
         words = ("m.nvmc", "--sigma", "0.4", "--chip", str(chip), "-o", "chip.onnx")
         assert main(["program", *words]) == 0
