@@ -209,14 +209,17 @@ def uncertainty(
     check_options(runs, jobs, 1.0)
     setup = setup or Setup(compiled.manifest.target)
     dataset = _labelled(options.get("data"), options.get("limit"))
+    entries = compiled.manifest.inputs
+    dataset = dataset.for_network([entry.name for entry in entries])
+    if len(entries) > 1 or np.dtype(entries[0].dtype).kind != "f":
+        found = ", ".join(f"{entry.name} ({entry.dtype})" for entry in entries)
+        raise DataError(
+            f"the network has inputs {found}; images can be turned and made noisy for one input of "
+            "real numbers only"
+        )
     wanted = shifts_for(dataset.x, shifts)
     chips = [setup.chip(seed, index) for index in range(runs)]
     bench = set_up(compiled, setup.target, **options | Options(data=dataset, limit=None))
-    if len(bench.feed.inputs) > 1:
-        raise DataError(
-            f"the network has inputs {', '.join(bench.feed.inputs)}; images can be turned and made "
-            "noisy for one input only"
-        )
     network, started = bench.network, time.perf_counter()
     if options.get("mc_passes") is None and network.masks:
         network = replace(network, passes=PASSES)

@@ -39,22 +39,52 @@ def feed_of(
         if count < 1:
             raise OptionError(f"limit is {count}; expected at least 1")
         return Feed({entry.name: _seeded(entry, count, seed) for entry in inputs})
-    arrays = dataset.for_inputs([entry.name for entry in inputs])
+    data = dataset.for_network([entry.name for entry in inputs])
+    free = any(entry.shape and not isinstance(entry.shape[0], int) for entry in inputs)
     for entry in inputs:
-        if entry.shape is not None:
-            check_shape(dataset, entry.shape, entry.name if len(inputs) > 1 else None)
-    return Feed({entry.name: _converted(entry, arrays[entry.name], dataset) for entry in inputs})
+        if entry.shape is None:
+            continue
+        if not entry.shape or (free and isinstance(entry.shape[0], int)):
+            raise DataError(
+                f"input {entry.name!r} has shape {list(entry.shape)}, without an axis for images "
+                "as the others have; export the network with one, or with a constant instead"
+            )
+        check_shape(data, entry.shape, entry.name if len(inputs) > 1 else None)
+    arrays = data.inputs or {inputs[0].name: data.x}
+    return Feed({entry.name: _converted(entry, arrays[entry.name], data) for entry in inputs})
 
 
 def _converted(entry: TensorEntry, array: NDArray[Any], dataset: Dataset) -> NDArray[Any]:
-    """The array in the input's type."""
+    """The array in the input's type, which must hold every value.
+
+    Raises:
+        DataError: It does not.
+    """
     kind = np.dtype(entry.dtype)
-    if kind.kind in "iu" and array.dtype.kind == "f" and (array != np.rint(array)).any():
+    if array.dtype == kind and kind.kind != "f":
+        return array
+    with np.errstate(all="ignore"):
+        made = array.astype(kind, copy=False)
+        if kind.kind == "f":
+            wrong = "NaN or infinite values" if not np.isfinite(made).all() else ""
+        else:
+            same = np.asarray(made.astype(array.dtype) == array)
+            inside = _range(array, kind)
+            wrong = "" if same.all() and inside else "values that this type does not hold"
+    if wrong:
         raise DataError(
-            f"input {entry.name!r} takes {entry.dtype}, but {dataset.name} has fractions for it; "
-            "save whole numbers, or export the network with a float input"
+            f"input {entry.name!r} takes {entry.dtype}, but {dataset.name} has {wrong} for it; "
+            "save the array in that type"
         )
-    return array.astype(kind, copy=False)
+    return made
+
+
+def _range(array: NDArray[Any], kind: np.dtype[Any]) -> bool:
+    """Whether whole numbers lie in the range of a type."""
+    if kind.kind == "b" or array.dtype.kind == "b" or not array.size:
+        return True
+    limits = np.iinfo(kind)
+    return limits.min <= int(array.min()) and int(array.max()) <= limits.max
 
 
 def check_first_axis(manifest: Manifest, output: str) -> None:

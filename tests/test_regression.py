@@ -13,7 +13,7 @@ import pytest
 from sklearn.datasets import load_diabetes
 from sklearn.metrics import r2_score, root_mean_squared_error
 
-from nvmc import Target, compile_model, load_device, simulate
+from nvmc import Target, compile_model, load_device, open_compiled, simulate
 from nvmc.cli import main
 from nvmc.data import Dataset, load_data
 from nvmc.errors import DataError, OptionError, TrainingError
@@ -161,6 +161,7 @@ def test_several_outputs_are_weighted_by_their_variance(folder: Path) -> None:
     assert found.ideal == pytest.approx(
         r2_score(y, mean, multioutput="variance_weighted"), abs=0.01
     )
+    assert found.values[0] == pytest.approx(found.ideal, abs=0.01)
     assert found.deviation == pytest.approx(np.sqrt(np.var(y, axis=0).mean()))
 
 
@@ -221,6 +222,52 @@ def test_every_method_meets_values_or_says_why_not(folder: Path, kind: str) -> N
     assert said.shape == (len(x), 1) and r2_score(y, said) > 0
 
 
+@pytest.mark.parametrize("y", [np.full(60, 0.1), np.ones(60)])
+def test_values_that_do_not_differ_say_nothing(folder: Path, y: np.ndarray) -> None:
+    compiled = compile_model("mlp.onnx", small_target(), output="mlp.nvmc")
+    np.savez("same.npz", x=patients(slice(60))[0], y=y)
+    for options in ({"data": "same.npz"}, {"data": "test.npz", "limit": 1}):
+        with pytest.raises(DataError, match="do not differ .* R² says nothing"):
+            simulate(compiled, runs=1, **options)
+    task = make_task("train.npz", small_target(), validation="same.npz", sigma=0.2)
+    with pytest.raises(DataError, match="do not differ"):
+        train("mlp.onnx", task, make_method("erm"), output="out.onnx")
+
+
+def test_a_floored_value_is_at_least_its_error(folder: Path, capsys: Capture) -> None:
+    compile_model("mlp.onnx", small_target(), output="mlp.nvmc")
+    x, y = patients(slice(60))
+    np.savez("far.npz", x=x, y=y + 100)
+    assert main(["simulate", "mlp.nvmc", "--data", "far.npz", "--runs", "2"]) == 0
+    text = capsys.readouterr().out
+    assert f"-100.00 %  RMSE at least {np.std(y) * 2**0.5:.4g}" in text
+    assert simulate(open_compiled("mlp.nvmc"), runs=2).deviation is None
+
+
+def test_the_loss_of_several_outputs_is_around_their_own_means(folder: Path) -> None:
+    onnx.save(
+        proto_of(
+            "g (float[N,10] x) => (float[N,1,H,2] y) <float[10,4] w, int64[4] s = {-1,1,2,2}> "
+            "{ h = MatMul (x, w) y = Reshape (h, s) }"
+        ),
+        "wide.onnx",
+    )
+    x, _ = patients(slice(200))
+    y = np.random.default_rng(0).standard_normal((200, 2, 2)) + 50 * np.arange(4).reshape(2, 2)
+    np.savez("wide.npz", x=x, y=y.astype(np.float32))
+    np.savez("tall.npz", x=x, y=y.reshape(200, 4, 1).astype(np.float32))
+    settings = Settings(epochs=1, batch=500, rate=1e-30, decay=0.0, optimizer="sgd", chips=101)
+    target = Target.of(load_device("ideal"), weight_bits="none")
+    task = make_task("wide.npz", target, validation="wide.npz", settings=settings)
+    loss = train("wide.onnx", task, make_method("erm"), output="out.onnx").epochs[0].loss
+    said = outputs(Path("wide.onnx"), x).reshape(200, 4)
+    score = r2_score(y.reshape(200, 4), said, multioutput="variance_weighted")
+    assert loss == pytest.approx(1 - score, rel=1e-4)
+    task = make_task("tall.npz", target, validation="wide.npz", settings=settings)
+    with pytest.raises(DataError, match=r"values of shape \[4, 1\] an image, but .* \[1, 2, 2\]"):
+        train("wide.onnx", task, make_method("erm"), output="out.onnx")
+
+
 def test_the_loss_of_an_epoch_is_that_of_the_weights(folder: Path) -> None:
     """Without a step the loss is 1 - R^2 of the training images, whatever their unit."""
     losses: list[float] = []
@@ -244,7 +291,10 @@ def test_training_data_that_do_not_fit(folder: Path) -> None:
         make_task("train.npz", small_target(), validation="classes.npz", sigma=0.2)
     np.savez("same.npz", x=x, y=np.ones(20, np.float32))
     np.savez("wide.npz", x=x, y=np.ones((20, 2), np.float32) * y[:, None])
-    for name, message in (("same", "all the same"), ("wide", "the output has \\[1\\]")):
+    for name, message in (
+        ("same", "standard deviation of 0; scale them"),
+        ("wide", "the output has \\[1\\]"),
+    ):
         task = make_task(f"{name}.npz", small_target(), sigma=0.2, settings=Settings(chips=5))
         with pytest.raises(DataError, match=message):
             train("mlp.onnx", task, make_method("erm"), output="out.onnx")

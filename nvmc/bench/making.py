@@ -92,7 +92,8 @@ def set_up(
     """
     data, limit, batch = options.get("data"), options.get("limit"), options.get("batch")
     dataset = load_data(data, limit=limit) if isinstance(data, str) else data
-    dataset = dataset and dataset.shuffled()
+    if dataset is not None:
+        dataset = dataset.for_network([entry.name for entry in compiled.manifest.inputs]).shuffled()
     output = _output(compiled, options.get("output"))
     check_first_axis(compiled.manifest, output)
     classes = dataset is not None and dataset.y is not None
@@ -103,7 +104,8 @@ def set_up(
         network = load_circuit(compiled, target, output, classes=classes)
         network = replace(network, passes=exact.passes)
     if batch is not None:
-        network = replace(network, batch=_checked_batch(compiled, batch))
+        batch = _checked_batch(compiled, batch)
+        network, exact = replace(network, batch=batch), replace(exact, batch=batch)
     feed = feed_of(compiled.manifest.inputs, dataset, seed, limit)
     bench, order = _judging(network, exact, feed, dataset)
     return replace(
@@ -146,8 +148,9 @@ def bench_of(model: Model, target: Target, dataset: Dataset) -> Bench:
     """
     if dataset.y is None and dataset.targets is None:
         raise DataError(f"{dataset.name} has no labels; chips are judged by them: add an array y")
-    dataset = dataset.shuffled()
-    feed = feed_of(tensor_entries(model.graph.inputs), dataset, 0, None)
+    inputs = tensor_entries(model.graph.inputs)
+    dataset = dataset.for_network([entry.name for entry in inputs]).shuffled()
+    feed = feed_of(inputs, dataset, 0, None)
     output, classes = str(model.graph.outputs[0].name), dataset.y is not None
     circuit = None
     if fidelity_of(target) == "circuit":

@@ -95,6 +95,11 @@ def _by_targets(network: Network, feed: Feed, dataset: Dataset) -> Look:
     alone = Feed({name: images[:1] for name, images in feed.inputs.items()})
     shape = outputs_of(network, alone, Chip.ideal()).shape[1:]
     score = Determination(dataset.targets_for(shape))
+    if score.deviation == 0:
+        raise DataError(
+            f"the values to be met of {dataset.name} do not differ ({len(feed)} images), so R² "
+            "says nothing of chips; give images with other values"
+        )
     ideal = evaluate(network, feed, score, Chip.ideal())
     return Look(feed, np.arange(len(feed)), 0, score, ideal)
 

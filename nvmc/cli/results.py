@@ -173,20 +173,22 @@ def _merge(into: Path, sources: tuple[str, ...]) -> None:
         entries = store.experiments()
     new = f"{count(found.experiments, 'new experiment')}, {count(found.chips, 'new chip')}"
     out().print(f"Merged {count(len(others), 'store')} into {path}: {new}", soft_wrap=True)
-    _note_namesakes(entries)
+    if found.chips:
+        _note_namesakes(entries)
 
 
 def _note_namesakes(entries: Iterable[Entry]) -> None:
     """Say which names stand for several networks: the chips of one do not count for another."""
-    networks: dict[str, set[str]] = {}
+    networks: dict[tuple[str, str], set[str]] = {}
     for entry in entries:
         if "network" in entry.key:
-            networks.setdefault(str(entry.facts["network"]), set()).add(entry.key["network"])
-    for name, found in networks.items():
+            named = str(entry.facts["network"]), str(entry.facts["device"])
+            networks.setdefault(named, set()).add(entry.key["network"])
+    for (name, device), found in networks.items():
         if len(found) > 1:
             note(
-                f"{name} is the name of {len(found)} different networks, whose experiments stay "
-                "apart; chips add up only where every run used the same compiled network"
+                f"{name} is the name of {len(found)} different networks on {device}, whose "
+                "experiments stay apart; chips add up where all runs used one compiled network"
             )
 
 

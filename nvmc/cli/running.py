@@ -26,8 +26,8 @@ OPTIONS: dict[str, Callable[[Command], Command]] = {
     "data": click.option(
         "--data",
         metavar="SPEC",
-        help="digits, FILE.npz (x, y), mnist:DIR or cifar10:DIR. Without data, chips are compared "
-        "with the ideal chip on seeded inputs.",
+        help="digits, FILE.npz (x or inputs by name, and y), mnist:DIR or cifar10:DIR. Without "
+        "data, chips are compared with the ideal chip on seeded inputs.",
     ),
     "device": click.option(
         "--device", metavar="NAME|FILE", help="Another device than compiled for."

@@ -81,7 +81,7 @@ def _settings_options(command: F) -> F:
     metavar="K=V",
     help="An option of the method.  May be repeated.",
 )
-@click.option("--data", metavar="SPEC", help="digits, FILE.npz (x, y), mnist:DIR or cifar10:DIR.")
+@click.option("--data", metavar="SPEC", help="digits, FILE.npz, mnist:DIR or cifar10:DIR.")
 @click.option(
     "--validation", metavar="SPEC", help="Held-out data.  [default: of --data, else a tenth of it]"
 )

@@ -72,6 +72,7 @@ def uncertainty_command(
         check_picture(png)
     network = opened(compiled)
     dataset = load_data(data, limit=limit)
+    dataset = dataset.for_network([entry.name for entry in network.manifest.inputs])
     rows = len(shifts_for(dataset.x, shifts or None))
     target = target_of(network, device, noise)
     setup = Setup(target, sigma, None if age is None else parse_time(age))

@@ -34,8 +34,9 @@ def load_data(spec: str, split: Split = "test", limit: int | None = None) -> Dat
     """Read a data set by name.
 
     Args:
-        spec: `digits`; `FILE.npz` with members `x` and, where they are wanted, `y`: classes or
-            values to be met (taken as they are, whatever the split); `mnist:DIR` (idx files, plain
+        spec: `digits`; `FILE.npz` with members `x`, or the network's inputs by name, and, where
+            they are wanted, `y`: classes or values to be met (taken as they are, whatever the
+            split); `mnist:DIR` (idx files, plain
             or .gz; the last 10,000 of train are `validation`; 1x28x28, / 255); `cifar10:DIR`
             (python or binary batches; the fifth is `validation`; 3x32x32, / 255).
         split: Which part.

@@ -25,20 +25,35 @@ class Dataset:
 
     Attributes:
         name: The text that named the data set.
-        x: Inputs, float32 (N, ...), finite, N >= 1; of several, the first.
+        x: Inputs (N, ...), N >= 1; of several, the first. Finite float32, unless the data name the
+            input that they are for.
         y: Classes, int64 (N,) or (N, ...), none negative; None where none are known.
         targets: Values that the outputs are to meet (regression), float32 (N, ...), finite; None
             where none are known. Never beside classes.
-        inputs: Arrays (N, ...) by the name of the network's input that they are for, where the data
-            name them, `x` among them; real ones float32 and finite. Empty where there is x alone,
-            for the only input of any network.
+        inputs: Arrays (N, ...) by the name of the network's input that they are for, `x` among
+            them where there is one. Empty where there is x alone, for the only input of any
+            network.
+
+    Raises:
+        DataError: The numbers of rows differ, or there are classes and values.
     """
 
     name: str
-    x: Floats
+    x: NDArray[Any]
     y: Labels | None = None
     targets: Floats | None = None
     inputs: Mapping[str, NDArray[Any]] = field(default_factory=dict[str, NDArray[Any]])
+
+    def __post_init__(self) -> None:
+        known = {"y": self.y, "targets": self.targets, **self.inputs}
+        for name, array in known.items():
+            if array is not None and len(array) != len(self.x):
+                raise DataError(
+                    f"{self.name} has {len(self.x)} images but {len(array)} rows of {name}; give "
+                    "one row an image"
+                )
+        if self.y is not None and self.targets is not None:
+            raise DataError(f"{self.name} has classes and values to be met; give one of the two")
 
     @property
     def sha256(self) -> str:
@@ -62,22 +77,29 @@ class Dataset:
         inputs = {name: array[chosen] for name, array in self.inputs.items()}
         return Dataset(self.name, self.x[chosen], y, targets, inputs)
 
-    def for_inputs(self, names: Sequence[str]) -> dict[str, NDArray[Any]]:
-        """What a network with inputs of these names gets, by name.
+    def for_network(self, names: Sequence[str]) -> Dataset:
+        """The data without what a network with inputs of these names does not take.
+
+        Returns:
+            One whose x is the only input's array, or whose `inputs` are the network's, in its
+            order.
 
         Raises:
             DataError: An input gets nothing.
         """
-        if names and all(name in self.inputs for name in names):
-            return {name: self.inputs[name] for name in names}
-        if len(names) == 1 and (not self.inputs or "x" in self.inputs):
-            return {names[0]: self.x}
-        wanted = ", ".join(name for name in names if name not in self.inputs) or "none"
-        raise DataError(
-            f"{self.name} holds {', '.join(self.inputs) or 'x'}, but the network's inputs are "
-            f"{', '.join(names) or 'none'}; give an .npz file with arrays of these names, one row "
-            f"an image ({wanted} missing)"
-        )
+        if len(names) == 1 and (names[0] in self.inputs or not self.inputs or "x" in self.inputs):
+            return Dataset(self.name, self.inputs.get(names[0], self.x), self.y, self.targets)
+        given = self.inputs or {"x": self.x}
+        missing = [name for name in names if name not in given]
+        if missing or not names:
+            raise DataError(
+                f"{self.name} holds {', '.join(given)} with {len(self.x)} rows, but the network's "
+                f"inputs are {', '.join(names) or 'none'}; give an .npz file with an array for "
+                f"each by its name, as long as the others"
+                f"{': y is kept for classes and values' if 'y' in missing else ''}"
+            )
+        inputs = {name: given[name] for name in names}
+        return Dataset(self.name, inputs[names[0]], self.y, self.targets, inputs)
 
     def shuffled(self) -> Dataset:
         """The same images in the order that chips run them: any first ones are a random sample."""
@@ -121,6 +143,7 @@ def check_labels(dataset: Dataset, classes: int) -> None:
         raise DataError(
             f"{dataset.name} has label {low if low < 0 else high}, but the model tells 0 to "
             f"{classes - 1} apart; give it data of its own {classes} classes"
+            f"{', or save y as float32 if it holds values to be met' if classes <= 2 else ''}"
         )
 
 
@@ -138,7 +161,8 @@ def check_shape(
     Raises:
         DataError: The rank or a fixed size differs.
     """
-    array = dataset.x if name is None else dataset.for_inputs([name])[name]
+    array = dataset.x if name is None else dataset.inputs[name]
+    who = "the model" if name is None else f"input {name!r}"
     wanted, found = tuple(input_shape[1:]), array.shape[1:]
     fits = len(wanted) == len(found) and all(
         not isinstance(want, int) or want == size for want, size in zip(wanted, found, strict=True)
@@ -147,7 +171,6 @@ def check_shape(
         want = " x ".join(str(size) if isinstance(size, int) else "any" for size in wanted)
         have = " x ".join(map(str, found))
         raise DataError(
-            f"{dataset.name} holds images of {have or 'a single number'}, but "
-            f"{'the model' if name is None else f'input {name!r}'} takes "
+            f"{dataset.name} holds images of {have or 'a single number'}, but {who} takes "
             f"{want or 'a single number'}; transpose or resize the data, or name another set"
         )

@@ -18,46 +18,44 @@ __all__ = ["read_npz"]
 
 
 def read_npz(spec: str) -> Dataset:
-    """Arrays of an .npz file, checked: x or inputs by their names, and y.
+    """Arrays of an .npz file: x, or inputs by their names, and y.
 
-    Beside x, arrays that cannot be inputs are passed over: texts, and those of another length.
+    What cannot be an input, a text or an array of another length, is passed over. Arrays beside x
+    are looked at once a network wants them.
     """
     path = Path(spec)
     arrays = _members(path)
     y = arrays.pop("y", None)
-    alone = "x" in arrays
-    given = {name: a for name, a in arrays.items() if not alone or name == "x" or _fits(a, arrays)}
-    if not given:
+    able = {name: a for name, a in arrays.items() if a.dtype.kind in "biuf" and a.ndim > 0}
+    if "x" in arrays and "x" not in able:
         raise DataError(
-            f"{path} holds {'y' if y is not None else 'no arrays'}, expected an array x, or one "
-            "for each input by its name (and y); save it with savez"
+            f"x of {path} is {arrays['x'].dtype} of rank {arrays['x'].ndim}, expected numbers "
+            "with the images along the first axis; save x as float32"
         )
-    inputs = {name: _input(path, name, array) for name, array in given.items()}
-    first = next(iter(inputs.values()))
-    for name, array in inputs.items():
-        if len(array) != len(first):
-            raise DataError(
-                f"{path} has {len(first)} rows of {next(iter(inputs))!r} but {len(array)} of "
-                f"{name!r}; give one row an image"
-            )
-    classes, targets = (None, None) if y is None else _known(path, y, len(first))
-    x = _finite(path, "x", inputs["x"]) if alone else first
-    return Dataset(spec, x, classes, targets, {} if alone and len(inputs) == 1 else inputs)
-
-
-def _fits(array: NDArray[Any], arrays: dict[str, NDArray[Any]]) -> bool:
-    """Whether an array beside x may be an input."""
-    return array.dtype.kind in "biuf" and array.ndim > 0 and len(array) == len(arrays["x"])
-
-
-def _input(path: Path, name: str, array: NDArray[Any]) -> NDArray[Any]:
-    """The array of an input: whole numbers as they are, real ones as float32."""
-    if array.dtype.kind not in "biuf" or array.ndim < 1:
+    if not able:
+        found = ", ".join([*arrays, *(["y"] if y is not None else [])]) or "no arrays"
         raise DataError(
-            f"{name} of {path} is {array.dtype} of rank {array.ndim}, expected numbers with the "
-            f"images along the first axis; save {name} as float32"
+            f"{path} holds {found}, expected an array x, or one for each input by its name (and "
+            "y); save them with savez"
         )
-    return _finite(path, name, array) if array.dtype.kind == "f" else array
+    rows = [len(able["x"])] if "x" in able else [len(a) for a in able.values()]
+    count = len(y) if y is not None and y.ndim and len(y) in rows else rows[0]
+    classes, targets = (None, None) if y is None else _known(path, y, count)
+    inputs = {name: array for name, array in able.items() if len(array) == count}
+    x = _floats(path, inputs["x"]) if "x" in inputs else next(iter(inputs.values()))
+    alone = list(inputs) == ["x"]
+    return Dataset(spec, x, classes, targets, {} if alone else inputs)
+
+
+def _floats(path: Path, x: NDArray[Any]) -> Floats:
+    """The array of whatever input a network has, as float32."""
+    floats = _finite(path, "x", x)
+    if x.dtype.kind in "iu" and (floats.astype(x.dtype) != x).any():
+        raise DataError(
+            f"x of {path} holds whole numbers that float32 does not; give the array the name of "
+            "the network's input instead of x"
+        )
+    return floats
 
 
 def _members(path: Path) -> dict[str, NDArray[Any]]:
@@ -91,8 +89,8 @@ def _known(path: Path, y: NDArray[Any], count: int) -> tuple[Labels | None, Floa
             f"y of {path} is {y.dtype}, expected class numbers or values; save y as int64 or as "
             "float32, or leave it out to compare with the ideal chip"
         )
-    if y.ndim < 1 or len(y) != count:
-        found = len(y) if y.ndim else "one"
+    if y.ndim < 1 or len(y) != count or (count and not y.size):
+        found = len(y) if y.ndim and y.size else "one" if y.size else "no"
         raise DataError(f"{path} has {count} images but {found} labels; give one label per image")
     if y.dtype.kind == "f":
         return None, _finite(path, "y", y)

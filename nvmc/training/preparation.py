@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -29,8 +30,10 @@ from nvmc.training.method import Method
 from nvmc.training.settings import Settings
 from nvmc.training.task import Task
 
-__all__ = ["canonical_network", "identity_of", "make_task", "prepared_network"]
+__all__ = ["canonical_network", "fitted", "identity_of", "make_task", "prepared_network"]
 
+SPREADS = (1e-9, 1e9)
+"""Standard deviations of targets between which float32 trains."""
 HELD_OUT = 0.1
 """Share of a data set without a validation split that is held out of training."""
 
@@ -92,6 +95,20 @@ def canonical_network(source: Path) -> ir.Model:
         raise ModelError(f"{str(source)!r} is a compiled network; train its source")
     Canonicalize()(model)
     return model
+
+
+def fitted(task: Task, model: ir.Model) -> Task:
+    """The task with the data that the network takes.
+
+    Raises:
+        DataError: An input gets nothing.
+    """
+    names = [str(value.name) for value in model.graph.inputs]
+    data = {
+        "train": task.train.for_network(names),
+        "validation": task.validation.for_network(names),
+    }
+    return replace(task, **data)
 
 
 def prepared_network(model: ir.Model, task: Task, method: Method) -> ir.Model:
@@ -168,13 +185,12 @@ def _check(model: ir.Model, task: Task) -> None:
     check_skip(model, task.skip)
     shape = tensor_entries(model.graph.outputs[:1])[0].shape or []
     if task.train.targets is not None:
-        if not np.ptp(task.train.targets, axis=0).any():
+        spread = float(np.var(task.train.targets, axis=0, dtype=np.float64).mean()) ** 0.5
+        if not SPREADS[0] < spread < SPREADS[1]:
             raise DataError(
-                f"the values of {task.train.name} are all the same; there is nothing to train"
+                f"the values to be met of {task.train.name} have a standard deviation of "
+                f"{spread:g}; scale them to about 1"
             )
-        sizes = [size for size in shape[1:] if isinstance(size, int)]
-        if len(sizes) == len(shape) - 1:
-            task.train.targets_for(sizes)
     elif is_single(shape):
         check_labels(task.train, 2)
     elif len(shape) > 1 and isinstance(shape[1], int):

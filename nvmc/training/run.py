@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from nvmc.data import Dataset
-from nvmc.errors import ModelError
+from nvmc.errors import DataError, ModelError
 from nvmc.models.augment import Affine
 from nvmc.passes.describe import tensor_entries
 from nvmc.passes.feed_masks import outputs_kinds
@@ -47,13 +47,15 @@ class Run:
     def __init__(self, model: ir.Model, task: Task, replicas: int) -> None:
         self.model = model
         self.task = task
-        self._x, self._y = _tensors(model, task.train, task)
-        self._variance = (
-            1.0 if task.classes else float(np.var(np.asarray(task.train.targets), axis=0).mean())
-        )
-        steps = -(-len(self._y) // task.settings.batch) * task.settings.epochs
+        self._x = _inputs(model, task.train, task)
+        steps = -(-len(task.train.x) // task.settings.batch) * task.settings.epochs
         scores = scores_of(model) if task.classes else str(model.graph.outputs[0].name)
         self.replicas = [Replica(model, task, steps, scores) for _ in range(replicas)]
+        self._shape = _shape_of_output(self.replicas[0], self._x)
+        self._y = self._known_of(task.train)
+        self._variance = 1.0
+        if task.train.targets is not None:
+            self._variance = float(np.var(task.train.targets, axis=0, dtype=np.float64).mean())
         self.memory: dict[str, Any] = {}
         self._known: dict[int, tuple[int, Judged]] = {}
 
@@ -77,8 +79,7 @@ class Run:
 
     def right(self, scores: Tensor, y: Tensor) -> Tensor:
         """Which decisions are those of the labels, in their shape."""
-        decided = (scores > 0).reshape(y.shape) if self.single else scores.argmax(1)
-        return decided == y
+        return (_logits(scores) > 0 if self.single else scores.argmax(1)) == y
 
     def generator(self, *names: str | int) -> torch.Generator:
         """The random stream of these names, on the accelerator."""
@@ -101,7 +102,25 @@ class Run:
 
     def validation(self) -> tuple[Inputs, Tensor]:
         """The held-out images with their labels or targets."""
-        return _tensors(self.model, self.task.validation, self.task)
+        data = self.task.validation
+        return _inputs(self.model, data, self.task), self._known_of(data)
+
+    def _known_of(self, data: Dataset) -> Tensor:
+        """Labels or targets, in the shape that the outputs want.
+
+        Raises:
+            DataError: They have another.
+        """
+        accelerator = self.task.settings.accelerator
+        if data.y is None:
+            return torch.tensor(data.targets_for(self._shape)).to(accelerator)
+        wanted, found = self._shape[1:], data.y.shape[1:]
+        if found != wanted:
+            raise DataError(
+                f"{data.name} has labels of shape {list(found)} an image, but the network decides "
+                f"{list(wanted)} of them; give one label a decision"
+            )
+        return torch.tensor(data.y).to(accelerator)
 
     def kpp(self, replica: Replica) -> float:
         """k-th percentile performance of the replica's chips on the held-out images.
@@ -120,22 +139,33 @@ class Run:
         return known[1]
 
 
-def _tensors(model: ir.Model, data: Dataset, task: Task) -> tuple[Inputs, Tensor]:
-    accelerator = task.settings.accelerator
-    known = np.asarray(data.y if task.classes else data.targets)
+def _inputs(model: ir.Model, data: Dataset, task: Task) -> Inputs:
     feed = feed_of(tensor_entries(model.graph.inputs), data, 0, None).inputs
-    x = {name: torch.tensor(array).to(accelerator) for name, array in feed.items()}
-    alone = next(iter(x.values())) if len(x) == 1 else x
-    return alone, torch.tensor(known).to(accelerator)
+    x = {name: torch.tensor(array).to(task.settings.accelerator) for name, array in feed.items()}
+    return next(iter(x.values())) if len(x) == 1 else x
 
 
-def _binary_cross_entropy(scores: Tensor, labels: Tensor) -> Tensor:
-    flat = scores.reshape(labels.shape)
-    return functional.binary_cross_entropy_with_logits(flat, labels.to(flat.dtype))
+def _shape_of_output(replica: Replica, x: Inputs) -> tuple[int, ...]:
+    """Of one image."""
+    replica.train(False)
+    with torch.no_grad():
+        shape = replica(taken(x, slice(1))).shape[1:]
+    replica.train(True)
+    return tuple(shape)
 
 
 def _squared_error(outputs: Tensor, targets: Tensor, variance: float) -> Tensor:
-    return functional.mse_loss(outputs, targets.reshape(outputs.shape)) / variance
+    return functional.mse_loss(outputs, targets) / variance
+
+
+def _logits(scores: Tensor) -> Tensor:
+    """Single scores (N, 1, ...) or (N,) in the shape of their labels."""
+    return scores.squeeze(1) if scores.dim() > 1 else scores
+
+
+def _binary_cross_entropy(scores: Tensor, labels: Tensor) -> Tensor:
+    flat = _logits(scores)
+    return functional.binary_cross_entropy_with_logits(flat, labels.to(flat.dtype))
 
 
 def scores_of(model: ir.Model) -> str:

@@ -21,7 +21,7 @@ from nvmc.training.graph import write_values
 from nvmc.training.loop import Loop
 from nvmc.training.method import Method
 from nvmc.training.outcome import Epoch, Outcome
-from nvmc.training.preparation import canonical_network, identity_of, prepared_network
+from nvmc.training.preparation import canonical_network, fitted, identity_of, prepared_network
 from nvmc.training.replica import Replica
 from nvmc.training.run import Run
 from nvmc.training.task import Task
@@ -57,6 +57,7 @@ def train(
     kept = None if checkpoint is None else Path(checkpoint)
     _check_files(path, result, kept, resume)
     network = canonical_network(path)
+    task = fitted(task, network)
     with _deterministic():
         run = Run(prepared_network(network, task, method), task, method.replicas)
         if not run.replicas[0].crossbars.names:

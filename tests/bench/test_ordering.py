@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -10,7 +12,7 @@ from nvmc.bench import set_up
 from nvmc.bench.ordering import HARD, margins
 from nvmc.data import load_data
 from nvmc.models import resolve_model
-from nvmc.runtime.montecarlo import outputs_of
+from nvmc.runtime.montecarlo import evaluate, outputs_of
 from nvmc.runtime.scoring import Accuracy
 
 TARGET = Target.of(load_device("fefet2"))
@@ -53,6 +55,19 @@ def test_without_labels_the_ideal_chip_decides(lenet: Compiled) -> None:
     assert bench.hard == round(HARD * IMAGES)
     assert found[: bench.hard].max() < found[bench.hard :].min()
     assert bench.score.add(outputs, 0) == IMAGES
+
+
+@pytest.mark.parametrize("data", ["digits", None])
+def test_the_ideal_chip_of_a_stochastic_network_is_that_of_its_order(
+    tmp_path: Path, data: str | None
+) -> None:
+    """An image's masks are those of its place, and the mean is taken over all passes."""
+    source, steps = resolve_model("zoo:mlp3-digits"), ["insert-dropout:rate=0.5,active=true"]
+    compiled = compile_model(source, TARGET, output=tmp_path / "m.nvmc", passes=steps)
+    bench = set_up(compiled, TARGET, data=data, limit=IMAGES, mc_passes=3)
+    assert bench.hard > 0
+    ideal = evaluate(bench.network, bench.feed, bench.score, Chip.ideal())
+    assert bench.ideal == ideal and (data is None) == (ideal == 1)
 
 
 def test_few_images_stay_as_they_are(lenet: Compiled) -> None:

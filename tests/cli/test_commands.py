@@ -252,14 +252,15 @@ def test_activation_bits(capsys: Capture) -> None:
 def test_calibration_sees_the_training_split_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[NDArray[Any]] = []
 
-    def record(model: Any, tensors: list[str], images: NDArray[Any]) -> dict[str, Any]:
-        seen.append(images)
+    def record(model: Any, tensors: list[str], images: dict[str, NDArray[Any]]) -> dict[str, Any]:
+        seen.extend(images.values())
         return dict.fromkeys(tensors, (0.0, 1.0))
 
     monkeypatch.setattr("nvmc.compiler.calibrate", record)
     options = ("--activation-bits", "4", "--data", "digits", "--skip", "*conv*")
     assert main(["compile", "zoo:lenet5-digits", *options]) == 0
-    assert np.array_equal(seen[0], load_data("digits", "train").x)
+    (images,) = seen
+    assert np.array_equal(images, load_data("digits", "train").x)
     nodes = onnx.load("lenet5-digits.nvmc/model.onnx").graph.node
     assert sum(node.op_type == "Round" for node in nodes) == 3  # skipped layers' inputs stay exact
 

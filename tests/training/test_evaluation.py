@@ -36,7 +36,7 @@ def test_a_source_is_rounded_as_its_training_images_want(
     calibrate = evaluation.calibrate
 
     def spy(model: bytes, tensors: Any, images: Any) -> Any:
-        seen.append(images)
+        seen.extend(images.values())
         return calibrate(model, tensors, images)
 
     monkeypatch.setattr(evaluation, "calibrate", spy)
