@@ -59,10 +59,7 @@ def train(
     network = canonical_network(path)
     task = fitted(task, network)
     with _deterministic():
-        run = Run(prepared_network(network, task, method), task, method.replicas)
-        if not run.replicas[0].crossbars.names:
-            raise ModelError(f"{str(path)!r} has no layer with trained weights on crossbars")
-        method.begin(run)
+        run = _begun(path, network, task, method)
         loop = Loop(run, method, kept, identity_of(network, task, method))
         if resume:
             loop.resume()
@@ -90,6 +87,15 @@ def train(
         dropout_off=dropout_off,
         summary=method.summary(run),
     )
+
+
+def _begun(source: Path, network: ir.Model, task: Task, method: Method) -> Run:
+    """The run before its first epoch."""
+    run = Run(prepared_network(network, task, method), task, method.replicas)
+    if not run.replicas[0].crossbars.names:
+        raise ModelError(f"{str(source)!r} has no layer with trained weights on crossbars")
+    method.begin(run)
+    return run
 
 
 @contextmanager
