@@ -172,7 +172,7 @@ def outputs_kinds(model: ir.Model) -> dict[str, Outputs]:
 
 def _kind(value: ir.Value | None) -> Outputs:
     while value is not None and (node := value.producer()) is not None:
-        if node.op_type in ("Sigmoid", "Softmax"):
+        if node.op_type in ("HardSigmoid", "Sigmoid", "Softmax"):
             return "probabilities"
         if node.op_type == "LogSoftmax":
             return "log-probabilities"

@@ -15,16 +15,50 @@ from typing import Any
 import numpy as np
 import onnx_ir as ir
 
+from nvmc.errors import ModelError
 from nvmc.masks import Outputs
 from nvmc.passes.feed_masks import outputs_kinds
 from nvmc.passes.names import Names
 
-__all__ = ["is_single", "two_classes"]
+__all__ = ["check_sign", "is_single", "two_classes"]
+
+_PASSING = frozenset("Cast Flatten Identity Neg Reshape Squeeze Transpose Unsqueeze".split())
+_NO_SIGN = frozenset(
+    "Abs Clip Exp Gather GatherElements Log LogSoftmax Pow Reciprocal Relu Round Slice Softmax "
+    "Softplus Split Sqrt".split()
+)
+"""Operators behind which neither the sign nor one half tells two classes apart."""
 
 
 def is_single(shape: ir.Shape | Sequence[Any] | None) -> bool:
     """Whether an output of this shape, images first, holds one score a decision."""
     return shape is not None and (len(shape) == 1 or (len(shape) > 1 and shape[1] == 1))
+
+
+def check_sign(model: ir.Model, output: str) -> None:
+    """Complain of a single number that decides in another way than by its sign or one half.
+
+    Raises:
+        ModelError: It does, as far as the node that makes it tells.
+    """
+    value = next(value for value in model.graph.outputs if value.name == output)
+    node = value.producer()
+    while node is not None and node.op_type in _PASSING and node.inputs[0] is not None:
+        node = node.inputs[0].producer()
+    if node is None:
+        return
+    first = node.inputs[0] if node.inputs else None
+    from_constant = node.op_type in ("Div", "Sub") and first is not None and _is_constant(first)
+    if node.op_type in _NO_SIGN or from_constant:
+        raise ModelError(
+            f"output {output!r} holds one number a decision, made by {node.op_type}, which is "
+            "neither a score nor a Sigmoid's probability; export the score before it, or one for "
+            "each class"
+        )
+
+
+def _is_constant(value: ir.Value) -> bool:
+    return ir.convenience.get_const_tensor(value) is not None
 
 
 def two_classes(model: ir.Model, output: str) -> tuple[str, Outputs]:
@@ -36,7 +70,11 @@ def two_classes(model: ir.Model, output: str) -> tuple[str, Outputs]:
 
     Returns:
         The new output's name, and what it holds.
+
+    Raises:
+        ModelError: See `check_sign`.
     """
+    check_sign(model, output)
     graph, names = model.graph, Names(model)
     value = next(value for value in graph.outputs if value.name == output)
     holds = outputs_kinds(model)[output]

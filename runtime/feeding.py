@@ -66,15 +66,18 @@ def _converted(entry: TensorEntry, array: NDArray[Any], dataset: Dataset) -> NDA
     with np.errstate(all="ignore"):
         made = array.astype(kind, copy=False)
         if kind.kind == "f":
-            wrong = "NaN or infinite values" if not np.isfinite(made).all() else ""
+            holds = bool(np.isfinite(made).all())
         else:
-            same = np.asarray(made.astype(array.dtype) == array)
-            inside = _range(array, kind)
-            wrong = "" if same.all() and inside else "values that this type does not hold"
-    if wrong:
+            holds = np.array_equal(made.astype(array.dtype), array) and _range(array, kind)
+    if not holds and not np.isfinite(array).all():
         raise DataError(
-            f"input {entry.name!r} takes {entry.dtype}, but {dataset.name} has {wrong} for it; "
-            "save the array in that type"
+            f"{dataset.name} has NaN or infinite values for input {entry.name!r}; remove those "
+            "images"
+        )
+    if not holds:
+        raise DataError(
+            f"input {entry.name!r} takes {entry.dtype}, but {dataset.name} has values that this "
+            "type does not hold for it; save the array in that type"
         )
     return made
 

@@ -14,7 +14,8 @@ def proto_of(text: str, seed: int = 0, opset: int = 21) -> onnx.ModelProto:
     generator = np.random.default_rng(seed)
     for info in proto.graph.value_info:
         shape = [dim.dim_value for dim in info.type.tensor_type.shape.dim]
-        array = generator.standard_normal(shape).astype(np.float32)
+        kind = onnx.helper.tensor_dtype_to_np_dtype(info.type.tensor_type.elem_type)
+        array = generator.standard_normal(shape).astype(kind)
         proto.graph.initializer.append(onnx.numpy_helper.from_array(array, info.name))
     del proto.graph.value_info[:]
     return onnx.shape_inference.infer_shapes(proto, strict_mode=True)

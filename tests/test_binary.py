@@ -16,10 +16,11 @@ from nvmc.bench import load_network, set_up
 from nvmc.chip import Chip, Chips
 from nvmc.cli import main
 from nvmc.data import load_data
-from nvmc.errors import DataError, NvmcError
+from nvmc.errors import DataError, ModelError, NvmcError
 from nvmc.executors.torch import TorchExecutor
 from nvmc.runtime.montecarlo import Feed, Network, outputs_of
 from nvmc.training import Settings, make_method, make_task, train
+from nvmc.uncertainty import uncertainty
 from onnx_text import proto_of
 
 LAST = {
@@ -151,10 +152,90 @@ def test_maps_of_single_scores(folder: Path) -> None:
 
 
 def test_passes_are_averaged_as_probabilities(folder: Path) -> None:
-    words = ["compile", str(write("logit", Path("m.onnx"))), "-o", "m.nvmc", "--device", "ideal"]
-    assert main([*words, "--pass", "insert-dropout:active=true,rate=0.4"]) == 0
-    assert main(["simulate", "m.nvmc", "--data", "test.npz", "--mc-passes", "20"]) == 0
-    assert main(["uncertainty", "m.nvmc", "--data", "test.npz", "--runs", "2"]) == 0
+    """A logit and its sigmoid are the same network."""
+    steps = ["insert-dropout:active=true,rate=0.4"]
+    target = Target.of(load_device("ideal"), weight_bits="none")
+    found: list[Any] = []
+    for kind in LAST:
+        source = write(kind, Path("m.onnx"))
+        compiled = compile_model(source, target, output="m.nvmc", passes=steps)
+        value = simulate(compiled, runs=1, data="test.npz", mc_passes=20).values[0]
+        rows = uncertainty(compiled, data="test.npz", runs=1, mc_passes=5).rows
+        found.append((value, [row.mean("nll") for row in rows]))
+    for value, losses in found[1:]:
+        assert value == found[0][0]
+        np.testing.assert_allclose(losses, found[0][1], rtol=1e-5)
+
+
+def test_labels_of_the_shape_of_the_output(folder: Path) -> None:
+    target = Target.of(load_device("rram4"))
+    x, y = points(300, 2)
+    np.savez("column.npz", x=x, y=y[:, None])
+    for kind in ("logit", "flat sigmoid"):
+        compiled = compile_model(write(kind, Path("m.onnx")), target, output="m.nvmc")
+        both = [simulate(compiled, runs=2, data=f"{name}.npz") for name in ("test", "column")]
+        assert np.array_equal(both[0].values, both[1].values) and both[0].ideal == both[1].ideal
+    settings = Settings(epochs=2, chips=101)
+    write("logit", Path("m.onnx"))
+    made: list[bytes] = []
+    for name in ("test", "column"):
+        task = make_task(f"{name}.npz", target, sigma=0.2, settings=settings)
+        train("m.onnx", task, make_method("erm"), output="out.onnx")
+        made.append(Path("out.onnx").read_bytes())
+    assert made[0] == made[1]
+    np.savez("wide.npz", x=x, y=np.stack([y, y], 1))
+    task = make_task("wide.npz", target, validation="test.npz", sigma=0.2, settings=settings)
+    with pytest.raises(DataError, match=r"labels of shape \[2\] an image"):
+        train("m.onnx", task, make_method("erm"), output="out.onnx")
+
+
+@pytest.mark.parametrize(
+    "last",
+    [
+        "s = Sigmoid (z) y = Sub (one, s)",
+        "s = Exp (z) y = Div (one, s)",
+        "s = Sigmoid (z) y = Log (s)",
+        "y = Softplus (z)",
+        "s = Softplus (z) y = Neg (s)",
+        "y = Softmax (z)",
+        "y = Relu (z)",
+    ],
+)
+def test_a_number_whose_sign_says_nothing_is_refused(folder: Path, last: str) -> None:
+    onnx.save(
+        proto_of(
+            "g (float[N,8] x) => (float[N,1] y) <float[8,1] w, float one = {1.0}> "
+            f"{{ z = MatMul (x, w) {last} }}"
+        ),
+        "m.onnx",
+    )
+    target = Target.of(load_device("rram4"))
+    compiled = compile_model("m.onnx", target, output="m.nvmc")
+    with pytest.raises(ModelError, match="neither a score nor a Sigmoid's probability"):
+        simulate(compiled, runs=1, data="test.npz")
+    task = make_task("train.npz", target, sigma=0.2, settings=Settings(epochs=1, chips=101))
+    with pytest.raises(ModelError, match="neither a score nor a Sigmoid's probability"):
+        train("m.onnx", task, make_method("erm"), output="out.onnx")
+    assert simulate(compiled, runs=1).metric == "agreement-r2"
+
+
+@pytest.mark.parametrize("method", ["erm", "gaussian"])
+def test_half_precision(folder: Path, method: str) -> None:
+    onnx.save(
+        proto_of(
+            "g (float16[N,8] x) => (float16[N,1] y) <float16[8,12] w, float16[12,1] v> "
+            "{ h = MatMul (x, w) r = Relu (h) z = MatMul (r, v) y = Sigmoid (z) }"
+        ),
+        "m.onnx",
+    )
+    target = Target.of(load_device("rram4"))
+    task = make_task("train.npz", target, sigma=0.2, settings=Settings(epochs=2, chips=101))
+    train("m.onnx", task, make_method(method), output="out.onnx")
+    compiled = compile_model("out.onnx", target, output="m.nvmc")
+    x, y = points(300, 2)
+    said = outputs(compiled.model_path, x.astype(np.float16))
+    ideal = simulate(compiled, runs=1, data="test.npz", sigma=0.1).ideal
+    assert ideal == pytest.approx(np.mean((said > 0.5) == y), abs=0.01)
 
 
 def test_labels_beyond_two_classes(folder: Path) -> None:

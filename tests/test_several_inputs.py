@@ -178,10 +178,12 @@ def test_inputs_that_do_not_fit(folder: Path, capsys: pytest.CaptureFixture[str]
         ({"ids": data["ids"] + 0.5}, "input 'ids' takes int64, but .* that this type does not"),
         ({"ids": data["ids"] * 1e30}, "input 'ids' takes int64, but .* that this type does not"),
         ({"ids": np.full((10, 6), 2**63 + 3, np.uint64)}, "input 'ids' takes int64"),
-        ({"mask": data["mask"] * np.nan}, "input 'mask' takes float32, but .* has NaN or infinite"),
+        ({"mask": data["mask"] * np.nan}, "a.npz has NaN or infinite values for input 'mask'"),
+        ({"ids": np.full((10, 6), np.nan)}, "a.npz has NaN or infinite values for input 'ids'"),
+        ({"ids": np.full((10, 6), np.inf)}, "a.npz has NaN or infinite values for input 'ids'"),
         (
             {"mask": np.full((10, 6), 1e300)},
-            "input 'mask' takes float32, but .* has NaN or infinite",
+            "input 'mask' takes float32, but .* that this type does not hold",
         ),
         ({"mask": data["mask"][:9]}, "holds ids with 10 rows, but"),
     ):

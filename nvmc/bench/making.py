@@ -95,6 +95,9 @@ def set_up(
     if dataset is not None:
         dataset = dataset.for_network([entry.name for entry in compiled.manifest.inputs]).shuffled()
     output = _output(compiled, options.get("output"))
+    shape = next(entry.shape for entry in compiled.manifest.outputs if entry.name == output)
+    if dataset is not None and shape is not None and is_single(shape):
+        dataset = dataset.for_single(len(shape))
     check_first_axis(compiled.manifest, output)
     classes = dataset is not None and dataset.y is not None
     exact = load_network(compiled, target, output, classes=classes)
@@ -150,6 +153,9 @@ def bench_of(model: Model, target: Target, dataset: Dataset) -> Bench:
         raise DataError(f"{dataset.name} has no labels; chips are judged by them: add an array y")
     inputs = tensor_entries(model.graph.inputs)
     dataset = dataset.for_network([entry.name for entry in inputs]).shuffled()
+    shape = model.graph.outputs[0].shape
+    if shape is not None and is_single(shape):
+        dataset = dataset.for_single(len(shape))
     feed = feed_of(inputs, dataset, 0, None)
     output, classes = str(model.graph.outputs[0].name), dataset.y is not None
     circuit = None

@@ -181,7 +181,7 @@ class Crossbars:
             weight = self._weights[name]
             with torch.no_grad():
                 shift = seen(name, self.held(name)) - weight
-            found[name] = weight + shift
+            found[name] = weight + shift.to(weight.dtype)
         return found
 
     def _noisy(self, held: Held, sources: Sequence[NoiseSource], draws: Draws) -> Tensor:

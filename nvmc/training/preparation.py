@@ -103,12 +103,11 @@ def fitted(task: Task, model: ir.Model) -> Task:
     Raises:
         DataError: An input gets nothing.
     """
-    names = [str(value.name) for value in model.graph.inputs]
-    data = {
-        "train": task.train.for_network(names),
-        "validation": task.validation.for_network(names),
-    }
-    return replace(task, **data)
+    names, shape = [str(value.name) for value in model.graph.inputs], model.graph.outputs[0].shape
+    both = [data.for_network(names) for data in (task.train, task.validation)]
+    if shape is not None and is_single(shape):
+        both = [data.for_single(len(shape)) for data in both]
+    return replace(task, train=both[0], validation=both[1])
 
 
 def prepared_network(model: ir.Model, task: Task, method: Method) -> ir.Model:

@@ -17,7 +17,7 @@ from nvmc.errors import DataError, ModelError
 from nvmc.models.augment import Affine
 from nvmc.passes.describe import tensor_entries
 from nvmc.passes.feed_masks import outputs_kinds
-from nvmc.passes.two_classes import is_single
+from nvmc.passes.two_classes import check_sign, is_single
 from nvmc.runtime.feeding import feed_of
 from nvmc.training.draws import named_generator
 from nvmc.training.evaluation import finished_network, judge
@@ -196,7 +196,15 @@ def scores_of(model: ir.Model) -> str:
 
 def _logit_of(model: ir.Model, output: ir.Value) -> str:
     """The single score whose sign decides, before a sigmoid."""
+    check_sign(model, str(output.name))
+    if output.dtype is not None and not output.dtype.is_floating_point():
+        raise ModelError(
+            f"output {output.name!r} holds {output.dtype.name}, which has no gradient; export the "
+            "score that it is made of"
+        )
     node = output.producer()
+    while node is not None and node.op_type == "Identity" and node.inputs[0] is not None:
+        node = node.inputs[0].producer()
     if node is not None and node.op_type == "Sigmoid" and node.inputs[0] is not None:
         return str(node.inputs[0].name)
     if outputs_kinds(model)[str(output.name)] != "scores":
