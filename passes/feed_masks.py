@@ -20,13 +20,14 @@ from nvmc.passes.mappable import nodes_of
 from nvmc.passes.names import Names
 from nvmc.passes.skeleton import skeleton
 
-__all__ = ["FeedMasks", "draws_numbers", "outputs_kinds"]
+__all__ = ["PASSING", "FeedMasks", "draws_numbers", "outputs_kinds"]
 
 _UNIFORM = frozenset(["Bernoulli", "RandomUniform", "RandomUniformLike"])
 _OTHER = frozenset(["Multinomial", "RandomNormal", "RandomNormalLike"])
 _PROBE = 7919
 """Images that shapes are inferred for: a prime, so that a size tells what it is made of."""
-_PASSING = frozenset("Cast Flatten Identity Reshape Squeeze Transpose Unsqueeze".split())
+PASSING = frozenset("Cast Flatten Identity Reshape Squeeze Transpose Unsqueeze".split())
+"""Operators behind which an output holds what it held before."""
 
 
 @dataclass
@@ -176,7 +177,7 @@ def _kind(value: ir.Value | None) -> Outputs:
             return "probabilities"
         if node.op_type == "LogSoftmax":
             return "log-probabilities"
-        value = node.inputs[0] if node.op_type in _PASSING else None
+        value = node.inputs[0] if node.op_type in PASSING else None
     return "scores"
 
 

@@ -17,12 +17,11 @@ import onnx_ir as ir
 
 from nvmc.errors import ModelError
 from nvmc.masks import Outputs
-from nvmc.passes.feed_masks import outputs_kinds
+from nvmc.passes.feed_masks import PASSING, outputs_kinds
 from nvmc.passes.names import Names
 
 __all__ = ["check_sign", "is_single", "two_classes"]
 
-_PASSING = frozenset("Cast Flatten Identity Neg Reshape Squeeze Transpose Unsqueeze".split())
 _NO_SIGN = frozenset(
     "Abs Clip Exp Gather GatherElements Log LogSoftmax Pow Reciprocal Relu Round Slice Softmax "
     "Softplus Split Sqrt".split()
@@ -43,7 +42,7 @@ def check_sign(model: ir.Model, output: str) -> None:
     """
     value = next(value for value in model.graph.outputs if value.name == output)
     node = value.producer()
-    while node is not None and node.op_type in _PASSING and node.inputs[0] is not None:
+    while node is not None and node.op_type in PASSING | {"Neg"} and node.inputs[0] is not None:
         node = node.inputs[0].producer()
     if node is None:
         return

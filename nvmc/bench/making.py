@@ -7,13 +7,14 @@ random sample of all, whoever ran it and whenever.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import TypedDict, Unpack
 
 import numpy as np
 from numpy.typing import NDArray
 
-from nvmc.artifact import MODEL_FILE, Compiled
+from nvmc.artifact import MODEL_FILE, Compiled, TensorEntry
 from nvmc.bench.judging import MOST_RUNS
 from nvmc.bench.ordering import first_look
 from nvmc.bench.population import Bench
@@ -42,6 +43,7 @@ __all__ = [
     "Options",
     "bench_of",
     "check_options",
+    "data_for",
     "fidelity_of",
     "load_circuit",
     "load_network",
@@ -92,12 +94,10 @@ def set_up(
     """
     data, limit, batch = options.get("data"), options.get("limit"), options.get("batch")
     dataset = load_data(data, limit=limit) if isinstance(data, str) else data
-    if dataset is not None:
-        dataset = dataset.for_network([entry.name for entry in compiled.manifest.inputs]).shuffled()
     output = _output(compiled, options.get("output"))
-    shape = next(entry.shape for entry in compiled.manifest.outputs if entry.name == output)
-    if dataset is not None and shape is not None and is_single(shape):
-        dataset = dataset.for_single(len(shape))
+    if dataset is not None:
+        scored = next(entry for entry in compiled.manifest.outputs if entry.name == output)
+        dataset = data_for(dataset, compiled.manifest.inputs, scored).shuffled()
     check_first_axis(compiled.manifest, output)
     classes = dataset is not None and dataset.y is not None
     exact = load_network(compiled, target, output, classes=classes)
@@ -129,6 +129,22 @@ def set_up(
     )
 
 
+def data_for(dataset: Dataset, inputs: Sequence[TensorEntry], scored: TensorEntry) -> Dataset:
+    """What a network takes of a data set, with labels in the shape of its decisions.
+
+    Args:
+        dataset: The data set.
+        inputs: The network's.
+        scored: The output that is judged.
+
+    Raises:
+        DataError: An input gets nothing.
+    """
+    chosen = dataset.for_network([entry.name for entry in inputs])
+    shape = scored.shape
+    return chosen.for_single(len(shape)) if shape is not None and is_single(shape) else chosen
+
+
 def _digest(compiled: Compiled) -> str:
     """SHA-256 of the compiled network's model, with its external data."""
     digest = hashlib.sha256()
@@ -152,10 +168,7 @@ def bench_of(model: Model, target: Target, dataset: Dataset) -> Bench:
     if dataset.y is None and dataset.targets is None:
         raise DataError(f"{dataset.name} has no labels; chips are judged by them: add an array y")
     inputs = tensor_entries(model.graph.inputs)
-    dataset = dataset.for_network([entry.name for entry in inputs]).shuffled()
-    shape = model.graph.outputs[0].shape
-    if shape is not None and is_single(shape):
-        dataset = dataset.for_single(len(shape))
+    dataset = data_for(dataset, inputs, tensor_entries(model.graph.outputs)[0]).shuffled()
     feed = feed_of(inputs, dataset, 0, None)
     output, classes = str(model.graph.outputs[0].name), dataset.y is not None
     circuit = None

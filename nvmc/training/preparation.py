@@ -13,6 +13,7 @@ import torch
 
 from nvmc import __version__
 from nvmc.artifact import TARGET_KEY
+from nvmc.bench import data_for
 from nvmc.chip import Chip
 from nvmc.compiler import check_skip
 from nvmc.data import Dataset, check_labels, load_data
@@ -103,10 +104,8 @@ def fitted(task: Task, model: ir.Model) -> Task:
     Raises:
         DataError: An input gets nothing.
     """
-    names, shape = [str(value.name) for value in model.graph.inputs], model.graph.outputs[0].shape
-    both = [data.for_network(names) for data in (task.train, task.validation)]
-    if shape is not None and is_single(shape):
-        both = [data.for_single(len(shape)) for data in both]
+    inputs, scored = tensor_entries(model.graph.inputs), tensor_entries(model.graph.outputs)[0]
+    both = [data_for(data, inputs, scored) for data in (task.train, task.validation)]
     return replace(task, train=both[0], validation=both[1])
 
 
