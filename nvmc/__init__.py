@@ -10,14 +10,14 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from nvmc.artifact import Compiled, find_compiled, open_compiled
-    from nvmc.chip import Chip
+    from nvmc.compiled.artifact import Compiled, find_compiled, open_compiled
     from nvmc.compiler import compile_model, program_chip, transform_model
-    from nvmc.devices import Device, Target, load_device
     from nvmc.errors import NvmcError
-    from nvmc.result import Simulation
+    from nvmc.evaluation.result import Simulation
+    from nvmc.evaluation.simulation import simulate
+    from nvmc.hardware.chip import Chip
+    from nvmc.hardware.devices import Device, Target, load_device
     from nvmc.runtime.provider import make_session, register_provider
-    from nvmc.simulation import simulate
 
 __version__ = "0.1.0"
 
@@ -41,20 +41,20 @@ __all__ = [
 ]
 
 _HOMES = {
-    "Chip": "nvmc.chip",
-    "Compiled": "nvmc.artifact",
-    "Device": "nvmc.devices",
+    "Chip": "nvmc.hardware.chip",
+    "Compiled": "nvmc.compiled.artifact",
+    "Device": "nvmc.hardware.devices",
     "NvmcError": "nvmc.errors",
-    "Simulation": "nvmc.result",
-    "Target": "nvmc.devices",
+    "Simulation": "nvmc.evaluation.result",
+    "Target": "nvmc.hardware.devices",
     "compile_model": "nvmc.compiler",
-    "find_compiled": "nvmc.artifact",
-    "load_device": "nvmc.devices",
+    "find_compiled": "nvmc.compiled.artifact",
+    "load_device": "nvmc.hardware.devices",
     "make_session": "nvmc.runtime.provider",
-    "open_compiled": "nvmc.artifact",
+    "open_compiled": "nvmc.compiled.artifact",
     "program_chip": "nvmc.compiler",
     "register_provider": "nvmc.runtime.provider",
-    "simulate": "nvmc.simulation",
+    "simulate": "nvmc.evaluation.simulation",
     "transform_model": "nvmc.compiler",
 }
 

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from nvmc import __version__
-from nvmc.artifact import (
+from nvmc.compiled.artifact import (
     MANIFEST_FILE,
     MODEL_FILE,
     TARGET_KEY,
@@ -24,22 +24,22 @@ from nvmc.artifact import (
     replacing_file,
     replacing_folder,
 )
-from nvmc.chip import Array, Chip
 from nvmc.data import load_data
-from nvmc.devices import Device, Periphery, Target
 from nvmc.errors import ModelError, OptionError
+from nvmc.hardware.chip import Array, Chip
+from nvmc.hardware.devices import Device, Periphery, Target
 from nvmc.passes import make_pass
-from nvmc.passes.arrays import Mapping
-from nvmc.passes.describe import Model, opset_of, serialized, set_target, tensor_entries
-from nvmc.passes.load import load_model
+from nvmc.passes.graph.arrays import Mapping
+from nvmc.passes.graph.describe import Model, opset_of, serialized, set_target, tensor_entries
+from nvmc.passes.graph.mappable import layers_of
+from nvmc.passes.graph.parameters import Kind
+from nvmc.passes.graph.tile_graph import tile_graph, tile_graph_json
+from nvmc.passes.io.load import load_model
+from nvmc.passes.io.save import save_model
 from nvmc.passes.map_crossbars import MapCrossbars
-from nvmc.passes.mappable import layers_of
-from nvmc.passes.parameters import Kind
 from nvmc.passes.pipeline import compile_passes
 from nvmc.passes.program_chip import ProgramChip, arrays_of
 from nvmc.passes.quantize_activations import QuantizeActivations, activation_tensors
-from nvmc.passes.save import save_model
-from nvmc.passes.tile_graph import tile_graph, tile_graph_json
 from nvmc.runtime.calibration import calibrate
 from nvmc.runtime.feeding import feed_of
 from nvmc.runtime.ranges import calibrate_converters

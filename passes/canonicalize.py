@@ -9,8 +9,8 @@ import onnx_ir.passes.common as common
 
 from nvmc.passes.convert_opset import convert_opset, inline_functions
 from nvmc.passes.fold_constants import fold_constants, lift_constants
+from nvmc.passes.graph.names import name_nodes
 from nvmc.passes.infer_shapes import infer_shapes
-from nvmc.passes.names import name_nodes
 from nvmc.passes.normal_forms import explicit_pads, fuse_gemm
 
 __all__ = ["OPSET", "Canonicalize"]

@@ -9,10 +9,10 @@ import onnx.version_converter
 import onnx_ir as ir
 
 from nvmc.errors import ModelError
+from nvmc.passes.graph.mappable import initializer_of
+from nvmc.passes.graph.names import Names
 from nvmc.passes.infer_shapes import infer_shapes
-from nvmc.passes.mappable import initializer_of
-from nvmc.passes.names import Names
-from nvmc.passes.skeleton import skeleton
+from nvmc.passes.io.without_weights import skeleton
 
 __all__ = ["FUNCTION_OPSET", "convert_opset", "inline_functions"]
 

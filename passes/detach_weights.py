@@ -13,15 +13,15 @@ from typing import Any
 import onnx
 import onnx_ir as ir
 
-from nvmc.chip import Array, Chip
-from nvmc.devices import Target
-from nvmc.masks import Mask
-from nvmc.passes.describe import serialized, set_target
+from nvmc.compiled.masks import Mask
+from nvmc.compiled.stack import Stack
+from nvmc.hardware.chip import Array, Chip
+from nvmc.hardware.devices import Target
 from nvmc.passes.feed_masks import FeedMasks
-from nvmc.passes.mappable import nodes_of
+from nvmc.passes.graph.describe import serialized, set_target
+from nvmc.passes.graph.mappable import nodes_of
 from nvmc.passes.program_chip import ProgramChip, arrays_of
 from nvmc.passes.stack_chips import stacked
-from nvmc.stack import Stack
 
 __all__ = [
     "DetachWeights",

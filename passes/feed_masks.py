@@ -2,7 +2,7 @@
 
 onnxruntime draws from one generator a session, so what an image gets would depend on the batch it
 is run in and on what was run before. Numbers that come from outside have names instead
-(`nvmc.masks`).
+(`nvmc.compiled.masks`).
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ from typing import Any
 import onnx
 import onnx_ir as ir
 
+from nvmc.compiled.masks import Mask, Outputs
 from nvmc.errors import ModelError
-from nvmc.masks import Mask, Outputs
-from nvmc.passes.layers import array_of, consumer, label, remove_unused
-from nvmc.passes.mappable import nodes_of
-from nvmc.passes.names import Names
-from nvmc.passes.skeleton import skeleton
+from nvmc.passes.graph.layers import array_of, consumer, label, remove_unused
+from nvmc.passes.graph.mappable import nodes_of
+from nvmc.passes.graph.names import Names
+from nvmc.passes.io.without_weights import skeleton
 
 __all__ = ["PASSING", "FeedMasks", "draws_numbers", "outputs_kinds"]
 

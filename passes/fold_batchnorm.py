@@ -9,8 +9,8 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-from nvmc.passes.mappable import initializer_of
-from nvmc.passes.names import Names
+from nvmc.passes.graph.mappable import initializer_of
+from nvmc.passes.graph.names import Names
 
 __all__ = ["FoldBatchnorm"]
 

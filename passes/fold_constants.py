@@ -12,8 +12,8 @@ import onnx_ir as ir
 import onnx_ir.passes.common as common
 from numpy.typing import NDArray
 
-from nvmc.passes.mappable import PARAMETERISED, initializer_of
-from nvmc.passes.names import Names
+from nvmc.passes.graph.mappable import PARAMETERISED, initializer_of
+from nvmc.passes.graph.names import Names
 
 __all__ = ["fold_constants", "lift_constants"]
 

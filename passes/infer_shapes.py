@@ -5,7 +5,7 @@ from __future__ import annotations
 import onnx.shape_inference
 import onnx_ir as ir
 
-from nvmc.passes.skeleton import skeleton
+from nvmc.passes.io.without_weights import skeleton
 
 __all__ = ["infer_shapes"]
 

@@ -12,9 +12,9 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 
 from nvmc.errors import ModelError, OptionError
-from nvmc.passes.layers import array_of, is_constant, label
-from nvmc.passes.mappable import FLOATS, initializer_of
-from nvmc.passes.names import Names
+from nvmc.passes.graph.layers import array_of, is_constant, label
+from nvmc.passes.graph.mappable import FLOATS, initializer_of
+from nvmc.passes.graph.names import Names
 from nvmc.rng import stream
 
 __all__ = ["CODE_KEY", "InsertCodeHead", "code_book", "code_logits"]

@@ -11,8 +11,7 @@ import numpy as np
 import onnx_ir as ir
 
 from nvmc.errors import ModelError, OptionError
-from nvmc.passes.infer_shapes import infer_shapes
-from nvmc.passes.layers import (
+from nvmc.passes.graph.layers import (
     ACTIVATIONS,
     AFFINE_MARK,
     NORMALIZATIONS,
@@ -25,6 +24,7 @@ from nvmc.passes.layers import (
     new_initializer,
     remove_unused,
 )
+from nvmc.passes.infer_shapes import infer_shapes
 from nvmc.rng import stream
 
 __all__ = ["InsertDropout"]

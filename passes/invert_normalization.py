@@ -10,7 +10,7 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 
 from nvmc.errors import ModelError, OptionError
-from nvmc.passes.layers import (
+from nvmc.passes.graph.layers import (
     AFFINE_MARK,
     NORMALIZATIONS,
     ahead_of_layers,
@@ -20,8 +20,8 @@ from nvmc.passes.layers import (
     layers,
     remove_unused,
 )
-from nvmc.passes.names import Names
-from nvmc.passes.normalizations import Normalization, normalizations
+from nvmc.passes.graph.names import Names
+from nvmc.passes.graph.normalizations import Normalization, normalizations
 from nvmc.rng import stream
 
 __all__ = ["INVERTED", "InvertNormalization"]

@@ -8,13 +8,13 @@ import onnx
 import onnx_ir as ir
 import onnx_ir.passes.common as common
 
-from nvmc.artifact import TARGET_KEY, DigitalEntry, LayerEntry
-from nvmc.devices import Target
-from nvmc.ops import DOMAIN, OPS, VERSION, Op, function_text
-from nvmc.passes.arrays import ArrayTable, Mapping, Placed
-from nvmc.passes.mappable import Layer, layers_of, nodes_of, refusal_of
-from nvmc.passes.names import Names
-from nvmc.passes.parameters import Kind, Parameter, parameters_of
+from nvmc.compiled.artifact import TARGET_KEY, DigitalEntry, LayerEntry
+from nvmc.compiled.operators import DOMAIN, OPS, VERSION, Op, function_text
+from nvmc.hardware.devices import Target
+from nvmc.passes.graph.arrays import ArrayTable, Mapping, Placed
+from nvmc.passes.graph.mappable import Layer, layers_of, nodes_of, refusal_of
+from nvmc.passes.graph.names import Names
+from nvmc.passes.graph.parameters import Kind, Parameter, parameters_of
 
 __all__ = ["MapCrossbars", "set_inputs"]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import onnx_ir as ir
 
-from nvmc.passes.mappable import initializer_of
+from nvmc.passes.graph.mappable import initializer_of
 
 __all__ = ["explicit_pads", "fuse_gemm"]
 

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 
 import onnx_ir as ir
 
-from nvmc.devices import Target
+from nvmc.hardware.devices import Target
 from nvmc.passes.canonicalize import Canonicalize
 from nvmc.passes.fold_batchnorm import FoldBatchnorm
+from nvmc.passes.graph.parameters import Kind
 from nvmc.passes.map_crossbars import MapCrossbars
-from nvmc.passes.parameters import Kind
 from nvmc.passes.quantize_weights import QuantizeWeights
 
 __all__ = ["compile_passes"]

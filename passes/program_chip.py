@@ -11,15 +11,15 @@ import onnx_ir.passes.common as common
 from numpy.typing import NDArray
 from pydantic import ValidationError
 
-from nvmc.artifact import TARGET_KEY
-from nvmc.chip import Array, Chip
-from nvmc.devices import Target
+from nvmc.compiled.artifact import TARGET_KEY
+from nvmc.compiled.operators import DOMAIN, OPS
 from nvmc.errors import ArtifactError
-from nvmc.ops import DOMAIN, OPS
+from nvmc.hardware.chip import Array, Chip
+from nvmc.hardware.devices import Target
+from nvmc.hardware.tiling import Place
+from nvmc.passes.graph.mappable import nodes_of
+from nvmc.passes.graph.names import Names
 from nvmc.passes.map_crossbars import set_inputs
-from nvmc.passes.mappable import nodes_of
-from nvmc.passes.names import Names
-from nvmc.tiling import Place
 
 __all__ = ["ProgramChip", "arrays_of", "target_of"]
 

@@ -10,8 +10,8 @@ import numpy as np
 import onnx_ir as ir
 
 from nvmc.errors import ModelError, OptionError
-from nvmc.passes.mappable import Layer, layers_of
-from nvmc.passes.names import Names
+from nvmc.passes.graph.mappable import Layer, layers_of
+from nvmc.passes.graph.names import Names
 
 __all__ = ["QuantizeActivations", "activation_tensors", "mark_activations"]
 

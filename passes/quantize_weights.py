@@ -7,10 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 import onnx_ir as ir
 
-from nvmc.encoding import quantize, scale_of
 from nvmc.errors import OptionError
-from nvmc.passes.mappable import Layer, finite_array, layers_of
-from nvmc.passes.names import Names
+from nvmc.hardware.encoding import quantize, scale_of
+from nvmc.passes.graph.mappable import Layer, finite_array, layers_of
+from nvmc.passes.graph.names import Names
 
 __all__ = ["Axes", "QuantizeWeights", "channel_axes"]
 

@@ -16,7 +16,7 @@ import numpy as np
 import onnx
 from onnx import helper, numpy_helper
 
-from nvmc.stack import Stack, name_in_stack
+from nvmc.compiled.stack import Stack, name_in_stack
 
 __all__ = ["stacked"]
 

@@ -15,10 +15,10 @@ from typing import Any
 import numpy as np
 import onnx_ir as ir
 
+from nvmc.compiled.masks import Outputs
 from nvmc.errors import ModelError
-from nvmc.masks import Outputs
 from nvmc.passes.feed_masks import PASSING, outputs_kinds
-from nvmc.passes.names import Names
+from nvmc.passes.graph.names import Names
 
 __all__ = ["check_sign", "is_single", "two_classes"]
 

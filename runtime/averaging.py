@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nvmc.masks import Outputs
+from nvmc.compiled.masks import Outputs
 
 __all__ = ["Prediction", "mean_outputs", "predicted", "probabilities"]
 

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nvmc.artifact import Manifest, TensorEntry
+from nvmc.compiled.artifact import Manifest, TensorEntry
 from nvmc.data import Dataset, check_shape
 from nvmc.errors import DataError, ModelError, OptionError
 from nvmc.rng import stream

@@ -8,8 +8,8 @@ of the provider.
 Chips run in parallel threads. Sessions and BLAS always have one thread, and a chip's cells, reads
 and masks come from streams of its own, so a chip's value does not depend on how many run beside it.
 
-A network that draws numbers at inference gets them through inputs (`nvmc.masks`); all its images
-are run pass by pass, and the passes averaged (`nvmc.runtime.averaging`).
+A network that draws numbers at inference gets them through inputs (`nvmc.compiled.masks`); all its
+images are run pass by pass, and the passes averaged (`nvmc.runtime.averaging`).
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ import onnxruntime
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
-from nvmc.chip import Array, Chip
-from nvmc.masks import ChipMasks, Mask, Outputs
+from nvmc.compiled.masks import ChipMasks, Mask, Outputs
+from nvmc.compiled.stack import Stack, name_in_stack
+from nvmc.hardware.chip import Array, Chip
 from nvmc.runtime.averaging import mean_outputs
 from nvmc.runtime.provider import make_session
 from nvmc.runtime.scoring import Score, Tally
 from nvmc.runtime.sessions import open_model, run_batch
-from nvmc.stack import Stack, name_in_stack
 
 _ort: Any = onnxruntime  # it is untyped
 

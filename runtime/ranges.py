@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from nvmc.chip import Chip
-from nvmc.devices import ArrayRange, Periphery
 from nvmc.errors import DataError
+from nvmc.hardware.chip import Chip
+from nvmc.hardware.devices import ArrayRange, Periphery
 from nvmc.runtime.crossbar.ranges import RangeObserver
 from nvmc.runtime.montecarlo import Feed
 from nvmc.runtime.provider import make_session, observe_arrays

@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nvmc import Chip
-from nvmc.bench import Bench
-from nvmc.chip import Chips
+from nvmc.evaluation.population import Bench
+from nvmc.hardware.chip import Chips
 from nvmc.runtime.montecarlo import Feed, Network, Span
 from nvmc.runtime.scoring import Accuracy
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nvmc.ops import OPS
+from nvmc.compiled.operators import OPS
 from nvmc.runtime.crossbar import kernels
 from nvmc.runtime.crossbar.operand import ExactOperand, Operand
 from strategies import Case

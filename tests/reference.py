@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nvmc.devices import Periphery, Target
+from nvmc.hardware.devices import Periphery, Target
 
 __all__ = ["circuit", "conv", "conv_transpose", "gru", "lstm", "matmul", "rnn", "sigmoid"]
 

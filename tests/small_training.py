@@ -7,7 +7,7 @@ import numpy as np
 import onnx
 
 from nvmc.data import Dataset
-from nvmc.devices import Target, load_device
+from nvmc.hardware.devices import Target, load_device
 from nvmc.training.method import Method
 from nvmc.training.preparation import canonical_network, prepared_network
 from nvmc.training.run import Run

@@ -69,7 +69,7 @@ def test_wheel_holds_the_package_and_nothing_else(built: Path):
     compiled = ("rng/_normals", "runtime/crossbar/_native", "runtime/provider/_shim")
     suffix = sysconfig.get_config_var("EXT_SUFFIX")
     assert names == expected | {f"nvmc/{name}{suffix}" for name in compiled}
-    assert {"nvmc/py.typed", "nvmc/devices/library/fefet2.toml"} <= names
+    assert {"nvmc/py.typed", "nvmc/hardware/devices/library/fefet2.toml"} <= names
     for path in (ROOT, built.parent, Path.home()):
         assert not any(f"{path}/".encode() in content for content in contents)
 

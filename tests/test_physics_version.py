@@ -11,12 +11,12 @@ from pathlib import Path
 
 import numpy as np
 
-from nvmc.chip import PHYSICS, Array, Chip
-from nvmc.devices import SOURCES, Target, device_names, load_device, parse_noise
-from nvmc.masks import ChipMasks, Mask
+from nvmc.compiled.masks import ChipMasks, Mask
+from nvmc.hardware.chip import PHYSICS, Array, Chip
+from nvmc.hardware.devices import SOURCES, Target, device_names, load_device, parse_noise
 from nvmc.rng import CountedDraw, stream
 
-FILE = Path(__file__).parent / "data" / "physics.json"
+FILE = Path(__file__).parent / "files" / "physics.json"
 MORE = ("global:scope=chip,sigma=0.1", "read:sigma=0.1")
 """Sources that no device of the library states the strength of."""
 OPEN = ("stt-mram",)
@@ -57,7 +57,7 @@ def numbers() -> dict[str, list[float]]:
 def test_numbers_are_those_of_this_version() -> None:
     """To 1e-5: powers and logarithms may differ by some ulps of float32 from machine to machine."""
     stated, found = json.loads(FILE.read_text()), numbers()
-    assert stated["physics"] == PHYSICS, "PHYSICS was raised: renew tests/data/physics.json"
+    assert stated["physics"] == PHYSICS, "PHYSICS was raised: renew tests/files/physics.json"
     assert stated["numbers"].keys() == found.keys()
     for name, values in found.items():
         np.testing.assert_allclose(

@@ -9,14 +9,14 @@ from typing import Any
 import click
 from rich.table import Table
 
-from nvmc.artifact import Compiled, Manifest
 from nvmc.cli.console import count, out, print_json, target_from, target_options
 from nvmc.cli.periphery import periphery_from, periphery_options
+from nvmc.compiled.artifact import Compiled, Manifest
 from nvmc.compiler import compile_model
-from nvmc.devices import Periphery
+from nvmc.hardware.devices import Periphery
 from nvmc.models import resolve_model
-from nvmc.passes.parameters import Kind
-from nvmc.passes.tile_graph import critical_path, read_tile_graph
+from nvmc.passes.graph.parameters import Kind
+from nvmc.passes.graph.tile_graph import critical_path, read_tile_graph
 
 __all__ = ["compile_command"]
 

@@ -19,9 +19,9 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from nvmc.devices import Device, Target, load_device
-from nvmc.encoding import Encoding
 from nvmc.errors import OptionError
+from nvmc.hardware.devices import Device, Target, load_device
+from nvmc.hardware.encoding import Encoding
 
 __all__ = [
     "METRICS",

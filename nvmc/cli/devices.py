@@ -8,10 +8,10 @@ from typing import Any, cast
 import click
 from rich.table import Table
 
-from nvmc.artifact import replacing_file
 from nvmc.cli.console import note, out, print_json
-from nvmc.devices import Device, device_names, load_device
+from nvmc.compiled.artifact import replacing_file
 from nvmc.errors import OptionError
+from nvmc.hardware.devices import Device, device_names, load_device
 
 __all__ = ["devices_command"]
 
@@ -97,9 +97,9 @@ def _fit(
     also time_s, and cell where one cell is read at several times.
     """
     from nvmc.cli.fit_report import fit_json, print_fit
-    from nvmc.devices.fit import fit_device
-    from nvmc.devices.fit_file import device_text
-    from nvmc.devices.measurements import read_measurements
+    from nvmc.hardware.fit.device_file import device_text
+    from nvmc.hardware.fit.fitting import fit_device
+    from nvmc.hardware.fit.measurements import read_measurements
 
     if output.suffix != ".toml":
         raise OptionError(f"output is {str(output)!r}; expected the name of a .toml file")

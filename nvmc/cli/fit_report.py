@@ -9,8 +9,8 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from nvmc.devices.fit import DeviceFit, Group
-from nvmc.devices.fit_file import provenance
+from nvmc.hardware.fit.device_file import provenance
+from nvmc.hardware.fit.fitting import DeviceFit, Group
 
 __all__ = ["fit_json", "print_fit"]
 

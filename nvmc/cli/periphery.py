@@ -9,8 +9,8 @@ from typing import Any, TypeVar
 import click
 from pydantic import ValidationError
 
-from nvmc.devices import Periphery
 from nvmc.errors import OptionError
+from nvmc.hardware.devices import Periphery
 
 __all__ = ["periphery_from", "periphery_options"]
 

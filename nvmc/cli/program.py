@@ -6,11 +6,11 @@ from pathlib import Path
 
 import click
 
-from nvmc.artifact import find_compiled, open_compiled
 from nvmc.cli.console import note, out
+from nvmc.compiled.artifact import find_compiled, open_compiled
 from nvmc.compiler import program_chip
-from nvmc.devices import load_device
-from nvmc.parameters import parse_time
+from nvmc.evaluation.parameters import parse_time
+from nvmc.hardware.devices import load_device
 
 __all__ = ["program_command"]
 

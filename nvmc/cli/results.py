@@ -11,7 +11,6 @@ from typing import Any
 import click
 from rich.table import Table
 
-from nvmc.artifact import find_compiled, open_compiled, replacing_file
 from nvmc.cli.console import (
     METRICS,
     count,
@@ -22,8 +21,9 @@ from nvmc.cli.console import (
     percent,
     print_json,
 )
+from nvmc.compiled.artifact import find_compiled, open_compiled, replacing_file
 from nvmc.errors import OptionError
-from nvmc.parameters import duration_text
+from nvmc.evaluation.parameters import duration_text
 from nvmc.statistics import Kpp, Summary, percentile_performance, summarize
 from nvmc.store import Entry, Store
 from nvmc.store.export import check_format, export

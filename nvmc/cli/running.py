@@ -12,10 +12,10 @@ from typing import Any, TypeVar
 
 import click
 
-from nvmc.artifact import Compiled, find_compiled, open_compiled
-from nvmc.bench import Executor, Threads
-from nvmc.devices import Target, load_device, parse_noise
+from nvmc.compiled.artifact import Compiled, find_compiled, open_compiled
 from nvmc.errors import OptionError
+from nvmc.evaluation.population import Executor, Threads
+from nvmc.hardware.devices import Target, load_device, parse_noise
 
 __all__ = ["OPTIONS", "chosen_executor", "opened", "run_options", "target_of"]
 

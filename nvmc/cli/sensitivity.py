@@ -19,9 +19,15 @@ from nvmc.cli.console import (
     progress,
 )
 from nvmc.cli.running import chosen_executor, opened, run_options, target_of
-from nvmc.parameters import Setup, parse_time
+from nvmc.evaluation.parameters import Setup, parse_time
+from nvmc.evaluation.sensitivity import (
+    Difference,
+    Sensitivity,
+    population_count,
+    row_of,
+    sensitivity,
+)
 from nvmc.report.table import check_file, write_csv
-from nvmc.sensitivity import Difference, Sensitivity, population_count, row_of, sensitivity
 from nvmc.statistics import percentile_index
 
 __all__ = ["sensitivity_command"]

@@ -23,13 +23,13 @@ from nvmc.cli.console import (
 )
 from nvmc.cli.running import chosen_executor, opened, run_options
 from nvmc.cli.stored import opened_store
-from nvmc.devices import load_device, parse_noise
 from nvmc.errors import OptionError
-from nvmc.parameters import duration_text, parse_values
+from nvmc.evaluation.parameters import duration_text, parse_values
+from nvmc.evaluation.result import Simulation
+from nvmc.evaluation.simulation import simulate
+from nvmc.hardware.devices import load_device, parse_noise
 from nvmc.report.figure import check_picture
 from nvmc.report.histogram import Population, draw_histogram
-from nvmc.result import Simulation
-from nvmc.simulation import simulate
 
 __all__ = ["simulate_command"]
 

@@ -8,10 +8,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from nvmc.artifact import MANIFEST_FILE, RESULTS_FILE, Compiled
-from nvmc.bench import Records
 from nvmc.cli.console import count, note
+from nvmc.compiled.artifact import MANIFEST_FILE, RESULTS_FILE, Compiled
 from nvmc.errors import OptionError, StoreError
+from nvmc.evaluation.population import Records
 from nvmc.store import Store
 
 __all__ = ["StoreToBe", "opened_store"]
@@ -31,7 +31,7 @@ class StoreToBe:
         self._optional = optional
 
     def experiment(self, key: Mapping[str, Any], info: Mapping[str, Any]) -> Records:
-        """The records of one experiment; see `nvmc.bench.Archive`.
+        """The records of one experiment; see `nvmc.evaluation.population.Archive`.
 
         Raises:
             StoreError: The file is no store, or cannot be written.

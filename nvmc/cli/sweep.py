@@ -21,12 +21,12 @@ from nvmc.cli.console import (
 )
 from nvmc.cli.running import chosen_executor, opened, run_options
 from nvmc.cli.stored import opened_store
-from nvmc.devices import Device, load_device, parse_noise
-from nvmc.parameters import PARAMETERS, Value, label_of, parse_values
+from nvmc.evaluation.parameters import PARAMETERS, Value, label_of, parse_values
+from nvmc.evaluation.sweep import Point, Sweep, point_count, sweep
+from nvmc.hardware.devices import Device, load_device, parse_noise
 from nvmc.report.curves import Axis, Curve, draw_curves
 from nvmc.report.figure import check_picture
 from nvmc.report.table import check_file, write_csv
-from nvmc.sweep import Point, Sweep, point_count, sweep
 
 __all__ = ["sweep_command"]
 

@@ -13,8 +13,8 @@ from pydantic import ValidationError
 
 from nvmc.cli.console import note, note_range, print_json, target_from, target_options
 from nvmc.cli.train_report import Report, epoch_progress, print_methods, print_report
-from nvmc.devices import parse_noise
 from nvmc.errors import OptionError
+from nvmc.hardware.devices import parse_noise
 from nvmc.models import resolve_model
 
 __all__ = ["train_command"]

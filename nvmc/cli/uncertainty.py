@@ -19,11 +19,11 @@ from nvmc.cli.console import (
 )
 from nvmc.cli.running import opened, run_options, target_of
 from nvmc.data import load_data
-from nvmc.parameters import Setup, parse_time
-from nvmc.report.doubt import Line, Panel, draw_doubt
+from nvmc.data.shifts import KINDS, shifts_for
+from nvmc.evaluation.parameters import Setup, parse_time
+from nvmc.evaluation.uncertainty import Row, Uncertainty, uncertainty
 from nvmc.report.figure import check_picture
-from nvmc.shifts import KINDS, shifts_for
-from nvmc.uncertainty import Row, Uncertainty, uncertainty
+from nvmc.report.uncertainty_plot import Line, Panel, draw_doubt
 
 __all__ = ["uncertainty_command"]
 

@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 
-from nvmc.bench import Executor, Threads
 from nvmc.errors import OptionError
+from nvmc.evaluation.population import Executor, Threads
 from nvmc.executors.accelerator import parse_accelerator
 from nvmc.runtime.montecarlo import default_jobs
 

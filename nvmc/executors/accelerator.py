@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import importlib
 
-from nvmc.bench import Executor
 from nvmc.errors import OptionError
+from nvmc.evaluation.population import Executor
 
 __all__ = ["parse_accelerator"]
 

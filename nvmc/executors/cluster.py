@@ -15,10 +15,10 @@ from typing import Any
 
 import distributed
 
-from nvmc.bench import Bench
-from nvmc.chip import Chip
 from nvmc.errors import ClusterError, NvmcError, OptionError
+from nvmc.evaluation.population import Bench
 from nvmc.executors.tasks import Done, named, run_chips, versions
+from nvmc.hardware.chip import Chip
 from nvmc.runtime.montecarlo import Span
 
 __all__ = ["Cluster", "connected", "started"]

@@ -15,11 +15,11 @@ from typing import Any
 
 from distributed import KilledWorker
 
-from nvmc.bench import Bench
-from nvmc.chip import Chip
 from nvmc.errors import ClusterError, NvmcError
+from nvmc.evaluation.population import Bench
 from nvmc.executors.cluster import Cluster, connected, started
 from nvmc.executors.tasks import Done, Pace
+from nvmc.hardware.chip import Chip
 from nvmc.runtime.montecarlo import ENGINE, Network, Span
 
 __all__ = ["DaskExecutor", "cluster_at", "local_processes"]
@@ -82,7 +82,7 @@ class DaskExecutor:
     def totals(
         self, bench: Bench, chips: Sequence[Chip], span: Span, done: Callable[[int, float], None]
     ) -> None:
-        """Run chips on some images; see `nvmc.bench.Executor`. Calls `done` from this thread.
+        """Run chips on some images; see `Executor`. Calls `done` from this thread.
 
         Raises:
             ClusterError: The scheduler or all workers were lost, or a task ended too many of them.

@@ -11,9 +11,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 import nvmc
-from nvmc.bench import Bench
-from nvmc.chip import PHYSICS, Chip
 from nvmc.errors import ClusterError, NvmcError
+from nvmc.evaluation.population import Bench
+from nvmc.hardware.chip import PHYSICS, Chip
 from nvmc.runtime.montecarlo import (
     ENGINE,
     Span,

@@ -15,9 +15,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from nvmc.bench import Bench
-from nvmc.chip import Chip
+from nvmc.compiled.masks import ChipMasks
 from nvmc.errors import OptionError
+from nvmc.evaluation.population import Bench
 from nvmc.executors.torch_images import Images
 from nvmc.executors.torch_network import (
     Batching,
@@ -26,7 +26,7 @@ from nvmc.executors.torch_network import (
     prepared,
 )
 from nvmc.executors.torch_weights import Programming, tensor_of
-from nvmc.masks import ChipMasks
+from nvmc.hardware.chip import Chip
 from nvmc.runtime.averaging import mean_outputs
 from nvmc.runtime.montecarlo import (
     CircuitNetwork,
@@ -106,7 +106,7 @@ class TorchExecutor:
     def totals(
         self, bench: Bench, chips: Sequence[Chip], span: Span, done: Callable[[int, float], None]
     ) -> None:
-        """Run chips on some images; see `nvmc.bench.Executor`.
+        """Run chips on some images; see `nvmc.evaluation.population.Executor`.
 
         Raises:
             OptionError: The network cannot run in torch, or does not fit into the memory.

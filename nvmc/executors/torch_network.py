@@ -12,15 +12,15 @@ from typing import Any, Literal, cast
 import torch
 from torch import Tensor
 
-from nvmc.chip import Chip
+from nvmc.compiled.masks import ChipMasks
 from nvmc.errors import ModelError, NvmcError, OptionError, TrainingError
 from nvmc.executors.torch_weights import tensor_of
-from nvmc.masks import ChipMasks
+from nvmc.hardware.chip import Chip
 from nvmc.passes.weights_as_inputs import with_weights_as_inputs
 from nvmc.runtime.montecarlo import Feed, Network
-from nvmc.training.graph import Graph
-from nvmc.training.operators.convolution import unfolded_conv
-from nvmc.training.operators.recurrent import gru, lstm, rnn
+from nvmc.torchgraph.graph import Graph
+from nvmc.torchgraph.operators.convolution import unfolded_conv
+from nvmc.torchgraph.operators.recurrent import gru, lstm, rnn
 
 __all__ = ["Batching", "ChipsNetwork", "exact_arithmetic", "prepared"]
 

@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from nvmc.chip import Array, Chip
+from nvmc.hardware.chip import Array, Chip
 from nvmc.runtime.montecarlo import Network
 
 __all__ = ["Programming", "tensor_of"]

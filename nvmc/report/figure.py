@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from nvmc.artifact import replacing_file
+from nvmc.compiled.artifact import replacing_file
 from nvmc.errors import OptionError
 from nvmc.report.table import check_file
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from scipy import stats
 
-from nvmc.devices.fit import DeviceFit
+from nvmc.hardware.fit.fitting import DeviceFit
 from nvmc.report.figure import BLUE, GREY, ORANGE, picture, style
 
 __all__ = ["draw_fit"]

@@ -6,7 +6,7 @@ import csv
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from nvmc.artifact import replacing_file
+from nvmc.compiled.artifact import replacing_file
 from nvmc.errors import ArtifactError
 
 __all__ = ["check_file", "write_csv"]

@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from nvmc.artifact import replacing_file
+from nvmc.compiled.artifact import replacing_file
 from nvmc.errors import OptionError
 
 __all__ = ["load_checkpoint", "save_checkpoint"]

@@ -15,8 +15,9 @@ import onnx_ir as ir
 import torch
 from torch import Tensor, nn
 
-from nvmc.devices import Cells, NoiseSource, Target
-from nvmc.devices.noise import (
+from nvmc.errors import OptionError
+from nvmc.hardware.devices import Cells, NoiseSource, Target
+from nvmc.hardware.devices.noise import (
     Additive,
     Draws,
     LogNormalDrift,
@@ -24,8 +25,7 @@ from nvmc.devices.noise import (
     Programming,
     Uniform,
 )
-from nvmc.errors import OptionError
-from nvmc.passes.mappable import layers_of
+from nvmc.passes.graph.mappable import layers_of
 from nvmc.passes.quantize_weights import Axes, channel_axes
 
 __all__ = ["Crossbars", "Held"]
@@ -79,7 +79,7 @@ class Crossbars:
         return self._shifted(lambda name, held: held.weights)
 
     def programmed(self, sources: Sequence[NoiseSource], draws: Draws) -> dict[str, Tensor]:
-        """What a chip computes with: every source acts as in `nvmc.chip.Chip.program`.
+        """What a chip computes with: every source acts as in `nvmc.hardware.chip.Chip.program`.
 
         Args:
             sources: From `Device.sources`; sources that act on reads are not heard.
@@ -274,7 +274,7 @@ def _axes(model: ir.Model, target: Target, skip: tuple[str, ...]) -> dict[str, A
 
 
 def _largest(weight: Tensor, axes: Axes | None) -> Tensor:
-    """max|W| a tensor or a channel, as `nvmc.encoding.scale_of` takes it."""
+    """max|W| a tensor or a channel, as `nvmc.hardware.encoding.scale_of` takes it."""
     if axes is None:
         return cast(Any, torch.linalg).vector_norm(weight, float("inf"))
     blocks = weight

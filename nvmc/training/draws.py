@@ -25,7 +25,7 @@ def named_generator(
 
 
 class TorchDraw:
-    """Standard draws for noise sources (`nvmc.devices.noise.Draws`) from a torch generator."""
+    """Standard draws for noise sources (`sources.base.Draws`) from a torch generator."""
 
     def __init__(self, generator: torch.Generator) -> None:
         self._generator = generator

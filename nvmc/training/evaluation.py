@@ -6,15 +6,16 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-from nvmc.bench import Bench, bench_of
-from nvmc.chip import Chip
-from nvmc.passes.describe import serialized, tensor_entries
+from nvmc.evaluation.population import Bench
+from nvmc.evaluation.workload import bench_of
+from nvmc.hardware.chip import Chip
+from nvmc.passes.graph.describe import serialized, tensor_entries
 from nvmc.passes.pipeline import compile_passes
 from nvmc.passes.quantize_activations import QuantizeActivations, activation_tensors
 from nvmc.runtime.calibration import calibrate
 from nvmc.runtime.feeding import feed_of
 from nvmc.statistics import percentile_performance
-from nvmc.training.graph import write_values
+from nvmc.torchgraph.graph import write_values
 from nvmc.training.outcome import Judged
 from nvmc.training.replica import Replica
 from nvmc.training.task import Task

@@ -8,10 +8,10 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-from nvmc.passes.layers import NORMALIZATIONS, consumer
-from nvmc.passes.mappable import Layer, finite_array, initializer_of, layers_of, nodes_of
+from nvmc.hardware.tiling import matrix_of
+from nvmc.passes.graph.layers import NORMALIZATIONS, consumer
+from nvmc.passes.graph.mappable import Layer, finite_array, initializer_of, layers_of, nodes_of
 from nvmc.rng import stream
-from nvmc.tiling import matrix_of
 
 __all__ = ["initialise"]
 

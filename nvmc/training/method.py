@@ -10,9 +10,9 @@ import torch
 from pydantic import BaseModel, ConfigDict
 from torch import Tensor
 
+from nvmc.torchgraph.tensors import Inputs
 from nvmc.training.replica import Replica
 from nvmc.training.task import Task
-from nvmc.training.tensors import Inputs
 
 if TYPE_CHECKING:
     from nvmc.training.run import Run

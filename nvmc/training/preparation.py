@@ -12,16 +12,16 @@ import onnx_ir as ir
 import torch
 
 from nvmc import __version__
-from nvmc.artifact import TARGET_KEY
-from nvmc.bench import data_for
-from nvmc.chip import Chip
+from nvmc.compiled.artifact import TARGET_KEY
 from nvmc.compiler import check_skip
 from nvmc.data import Dataset, check_labels, load_data
-from nvmc.devices import Target
 from nvmc.errors import DataError, ModelError, OptionError
+from nvmc.evaluation.workload import data_for
+from nvmc.hardware.chip import Chip
+from nvmc.hardware.devices import Target
 from nvmc.passes.canonicalize import Canonicalize
-from nvmc.passes.describe import tensor_entries
-from nvmc.passes.load import load_model
+from nvmc.passes.graph.describe import tensor_entries
+from nvmc.passes.io.load import load_model
 from nvmc.passes.two_classes import is_single
 from nvmc.rng import stream
 from nvmc.runtime.feeding import feed_of

@@ -12,12 +12,12 @@ from torch import Tensor, nn
 
 from nvmc.errors import ModelError, TrainingError
 from nvmc.passes.quantize_activations import mark_activations
+from nvmc.torchgraph.graph import Graph
+from nvmc.torchgraph.tensors import Inputs
 from nvmc.training.activations import ActivationRanges
 from nvmc.training.crossbars import Crossbars
-from nvmc.training.graph import Graph
 from nvmc.training.settings import Settings
 from nvmc.training.task import Task
-from nvmc.training.tensors import Inputs
 
 __all__ = ["Replica", "copied"]
 

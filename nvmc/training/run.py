@@ -15,16 +15,16 @@ from torch.nn import functional
 from nvmc.data import Dataset
 from nvmc.errors import DataError, ModelError
 from nvmc.models.augment import Affine
-from nvmc.passes.describe import tensor_entries
 from nvmc.passes.feed_masks import outputs_kinds
+from nvmc.passes.graph.describe import tensor_entries
 from nvmc.passes.two_classes import check_sign, is_single
 from nvmc.runtime.feeding import feed_of
+from nvmc.torchgraph.tensors import Inputs, taken
 from nvmc.training.draws import named_generator
 from nvmc.training.evaluation import finished_network, judge
 from nvmc.training.outcome import Judged
 from nvmc.training.replica import Replica
 from nvmc.training.task import Task
-from nvmc.training.tensors import Inputs, taken
 
 __all__ = ["Run", "scores_of"]
 

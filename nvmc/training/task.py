@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from nvmc.data import Dataset
-from nvmc.devices import Target
+from nvmc.hardware.devices import Target
 from nvmc.training.settings import Settings
 
 __all__ = ["Task"]

@@ -10,14 +10,14 @@ from typing import Any
 import onnx_ir as ir
 import torch
 
-from nvmc.artifact import replacing_file
+from nvmc.compiled.artifact import replacing_file
 from nvmc.errors import ModelError, NvmcError, OptionError
 from nvmc.passes.feed_masks import draws_numbers
-from nvmc.passes.load import load_model
-from nvmc.passes.mappable import initializer_of
-from nvmc.passes.save import save_model
+from nvmc.passes.graph.mappable import initializer_of
+from nvmc.passes.io.load import load_model
+from nvmc.passes.io.save import save_model
+from nvmc.torchgraph.graph import write_values
 from nvmc.training.evaluation import finished_network, judge_source
-from nvmc.training.graph import write_values
 from nvmc.training.loop import Loop
 from nvmc.training.method import Method
 from nvmc.training.outcome import Epoch, Outcome

@@ -24,13 +24,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from nvmc.chip import Array, Programmed
-from nvmc.devices import Target, WireOhm
-from nvmc.encoding import Layout
 from nvmc.errors import OptionError
+from nvmc.hardware.chip import Array, Programmed
+from nvmc.hardware.devices import Target, WireOhm
+from nvmc.hardware.encoding import Layout
+from nvmc.hardware.tiling import Matrix, Tile, tiles_of
 from nvmc.runtime.crossbar.lowering import spans
 from nvmc.runtime.crossbar.parasitics import effective
-from nvmc.tiling import Matrix, Tile, tiles_of
 
 __all__ = [
     "Block",

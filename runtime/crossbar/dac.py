@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nvmc.devices import Periphery
+from nvmc.hardware.devices import Periphery
 
 __all__ = ["Dac", "Drive", "Pulse"]
 

@@ -1,4 +1,4 @@
-"""The kernels of the `nvmc` operators: one function per row of `nvmc.ops.OPS`.
+"""The kernels of the `nvmc` operators: one function per row of `nvmc.compiled.operators.OPS`.
 
 Every kernel is called as `kernel(inputs, weights, attributes)`:
 
@@ -21,13 +21,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nvmc.errors import ModelError
+from nvmc.hardware.tiling import matrix_of
 from nvmc.runtime.crossbar.convolution import convolve, convolve_transposed
 from nvmc.runtime.crossbar.dense import multiply, multiply_left
 from nvmc.runtime.crossbar.geometry import conv_window, transpose_window
 from nvmc.runtime.crossbar.lowering import computing, expect
 from nvmc.runtime.crossbar.operand import Operand
 from nvmc.runtime.crossbar.recurrent_layer import recurrent_layer
-from nvmc.tiling import matrix_of
 
 __all__ = [
     "conv",

@@ -1,7 +1,7 @@
 """From an operator's weight and attributes to what its crossbars are given.
 
 `matrices` is the one place that says which element of an ONNX weight sits in which row and column
-of which group; `nvmc.tiling.matrix_of` says how many there are.
+of which group; `nvmc.hardware.tiling.matrix_of` says how many there are.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ def matrices(op: str, weight: Real, *, groups: int = 1, transposed: bool = False
         transposed: `transB` of a Gemm.
 
     Returns:
-        Shape (groups, rows, cols), as `nvmc.tiling.matrix_of` counts them: y = x @ matrix.
+        Shape (groups, rows, cols), as `nvmc.hardware.tiling.matrix_of` counts them: y = x @ matrix.
     """
     shape = weight.shape
     if op == "Conv":

@@ -10,8 +10,8 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from nvmc.chip import Array, Chip, Programmed
 from nvmc.errors import ModelError, OptionError
+from nvmc.hardware.chip import Array, Chip, Programmed
 from nvmc.rng import CountedDraw
 from nvmc.runtime.crossbar.adc import Adc
 from nvmc.runtime.crossbar.array import (

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nvmc.devices import ArrayRange
+from nvmc.hardware.devices import ArrayRange
 
 __all__ = ["CURRENT_SHARE", "RangeObserver"]
 

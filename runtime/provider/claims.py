@@ -9,7 +9,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any
 
-from nvmc.ops import DOMAIN, OPS, VERSION, Op
+from nvmc.compiled.operators import DOMAIN, OPS, VERSION, Op
 
 __all__ = ["Claim", "ClaimLog", "Node", "Value", "record_claims", "refusal"]
 

@@ -11,14 +11,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nvmc.chip import Array, Chip, Programmed
-from nvmc.devices import Target
+from nvmc.compiled.operators import Op
 from nvmc.errors import ProviderError
-from nvmc.ops import Op
+from nvmc.hardware.chip import Array, Chip, Programmed
+from nvmc.hardware.devices import Target
+from nvmc.hardware.tiling import Place
 from nvmc.runtime.crossbar.operand import BEGINNING, CircuitOperand, ExactOperand, Operand, Start
 from nvmc.runtime.crossbar.ranges import RangeObserver
 from nvmc.runtime.provider.claims import Node
-from nvmc.tiling import Place
 
 __all__ = ["Crossbars", "Kernel", "NodeKernel", "find_kernel"]
 

@@ -6,9 +6,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from nvmc.chip import Chip
-from nvmc.devices import Target, load_device
 from nvmc.errors import OptionError
+from nvmc.hardware.chip import Chip
+from nvmc.hardware.devices import Target, load_device
 from nvmc.runtime.crossbar.operand import Start
 
 __all__ = ["IDEAL", "Options"]

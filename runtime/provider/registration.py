@@ -10,9 +10,9 @@ from typing import Any, Literal
 
 import onnxruntime  # pyright: ignore[reportMissingTypeStubs]
 
-from nvmc.chip import Chip
-from nvmc.devices import load_device
 from nvmc.errors import ModelError, ProviderError
+from nvmc.hardware.chip import Chip
+from nvmc.hardware.devices import load_device
 from nvmc.runtime.provider.options import Options
 from nvmc.runtime.provider.session import use_chip
 

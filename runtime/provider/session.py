@@ -9,10 +9,10 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from nvmc.chip import Chip
-from nvmc.devices import Target
+from nvmc.compiled.operators import OPS
 from nvmc.errors import ProviderError
-from nvmc.ops import OPS
+from nvmc.hardware.chip import Chip
+from nvmc.hardware.devices import Target
 from nvmc.runtime.crossbar.ranges import RangeObserver
 from nvmc.runtime.provider.claims import Claim, ClaimLog, Node, refusal
 from nvmc.runtime.provider.kernels import Crossbars, NodeKernel

@@ -30,12 +30,13 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from nvmc import Target, compile_model, load_device
-from nvmc.bench import Bench, Threads, set_up
-from nvmc.chip import Chip
 from nvmc.data import Dataset
+from nvmc.evaluation.population import Bench, Threads
+from nvmc.evaluation.workload import set_up
 from nvmc.executors.torch import TorchExecutor
 from nvmc.executors.torch_network import Batching, exact_arithmetic
 from nvmc.executors.torch_weights import Programming
+from nvmc.hardware.chip import Chip
 from nvmc.models.export import export_onnx
 from nvmc.runtime.montecarlo import Network, Span, default_jobs
 

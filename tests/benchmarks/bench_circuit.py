@@ -28,11 +28,12 @@ import numpy as np
 from measure import interleaved, machine
 
 from nvmc import Compiled, Target, compile_model, load_device
-from nvmc.bench import Bench, Threads, set_up
-from nvmc.chip import Array, Chip
 from nvmc.data import Dataset, load_data
-from nvmc.devices import Periphery, parse_noise
-from nvmc.encoding import quantize, scale_of
+from nvmc.evaluation.population import Bench, Threads
+from nvmc.evaluation.workload import set_up
+from nvmc.hardware.chip import Array, Chip
+from nvmc.hardware.devices import Periphery, parse_noise
+from nvmc.hardware.encoding import quantize, scale_of
 from nvmc.models import resolve_model
 from nvmc.runtime.crossbar import kernels
 from nvmc.runtime.crossbar.native import KERNELS, NUMPY

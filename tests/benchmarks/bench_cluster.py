@@ -26,8 +26,9 @@ from threadpoolctl import threadpool_limits
 from torch import Tensor, nn
 
 from nvmc import Chip, Target, compile_model, load_device
-from nvmc.bench import Bench, set_up
 from nvmc.data import Dataset
+from nvmc.evaluation.population import Bench
+from nvmc.evaluation.workload import set_up
 from nvmc.executors import parse_workers
 from nvmc.executors.dask import DaskExecutor
 from nvmc.models.export import export_onnx

@@ -30,8 +30,9 @@ from threadpoolctl import threadpool_limits
 from torch import nn
 
 from nvmc import Chip, Target, compile_model, load_device
-from nvmc.bench import Threads, set_up
 from nvmc.data import Dataset
+from nvmc.evaluation.population import Threads
+from nvmc.evaluation.workload import set_up
 from nvmc.models import resolve_model
 from nvmc.models.export import export_onnx
 from nvmc.runtime.montecarlo import default_jobs

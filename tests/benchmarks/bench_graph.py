@@ -16,8 +16,8 @@ from torch import Tensor
 
 from nvmc.models.lenet5 import LeNet5
 from nvmc.models.zoo import zoo_path
-from nvmc.passes.load import load_model
-from nvmc.training.graph import Graph
+from nvmc.passes.io.load import load_model
+from nvmc.torchgraph.graph import Graph
 
 REPEATS = {128: 200, 1: 2000}
 """By batch."""

@@ -14,7 +14,7 @@ from measure import interleaved, machine
 from torch import Tensor
 from torch.nn import functional
 
-from nvmc.devices import Target, load_device
+from nvmc.hardware.devices import Target, load_device
 from nvmc.models import resolve_model
 from nvmc.models.lenet5 import LeNet5
 from nvmc.training import Settings, Task, make_method, make_task

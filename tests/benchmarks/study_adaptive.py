@@ -29,12 +29,13 @@ import torch
 from measure import machine
 from numpy.typing import NDArray
 
-from nvmc.artifact import open_compiled
-from nvmc.bench import Bench, Threads, set_up
-from nvmc.chip import Chip
+from nvmc.compiled.artifact import open_compiled
 from nvmc.compiler import compile_model
 from nvmc.data import Dataset, load_data
-from nvmc.devices import Target, load_device
+from nvmc.evaluation.population import Bench, Threads
+from nvmc.evaluation.workload import set_up
+from nvmc.hardware.chip import Chip
+from nvmc.hardware.devices import Target, load_device
 from nvmc.models import resolve_model
 from nvmc.models.augment import Affine
 from nvmc.runtime.montecarlo import ChipSession, Feed, Span, outputs_of

@@ -34,11 +34,11 @@ from onnx import helper, numpy_helper
 from torch import Tensor
 
 from nvmc.compiler import compile_model
-from nvmc.devices import Target, load_device
+from nvmc.evaluation.simulation import simulate
+from nvmc.hardware.devices import Target, load_device
 from nvmc.passes.insert_dropout import InsertDropout
-from nvmc.passes.save import save_model
+from nvmc.passes.io.save import save_model
 from nvmc.report.curves import Axis, Curve, draw_curves
-from nvmc.simulation import simulate
 from nvmc.statistics import percentile_performance
 from nvmc.training import Settings, make_method, make_task, train
 from nvmc.training.method import Method

@@ -24,11 +24,11 @@ from typing import Any
 from measure import machine
 
 from nvmc import Compiled, Target, compile_model, load_device, open_compiled, simulate
-from nvmc.devices import parse_noise
+from nvmc.evaluation.parameters import Setup
+from nvmc.evaluation.uncertainty import uncertainty
+from nvmc.hardware.devices import parse_noise
 from nvmc.models import resolve_model
-from nvmc.parameters import Setup
 from nvmc.training import Settings, make_method, make_task, train
-from nvmc.uncertainty import uncertainty
 
 FOLDER = Path(__file__).resolve().parents[2] / "build" / "study_invnorm"
 METHODS = ("erm", "spindrop", "spatial-spindrop", "invnorm")

@@ -93,8 +93,8 @@ def run(job: Job) -> dict[str, Any]:
     import torch
 
     from nvmc.compiler import compile_model
-    from nvmc.devices import Target, load_device
-    from nvmc.simulation import simulate
+    from nvmc.evaluation.simulation import simulate
+    from nvmc.hardware.devices import Target, load_device
 
     torch.set_num_threads(1)
     target = Target.of(load_device("rram4"))

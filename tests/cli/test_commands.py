@@ -18,10 +18,10 @@ import onnxruntime as ort
 import pytest
 from numpy.typing import NDArray
 
-from nvmc.artifact import manifest_schema
 from nvmc.cli import COMMANDS, main
+from nvmc.compiled.artifact import manifest_schema
 from nvmc.data import load_data
-from nvmc.devices import device_names
+from nvmc.hardware.devices import device_names
 from nvmc.models import resolve_model
 
 Capture = pytest.CaptureFixture[str]
@@ -101,7 +101,7 @@ def test_json_of_simulate(capsys: Capture) -> None:
     result = as_json(
         capsys, "simulate", "--runs", "9", "--data", "digits", "--limit", "50", "--sigma", "0.3"
     )
-    assert result["format"] == "nvmc.simulation/1" and result["fidelity"] == "cells"
+    assert result["format"] == "nvmc.evaluation.simulation/1" and result["fidelity"] == "cells"
     assert (result["runs"], result["images"], result["seed"]) == (9, 50, 0)
     assert (result["device"], result["sigma"], result["metric"]) == ("rram4", 0.3, "accuracy")
     values = result["values"]

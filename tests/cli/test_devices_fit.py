@@ -12,10 +12,10 @@ from typing import Any
 import pytest
 
 from nvmc.cli import main
-from nvmc.devices import load_device
+from nvmc.hardware.devices import load_device
 
 Capture = pytest.CaptureFixture[str]
-DATA = Path(__file__).parents[1] / "data"
+DATA = Path(__file__).parents[1] / "files"
 LEVELS, DRIFTING = str(DATA / "four-levels.csv"), str(DATA / "drifting.csv")
 
 

@@ -13,8 +13,8 @@ from pathlib import Path
 import onnx
 import pytest
 
-from nvmc.artifact import RESULTS_FILE, replacing_folder
 from nvmc.cli import main
+from nvmc.compiled.artifact import RESULTS_FILE, replacing_folder
 from nvmc.errors import StoreError
 from nvmc.store import Store
 

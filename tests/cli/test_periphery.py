@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from nvmc.artifact import open_compiled
 from nvmc.cli import main
+from nvmc.compiled.artifact import open_compiled
 
 Capture = pytest.CaptureFixture[str]
 

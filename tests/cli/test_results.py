@@ -16,8 +16,8 @@ from typing import Any
 import pyarrow.parquet as parquet
 import pytest
 
-from nvmc.artifact import RESULTS_FILE
 from nvmc.cli import main
+from nvmc.compiled.artifact import RESULTS_FILE
 from nvmc.statistics import percentile_performance, summarize
 from nvmc.store import Store
 from nvmc.store.export import COLUMNS

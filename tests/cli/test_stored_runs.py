@@ -18,8 +18,8 @@ from typing import Any
 
 import pytest
 
-from nvmc.artifact import RESULTS_FILE
 from nvmc.cli import main
+from nvmc.compiled.artifact import RESULTS_FILE
 from nvmc.store import Store
 
 NVMC = [sys.executable, "-c", "import sys; from nvmc.cli import main; sys.exit(main())"]

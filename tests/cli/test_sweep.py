@@ -79,7 +79,7 @@ def test_four_options_fit_eighty_columns(run: Run) -> None:
 
 def test_json_is_that_of_simulations(compiled: str, capsys: Capture) -> None:
     result = as_json(capsys, "sweep", compiled, "--sigma", "0.1:0.3:0.1", *COMMON)
-    assert result["format"] == "nvmc.sweep/1" and result["axes"] == ["sigma"]
+    assert result["format"] == "nvmc.evaluation.sweep/1" and result["axes"] == ["sigma"]
     assert [point["at"] for point in result["points"]] == [
         {"sigma": sigma} for sigma in (0.1, 0.2, 0.3)
     ]

@@ -57,7 +57,7 @@ def test_table_json_and_picture(compiled: str, capsys: Capture) -> None:
     assert "mean of 3 stochastic passes" in " ".join(text.split())
     found = read(capsys, *words, "--png", "doubts.png")
     assert Path("doubts.png").read_bytes().startswith(b"\x89PNG")
-    assert found["format"] == "nvmc.uncertainty/1" and found["mc_passes"] == 3
+    assert found["format"] == "nvmc.evaluation.uncertainty/1" and found["mc_passes"] == 3
     assert [row["kind"] for row in found["rows"]] == ["none"] + ["rotation"] * 12 + ["noise"] * 10
     first = found["rows"][0]
     assert f"{100 * first['accuracy']['mean']:.1f} ±" in text

@@ -21,17 +21,18 @@ import pytest
 from numpy.typing import NDArray
 
 from nvmc import Chip, Target, compile_model, load_device
-from nvmc.artifact import Compiled
-from nvmc.bench import Bench, Executor, Population, Threads, set_up
-from nvmc.chip import Chips
-from nvmc.devices import parse_noise
+from nvmc.compiled.artifact import Compiled
 from nvmc.errors import ClusterError, ModelError
+from nvmc.evaluation.population import Bench, Executor, Population, Threads
+from nvmc.evaluation.workload import set_up
 from nvmc.executors import dask as executors
 from nvmc.executors import parse_workers
 from nvmc.executors.cluster import Cluster
 from nvmc.executors.dask import DaskExecutor
+from nvmc.hardware.chip import Chips
+from nvmc.hardware.devices import parse_noise
+from nvmc.hardware.restriction import PartialChip, Selection
 from nvmc.models import resolve_model
-from nvmc.restriction import PartialChip, Selection
 from nvmc.runtime.montecarlo import CircuitNetwork, Span, outputs_of
 from nvmc.runtime.scoring import Determination
 from onnx_models import MAPPED

@@ -10,12 +10,13 @@ import numpy as np
 import pytest
 
 from nvmc import Chip, Target, compile_model, load_device
-from nvmc.bench import Bench, set_up
-from nvmc.chip import Chips
 from nvmc.errors import ClusterError, ModelError
+from nvmc.evaluation.population import Bench
+from nvmc.evaluation.workload import set_up
 from nvmc.executors.tasks import Done, Names, Pace, named, run_chips, versions
+from nvmc.hardware.chip import Chips
+from nvmc.hardware.restriction import PartialChip, Selection
 from nvmc.models import resolve_model
-from nvmc.restriction import PartialChip, Selection
 from nvmc.runtime.montecarlo import Network, Span, evaluate_chips
 
 TARGET = Target.of(load_device("fefet2"))

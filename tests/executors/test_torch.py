@@ -15,9 +15,11 @@ import pytest
 import torch
 
 from nvmc import Chip, Compiled, Target, compile_model, load_device
-from nvmc.bench import Bench, set_up
 from nvmc.data import Dataset
 from nvmc.errors import ModelError, OptionError
+from nvmc.evaluation.population import Bench
+from nvmc.evaluation.simulation import simulate
+from nvmc.evaluation.workload import set_up
 from nvmc.executors import torch_network
 from nvmc.executors.torch import TorchExecutor
 from nvmc.executors.torch_images import Images, right_decisions
@@ -28,8 +30,7 @@ from nvmc.models import resolve_model
 from nvmc.rng import stream
 from nvmc.runtime.montecarlo import Feed, Network, Span, evaluate_chips, outputs_of
 from nvmc.runtime.scoring import Accuracy, Agreement, Determination
-from nvmc.simulation import simulate
-from nvmc.training.operators.convolution import unfolded_conv
+from nvmc.torchgraph.operators.convolution import unfolded_conv
 from onnx_text import proto_of
 
 TARGET = Target.of(load_device("fefet2"))

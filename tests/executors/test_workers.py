@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from nvmc.bench import Threads
 from nvmc.errors import ClusterError, OptionError
+from nvmc.evaluation.population import Threads
 from nvmc.executors import cluster as clusters
 from nvmc.executors import parse_workers
 from nvmc.runtime.montecarlo import default_jobs

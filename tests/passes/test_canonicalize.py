@@ -9,7 +9,7 @@ import pytest
 from nvmc.errors import ModelError
 from nvmc.passes.canonicalize import OPSET, Canonicalize
 from nvmc.passes.convert_opset import FUNCTION_OPSET
-from nvmc.passes.load import NEWEST_OPSET
+from nvmc.passes.io.load import NEWEST_OPSET
 from onnx_models import MAPPED, OF_OPSET, feeds_of, run_proto
 from onnx_text import proto_of
 

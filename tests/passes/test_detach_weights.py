@@ -10,7 +10,7 @@ import pytest
 from nvmc import Target, load_device
 from nvmc.compiler import compile_model
 from nvmc.passes.detach_weights import detached, images_a_run
-from nvmc.passes.load import load_model
+from nvmc.passes.io.load import load_model
 from onnx_text import proto_of
 
 TARGET = Target.of(load_device("fefet1"))

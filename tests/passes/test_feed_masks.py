@@ -6,8 +6,8 @@ import numpy as np
 import onnx_ir as ir
 import pytest
 
+from nvmc.compiled.masks import ChipMasks
 from nvmc.errors import ModelError
-from nvmc.masks import ChipMasks
 from nvmc.passes.feed_masks import FeedMasks, draws_numbers, outputs_kinds
 from nvmc.passes.insert_dropout import InsertDropout
 from nvmc.passes.invert_normalization import InvertNormalization

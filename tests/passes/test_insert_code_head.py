@@ -10,11 +10,11 @@ import pytest
 from hypothesis import given
 
 from nvmc.compiler import compile_model
-from nvmc.devices import Target, load_device
 from nvmc.errors import ModelError, OptionError
+from nvmc.hardware.devices import Target, load_device
 from nvmc.passes.canonicalize import Canonicalize
 from nvmc.passes.insert_code_head import CODE_KEY, InsertCodeHead, code_book, code_logits
-from nvmc.passes.save import save_model
+from nvmc.passes.io.save import save_model
 from onnx_text import model_of, run, text_of
 
 MLP = """g (float[N,6] x) => (float[N,5] y)

@@ -10,14 +10,14 @@ import onnx
 import onnxruntime as ort
 import pytest
 
-from nvmc.bench import load_network
 from nvmc.compiler import compile_model
-from nvmc.devices import Target, load_device
-from nvmc.passes.load import load_model
+from nvmc.evaluation.simulation import simulate
+from nvmc.evaluation.workload import load_network
+from nvmc.hardware.devices import Target, load_device
+from nvmc.passes.io.load import load_model
+from nvmc.passes.io.save import save_model
 from nvmc.passes.map_crossbars import MapCrossbars
 from nvmc.passes.pipeline import compile_passes
-from nvmc.passes.save import save_model
-from nvmc.simulation import simulate
 
 FOLDER = Path(onnx.__file__).parent / "backend" / "test" / "data" / "light"
 NAMES = sorted(path.stem for path in FOLDER.glob("*.onnx"))

@@ -6,13 +6,13 @@ import onnx.version_converter
 import onnx_ir as ir
 import pytest
 
-from nvmc.artifact import TARGET_KEY
-from nvmc.devices import Target, load_device
+from nvmc.compiled.artifact import TARGET_KEY
 from nvmc.errors import OptionError
-from nvmc.passes.arrays import Mapping
+from nvmc.hardware.devices import Target, load_device
 from nvmc.passes.canonicalize import Canonicalize
+from nvmc.passes.graph.arrays import Mapping
+from nvmc.passes.graph.parameters import Kind
 from nvmc.passes.map_crossbars import MapCrossbars
-from nvmc.passes.parameters import Kind
 from nvmc.passes.pipeline import compile_passes
 from nvmc.passes.quantize_weights import QuantizeWeights
 from onnx_models import MAPPED, feeds_of, run_proto

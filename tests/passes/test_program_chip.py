@@ -5,10 +5,10 @@ import onnx
 import onnx_ir as ir
 import pytest
 
-from nvmc.artifact import TARGET_KEY
-from nvmc.chip import Chip
-from nvmc.devices import Target, load_device
+from nvmc.compiled.artifact import TARGET_KEY
 from nvmc.errors import ArtifactError
+from nvmc.hardware.chip import Chip
+from nvmc.hardware.devices import Target, load_device
 from nvmc.passes.canonicalize import Canonicalize
 from nvmc.passes.map_crossbars import MapCrossbars
 from nvmc.passes.pipeline import compile_passes

@@ -5,8 +5,8 @@ import onnx
 import onnx_ir as ir
 import pytest
 
-from nvmc.encoding import quantize, scale_of
 from nvmc.errors import ModelError, OptionError
+from nvmc.hardware.encoding import quantize, scale_of
 from nvmc.passes.canonicalize import Canonicalize
 from nvmc.passes.quantize_weights import QuantizeWeights
 from onnx_models import MAPPED, feeds_of, run_proto

@@ -10,7 +10,7 @@ import onnx
 import pytest
 
 from nvmc import Chip, Target, compile_model, load_device
-from nvmc.bench import load_network
+from nvmc.evaluation.workload import load_network
 from nvmc.models import resolve_model
 from nvmc.rng import stream
 from nvmc.runtime.montecarlo import Feed, Network, evaluate_chips, outputs_of

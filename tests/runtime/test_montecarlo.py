@@ -13,9 +13,9 @@ import pytest
 from sklearn.metrics import r2_score
 
 from nvmc import Chip, Target, compile_model, load_device
-from nvmc.bench import load_circuit, load_network
-from nvmc.devices import parse_noise
 from nvmc.errors import ModelError
+from nvmc.evaluation.workload import load_circuit, load_network
+from nvmc.hardware.devices import parse_noise
 from nvmc.models import resolve_model
 from nvmc.rng import stream
 from nvmc.runtime.montecarlo import (

@@ -10,15 +10,15 @@ import onnx
 import pytest
 
 from nvmc import Chip, Compiled, Target, compile_model, load_device
-from nvmc.bench import load_circuit, load_network
-from nvmc.devices import parse_noise
+from nvmc.compiled.masks import ChipMasks
 from nvmc.errors import OptionError
-from nvmc.masks import ChipMasks
+from nvmc.evaluation.simulation import simulate
+from nvmc.evaluation.workload import load_circuit, load_network
+from nvmc.hardware.devices import parse_noise
 from nvmc.models import resolve_model
 from nvmc.rng import stream
 from nvmc.runtime.montecarlo import Feed, Network, evaluate_chips, outputs_of
 from nvmc.runtime.scoring import score_against
-from nvmc.simulation import simulate
 from onnx_text import proto_of
 
 TARGET = Target.of(load_device("fefet1"))

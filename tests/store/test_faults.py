@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from nvmc.artifact import MANIFEST_FILE, RESULTS_FILE, replacing_folder
+from nvmc.compiled.artifact import MANIFEST_FILE, RESULTS_FILE, replacing_folder
 from nvmc.store import Store
 from store_writer import INFO, KEY, whole
 

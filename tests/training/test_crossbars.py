@@ -8,18 +8,18 @@ import onnx_ir as ir
 import pytest
 import torch
 
-from nvmc.chip import Array, Chip
-from nvmc.devices import Target, load_device, parse_noise
 from nvmc.errors import OptionError
+from nvmc.hardware.chip import Array, Chip
+from nvmc.hardware.devices import Target, load_device, parse_noise
 from nvmc.models.zoo import zoo_path
 from nvmc.passes.canonicalize import Canonicalize
-from nvmc.passes.load import load_model
+from nvmc.passes.io.load import load_model
 from nvmc.passes.pipeline import compile_passes
 from nvmc.passes.program_chip import arrays_of
 from nvmc.rng import Draw
+from nvmc.torchgraph.graph import Graph
 from nvmc.training.crossbars import Crossbars
 from nvmc.training.draws import TorchDraw
-from nvmc.training.graph import Graph
 from onnx_text import model_of
 
 ENCODINGS = ("sign-magnitude", "differential", "offset")

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from nvmc.compiler import compile_model
-from nvmc.simulation import simulate
+from nvmc.evaluation.simulation import simulate
 from nvmc.training import evaluation
 from nvmc.training.evaluation import POPULATION, judge, judge_source
 from nvmc.training.preparation import canonical_network

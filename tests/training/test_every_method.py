@@ -11,7 +11,7 @@ import onnxruntime
 import pytest
 
 from nvmc.compiler import compile_model
-from nvmc.simulation import simulate
+from nvmc.evaluation.simulation import simulate
 from nvmc.training import METHODS, Epoch, make_method, train
 from onnx_text import proto_of
 from small_training import blobs, small_network, small_target, small_task

@@ -14,11 +14,11 @@ import torch
 
 from nvmc.compiler import compile_model
 from nvmc.data import Dataset, load_data
-from nvmc.devices import Target, load_device
 from nvmc.errors import DataError, ModelError, OptionError, TrainingError
+from nvmc.evaluation.simulation import simulate
+from nvmc.hardware.devices import Target, load_device
 from nvmc.models.zoo import zoo_path
-from nvmc.passes.load import load_model
-from nvmc.simulation import simulate
+from nvmc.passes.io.load import load_model
 from nvmc.training import Epoch, Settings, Task, make_method, make_task, train
 from nvmc.training.evaluation import POPULATION
 from nvmc.training.method import Method

@@ -10,11 +10,11 @@ import pytest
 import torch
 
 from nvmc.data import Dataset, load_data
-from nvmc.devices import Target, load_device
 from nvmc.errors import ModelError, OptionError
+from nvmc.hardware.devices import Target, load_device
 from nvmc.models.zoo import zoo_path
 from nvmc.passes.canonicalize import Canonicalize
-from nvmc.passes.describe import serialized
+from nvmc.passes.graph.describe import serialized
 from nvmc.passes.quantize_weights import QuantizeWeights
 from nvmc.training import Settings, make_method, make_task
 from nvmc.training.activations import ActivationRanges

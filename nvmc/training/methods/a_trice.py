@@ -25,11 +25,11 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from nvmc.torchgraph.tensors import Inputs
 from nvmc.training.methods.injected import Strength, device_sigma
 from nvmc.training.methods.trice import Trice
 from nvmc.training.replica import Replica
 from nvmc.training.run import Run
-from nvmc.training.tensors import Inputs
 
 __all__ = ["ATrice"]
 

@@ -9,10 +9,10 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
+from nvmc.torchgraph.tensors import Inputs
 from nvmc.training.method import Method
 from nvmc.training.replica import Replica
 from nvmc.training.run import Run
-from nvmc.training.tensors import Inputs
 
 __all__ = ["Awp", "ascended", "projected"]
 

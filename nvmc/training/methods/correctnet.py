@@ -10,14 +10,14 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from nvmc.passes.mappable import layers_of
+from nvmc.passes.graph.mappable import layers_of
+from nvmc.torchgraph.tensors import Inputs
 from nvmc.training.draws import TorchDraw
 from nvmc.training.method import Method
 from nvmc.training.methods.gaussian import Gaussian
 from nvmc.training.replica import Replica
 from nvmc.training.run import Run
 from nvmc.training.task import Task
-from nvmc.training.tensors import Inputs
 
 __all__ = ["CorrectNet", "amplification", "matrices", "penalty"]
 

@@ -14,11 +14,11 @@ from torch.nn import functional
 from nvmc.errors import TrainingError
 from nvmc.passes.insert_code_head import InsertCodeHead, code_logits
 from nvmc.passes.two_classes import is_single
+from nvmc.torchgraph.tensors import Inputs
 from nvmc.training.method import Method
 from nvmc.training.replica import Replica
 from nvmc.training.run import Run
 from nvmc.training.task import Task
-from nvmc.training.tensors import Inputs
 
 __all__ = ["Ftna"]
 

@@ -8,8 +8,8 @@ import onnx_ir as ir
 from pydantic import Field
 
 from nvmc.errors import TrainingError
+from nvmc.passes.graph.layers import AFFINE_MARK
 from nvmc.passes.invert_normalization import InvertNormalization
-from nvmc.passes.layers import AFFINE_MARK
 from nvmc.training.method import Method
 from nvmc.training.run import Run
 from nvmc.training.task import Task

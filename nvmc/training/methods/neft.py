@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from nvmc.errors import TrainingError
-from nvmc.passes.layers import (
+from nvmc.passes.graph.layers import (
     ACTIVATIONS,
     NORMALIZATIONS,
     ahead_of_layers,
@@ -21,6 +21,7 @@ from nvmc.passes.layers import (
     is_constant,
     layers,
 )
+from nvmc.torchgraph.tensors import Inputs, taken
 from nvmc.training.draws import TorchDraw
 from nvmc.training.method import Method
 from nvmc.training.methods.gaussian import Gaussian
@@ -28,7 +29,6 @@ from nvmc.training.methods.injected import device_sigma
 from nvmc.training.replica import Replica
 from nvmc.training.run import Run
 from nvmc.training.task import Task
-from nvmc.training.tensors import Inputs, taken
 
 __all__ = ["Neft", "fed_back", "pooled", "snapshot_values"]
 

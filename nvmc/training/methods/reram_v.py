@@ -12,9 +12,9 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from nvmc.bench import bench_of
-from nvmc.chip import Array, Chip
 from nvmc.errors import OptionError
+from nvmc.evaluation.workload import bench_of
+from nvmc.hardware.chip import Array, Chip
 from nvmc.passes.pipeline import compile_passes
 from nvmc.passes.program_chip import arrays_of
 from nvmc.training.evaluation import finished_network
@@ -32,7 +32,7 @@ class ReramV(Method):
     """The weights of one chip in every step: its errors are known and part of the network.
 
     The chip is the very one that `nvmc simulate --seed SEED` and `nvmc program --chip CHIP` make:
-    every step programs it anew with the codes of that moment through `nvmc.chip.Chip`, so an
+    every step programs it anew with the codes of that moment through `Chip.program`, so an
     error that depends on the level changes with the level, and the cells' draws stay. Gradients
     reach the clean weights. The KPP says what that is worth on other chips, the summary what it
     is worth on its own.

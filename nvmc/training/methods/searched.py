@@ -14,6 +14,7 @@ from pydantic import Field
 from torch import Tensor
 
 from nvmc.errors import OptionError, TrainingError
+from nvmc.torchgraph.tensors import Inputs, taken
 from nvmc.training.draws import TorchDraw
 from nvmc.training.method import Method
 from nvmc.training.methods.gaussian import Gaussian
@@ -21,7 +22,6 @@ from nvmc.training.replica import Replica
 from nvmc.training.run import Run
 from nvmc.training.search import Acquisition, Search, Trial
 from nvmc.training.task import Task
-from nvmc.training.tensors import Inputs, taken
 
 __all__ = ["Searched", "strengths"]
 

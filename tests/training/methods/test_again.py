@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from nvmc.data import Dataset
-from nvmc.devices import Target, load_device
+from nvmc.hardware.devices import Target, load_device
 from nvmc.models.zoo import zoo_path
-from nvmc.passes.load import load_model
+from nvmc.passes.io.load import load_model
 from nvmc.training import Settings, Task, make_method, make_task, train
 
 TARGET = Target.of(load_device("rram4"))

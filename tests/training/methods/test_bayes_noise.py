@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 import torch
 
-from nvmc.devices import Target, load_device
 from nvmc.errors import OptionError
-from nvmc.passes.load import load_model
+from nvmc.hardware.devices import Target, load_device
+from nvmc.passes.io.load import load_model
 from nvmc.training import make_method, train
 from nvmc.training.methods.bayes_noise import BayesNoise
 from small_training import small_network, small_run, small_task

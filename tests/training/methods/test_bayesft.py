@@ -13,10 +13,10 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from nvmc.devices import Target, load_device
 from nvmc.errors import NvmcError, OptionError, TrainingError
+from nvmc.hardware.devices import Target, load_device
 from nvmc.passes.insert_dropout import InsertDropout
-from nvmc.passes.load import load_model
+from nvmc.passes.io.load import load_model
 from nvmc.training import Epoch, Task, make_method, train
 from nvmc.training.methods.bayesft import BayesFT
 from nvmc.training.methods.searched import BUFFER, strengths

@@ -8,8 +8,8 @@ import onnx
 import pytest
 import torch
 
-from nvmc.devices import parse_noise
-from nvmc.tiling import matrix_of
+from nvmc.hardware.devices import parse_noise
+from nvmc.hardware.tiling import matrix_of
 from nvmc.training.methods.correctnet import CorrectNet, amplification, matrices, penalty
 from nvmc.training.preparation import canonical_network, prepared_network
 from nvmc.training.run import Run

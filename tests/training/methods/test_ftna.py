@@ -11,8 +11,8 @@ import torch
 from nvmc.compiler import compile_model
 from nvmc.data import Dataset
 from nvmc.errors import OptionError, TrainingError
+from nvmc.evaluation.simulation import simulate
 from nvmc.passes.insert_code_head import CODE_KEY, code_book
-from nvmc.simulation import simulate
 from nvmc.training.methods.ftna import Ftna
 from nvmc.training.train import train
 from small_training import blobs, small_network, small_run, small_target, small_task

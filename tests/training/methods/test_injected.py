@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import torch
 
-from nvmc.devices import Target, load_device
 from nvmc.errors import OptionError
+from nvmc.hardware.devices import Target, load_device
 from nvmc.training.methods import METHODS, make_method
 from nvmc.training.run import Run
 from small_training import small_run, small_target, small_task

@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 import torch
 
-from nvmc.chip import Chip
 from nvmc.compiler import compile_model, program_chip
-from nvmc.devices import Target, load_device, parse_noise
 from nvmc.errors import OptionError
-from nvmc.passes.load import load_model
-from nvmc.passes.save import save_model
-from nvmc.simulation import simulate
+from nvmc.evaluation.simulation import simulate
+from nvmc.hardware.chip import Chip
+from nvmc.hardware.devices import Target, load_device, parse_noise
+from nvmc.passes.io.load import load_model
+from nvmc.passes.io.save import save_model
 from nvmc.training.evaluation import finished_network
 from nvmc.training.methods.reram_v import ReramV
 from nvmc.training.run import Run

@@ -8,8 +8,8 @@ import onnx_ir as ir
 import pytest
 import torch
 
-from nvmc.devices import Target, load_device
 from nvmc.errors import OptionError
+from nvmc.hardware.devices import Target, load_device
 from nvmc.training import train
 from nvmc.training.methods import make_method
 from nvmc.training.methods.trice import Trice

@@ -1,0 +1,1 @@
+"""The compiled network: its files, its operators, and what its parts agree on."""

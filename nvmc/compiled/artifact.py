@@ -1,0 +1,316 @@
+"""The compiled network: a folder `NAME.nvmc/` with `model.onnx` and `manifest.json`.
+
+`model.onnx` is standard ONNX plus `nvmc` model-local functions, and carries the target in its
+metadata under `nvmc.target`. `manifest.json` says what was mapped where; its JSON Schema is
+published in `schema/manifest.schema.json`. `tiles.json` is the graph of tiles and data flow in
+networkx's node-link form. `results.sqlite` is what its chips have come to (docs/results.md).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import shutil
+from collections.abc import Generator, Iterable
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict
+
+from nvmc.errors import ArtifactError
+from nvmc.hardware.devices import Target
+
+__all__ = [
+    "FORMAT",
+    "MANIFEST_FILE",
+    "MODEL_FILE",
+    "RESULTS_FILE",
+    "TARGET_KEY",
+    "TILES_FILE",
+    "ArrayEntry",
+    "Compiled",
+    "DigitalEntry",
+    "LayerEntry",
+    "Manifest",
+    "SourceEntry",
+    "TensorEntry",
+    "TileEntry",
+    "find_compiled",
+    "manifest_schema",
+    "open_compiled",
+    "replacing_file",
+    "replacing_folder",
+]
+
+FORMAT = "nvmc.compiled/1"
+TARGET_KEY = "nvmc.target"
+MODEL_FILE = "model.onnx"
+MANIFEST_FILE = "manifest.json"
+TILES_FILE = "tiles.json"
+RESULTS_FILE = "results.sqlite"
+
+
+class _Entry(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class SourceEntry(_Entry):
+    """The network that was compiled."""
+
+    file: str
+    sha256: str
+    opset: int
+
+
+class TensorEntry(_Entry):
+    """An input or output of the network; a dynamic dimension is its name, or null."""
+
+    name: str
+    dtype: str
+    shape: list[int | str | None] | None
+
+
+class ArrayEntry(_Entry):
+    """One weight tensor on crossbars, programmed once however many layers use it.
+
+    Attributes:
+        name: Name of the array, the weight's name in the source network.
+        shape: The weight's ONNX shape.
+        groups, rows, cols: The matrices a crossbar computes with (`nvmc.hardware.tiling.Matrix`).
+        planes: Cells per weight.
+        tiles: Number of tiles.
+        cells: Cells in use, all planes.
+        utilization: Cells in use over cells in its tiles.
+        codes: Name of the initializer with the signed codes in model.onnx.
+        scale: Name of the initializer with the step.
+    """
+
+    name: str
+    shape: list[int]
+    groups: int
+    rows: int
+    cols: int
+    planes: int
+    tiles: int
+    cells: int
+    utilization: float
+    codes: str
+    scale: str
+
+
+class LayerEntry(_Entry):
+    """One node that runs on crossbars."""
+
+    name: str
+    op: str
+    arrays: list[str]
+
+
+class DigitalEntry(_Entry):
+    """One node that runs digitally, and why."""
+
+    name: str
+    op: str
+    domain: str
+    reason: str
+
+
+class TileEntry(_Entry):
+    """One tile: array, plane, and [first, one past the last] of groups, rows and columns."""
+
+    array: str
+    plane: int
+    groups: tuple[int, int]
+    rows: tuple[int, int]
+    cols: tuple[int, int]
+    cells: int
+
+
+class Manifest(_Entry):
+    """Everything `manifest.json` holds."""
+
+    format: Literal["nvmc.compiled/1"] = FORMAT
+    nvmc: str
+    source: SourceEntry
+    target: Target
+    inputs: list[TensorEntry]
+    outputs: list[TensorEntry]
+    arrays: list[ArrayEntry]
+    layers: list[LayerEntry]
+    digital: list[DigitalEntry]
+    tiles: list[TileEntry]
+
+
+def manifest_schema() -> dict[str, Any]:
+    """The JSON Schema of `manifest.json`; `nvmc/compiled/schema/manifest.schema.json` holds it."""
+    schema = Manifest.model_json_schema(mode="serialization")
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", "$id": FORMAT, **schema}
+
+
+class Compiled:
+    """A compiled network on disk.
+
+    Attributes:
+        folder: The folder `NAME.nvmc`.
+        manifest: What was mapped where.
+    """
+
+    def __init__(self, folder: Path, manifest: Manifest) -> None:
+        self.folder = folder
+        self.manifest = manifest
+
+    @property
+    def model_path(self) -> Path:
+        """The ONNX file."""
+        return self.folder / MODEL_FILE
+
+    @property
+    def tiles_path(self) -> Path:
+        """The graph of tiles, node-link JSON."""
+        return self.folder / TILES_FILE
+
+    @property
+    def results_path(self) -> Path:
+        """The store of results, which may not be there yet."""
+        return self.folder / RESULTS_FILE
+
+    def check_arrays(self, found: Iterable[str]) -> None:
+        """Make sure that `found`, the arrays in the model, are those of the manifest.
+
+        Raises:
+            ArtifactError: They are not; another file took the model's place.
+        """
+        if set(found) != {entry.name for entry in self.manifest.arrays}:
+            raise ArtifactError(
+                f"{str(self.model_path)!r} does not hold the arrays that {MANIFEST_FILE} lists; "
+                "compile again"
+            )
+
+
+def open_compiled(folder: str | Path) -> Compiled:
+    """The compiled network in `folder`.
+
+    Raises:
+        ArtifactError: There is none, or it is damaged or of another format.
+    """
+    path = Path(folder)
+    manifest = path / MANIFEST_FILE
+    if not manifest.is_file() or not (path / MODEL_FILE).is_file():
+        raise ArtifactError(
+            f"{str(folder)!r} is not a compiled network (no {MANIFEST_FILE} and {MODEL_FILE} in "
+            "it); make one with `nvmc compile MODEL --device NAME`"
+        )
+    try:
+        content: Any = json.loads(manifest.read_bytes())
+        found = content.get("format") if isinstance(content, dict) else None  # pyright: ignore
+        if found != FORMAT:
+            raise ArtifactError(
+                f"{str(manifest)!r} has format {found!r}; expected {FORMAT!r}: compile again"
+            )
+        return Compiled(path, Manifest.model_validate(content))
+    except (OSError, ValueError, RecursionError) as error:
+        if isinstance(error, ArtifactError):
+            raise
+        detail = str(error).splitlines()[0]
+        raise ArtifactError(f"{str(manifest)!r} is damaged ({detail}); compile again") from error
+
+
+def find_compiled(folder: str | Path = ".") -> Compiled:
+    """The newest `*.nvmc` in `folder`.
+
+    Raises:
+        ArtifactError: There is none.
+    """
+    candidates = [p for p in Path(folder).glob("*.nvmc") if (p / MANIFEST_FILE).is_file()]
+    if not candidates:
+        raise ArtifactError(
+            f"no *.nvmc in {str(Path(folder).resolve())!r}; make one with "
+            "`nvmc compile MODEL --device NAME`, or name one"
+        )
+    return open_compiled(max(candidates, key=lambda p: (p / MANIFEST_FILE).stat().st_mtime_ns))
+
+
+@contextmanager
+def replacing_folder(folder: Path) -> Generator[Path]:
+    """A new folder that takes `folder`'s place when the block ends well, and is gone otherwise.
+
+    The store of results moves over from the old folder, as the same files on disk: a process that
+    is writing to it goes on and notices nothing.
+
+    Raises:
+        ArtifactError: `folder` exists and is not a compiled network, or cannot be written.
+    """
+    if folder.exists() and not (folder / MANIFEST_FILE).is_file():
+        raise ArtifactError(
+            f"{str(folder)!r} exists and is not a compiled network; remove it or choose another -o"
+        )
+    with _writing(folder):
+        temporary, retired = _beside(folder), _beside(folder)
+        try:
+            temporary.mkdir()
+            yield temporary
+            if folder.exists():
+                os.rename(folder, retired)
+                _move_results(retired, temporary)
+            os.rename(temporary, folder)
+        finally:
+            if retired.exists() and not folder.exists():
+                _move_results(temporary, retired)
+                os.rename(retired, folder)
+            for rest in (temporary, retired):
+                shutil.rmtree(rest, ignore_errors=True)
+
+
+@contextmanager
+def replacing_file(path: Path) -> Generator[Path]:
+    """A temporary path that takes `path`'s place when the block ends well, and is gone otherwise.
+
+    The temporary file lies in a hidden folder beside `path`; further files that the block leaves
+    in that folder (external data) move along with it.
+
+    Raises:
+        ArtifactError: `path` lies in a compiled network, is a device or the like, or cannot be
+            written.
+    """
+    if path.exists() and not (path.is_file() or path.is_dir()):
+        raise ArtifactError(f"{str(path)!r} is no regular file, so none is put in its place")
+    if (path.parent / MANIFEST_FILE).is_file():
+        raise ArtifactError(f"{str(path)!r} lies in a compiled network; choose another -o")
+    with _writing(path):
+        holder = _beside(path)
+        try:
+            holder.mkdir()
+            yield holder / path.name
+            for file in sorted(holder.iterdir(), key=lambda f: f.name == path.name):
+                os.replace(file, path.parent / file.name)
+        finally:
+            shutil.rmtree(holder, ignore_errors=True)
+
+
+def _move_results(old: Path, new: Path) -> None:
+    """Move the store with the files that SQLite keeps beside it while processes use it.
+
+    No name that SQLite knows leads to `old` or `new`, so none of these files is made, or deleted,
+    while they move.
+    """
+    for suffix in ("", "-wal", "-shm", "-journal"):
+        file = old / f"{RESULTS_FILE}{suffix}"
+        if file.exists():
+            os.rename(file, new / file.name)
+
+
+def _beside(path: Path) -> Path:
+    """A new hidden name beside `path`, known before it is made: an interruption can come then."""
+    return path.parent / f".{path.name}.{secrets.token_hex(4)}"
+
+
+@contextmanager
+def _writing(path: Path) -> Generator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise ArtifactError(
+            f"cannot write {str(path)!r}: {error.strerror or error}; nothing was changed there"
+        ) from error

@@ -1,0 +1,143 @@
+"""The order in which chips run the images: hard ones first, then the others at random.
+
+A chip goes wrong where the ideal chip decides by a narrow margin. With those images behind them,
+chips differ less on the rest, so that fewer random images tell which chips are the lowest
+(docs/adaptive.md). The order depends on the network and the images alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nvmc.data import Dataset, check_labels
+from nvmc.errors import DataError
+from nvmc.hardware.chip import Chip
+from nvmc.runtime.montecarlo import ChipSession, Feed, Network, evaluate, outputs_of
+from nvmc.runtime.scoring import Accuracy, Determination, Score, score_against
+from nvmc.statistics.adaptive import hard_first
+
+__all__ = ["HARD", "Look", "first_look", "margins"]
+
+HARD = 0.02
+"""Share of the images that come first."""
+
+
+@dataclass(frozen=True)
+class Look:
+    """What the ideal chip tells of the images.
+
+    Attributes:
+        feed: The images in the order in which chips run them.
+        order: Where each of them stood, shape (images,).
+        hard: How many come first because they are hard; 0 where the output holds no classes.
+        score: What chips are judged by on `feed`.
+        ideal: The ideal chip's value.
+    """
+
+    feed: Feed
+    order: NDArray[np.int64]
+    hard: int
+    score: Score
+    ideal: float
+
+
+def first_look(network: Network, feed: Feed, dataset: Dataset | None) -> Look:
+    """Run the ideal chip, which tells the order of the images and what chips are judged by.
+
+    Args:
+        network: Behind an ideal periphery.
+        feed: The images, in random order.
+        dataset: What they are, and the classes or the targets that chips are judged by. Without,
+            chips are judged by what the ideal chip decides.
+
+    Raises:
+        DataError: The output does not hold the classes, or does not have the shape of the targets.
+    """
+    if dataset is not None and dataset.targets is not None:
+        return _by_targets(network, feed, dataset)
+    labels = None if dataset is None else dataset.y
+    found: list[NDArray[np.float64]] = []
+    kept: list[NDArray[Any]] = []
+    total = 0.0
+    for first, outputs in _outputs(network, feed):
+        own = None if labels is None else labels[first : first + len(outputs)]
+        if dataset is None or own is None:
+            kept.append(outputs)
+        else:
+            if first == 0:
+                _check_classes(network.output, outputs.shape, dataset)
+            total += Accuracy(own).add(outputs, 0)
+        if outputs.ndim > 1 and outputs.shape[1] > 1:
+            found.append(margins(outputs, own))
+    hard = round(HARD * len(feed)) if found else 0
+    order, hard = hard_first(np.concatenate(found), hard) if hard else (np.arange(len(feed)), 0)
+    put = Feed({name: images[order] for name, images in feed.inputs.items()})
+    if labels is not None:
+        score = Accuracy(labels[order])
+        ideal = score.finish(total, len(feed))
+        if network.masks:  # an image's masks are those of its place, which has changed
+            ideal = evaluate(network, put, score, Chip.ideal())
+        return Look(put, order, hard, score, ideal)
+    if network.masks:
+        decided = outputs_of(network, put, Chip.ideal())
+    else:
+        decided = np.concatenate(kept)[order]
+    return Look(put, order, hard, score_against(decided), 1.0)
+
+
+def _by_targets(network: Network, feed: Feed, dataset: Dataset) -> Look:
+    """How chips meet values: no image is harder than another."""
+    alone = Feed({name: images[:1] for name, images in feed.inputs.items()})
+    shape = outputs_of(network, alone, Chip.ideal()).shape[1:]
+    score = Determination(dataset.targets_for(shape))
+    if score.deviation == 0:
+        raise DataError(
+            f"the values to be met of {dataset.name} do not differ ({len(feed)} images), so R² "
+            "says nothing of chips; give images with other values"
+        )
+    ideal = evaluate(network, feed, score, Chip.ideal())
+    return Look(feed, np.arange(len(feed)), 0, score, ideal)
+
+
+def margins(outputs: NDArray[Any], labels: NDArray[np.integer[Any]] | None) -> NDArray[np.float64]:
+    """By how much decisions are made, the mean over the decisions of each image, shape (N,).
+
+    Args:
+        outputs: Scores of shape (N, C, ...), C >= 2.
+        labels: Classes of shape (N, ...), whose score is held against the greatest other, so that
+            wrong decisions have negative margins; without, the greatest against the second.
+    """
+    scores = np.moveaxis(outputs.astype(np.float64), 1, -1)
+    if labels is None:
+        two = np.partition(scores, -2, axis=-1)[..., -2:]
+        each = two[..., 1] - two[..., 0]
+    else:
+        place = labels[..., None]
+        own = np.take_along_axis(scores, place, -1)[..., 0]
+        np.put_along_axis(scores, place, -np.inf, -1)
+        each = own - scores.max(axis=-1)
+    return each.reshape(len(each), -1).mean(axis=1)
+
+
+def _outputs(network: Network, feed: Feed) -> Iterator[tuple[int, NDArray[Any]]]:
+    """The ideal chip's outputs, batch by batch; of one pass of a network that draws numbers."""
+    if network.masks:
+        yield 0, outputs_of(replace(network, passes=1), feed, Chip.ideal())
+    else:
+        yield from ChipSession(network, Chip.ideal()).batches(feed)
+
+
+def _check_classes(output: str, shape: tuple[int, ...], dataset: Dataset) -> None:
+    """Make sure that the output holds the classes that the labels name."""
+    if len(shape) < 2 or shape[1] < 2:
+        raise DataError(
+            f"output {output!r} has shape {[1, *shape[1:]]}, which is no classes to "
+            "hold class labels against; choose another with --output, save y as float32 if it "
+            "holds values to be met, or leave y out"
+        )
+    check_labels(dataset, shape[1])

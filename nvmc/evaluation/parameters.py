@@ -1,0 +1,254 @@
+"""What can be swept, in one table: how a value is written and what it changes.
+
+A new parameter is a row of `PARAMETERS`; the commands make an option of every row.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from decimal import Decimal
+
+from pydantic import ValidationError
+
+from nvmc.errors import OptionError
+from nvmc.hardware.chip import Chip
+from nvmc.hardware.devices import Device, Target
+from nvmc.hardware.devices.periphery import MAX_CONVERTER_BITS, Periphery
+
+__all__ = [
+    "PARAMETERS",
+    "Parameter",
+    "Setup",
+    "Value",
+    "duration_text",
+    "label_of",
+    "parse_time",
+    "parse_values",
+]
+
+MAX_VALUES = 1000
+
+SECONDS = {"s": 1, "min": 60, "h": 3600, "d": 86_400, "y": 31_557_600}
+"""Units of time; a year is 365.25 days."""
+
+
+@dataclass(frozen=True)
+class Value:
+    """One value of a parameter: the number (None for `none`), and how people write it."""
+
+    number: float | None
+    text: str
+
+
+@dataclass(frozen=True)
+class Setup:
+    """What a population of chips is made with.
+
+    Attributes:
+        target: The cells and their periphery.
+        sigma: Strength of the device's noise; None for its default.
+        time_s: Seconds since programming; None for right after it.
+    """
+
+    target: Target
+    sigma: float | None = None
+    time_s: float | None = None
+
+    def chip(self, seed: int, index: int) -> Chip:
+        """Chip `index` of population `seed`; it has the same random numbers in every setup.
+
+        Raises:
+            OptionError: The device cannot be so.
+        """
+        return Chip.of(self.target, seed, index, self.sigma, self.time_s)
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """Something that can be swept.
+
+    Attributes:
+        help: What its option does.
+        label: What an axis is called, its unit included.
+        column: What CSV and JSON call it, its unit included.
+        expected: What `parse` accepts, for people.
+        parse: The number a text stands for; LookupError, ValueError or ArithmeticError for none.
+        change: The setup with the parameter at a number that `parse` gave.
+        logarithmic: Whether an axis is better so.
+    """
+
+    help: str
+    label: str
+    column: str
+    expected: str
+    parse: Callable[[str], float | None]
+    change: Callable[[Setup, float | None], Setup]
+    logarithmic: bool = False
+
+
+def parse_values(name: str, text: str) -> list[Value]:
+    """The values of parameter `name`: `0.1`, a list `0.1,0.2`, a range `0:0.4:0.05`, or a mix.
+
+    A range includes its last value where the step meets it, and is computed in decimals: the
+    sixth of 0:0.5:0.1 is 0.5 and the fourth is 0.3, not 0.30000000000000004.
+
+    Raises:
+        OptionError: A value is none of the parameter's, stands twice, or there are too many.
+    """
+    parts = [item for part in text.split(",") for item in _expanded(name, part.strip())]
+    if len(parts) > MAX_VALUES:
+        raise OptionError(f"--{name} has {len(parts)} values; expected at most {MAX_VALUES}")
+    values: dict[float | None, Value] = {}
+    for part in parts:
+        value = _value(name, part)
+        if value.number in values:
+            raise OptionError(f"--{name}: {part} stands twice in {text!r}; give it once")
+        values[value.number] = value
+    return list(values.values())
+
+
+def _value(name: str, text: str) -> Value:
+    parameter = PARAMETERS[name]
+    try:
+        return Value(parameter.parse(text), text)
+    except (LookupError, ValueError, ArithmeticError) as error:
+        raise OptionError(f"--{name}: got {text!r}; expected {parameter.expected}") from error
+
+
+def _expanded(name: str, text: str) -> list[str]:
+    """The values of a range `first:last:step` as texts; any other text as it is."""
+    if ":" not in text:
+        return [text]
+    try:
+        first, last, step = (Decimal(piece.strip()) for piece in text.split(":"))
+        if not (first <= last and step > 0):
+            raise ValueError(text)
+        count = int((last - first) / step) + 1
+    except (ValueError, ArithmeticError) as error:
+        raise OptionError(
+            f"--{name}: {text!r} is no range; expected FIRST:LAST:STEP with FIRST <= LAST and "
+            "STEP > 0, such as 0:0.4:0.05"
+        ) from error
+    if count > MAX_VALUES:
+        raise OptionError(f"--{name}: {text!r} has more than {MAX_VALUES} values; widen the step")
+    return [f"{(first + i * step).normalize():f}" for i in range(count)]
+
+
+def parse_time(text: str) -> float:
+    """Seconds since programming, from what people write after --time.
+
+    Raises:
+        OptionError: It is no duration.
+    """
+    number = _value("time", text.strip()).number
+    assert number is not None  # only converters have a `none`
+    return number
+
+
+def duration_text(seconds: float) -> str:
+    """How people write a time: `1 h`, `30 d`, `1 y`, `90 s`; the largest unit that is whole."""
+    for unit in reversed(SECONDS):
+        if seconds >= SECONDS[unit] and seconds % SECONDS[unit] == 0:
+            return f"{seconds / SECONDS[unit]:g} {unit}"
+    return f"{seconds:g} s"
+
+
+def _duration(text: str) -> float:
+    """Seconds from a number and its unit, such as `90s`, `20min`, `1h`, `30d` or `1y`.
+
+    Raises:
+        LookupError, ValueError, ArithmeticError: It is no duration.
+    """
+    unit = text.lstrip("0123456789.")
+    return _within(float(Decimal(text[: len(text) - len(unit)]) * SECONDS[unit.strip()]), 0, 1e12)
+
+
+def _sigma(text: str) -> float:
+    return _within(float(text), 0, 1e9)
+
+
+def _bits(text: str) -> int | None:
+    return None if text == "none" else int(_within(int(text), 1, MAX_CONVERTER_BITS))
+
+
+def _within(number: float, low: float, high: float) -> float:
+    if not low <= number <= high:
+        raise ValueError(number)
+    return number
+
+
+def _with_sigma(setup: Setup, sigma: float | None) -> Setup:
+    return replace(setup, sigma=sigma)
+
+
+def _with_time(setup: Setup, time_s: float | None) -> Setup:
+    return replace(setup, time_s=time_s)
+
+
+def _with_converter(field: str) -> Callable[[Setup, float | None], Setup]:
+    def change(setup: Setup, bits: float | None) -> Setup:
+        stated = {**setup.target.periphery.model_dump(), field: bits}
+        try:
+            periphery = Periphery.model_validate(stated)
+        except ValidationError as error:
+            problem = str(error.errors()[0]["msg"]).removeprefix("Value error, ")
+            raise OptionError(f"{field.replace('_', '-')} {bits}: {problem}") from error
+        return replace(setup, target=setup.target.model_copy(update={"periphery": periphery}))
+
+    return change
+
+
+def _converter(kind: str) -> Parameter:
+    return Parameter(
+        help=f"Bits of the {kind.upper()}s: 1 to 16, or none for ideal ones.",
+        label=f"{kind.upper()} resolution [bit]",
+        column=f"{kind}_bits",
+        expected="a whole number from 1 to 16, or none",
+        parse=_bits,
+        change=_with_converter(f"{kind}_bits"),
+    )
+
+
+UNITS = {
+    "level": "level steps",
+    "full_range": "of full range",
+    "value": "of the value",
+    "log": "ln",
+    "us": "µS",
+}
+"""What a noise source's basis is called behind a number."""
+
+
+def label_of(name: str, device: Device) -> str:
+    """What an axis over a parameter is called; sigma has the unit of the sources that take it."""
+    label = PARAMETERS[name].label
+    if name != "sigma":
+        return label
+    taking = [source for source in device.noise if source.with_sigma(1.0) is not source]
+    units = {UNITS[getattr(source, "basis", "")] for source in taking}
+    return f"{label} [{units.pop()}]" if len(units) == 1 else label
+
+
+PARAMETERS: dict[str, Parameter] = {
+    "sigma": Parameter(
+        help="Strength of the device's noise.",
+        label="noise strength σ",
+        column="sigma",
+        expected="a number of at least 0",
+        parse=_sigma,
+        change=_with_sigma,
+    ),
+    "time": Parameter(
+        help="Time since programming, such as 90s, 1h, 30d or 1y.",
+        label="time since programming",
+        column="time_s",
+        expected="a duration such as 90s, 20min, 1h, 30d or 1y",
+        parse=_duration,
+        change=_with_time,
+        logarithmic=True,
+    ),
+    "adc-bits": _converter("adc"),
+    "dac-bits": _converter("dac"),
+}
+"""Name -> parameter."""

@@ -1,0 +1,220 @@
+"""What a population of chips is worth, with as few images and chips as the question needs.
+
+A `Plan` says what is asked. Without more, all chips are run on all images. `delta` drops chips
+that cannot be among those that the answer is made of (docs/adaptive.md); `precision` takes chips
+in rounds until the interval is narrow enough (docs/statistics.md). Both may be combined.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from threading import Lock
+
+import numpy as np
+
+from nvmc.errors import OptionError
+from nvmc.evaluation.population import Bench, Population
+from nvmc.evaluation.result import AtTime
+from nvmc.runtime.montecarlo import CircuitNetwork
+from nvmc.runtime.scoring import Accuracy, Agreement
+from nvmc.statistics import Summary, highest_rank, percentile_of_lowest, percentile_performance
+from nvmc.statistics import summarize as summary_of
+from nvmc.statistics.adaptive import Elimination, Work
+from nvmc.statistics.sequential import Rounds, plan_rounds
+
+__all__ = ["MOST_RUNS", "Plan", "Watch", "judged"]
+
+MOST_RUNS = 1_000_000
+DEFAULT_MAX_RUNS = 10_000
+"""Chips at which rounds end when nobody says; twice `runs` where those are more."""
+
+Watch = Callable[[float, float], None]
+"""Told how many chips are done and how many are wanted, parts of chips among them."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is asked of a population.
+
+    Attributes:
+        runs: Chips; of the first round where there are several.
+        percentile: k of the k-th percentile performance.
+        delta: How likely the answer may be another than that of all chips on all images; None
+            runs them all.
+        precision: Width of the interval at which rounds end, in units of values; None for one
+            round.
+        max_runs: Chips of the last round; None for 10,000, or twice `runs` where those are more.
+    """
+
+    runs: int
+    percentile: float = 1.0
+    delta: float | None = None
+    precision: float | None = None
+    max_runs: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.delta is not None and not 0 < self.delta < 1:
+            raise OptionError(f"delta is {self.delta:g}; expected between 0 and 1, such as 1e-3")
+        if self.precision is None:
+            if self.max_runs is not None:
+                raise OptionError(
+                    f"max-runs is {self.max_runs} without a precision; give --precision, or the "
+                    "number of chips as --runs"
+                )
+            return
+        if not 0 < self.precision < 1:
+            raise OptionError(
+                f"precision is {100 * self.precision:g}pp; expected between 0pp and 100pp, such "
+                "as 0.5pp"
+            )
+        if not self.runs <= self.most <= MOST_RUNS:
+            raise OptionError(
+                f"max-runs is {self.most}; expected {self.runs} (runs) to {MOST_RUNS:,}"
+            )
+
+    @property
+    def most(self) -> int:
+        """Most chips that may be run."""
+        if self.precision is None:
+            return self.runs
+        if self.max_runs is not None:
+            return self.max_runs
+        return min(MOST_RUNS, max(DEFAULT_MAX_RUNS, 2 * self.runs))
+
+    def rounds(self) -> Rounds | None:
+        """The rounds; None where there is a single one."""
+        if self.precision is None:
+            return None
+        return plan_rounds(self.runs, self.most, self.percentile)
+
+    def check(self, bench: Bench) -> None:
+        """Complain of a network that cannot be judged so.
+
+        Raises:
+            OptionError: It cannot.
+        """
+        if self.delta is None:
+            return
+        _decisions(bench)
+        if isinstance(bench.network, CircuitNetwork) and bench.network.masks:
+            raise OptionError(
+                "an adaptive run goes through the images in parts, where a circuit of a network "
+                "that draws numbers reads its passes anew; leave --adaptive out"
+            )
+
+
+def judged(population: Population, plan: Plan, watch: Watch | None = None) -> AtTime:
+    """What a population is worth.
+
+    Args:
+        population: At least `plan.most` chips; it moves forward as far as the plan needs.
+        plan: What is asked.
+        watch: Told of progress, from any thread.
+
+    Raises:
+        OptionError: The population cannot be judged so.
+    """
+    plan.check(population.bench)
+    rounds = plan.rounds()
+    if rounds is None:
+        return _round(population, plan, None, watch)
+    share = plan if plan.delta is None else replace(plan, delta=plan.delta / len(rounds.runs))
+    found: AtTime | None = None
+    for runs in rounds.runs:
+        found = _round(population, replace(share, runs=runs, max_runs=plan.most), rounds, watch)
+        if found.is_within(plan.precision):
+            break
+    assert found is not None
+    risk = 0.0 if plan.delta is None or not found.dropped else plan.delta
+    return replace(found, delta=risk, precision=plan.precision)
+
+
+def _round(
+    population: Population, plan: Plan, rounds: Rounds | None, watch: Watch | None
+) -> AtTime:
+    """The first chips of a population."""
+    meter = _Meter(population, plan.runs, watch)
+    if plan.delta is not None:
+        return _eliminated(population, plan, rounds, meter)
+    images = len(population.bench.feed)
+    population.advance(range(plan.runs), images, meter.add)
+    values = population.values[: plan.runs]
+    kpp = rounds.kpp(values) if rounds else percentile_performance(values, plan.percentile)
+    return AtTime(population.time_s, values, kpp, summary_of(values))
+
+
+def _eliminated(population: Population, plan: Plan, rounds: Rounds | None, meter: _Meter) -> AtTime:
+    """The lowest chips on all images, the others as far as it takes to know them higher."""
+    bench, runs = population.bench, plan.runs
+    rank = rounds.highest_rank(runs) if rounds else highest_rank(runs, plan.percentile)
+    known = population.history(runs)
+    hard = bench.hard
+    blind = [p for p, sums in known.items() if hard not in sums and max(sums) > hard > 0]
+    if blind:  # of what they did on the hard images nothing is known, so they are completed
+        population.advance(blind, len(bench.feed), meter.add)
+        known = population.history(runs)
+    elimination = Elimination(
+        runs,
+        len(bench.feed),
+        rank=rank,
+        hard=hard,
+        decisions=_decisions(bench),
+        delta=plan.delta or 0.0,
+        known=known,
+    )
+    while (work := elimination.next()) is not None:
+        _work(population, elimination, work, meter)
+    found = elimination.result()
+    values = np.full(runs, np.nan)
+    for chip in np.flatnonzero(~np.isnan(found.totals)).tolist():
+        values[chip] = bench.score.finish(float(found.totals[chip]), len(bench.feed))
+    lowest = values[~np.isnan(values)]
+    if rounds:
+        kpp = rounds.kpp(lowest, runs)
+    else:
+        kpp = percentile_of_lowest(lowest, runs, plan.percentile)
+    if not found.dropped:
+        return AtTime(population.time_s, values, kpp, summary_of(values))
+    mean, error = (bench.score.finish(x, len(bench.feed)) for x in (found.mean, found.mean_error))
+    summary = Summary(runs, mean, None, float(lowest.min()), error)
+    return AtTime(population.time_s, values, kpp, summary, found.fraction, found.delta)
+
+
+def _work(population: Population, elimination: Elimination, work: Work, meter: _Meter) -> None:
+    """Run what an elimination asks for."""
+    end = work.first + work.count
+    population.advance(work.chips, end, meter.add)
+    for chip in work.chips:
+        elimination.add(chip, end, float(population.totals[chip]))
+
+
+def _decisions(bench: Bench) -> int:
+    """Decisions that are counted in each image."""
+    score = bench.score
+    if isinstance(score, Accuracy | Agreement):
+        return score.classes.size // len(bench.feed)
+    raise OptionError(
+        f"an adaptive run counts decisions, but this output is judged by {score.metric}; give "
+        "--data with class labels, choose another --output, or leave --adaptive out"
+    )
+
+
+class _Meter:
+    """Adds up how far a round is."""
+
+    def __init__(self, population: Population, runs: int, watch: Watch | None) -> None:
+        self._images = len(population.bench.feed)
+        self._runs = runs
+        self._watch = watch
+        self._lock = Lock()
+        self._done = int(population.images[:runs].sum())
+        self.add(0)
+
+    def add(self, images: int) -> None:
+        """Note that a chip was run on some more images."""
+        if self._watch is None:
+            return
+        with self._lock:
+            self._done += images
+            self._watch(self._done / self._images, self._runs)

@@ -1,0 +1,344 @@
+"""Chips on a bench, how far each was run, and where.
+
+`Population` knows how far each chip was run, gets what is missing from an `Executor` (threads
+here; other machines and accelerators in `nvmc.executors`) and hands it to `Records`, which keep it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from threading import Lock
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nvmc.errors import OptionError
+from nvmc.evaluation.result import Fidelity
+from nvmc.hardware.chip import Chip, Chips
+from nvmc.runtime.montecarlo import (
+    ENGINE,
+    CircuitNetwork,
+    Feed,
+    Network,
+    Span,
+    default_jobs,
+    evaluate_chips,
+)
+from nvmc.runtime.scoring import Determination, Score
+
+__all__ = ["Archive", "Bench", "Executor", "Population", "Records", "Threads"]
+
+
+class Executor(Protocol):
+    """Where chips are run."""
+
+    @property
+    def name(self) -> str:
+        """What it is, for people."""
+        ...
+
+    @property
+    def engine(self) -> str:
+        """What computes, with its version: its rounding may decide a close call."""
+        ...
+
+    def totals(
+        self, bench: Bench, chips: Sequence[Chip], span: Span, done: Callable[[int, float], None]
+    ) -> None:
+        """Run chips on some images.
+
+        Args:
+            bench: The network, the images and the score.
+            chips: The chips.
+            span: The images.
+            done: To be called once a chip with its position in `chips` and the sum of the score
+                over the images, in any order and from any thread.
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class Threads:
+    """Chips in parallel threads of this process.
+
+    Attributes:
+        jobs: How many at once; as many as there are cores by default.
+    """
+
+    jobs: int | None = None
+
+    @property
+    def name(self) -> str:
+        """What it is, for people."""
+        return f"{self.jobs or default_jobs()} at once"
+
+    @property
+    def engine(self) -> str:
+        """onnxruntime, with its version."""
+        return ENGINE
+
+    def totals(
+        self, bench: Bench, chips: Sequence[Chip], span: Span, done: Callable[[int, float], None]
+    ) -> None:
+        """Run chips on some images; see `Executor`."""
+        jobs = min(self.jobs or default_jobs(), len(chips))
+        evaluate_chips(bench.network, bench.feed, bench.score, chips, span, jobs=jobs, on_chip=done)
+
+
+class Records(Protocol):
+    """Where it is kept how far chips were run."""
+
+    def known(self) -> Mapping[int, tuple[int, float]]:
+        """Chip's index -> images that it was run on, and the sum of the score over them."""
+        ...
+
+    def parts(self) -> Iterable[tuple[int, int, float]]:
+        """What was added of chips on some images only: (chip's index, images, sum)."""
+        ...
+
+    def add(self, chip: int, images: int, total: float, value: float | None) -> None:
+        """Keep that a chip was run on so many images; `value` once these are all."""
+        ...
+
+
+class Archive(Protocol):
+    """Where records are kept, such as `nvmc.store.Store`."""
+
+    def experiment(self, key: Mapping[str, Any], info: Mapping[str, Any]) -> Records:
+        """The records of one population on one bench.
+
+        Args:
+            key: Everything that decides the values of its chips, as JSON values.
+            info: What people want to know of it, as JSON values.
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class Bench:
+    """A network and the images it is judged on: what chips are tried out with.
+
+    Attributes:
+        network: The network, to be run as chips.
+        feed: The images, in the order in which they are run.
+        score: How outputs become one number.
+        ideal: Value of the chip whose every cell is on target.
+        data: What the images are, for people.
+        name: What the network is called.
+        hard: How many images come first because they are hard; the others are in random order.
+        identity: What decides a chip's value beside the chip and the engine; empty for a network
+            that is no file.
+    """
+
+    network: Network | CircuitNetwork
+    feed: Feed
+    score: Score
+    ideal: float
+    data: str
+    name: str = ""
+    hard: int = 0
+    identity: Mapping[str, Any] = field(default_factory=dict[str, Any])
+
+    @property
+    def fidelity(self) -> Fidelity:
+        """What the network runs as."""
+        return "circuit" if isinstance(self.network, CircuitNetwork) else "cells"
+
+    @property
+    def deviation(self) -> float | None:
+        """Standard deviation of the values to be met; None where there are none."""
+        score = self.score
+        if isinstance(score, Determination) and score.metric == "r2":
+            return score.deviation
+        return None
+
+    @property
+    def mc_passes(self) -> int | None:
+        """Stochastic passes that are averaged; None where the network draws nothing."""
+        return self.network.passes if self.network.masks else None
+
+    def run(
+        self,
+        chips: Sequence[Chip],
+        executor: Executor | None = None,
+        records: Records | None = None,
+        on_chip: Callable[[int, float], None] | None = None,
+    ) -> NDArray[np.float64]:
+        """The value of every chip, in the order of `chips`; shape (len(chips),).
+
+        Args:
+            chips: The chips.
+            executor: Where they are run; in threads by default.
+            records: What is known of them already, and where more is kept.
+            on_chip: Called with (position, value) as each chip is done, from any thread.
+        """
+        population = Population(self, chips, executor or Threads(), records, on_chip)
+        population.advance(range(len(chips)), len(self.feed))
+        return population.values
+
+    def records(
+        self, store: Archive, chip: Chip, executor: Executor, sigma: float | None
+    ) -> Records:
+        """Where a store keeps the population of `chip`, at `sigma` as people name it."""
+        if not self.identity:
+            raise OptionError("the network is in memory only, so its chips cannot be stored")
+        population = {
+            "seed": chip.seed,
+            "sources": [source.model_dump(mode="json") for source in chip.sources],
+            "clip": chip.clip,
+            "time_s": chip.time_s,
+        }
+        device: Any = self.identity["target"]["device"]
+        info = {
+            "network": self.name,
+            "device": device["name"],
+            "sigma": device["sigma"] if sigma is None else sigma,
+            "data": self.data,
+            "ideal": self.ideal,
+        }
+        return store.experiment({**self.identity, **population, "engine": executor.engine}, info)
+
+
+class Population:
+    """Chips on a bench, each with how far it was run.
+
+    Attributes:
+        bench: The network and the images.
+        chips: The chips.
+        executor: Where they are run.
+        images: Images that each chip was run on, shape (chips,).
+        totals: Sum of the score over them, shape (chips,).
+        recorded: Which chips the records held complete at the start, shape (chips,).
+
+    Args:
+        bench: The network and the images.
+        chips: The chips.
+        executor: Where they are run.
+        records: What is known of them already, and where more is kept.
+        on_chip: Called with (position, value) as a chip is done, from any thread.
+    """
+
+    def __init__(
+        self,
+        bench: Bench,
+        chips: Sequence[Chip],
+        executor: Executor,
+        records: Records | None = None,
+        on_chip: Callable[[int, float], None] | None = None,
+    ) -> None:
+        self.bench = bench
+        self.chips = chips
+        self.executor = executor
+        self._records = records
+        self._on_chip = on_chip
+        self._lock = Lock()
+        self._parts: dict[int, dict[int, float]] = {}
+        self.images = np.zeros(len(chips), np.int64)
+        self.totals = np.zeros(len(chips))
+        known = dict(records.known()) if records is not None else {}
+        for position, index in enumerate(_indices(chips) if known else ()):
+            if index in known:
+                self.images[position], self.totals[position] = known[index]
+        self.recorded = self.images == len(bench.feed)
+
+    @property
+    def values(self) -> NDArray[np.float64]:
+        """The value of every chip that was run on all images, NaN for the others."""
+        return np.array([self._value(position) for position in range(len(self.totals))])
+
+    @property
+    def time_s(self) -> float | None:
+        """Seconds since the chips were programmed, where that matters."""
+        return self.chips[0].time_s
+
+    def history(self, runs: int) -> dict[int, dict[int, float]]:
+        """For the first `runs` chips, the sums that are known: position -> images -> sum."""
+        known = {p: dict(sums) for p, sums in self._parts.items() if p < runs}
+        parts = self._records.parts() if self._records is not None else ()
+        places = {index: p for p, index in enumerate(_indices(self.chips)) if p < runs}
+        for index, images, total in parts:
+            if index in places:
+                known.setdefault(places[index], {})[images] = total
+        for position in np.flatnonzero(self.images[:runs]).tolist():
+            sums = known.setdefault(position, {})
+            sums[int(self.images[position])] = float(self.totals[position])
+        return known
+
+    def advance(
+        self,
+        positions: Sequence[int],
+        images: int,
+        on_images: Callable[[int], None] | None = None,
+    ) -> None:
+        """Run chips until each was run on the first `images` images.
+
+        Args:
+            positions: Of the chips.
+            images: How many.
+            on_images: Called as a chip is done, with how many more images it was run on, from any
+                thread.
+        """
+        chosen = np.asarray(positions, np.int64)
+        done = self.images[chosen]
+        for first in sorted(set(done[done < images].tolist())):
+            self._run(chosen[done == first], Span(first, images - first), on_images)
+
+    def _run(
+        self,
+        positions: NDArray[np.int64],
+        span: Span,
+        on_images: Callable[[int], None] | None,
+    ) -> None:
+        chips = _Chosen(self.chips, positions)
+
+        def done(number: int, total: float) -> None:
+            position = int(positions[number])
+            with self._lock:
+                self.totals[position] += total
+                self.images[position] = span.end
+                if span.end < len(self.bench.feed):
+                    self._parts.setdefault(position, {})[span.end] = float(self.totals[position])
+                self._keep(chips[number], position)
+            if self._on_chip is not None and span.end == len(self.bench.feed):
+                self._on_chip(position, self._value(position))
+            if on_images is not None:
+                on_images(span.count)
+
+        self.executor.totals(self.bench, chips, span, done)
+
+    def _value(self, position: int) -> float:
+        images = len(self.bench.feed)
+        if self.images[position] != images:
+            return float("nan")
+        return self.bench.score.finish(float(self.totals[position]), images)
+
+    def _keep(self, chip: Chip, position: int) -> None:
+        if self._records is None or chip.index is None:
+            return
+        value = self._value(position)
+        images, total = int(self.images[position]), float(self.totals[position])
+        self._records.add(chip.index, images, total, None if np.isnan(value) else value)
+
+
+def _indices(chips: Sequence[Chip]) -> Iterable[int | None]:
+    if isinstance(chips, Chips):
+        return range(chips.first, chips.first + len(chips))
+    return (chip.index for chip in chips)
+
+
+class _Chosen(Sequence[Chip]):
+    """Some of many chips, none of which is made before it is asked for."""
+
+    def __init__(self, chips: Sequence[Chip], positions: NDArray[np.int64]) -> None:
+        self._chips = chips
+        self._positions = positions
+
+    def __len__(self) -> int:
+        return len(self._positions)
+
+    def __getitem__(self, number: Any) -> Any:
+        if isinstance(number, slice):
+            return [self._chips[int(position)] for position in self._positions[number]]
+        return self._chips[int(self._positions[number])]

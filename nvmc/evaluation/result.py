@@ -1,0 +1,148 @@
+"""What a simulation found."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nvmc.hardware.devices import Target
+from nvmc.statistics import Kpp, Summary
+
+__all__ = ["FORMAT", "AtTime", "Fidelity", "Simulation"]
+
+FORMAT = "nvmc.evaluation.simulation/1"
+
+Fidelity = Literal["cells", "circuit"]
+"""Which of the two models of a chip ran: an ideal periphery, or the circuit."""
+
+
+@dataclass(frozen=True)
+class AtTime:
+    """The chips of a simulation at one time since programming.
+
+    Attributes:
+        time_s: Seconds; None for the device's own time, or where nothing depends on it.
+        values: One value a chip, in chip order, shape (runs,); NaN where a chip was dropped.
+        kpp: K-th percentile performance and its interval.
+        summary: Mean, standard deviation, minimum.
+        share: Images that were run, of all images on all chips.
+        delta: How likely KPP and interval are others than those of all chips on all images, at
+            most.
+        precision: Width of the interval that was asked for; None where none was.
+    """
+
+    time_s: float | None
+    values: NDArray[np.float64]
+    kpp: Kpp
+    summary: Summary
+    share: float = 1.0
+    delta: float = 0.0
+    precision: float | None = None
+
+    @property
+    def dropped(self) -> int:
+        """Chips that were not run on all images, as they cannot matter."""
+        return int(np.count_nonzero(np.isnan(self.values)))
+
+    def is_within(self, width: float | None) -> bool:
+        """Whether the KPP's interval is closed and no wider than that."""
+        low, high = self.kpp.low, self.kpp.high
+        if low is None or high is None or width is None:
+            return False
+        return high - low <= width + 1e-12  # both are rounded
+
+    def to_json(self) -> dict[str, Any]:
+        """The keys of one time."""
+        return {
+            "time_s": self.time_s,
+            "mean": self.summary.mean,
+            "mean_error": self.summary.mean_error,
+            "std": self.summary.std,
+            "min": self.summary.min,
+            "percentile": self.kpp.to_json(),
+            "share": self.share,
+            "delta": self.delta,
+            "precision": self.precision,
+            "met": self.precision is None or self.is_within(self.precision),
+            "values": [None if np.isnan(value) else value for value in self.values.tolist()],
+        }
+
+
+@dataclass(frozen=True)
+class Simulation:
+    """What a population of chips is worth.
+
+    Attributes:
+        metric: `accuracy` or, where values are to be met, `r2`; without labels `agreement` (or
+            `agreement-r2`) with the ideal chip.
+        images: Images each chip was run on.
+        ideal: Value of the chip whose every cell is on target.
+        fidelity: `cells`, or `circuit` where the periphery or read noise was in the loop.
+        executor: Where the chips were run.
+        times: The same chips at each time asked for; without any, at the device's own.
+        seconds: Wall time of the runs.
+        mc_passes: Stochastic passes that were averaged; None where the network draws nothing.
+        recorded: Chips, at all times together, that were not run again: a store had them.
+        deviation: Standard deviation of the values to be met; None where there are none.
+    """
+
+    metric: str
+    images: int
+    data: str
+    seed: int
+    target: Target
+    sigma: float | None
+    fidelity: Fidelity
+    executor: str
+    ideal: float
+    times: tuple[AtTime, ...]
+    seconds: float
+    mc_passes: int | None = None
+    recorded: int = 0
+    deviation: float | None = None
+
+    @property
+    def values(self) -> NDArray[np.float64]:
+        """One value a chip at the first time, in chip order, shape (runs,)."""
+        return self.times[0].values
+
+    @property
+    def kpp(self) -> Kpp:
+        """The k-th percentile performance at the first time."""
+        return self.times[0].kpp
+
+    @property
+    def summary(self) -> Summary:
+        """Mean, standard deviation and minimum at the first time."""
+        return self.times[0].summary
+
+    def rmse(self, value: float) -> float | None:
+        """The root mean square error that a value R^2 stands for: deviation * sqrt(1 - R^2).
+
+        None where no values are to be met; the least that it may be where R^2 is floored at -1.
+        """
+        return None if self.deviation is None else self.deviation * (1 - value) ** 0.5
+
+    def to_json(self) -> dict[str, Any]:
+        """The result as `nvmc simulate --json` prints it; docs/simulate.md names the keys."""
+        return {
+            "format": FORMAT,
+            "metric": self.metric,
+            "runs": len(self.values),
+            "images": self.images,
+            "data": self.data,
+            "seed": self.seed,
+            "device": self.target.device.name,
+            "sigma": self.sigma,
+            "fidelity": self.fidelity,
+            "mc_passes": self.mc_passes,
+            "ideal": self.ideal,
+            **self.times[0].to_json(),
+            "times": [time.to_json() for time in self.times],
+            "seconds": self.seconds,
+            "recorded": self.recorded,
+            "deviation": self.deviation,
+        }

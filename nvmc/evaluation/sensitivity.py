@@ -1,0 +1,323 @@
+"""The pipeline behind `nvmc sensitivity`: which part of a chip's noise costs how much.
+
+Every part (an array, a slice of the weights, a noise source) is taken out alone, and left in
+alone, on the same chips with the same random numbers. What a part costs is therefore a difference
+of paired values, and its standard error comes from resampling chips, not values.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any, Literal, Unpack
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nvmc.compiled.artifact import Compiled
+from nvmc.errors import OptionError
+from nvmc.evaluation.parameters import Setup
+from nvmc.evaluation.population import Executor, Threads
+from nvmc.evaluation.result import Fidelity
+from nvmc.evaluation.workload import Options, check_options, set_up
+from nvmc.hardware.restriction import PartialChip, Selection
+from nvmc.rng import stream
+from nvmc.statistics import Kpp, percentile_index, percentile_performance
+
+__all__ = [
+    "FORMAT",
+    "Difference",
+    "Part",
+    "PartCost",
+    "Sensitivity",
+    "paired_difference",
+    "population_count",
+    "row_of",
+    "sensitivity",
+]
+
+FORMAT = "nvmc.evaluation.sensitivity/1"
+RESAMPLES = 1000
+
+KINDS = ("layer", "slice", "source")
+EVERYTHING = Selection()
+NOTHING = Selection(arrays=frozenset())
+
+Float = NDArray[np.float64]
+Kind = Literal["layer", "slice", "source"]
+
+
+@dataclass(frozen=True)
+class Part:
+    """A part of a chip's noise.
+
+    Attributes:
+        kind: `layer` (an array), `slice` (cells of one weight digit in all arrays) or `source`.
+        name: The array, the slice's number (0 is the least significant), or the noise source.
+        without: What is noisy when it is taken out.
+        alone: What is noisy when it is left in alone.
+    """
+
+    kind: Kind
+    name: str
+    without: Selection
+    alone: Selection
+
+
+@dataclass(frozen=True)
+class Difference:
+    """How much better one population is than another of the same chips.
+
+    Attributes:
+        kpp: Difference of the k-th percentile performances.
+        kpp_error: Its standard error, from a bootstrap over chips.
+        mean: Difference of the means.
+        mean_error: Its standard error, sd(differences) / sqrt(runs); None for one run.
+    """
+
+    kpp: float
+    kpp_error: float
+    mean: float
+    mean_error: float | None
+
+
+@dataclass(frozen=True)
+class PartCost:
+    """What a part costs.
+
+    Attributes:
+        kpp_without: KPP of the chips without this part's noise.
+        cost: What that is better by than the whole chips: the cost among all other noise.
+        kpp_alone: KPP of the chips with this part's noise alone.
+        cost_alone: What that is worse by than the ideal chip: the cost by itself.
+    """
+
+    part: Part
+    kpp_without: float
+    cost: Difference
+    kpp_alone: float
+    cost_alone: Difference
+
+
+@dataclass(frozen=True)
+class Sensitivity:
+    """What every part of the noise costs, dearest first within each kind.
+
+    Attributes:
+        metric: As of `nvmc.evaluation.result.Simulation`.
+        setup: Target, sigma and time of the chips.
+        fidelity: `cells`, or `circuit` where the periphery or read noise was in the loop.
+        ideal: Value of the chip whose every cell is on target.
+        kpp: Of the whole chips.
+        mean: Of the whole chips.
+        costs: Layers, then slices, then sources.
+        seconds: Wall time of everything.
+    """
+
+    metric: str
+    runs: int
+    images: int
+    data: str
+    seed: int
+    setup: Setup
+    fidelity: Fidelity
+    ideal: float
+    kpp: Kpp
+    mean: float
+    costs: tuple[PartCost, ...]
+    seconds: float
+
+    def to_json(self) -> dict[str, Any]:
+        """The result as `nvmc sensitivity --json` prints it; docs/sensitivity.md names the keys."""
+        return {
+            "format": FORMAT,
+            "metric": self.metric,
+            "runs": self.runs,
+            "images": self.images,
+            "data": self.data,
+            "seed": self.seed,
+            "device": self.setup.target.device.name,
+            "sigma": self.setup.sigma,
+            "time_s": self.setup.time_s,
+            "fidelity": self.fidelity,
+            "ideal": self.ideal,
+            "mean": self.mean,
+            "k": self.kpp.k,
+            "kpp": self.kpp.value,
+            "resamples": RESAMPLES,
+            "parts": [row_of(cost) for cost in self.costs],
+            "seconds": self.seconds,
+        }
+
+
+def row_of(cost: PartCost) -> dict[str, str | float | None]:
+    """One part as a flat row, for JSON and CSV."""
+    return {
+        "kind": cost.part.kind,
+        "name": cost.part.name,
+        "kpp_without": cost.kpp_without,
+        "cost": cost.cost.kpp,
+        "cost_error": cost.cost.kpp_error,
+        "mean_cost": cost.cost.mean,
+        "mean_cost_error": cost.cost.mean_error,
+        "kpp_alone": cost.kpp_alone,
+        "cost_alone": cost.cost_alone.kpp,
+        "cost_alone_error": cost.cost_alone.kpp_error,
+        "mean_cost_alone": cost.cost_alone.mean,
+        "mean_cost_alone_error": cost.cost_alone.mean_error,
+    }
+
+
+def sensitivity(
+    compiled: Compiled,
+    setup: Setup | None = None,
+    *,
+    runs: int = 100,
+    percentile: float = 1.0,
+    seed: int = 0,
+    jobs: int | None = None,
+    executor: Executor | None = None,
+    on_chip: Callable[[int, float], None] | None = None,
+    **options: Unpack[Options],
+) -> Sensitivity:
+    """Evaluate chips 0 … runs - 1 whole, without each part, and with each part alone.
+
+    Cost: `population_count` times that of `nvmc.evaluation.simulation.simulate`.
+
+    Args:
+        compiled: From `open_compiled` or `nvmc.compile_model`.
+        setup: Target, sigma and time; as compiled by default.
+        runs: Chips a population; this and all below as in `nvmc.evaluation.simulation.simulate`.
+        percentile: k of the k-th percentile performance.
+        seed: Population of chips.
+        jobs: Chips in parallel.
+        executor: Where chips are run; in `jobs` threads by default.
+        on_chip: Called with (chip, value) as each chip is done, from any thread.
+        **options: Data and the like; see `nvmc.evaluation.workload.Options`.
+
+    Raises:
+        OptionError, DataError, ModelError: By what is wrong, such as a chip without noise.
+    """
+    started = time.perf_counter()
+    check_options(runs, jobs, percentile)
+    setup = setup or Setup(compiled.manifest.target)
+    parts = _parts(compiled, setup)
+    bench = set_up(compiled, setup.target, seed=seed, **options)
+    chips = [setup.chip(seed, index) for index in range(runs)]
+    found: dict[Selection, Float] = {NOTHING: np.full(runs, bench.ideal)}
+    for only in _populations(parts):
+        partial = [PartialChip.within(chip, only) for chip in chips]
+        found[only] = bench.run(partial, executor or Threads(jobs), on_chip=on_chip)
+    costs = sorted((_cost(part, found, percentile, seed) for part in parts), key=_dearest_first)
+    return Sensitivity(
+        metric=bench.score.metric,
+        runs=runs,
+        images=len(bench.feed),
+        data=bench.data,
+        seed=seed,
+        setup=setup,
+        fidelity=bench.fidelity,
+        ideal=bench.ideal,
+        kpp=percentile_performance(found[EVERYTHING], percentile),
+        mean=float(np.mean(found[EVERYTHING])),
+        costs=tuple(costs),
+        seconds=time.perf_counter() - started,
+    )
+
+
+def population_count(compiled: Compiled, setup: Setup) -> int:
+    """How many populations `sensitivity` evaluates: whole, and each part without and alone.
+
+    Fewer where two of them are the same, or the ideal chip.
+
+    Raises:
+        OptionError: There is no noise.
+    """
+    return len(_populations(_parts(compiled, setup)))
+
+
+def paired_difference(
+    better: Float, worse: Float, percentile: float, generator: np.random.Generator
+) -> Difference:
+    """How much `better` exceeds `worse`, two values of each chip.
+
+    The standard error of the KPPs' difference is its standard deviation over `RESAMPLES` bootstrap
+    samples of chips; both values of a chip are drawn together, so that what they share cancels
+    (Efron and Tibshirani, An Introduction to the Bootstrap, 1993, ch. 6 and 8).
+
+    Args:
+        better: Values of shape (runs,).
+        worse: Values of the same chips.
+        percentile: k of the KPP.
+        generator: Draws the samples; equal generators draw the same samples.
+    """
+    runs = len(better)
+    index = percentile_index(runs, percentile)
+    drawn = np.empty(RESAMPLES)
+    for i in range(RESAMPLES):
+        sample = generator.integers(runs, size=runs)
+        drawn[i] = _ranked(better[sample], index) - _ranked(worse[sample], index)
+    differences = better - worse
+    return Difference(
+        kpp=_ranked(better, index) - _ranked(worse, index),
+        kpp_error=float(np.std(drawn, ddof=1)),
+        mean=float(np.mean(differences)),
+        mean_error=float(np.std(differences, ddof=1) / np.sqrt(runs)) if runs > 1 else None,
+    )
+
+
+def _dearest_first(cost: PartCost) -> tuple[int, float, float]:
+    return KINDS.index(cost.part.kind), -cost.cost.kpp, -cost.cost.mean
+
+
+def _ranked(values: Float, index: int) -> float:
+    return float(np.partition(values, index)[index])
+
+
+def _parts(compiled: Compiled, setup: Setup) -> list[Part]:
+    heard = PartialChip.within(setup.chip(0, 0), EVERYTHING).heard
+    if not heard:
+        raise OptionError(
+            f"device {setup.target.device.name!r} has no noise here, so no part of it costs "
+            "anything; give --sigma above 0, --noise or another --device"
+        )
+    parts: list[Part] = []
+    arrays = frozenset(entry.name for entry in compiled.manifest.arrays)
+    for entry in compiled.manifest.arrays:
+        others, one = arrays - {entry.name}, frozenset([entry.name])
+        parts.append(Part("layer", entry.name, Selection(arrays=others), Selection(arrays=one)))
+    slices = frozenset(range(setup.target.layout.slices))
+    for i in sorted(slices) if len(slices) > 1 else ():
+        alone = Selection(slices=frozenset([i]), whole=False)
+        parts.append(Part("slice", str(i), Selection(slices=slices - {i}), alone))
+    for name in heard:
+        others, one = frozenset(heard) - {name}, frozenset([name])
+        parts.append(Part("source", name, Selection(sources=others), Selection(sources=one)))
+    return [_plain(part, len(arrays), len(heard)) for part in parts]
+
+
+def _plain(part: Part, arrays: int, sources: int) -> Part:
+    """The part with the one name for all and the one for nothing, where it is the only one."""
+    if (part.kind, arrays) == ("layer", 1) or (part.kind, sources) == ("source", 1):
+        return replace(part, without=NOTHING, alone=EVERYTHING)
+    return part
+
+
+def _populations(parts: list[Part]) -> list[Selection]:
+    """What must be run, each once; the whole chips first."""
+    wanted = [EVERYTHING, *(only for part in parts for only in (part.without, part.alone))]
+    return [only for only in dict.fromkeys(wanted) if only != NOTHING]
+
+
+def _cost(part: Part, found: dict[Selection, Float], percentile: float, seed: int) -> PartCost:
+    whole, ideal = found[EVERYTHING], found[NOTHING]
+    without, alone = found[part.without], found[part.alone]
+    index = percentile_index(len(whole), percentile)
+    return PartCost(
+        part=part,
+        kpp_without=_ranked(without, index),
+        cost=paired_difference(without, whole, percentile, stream(seed, 0, "bootstrap")),
+        kpp_alone=_ranked(alone, index),
+        cost_alone=paired_difference(ideal, alone, percentile, stream(seed, 0, "bootstrap")),
+    )

@@ -1,0 +1,281 @@
+"""The pipeline behind `nvmc sweep`: curves over one or two parameters, the same chips everywhere.
+
+Chip k has the same random numbers at every point (they come from streams that know of no
+strength, time or periphery), so a curve shows one population changing, and the difference of two
+of its points is far surer than either.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Unpack
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nvmc.compiled.artifact import Compiled
+from nvmc.data import load_data
+from nvmc.errors import OptionError
+from nvmc.evaluation.parameters import PARAMETERS, Setup, Value
+from nvmc.evaluation.population import Archive, Bench, Executor, Threads
+from nvmc.evaluation.result import Fidelity
+from nvmc.evaluation.workload import Options, check_options, fidelity_of, set_up
+from nvmc.hardware.chip import Chips
+from nvmc.hardware.devices import Device, NoiseSource, Target
+from nvmc.statistics import Kpp, Summary, percentile_performance, summarize
+
+__all__ = ["FORMAT", "Point", "Sweep", "point_count", "sweep"]
+
+FORMAT = "nvmc.evaluation.sweep/1"
+
+Values = Mapping[str, Sequence[Value]]
+
+
+@dataclass(frozen=True)
+class Point:
+    """One population of chips.
+
+    Attributes:
+        at: The value of every parameter that was given, by its name in `PARAMETERS`.
+        fidelity: `cells`, or `circuit` where the periphery or read noise was in the loop.
+        ideal: Value of the chip whose every cell is on target.
+        values: One value a chip, in chip order, shape (runs,).
+        kpp: K-th percentile performance and its interval.
+        summary: Mean, standard deviation, minimum.
+    """
+
+    at: dict[str, Value]
+    fidelity: Fidelity
+    ideal: float
+    values: NDArray[np.float64]
+    kpp: Kpp
+    summary: Summary
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """Curves over parameters.
+
+    Attributes:
+        axes: The parameters with several values, one or two, that with most values first; the
+            first one given where none has.
+        points: Each curve over the first axis is a run of points.
+        metric: As of `nvmc.evaluation.result.Simulation`.
+        runs: Chips a point.
+        images: Images each chip was run on.
+        data: What the images are.
+        seed: Population of chips.
+        device: The cells, at whatever sigma a point has.
+        seconds: Wall time of everything.
+        mc_passes: Stochastic passes that were averaged; None where the network draws nothing.
+    """
+
+    axes: tuple[str, ...]
+    points: tuple[Point, ...]
+    metric: str
+    runs: int
+    images: int
+    data: str
+    seed: int
+    device: Device
+    seconds: float
+    mc_passes: int | None = None
+
+    def curves(self) -> list[list[Point]]:
+        """The points of each value of the second axis, in the order given."""
+        if len(self.axes) < 2:
+            return [list(self.points)]
+        grouped = itertools.groupby(self.points, key=lambda point: point.at[self.axes[1]])
+        return [list(points) for _, points in grouped]
+
+    def to_json(self) -> dict[str, Any]:
+        """The result as `nvmc sweep --json` prints it; docs/sweep.md names the keys."""
+        return {
+            "format": FORMAT,
+            "metric": self.metric,
+            "runs": self.runs,
+            "images": self.images,
+            "data": self.data,
+            "seed": self.seed,
+            "device": self.device.name,
+            "mc_passes": self.mc_passes,
+            "axes": [PARAMETERS[name].column for name in self.axes],
+            "points": [_point_json(point) for point in self.points],
+            "seconds": self.seconds,
+        }
+
+
+def _point_json(point: Point) -> dict[str, Any]:
+    kpp, summary = point.kpp, point.summary
+    return {
+        "at": {PARAMETERS[name].column: value.number for name, value in point.at.items()},
+        "fidelity": point.fidelity,
+        "ideal": point.ideal,
+        "mean": summary.mean,
+        "std": summary.std,
+        "min": summary.min,
+        "percentile": kpp.to_json(),
+        "values": point.values.tolist(),
+    }
+
+
+def sweep(
+    compiled: Compiled,
+    values: Values,
+    *,
+    runs: int = 300,
+    device: Device | None = None,
+    noise: Iterable[NoiseSource] = (),
+    percentile: float = 1.0,
+    seed: int = 0,
+    jobs: int | None = None,
+    executor: Executor | None = None,
+    store: Archive | None = None,
+    on_chip: Callable[[int, float], None] | None = None,
+    **options: Unpack[Options],
+) -> Sweep:
+    """Evaluate chips 0 … runs - 1 of population `seed` at every combination of `values`.
+
+    Args:
+        compiled: From `open_compiled` or `nvmc.compile_model`.
+        values: By parameter, from `nvmc.evaluation.parameters.parse_values`; at most two
+            parameters may have several values.
+        runs: Chips a point. This and all below are as in `simulate`, which gives the same.
+        device: Another device than the network was compiled for.
+        noise: More noise sources behind the device's own.
+        percentile: k of the k-th percentile performance.
+        seed: Population of chips.
+        jobs: Chips in parallel.
+        executor: Where chips are run; in `jobs` threads by default.
+        store: Keeps every chip, and knows those that it has.
+        on_chip: Called with (chip, value) as each chip of each point is done, from any thread.
+        **options: Data and the like (`nvmc.evaluation.workload.Options`); a point's fidelity is by
+            default what its target needs.
+
+    Raises:
+        OptionError, DataError, ModelError, StoreError: By what is wrong.
+    """
+    started = time.perf_counter()
+    check_options(runs, jobs, percentile)
+    axes = _axes(values)
+    target = compiled.manifest.target.on(device, noise)
+    setups = [(at, _setup(target, at)) for at in _grid(values, axes)]
+    benches = _Benches(compiled, values, setups, seed, options)
+    points: list[Point] = []
+    where = executor or Threads(jobs)
+    for at, setup in setups:
+        bench, pattern = benches.of(setup.target), setup.chip(seed, 0)
+        records = None if store is None else bench.records(store, pattern, where, setup.sigma)
+        found = bench.run(Chips(pattern, 0, runs), where, records, on_chip)
+        kpp = percentile_performance(found, percentile)
+        points.append(Point(at, bench.fidelity, bench.ideal, found, kpp, summarize(found)))
+    return _sweep(axes, points, benches.of(setups[-1][1].target), target.device, seed, started)
+
+
+class _Benches:
+    """Makes a bench for a target, and keeps the last: neighbours on a curve mostly share one.
+
+    Complains of any point before the first is run.
+    """
+
+    def __init__(
+        self,
+        compiled: Compiled,
+        values: Values,
+        setups: list[tuple[dict[str, Value], Setup]],
+        seed: int,
+        options: Options,
+    ) -> None:
+        fidelity = options.get("fidelity")
+        _check_fidelity(values, fidelity)
+        for _, setup in setups:
+            setup.chip(seed, 0)
+            fidelity_of(setup.target, fidelity)
+        data = options.get("data")
+        if isinstance(data, str):
+            options = {**options, "data": load_data(data, limit=options.get("limit"))}
+        self._compiled, self._seed, self._options = compiled, seed, options
+        self._last: tuple[Target, Bench] | None = None
+
+    def of(self, target: Target) -> Bench:
+        if self._last is None or self._last[0] != target:
+            self._last = None  # before the next one is made: each holds the whole network
+            self._last = (target, set_up(self._compiled, target, seed=self._seed, **self._options))
+        return self._last[1]
+
+
+def _sweep(
+    axes: tuple[str, ...],
+    points: list[Point],
+    bench: Bench,
+    device: Device,
+    seed: int,
+    started: float,
+) -> Sweep:
+    return Sweep(
+        axes=axes,
+        points=tuple(points),
+        metric=bench.score.metric,
+        runs=len(points[0].values),
+        images=len(bench.feed),
+        data=bench.data,
+        seed=seed,
+        device=device,
+        seconds=time.perf_counter() - started,
+        mc_passes=bench.mc_passes,
+    )
+
+
+def point_count(values: Values) -> int:
+    """How many populations `sweep` evaluates.
+
+    Raises:
+        OptionError: No parameter has a value, one is unknown, or more than two have several.
+    """
+    _axes(values)
+    return math.prod(len(several) for several in values.values())
+
+
+def _axes(values: Values) -> tuple[str, ...]:
+    """The parameters with several values, most first; the first one given where none has."""
+    known = ", ".join(f"--{name}" for name in PARAMETERS)
+    if not values or not all(values.values()):
+        raise OptionError(f"there is nothing to sweep; give one or two of {known}")
+    if unknown := sorted(values.keys() - PARAMETERS.keys()):
+        raise OptionError(f"parameter {unknown[0]!r} is unknown; expected one of {known}")
+    several = [name for name in PARAMETERS if len(values.get(name, ())) > 1]
+    axes = tuple(sorted(several, key=lambda name: -len(values[name])))
+    if len(axes) > 2:
+        raise OptionError(
+            f"{', '.join(f'--{name}' for name in axes)} have several values each; expected at "
+            "most two such parameters: give the others one value"
+        )
+    return axes or tuple(name for name in PARAMETERS if name in values)[:1]
+
+
+def _check_fidelity(values: Values, fidelity: Fidelity | None) -> None:
+    """Refuse bits of converters that no point would have."""
+    for name in ("adc-bits", "dac-bits"):
+        if fidelity == "cells" and any(value.number is not None for value in values.get(name, ())):
+            raise OptionError(
+                f"--{name} changes nothing at fidelity 'cells', whose converters are ideal; use "
+                "fidelity 'circuit'"
+            )
+
+
+def _grid(values: Values, axes: tuple[str, ...]) -> Iterator[dict[str, Value]]:
+    """Every combination; the first axis varies fastest."""
+    names = [*axes, *(name for name in PARAMETERS if name in values and name not in axes)]
+    for slowest_first in itertools.product(*(values[name] for name in reversed(names))):
+        yield dict(zip(names, reversed(slowest_first), strict=True))
+
+
+def _setup(target: Target, at: Mapping[str, Value]) -> Setup:
+    setup = Setup(target)
+    for name, value in at.items():
+        setup = PARAMETERS[name].change(setup, value.number)
+    return setup

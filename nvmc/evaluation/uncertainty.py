@@ -1,0 +1,323 @@
+"""The pipeline behind `nvmc uncertainty`: does a population of chips know when it does not know?
+
+Every chip gives each image a predictive distribution, the mean over stochastic passes of the class
+probabilities (one pass where the network draws nothing). What is asked of it, on the data and on
+images shifted away from them:
+
+- accuracy, and the negative log-likelihood (NLL) of the true label;
+- the NLL of the predicted class, which a chip in the field can compute;
+- predictive variance: over passes, of the probabilities, summed over the classes;
+- expected calibration error.
+
+An image is called out of distribution where its NLL exceeds the mean NLL of the unshifted images
+on the same chip (Ahmed et al., Inverted Normalization, DATE 2024, Sec. IV-E). The paper does not
+say whether its NLL on shifted images is that of the true labels; both kinds are given.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, fields, replace
+from threading import Event
+from typing import Any, Unpack
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nvmc.compiled.artifact import Compiled
+from nvmc.data import Dataset, load_data
+from nvmc.data.shifts import Shift, shifted, shifts_for
+from nvmc.errors import DataError
+from nvmc.evaluation.parameters import Setup
+from nvmc.evaluation.result import Fidelity
+from nvmc.evaluation.workload import Options, check_options, set_up
+from nvmc.hardware.chip import Chip
+from nvmc.metrics import calibration_error, correct, log_loss
+from nvmc.runtime.averaging import Prediction, predicted
+from nvmc.runtime.montecarlo import (
+    ChipSession,
+    CircuitNetwork,
+    Feed,
+    Network,
+    default_jobs,
+    in_parallel,
+)
+from nvmc.runtime.scoring import Accuracy
+
+__all__ = ["FORMAT", "Measures", "Row", "Thresholds", "Uncertainty", "measured", "uncertainty"]
+
+FORMAT = "nvmc.evaluation.uncertainty/1"
+PASSES = 10
+"""Passes of a stochastic network when nobody says."""
+
+
+@dataclass(frozen=True)
+class Thresholds:
+    """Above which an image counts as out of distribution, in nats.
+
+    Attributes:
+        nll: Of the true label.
+        nll_predicted: Of the predicted class.
+    """
+
+    nll: float
+    nll_predicted: float
+
+
+@dataclass(frozen=True)
+class Measures:
+    """One chip on one set of images; means over the images.
+
+    Attributes:
+        accuracy: Share of right decisions of the mean prediction.
+        nll: Negative log-likelihood of the true label, nats.
+        nll_predicted: Of the predicted class, nats.
+        variance: Predictive variance.
+        calibration_error: Expected calibration error, 15 bins.
+        detected: Share of the images whose NLL is above the threshold.
+        detected_predicted: Likewise with the NLL of the predicted class.
+    """
+
+    accuracy: float
+    nll: float
+    nll_predicted: float
+    variance: float
+    calibration_error: float
+    detected: float
+    detected_predicted: float
+
+
+NAMES = tuple(field.name for field in fields(Measures))
+
+
+@dataclass(frozen=True)
+class Row:
+    """All chips on one set of images.
+
+    Attributes:
+        shift: How the images were shifted.
+        chips: One entry a chip, in chip order.
+    """
+
+    shift: Shift
+    chips: tuple[Measures, ...]
+
+    def values(self, name: str) -> NDArray[np.float64]:
+        """One measure of every chip, shape (runs,)."""
+        return np.array([getattr(chip, name) for chip in self.chips], dtype=np.float64)
+
+    def mean(self, name: str) -> float:
+        """Mean of a measure over the chips."""
+        return float(self.values(name).mean())
+
+    def std(self, name: str) -> float | None:
+        """Standard deviation of a measure over the chips; None for a single one."""
+        return float(self.values(name).std(ddof=1)) if len(self.chips) > 1 else None
+
+    def to_json(self) -> dict[str, Any]:
+        """Shift, strength, and mean, std and values of every measure."""
+        measures = {
+            name: {
+                "mean": self.mean(name),
+                "std": self.std(name),
+                "values": self.values(name).tolist(),
+            }
+            for name in NAMES
+        }
+        return {**asdict(self.shift), **measures}
+
+
+@dataclass(frozen=True)
+class Uncertainty:
+    """What a population of chips knows of its own doubt.
+
+    Attributes:
+        rows: The data as they are first, where `detected` is the share of false alarms.
+        runs: Chips.
+        mc_passes: Stochastic passes that were averaged; None where the network draws nothing.
+        images: Images a row.
+        data: What the images are.
+        seed: Population of chips.
+        setup: The cells, the strength of their noise, and their age.
+        fidelity: `cells` or `circuit`.
+        seconds: Wall time of the runs.
+    """
+
+    rows: tuple[Row, ...]
+    runs: int
+    mc_passes: int | None
+    images: int
+    data: str
+    seed: int
+    setup: Setup
+    fidelity: Fidelity
+    seconds: float
+
+    @property
+    def sigma(self) -> float | None:
+        """Strength of the cells' noise; None where the device has none."""
+        return self.setup.target.device.sigma if self.setup.sigma is None else self.setup.sigma
+
+    def to_json(self) -> dict[str, Any]:
+        """The result as `nvmc uncertainty --json` prints it; docs/uncertainty.md names the keys."""
+        return {
+            "format": FORMAT,
+            "runs": self.runs,
+            "mc_passes": self.mc_passes,
+            "images": self.images,
+            "data": self.data,
+            "seed": self.seed,
+            "device": self.setup.target.device.name,
+            "sigma": self.sigma,
+            "time_s": self.setup.time_s,
+            "fidelity": self.fidelity,
+            "rows": [row.to_json() for row in self.rows],
+            "seconds": self.seconds,
+        }
+
+
+def uncertainty(
+    compiled: Compiled,
+    setup: Setup | None = None,
+    *,
+    runs: int = 20,
+    shifts: Sequence[str] | None = None,
+    seed: int = 0,
+    jobs: int | None = None,
+    on_chip: Callable[[], None] | None = None,
+    **options: Unpack[Options],
+) -> Uncertainty:
+    """Evaluate the doubts of chips 0 … runs - 1 of population `seed`.
+
+    Cost: that of `simulate` times the number of shifts and one. Masks are the same in every row.
+
+    Args:
+        compiled: From `open_compiled` or `nvmc.compile_model`.
+        setup: Target, sigma and time; as compiled by default.
+        runs: Number of chips.
+        shifts: Of `rotation` and `noise`; by default those that the data allow.
+        seed: Population of chips, and the noise on images.
+        jobs: Chips in parallel.
+        on_chip: Called as each chip of a row is done, from its thread.
+        **options: See `nvmc.evaluation.workload.Options`; the data must have labels, and the
+            stochastic passes are 10 by default, 1 where the network draws nothing.
+
+    Raises:
+        OptionError, DataError, ModelError: By what is wrong.
+    """
+    check_options(runs, jobs, 1.0)
+    setup = setup or Setup(compiled.manifest.target)
+    dataset = _labelled(options.get("data"), options.get("limit"))
+    entries = compiled.manifest.inputs
+    dataset = dataset.for_network([entry.name for entry in entries])
+    if len(entries) > 1 or np.dtype(entries[0].dtype).kind != "f":
+        found = ", ".join(f"{entry.name} ({entry.dtype})" for entry in entries)
+        raise DataError(
+            f"the network has inputs {found}; images can be turned and made noisy for one input of "
+            "real numbers only"
+        )
+    wanted = shifts_for(dataset.x, shifts)
+    chips = [setup.chip(seed, index) for index in range(runs)]
+    bench = set_up(compiled, setup.target, **options | Options(data=dataset, limit=None))
+    network, started = bench.network, time.perf_counter()
+    if options.get("mc_passes") is None and network.masks:
+        network = replace(network, passes=PASSES)
+    assert isinstance(bench.score, Accuracy)
+    count = min(jobs or default_jobs(), runs)
+    population = _Population(network, bench.score.classes, chips, count, on_chip)
+    return Uncertainty(
+        rows=tuple(population.row(bench.feed, shift, seed) for shift in wanted),
+        runs=runs,
+        mc_passes=network.passes if network.masks else None,
+        images=len(bench.feed),
+        data=dataset.name,
+        seed=seed,
+        setup=setup,
+        fidelity="circuit" if isinstance(network, CircuitNetwork) else "cells",
+        seconds=time.perf_counter() - started,
+    )
+
+
+def measured(
+    prediction: Prediction,
+    labels: NDArray[np.integer[Any]],
+    thresholds: Thresholds | None = None,
+) -> Measures:
+    """What a prediction is worth.
+
+    Args:
+        prediction: Probabilities of shape (N, C, ...) and variances of shape (N, ...).
+        labels: Classes of shape (N, ...).
+        thresholds: Above which an image counts as out of distribution; by default the means of
+            these images. An image of many decisions counts with the mean over them.
+    """
+    nll = _a_image(log_loss(prediction.mean, labels))
+    guess = _a_image(log_loss(prediction.mean))
+    limits = thresholds or Thresholds(float(nll.mean()), float(guess.mean()))
+    return Measures(
+        accuracy=correct(prediction.mean, labels) / labels.size,
+        nll=float(nll.mean()),
+        nll_predicted=float(guess.mean()),
+        variance=float(np.nan_to_num(prediction.variance, nan=0.0).mean()),
+        calibration_error=calibration_error(prediction.mean, labels),
+        detected=float(np.mean(nll > limits.nll)),
+        detected_predicted=float(np.mean(guess > limits.nll_predicted)),
+    )
+
+
+class _Population:
+    """Chips, and the thresholds that they have found on the data as they are."""
+
+    def __init__(
+        self,
+        network: Network | CircuitNetwork,
+        labels: NDArray[np.integer[Any]],
+        chips: list[Chip],
+        jobs: int,
+        on_chip: Callable[[], None] | None,
+    ) -> None:
+        self._network = network
+        self._labels = labels
+        self._chips = chips
+        self._jobs = jobs
+        self._on_chip = on_chip
+        self._thresholds: list[Thresholds | None] = [None] * len(chips)
+
+    def row(self, feed: Feed, shift: Shift, seed: int) -> Row:
+        """All chips on the images, shifted. The first call sets the thresholds."""
+        moved = Feed({name: shifted(x, shift, seed) for name, x in feed.inputs.items()})
+        found: dict[int, Measures] = {}
+
+        def work(number: int, stop: Event) -> None:
+            session = ChipSession(self._network, self._chips[number])
+            prediction = predicted(session.passes(moved, stop), self._network.holds)
+            if prediction is None or stop.is_set():
+                return
+            measures = measured(prediction, self._labels, self._thresholds[number])
+            found[number] = measures
+            if self._thresholds[number] is None:
+                self._thresholds[number] = Thresholds(measures.nll, measures.nll_predicted)
+            if self._on_chip is not None:
+                self._on_chip()
+
+        in_parallel(work, len(self._chips), self._jobs)
+        return Row(shift, tuple(found[number] for number in range(len(self._chips))))
+
+
+def _a_image(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Mean over the decisions of each image, shape (N,)."""
+    return values.reshape(len(values), -1).mean(axis=1)
+
+
+def _labelled(data: str | Dataset | None, limit: int | None) -> Dataset:
+    """The images that are used."""
+    if data is None:
+        raise DataError("doubts are judged on labelled images; give --data")
+    dataset = load_data(data, limit=limit) if isinstance(data, str) else data
+    if limit is not None and limit < 1:
+        raise DataError(f"limit is {limit}, expected at least 1; leave it out to take every image")
+    if dataset.y is None:
+        found = "no labels" if dataset.targets is None else "values, which are no classes"
+        raise DataError(f"{dataset.name} has {found}; an NLL is taken of classes: add them as y")
+    return dataset.of(slice(limit))

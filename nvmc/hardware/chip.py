@@ -1,0 +1,294 @@
+"""A chip: one draw of the state of every cell, named by (seed, index).
+
+`program` is the one place where cells get their state. The Monte Carlo engine, the execution
+provider, `nvmc program` and the tests all call it, so a chip is the same everywhere.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, fields, replace
+from functools import cached_property
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nvmc.errors import OptionError
+from nvmc.hardware.devices import Cells, NoiseSource, Read, Target
+from nvmc.hardware.devices.noise import Programming
+from nvmc.hardware.encoding import Layout
+from nvmc.hardware.tiling import Place, tile_numbers
+from nvmc.rng import Draw
+
+__all__ = ["PHYSICS", "Array", "Chip", "Chips", "Programmed"]
+
+PHYSICS = 2
+"""Version of what decides a chip's value: raised with every change of a number that is drawn or of
+what is computed with it, so that results from before are not taken for results of now."""
+
+Float = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Array:
+    """One programmed weight tensor: what the compiled network says of it.
+
+    Attributes:
+        name: Its name in the manifest; keys its random streams.
+        codes: Signed codes in the weight's ONNX shape, or the weights themselves when analog.
+        scale: The step s, a scalar or of `codes`'s rank with length 1 where it does not vary.
+        target: The cells that hold it.
+        place: How its layer uses it, which says on which tiles its cells sit; only needed where a
+            noise source tells tiles apart.
+    """
+
+    name: str
+    codes: NDArray[Any]
+    scale: NDArray[Any]
+    target: Target
+    place: Place | None = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Without what was derived, which the receiver derives again."""
+        return {entry.name: getattr(self, entry.name) for entry in fields(self)}
+
+    @cached_property
+    def layout(self) -> Layout:
+        """How its cells represent its codes."""
+        return self.target.layout
+
+    @cached_property
+    def unit(self) -> NDArray[np.float32]:
+        """Network units in one code step."""
+        scale = self.scale.astype(np.float32)
+        if self.target.weight_bits is not None:
+            return scale
+        largest = np.max(np.abs(self.codes.astype(np.float32)), initial=0.0) * scale
+        return np.asarray(largest / self.layout.top, np.float32)
+
+    @cached_property
+    def steps(self) -> NDArray[Any]:
+        """Codes in code steps: `codes`, or W / unit when analog (zero where all weights are)."""
+        if self.target.weight_bits is not None:
+            return self.codes
+        if not self.unit.any():
+            return np.zeros(self.codes.shape, np.float32)
+        top = self.layout.top
+        return np.clip(self.ideal / self.unit, -top, top)  # rounding may leave the range by an ulp
+
+    @cached_property
+    def cells(self) -> Cells:
+        """The target state of its cells."""
+        layout = self.layout
+        bits = self.target.weight_bits
+        largest = layout.top if bits is None else 2**bits - 1
+        return Cells(
+            targets=layout.levels(self.steps),
+            top=self.target.top,
+            plane_bits=() if bits is None else tuple(layout.plane_bits.tolist()),
+            full_range=self.unit * np.float32(largest),
+            signed=layout.signed,
+            conductance=self.target.device.conductance,
+            found={},
+        )
+
+    @cached_property
+    def tiles(self) -> NDArray[np.int32]:
+        """The tile of each weight's cells, numbered within a plane.
+
+        Raises:
+            OptionError: The array does not know its place.
+        """
+        if self.place is None:
+            raise OptionError(
+                f"array {self.name!r} does not say which operator uses it, so its cells are on no "
+                "known tile; give Array its place"
+            )
+        return tile_numbers(self.place, self.codes.shape, self.target.rows, self.target.cols)
+
+    @cached_property
+    def sign(self) -> Float:
+        """The digital sign of every weight."""
+        return self.layout.sign(self.steps)
+
+    @property
+    def ideal(self) -> Float:
+        """The weights of the ideal chip: codes * scale, float32."""
+        return self.codes.astype(np.float32) * self.scale.astype(np.float32)
+
+    def recombined(self, levels: Float, sign: Float) -> Float:
+        """The weights that these levels and signs stand for (Eq. 14)."""
+        weights = self.layout.combine(levels, sign)
+        weights *= self.unit
+        return weights
+
+
+@dataclass(frozen=True)
+class Programmed:
+    """The state of one array on one chip.
+
+    Attributes:
+        levels: Programmed level of every cell, shape (planes, *shape), in level steps. Cells on
+            target share memory with the array's targets: do not write to them.
+        sign: The digital sign of every weight.
+        weights: What the array computes with, W_p of Eq. 14, in the network's units.
+        pulses: Programming pulses that each cell took, like `levels`; None without write-verify.
+    """
+
+    levels: Float
+    sign: Float
+    weights: Float
+    pulses: NDArray[np.int16] | None = None
+
+
+@dataclass(frozen=True)
+class Chip:
+    """A chip's name and the noise that made it.
+
+    Attributes:
+        seed: Population of chips.
+        index: Which chip of it; None for the ideal chip.
+        sources: The noise sources at their strengths, from `Device.sources`.
+        clip: Whether programmed levels are clipped to 0 ... the device's top level, or only at
+            zero conductance (`Device.clip`).
+        time_s: Seconds since programming; None where no source depends on it. The same chip at
+            another time has the same cells, aged.
+    """
+
+    seed: int
+    index: int | None
+    sources: tuple[NoiseSource, ...] = ()
+    clip: bool | Literal["zero"] = False
+    time_s: float | None = None
+    _streams: tuple[tuple[str, NoiseSource], ...] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        if self.seed < 0:
+            raise OptionError(f"seed is {self.seed}; expected a whole number of at least 0")
+        if self.index is not None and self.index < 0:
+            raise OptionError(f"chip is {self.index}; expected a whole number of at least 0")
+        types = [source.type for source in self.sources]
+        counts = [types[:i].count(kind) for i, kind in enumerate(types)]
+        names = [f"{kind}#{n}" if n else kind for kind, n in zip(types, counts, strict=True)]
+        # Silent sources keep their names, so that sigma = 0 leaves the other sources' draws alone.
+        loud = [(n, s) for n, s in zip(names, self.sources, strict=True) if not s.silent]
+        object.__setattr__(self, "_streams", tuple(loud) if self.index is not None else ())
+
+    @classmethod
+    def of(
+        cls,
+        target: Target,
+        seed: int,
+        index: int,
+        sigma: float | None = None,
+        time_s: float | None = None,
+    ) -> Chip:
+        """Chip `index` of population `seed` on the target's device at `sigma`, `time_s` old.
+
+        Raises:
+            OptionError: A number is out of range, or nothing on the device depends on it.
+        """
+        sources = target.device.sources(sigma)
+        target.check_sources(sources)
+        return cls(seed, index, sources, target.device.clip, target.device.time(time_s))
+
+    @classmethod
+    def ideal(cls) -> Chip:
+        """The chip whose every cell is on target."""
+        return cls(0, None)
+
+    @property
+    def reads(self) -> tuple[tuple[str, Read], ...]:
+        """Read noise that is heard, each with the name that keys its streams."""
+        return tuple((name, s) for name, s in self._streams if isinstance(s, Read))
+
+    @property
+    def needs_circuit(self) -> bool:
+        """Whether every read differs, so that no set of weights stands for this chip."""
+        return bool(self.reads)
+
+    def program(self, array: Array) -> Programmed:
+        """The state of `array` on this chip. Cost: a few passes over its cells, and their normals.
+
+        Code sources move the targets, then each cell is programmed, then weight sources act on
+        the recombined weights (docs/physics.md). Each source draws from a stream of its own. Read
+        noise is no part of the state.
+        """
+        cells = self._cells(array)
+        levels, sign = cells.targets, array.sign
+        for source, draws in self._acting(array, "code"):
+            levels, sign = source.apply(levels, sign, cells, draws)
+            cells = replace(cells, targets=levels, found=None)
+        levels, pulses = self._programmed(array, cells)
+        on_target = levels is array.cells.targets and sign is array.sign
+        weights = array.ideal if on_target else array.recombined(levels, sign)
+        for source, draws in self._acting(array, "weight"):
+            weights = source.apply(weights, cells, draws)
+        return Programmed(levels, sign, np.asarray(weights, np.float32), pulses)
+
+    def read_spread(self, array: Array, levels: Float) -> Float | None:
+        """Standard deviation of one read of every cell that now is at `levels`, in level steps.
+
+        All read sources together, of shape (planes, *shape); None where every read is the same.
+        """
+        cells = self._cells(array)
+        spreads = [source.spread(levels, cells) for _, source in self.reads]
+        if len(spreads) < 2:
+            return spreads[0] if spreads else None
+        return np.sqrt(sum(np.square(spread) for spread in spreads))
+
+    def _cells(self, array: Array) -> Cells:
+        wanted = any(source.needs_tiles for _, source in self._streams)
+        return replace(array.cells, time_s=self.time_s, tiles=array.tiles if wanted else None)
+
+    def _programmed(self, array: Array, cells: Cells) -> tuple[Float, NDArray[np.int16] | None]:
+        """Levels after all cell sources, and the pulses they took."""
+        levels, pulses = cells.targets, None
+        for source, draws in self._acting(array, "cell"):
+            if isinstance(source, Programming):
+                levels, taken = source.program(levels, cells, draws)
+                if taken is not None:
+                    pulses = taken if pulses is None else pulses + taken
+            else:
+                levels = source.apply(levels, cells, draws)
+        if self.clip and levels is not cells.targets:
+            levels = _clipped(levels, cells, self.clip)
+        return levels, pulses
+
+    def _acting(self, array: Array, place: str) -> Iterator[tuple[Any, Draw]]:
+        for name, source in self._streams:
+            if source.place == place and self.index is not None:
+                names = (name,) if source.chip_wide else (array.name, name)
+                yield source, Draw(self.seed, self.index, *names)
+
+
+@dataclass(frozen=True)
+class Chips(Sequence[Chip]):
+    """Consecutive chips of a population, made as they are asked for.
+
+    Attributes:
+        pattern: A chip of the population; the others differ in their index.
+        first: Index of the first.
+        runs: How many.
+    """
+
+    pattern: Chip
+    first: int
+    runs: int
+
+    def __len__(self) -> int:
+        return self.runs
+
+    def __getitem__(self, number: Any) -> Any:
+        if isinstance(number, slice):
+            return [self[position] for position in range(*number.indices(self.runs))]
+        if not -self.runs <= number < self.runs:
+            raise IndexError(number)
+        return replace(self.pattern, index=self.first + number % self.runs)
+
+
+def _clipped(levels: Float, cells: Cells, clip: bool | Literal["zero"]) -> Float:
+    if clip == "zero":
+        return np.maximum(levels, np.float32(0.0 - cells.off_level))
+    return np.clip(levels, 0, cells.top)

@@ -1,0 +1,23 @@
+"""Devices: what a memory cell does. Files are in `library/`, noise sources in `sources/`."""
+
+from nvmc.hardware.devices.device import Defaults, Device, Target
+from nvmc.hardware.devices.noise import SOURCES, Cells, Conductance, NoiseSource, Read
+from nvmc.hardware.devices.periphery import ArrayRange, Periphery, WireOhm
+from nvmc.hardware.devices.reading import device_names, load_device, parse_noise
+
+__all__ = [
+    "SOURCES",
+    "ArrayRange",
+    "Cells",
+    "Conductance",
+    "Defaults",
+    "Device",
+    "NoiseSource",
+    "Periphery",
+    "Read",
+    "Target",
+    "WireOhm",
+    "device_names",
+    "load_device",
+    "parse_noise",
+]

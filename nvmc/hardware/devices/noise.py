@@ -1,0 +1,81 @@
+"""Noise sources: what happens to codes, cells and weights when a chip is made and read.
+
+Each source is a small model whose fields are its options, and one `apply` written once against
+the Python array API, so that it serves the simulator (NumPy), training (torch) and the tests'
+slow loops alike. Sources act in one of four places:
+
+| place    | receives and returns                                                        |
+| -------- | --------------------------------------------------------------------------- |
+| `code`   | `apply`: target levels (planes, *shape) as whole numbers, and the sign      |
+| `cell`   | `apply`: programmed levels (planes, *shape), in level steps                 |
+| `weight` | `apply`: weights (*shape), in the network's units                           |
+| `read`   | `spread`: present levels -> standard deviation of one read of each, in steps |
+
+`SOURCES` names them all, and `Source` is the type of any of them in a file or a manifest; a new
+source is a class in `nvmc.hardware.devices.sources`, a row in the one and a member of the other. An
+`apply` makes no array that lives longer than it must: a chip of a large network is programmed array
+by array.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field
+
+from nvmc.hardware.devices.laws import Cells, Conductance, Positive
+from nvmc.hardware.devices.sources.ageing import Retention
+from nvmc.hardware.devices.sources.base import Draws, NoiseSource
+from nvmc.hardware.devices.sources.bits import BitFlip
+from nvmc.hardware.devices.sources.cells import Global, StuckAt
+from nvmc.hardware.devices.sources.programming import Programming
+from nvmc.hardware.devices.sources.read import Read
+from nvmc.hardware.devices.sources.weights import Additive, LogNormalDrift, Multiplicative, Uniform
+
+__all__ = [
+    "SOURCES",
+    "Additive",
+    "BitFlip",
+    "Cells",
+    "Conductance",
+    "Draws",
+    "Global",
+    "LogNormalDrift",
+    "Multiplicative",
+    "NoiseSource",
+    "Positive",
+    "Programming",
+    "Read",
+    "Retention",
+    "Source",
+    "StuckAt",
+    "Uniform",
+]
+
+SOURCES: dict[str, type[NoiseSource]] = {
+    "programming": Programming,
+    "retention": Retention,
+    "global": Global,
+    "stuck-at": StuckAt,
+    "bitflip": BitFlip,
+    "lognormal-drift": LogNormalDrift,
+    "additive": Additive,
+    "multiplicative": Multiplicative,
+    "uniform": Uniform,
+    "read": Read,
+}
+
+
+Source = Annotated[
+    Programming
+    | Retention
+    | Global
+    | StuckAt
+    | BitFlip
+    | LogNormalDrift
+    | Additive
+    | Multiplicative
+    | Uniform
+    | Read,
+    Field(discriminator="type"),
+]

@@ -1,0 +1,94 @@
+"""What every noise source is, and what it is given."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar, Literal, Protocol
+
+from pydantic import BaseModel
+
+from nvmc.hardware.devices.laws import Positive
+
+__all__ = ["Draws", "Gaussian", "NoiseSource", "Place"]
+
+Place = Literal["code", "cell", "weight", "read"]
+
+
+class Draws(Protocol):
+    """Standard draws in the namespace of the arrays that noise is applied to."""
+
+    def normal(self, shape: tuple[int, ...]) -> Any:
+        """Standard normals."""
+        ...
+
+    def uniform(self, shape: tuple[int, ...]) -> Any:
+        """Uniforms in [0, 1); a probability is met to within their resolution."""
+        ...
+
+
+class NoiseSource(BaseModel, extra="forbid", frozen=True):
+    """Base of all sources. Fields are the options a device file may set."""
+
+    place: ClassVar[Place]
+    quantized_only: ClassVar[bool] = False
+    type: str
+
+    @property
+    def silent(self) -> bool:
+        """Whether this source changes nothing at its present strength, at any time."""
+        raise NotImplementedError
+
+    @property
+    def timed(self) -> bool:
+        """Whether what it does depends on the time since programming."""
+        return False
+
+    @property
+    def needs_conductance(self) -> bool:
+        """Whether it is in microsiemens, so that the device must say what its levels conduct."""
+        return False
+
+    @property
+    def profiles(self) -> tuple[tuple[float, ...], ...]:
+        """Every list that holds one number a level."""
+        return ()
+
+    @property
+    def needs_time(self) -> bool:
+        """Whether it cannot act without a time since programming."""
+        return False
+
+    @property
+    def needs_tiles(self) -> bool:
+        """Whether it must know which tile a cell sits on."""
+        return False
+
+    @property
+    def chip_wide(self) -> bool:
+        """Whether its draws are shared by all arrays of a chip."""
+        return False
+
+    def with_sigma(self, sigma: float) -> NoiseSource:
+        """This source at the device's sigma, unless it states one of its own."""
+        return self
+
+
+class Gaussian(NoiseSource, frozen=True):
+    """A source whose strength is a standard deviation; none means the device's sigma."""
+
+    sigma: Positive | None = None
+
+    def with_sigma(self, sigma: float) -> NoiseSource:
+        """This source at the device's sigma, unless it states one of its own."""
+        return self if self.sigma is not None else self.model_copy(update={"sigma": sigma})
+
+    @property
+    def strength(self) -> float:
+        """Sigma, which `with_sigma` must have settled."""
+        if self.sigma is None:
+            raise ValueError(f"noise source {self.type!r} has no sigma yet; use Device.sources()")
+        return self.sigma
+
+    @property
+    def silent(self) -> bool:
+        """Whether it changes nothing."""
+        return self.strength == 0

@@ -1,0 +1,145 @@
+"""Spread and mean error of a programmed cell, with or without write-verify."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Annotated, Any, ClassVar, Literal
+
+from array_api_compat import array_namespace
+from pydantic import Field, model_validator
+
+from nvmc.hardware.devices.laws import Above, Bias, Cells, Row, SpreadLaw, check_rows, rows_at
+from nvmc.hardware.devices.sources.base import Draws, Gaussian, Place
+
+__all__ = ["Programming"]
+
+MAX_PULSES = 1000
+
+
+class Programming(Gaussian, SpreadLaw, frozen=True):
+    """Spread of a programmed level: gp = g + b(g) + N(0, sigma f(g)) (TRICE, Eq. 13 and 15).
+
+    Attributes:
+        sigma: Standard deviation in units of `basis`; a factor where a law gives the spread.
+        basis: `level` steps, fraction of the cell's `full_range`, fraction of the `value` g, or
+            microsiemens.
+        profile, polynomial, saturating: f(g), at most one (`SpreadLaw`); 1 without.
+        table: f(g) and b(g) at several times since programming (`Row`); linear in log t between.
+        bias: b(g), the mean error, in units of `basis` and not scaled by sigma.
+        tolerance: Write-verify: a cell is programmed again until its error is at most this, in
+            units of `basis`; the mean error counts.
+        max_pulses: Write-verify: pulses after which the cell stays as it is.
+    """
+
+    place: ClassVar[Place] = "cell"
+    type: Literal["programming"] = "programming"
+    basis: Literal["level", "full_range", "value", "us"]
+    table: tuple[Row, ...] | None = None
+    bias: Bias | None = None
+    tolerance: Above | None = None
+    max_pulses: Annotated[int, Field(ge=1, le=MAX_PULSES, strict=True)] | None = None
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Programming:
+        if self.table is not None:
+            check_rows(self.table)
+            if self.laws or self.bias is not None:
+                raise ValueError("table holds the laws of each time; remove those beside it")
+            if self.tolerance is not None:
+                raise ValueError(
+                    "table is measured after write-verify, if there was one; remove tolerance"
+                )
+        if (self.tolerance is None) != (self.max_pulses is None):
+            raise ValueError("write-verify needs both tolerance and max_pulses; give both or none")
+        return self
+
+    @property
+    def silent(self) -> bool:
+        """Whether it changes nothing."""
+        rows = self.table or ()
+        return self.strength == 0 and self.bias is None and all(row.bias is None for row in rows)
+
+    @property
+    def timed(self) -> bool:
+        """Whether there is a table in time."""
+        return self.table is not None
+
+    @property
+    def profiles(self) -> tuple[tuple[float, ...], ...]:
+        """Every list that holds one number a level."""
+        rows = self.table or ()
+        biases = [b for b in (self.bias, *(row.bias for row in rows)) if b is not None]
+        lists = [law.profile for law in (self, *rows, *biases)]
+        return tuple(found for found in lists if found is not None)
+
+    @property
+    def needs_conductance(self) -> bool:
+        """Whether it is in microsiemens."""
+        return self.basis == "us"
+
+    @property
+    def verified(self) -> bool:
+        """Whether cells are programmed until they are within tolerance."""
+        return self.tolerance is not None
+
+    def spread(self, cells: Cells) -> Any:
+        """Standard deviation of every cell in level steps: an array like targets, or a float.
+
+        With write-verify, that of a single pulse.
+        """
+        unit = cells.unit(self.basis, cells.targets)
+        scale = self.strength * (1.0 if self.basis == "value" else unit)
+        if self.table is None:
+            spread = self.factor(scale, cells.targets, cells)
+        else:
+            rows = rows_at(self.table, cells.time_s)
+            spread = sum(row.factor(w * scale, cells.targets, cells) for row, w in rows)
+        return spread * unit if self.basis == "value" else spread
+
+    def shift(self, cells: Cells) -> Any:
+        """Mean error of every cell in level steps: an array like targets, or None."""
+        rows = [] if self.table is None else rows_at(self.table, cells.time_s)
+        biases = [(self.bias, 1.0), *((row.bias, weight) for row, weight in rows)]
+        parts = [w * bias.at(cells.targets, cells) for bias, w in biases if bias is not None]
+        return sum(parts) * cells.unit(self.basis, cells.targets) if parts else None
+
+    def apply(self, levels: Any, cells: Cells, draws: Draws) -> Any:
+        """Levels with their programming error added."""
+        return self.program(levels, cells, draws)[0]
+
+    def program(self, levels: Any, cells: Cells, draws: Draws) -> tuple[Any, Any]:
+        """Levels with their programming error added, and the pulses each cell took.
+
+        Returns:
+            Levels, and pulses as whole numbers of the levels' shape; None without write-verify,
+            where one pulse is all there is.
+        """
+        spread, shift = cells.once(self, lambda: (self.spread(cells), self.shift(cells)))
+
+        def pulse() -> Any:
+            error = spread * draws.normal(tuple(levels.shape))
+            return error if shift is None else error + shift
+
+        if self.tolerance is None:
+            return levels + pulse(), None
+        bound = self.tolerance * cells.unit(self.basis, cells.targets)
+        error, pulses = _verified(pulse, bound, self.max_pulses or 1)
+        return levels + error, pulses
+
+
+def _verified(pulse: Callable[[], Any], bound: Any, most: int) -> tuple[Any, Any]:
+    """Errors drawn again until within `bound`, and how many pulses that took.
+
+    Every round draws one normal for every cell, settled or not, so that a cell's numbers do not
+    depend on its neighbours nor on sigma.
+    """
+    error = pulse()
+    xp = array_namespace(error)
+    pulses = xp.ones(error.shape, dtype=xp.int16, device=error.device)
+    for _ in range(1, most):
+        outside = xp.abs(error) > bound
+        if not xp.any(outside):
+            break
+        error = xp.where(outside, pulse(), error)
+        pulses = pulses + xp.astype(outside, xp.int16)
+    return error, pulses

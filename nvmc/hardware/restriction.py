@@ -1,0 +1,95 @@
+"""Chips that are noisy only in part: some arrays, some slices of a weight, some noise sources.
+
+The noisy part has the very numbers it has on the whole chip: nothing is drawn differently, what is
+left out is put back on target after programming.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nvmc.hardware.chip import Array, Chip, Programmed
+
+__all__ = ["PartialChip", "Selection"]
+
+
+@dataclass(frozen=True)
+class Selection:
+    """What is noisy; None means all there is of the kind.
+
+    Attributes:
+        arrays: Names of arrays.
+        slices: Slices of a weight, 0 the least significant; both polarities of one go together.
+        whole: Whether noise that sits in no slice is there: flips of a digital sign, and sources
+            that act on the recombined weight.
+        sources: Names of noise sources, as in `PartialChip.heard`.
+    """
+
+    arrays: frozenset[str] | None = None
+    slices: frozenset[int] | None = None
+    whole: bool = True
+    sources: frozenset[str] | None = None
+
+
+@dataclass(frozen=True)
+class PartialChip(Chip):
+    """A chip whose noise is restricted to a selection."""
+
+    only: Selection = Selection()
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.only.sources is not None:
+            kept = tuple(pair for pair in self._streams if pair[0] in self.only.sources)
+            object.__setattr__(self, "_streams", kept)
+
+    @classmethod
+    def within(cls, chip: Chip, only: Selection) -> PartialChip:
+        """`chip`, noisy only in `only`."""
+        own = {f.name: getattr(chip, f.name) for f in fields(Chip) if f.init}
+        return cls(**own, only=only)
+
+    @property
+    def heard(self) -> tuple[str, ...]:
+        """Names of the noise sources that change something, in the order they are listed.
+
+        A source's name is its type; the second of a type is `type#1`.
+        """
+        return tuple(name for name, _ in self._streams)
+
+    def program(self, array: Array) -> Programmed:
+        """The state of `array`: as on the whole chip where it is noisy, on target elsewhere."""
+        if self.only.arrays is not None and array.name not in self.only.arrays:
+            return Chip.ideal().program(array)
+        found = super().program(array)
+        if self.only.slices is None and self.only.whole:
+            return found
+        noisy = self._noisy_planes(array)
+        levels = np.where(noisy, found.levels, array.cells.targets)
+        sign = found.sign if self.only.whole else array.sign
+        weights = array.recombined(levels, sign)
+        if self.only.whole:
+            cells = self._cells(array)
+            for source, draws in self._acting(array, "weight"):
+                weights = source.apply(weights, cells, draws)
+        return Programmed(levels, sign, np.asarray(weights, np.float32), found.pulses)
+
+    def read_spread(self, array: Array, levels: NDArray[np.float32]) -> NDArray[np.float32] | None:
+        """As of the whole chip where it is noisy; none where nothing is."""
+        spread = super().read_spread(array, levels)
+        if self.only.arrays is not None and array.name not in self.only.arrays:
+            return None
+        if spread is None or self.only.slices is None:
+            return spread
+        return np.where(self._noisy_planes(array), spread, np.float32(0))
+
+    def _noisy_planes(self, array: Array) -> NDArray[np.bool_]:
+        """Whether each plane is noisy; broadcasts against the array's levels."""
+        layout = array.target.layout
+        slices = np.arange(layout.planes) // layout.polarities
+        chosen = range(layout.slices) if self.only.slices is None else self.only.slices
+        noisy = np.isin(slices, list(chosen))
+        return noisy.reshape(-1, *(1,) * array.codes.ndim)

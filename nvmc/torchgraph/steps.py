@@ -1,0 +1,368 @@
+"""A graph as a list of steps, made once so that a run only walks it."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any, cast
+
+import onnx_ir as ir
+import torch
+from torch import Tensor
+
+from nvmc.errors import TrainingError
+from nvmc.passes.graph.layers import label
+from nvmc.torchgraph.operators import OPERATORS, Context, Operator
+from nvmc.torchgraph.operators.random import affine_dropout
+from nvmc.torchgraph.tensors import constant_of, tensor_from
+from nvmc.torchgraph.trainable import statistics, trainable
+
+__all__ = ["NOTHING", "Program", "Step", "read"]
+
+NOTHING = 0
+"""The slot of an input that is left out; it always holds None."""
+
+_DEVICE, _HOST, _NUMBERS = "device", "host", "numbers"
+_GROWING = frozenset("ConstantOfShape Expand EyeLike OneHot Range Tile Trilu".split())
+"""What these make of a shape may be large: it is made where the graph's tensors are."""
+_MEASURES = frozenset(["Shape", "Size"])
+_MOVING = frozenset("Flatten Identity MaxPool Reshape Squeeze Transpose Unsqueeze".split())
+"""Operators that move quantised numbers about and compute nothing with them."""
+_AT_HOST = Context(False, None, torch.device("cpu"))
+
+
+@dataclass(frozen=True)
+class Step:
+    """One computation: slots in, slots out.
+
+    Attributes:
+        function: Takes the values of the inputs, and `context` where it is `contextual`.
+        inputs: Slots it reads.
+        outputs: Slots it writes.
+        contextual: Whether it asks for the run's `Context`.
+        title: Operator and name of the node, for messages.
+    """
+
+    function: Callable[..., Any]
+    inputs: tuple[int, ...]
+    outputs: tuple[int, ...]
+    contextual: bool
+    title: str
+
+
+class Program:
+    """What a graph is read into.
+
+    Attributes:
+        steps: In an order in which they can run.
+        template: What each slot holds before the first step: constants, or None.
+        constants: Slots that hold constants which move with the graph to its device.
+        weights: Slot of each trained value by its name.
+        statistics: Slot of each running statistic by its name.
+        slots: Slot of each value by its name.
+        inputs: Names of the graph's inputs.
+        outputs: Names of the graph's outputs.
+        types: ONNX type of each trained value and statistic.
+    """
+
+    def __init__(self) -> None:
+        self.steps: list[Step] = []
+        self.template: list[Any] = [None]
+        self.constants: list[int] = []
+        self.weights: dict[str, int] = {}
+        self.statistics: dict[str, int] = {}
+        self.slots: dict[str, int] = {}
+        self.inputs: tuple[str, ...] = ()
+        self.outputs: tuple[str, ...] = ()
+        self.types: dict[str, ir.DataType] = {}
+
+
+def read(
+    graph: ir.Graph, opset: int, instead: Mapping[str, Callable[..., Any]] | None = None
+) -> Program:
+    """Read a graph.
+
+    Args:
+        graph: The graph; its nodes in an order in which they can run.
+        opset: Version of the standard operators.
+        instead: Other functions for some operators, which take what those of the table take.
+
+    Raises:
+        TrainingError: An operator, or an attribute or type of it, is not supported.
+    """
+    return _Reader(graph, opset, instead or {}).read()
+
+
+class _Reader:
+    def __init__(
+        self, graph: ir.Graph, opset: int, instead: Mapping[str, Callable[..., Any]]
+    ) -> None:
+        self._graph = graph
+        self._opset = opset
+        self._instead = instead
+        self._program = Program()
+        self._slots: dict[tuple[ir.Value, str], int] = {}
+        self._known: dict[ir.Value, Tensor] = {}
+        self._at_host: set[ir.Value] = set()
+
+    def read(self) -> Program:
+        graph, program = self._graph, self._program
+        _check_operators(graph)
+        initial = set(graph.initializers.values())
+        inputs = [value for value in graph.inputs if value not in initial]
+        for value in inputs:
+            self._slots[value, _DEVICE] = self._new(value)
+        self._read_parameters()
+        wanted = _wanted_as_numbers(graph)
+        for node in graph:
+            if node.op_type != "Constant":
+                self._read_node(node, wanted)
+        for value in graph.outputs:
+            program.slots[str(value.name)] = self._slot(value, _DEVICE)
+        program.inputs = tuple(str(value.name) for value in inputs)
+        program.outputs = tuple(str(value.name) for value in graph.outputs)
+        return program
+
+    def _read_parameters(self) -> None:
+        groups = (
+            (trainable(self._graph), self._program.weights),
+            (statistics(self._graph), self._program.statistics),
+        )
+        for values, slots in groups:
+            for value in values:
+                tensor = constant_of(value)
+                assert tensor is not None
+                name = str(value.name)
+                slot = self._new(value, tensor_from(tensor, name))
+                slots[name] = self._slots[value, _DEVICE] = slot
+                self._program.types[name] = tensor.dtype
+
+    def _new(self, value: ir.Value | None = None, content: Any = None) -> int:
+        self._program.template.append(content)
+        slot = len(self._program.template) - 1
+        if value is not None and value.name:
+            self._program.slots.setdefault(value.name, slot)
+        return slot
+
+    def _read_node(self, node: ir.Node, wanted: set[ir.Value]) -> None:
+        operator = OPERATORS[node.op_type]
+        if node.op_type in self._instead:
+            operator = replace(operator, function=self._instead[node.op_type])
+        kinds = [_kind(operator, i) for i in range(len(node.inputs))]
+        function = _prepared(operator, node, self._opset)
+        if self._is_constant(operator, node):
+            self._fold(function, node, kinds)
+            return
+        kinds = [self._number(operator, node, i) or kind for i, kind in enumerate(kinds)]
+        contextual = "context" in operator.keywords
+        at_host = self._runs_at_host(operator, node, wanted)
+        if at_host and node.op_type not in _MEASURES:
+            kinds = [_HOST if kind == _DEVICE else kind for kind in kinds]
+        if at_host and contextual:
+            function, contextual = partial(function, context=_AT_HOST), False
+        inputs = [self._slot(v, k) for v, k in zip(node.inputs, kinds, strict=True)]
+        inputs = self._with_dropout(node, inputs)
+        inputs = self._with_own_statistics(operator, node, inputs)
+        outputs: list[int] = []
+        for value in node.outputs:
+            slot = self._new(value)
+            self._slots[value, _HOST if at_host else _DEVICE] = slot
+            outputs.append(slot)
+            if at_host:
+                self._at_host.add(value)
+        title = f"{node.op_type} {label(node)!r}"
+        step = Step(function, tuple(inputs), tuple(outputs), contextual, title)
+        self._program.steps.append(step)
+
+    def _number(self, operator: Operator, node: ir.Node, index: int) -> str | None:
+        """The kind of an input that is to be a Python number because it is a constant one."""
+        value = node.inputs[index]
+        known = None if value is None else self._constant(value)
+        if known is None or known.dim() or operator.name_of(index) not in operator.scalars:
+            return None
+        return _NUMBERS
+
+    def _is_constant(self, operator: Operator, node: ir.Node) -> bool:
+        return not operator.random and all(self._constant(v) is not None for v in _given(node))
+
+    def _runs_at_host(self, operator: Operator, node: ir.Node, wanted: set[ir.Value]) -> bool:
+        if node.op_type in _MEASURES:
+            return True
+        if operator.random or not node.inputs:
+            return False
+        if node.op_type in _GROWING and wanted.isdisjoint(node.outputs):
+            return False
+        return all(v in self._at_host or self._constant(v) is not None for v in _given(node))
+
+    def _constant(self, value: ir.Value) -> Tensor | None:
+        """The value of a constant that is not trained; None for everything else."""
+        if value in self._known:
+            return self._known[value]
+        tensor = None if (value, _DEVICE) in self._slots else constant_of(value)
+        if tensor is None:
+            return None
+        self._known[value] = tensor_from(tensor, str(value.name))
+        return self._known[value]
+
+    def _fold(self, function: Callable[..., Any], node: ir.Node, kinds: list[str]) -> None:
+        """Compute a node that depends on constants alone."""
+        arguments: list[Any] = []
+        for value, kind in zip(node.inputs, kinds, strict=True):
+            known = None if value is None else self._constant(value)
+            arguments.append(known.tolist() if known is not None and kind == _NUMBERS else known)
+        context = {"context": _AT_HOST} if "context" in OPERATORS[node.op_type].keywords else {}
+        with torch.no_grad():
+            results: Any = function(*arguments, **context)
+        if isinstance(results, Tensor):
+            results = (results,)
+        for value, result in zip(node.outputs, results, strict=False):
+            self._known[value] = result
+
+    def _slot(self, value: ir.Value | None, kind: str) -> int:
+        """Where to read `value` in that form; made where it is not there yet."""
+        if value is None:
+            return NOTHING
+        if (value, kind) in self._slots:
+            return self._slots[value, kind]
+        known = self._constant(value)
+        if known is not None:
+            slot = self._new(content=known.tolist() if kind == _NUMBERS else known)
+            if kind == _DEVICE:
+                self._program.constants.append(slot)
+                self._program.slots.setdefault(str(value.name), slot)
+        else:
+            slot = self._converted(value, kind)
+        self._slots[value, kind] = slot
+        return slot
+
+    def _converted(self, value: ir.Value, kind: str) -> int:
+        source = self._slots.get((value, _DEVICE), self._slots.get((value, _HOST)))
+        if source is None:
+            raise TrainingError(f"value {value.name!r} is used before it is computed")
+        slot = self._new()
+        functions = {_NUMBERS: _numbers, _HOST: _to_host, _DEVICE: _to_device}
+        contextual = kind == _DEVICE
+        title = f"reading of {value.name!r}"
+        self._program.steps.append(Step(functions[kind], (source,), (slot,), contextual, title))
+        return slot
+
+    def _with_dropout(self, node: ir.Node, inputs: list[int]) -> list[int]:
+        """The inputs, an inactive affine dropout in front of the second."""
+        function = affine_dropout(node.metadata_props, node.op_type)
+        if function is None or len(inputs) != 2:
+            return inputs
+        slot = self._new()
+        title = f"affine dropout of {label(node)!r}"
+        self._program.steps.append(Step(function, (inputs[1],), (slot,), True, title))
+        return [inputs[0], slot]
+
+    def _with_own_statistics(
+        self, operator: Operator, node: ir.Node, inputs: list[int]
+    ) -> list[int]:
+        """The inputs, computed statistics replaced by copies: no place to write them back to."""
+        kept = set(self._program.statistics.values())
+        for index, slot in enumerate(inputs):
+            if operator.name_of(index) in operator.statistics and slot not in kept:
+                copy = self._new()
+                title = f"statistics of {label(node)!r}"
+                self._program.steps.append(Step(torch.clone, (slot,), (copy,), False, title))
+                inputs[index] = copy
+        return inputs
+
+
+def _prepared(operator: Operator, node: ir.Node, opset: int) -> Callable[..., Any]:
+    """The node's function with its attributes filled in.
+
+    Raises:
+        TrainingError: An attribute is not supported.
+    """
+    keywords = operator.keywords
+    settings = {a.name: _setting(a) for a in node.attributes.values()}
+    where = f"{node.op_type} {label(node)!r}"
+    for name in settings:
+        if name not in keywords:
+            raise TrainingError(
+                f"attribute {name!r} of {where} is not supported in training; export the network "
+                "without it"
+            )
+    reason = operator.check(settings) if operator.check is not None else None
+    if reason is not None:
+        raise TrainingError(f"{where} cannot be trained: {reason}")
+    if len(node.inputs) and not operator.name_of(len(node.inputs) - 1):
+        raise TrainingError(
+            f"{where} has {len(node.inputs)} inputs; expected at most {len(operator.inputs)}"
+        )
+    if "seed" in keywords:  # two nodes without a seed of their own must not draw the same
+        settings.setdefault("seed", zlib.crc32(label(node).encode()))
+    if "opset" in keywords:
+        settings["opset"] = opset
+    if "outputs" in keywords:
+        settings["outputs"] = len(node.outputs)
+    if "carried" in keywords:
+        settings["carried"] = _is_carried(node.outputs[0])
+    return partial(operator.function, **settings) if settings else operator.function
+
+
+def _is_carried(codes: ir.Value) -> bool:
+    """Whether all that read quantised numbers move them or turn them back."""
+    nodes = [use.node for use in codes.uses()]
+    moved = [node.outputs[0] for node in nodes if node.op_type in _MOVING]
+    if not nodes or codes.is_graph_output():
+        return False
+    known = all(node.op_type in _MOVING | {"DequantizeLinear"} for node in nodes)
+    return known and all(map(_is_carried, moved))
+
+
+def _setting(attribute: ir.Attr) -> Any:
+    if attribute.type == ir.AttributeType.TENSOR:
+        return tensor_from(attribute.value, attribute.name)
+    return attribute.value
+
+
+def _kind(operator: Operator, index: int) -> str:
+    name = operator.name_of(index)
+    return _NUMBERS if name in operator.host else _HOST if name in operator.near else _DEVICE
+
+
+def _given(node: ir.Node) -> list[ir.Value]:
+    return [value for value in node.inputs if value is not None]
+
+
+def _check_operators(graph: ir.Graph) -> None:
+    for node in graph:
+        known = node.op_type in OPERATORS or node.op_type == "Constant"
+        if node.domain not in ("", "ai.onnx") or not known:
+            domain = node.domain or "ai.onnx"
+            raise TrainingError(
+                f"node {label(node)!r} is {node.op_type} of domain {domain!r}, which training "
+                "does not support; docs/training-graph.md lists the operators"
+            )
+
+
+def _wanted_as_numbers(graph: ir.Graph) -> set[ir.Value]:
+    """Values that some operator needs as Python numbers, and what they are computed from."""
+    wanted: set[ir.Value] = set()
+    for node in reversed(graph):
+        operator = OPERATORS.get(node.op_type)
+        if operator is None:
+            continue
+        on_way = not wanted.isdisjoint(node.outputs)
+        for index, value in enumerate(node.inputs):
+            name = operator.name_of(index)
+            if value is not None and (on_way or name in operator.host + operator.near):
+                wanted.add(value)
+    return wanted
+
+
+def _numbers(value: Tensor) -> Any:
+    return cast(Any, value).tolist()
+
+
+def _to_host(value: Tensor) -> Tensor:
+    return value.cpu()
+
+
+def _to_device(value: Tensor, *, context: Context) -> Tensor:
+    return value.to(context.device)

@@ -1,0 +1,1 @@
+"""Queries on an ONNX graph: what is where. Nothing here changes a model."""

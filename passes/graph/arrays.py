@@ -1,0 +1,169 @@
+"""Weights -> crossbar arrays: codes, step, and the manifest's rows for them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+import onnx_ir as ir
+
+from nvmc.compiled.artifact import ArrayEntry, DigitalEntry, LayerEntry, TileEntry
+from nvmc.errors import OptionError
+from nvmc.hardware.devices import Target
+from nvmc.hardware.encoding import quantize, scale_of
+from nvmc.hardware.tiling import Matrix, matrix_of, tiles_of
+from nvmc.passes.graph.mappable import Layer, Weight, finite_array
+from nvmc.passes.graph.names import Names
+
+__all__ = ["ArrayTable", "Mapping", "Placed"]
+
+_CODES = ".codes"
+_SCALE = ".scale"
+
+
+@dataclass
+class Mapping:
+    """What lies where: the tables of the manifest."""
+
+    arrays: list[ArrayEntry] = field(default_factory=list[ArrayEntry])
+    layers: list[LayerEntry] = field(default_factory=list[LayerEntry])
+    digital: list[DigitalEntry] = field(default_factory=list[DigitalEntry])
+    tiles: list[TileEntry] = field(default_factory=list[TileEntry])
+
+
+@dataclass(frozen=True)
+class Placed:
+    """An array in the graph: its name, and the initializers of its codes and step."""
+
+    name: str
+    codes: ir.Value
+    scale: ir.Value
+
+
+class ArrayTable:
+    """Makes the arrays of one model and lists them, each weight once."""
+
+    def __init__(self, target: Target, names: Names, mapping: Mapping) -> None:
+        self._target = target
+        self._names = names
+        self._mapping = mapping
+        self._placed: dict[ir.Value, Placed] = {}
+
+    def of_layer(self, layer: Layer, weight: Weight) -> Placed:
+        """The array of a layer's weight.
+
+        Raises:
+            OptionError: The weight is not quantised as the target asks.
+            ModelError: The weight holds NaN or infinity.
+        """
+        placed = self._placed.get(weight.source)
+        if placed is not None:
+            return placed
+        shape = finite_array(weight.source).shape
+        placed = self._quantized(weight) if weight.scale is not None else self._analog(weight)
+        self._placed[weight.source] = placed
+        attributes = layer.node.attributes
+        matrix = matrix_of(
+            layer.op.name,
+            shape,
+            groups=attributes.get_int("group", 1) or 1,
+            transposed=bool(attributes.get_int("transB", 0)),
+        )
+        self._list(placed, shape, matrix)
+        return placed
+
+    def of_parameter(self, source: ir.Value) -> Placed:
+        """The array of a bias or norm parameter, quantised here where the target is.
+
+        Raises:
+            ModelError: It holds NaN or infinity.
+        """
+        placed = self._placed.get(source)
+        if placed is not None:
+            return placed
+        values = finite_array(source)
+        bits = self._target.weight_bits
+        if bits is None:
+            placed = self._analog(Weight(source, source, None))
+        else:
+            scale = scale_of(values, bits).astype(np.float32)
+            name = str(source.name)
+            source.name = self._names.fresh(f"{name}.digital")
+            codes = self._names.initializer(f"{name}{_CODES}", quantize(values, scale, bits))
+            placed = Placed(
+                self._array_name(name), codes, self._names.initializer(f"{name}{_SCALE}", scale)
+            )
+        self._placed[source] = placed
+        self._list(placed, values.shape, matrix_of("Parameter", values.shape))
+        return placed
+
+    def _analog(self, weight: Weight) -> Placed:
+        """The float weight is its own codes, with step 1; its old name becomes the array's."""
+        if self._target.weight_bits is not None:
+            raise OptionError(
+                f"weight {weight.source.name!r} is not quantised, but the target asks for "
+                f"{self._target.weight_bits} bits; run quantize-weights before map-crossbars"
+            )
+        name = str(weight.source.name)
+        weight.source.name = self._names.fresh(f"{name}{_CODES}")
+        one = np.asarray(1.0, np.float32)
+        return Placed(name, weight.source, self._names.initializer(f"{name}{_SCALE}", one))
+
+    def _quantized(self, weight: Weight) -> Placed:
+        bits = self._target.weight_bits
+        name = str(weight.source.name).removesuffix(_CODES)
+        assert weight.source.const_value is not None and weight.scale is not None
+        codes = weight.source.const_value.numpy()
+        if bits is None:
+            raise OptionError(
+                f"weight {name!r} is quantised, but the target is analog; run canonicalize, which "
+                "gives float weights back, or choose --weight-bits"
+            )
+        largest = max(int(codes.max(initial=0)), -int(codes.min(initial=0)))
+        if largest >= 2**bits:
+            raise OptionError(
+                f"weight {name!r} has codes up to {largest}, but {bits} bits hold {2**bits - 1}; "
+                "quantise with the target's bits"
+            )
+        if weight.source.name == name:
+            weight.source.name = self._names.fresh(f"{name}{_CODES}")
+        return Placed(self._array_name(name), weight.source, weight.scale)
+
+    def _array_name(self, name: str) -> str:
+        """`name`, with a number behind it where another array has it."""
+        taken = {placed.name for placed in self._placed.values()}
+        return name if name not in taken else self._names.fresh(f"{name}_array")
+
+    def _list(self, placed: Placed, shape: tuple[int, ...], matrix: Matrix) -> None:
+        """Add the array and its tiles to the manifest's tables."""
+        target = self._target
+        planes = target.layout.planes
+        first = len(self._mapping.tiles)
+        for tile in tiles_of(matrix, planes, target.rows, target.cols):
+            self._mapping.tiles.append(
+                TileEntry(
+                    array=placed.name,
+                    plane=tile.plane,
+                    groups=tile.groups,
+                    rows=tile.rows,
+                    cols=tile.cols,
+                    cells=tile.cells,
+                )
+            )
+        tiles = self._mapping.tiles[first:]
+        cells = sum(tile.cells for tile in tiles)
+        self._mapping.arrays.append(
+            ArrayEntry(
+                name=placed.name,
+                shape=list(shape),
+                groups=matrix.groups,
+                rows=matrix.rows,
+                cols=matrix.cols,
+                planes=planes,
+                tiles=len(tiles),
+                cells=cells,
+                utilization=cells / (len(tiles) * target.rows * target.cols),
+                codes=str(placed.codes.name),
+                scale=str(placed.scale.name),
+            )
+        )

@@ -1,0 +1,145 @@
+"""The graph of tiles, nodes and the data that flows between them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import networkx as nx
+import onnx_ir as ir
+
+from nvmc.compiled.operators import DOMAIN
+from nvmc.passes.graph.arrays import Mapping
+from nvmc.passes.graph.mappable import nodes_of
+
+_nx: Any = nx  # it is untyped in parts
+
+__all__ = ["critical_path", "read_tile_graph", "tile_graph", "tile_graph_json", "utilization"]
+
+
+def tile_graph(model: ir.Model, mapping: Mapping, rows: int, cols: int) -> Any:
+    """A directed acyclic graph of a compiled network, as `networkx.DiGraph`.
+
+    Its nodes are `input:NAME`, `output:NAME`, `layer:NAME` (on crossbars), `digital:NAME` and
+    `tile:ARRAY:NUMBER`, each with the attribute `kind` (the word before the colon). Layers and
+    digital nodes carry `name` and `op`; tiles carry `array`, `plane`, `groups`, `rows`, `cols` and
+    `cells`. Edges follow the data; an edge from a tile leads to each layer that reads its array.
+    The nodes of a subgraph stand before the node that owns it.
+
+    Args:
+        model: What `map-crossbars` made.
+        mapping: What it mapped where.
+        rows: Word lines of a tile.
+        cols: Bit lines of a tile.
+    """
+    graph: nx.DiGraph[str] = nx.DiGraph(rows=rows, cols=cols)
+    for value in model.graph.inputs:
+        graph.add_node(f"input:{value.name}", kind="input", name=value.name)
+    nodes = list(nodes_of(model))
+    for node in nodes:
+        kind = "layer" if node.domain == DOMAIN else "digital"
+        graph.add_node(_key(node), kind=kind, name=node.name, op=node.op_type)
+    owners = _owners(nodes)
+    for node in nodes:
+        for value in node.inputs:
+            for source in _sources(value, owners):
+                graph.add_edge(source, _key(node))
+        for subgraph in _subgraphs(node):
+            for value in subgraph.outputs:
+                for source in _sources(value, owners):
+                    graph.add_edge(source, _key(node))
+    for value in model.graph.outputs:
+        graph.add_node(f"output:{value.name}", kind="output", name=value.name)
+        for source in _sources(value, owners):
+            graph.add_edge(source, f"output:{value.name}")
+    _add_tiles(graph, mapping)
+    return graph
+
+
+def critical_path(graph: Any) -> list[str]:
+    """Names of the layers on the path with the most layers, in order of the data."""
+    edges: nx.DiGraph[str] = nx.DiGraph()
+    kinds = graph.nodes
+    for name in graph.nodes:
+        if kinds[name]["kind"] != "tile":
+            edges.add_node(name)
+    for source, sink in graph.edges:
+        if kinds[source]["kind"] != "tile":
+            edges.add_edge(source, sink, layers=int(kinds[sink]["kind"] == "layer"))
+    path = nx.dag_longest_path(edges, weight="layers", default_weight=0)
+    return [kinds[name]["name"] for name in path if kinds[name]["kind"] == "layer"]
+
+
+def utilization(graph: Any) -> dict[str, float]:
+    """Cells in use over cells in its tiles, for each array; `""` is all of them together.
+
+    Without any tile the total is 0.
+    """
+    size = graph.graph["rows"] * graph.graph["cols"]
+    used: dict[str, int] = {}
+    tiles: dict[str, int] = {}
+    for _, data in graph.nodes(data=True):
+        if data["kind"] == "tile":
+            for key in (data["array"], ""):
+                used[key] = used.get(key, 0) + data["cells"]
+                tiles[key] = tiles.get(key, 0) + 1
+    shares = {key: used[key] / (tiles[key] * size) for key in used}
+    return shares or {"": 0.0}
+
+
+def tile_graph_json(graph: Any) -> str:
+    """The graph in networkx's node-link form."""
+    return json.dumps(nx.node_link_data(graph, edges="edges"), separators=(",", ":"))
+
+
+def read_tile_graph(path: Path) -> Any:
+    """The graph in a compiled network's `tiles.json`."""
+    return _nx.node_link_graph(json.loads(path.read_text()), edges="edges")
+
+
+def _key(node: ir.Node) -> str:
+    return f"{'layer' if node.domain == DOMAIN else 'digital'}:{node.name}"
+
+
+def _subgraphs(node: ir.Node) -> list[ir.Graph]:
+    graphs: list[ir.Graph] = []
+    for attribute in node.attributes.values():
+        if attribute.type == ir.AttributeType.GRAPH:
+            graphs.append(attribute.as_graph())
+        elif attribute.type == ir.AttributeType.GRAPHS:
+            graphs.extend(attribute.as_graphs())
+    return graphs
+
+
+def _owners(nodes: list[ir.Node]) -> dict[ir.Value, ir.Node]:
+    """The node that owns the subgraph of which a value is an input."""
+    return {value: node for node in nodes for graph in _subgraphs(node) for value in graph.inputs}
+
+
+def _sources(value: ir.Value | None, owners: dict[ir.Value, ir.Node]) -> list[str]:
+    """The graph nodes that a value comes from; none for constants."""
+    if value is None or value.is_initializer():
+        return []
+    producer = value.producer()
+    if producer is not None:
+        return [_key(producer)]
+    owner = owners.get(value)
+    if owner is None:
+        return [f"input:{value.name}"] if value.is_graph_input() else []
+    return [source for outer in owner.inputs for source in _sources(outer, owners)]
+
+
+def _add_tiles(graph: Any, mapping: Mapping) -> None:
+    readers: dict[str, list[str]] = {}
+    for layer in mapping.layers:
+        for array in layer.arrays:
+            readers.setdefault(array, []).append(f"layer:{layer.name}")
+    counts: dict[str, int] = {}
+    for tile in mapping.tiles:
+        number = counts.get(tile.array, 0)
+        counts[tile.array] = number + 1
+        name = f"tile:{tile.array}:{number}"
+        graph.add_node(name, kind="tile", **tile.model_dump(mode="json"))
+        for layer in dict.fromkeys(readers.get(tile.array, ())):
+            graph.add_edge(name, layer)

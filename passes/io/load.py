@@ -1,0 +1,226 @@
+"""Read an ONNX file safely: whatever is wrong with it is one line, before anything else happens."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import onnx
+import onnx_ir as ir
+from google.protobuf.message import DecodeError
+
+from nvmc.errors import ModelError
+from nvmc.passes.graph.mappable import FLOATS, PARAMETERISED
+from nvmc.passes.io.parse import parse_model
+from nvmc.passes.io.without_weights import SMALL, skeleton
+
+__all__ = ["NEWEST_OPSET", "OLDEST_OPSET", "load_model"]
+
+OLDEST_OPSET = 7
+NEWEST_OPSET = 26
+"""The newest opset that a released onnxruntime (1.31) runs."""
+
+_FREE_INITIALIZERS = 4
+"""IR version from which on an initializer need not be an input."""
+
+
+def load_model(path: str | Path) -> ir.Model:
+    """The model in an ONNX file, checked.
+
+    Cost: the file is read once; weights stay in the parsed message or, when external, in their
+    memory-mapped file. The source files are never written to.
+
+    Raises:
+        ModelError: The file is missing, is not ONNX or is damaged; its opset is not supported; its
+            external data is missing, too short or outside the model's folder; a weight holds NaN
+            or infinity; or `onnx.checker` refuses it.
+    """
+    where = repr(str(path))
+    proto = _parse(Path(path), where)
+    if proto.graph.sparse_initializer:
+        raise ModelError(f"{where} has sparse initializers; make them dense first")
+    try:
+        model = ir.from_proto(proto)
+    except Exception as error:  # any fault of the file surfaces here, in many types
+        raise ModelError(f"{where} is damaged: {_first_line(error)}; export it again") from error
+    _check_opset(model, where)
+    folder = Path(path).absolute().parent
+    for graph in _graphs(model):
+        ir.external_data.set_base_dir(graph, folder)
+    for name, tensor in _tensors(model):
+        if isinstance(tensor, ir.ExternalTensor):
+            _check_external(tensor, name, folder, where)
+    _adopt_external(model)
+    _check_structure(model, where)
+    _check_values(model, where)
+    return model
+
+
+def _parse(path: Path, where: str) -> onnx.ModelProto:
+    try:
+        with path.open("rb") as file:
+            proto = parse_model(file, os.fstat(file.fileno()).st_size)
+    except DecodeError as error:
+        raise ModelError(
+            f"{where} is not an ONNX model, or is cut short or damaged (it does not parse); "
+            "expected the .onnx file of a network"
+        ) from error
+    except IsADirectoryError as error:
+        raise ModelError(f"{where} is a folder; expected an ONNX file") from error
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise ModelError(f"cannot read {where}: {reason}; give the path of an ONNX file") from error
+    if not proto.HasField("graph") or not proto.opset_import:
+        raise ModelError(
+            f"{where} is not an ONNX model (no graph in it); expected the .onnx file of a network"
+        )
+    return proto
+
+
+def _first_line(error: BaseException) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[0].rstrip(".;") if lines else type(error).__name__
+
+
+def _check_opset(model: ir.Model, where: str) -> None:
+    """Settle on one import of the standard domain, within what is supported."""
+    imports = model.graph.opset_imports
+    if "ai.onnx" in imports:
+        alias = imports.pop("ai.onnx")
+        imports.setdefault("", alias)
+    for opset in [imports.get("")] + [f.opset_imports.get("") for f in model.functions.values()]:
+        if opset is not None and not OLDEST_OPSET <= opset <= NEWEST_OPSET:
+            raise ModelError(
+                f"{where} uses opset {opset}; expected {OLDEST_OPSET} to {NEWEST_OPSET}: "
+                "convert it with onnx.version_converter or export it again"
+            )
+
+
+def _graphs(model: ir.Model) -> Iterator[ir.Graph]:
+    """Every graph: the main one, functions' bodies and subgraphs of both."""
+    yield from model.graphs()
+    for function in model.functions.values():
+        yield function.graph
+
+
+def _tensors(model: ir.Model) -> Iterator[tuple[str, ir.TensorProtocol]]:
+    """Every initializer and tensor attribute, with its name."""
+    for graph in _graphs(model):
+        for name, value in graph.initializers.items():
+            if value.const_value is not None:
+                yield name, value.const_value
+    graphs = [model.graph, *(f.graph for f in model.functions.values())]
+    for graph in graphs:
+        for node in ir.traversal.RecursiveGraphIterator(graph):
+            for attribute in node.attributes.values():
+                if attribute.is_ref():
+                    continue
+                if attribute.type == ir.AttributeType.TENSOR:
+                    yield attribute.value.name or node.outputs[0].name or "", attribute.value
+                elif attribute.type == ir.AttributeType.TENSORS:
+                    for tensor in attribute.value:
+                        yield tensor.name or node.outputs[0].name or "", tensor
+
+
+def _check_external(tensor: ir.ExternalTensor, name: str, folder: Path, where: str) -> None:
+    """External data must be a regular file inside the model's folder, and long enough."""
+    location = str(cast(Any, tensor).location)
+    problem = f"{where}: external data {location!r} of tensor {name!r}"
+    if tensor.dtype == ir.DataType.STRING:
+        raise ModelError(f"{problem} holds strings, which ONNX keeps in the model; export it again")
+    root = os.path.realpath(folder)
+    target = os.path.realpath(os.path.join(root, location))
+    if os.path.isabs(location) or os.path.commonpath([root, target]) != root:
+        raise ModelError(f"{problem} lies outside the model's folder; move it beside the model")
+    try:
+        status = os.stat(target)
+    except OSError as error:
+        raise ModelError(f"{problem} is missing; put the file beside the model") from error
+    if not stat.S_ISREG(status.st_mode):
+        raise ModelError(f"{problem} is not a file; put the data file beside the model")
+    expected = tensor.nbytes
+    if tensor.length is not None and tensor.length != expected:
+        raise ModelError(
+            f"{problem} says length {tensor.length}, but its shape needs {expected} bytes; "
+            "export the model again"
+        )
+    start = tensor.offset or 0
+    if start < 0 or start + expected > status.st_size:
+        raise ModelError(
+            f"{problem} is too short: {expected} bytes at offset {start} expected, the file has "
+            f"{status.st_size}; copy the file again"
+        )
+
+
+def _adopt_external(model: ir.Model) -> None:
+    """Make external tensors ordinary ones, so that no copy of the model points to the files.
+
+    Large ones stay memory-mapped and are read when they are used.
+    """
+    for graph in _graphs(model):
+        for value in graph.initializers.values():
+            tensor = value.const_value
+            if isinstance(tensor, ir.ExternalTensor):
+                value.const_value = _in_memory(tensor)
+        for node in graph:
+            for key, attribute in list(node.attributes.items()):
+                if isinstance(attribute.value, ir.ExternalTensor):
+                    node.attributes[key] = ir.AttrTensor(key, _in_memory(attribute.value))
+
+
+def _in_memory(tensor: ir.ExternalTensor) -> ir.TensorProtocol:
+    values = tensor.numpy()
+    values = values.copy() if tensor.nbytes <= SMALL else values
+    return ir.Tensor(values, dtype=tensor.dtype, name=tensor.name)
+
+
+def _check_structure(model: ir.Model, where: str) -> None:
+    """onnx.checker on everything but the large weights.
+
+    Two things that onnxruntime does not mind either are let through: nodes out of order (they are
+    sorted), and initializers that an IR version below 4 wants to see among the inputs.
+    """
+    model.ir_version = max(model.ir_version, _FREE_INITIALIZERS)
+    try:
+        onnx.checker.check_model(skeleton(model))
+        return
+    except Exception as error:
+        problem = error
+    try:
+        model.graph.sort()
+        onnx.checker.check_model(skeleton(model))
+    except Exception:
+        raise ModelError(f"{where} is not valid ONNX: {_first_line(problem)}") from problem
+
+
+def _check_values(model: ir.Model, where: str) -> None:
+    """Every tensor has the data its shape needs; no NaN anywhere and no infinite weight.
+
+    An infinite constant elsewhere may be meant (attention masks).
+    """
+    weights = {
+        value.name
+        for node in ir.traversal.RecursiveGraphIterator(model.graph)
+        if node.op_type in PARAMETERISED
+        for value in node.inputs
+        if value is not None
+    }
+    for name, tensor in _tensors(model):
+        if tensor.dtype == ir.DataType.STRING:
+            continue
+        try:
+            values = tensor.numpy()
+        except Exception as error:
+            raise ModelError(
+                f"{where}: tensor {name!r} is damaged: {_first_line(error)}; export it again"
+            ) from error
+        if tensor.dtype not in FLOATS or not values.size:
+            continue
+        ends = np.array([values.min(), values.max()], np.float64)
+        kind = "NaN" if np.isnan(ends).any() else "infinity" if np.isinf(ends).any() else ""
+        if kind == "NaN" or (kind and name in weights):
+            raise ModelError(f"{where}: weight {name!r} holds {kind}; expected finite numbers")

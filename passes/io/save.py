@@ -1,0 +1,99 @@
+"""Write an ONNX file without a second copy of its weights in memory."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Generator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+import onnx
+import onnx_ir as ir
+
+from nvmc.passes.io.without_weights import SMALL
+
+__all__ = ["save_model"]
+
+LARGEST_FILE = 2**31 - 2**24
+"""Protobuf messages end at 2 GiB; 16 MiB are left for everything but the weights."""
+
+# Field numbers of onnx.proto: ModelProto.graph, GraphProto.initializer, TensorProto.raw_data.
+_GRAPH, _INITIALIZER, _RAW_DATA = 7, 5, 9
+
+
+def save_model(model: ir.Model, path: Path) -> None:
+    """Write `model` to `path`; weights beyond 2 GiB go to `NAME.data` beside it.
+
+    A large initializer is written straight from its own memory, so this costs no copy of it.
+
+    Raises:
+        OSError: The file cannot be written.
+    """
+    large = [
+        (str(value.name), tensor)  # a tensor that models share may have another's name
+        for value in model.graph.initializers.values()
+        if (tensor := value.const_value) is not None
+        and tensor.nbytes > SMALL
+        and tensor.dtype != ir.DataType.STRING
+    ]
+    if sum(tensor.nbytes for _, tensor in large) > LARGEST_FILE:
+        ir.save(model, path, external_data=f"{path.name}.data")
+        return
+    with _without(model, [tensor for _, tensor in large]):
+        proto = ir.to_proto(model)
+    graph = proto.graph.SerializeToString()
+    proto.ClearField("graph")
+    headers = [_header(name, tensor) for name, tensor in large]
+    size = len(graph) + sum(
+        len(_prefix(_INITIALIZER, len(header) + tensor.nbytes)) + len(header) + tensor.nbytes
+        for header, (_, tensor) in zip(headers, large, strict=True)
+    )
+    with path.open("wb") as file:
+        file.write(proto.SerializeToString())
+        file.write(_prefix(_GRAPH, size) + graph)
+        for header, (_, tensor) in zip(headers, large, strict=True):
+            file.write(_prefix(_INITIALIZER, len(header) + tensor.nbytes) + header)
+            _write(tensor, file)
+
+
+@contextmanager
+def _without(model: ir.Model, tensors: list[ir.TensorProtocol]) -> Generator[None]:
+    """The model without those initializers, while the block runs."""
+    graph = model.graph
+    values = list(graph.initializers.values())
+    gone = {id(tensor) for tensor in tensors}
+    for value in values:
+        if id(value.const_value) in gone:
+            graph.initializers.pop(str(value.name))
+    try:
+        yield
+    finally:
+        graph.initializers.clear()
+        for value in values:
+            graph.register_initializer(value)
+
+
+def _header(name: str, tensor: ir.TensorProtocol) -> bytes:
+    """A TensorProto up to its raw data."""
+    dims = [int(size) for size in tensor.shape.numpy()]
+    proto = onnx.TensorProto(name=name, data_type=tensor.dtype.value, dims=dims)
+    return proto.SerializeToString() + _prefix(_RAW_DATA, tensor.nbytes)
+
+
+def _prefix(field: int, size: int) -> bytes:
+    """Tag and length of a length-delimited protobuf field."""
+    encoded = bytearray([field << 3 | 2])
+    while size > 0x7F:
+        encoded.append(size & 0x7F | 0x80)
+        size >>= 7
+    return bytes([*encoded, size])
+
+
+def _write(tensor: ir.TensorProtocol, file: BinaryIO) -> None:
+    values = tensor.numpy() if isinstance(tensor, ir.Tensor) else None
+    if values is not None and values.nbytes == tensor.nbytes and sys.byteorder == "little":
+        file.write(np.ascontiguousarray(values).reshape(-1).view(np.uint8).data)
+    else:
+        file.write(tensor.tobytes())

@@ -1,0 +1,119 @@
+"""What decides the values of chips is in a bench's identity, and nothing else."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+
+from nvmc import Compiled, Target, compile_model, load_device, open_compiled
+from nvmc.data import load_data
+from nvmc.evaluation import workload as making
+from nvmc.evaluation.workload import set_up
+from nvmc.hardware.devices import parse_noise
+from onnx_text import proto_of
+
+TEXT = """
+g (float[N,1,28,28] x) => (float[N,5] y, float[N,5] z)
+<float[784,5] w>
+{ f = Flatten (x) y = MatMul (f, w) z = Relu (y) }
+"""
+TARGET = Target.of(load_device("fefet2"))
+
+
+def network(folder: Path, seed: int = 0) -> Compiled:
+    folder.mkdir(exist_ok=True)
+    proto = proto_of(TEXT)
+    del proto.graph.initializer[:]
+    weight = np.random.default_rng(seed).standard_normal((784, 5)).astype(np.float32)
+    proto.graph.initializer.append(onnx.numpy_helper.from_array(weight, "w"))
+    onnx.save(proto, folder / "m.onnx")
+    return compile_model(folder / "m.onnx", TARGET, output=folder / f"m{seed}.nvmc")
+
+
+@pytest.fixture(scope="module")
+def compiled(tmp_path_factory: pytest.TempPathFactory) -> Compiled:
+    return network(tmp_path_factory.mktemp("identity"))
+
+
+COMMON: dict[str, Any] = {"limit": 20}
+
+
+def identity(compiled: Compiled, target: Target = TARGET, **options: Any) -> dict[str, Any]:
+    return dict(set_up(compiled, target, **{**COMMON, **options}).identity)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"limit": 21}, {"output": "z"}, {"fidelity": "circuit"}, {"seed": 1}],
+)
+def test_options_that_decide(compiled: Compiled, options: dict[str, Any]) -> None:
+    assert identity(compiled) != identity(compiled, **options)
+
+
+def test_images_and_labels_decide_but_not_their_name(compiled: Compiled) -> None:
+    digits = load_data("digits", limit=20)
+    assert digits.y is not None
+    digits = replace(digits, y=digits.y % 5)
+    first = identity(compiled, data=digits)
+    x = digits.x.copy()
+    x[7, 0, 3, 3] += 0.5
+    for other in (replace(digits, x=x), replace(digits, y=4 - digits.y % 5)):
+        assert identity(compiled, data=other) != first
+    assert identity(compiled, data=replace(digits, name="others")) == first
+
+
+def test_options_that_do_not_decide(compiled: Compiled) -> None:
+    assert identity(compiled, batch=3) == identity(compiled, batch=7) == identity(compiled)
+    digits = replace(load_data("digits", limit=20), y=None)
+    given = [identity(compiled, data=digits, seed=seed) for seed in (0, 1)]
+    assert given[0] == given[1]
+
+
+def test_cells_and_network_decide(compiled: Compiled, tmp_path: Path) -> None:
+    first = identity(compiled)
+    noisy = TARGET.on(None, [parse_noise("stuck-at:p_low=0.01")])
+    others = [identity(compiled, target) for target in (noisy, Target.of(load_device("rram4")))]
+    others.append(identity(network(tmp_path, seed=1)))
+    assert all(other != first for other in others)
+    assert identity(network(tmp_path)) == first
+
+
+def test_physics_decide(compiled: Compiled, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = identity(compiled)
+    monkeypatch.setattr(making, "PHYSICS", making.PHYSICS + 1)
+    assert identity(compiled) != first
+
+
+def test_stochastic_passes_decide(tmp_path: Path) -> None:
+    proto = proto_of(
+        """
+        g (float[N,1,28,28] x) => (float[N,5] y) <float[784,5] w, float r = {0.5}, bool on = {1}>
+        { f = Flatten (x) d = Dropout (f, r, on) y = MatMul (d, w) }
+        """
+    )
+    onnx.save(proto, tmp_path / "m.onnx")
+    drops = compile_model(tmp_path / "m.onnx", TARGET, output=tmp_path / "m.nvmc")
+    assert identity(drops, mc_passes=2) != identity(drops, mc_passes=3)
+
+
+def test_external_data_decide(compiled: Compiled, tmp_path: Path) -> None:
+    """Files beside the model whose names begin with its own are parts of it."""
+    copy = open_compiled(shutil.copytree(compiled.folder, tmp_path / compiled.folder.name))
+    first = identity(copy)
+    assert first == identity(compiled)
+    copy.model_path.with_name(copy.model_path.name + ".data").write_bytes(b"weights")
+    assert identity(copy) != first
+
+
+def test_the_order_of_the_images_decides(
+    compiled: Compiled, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = identity(compiled, limit=100)
+    monkeypatch.setattr("nvmc.evaluation.ordering.HARD", 0.05)
+    assert identity(compiled, limit=100)["order"] != first["order"]

@@ -1,0 +1,77 @@
+"""The order of the images: hard ones first, the others as they were shuffled."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from nvmc import Chip, Compiled, Target, compile_model, load_device
+from nvmc.data import load_data
+from nvmc.evaluation.ordering import HARD, margins
+from nvmc.evaluation.workload import set_up
+from nvmc.models import resolve_model
+from nvmc.runtime.montecarlo import evaluate, outputs_of
+from nvmc.runtime.scoring import Accuracy
+
+TARGET = Target.of(load_device("fefet2"))
+IMAGES = 200
+
+
+@pytest.fixture(scope="module")
+def lenet(tmp_path_factory: pytest.TempPathFactory) -> Compiled:
+    folder = tmp_path_factory.mktemp("lenet") / "lenet.nvmc"
+    return compile_model(resolve_model("zoo:lenet5-digits"), TARGET, output=folder)
+
+
+def test_margins_are_by_how_much_decisions_are_right() -> None:
+    scores = np.array([[3.0, 1.0, 2.5], [0.0, 4.0, 4.0], [1.0, np.nan, 0.0]])
+    np.testing.assert_array_equal(margins(scores, np.array([0, 0, 0])), [0.5, -4.0, np.nan])
+    np.testing.assert_array_equal(margins(scores, None)[:2], [0.5, 0.0])
+    many = np.stack([scores[:2], scores[1::-1]], axis=2)  # two decisions an image
+    np.testing.assert_array_equal(margins(many, np.zeros((2, 2), int)), [-1.75, -1.75])
+
+
+def test_hard_images_come_first_and_the_others_as_shuffled(lenet: Compiled) -> None:
+    bench = set_up(lenet, TARGET, data="digits", limit=IMAGES)
+    shuffled = load_data("digits", limit=IMAGES).shuffled()
+    assert bench.hard == round(HARD * IMAGES) and isinstance(bench.score, Accuracy)
+    (images,) = bench.feed.inputs.values()
+    place = [int(np.flatnonzero((shuffled.x == one).all(axis=(1, 2, 3)))[0]) for one in images]
+    assert sorted(place) == list(range(IMAGES))
+    rest = place[bench.hard :]
+    assert rest == sorted(rest)
+    assert shuffled.y is not None
+    np.testing.assert_array_equal(bench.score.classes, shuffled.y[place])
+    found = margins(outputs_of(bench.network, bench.feed, Chip.ideal()), bench.score.classes)
+    assert found[: bench.hard].max() < found[bench.hard :].min()
+
+
+def test_without_labels_the_ideal_chip_decides(lenet: Compiled) -> None:
+    bench = set_up(lenet, TARGET, limit=IMAGES)
+    outputs = outputs_of(bench.network, bench.feed, Chip.ideal())
+    found = margins(outputs, None)
+    assert bench.hard == round(HARD * IMAGES)
+    assert found[: bench.hard].max() < found[bench.hard :].min()
+    assert bench.score.add(outputs, 0) == IMAGES
+
+
+@pytest.mark.parametrize("data", ["digits", None])
+def test_the_ideal_chip_of_a_stochastic_network_is_that_of_its_order(
+    tmp_path: Path, data: str | None
+) -> None:
+    """An image's masks are those of its place, and the mean is taken over all passes."""
+    source, steps = resolve_model("zoo:mlp3-digits"), ["insert-dropout:rate=0.5,active=true"]
+    compiled = compile_model(source, TARGET, output=tmp_path / "m.nvmc", passes=steps)
+    bench = set_up(compiled, TARGET, data=data, limit=IMAGES, mc_passes=3)
+    assert bench.hard > 0
+    ideal = evaluate(bench.network, bench.feed, bench.score, Chip.ideal())
+    assert bench.ideal == ideal and (data is None) == (ideal == 1)
+
+
+def test_few_images_stay_as_they_are(lenet: Compiled) -> None:
+    bench = set_up(lenet, TARGET, data="digits", limit=20)
+    assert bench.hard == 0
+    (images,) = bench.feed.inputs.values()
+    np.testing.assert_array_equal(images, load_data("digits", limit=20).shuffled().x)

@@ -1,0 +1,163 @@
+"""Weights to codes to levels and back."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import array_shapes, arrays
+
+from nvmc.hardware.encoding import Encoding, Layout, dequantize, quantize, scale_of
+
+ENCODINGS: list[Encoding] = ["sign-magnitude", "differential", "offset"]
+BITS = [(h, b) for h in range(1, 17) for b in range(1, h + 1)]
+
+
+def some_codes(bits: int) -> np.ndarray:
+    """Every code up to 8 bits; above, the ends, the middle, powers of two and a sample."""
+    top = 2**bits - 1
+    if bits <= 8:
+        return np.arange(-top, top + 1)
+    powers = 2 ** np.arange(bits)
+    sampled = np.random.default_rng(bits).integers(-top, top + 1, 500)
+    return np.concatenate([[-top, -1, 0, 1, top], powers, -powers, powers - 1, sampled])
+
+
+@pytest.mark.parametrize("encoding", ENCODINGS)
+@pytest.mark.parametrize(("bits", "cell"), BITS)
+def test_slices_recombine_to_the_code(bits: int, cell: int, encoding: Encoding):
+    """Exactly: codes are below 2^17, and float32 holds whole numbers to 2^24."""
+    layout = Layout(bits, cell, encoding)
+    codes = some_codes(bits)
+    levels = layout.levels(codes)
+    assert levels.shape == (layout.planes, codes.size) and levels.dtype == np.float32
+    assert np.array_equal(levels, np.rint(levels))
+    tops = 2.0**layout.plane_bits - 1
+    assert np.all((levels >= 0) & (levels <= tops[:, None]))
+    assert np.array_equal(layout.combine(levels, layout.sign(codes)), codes)
+
+
+@pytest.mark.parametrize("encoding", ENCODINGS)
+@pytest.mark.parametrize(("bits", "cell"), BITS)
+def test_bits_of_all_planes_are_the_stored_bits(bits: int, cell: int, encoding: Encoding):
+    layout = Layout(bits, cell, encoding)
+    stored = bits + 1 if encoding == "offset" else bits
+    assert layout.plane_bits.sum() == stored * layout.polarities
+    assert layout.plane_bits.min() >= 1 and layout.plane_bits.max() <= cell
+    assert layout.planes == layout.slices * layout.polarities == layout.coefficients.size
+
+
+def test_levels_are_equation_12():
+    """-11 = -(2 * 4 + 3) in slices of two bits; 11 + 15 = 26 = 1 * 16 + 2 * 4 + 2."""
+    code = np.array([-11], np.int8)
+    assert Layout(4, 2, "sign-magnitude").levels(code).tolist() == [[3], [2]]
+    assert Layout(4, 2, "differential").levels(code).tolist() == [[0], [3], [0], [2]]
+    assert Layout(4, 2, "offset").levels(-code).tolist() == [[2], [2], [1]]
+    assert Layout(4, 2, "differential").coefficients.tolist() == [1, -1, 4, -4]
+
+
+@pytest.mark.parametrize("dtype", [np.int8, np.int16, np.int32])
+@pytest.mark.parametrize("encoding", ENCODINGS)
+def test_the_most_negative_code_of_a_type_does_not_overflow(encoding: Encoding, dtype: type):
+    bits = {np.int8: 7, np.int16: 15, np.int32: 16}[dtype]
+    codes = np.array([-(2**bits - 1), 2**bits - 1], dtype)
+    layout = Layout(bits, min(4, bits), encoding)
+    assert layout.combine(layout.levels(codes), layout.sign(codes)).tolist() == codes.tolist()
+
+
+def test_the_sign_of_a_zero_code_is_plus():
+    codes = np.array([-2, 0, 3])
+    assert Layout(4, 2, "sign-magnitude").sign(codes).tolist() == [-1, 1, 1]
+    assert Layout(4, 2, "offset").sign(codes).tolist() == [1, 1, 1]
+    assert Layout(4, 2, "differential").sign(codes).tolist() == [1, 1, 1]
+
+
+finite = st.floats(-1e6, 1e6, allow_subnormal=False, width=32)
+weights = arrays(np.float32, array_shapes(min_dims=1, max_dims=4, max_side=5), elements=finite)
+
+
+@given(weights, st.integers(1, 16), st.booleans())
+def test_quantisation_error_is_at_most_half_a_step(weight, bits: int, per_channel: bool):
+    """In float64 the quotient and the product round to 2^-53 each, of codes below 2^16."""
+    scale = scale_of(weight, bits, (0,) if per_channel else ())
+    codes = quantize(weight, scale, bits)
+    restored = dequantize(codes, scale)
+    assert np.all(np.abs(restored - weight) <= scale * (0.5 + 2**16 * 2.0**-51))
+    assert np.abs(codes.astype(int)).max() <= 2**bits - 1
+
+
+@given(weights, st.integers(1, 16))
+def test_the_largest_weight_of_a_channel_takes_the_largest_code(weight, bits: int):
+    scale = scale_of(weight, bits, (0,))
+    assert scale.shape == (weight.shape[0],) + (1,) * (weight.ndim - 1)
+    codes = np.abs(quantize(weight, scale, bits).astype(int)).reshape(weight.shape[0], -1)
+    filled = np.abs(weight).reshape(weight.shape[0], -1).max(axis=1) > 0
+    assert np.array_equal(codes.max(axis=1), np.where(filled, 2**bits - 1, 0))
+
+
+@given(weights, st.integers(1, 16))
+def test_quantising_twice_is_quantising_once(weight, bits: int):
+    scale = scale_of(weight, bits)
+    codes = quantize(weight, scale, bits)
+    restored = dequantize(codes, scale)
+    assert np.array_equal(quantize(restored, scale, bits), codes)
+    again = scale_of(restored, bits)
+    np.testing.assert_allclose(again, scale, rtol=2**-51)
+
+
+@pytest.mark.parametrize("bits", [1, 4, 16])
+@pytest.mark.parametrize("axes", [(), (0,)])
+def test_zeros_are_zero(bits: int, axes: tuple[int, ...]):
+    weight = np.zeros((3, 4), np.float32)
+    scale = scale_of(weight, bits, axes)
+    assert not scale.any() and not quantize(weight, scale, bits).any()
+    weight[1, 2] = -2.0  # the other channels stay zero, without dividing by zero
+    scale = scale_of(weight, bits, axes)
+    codes = quantize(weight, scale, bits)
+    assert codes[1, 2] == -(2**bits - 1) and np.count_nonzero(codes) == 1
+    assert np.array_equal(dequantize(codes, scale), weight)
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
+def test_any_float_type_gives_the_same_codes(dtype: type):
+    """Sixty-fourths up to 2 are exact in all three."""
+    weight = np.arange(-128, 129).astype(dtype) / 64
+    for bits in (1, 4, 8, 16):
+        scale = scale_of(weight, bits)
+        assert scale.dtype == np.float64
+        expected = np.rint(np.arange(-128, 129) / 128 * (2**bits - 1))
+        # Where the exact quotient is a tie, the division may round to either side of it.
+        ties = np.abs(np.arange(-128, 129) * (2**bits - 1) % 128) == 64
+        assert np.array_equal(quantize(weight, scale, bits)[~ties], expected[~ties])
+
+
+@pytest.mark.parametrize(
+    ("bits", "dtype"), [(7, np.int8), (8, np.int16), (15, np.int16), (16, np.int32)]
+)
+def test_codes_come_in_the_smallest_type(bits: int, dtype: type):
+    weight = np.array([-1.0, 1.0])
+    codes = quantize(weight, scale_of(weight, bits), bits)
+    assert codes.dtype == dtype and codes.tolist() == [-(2**bits - 1), 2**bits - 1]
+
+
+def test_a_float32_step_keeps_the_codes_in_range():
+    """max|W| / float32(s) may exceed 2^H - 1 by an ulp, and must not wrap around."""
+    rng = np.random.default_rng(0)
+    for bits in (7, 15, 16):
+        weight = rng.standard_normal(1000).astype(np.float32)
+        codes = quantize(weight, scale_of(weight, bits).astype(np.float32), bits)
+        assert np.abs(codes.astype(int)).max() == 2**bits - 1
+
+
+@pytest.mark.parametrize("top", [1.0, 3.0])
+@pytest.mark.parametrize("encoding", ENCODINGS)
+def test_analog_levels_recombine(encoding: Encoding, top: float):
+    """One rounding of c + top and one back: at most an ulp of 2 top each way."""
+    layout = Layout(None, 1, encoding, top)
+    steps = np.linspace(-top, top, 1001, dtype=np.float32)
+    levels = layout.levels(steps)
+    assert levels.shape == (2 if encoding == "differential" else 1, 1001)
+    assert levels.min() >= 0 and levels.max() <= top
+    error = np.abs(layout.combine(levels, layout.sign(steps)) - steps)
+    assert error.max() <= (2 * np.spacing(np.float32(2 * top)) if encoding == "offset" else 0)

@@ -1,0 +1,68 @@
+"""The node test cases that ship with onnx, each weight moved to the `weights` argument."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+from onnx.backend.test.case.node import collect_testcases
+
+from nvmc.compiled.operators import OPS
+from nvmc.runtime.crossbar import kernels
+from nvmc.runtime.crossbar.operand import ExactOperand
+
+ROWS = {op.replaces: op for op in OPS.values() if op.name not in ("LeftMatMul", "Parameter")}
+
+
+def _cases() -> list[Any]:
+    found = []
+    with warnings.catch_warnings():  # onnx computes the cases of all operators here
+        warnings.simplefilter("ignore")
+        cases = collect_testcases(None)
+    for case in cases:
+        nodes = case.model.graph.node
+        if len(nodes) == 1 and nodes[0].op_type in ROWS and not nodes[0].domain:
+            found.append(pytest.param(case, id=case.name))
+    return found
+
+
+def _attributes(node: onnx.NodeProto) -> dict[str, Any]:
+    values = {a.name: onnx.helper.get_attribute_value(a) for a in node.attribute}
+    for name, value in values.items():
+        if isinstance(value, bytes):
+            values[name] = value.decode()
+        elif name == "activations":
+            values[name] = [v.decode() for v in value]
+    return values
+
+
+CASES = _cases()
+
+
+def test_all_operators_have_cases() -> None:
+    covered = {case.values[0].model.graph.node[0].op_type for case in CASES}
+    assert covered == set(ROWS)
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_backend_case(case: Any) -> None:
+    node = case.model.graph.node[0]
+    op = ROWS[node.op_type]
+    kernel = getattr(kernels, op.kernel.split(":")[1])
+    for fed, expected in case.data_sets:
+        by_name = dict(zip((i.name for i in case.model.graph.input), fed, strict=True))
+        given = dict(zip(op.inputs, (by_name.get(name) for name in node.input), strict=False))
+        weights = [np.asarray(given[name]).astype(np.float32) for name in op.weights]
+        inputs = [None if name in op.weights else given.get(name) for name in op.inputs]
+        operands = [ExactOperand(weight) for weight in weights]
+        found = kernel(inputs, operands, _attributes(node))
+        wanted = dict(zip((o.name for o in case.model.graph.output), expected, strict=True))
+        for name, value in zip(node.output, found, strict=False):
+            if name:
+                assert value.dtype == wanted[name].dtype
+                assert value.shape == wanted[name].shape
+                # the cases' own tolerances, set by onnx for any backend
+                np.testing.assert_allclose(value, wanted[name], rtol=case.rtol, atol=case.atol)
