@@ -32,7 +32,7 @@ from nvmc.passes import make_pass
 from nvmc.passes.graph.arrays import Mapping
 from nvmc.passes.graph.describe import Model, opset_of, serialized, set_target, tensor_entries
 from nvmc.passes.graph.mappable import layers_of
-from nvmc.passes.graph.parameters import Kind
+from nvmc.passes.graph.node_parameters import Kind
 from nvmc.passes.graph.tile_graph import tile_graph, tile_graph_json
 from nvmc.passes.io.load import load_model
 from nvmc.passes.io.save import save_model

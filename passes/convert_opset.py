@@ -12,7 +12,7 @@ from nvmc.errors import ModelError
 from nvmc.passes.graph.mappable import initializer_of
 from nvmc.passes.graph.names import Names
 from nvmc.passes.infer_shapes import infer_shapes
-from nvmc.passes.io.without_weights import skeleton
+from nvmc.passes.io.without_weights import without_weights
 
 __all__ = ["FUNCTION_OPSET", "convert_opset", "inline_functions"]
 
@@ -31,7 +31,7 @@ def inline_functions(model: ir.Model) -> bool:
     if not model.functions:
         return False
     try:
-        inlined = onnx.inliner.inline_local_functions(skeleton(model), True)
+        inlined = onnx.inliner.inline_local_functions(without_weights(model), True)
     except Exception as error:
         raise ModelError(f"the model's functions cannot be inlined: {error}") from error
     if inlined.functions:
@@ -60,7 +60,7 @@ def convert_opset(model: ir.Model, opset: int) -> bool:
     if found >= opset:
         return False
     try:
-        converted = onnx.version_converter.convert_version(skeleton(model), opset)
+        converted = onnx.version_converter.convert_version(without_weights(model), opset)
     except Exception as error:
         if found >= FUNCTION_OPSET:
             return False

@@ -18,7 +18,7 @@ from nvmc.errors import ModelError
 from nvmc.passes.graph.layers import array_of, consumer, label, remove_unused
 from nvmc.passes.graph.mappable import nodes_of
 from nvmc.passes.graph.names import Names
-from nvmc.passes.io.without_weights import skeleton
+from nvmc.passes.io.without_weights import without_weights
 
 __all__ = ["PASSING", "FeedMasks", "draws_numbers", "outputs_kinds"]
 
@@ -255,7 +255,7 @@ class _Shapes:
     """Shapes of values for a number of images that no other size has by chance."""
 
     def __init__(self, model: ir.Model) -> None:
-        proto = skeleton(model)
+        proto = without_weights(model)
         del proto.graph.value_info[:]
         first = model.graph.inputs[0].shape
         size = first[0] if first else None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import onnx.shape_inference
 import onnx_ir as ir
 
-from nvmc.passes.io.without_weights import skeleton
+from nvmc.passes.io.without_weights import without_weights
 
 __all__ = ["infer_shapes"]
 
@@ -16,7 +16,7 @@ def infer_shapes(model: ir.Model) -> bool:
     Dynamic dimensions keep their names. Where inference fails, what is known stays.
     """
     try:
-        inferred = onnx.shape_inference.infer_shapes(skeleton(model), data_prop=True)
+        inferred = onnx.shape_inference.infer_shapes(without_weights(model), data_prop=True)
     except onnx.shape_inference.InferenceError:
         return False
     changed = False

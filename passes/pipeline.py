@@ -9,7 +9,7 @@ import onnx_ir as ir
 from nvmc.hardware.devices import Target
 from nvmc.passes.canonicalize import Canonicalize
 from nvmc.passes.fold_batchnorm import FoldBatchnorm
-from nvmc.passes.graph.parameters import Kind
+from nvmc.passes.graph.node_parameters import Kind
 from nvmc.passes.map_crossbars import MapCrossbars
 from nvmc.passes.quantize_weights import QuantizeWeights
 

@@ -347,7 +347,7 @@ def _adc(current: float, rows: int, signed: bool, target: Target) -> float:
     largest = 1.0 if serial or periphery.dac_bits is None else 2.0**periphery.dac_bits - 1
     codes = max(1, 2 ** (bits - 1) - 1) if signed else 2**bits - 1
     if periphery.adc_range == "full":
-        reach = rows * target.layout.top * largest
+        reach = rows * target.layout.highest_target * largest
         step = reach / codes
         if target.weight_bits is not None and periphery.dac_bits is not None and reach <= codes:
             step = 1 / math.floor(codes / reach)  # every whole current has a code

@@ -15,7 +15,7 @@ from nvmc.compiled.artifact import Compiled, Manifest
 from nvmc.compiler import compile_model
 from nvmc.hardware.devices import Periphery
 from nvmc.models import resolve_model
-from nvmc.passes.graph.parameters import Kind
+from nvmc.passes.graph.node_parameters import Kind
 from nvmc.passes.graph.tile_graph import critical_path, read_tile_graph
 
 __all__ = ["compile_command"]

@@ -29,7 +29,7 @@ from nvmc.evaluation.result import Simulation
 from nvmc.evaluation.simulation import simulate
 from nvmc.hardware.devices import load_device, parse_noise
 from nvmc.report.figure import check_picture
-from nvmc.report.histogram import Population, draw_histogram
+from nvmc.report.histogram import Sample, draw_histogram
 
 __all__ = ["simulate_command"]
 
@@ -183,7 +183,7 @@ def _draw(path: Path, result: Simulation, name: str) -> None:
         result.ideal,
         None if result.metric.endswith("r2") else result.images,
         [
-            Population(
+            Sample(
                 "" if at.time_s is None else duration_text(at.time_s),
                 at.values,
                 at.kpp,

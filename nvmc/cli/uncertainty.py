@@ -23,7 +23,7 @@ from nvmc.data.shifts import KINDS, shifts_for
 from nvmc.evaluation.parameters import Setup, parse_time
 from nvmc.evaluation.uncertainty import Row, Uncertainty, uncertainty
 from nvmc.report.figure import check_picture
-from nvmc.report.uncertainty_plot import Line, Panel, draw_doubt
+from nvmc.report.uncertainty_plot import Line, Panel, draw_uncertainty
 
 __all__ = ["uncertainty_command"]
 
@@ -88,7 +88,7 @@ def uncertainty_command(
         )
     note_range(target.device, [result.sigma])
     if png is not None:
-        draw_doubt(png, _title(result, network.folder.name), _panels(result))
+        draw_uncertainty(png, _title(result, network.folder.name), _panels(result))
     if as_json:
         print_json(result.to_json())
     else:

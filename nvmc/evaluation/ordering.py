@@ -21,14 +21,14 @@ from nvmc.runtime.montecarlo import ChipSession, Feed, Network, evaluate, output
 from nvmc.runtime.scoring import Accuracy, Determination, Score, score_against
 from nvmc.statistics.adaptive import hard_first
 
-__all__ = ["HARD", "Look", "first_look", "margins"]
+__all__ = ["HARD", "IdealRun", "margins", "run_ideal"]
 
 HARD = 0.02
 """Share of the images that come first."""
 
 
 @dataclass(frozen=True)
-class Look:
+class IdealRun:
     """What the ideal chip tells of the images.
 
     Attributes:
@@ -46,7 +46,7 @@ class Look:
     ideal: float
 
 
-def first_look(network: Network, feed: Feed, dataset: Dataset | None) -> Look:
+def run_ideal(network: Network, feed: Feed, dataset: Dataset | None) -> IdealRun:
     """Run the ideal chip, which tells the order of the images and what chips are judged by.
 
     Args:
@@ -82,15 +82,15 @@ def first_look(network: Network, feed: Feed, dataset: Dataset | None) -> Look:
         ideal = score.finish(total, len(feed))
         if network.masks:  # an image's masks are those of its place, which has changed
             ideal = evaluate(network, put, score, Chip.ideal())
-        return Look(put, order, hard, score, ideal)
+        return IdealRun(put, order, hard, score, ideal)
     if network.masks:
         decided = outputs_of(network, put, Chip.ideal())
     else:
         decided = np.concatenate(kept)[order]
-    return Look(put, order, hard, score_against(decided), 1.0)
+    return IdealRun(put, order, hard, score_against(decided), 1.0)
 
 
-def _by_targets(network: Network, feed: Feed, dataset: Dataset) -> Look:
+def _by_targets(network: Network, feed: Feed, dataset: Dataset) -> IdealRun:
     """How chips meet values: no image is harder than another."""
     alone = Feed({name: images[:1] for name, images in feed.inputs.items()})
     shape = outputs_of(network, alone, Chip.ideal()).shape[1:]
@@ -101,7 +101,7 @@ def _by_targets(network: Network, feed: Feed, dataset: Dataset) -> Look:
             "says nothing of chips; give images with other values"
         )
     ideal = evaluate(network, feed, score, Chip.ideal())
-    return Look(feed, np.arange(len(feed)), 0, score, ideal)
+    return IdealRun(feed, np.arange(len(feed)), 0, score, ideal)
 
 
 def margins(outputs: NDArray[Any], labels: NDArray[np.integer[Any]] | None) -> NDArray[np.float64]:

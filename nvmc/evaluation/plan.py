@@ -14,7 +14,7 @@ from threading import Lock
 import numpy as np
 
 from nvmc.errors import OptionError
-from nvmc.evaluation.population import Bench, Population
+from nvmc.evaluation.population import Population, Workload
 from nvmc.evaluation.result import AtTime
 from nvmc.runtime.montecarlo import CircuitNetwork
 from nvmc.runtime.scoring import Accuracy, Agreement
@@ -23,7 +23,7 @@ from nvmc.statistics import summarize as summary_of
 from nvmc.statistics.adaptive import Elimination, Work
 from nvmc.statistics.sequential import Rounds, plan_rounds
 
-__all__ = ["MOST_RUNS", "Plan", "Watch", "judged"]
+__all__ = ["MOST_RUNS", "Plan", "Watch", "evaluate_population"]
 
 MOST_RUNS = 1_000_000
 DEFAULT_MAX_RUNS = 10_000
@@ -88,7 +88,7 @@ class Plan:
             return None
         return plan_rounds(self.runs, self.most, self.percentile)
 
-    def check(self, bench: Bench) -> None:
+    def check(self, workload: Workload) -> None:
         """Complain of a network that cannot be judged so.
 
         Raises:
@@ -96,15 +96,15 @@ class Plan:
         """
         if self.delta is None:
             return
-        _decisions(bench)
-        if isinstance(bench.network, CircuitNetwork) and bench.network.masks:
+        _decisions(workload)
+        if isinstance(workload.network, CircuitNetwork) and workload.network.masks:
             raise OptionError(
                 "an adaptive run goes through the images in parts, where a circuit of a network "
                 "that draws numbers reads its passes anew; leave --adaptive out"
             )
 
 
-def judged(population: Population, plan: Plan, watch: Watch | None = None) -> AtTime:
+def evaluate_population(population: Population, plan: Plan, watch: Watch | None = None) -> AtTime:
     """What a population is worth.
 
     Args:
@@ -115,7 +115,7 @@ def judged(population: Population, plan: Plan, watch: Watch | None = None) -> At
     Raises:
         OptionError: The population cannot be judged so.
     """
-    plan.check(population.bench)
+    plan.check(population.workload)
     rounds = plan.rounds()
     if rounds is None:
         return _round(population, plan, None, watch)
@@ -137,7 +137,7 @@ def _round(
     meter = _Meter(population, plan.runs, watch)
     if plan.delta is not None:
         return _eliminated(population, plan, rounds, meter)
-    images = len(population.bench.feed)
+    images = len(population.workload.feed)
     population.advance(range(plan.runs), images, meter.add)
     values = population.values[: plan.runs]
     kpp = rounds.kpp(values) if rounds else percentile_performance(values, plan.percentile)
@@ -146,20 +146,20 @@ def _round(
 
 def _eliminated(population: Population, plan: Plan, rounds: Rounds | None, meter: _Meter) -> AtTime:
     """The lowest chips on all images, the others as far as it takes to know them higher."""
-    bench, runs = population.bench, plan.runs
+    workload, runs = population.workload, plan.runs
     rank = rounds.highest_rank(runs) if rounds else highest_rank(runs, plan.percentile)
     known = population.history(runs)
-    hard = bench.hard
+    hard = workload.hard
     blind = [p for p, sums in known.items() if hard not in sums and max(sums) > hard > 0]
     if blind:  # of what they did on the hard images nothing is known, so they are completed
-        population.advance(blind, len(bench.feed), meter.add)
+        population.advance(blind, len(workload.feed), meter.add)
         known = population.history(runs)
     elimination = Elimination(
         runs,
-        len(bench.feed),
+        len(workload.feed),
         rank=rank,
         hard=hard,
-        decisions=_decisions(bench),
+        decisions=_decisions(workload),
         delta=plan.delta or 0.0,
         known=known,
     )
@@ -168,7 +168,7 @@ def _eliminated(population: Population, plan: Plan, rounds: Rounds | None, meter
     found = elimination.result()
     values = np.full(runs, np.nan)
     for chip in np.flatnonzero(~np.isnan(found.totals)).tolist():
-        values[chip] = bench.score.finish(float(found.totals[chip]), len(bench.feed))
+        values[chip] = workload.score.finish(float(found.totals[chip]), len(workload.feed))
     lowest = values[~np.isnan(values)]
     if rounds:
         kpp = rounds.kpp(lowest, runs)
@@ -176,7 +176,9 @@ def _eliminated(population: Population, plan: Plan, rounds: Rounds | None, meter
         kpp = percentile_of_lowest(lowest, runs, plan.percentile)
     if not found.dropped:
         return AtTime(population.time_s, values, kpp, summary_of(values))
-    mean, error = (bench.score.finish(x, len(bench.feed)) for x in (found.mean, found.mean_error))
+    mean, error = (
+        workload.score.finish(x, len(workload.feed)) for x in (found.mean, found.mean_error)
+    )
     summary = Summary(runs, mean, None, float(lowest.min()), error)
     return AtTime(population.time_s, values, kpp, summary, found.fraction, found.delta)
 
@@ -189,11 +191,11 @@ def _work(population: Population, elimination: Elimination, work: Work, meter: _
         elimination.add(chip, end, float(population.totals[chip]))
 
 
-def _decisions(bench: Bench) -> int:
+def _decisions(workload: Workload) -> int:
     """Decisions that are counted in each image."""
-    score = bench.score
+    score = workload.score
     if isinstance(score, Accuracy | Agreement):
-        return score.classes.size // len(bench.feed)
+        return score.classes.size // len(workload.feed)
     raise OptionError(
         f"an adaptive run counts decisions, but this output is judged by {score.metric}; give "
         "--data with class labels, choose another --output, or leave --adaptive out"
@@ -204,7 +206,7 @@ class _Meter:
     """Adds up how far a round is."""
 
     def __init__(self, population: Population, runs: int, watch: Watch | None) -> None:
-        self._images = len(population.bench.feed)
+        self._images = len(population.workload.feed)
         self._runs = runs
         self._watch = watch
         self._lock = Lock()

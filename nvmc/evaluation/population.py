@@ -1,4 +1,4 @@
-"""Chips on a bench, how far each was run, and where.
+"""Chips on a workload, how far each was run, and where.
 
 `Population` knows how far each chip was run, gets what is missing from an `Executor` (threads
 here; other machines and accelerators in `nvmc.executors`) and hands it to `Records`, which keep it.
@@ -28,7 +28,7 @@ from nvmc.runtime.montecarlo import (
 )
 from nvmc.runtime.scoring import Determination, Score
 
-__all__ = ["Archive", "Bench", "Executor", "Population", "Records", "Threads"]
+__all__ = ["Archive", "Executor", "Population", "Records", "Threads", "Workload"]
 
 
 class Executor(Protocol):
@@ -45,12 +45,16 @@ class Executor(Protocol):
         ...
 
     def totals(
-        self, bench: Bench, chips: Sequence[Chip], span: Span, done: Callable[[int, float], None]
+        self,
+        workload: Workload,
+        chips: Sequence[Chip],
+        span: Span,
+        done: Callable[[int, float], None],
     ) -> None:
         """Run chips on some images.
 
         Args:
-            bench: The network, the images and the score.
+            workload: The network, the images and the score.
             chips: The chips.
             span: The images.
             done: To be called once a chip with its position in `chips` and the sum of the score
@@ -80,11 +84,17 @@ class Threads:
         return ENGINE
 
     def totals(
-        self, bench: Bench, chips: Sequence[Chip], span: Span, done: Callable[[int, float], None]
+        self,
+        workload: Workload,
+        chips: Sequence[Chip],
+        span: Span,
+        done: Callable[[int, float], None],
     ) -> None:
         """Run chips on some images; see `Executor`."""
         jobs = min(self.jobs or default_jobs(), len(chips))
-        evaluate_chips(bench.network, bench.feed, bench.score, chips, span, jobs=jobs, on_chip=done)
+        evaluate_chips(
+            workload.network, workload.feed, workload.score, chips, span, jobs=jobs, on_chip=done
+        )
 
 
 class Records(Protocol):
@@ -107,7 +117,7 @@ class Archive(Protocol):
     """Where records are kept, such as `nvmc.store.Store`."""
 
     def experiment(self, key: Mapping[str, Any], info: Mapping[str, Any]) -> Records:
-        """The records of one population on one bench.
+        """The records of one population on one workload.
 
         Args:
             key: Everything that decides the values of its chips, as JSON values.
@@ -117,7 +127,7 @@ class Archive(Protocol):
 
 
 @dataclass(frozen=True)
-class Bench:
+class Workload:
     """A network and the images it is judged on: what chips are tried out with.
 
     Attributes:
@@ -202,10 +212,10 @@ class Bench:
 
 
 class Population:
-    """Chips on a bench, each with how far it was run.
+    """Chips on a workload, each with how far it was run.
 
     Attributes:
-        bench: The network and the images.
+        workload: The network and the images.
         chips: The chips.
         executor: Where they are run.
         images: Images that each chip was run on, shape (chips,).
@@ -213,7 +223,7 @@ class Population:
         recorded: Which chips the records held complete at the start, shape (chips,).
 
     Args:
-        bench: The network and the images.
+        workload: The network and the images.
         chips: The chips.
         executor: Where they are run.
         records: What is known of them already, and where more is kept.
@@ -222,13 +232,13 @@ class Population:
 
     def __init__(
         self,
-        bench: Bench,
+        workload: Workload,
         chips: Sequence[Chip],
         executor: Executor,
         records: Records | None = None,
         on_chip: Callable[[int, float], None] | None = None,
     ) -> None:
-        self.bench = bench
+        self.workload = workload
         self.chips = chips
         self.executor = executor
         self._records = records
@@ -241,7 +251,7 @@ class Population:
         for position, index in enumerate(_indices(chips) if known else ()):
             if index in known:
                 self.images[position], self.totals[position] = known[index]
-        self.recorded = self.images == len(bench.feed)
+        self.recorded = self.images == len(workload.feed)
 
     @property
     def values(self) -> NDArray[np.float64]:
@@ -298,21 +308,21 @@ class Population:
             with self._lock:
                 self.totals[position] += total
                 self.images[position] = span.end
-                if span.end < len(self.bench.feed):
+                if span.end < len(self.workload.feed):
                     self._parts.setdefault(position, {})[span.end] = float(self.totals[position])
                 self._keep(chips[number], position)
-            if self._on_chip is not None and span.end == len(self.bench.feed):
+            if self._on_chip is not None and span.end == len(self.workload.feed):
                 self._on_chip(position, self._value(position))
             if on_images is not None:
                 on_images(span.count)
 
-        self.executor.totals(self.bench, chips, span, done)
+        self.executor.totals(self.workload, chips, span, done)
 
     def _value(self, position: int) -> float:
-        images = len(self.bench.feed)
+        images = len(self.workload.feed)
         if self.images[position] != images:
             return float("nan")
-        return self.bench.score.finish(float(self.totals[position]), images)
+        return self.workload.score.finish(float(self.totals[position]), images)
 
     def _keep(self, chip: Chip, position: int) -> None:
         if self._records is None or chip.index is None:

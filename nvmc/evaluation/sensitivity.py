@@ -21,7 +21,7 @@ from nvmc.evaluation.parameters import Setup
 from nvmc.evaluation.population import Executor, Threads
 from nvmc.evaluation.result import Fidelity
 from nvmc.evaluation.workload import Options, check_options, set_up
-from nvmc.hardware.restriction import PartialChip, Selection
+from nvmc.hardware.restriction import AblatedChip, Selection
 from nvmc.rng import stream
 from nvmc.statistics import Kpp, percentile_index, percentile_performance
 
@@ -203,22 +203,22 @@ def sensitivity(
     check_options(runs, jobs, percentile)
     setup = setup or Setup(compiled.manifest.target)
     parts = _parts(compiled, setup)
-    bench = set_up(compiled, setup.target, seed=seed, **options)
+    workload = set_up(compiled, setup.target, seed=seed, **options)
     chips = [setup.chip(seed, index) for index in range(runs)]
-    found: dict[Selection, Float] = {NOTHING: np.full(runs, bench.ideal)}
+    found: dict[Selection, Float] = {NOTHING: np.full(runs, workload.ideal)}
     for only in _populations(parts):
-        partial = [PartialChip.within(chip, only) for chip in chips]
-        found[only] = bench.run(partial, executor or Threads(jobs), on_chip=on_chip)
+        partial = [AblatedChip.within(chip, only) for chip in chips]
+        found[only] = workload.run(partial, executor or Threads(jobs), on_chip=on_chip)
     costs = sorted((_cost(part, found, percentile, seed) for part in parts), key=_dearest_first)
     return Sensitivity(
-        metric=bench.score.metric,
+        metric=workload.score.metric,
         runs=runs,
-        images=len(bench.feed),
-        data=bench.data,
+        images=len(workload.feed),
+        data=workload.data,
         seed=seed,
         setup=setup,
-        fidelity=bench.fidelity,
-        ideal=bench.ideal,
+        fidelity=workload.fidelity,
+        ideal=workload.ideal,
         kpp=percentile_performance(found[EVERYTHING], percentile),
         mean=float(np.mean(found[EVERYTHING])),
         costs=tuple(costs),
@@ -276,8 +276,8 @@ def _ranked(values: Float, index: int) -> float:
 
 
 def _parts(compiled: Compiled, setup: Setup) -> list[Part]:
-    heard = PartialChip.within(setup.chip(0, 0), EVERYTHING).heard
-    if not heard:
+    active = AblatedChip.within(setup.chip(0, 0), EVERYTHING).active
+    if not active:
         raise OptionError(
             f"device {setup.target.device.name!r} has no noise here, so no part of it costs "
             "anything; give --sigma above 0, --noise or another --device"
@@ -291,10 +291,10 @@ def _parts(compiled: Compiled, setup: Setup) -> list[Part]:
     for i in sorted(slices) if len(slices) > 1 else ():
         alone = Selection(slices=frozenset([i]), whole=False)
         parts.append(Part("slice", str(i), Selection(slices=slices - {i}), alone))
-    for name in heard:
-        others, one = frozenset(heard) - {name}, frozenset([name])
+    for name in active:
+        others, one = frozenset(active) - {name}, frozenset([name])
         parts.append(Part("source", name, Selection(sources=others), Selection(sources=one)))
-    return [_plain(part, len(arrays), len(heard)) for part in parts]
+    return [_plain(part, len(arrays), len(active)) for part in parts]
 
 
 def _plain(part: Part, arrays: int, sources: int) -> Part:

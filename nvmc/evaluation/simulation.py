@@ -8,8 +8,8 @@ from typing import Unpack
 
 from nvmc.compiled.artifact import Compiled
 from nvmc.errors import OptionError
-from nvmc.evaluation.plan import Plan, Watch, judged
-from nvmc.evaluation.population import Archive, Bench, Executor, Population, Threads
+from nvmc.evaluation.plan import Plan, Watch, evaluate_population
+from nvmc.evaluation.population import Archive, Executor, Population, Threads, Workload
 from nvmc.evaluation.result import Simulation
 from nvmc.evaluation.workload import Options, check_options, set_up
 from nvmc.hardware.chip import Chip, Chips
@@ -73,17 +73,17 @@ def simulate(
         raise OptionError(f"first is {first}; expected at most {LAST - plan.most}")
     target = compiled.manifest.target.on(device, noise)
     patterns = [Chip.of(target, seed, first, sigma, age) for age in times_s or [None]]
-    bench = set_up(compiled, target, seed=seed, **options)
+    workload = set_up(compiled, target, seed=seed, **options)
     where = executor or Threads(jobs)
-    kept = [bench.records(store, one, where, sigma) if store else None for one in patterns]
+    kept = [workload.records(store, one, where, sigma) if store else None for one in patterns]
     everyone = [Chips(pattern, first, plan.most) for pattern in patterns]
     pairs = zip(everyone, kept, strict=True)
-    populations = [Population(bench, chips, where, records, on_chip) for chips, records in pairs]
-    return _simulation(bench, populations, plan, target, sigma, watch)
+    populations = [Population(workload, chips, where, records, on_chip) for chips, records in pairs]
+    return _simulation(workload, populations, plan, target, sigma, watch)
 
 
 def _simulation(
-    bench: Bench,
+    workload: Workload,
     populations: list[Population],
     plan: Plan,
     target: Target,
@@ -92,21 +92,21 @@ def _simulation(
 ) -> Simulation:
     """Judge the same chips at each time."""
     started = time.perf_counter()
-    times = tuple(judged(population, plan, watch) for population in populations)
+    times = tuple(evaluate_population(population, plan, watch) for population in populations)
     pairs = zip(populations, times, strict=True)
     return Simulation(
-        metric=bench.score.metric,
-        images=len(bench.feed),
-        data=bench.data,
+        metric=workload.score.metric,
+        images=len(workload.feed),
+        data=workload.data,
         seed=populations[0].chips[0].seed,
         target=target,
         sigma=target.device.sigma if sigma is None else sigma,
-        fidelity=bench.fidelity,
+        fidelity=workload.fidelity,
         executor=populations[0].executor.name,
-        mc_passes=bench.mc_passes,
-        ideal=bench.ideal,
+        mc_passes=workload.mc_passes,
+        ideal=workload.ideal,
         times=times,
         seconds=time.perf_counter() - started,
-        deviation=bench.deviation,
+        deviation=workload.deviation,
         recorded=sum(int(p.recorded[: len(at.values)].sum()) for p, at in pairs),
     )

@@ -21,7 +21,7 @@ from nvmc.compiled.artifact import Compiled
 from nvmc.data import load_data
 from nvmc.errors import OptionError
 from nvmc.evaluation.parameters import PARAMETERS, Setup, Value
-from nvmc.evaluation.population import Archive, Bench, Executor, Threads
+from nvmc.evaluation.population import Archive, Executor, Threads, Workload
 from nvmc.evaluation.result import Fidelity
 from nvmc.evaluation.workload import Options, check_options, fidelity_of, set_up
 from nvmc.hardware.chip import Chips
@@ -164,20 +164,20 @@ def sweep(
     axes = _axes(values)
     target = compiled.manifest.target.on(device, noise)
     setups = [(at, _setup(target, at)) for at in _grid(values, axes)]
-    benches = _Benches(compiled, values, setups, seed, options)
+    workloads = _Workloads(compiled, values, setups, seed, options)
     points: list[Point] = []
     where = executor or Threads(jobs)
     for at, setup in setups:
-        bench, pattern = benches.of(setup.target), setup.chip(seed, 0)
-        records = None if store is None else bench.records(store, pattern, where, setup.sigma)
-        found = bench.run(Chips(pattern, 0, runs), where, records, on_chip)
+        workload, pattern = workloads.of(setup.target), setup.chip(seed, 0)
+        records = None if store is None else workload.records(store, pattern, where, setup.sigma)
+        found = workload.run(Chips(pattern, 0, runs), where, records, on_chip)
         kpp = percentile_performance(found, percentile)
-        points.append(Point(at, bench.fidelity, bench.ideal, found, kpp, summarize(found)))
-    return _sweep(axes, points, benches.of(setups[-1][1].target), target.device, seed, started)
+        points.append(Point(at, workload.fidelity, workload.ideal, found, kpp, summarize(found)))
+    return _sweep(axes, points, workloads.of(setups[-1][1].target), target.device, seed, started)
 
 
-class _Benches:
-    """Makes a bench for a target, and keeps the last: neighbours on a curve mostly share one.
+class _Workloads:
+    """Makes a workload for a target, and keeps the last: neighbours on a curve mostly share one.
 
     Complains of any point before the first is run.
     """
@@ -199,9 +199,9 @@ class _Benches:
         if isinstance(data, str):
             options = {**options, "data": load_data(data, limit=options.get("limit"))}
         self._compiled, self._seed, self._options = compiled, seed, options
-        self._last: tuple[Target, Bench] | None = None
+        self._last: tuple[Target, Workload] | None = None
 
-    def of(self, target: Target) -> Bench:
+    def of(self, target: Target) -> Workload:
         if self._last is None or self._last[0] != target:
             self._last = None  # before the next one is made: each holds the whole network
             self._last = (target, set_up(self._compiled, target, seed=self._seed, **self._options))
@@ -211,7 +211,7 @@ class _Benches:
 def _sweep(
     axes: tuple[str, ...],
     points: list[Point],
-    bench: Bench,
+    workload: Workload,
     device: Device,
     seed: int,
     started: float,
@@ -219,14 +219,14 @@ def _sweep(
     return Sweep(
         axes=axes,
         points=tuple(points),
-        metric=bench.score.metric,
+        metric=workload.score.metric,
         runs=len(points[0].values),
-        images=len(bench.feed),
-        data=bench.data,
+        images=len(workload.feed),
+        data=workload.data,
         seed=seed,
         device=device,
         seconds=time.perf_counter() - started,
-        mc_passes=bench.mc_passes,
+        mc_passes=workload.mc_passes,
     )
 
 

@@ -219,18 +219,18 @@ def uncertainty(
         )
     wanted = shifts_for(dataset.x, shifts)
     chips = [setup.chip(seed, index) for index in range(runs)]
-    bench = set_up(compiled, setup.target, **options | Options(data=dataset, limit=None))
-    network, started = bench.network, time.perf_counter()
+    workload = set_up(compiled, setup.target, **options | Options(data=dataset, limit=None))
+    network, started = workload.network, time.perf_counter()
     if options.get("mc_passes") is None and network.masks:
         network = replace(network, passes=PASSES)
-    assert isinstance(bench.score, Accuracy)
+    assert isinstance(workload.score, Accuracy)
     count = min(jobs or default_jobs(), runs)
-    population = _Population(network, bench.score.classes, chips, count, on_chip)
+    population = _ChipsWithThresholds(network, workload.score.classes, chips, count, on_chip)
     return Uncertainty(
-        rows=tuple(population.row(bench.feed, shift, seed) for shift in wanted),
+        rows=tuple(population.row(workload.feed, shift, seed) for shift in wanted),
         runs=runs,
         mc_passes=network.passes if network.masks else None,
-        images=len(bench.feed),
+        images=len(workload.feed),
         data=dataset.name,
         seed=seed,
         setup=setup,
@@ -266,7 +266,7 @@ def measured(
     )
 
 
-class _Population:
+class _ChipsWithThresholds:
     """Chips, and the thresholds that they have found on the data as they are."""
 
     def __init__(

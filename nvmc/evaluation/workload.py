@@ -1,4 +1,4 @@
-"""Benches: a compiled network, the images that its chips are judged on, and by what.
+"""Workloads: a compiled network, the images that its chips are judged on, and by what.
 
 The images of a data set are run in one shuffled order, so the images that a chip has done are a
 random sample of all, whoever ran it and whenever.
@@ -18,9 +18,9 @@ from nvmc.compiled.artifact import MODEL_FILE, Compiled, TensorEntry
 from nvmc.compiled.masks import Outputs
 from nvmc.data import Dataset, load_data
 from nvmc.errors import DataError, ModelError, OptionError
-from nvmc.evaluation.ordering import first_look
+from nvmc.evaluation.ordering import run_ideal
 from nvmc.evaluation.plan import MOST_RUNS
-from nvmc.evaluation.population import Bench
+from nvmc.evaluation.population import Workload
 from nvmc.evaluation.result import Fidelity
 from nvmc.hardware.chip import PHYSICS, Chip
 from nvmc.hardware.devices import Target
@@ -41,13 +41,13 @@ from nvmc.statistics import percentile_index
 
 __all__ = [
     "Options",
-    "bench_of",
     "check_options",
     "data_for",
     "fidelity_of",
     "load_circuit",
     "load_network",
     "set_up",
+    "workload_of",
 ]
 
 CIRCUIT_IMAGES = 256
@@ -80,7 +80,7 @@ class Options(TypedDict, total=False):
 
 def set_up(
     compiled: Compiled, target: Target, *, seed: int = 0, **options: Unpack[Options]
-) -> Bench:
+) -> Workload:
     """Everything of a simulation but the chips.
 
     Args:
@@ -110,9 +110,9 @@ def set_up(
         batch = _checked_batch(compiled, batch)
         network, exact = replace(network, batch=batch), replace(exact, batch=batch)
     feed = feed_of(compiled.manifest.inputs, dataset, seed, limit)
-    bench, order = _judging(network, exact, feed, dataset)
+    workload, order = _judging(network, exact, feed, dataset)
     return replace(
-        bench,
+        workload,
         name=compiled.folder.name,
         identity={
             "physics": PHYSICS,
@@ -124,7 +124,7 @@ def set_up(
             "data": dataset.sha256 if dataset else f"seeded {seed}",
             "images": len(feed),
             "order": hashlib.sha256(order.astype("<i8").tobytes()).hexdigest()[:16],
-            "metric": bench.score.metric,
+            "metric": workload.score.metric,
         },
     )
 
@@ -154,8 +154,8 @@ def _digest(compiled: Compiled) -> str:
     return digest.hexdigest()
 
 
-def bench_of(model: Model, target: Target, dataset: Dataset) -> Bench:
-    """The bench of a compiled network that is in memory, judged on labelled images.
+def workload_of(model: Model, target: Target, dataset: Dataset) -> Workload:
+    """The workload of a compiled network that is in memory, judged on labelled images.
 
     Args:
         model: A network behind the passes of `nvmc compile`; used up by this.
@@ -224,7 +224,7 @@ def fidelity_of(target: Target, wanted: Fidelity | None = None) -> Fidelity:
     Raises:
         OptionError: Cells are asked for, but reads are noisy, which no set of weights shows.
     """
-    noisy = [source.type for source in target.device.noise if source.place == "read"]
+    noisy = [source.type for source in target.device.noise if source.stage == "read"]
     if wanted == "cells":
         if noisy:
             raise OptionError(
@@ -320,8 +320,8 @@ def _network(model: Model, target: Target, name: str, classes: bool) -> Network:
 
 def _judging(
     network: Network | CircuitNetwork, exact: Network, feed: Feed, dataset: Dataset | None
-) -> tuple[Bench, NDArray[np.int64]]:
-    """The bench of a network, and the order of its images, which come in random order.
+) -> tuple[Workload, NDArray[np.int64]]:
+    """The workload of a network, and the order of its images, which come in random order.
 
     Chips are judged by classes or targets, or without them by what the ideal chip behind an ideal
     periphery (`exact`) decides.
@@ -329,9 +329,11 @@ def _judging(
     if dataset is not None and dataset.targets is not None:
         network, exact = replace(network, holds="values"), replace(exact, holds="values")
     with single_threaded_blas():
-        look = first_look(exact, feed, dataset)
-        ideal = look.ideal
+        ideal_run = run_ideal(exact, feed, dataset)
+        ideal = ideal_run.ideal
         if isinstance(network, CircuitNetwork):
-            ideal = evaluate(network, look.feed, look.score, Chip.ideal())
+            ideal = evaluate(network, ideal_run.feed, ideal_run.score, Chip.ideal())
     name = "seeded inputs" if dataset is None else dataset.name
-    return Bench(network, look.feed, look.score, ideal, name, hard=look.hard), look.order
+    return Workload(
+        network, ideal_run.feed, ideal_run.score, ideal, name, hard=ideal_run.hard
+    ), ideal_run.order

@@ -16,7 +16,7 @@ from typing import Any
 import distributed
 
 from nvmc.errors import ClusterError, NvmcError, OptionError
-from nvmc.evaluation.population import Bench
+from nvmc.evaluation.population import Workload
 from nvmc.executors.tasks import Done, named, run_chips, versions
 from nvmc.hardware.chip import Chip
 from nvmc.runtime.montecarlo import Span
@@ -30,9 +30,9 @@ CONNECT_S = 10.0
 PATIENCE_S = 60.0
 """How long a run goes on waiting when all workers are gone."""
 SENDINGS = 3
-"""How often to send a bench, where workers die of it or meanwhile."""
+"""How often to send a workload, where workers die of it or meanwhile."""
 SLOWEST = 1e6
-"""Bytes a second that a bench must be sent at."""
+"""Bytes a second that a workload must be sent at."""
 
 
 @contextmanager
@@ -162,7 +162,7 @@ class Cluster:
         self.client = client
         self._patience_s = patience_s
         self._checked: set[str] = set()
-        self._sent: tuple[Bench, Any] | None = None
+        self._sent: tuple[Workload, Any] | None = None
 
     def threads(self, patience_s: float | None = None) -> int:
         """Threads of all workers, once there are any; sees that each can run this.
@@ -189,21 +189,23 @@ class Cluster:
                 )
             time.sleep(0.1)
 
-    def place(self, bench: Bench) -> Any:
-        """The future of `bench`, which every worker that was there when it was sent holds.
+    def place(self, workload: Workload) -> Any:
+        """The future of `workload`, which every worker that was there when it was sent holds.
 
         Raises:
             ClusterError: The scheduler or all workers were lost.
         """
-        if self._sent is not None and self._sent[0] is bench:
+        if self._sent is not None and self._sent[0] is workload:
             if self._sent[1].status == "finished":
                 return self._sent[1]
-        self._sent = (bench, self._send(bench))
+        self._sent = (workload, self._send(workload))
         return self._sent[1]
 
-    def _send(self, bench: Bench) -> Any:
-        """The future of `bench`, sent anew where workers die meanwhile."""
-        allowed_s = self._patience_s + sum(x.nbytes for x in bench.feed.inputs.values()) / SLOWEST
+    def _send(self, workload: Workload) -> Any:
+        """The future of `workload`, sent anew where workers die meanwhile."""
+        allowed_s = (
+            self._patience_s + sum(x.nbytes for x in workload.feed.inputs.values()) / SLOWEST
+        )
         options = {"broadcast": True, "hash": False}
         attempt = 0
         while True:
@@ -211,7 +213,7 @@ class Cluster:
             attempt += 1
             try:
                 with self._asking():
-                    return self._within(allowed_s, self.client.scatter, bench, **options)
+                    return self._within(allowed_s, self.client.scatter, workload, **options)
             except ClusterError as error:
                 if self.client.status != "running":
                     raise
@@ -222,14 +224,14 @@ class Cluster:
                     ) from error
                 time.sleep(0.5)
 
-    def submit(self, bench: Any, chips: Iterable[Chip], span: Span) -> Any:
-        """The future of `Done` for these chips; `bench` is from `place`.
+    def submit(self, workload: Any, chips: Iterable[Chip], span: Span) -> Any:
+        """The future of `Done` for these chips; `workload` is from `place`.
 
         Raises:
             ClusterError: The scheduler was lost.
         """
         key = f"nvmc-{uuid.uuid4().hex}"
-        arguments = (bench, named(chips), span, versions())
+        arguments = (workload, named(chips), span, versions())
         with self._asking():
             return self.client.submit(run_chips, *arguments, key=key, pure=False, retries=2)
 

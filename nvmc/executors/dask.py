@@ -1,7 +1,8 @@
 """Chips on the workers of a dask scheduler: processes of this machine, or other machines.
 
-The bench goes to each worker once, then small tasks name chips. A chip is its name, so a task that
-a dying worker leaves behind is run by another one, and totals are those of `Threads` bit for bit.
+The workload goes to each worker once, then small tasks name chips. A chip is its name, so a task
+that a dying worker leaves behind is run by another one, and totals are those of `Threads` bit for
+bit.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from typing import Any
 from distributed import KilledWorker
 
 from nvmc.errors import ClusterError, NvmcError
-from nvmc.evaluation.population import Bench
+from nvmc.evaluation.population import Workload
 from nvmc.executors.cluster import Cluster, connected, started
 from nvmc.executors.tasks import Done, Pace
 from nvmc.hardware.chip import Chip
@@ -80,7 +81,11 @@ class DaskExecutor:
         return ENGINE
 
     def totals(
-        self, bench: Bench, chips: Sequence[Chip], span: Span, done: Callable[[int, float], None]
+        self,
+        workload: Workload,
+        chips: Sequence[Chip],
+        span: Span,
+        done: Callable[[int, float], None],
     ) -> None:
         """Run chips on some images; see `Executor`. Calls `done` from this thread.
 
@@ -88,7 +93,7 @@ class DaskExecutor:
             ClusterError: The scheduler or all workers were lost, or a task ended too many of them.
             NvmcError: What a worker found wrong.
         """
-        _Run(self.cluster, bench, chips, span, done).run()
+        _Run(self.cluster, workload, chips, span, done).run()
 
 
 def _count(number: int, noun: str) -> str:
@@ -117,13 +122,13 @@ class _Run:
     def __init__(
         self,
         cluster: Cluster,
-        bench: Bench,
+        workload: Workload,
         chips: Sequence[Chip],
         span: Span,
         done: Callable[[int, float], None],
     ) -> None:
         self._cluster = cluster
-        self._bench = bench
+        self._bench = workload
         self._chips = chips
         self._span = span
         self._done = done
@@ -131,7 +136,7 @@ class _Run:
         self._pending: dict[str, _Task] = {}
         self._ended: SimpleQueue[str] = SimpleQueue()
         self._look()
-        stack = bench.network.stack if isinstance(bench.network, Network) else None
+        stack = workload.network.stack if isinstance(workload.network, Network) else None
         self._pace = Pace(stack.count if stack else 1, max(TASK_S, self._threads / RATE))
 
     def run(self) -> None:
@@ -156,9 +161,9 @@ class _Run:
             self._next += size
 
     def _start(self, positions: range, attempt: int = 0) -> None:
-        bench = self._cluster.place(self._bench)
+        workload = self._cluster.place(self._bench)
         chips = (self._chips[position] for position in positions)
-        future = self._cluster.submit(bench, chips, self._span)
+        future = self._cluster.submit(workload, chips, self._span)
         key: str = future.key
         self._pending[key] = _Task(positions, future, attempt)
 
@@ -202,7 +207,7 @@ class _Run:
             self._again(task)
 
     def _again(self, task: _Task) -> None:
-        """Start a task anew that ended with its workers, or with all that held the bench."""
+        """Start a task anew that ended with its workers, or with all that held the workload."""
         if task.future.status == "error":
             error = task.future.exception()
             if not isinstance(error, KilledWorker):

@@ -1,7 +1,7 @@
 """What is sent to a worker and what it does: chips by name, a share of a span of images.
 
-A task names its chips; the bench they are run on is sent to a worker once. Imports nothing of what
-carries the messages.
+A task names its chips; the workload they are run on is sent to a worker once. Imports nothing of
+what carries the messages.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 
 import nvmc
 from nvmc.errors import ClusterError, NvmcError
-from nvmc.evaluation.population import Bench
+from nvmc.evaluation.population import Workload
 from nvmc.hardware.chip import PHYSICS, Chip
 from nvmc.runtime.montecarlo import (
     ENGINE,
@@ -70,12 +70,12 @@ class Done:
 
 
 def run_chips(
-    bench: Bench, names: Sequence[Names], span: Span, expected: dict[str, str]
+    workload: Workload, names: Sequence[Names], span: Span, expected: dict[str, str]
 ) -> Done | NvmcError:
     """Run chips in this thread.
 
     Args:
-        bench: The network, the images and the score.
+        workload: The network, the images and the score.
         names: The chips.
         span: The images.
         expected: `versions` of who asks.
@@ -92,7 +92,9 @@ def run_chips(
     single_threaded_blas()  # for good: other threads of this process compute when this one ends
     chips = [chip for name in names for chip in name.chips()]
     try:
-        totals = evaluate_chips(bench.network, bench.feed, bench.score, chips, span, jobs=1)
+        totals = evaluate_chips(
+            workload.network, workload.feed, workload.score, chips, span, jobs=1
+        )
     except NvmcError as error:
         return error
     return Done(tuple(totals.tolist()), time.perf_counter() - started)

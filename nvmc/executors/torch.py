@@ -17,7 +17,7 @@ from torch import Tensor
 
 from nvmc.compiled.masks import ChipMasks
 from nvmc.errors import OptionError
-from nvmc.evaluation.population import Bench
+from nvmc.evaluation.population import Workload
 from nvmc.executors.torch_images import Images
 from nvmc.executors.torch_network import (
     Batching,
@@ -25,7 +25,7 @@ from nvmc.executors.torch_network import (
     exact_arithmetic,
     prepared,
 )
-from nvmc.executors.torch_weights import Programming, tensor_of
+from nvmc.executors.torch_weights import WeightProgrammer, tensor_of
 from nvmc.hardware.chip import Chip
 from nvmc.runtime.averaging import mean_outputs
 from nvmc.runtime.montecarlo import (
@@ -75,7 +75,7 @@ class TorchExecutor:
         self._memory = memory or _free_memory(self.device)
         self._batching: Batching = batching
         self._jobs = jobs or default_jobs()
-        self._ready: tuple[Bench, ChipsNetwork, Images] | None = None
+        self._ready: tuple[Workload, ChipsNetwork, Images] | None = None
 
     @property
     def name(self) -> str:
@@ -104,7 +104,11 @@ class TorchExecutor:
         return 1 if self._ready is None else self._ready[1].chips
 
     def totals(
-        self, bench: Bench, chips: Sequence[Chip], span: Span, done: Callable[[int, float], None]
+        self,
+        workload: Workload,
+        chips: Sequence[Chip],
+        span: Span,
+        done: Callable[[int, float], None],
     ) -> None:
         """Run chips on some images; see `nvmc.evaluation.population.Executor`.
 
@@ -112,7 +116,7 @@ class TorchExecutor:
             OptionError: The network cannot run in torch, or does not fit into the memory.
             ModelError: torch cannot run it.
         """
-        network = bench.network
+        network = workload.network
         if isinstance(network, CircuitNetwork):
             raise OptionError(
                 "an accelerator runs chips at fidelity 'cells', but this network runs as circuits; "
@@ -120,7 +124,7 @@ class TorchExecutor:
             )
         try:
             with single_threaded_blas(), exact_arithmetic(), torch.no_grad():
-                self._totals(bench, network, chips, span, done)
+                self._totals(workload, network, chips, span, done)
         except torch.OutOfMemoryError as error:
             raise OptionError(
                 f"the network does not fit into the memory of {self.name}; free some of it or "
@@ -129,33 +133,33 @@ class TorchExecutor:
 
     def _totals(
         self,
-        bench: Bench,
+        workload: Workload,
         network: Network,
         chips: Sequence[Chip],
         span: Span,
         done: Callable[[int, float], None],
     ) -> None:
-        if self._ready is None or self._ready[0] is not bench:
+        if self._ready is None or self._ready[0] is not workload:
             self._ready = None  # let go of the memory first
-            found = prepared(network, bench.feed, self.device, self._memory, self._batching)
-            images = Images(bench.feed, bench.score, self.device, self._memory // 4)
-            self._ready = bench, found, images
+            found = prepared(network, workload.feed, self.device, self._memory, self._batching)
+            images = Images(workload.feed, workload.score, self.device, self._memory // 4)
+            self._ready = workload, found, images
         _, on_device, images = self._ready
-        run = _Run(bench, network, on_device, images, span)
-        programming = Programming(
+        run = _Run(workload, network, on_device, images, span)
+        programming = WeightProgrammer(
             *(network, chips, run.count, self.device), jobs=self._jobs, memory=self._memory // 4
         )
         try:
             with programming:
                 self._run(run, chips, programming, done)
         finally:
-            self._ready = bench, run.on_device, images  # what took fewer images does so again
+            self._ready = workload, run.on_device, images  # what took fewer images does so again
 
     def _run(
         self,
         run: _Run,
         chips: Sequence[Chip],
-        programming: Programming,
+        programming: WeightProgrammer,
         done: Callable[[int, float], None],
     ) -> None:
         """Run all groups, each reported once the device has the next one to compute."""
@@ -206,15 +210,20 @@ def _free_memory(device: torch.device) -> int:
 
 
 class _Run:
-    """Some images of a bench, to be run by groups of chips."""
+    """Some images of a workload, to be run by groups of chips."""
 
     def __init__(
-        self, bench: Bench, network: Network, on_device: ChipsNetwork, images: Images, span: Span
+        self,
+        workload: Workload,
+        network: Network,
+        on_device: ChipsNetwork,
+        images: Images,
+        span: Span,
     ) -> None:
         self.network = network
         self.on_device = on_device
         self.count = on_device.chips
-        self._bench = bench
+        self._bench = workload
         self._images = images
         self._span = span
 

@@ -1,4 +1,4 @@
-"""A bench's images on a torch device, and the classes that decisions are held against."""
+"""A workload's images on a torch device, and the classes that decisions are held against."""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ from torch import Tensor
 from nvmc.hardware.chip import Array, Chip
 from nvmc.runtime.montecarlo import Network
 
-__all__ = ["Programming", "tensor_of"]
+__all__ = ["WeightProgrammer", "tensor_of"]
 
 
 def tensor_of(array: NDArray[Any], dtype: Any = None) -> Tensor:
@@ -29,7 +29,7 @@ def _kind(dtype: Any) -> torch.dtype:
     return getattr(torch, np.dtype(dtype).name)
 
 
-class Programming:
+class WeightProgrammer:
     """The weights of groups of chips, in order; a context, behind which its threads have ended.
 
     Args:

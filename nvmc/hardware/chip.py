@@ -65,7 +65,7 @@ class Array:
         if self.target.weight_bits is not None:
             return scale
         largest = np.max(np.abs(self.codes.astype(np.float32)), initial=0.0) * scale
-        return np.asarray(largest / self.layout.top, np.float32)
+        return np.asarray(largest / self.layout.highest_target, np.float32)
 
     @cached_property
     def steps(self) -> NDArray[Any]:
@@ -74,7 +74,7 @@ class Array:
             return self.codes
         if not self.unit.any():
             return np.zeros(self.codes.shape, np.float32)
-        top = self.layout.top
+        top = self.layout.highest_target
         return np.clip(self.ideal / self.unit, -top, top)  # rounding may leave the range by an ulp
 
     @cached_property
@@ -82,10 +82,10 @@ class Array:
         """The target state of its cells."""
         layout = self.layout
         bits = self.target.weight_bits
-        largest = layout.top if bits is None else 2**bits - 1
+        largest = layout.highest_target if bits is None else 2**bits - 1
         return Cells(
             targets=layout.levels(self.steps),
-            top=self.target.top,
+            highest_level=self.target.highest_level,
             plane_bits=() if bits is None else tuple(layout.plane_bits.tolist()),
             full_range=self.unit * np.float32(largest),
             signed=layout.signed,
@@ -172,8 +172,8 @@ class Chip:
         counts = [types[:i].count(kind) for i, kind in enumerate(types)]
         names = [f"{kind}#{n}" if n else kind for kind, n in zip(types, counts, strict=True)]
         # Silent sources keep their names, so that sigma = 0 leaves the other sources' draws alone.
-        loud = [(n, s) for n, s in zip(names, self.sources, strict=True) if not s.silent]
-        object.__setattr__(self, "_streams", tuple(loud) if self.index is not None else ())
+        active = [(n, s) for n, s in zip(names, self.sources, strict=True) if s.active]
+        object.__setattr__(self, "_streams", tuple(active) if self.index is not None else ())
 
     @classmethod
     def of(
@@ -200,7 +200,7 @@ class Chip:
 
     @property
     def reads(self) -> tuple[tuple[str, Read], ...]:
-        """Read noise that is heard, each with the name that keys its streams."""
+        """Active read noise, each source with the name that keys its streams."""
         return tuple((name, s) for name, s in self._streams if isinstance(s, Read))
 
     @property
@@ -256,9 +256,9 @@ class Chip:
             levels = _clipped(levels, cells, self.clip)
         return levels, pulses
 
-    def _acting(self, array: Array, place: str) -> Iterator[tuple[Any, Draw]]:
+    def _acting(self, array: Array, stage: str) -> Iterator[tuple[Any, Draw]]:
         for name, source in self._streams:
-            if source.place == place and self.index is not None:
+            if source.stage == stage and self.index is not None:
                 names = (name,) if source.chip_wide else (array.name, name)
                 yield source, Draw(self.seed, self.index, *names)
 
@@ -291,4 +291,4 @@ class Chips(Sequence[Chip]):
 def _clipped(levels: Float, cells: Cells, clip: bool | Literal["zero"]) -> Float:
     if clip == "zero":
         return np.maximum(levels, np.float32(0.0 - cells.off_level))
-    return np.clip(levels, 0, cells.top)
+    return np.clip(levels, 0, cells.highest_level)

@@ -91,7 +91,7 @@ class Layout:
     analog_top: float = 1.0
 
     @property
-    def top(self) -> float:
+    def highest_target(self) -> float:
         """The largest level that is a target, in level steps: 2^B - 1 when quantised."""
         return self.analog_top if self.weight_bits is None else 2**self.cell_bits - 1
 
@@ -127,7 +127,7 @@ class Layout:
         """What is subtracted digitally from the recombined planes, in code steps."""
         if self.encoding != "offset":
             return 0.0
-        return self.top if self.weight_bits is None else float(2**self.weight_bits - 1)
+        return self.highest_target if self.weight_bits is None else float(2**self.weight_bits - 1)
 
     @cached_property
     def coefficients(self) -> NDArray[np.float32]:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from nvmc.hardware.chip import Array, Chip, Programmed
 
-__all__ = ["PartialChip", "Selection"]
+__all__ = ["AblatedChip", "Selection"]
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class Selection:
         slices: Slices of a weight, 0 the least significant; both polarities of one go together.
         whole: Whether noise that sits in no slice is there: flips of a digital sign, and sources
             that act on the recombined weight.
-        sources: Names of noise sources, as in `PartialChip.heard`.
+        sources: Names of noise sources, as in `AblatedChip.active`.
     """
 
     arrays: frozenset[str] | None = None
@@ -35,7 +35,7 @@ class Selection:
 
 
 @dataclass(frozen=True)
-class PartialChip(Chip):
+class AblatedChip(Chip):
     """A chip whose noise is restricted to a selection."""
 
     only: Selection = Selection()
@@ -47,13 +47,13 @@ class PartialChip(Chip):
             object.__setattr__(self, "_streams", kept)
 
     @classmethod
-    def within(cls, chip: Chip, only: Selection) -> PartialChip:
+    def within(cls, chip: Chip, only: Selection) -> AblatedChip:
         """`chip`, noisy only in `only`."""
         own = {f.name: getattr(chip, f.name) for f in fields(Chip) if f.init}
         return cls(**own, only=only)
 
     @property
-    def heard(self) -> tuple[str, ...]:
+    def active(self) -> tuple[str, ...]:
         """Names of the noise sources that change something, in the order they are listed.
 
         A source's name is its type; the second of a type is `type#1`.

@@ -13,14 +13,14 @@ from numpy.typing import NDArray
 from nvmc.report.figure import BLUE, GREY, INK, RED, picture, style
 from nvmc.statistics import Kpp, Summary
 
-__all__ = ["Population", "draw_histogram"]
+__all__ = ["Sample", "draw_histogram"]
 
 MAX_BARS = 40
 
 
 @dataclass(frozen=True)
-class Population:
-    """One population of chips, all shares of one (1 is 100 %).
+class Sample:
+    """One sample of chips, all shares of one (1 is 100 %).
 
     Attributes:
         label: What sets it apart, such as its time; empty for the only one.
@@ -41,9 +41,9 @@ def draw_histogram(
     metric: str,
     ideal: float,
     images: int | None,
-    populations: Sequence[Population],
+    samples: Sequence[Sample],
 ) -> None:
-    """Write the picture of a simulation to `path`: a histogram for each population.
+    """Write the picture of a simulation to `path`: a histogram for each sample.
 
     Bars are a whole number of images wide, so that no bar is favoured by where the possible
     values fall. The k-th percentile performance is a line in a band, its interval; where the runs
@@ -56,19 +56,19 @@ def draw_histogram(
         ideal: The ideal chip's value.
         images: Images each value is made of, where values are multiples of 1 / images; None
             where they are any real numbers.
-        populations: Drawn one below the other on one axis.
+        samples: Drawn one below the other on one axis.
 
     Raises:
         OptionError, ArtifactError: As `nvmc.report.figure.picture` does.
     """
-    edges = _edges([population.values for population in populations], ideal, images)
-    with picture(path, width=8.4, height=1.4 + 2.0 * len(populations)) as figure:
-        rows: Any = figure.subplots(len(populations), 1, sharex=True, squeeze=False)[:, 0]
-        for axes, population in zip(rows, populations, strict=True):
-            style(axes, population.label, "", "chips")
+    edges = _edges([sample.values for sample in samples], ideal, images)
+    with picture(path, width=8.4, height=1.4 + 2.0 * len(samples)) as figure:
+        rows: Any = figure.subplots(len(samples), 1, sharex=True, squeeze=False)[:, 0]
+        for axes, sample in zip(rows, samples, strict=True):
+            style(axes, sample.label, "", "chips")
             margin = 0.02 * (edges[-1] - edges[0])
             axes.set_xlim(edges[0] - margin, edges[-1] + margin)
-            _draw(axes, population, ideal, edges)
+            _draw(axes, sample, ideal, edges)
         rows[-1].set_xlabel(f"{metric} [%]", color=INK)
         figure.suptitle(title, x=0.01, ha="left", fontsize=10, color=INK)
 
@@ -84,8 +84,8 @@ def _edges(values: Sequence[NDArray[np.float64]], ideal: float, images: int | No
     return 100 * (low + (np.arange(bars + 1) * width - 0.5) * grain)
 
 
-def _draw(axes: Any, population: Population, ideal: float, edges: Any) -> None:
-    kpp, mean = population.kpp, 100 * population.summary.mean
+def _draw(axes: Any, sample: Sample, ideal: float, edges: Any) -> None:
+    kpp, mean = sample.kpp, 100 * sample.summary.mean
     low, high = axes.get_xlim()
     low = low if kpp.low is None else 100 * kpp.low
     high = high if kpp.high is None else 100 * kpp.high
@@ -93,7 +93,7 @@ def _draw(axes: Any, population: Population, ideal: float, edges: Any) -> None:
     if kpp.low is None or kpp.high is None:
         band += f"\n(open: {kpp.runs_needed} runs close it)"
     worst = f"KPP, k = {kpp.k:g}: {100 * kpp.value:.2f}"
-    axes.hist(100 * population.values, bins=edges, color=BLUE, alpha=0.8, linewidth=0)
+    axes.hist(100 * sample.values, bins=edges, color=BLUE, alpha=0.8, linewidth=0)
     axes.axvline(100 * kpp.value, color=RED, linewidth=1.6, label=worst)
     axes.axvspan(low, high, color=RED, alpha=0.1, linewidth=0, zorder=0, label=band)
     axes.axvline(mean, color=INK, linestyle="--", linewidth=1.2, label=f"mean: {mean:.2f}")

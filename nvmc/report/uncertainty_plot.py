@@ -11,7 +11,7 @@ import numpy as np
 
 from nvmc.report.figure import BLUE, GREY, ORANGE, RED, picture, style
 
-__all__ = ["Line", "Panel", "draw_doubt"]
+__all__ = ["Line", "Panel", "draw_uncertainty"]
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ class Panel:
     variance: Line
 
 
-def draw_doubt(path: Path, title: str, panels: Sequence[Panel]) -> None:
+def draw_uncertainty(path: Path, title: str, panels: Sequence[Panel]) -> None:
     """Write the picture; a band is one standard deviation over chips to each side.
 
     Raises:

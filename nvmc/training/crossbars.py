@@ -82,7 +82,7 @@ class Crossbars:
         """What a chip computes with: every source acts as in `nvmc.hardware.chip.Chip.program`.
 
         Args:
-            sources: From `Device.sources`; sources that act on reads are not heard.
+            sources: From `Device.sources`; sources that act on reads are left out.
             draws: One stream for everything, in the order of `names` and of the sources.
         """
         return self._shifted(lambda name, held: self._noisy(held, sources, draws))
@@ -94,8 +94,8 @@ class Crossbars:
         closed form: one draw a weight instead of one a cell. Otherwise as `programmed`.
         """
         sources = self.target.device.sources(sigma)
-        loud = [source for source in sources if not source.silent]
-        if self.target.device.clip or not all(_is_gaussian(source) for source in loud):
+        active = [source for source in sources if source.active]
+        if self.target.device.clip or not all(_is_gaussian(source) for source in active):
             return self.programmed(sources, draws)
         return self.injected(sigma, draws.normal)
 
@@ -149,7 +149,7 @@ class Crossbars:
             axes = self._axes[name]
             bits = self.target.weight_bits
             if bits is None:
-                unit = weight.abs().amax() / self.target.layout.top
+                unit = weight.abs().amax() / self.target.layout.highest_target
                 return Held(unit, weight / unit.clamp_min(_TINY), weight)
             unit = (_largest(weight, axes).double() / (2**bits - 1)).to(torch.float32)
             codes = (weight / unit.clamp_min(_TINY)).round_()
@@ -163,11 +163,11 @@ class Crossbars:
     def cells(self, held: Held) -> Cells:
         """The target state of the cells of `held`."""
         layout, bits = self.target.layout, self.target.weight_bits
-        top = layout.top if bits is None else 2**bits - 1
+        top = layout.highest_target if bits is None else 2**bits - 1
         codes = held.codes if bits is None else held.codes.to(torch.int32)
         return Cells(
             targets=layout.levels(codes),
-            top=self.target.top,
+            highest_level=self.target.highest_level,
             plane_bits=() if bits is None else tuple(layout.plane_bits.tolist()),
             full_range=held.unit * top,
             signed=layout.signed,
@@ -188,30 +188,30 @@ class Crossbars:
         layout = self.target.layout
         cells = self.cells(held)
         levels, sign = cells.targets, layout.sign(held.codes)
-        loud = [source for source in sources if not source.silent]
-        for source in (s for s in loud if s.place == "code"):
+        active = [source for source in sources if source.active]
+        for source in (s for s in active if s.stage == "code"):
             levels, sign = _act(source, levels, sign, cells, draws)
             cells = replace(cells, targets=levels)
-        for source in (s for s in loud if s.place == "cell"):
+        for source in (s for s in active if s.stage == "cell"):
             levels = _act(source, levels, cells, draws)
         if self.target.device.clip and levels is not cells.targets:
             low = -cells.off_level if self.target.device.clip == "zero" else 0.0
-            high = None if self.target.device.clip == "zero" else cells.top
+            high = None if self.target.device.clip == "zero" else cells.highest_level
             levels = levels.clamp(low, high)
         weights: Tensor = layout.combine(levels, sign) * held.unit
-        for source in (s for s in loud if s.place == "weight"):
+        for source in (s for s in active if s.stage == "weight"):
             weights = _act(source, weights, cells, draws)
         return weights
 
     def _spread(self, held: Held, sources: Sequence[NoiseSource]) -> Tensor:
         """The spread of one weight; of its shape, or one that broadcasts against it."""
-        loud = [source for source in sources if not source.silent]
-        if self.target.weight_bits is not None and all(isinstance(s, Programming) for s in loud):
-            table = self._table(tuple(loud), held.codes.device)
+        active = [source for source in sources if source.active]
+        if self.target.weight_bits is not None and all(isinstance(s, Programming) for s in active):
+            table = self._table(tuple(active), held.codes.device)
             if table.ndim == 0:
                 return table * held.unit
             return table[held.codes.long() + table.numel() // 2] * held.unit
-        return self._variance(held, loud).sqrt()
+        return self._variance(held, active).sqrt()
 
     def _table(self, sources: tuple[NoiseSource, ...], device: torch.device) -> Tensor:
         """Spread of the codes -(2^H - 1) ... 2^H - 1 in code steps; a scalar where all are one."""

@@ -6,8 +6,8 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-from nvmc.evaluation.population import Bench
-from nvmc.evaluation.workload import bench_of
+from nvmc.evaluation.population import Workload
+from nvmc.evaluation.workload import workload_of
 from nvmc.hardware.chip import Chip
 from nvmc.passes.graph.describe import serialized, tensor_entries
 from nvmc.passes.pipeline import compile_passes
@@ -46,10 +46,10 @@ def judge(model: ir.Model, task: Task) -> Judged:
     """
     for step in compile_passes(task.target, skip=task.skip):
         step(model)
-    bench = bench_of(model, task.target, task.validation)
-    values = _accuracies(bench, task)
+    workload = workload_of(model, task.target, task.validation)
+    values = _accuracies(workload, task)
     kpp = percentile_performance(values, task.settings.percentile)
-    return Judged(ideal=bench.ideal, kpp=kpp.value)
+    return Judged(ideal=workload.ideal, kpp=kpp.value)
 
 
 def judge_source(model: ir.Model, task: Task) -> Judged:
@@ -65,8 +65,8 @@ def judge_source(model: ir.Model, task: Task) -> Judged:
     return judge(model, task)
 
 
-def _accuracies(bench: Bench, task: Task) -> NDArray[np.float64]:
+def _accuracies(workload: Workload, task: Task) -> NDArray[np.float64]:
     settings = task.settings
     seed = POPULATION + settings.seed
     chips = [Chip.of(task.target, seed, k, task.sigma) for k in range(settings.chips)]
-    return bench.run(chips)
+    return workload.run(chips)

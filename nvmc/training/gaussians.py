@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-__all__ = ["Gaussian", "Law", "Mirrored", "RightCensored", "RightTruncated"]
+__all__ = ["Law", "Mirrored", "RightCensored", "RightTruncated", "Uncut"]
 
 
 class Law(ABC):
@@ -46,7 +46,7 @@ class Law(ABC):
 
 
 @dataclass(frozen=True)
-class Gaussian(Law):
+class Uncut(Law):
     """N(0, 1)."""
 
     def sample(self, shape: tuple[int, ...], generator: torch.Generator) -> Tensor:

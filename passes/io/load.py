@@ -16,7 +16,7 @@ from google.protobuf.message import DecodeError
 from nvmc.errors import ModelError
 from nvmc.passes.graph.mappable import FLOATS, PARAMETERISED
 from nvmc.passes.io.parse import parse_model
-from nvmc.passes.io.without_weights import SMALL, skeleton
+from nvmc.passes.io.without_weights import SMALL, without_weights
 
 __all__ = ["NEWEST_OPSET", "OLDEST_OPSET", "load_model"]
 
@@ -186,13 +186,13 @@ def _check_structure(model: ir.Model, where: str) -> None:
     """
     model.ir_version = max(model.ir_version, _FREE_INITIALIZERS)
     try:
-        onnx.checker.check_model(skeleton(model))
+        onnx.checker.check_model(without_weights(model))
         return
     except Exception as error:
         problem = error
     try:
         model.graph.sort()
-        onnx.checker.check_model(skeleton(model))
+        onnx.checker.check_model(without_weights(model))
     except Exception:
         raise ModelError(f"{where} is not valid ONNX: {_first_line(problem)}") from problem
 

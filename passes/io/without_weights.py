@@ -12,13 +12,13 @@ from contextlib import contextmanager
 import onnx
 import onnx_ir as ir
 
-__all__ = ["SMALL", "skeleton"]
+__all__ = ["SMALL", "without_weights"]
 
 SMALL = 4096
 """Initializers of at most this many bytes are kept: they may be shapes, axes or scales."""
 
 
-def skeleton(model: ir.Model) -> onnx.ModelProto:
+def without_weights(model: ir.Model) -> onnx.ModelProto:
     """`model` as protobuf, its initializers larger than 4 KiB replaced by graph inputs.
 
     The model is as before when this returns. Cost: no copy of a large weight.

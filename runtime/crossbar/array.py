@@ -171,7 +171,7 @@ def through_wires(target: Target, levels: Real, formed: NDArray[np.bool_]) -> Re
             f"device {target.device.name!r} states no conductance, which wires need; add "
             "conductance = { min_us, max_us } to its file, or leave --wire-ohm out"
         )
-    step = (conductance.max_us - conductance.min_us) / target.top
+    step = (conductance.max_us - conductance.min_us) / target.highest_level
     conducted = np.where(formed, levels * step + conductance.min_us, 0.0)
     seen = np.empty(levels.shape)
     matrix = Matrix(*levels.shape[1:])

@@ -259,7 +259,7 @@ class CircuitMvm:
                 x,
                 into,
                 whole=dac.whole,
-                top=dac.top,
+                top=dac.largest_code,
                 half=dac.half,
                 limit=dac.limit,
             )

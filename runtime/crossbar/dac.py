@@ -80,14 +80,14 @@ class Dac:
         self.limit = limit
 
     @property
-    def top(self) -> float:
+    def largest_code(self) -> float:
         """The largest code: 2^D - 1, or 1 where codes are real numbers."""
         return 1.0 if self._bits is None else float(2**self._bits - 1)
 
     @property
     def largest(self) -> float:
         """The most that one pulse puts on a row."""
-        return 1.0 if self._serial else self.top
+        return 1.0 if self._serial else self.largest_code
 
     @property
     def whole(self) -> bool:
@@ -125,7 +125,7 @@ class Dac:
             reach = np.full_like(reach, self.limit)
         signed = ~(low >= 0)  # NaN may hide what is negative
         half = np.where(signed, self.half, 0.0).astype(x.dtype)
-        top = np.where(half > 0, half, self.top).astype(x.dtype)
+        top = np.where(half > 0, half, self.largest_code).astype(x.dtype)
         step = reach / top
         divisor = np.where(step == 0, 1, step).astype(x.dtype)
         shape = (-1, *(1,) * (x.ndim - 1))

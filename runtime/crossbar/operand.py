@@ -160,7 +160,7 @@ class CircuitOperand:
         self._observer = observer
         self._reads = None
         self._spread: Real | None = None
-        moved = any(s.place == "weight" and not s.silent for s in chip.sources)
+        moved = any(s.stage == "weight" and s.active for s in chip.sources)
         self._levels = levels_of(array, programmed, moved and chip.index is not None)
         spread = chip.read_spread(array, self._levels)
         if spread is not None and chip.index is not None:
@@ -243,7 +243,7 @@ class CircuitOperand:
         target = self._array.target
         periphery = target.periphery
         if periphery.adc_range == "full":
-            reach = rows * target.layout.top * drive
+            reach = rows * target.layout.highest_target * drive
             return Adc(periphery.adc_bits, reach, signed=signed, aligned=whole)
         reach = periphery.adc_range
         if reach == "calibrated":

@@ -17,7 +17,7 @@ from scipy.sparse import linalg
 from nvmc.errors import OptionError
 from nvmc.runtime.crossbar.parasitics import checked_ohm
 
-__all__ = ["Network", "nodal_currents"]
+__all__ = ["ResistorNetwork", "nodal_currents"]
 
 Real = NDArray[np.floating[Any]]
 Nodes = NDArray[np.int64]
@@ -49,13 +49,13 @@ def nodal_currents(g_us: Real, v: Real, row_ohm: float, col_ohm: float) -> Real:
             f"conductances {g.shape} and voltages {drive.shape}; expected (rows, cols) and "
             "(..., rows)"
         )
-    network = Network.of(g, row_ohm, col_ohm)
+    network = ResistorNetwork.of(g, row_ohm, col_ohm)
     voltages = network.voltages(drive.reshape(-1, g.shape[0]).T)
     return network.sensed(voltages).T.reshape(*drive.shape[:-1], g.shape[1])
 
 
 @dataclass(frozen=True)
-class Network:
+class ResistorNetwork:
     """All resistors of a tile. Nodes 0 .. rows-1 are the drivers, the next `cols` the sense ends.
 
     A wire without resistance has no nodes of its own: its cells hang on its terminal.
@@ -75,7 +75,7 @@ class Network:
     laplacian: Any
 
     @classmethod
-    def of(cls, g: Real, row_ohm: float, col_ohm: float) -> Network:
+    def of(cls, g: Real, row_ohm: float, col_ohm: float) -> ResistorNetwork:
         """The network of conductances g (uS), shape (rows, cols)."""
         (rows, cols), terminals = g.shape, sum(g.shape)
         row, col = checked_ohm(row_ohm, "row"), checked_ohm(col_ohm, "col")

@@ -20,7 +20,7 @@ from nvmc.runtime.crossbar.operand import BEGINNING, CircuitOperand, ExactOperan
 from nvmc.runtime.crossbar.ranges import RangeObserver
 from nvmc.runtime.provider.claims import Node
 
-__all__ = ["Crossbars", "Kernel", "NodeKernel", "find_kernel"]
+__all__ = ["Kernel", "NodeKernel", "ProgrammedArrays", "find_kernel"]
 
 Inputs = list[NDArray[Any] | None]
 Kernel = Callable[[Inputs, list[Operand], dict[str, Any]], list[NDArray[Any]]]
@@ -39,7 +39,7 @@ def find_kernel(op: Op) -> Kernel:
         raise ProviderError(f"operator {op.name} has no kernel {op.kernel!r}: {error}") from error
 
 
-class Crossbars:
+class ProgrammedArrays:
     """The programmed arrays of one session: each is programmed once, however many nodes use it.
 
     Attributes:
@@ -124,7 +124,7 @@ def _digest(*arrays: NDArray[Any]) -> bytes:
 class NodeKernel:
     """One claimed node, called with views of its inputs, which it may not keep."""
 
-    def __init__(self, node: Node, op: Op, crossbars: Crossbars) -> None:
+    def __init__(self, node: Node, op: Op, crossbars: ProgrammedArrays) -> None:
         self._op = op
         self._function = find_kernel(op)
         self._crossbars = crossbars

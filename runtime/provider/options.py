@@ -11,7 +11,7 @@ from nvmc.hardware.chip import Chip
 from nvmc.hardware.devices import Target, load_device
 from nvmc.runtime.crossbar.operand import Start
 
-__all__ = ["IDEAL", "Options"]
+__all__ = ["IDEAL", "ProviderOptions"]
 
 IDEAL = "ideal"
 
@@ -19,7 +19,7 @@ _Number = TypeVar("_Number", int, float)
 
 
 @dataclass(frozen=True)
-class Options:
+class ProviderOptions:
     """Which chip a session runs on.
 
     Attributes:
@@ -58,7 +58,7 @@ class Options:
             )
 
     @classmethod
-    def of(cls, texts: Mapping[str, str]) -> Options:
+    def of(cls, texts: Mapping[str, str]) -> ProviderOptions:
         """Options from the strings that onnxruntime carries.
 
         Raises:

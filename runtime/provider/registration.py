@@ -13,7 +13,7 @@ import onnxruntime  # pyright: ignore[reportMissingTypeStubs]
 from nvmc.errors import ModelError, ProviderError
 from nvmc.hardware.chip import Chip
 from nvmc.hardware.devices import load_device
-from nvmc.runtime.provider.options import Options
+from nvmc.runtime.provider.options import ProviderOptions
 from nvmc.runtime.provider.session import use_chip
 
 __all__ = ["PROVIDER_NAME", "check_version", "make_session", "register_provider"]
@@ -117,7 +117,7 @@ def make_session(
     """
     made = chip if isinstance(chip, Chip) else None
     number = None if isinstance(chip, (Chip, str)) else chip
-    options = Options(device, sigma, seed, number, time_s, first_image, images)
+    options = ProviderOptions(device, sigma, seed, number, time_s, first_image, images)
     if device is not None:
         load_device(device)
     settings = _ort.SessionOptions()

@@ -15,8 +15,8 @@ from nvmc.hardware.chip import Chip
 from nvmc.hardware.devices import Target
 from nvmc.runtime.crossbar.ranges import RangeObserver
 from nvmc.runtime.provider.claims import Claim, ClaimLog, Node, refusal
-from nvmc.runtime.provider.kernels import Crossbars, NodeKernel
-from nvmc.runtime.provider.options import Options
+from nvmc.runtime.provider.kernels import NodeKernel, ProgrammedArrays
+from nvmc.runtime.provider.options import ProviderOptions
 
 __all__ = ["ProviderSession", "observe_arrays", "open_session", "use_chip"]
 
@@ -49,12 +49,12 @@ def observe_arrays() -> Generator[dict[str, RangeObserver]]:
 class ProviderSession:
     """Claims nodes and makes their kernels, on one chip."""
 
-    def __init__(self, options: Options) -> None:
+    def __init__(self, options: ProviderOptions) -> None:
         self._options = options
         self._chip = _chip.get()
         self._observers = _observers.get()
         self._claims = ClaimLog()
-        self._crossbars: Crossbars | None = None
+        self._crossbars: ProgrammedArrays | None = None
 
     def claim(self, nodes: list[Mapping[str, Any]], target: str | None) -> list[bool]:
         """Which of a graph's `nvmc` nodes run here.
@@ -72,7 +72,7 @@ class ProviderSession:
                 cells, chip = self._options.chip_of(cells)
             else:
                 chip = self._chip
-            self._crossbars = Crossbars(cells, chip, self._observers, self._options.start)
+            self._crossbars = ProgrammedArrays(cells, chip, self._observers, self._options.start)
         answers: list[bool] = []
         for node in map(Node.of, nodes):
             claim = Claim(node, refusal(node, target is not None))
@@ -98,7 +98,7 @@ def open_session(options: Mapping[str, str]) -> ProviderSession:
     Raises:
         OptionError: An option is unknown or no value of its kind.
     """
-    return ProviderSession(Options.of(options))
+    return ProviderSession(ProviderOptions.of(options))
 
 
 def _parse(target: str) -> Target:

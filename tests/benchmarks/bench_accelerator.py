@@ -31,7 +31,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from nvmc import Target, compile_model, load_device
 from nvmc.data import Dataset
-from nvmc.evaluation.population import Bench, Threads
+from nvmc.evaluation.population import Threads, Workload
 from nvmc.evaluation.workload import set_up
 from nvmc.executors.torch import TorchExecutor
 from nvmc.executors.torch_network import Batching, exact_arithmetic
@@ -100,7 +100,7 @@ def cases(device: torch.device, small: bool) -> dict[str, Case]:
     }
 
 
-def bench_of(case: Case, images: int, folder: Path) -> Bench:
+def workload_of(case: Case, images: int, folder: Path) -> Workload:
     """The compiled network on drawn images and labels."""
     source, built = folder / "m.onnx", folder / "m.nvmc"
     export_onnx(case.model.cpu(), case.shape, source)
@@ -114,10 +114,10 @@ def chips(count: int) -> list[Chip]:
     return [Chip.of(TARGET, 0, index, SIGMA) for index in range(count)]
 
 
-def plain_loop(case: Case, bench: Bench, device: torch.device) -> Callable[[], object]:
+def plain_loop(case: Case, workload: Workload, device: torch.device) -> Callable[[], object]:
     """The chips as this field runs them."""
     model = case.model
-    (x,) = bench.feed.inputs.values()
+    (x,) = workload.feed.inputs.values()
     images, labels = torch.from_numpy(x).to(device), torch.zeros(len(x), device=device)
 
     def run() -> None:
@@ -139,8 +139,8 @@ def plain_loop(case: Case, bench: Bench, device: torch.device) -> Callable[[], o
     return run
 
 
-def programming(bench: Bench, count: int) -> Callable[[], object]:
-    network = bench.network
+def programming(workload: Workload, count: int) -> Callable[[], object]:
+    network = workload.network
     assert isinstance(network, Network)
     jobs = default_jobs()
 
@@ -167,28 +167,28 @@ def sgemm(device: torch.device) -> tuple[Callable[[], object], float]:
     return run, 2.0 * times * size**3
 
 
-def whole_groups(case: Case, executor: TorchExecutor, bench: Bench) -> int:
+def whole_groups(case: Case, executor: TorchExecutor, workload: Workload) -> int:
     """So many chips that none is computed to fill up a group."""
-    executor.totals(bench, chips(1), Span(0, 1), lambda *_: None)
+    executor.totals(workload, chips(1), Span(0, 1), lambda *_: None)
     return -(-case.chips // executor.group) * executor.group
 
 
 def compare(name: str, case: Case, device: torch.device, repeats: int) -> None:
     """Time all contestants and print a row for each."""
     with tempfile.TemporaryDirectory() as folder:
-        bench = bench_of(case, case.images, Path(folder))
+        workload = workload_of(case, case.images, Path(folder))
     executors = {way: TorchExecutor(str(device), case.memory, way) for way in BATCHINGS}
     product, operations = sgemm(device)
 
     def on(executor: TorchExecutor | Threads, count: int, images: int) -> Callable[[], object]:
-        return lambda: executor.totals(bench, chips(count), Span(0, images), lambda *_: None)
+        return lambda: executor.totals(workload, chips(count), Span(0, images), lambda *_: None)
 
     rows: dict[str, tuple[Callable[[], object], float]] = {}  # what to run, chips that this makes
     for way, executor in executors.items():
-        count = whole_groups(case, executor, bench)
+        count = whole_groups(case, executor, workload)
         rows[f"torch, {way}"] = (on(executor, count, case.images), count)
-    rows["programming alone"] = (programming(bench, case.chips), case.chips)
-    rows["plain torch loop"] = (plain_loop(case, bench, device), case.chips)
+    rows["programming alone"] = (programming(workload, case.chips), case.chips)
+    rows["plain torch loop"] = (plain_loop(case, workload, device), case.chips)
     images, count = case.slow
     rows["nvmc simulate, CPU"] = (on(Threads(), count, images), count * images / case.images)
     medians = interleaved({k: run for k, (run, _) in rows.items()} | {"sgemm": product}, repeats)

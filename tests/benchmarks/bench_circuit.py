@@ -29,7 +29,7 @@ from measure import interleaved, machine
 
 from nvmc import Compiled, Target, compile_model, load_device
 from nvmc.data import Dataset, load_data
-from nvmc.evaluation.population import Bench, Threads
+from nvmc.evaluation.population import Threads, Workload
 from nvmc.evaluation.workload import set_up
 from nvmc.hardware.chip import Array, Chip
 from nvmc.hardware.devices import Periphery, parse_noise
@@ -105,10 +105,12 @@ def layer_products(compiled: Compiled, count: int) -> list[tuple[np.ndarray, np.
     return factors
 
 
-def chips_of(bench: Bench, target: Target, count: int = 1, jobs: int = 1) -> Callable[[], object]:
+def chips_of(
+    workload: Workload, target: Target, count: int = 1, jobs: int = 1
+) -> Callable[[], object]:
     """Running some chips."""
     chips = [Chip.of(target, 0, index) for index in range(count)]
-    return lambda: bench.run(chips, Threads(jobs))
+    return lambda: workload.run(chips, Threads(jobs))
 
 
 def circuit(folder: Path, noise: str | None = None, **stated: Any) -> Callable[[], object]:
@@ -211,10 +213,10 @@ def threads(folder: Path) -> None:
     for noise in (None, VARIANTS["read noise"]["noise"]):
         target = compiled.manifest.target
         target = target if noise is None else target.on(None, [parse_noise(noise)])
-        bench = set_up(compiled, target, data=images(IMAGES))
+        workload = set_up(compiled, target, data=images(IMAGES))
         ratios: list[float] = []
         for _ in range(REPEATS):
-            pair = {str(jobs): chips_of(bench, target, 4, jobs) for jobs in (1, 2)}
+            pair = {str(jobs): chips_of(workload, target, 4, jobs) for jobs in (1, 2)}
             found = interleaved(pair, 1)
             ratios.append(found["1"] / found["2"])
         told = "without" if noise is None else "with"

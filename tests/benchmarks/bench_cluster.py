@@ -3,7 +3,7 @@
 ResNet-50 (untrained; times do not depend on the weights) is compiled for two-bit cells. Printed in
 processor's seconds of one core: one sgemm of 1024x1024 matrices, programming a chip, making its
 session, running images. Then, on the clock, what passes between processes: tasks that do nothing,
-and a bench that is sent to two workers. Usage:
+and a workload that is sent to two workers. Usage:
 
     python tests/benchmarks/bench_cluster.py [images]
 """
@@ -27,7 +27,7 @@ from torch import Tensor, nn
 
 from nvmc import Chip, Target, compile_model, load_device
 from nvmc.data import Dataset
-from nvmc.evaluation.population import Bench
+from nvmc.evaluation.population import Workload
 from nvmc.evaluation.workload import set_up
 from nvmc.executors import parse_workers
 from nvmc.executors.dask import DaskExecutor
@@ -97,8 +97,8 @@ def seconds(work: Callable[[], object], repeats: int = 3) -> float:
     return median(found)
 
 
-def set_up_resnet50(images: int) -> tuple[Bench, Target, float]:
-    """The network on a bench, its target, and its multiply-adds an image in 10^9."""
+def set_up_resnet50(images: int) -> tuple[Workload, Target, float]:
+    """The network on a workload, its target, and its multiply-adds an image in 10^9."""
     model, target = resnet50(), Target.of(load_device("fefet2"))
     giga = multiplications(model) / 1e9
     draw = np.random.default_rng(0)
@@ -113,14 +113,14 @@ def set_up_resnet50(images: int) -> tuple[Bench, Target, float]:
 
 def on_one_core(images: int) -> None:
     """A chip of ResNet-50, part by part."""
-    bench, target, giga = set_up_resnet50(images)
-    network, chip = bench.network, Chip.of(target, 0, 0, 0.1)
+    workload, target, giga = set_up_resnet50(images)
+    network, chip = workload.network, Chip.of(target, 0, 0, 0.1)
     assert isinstance(network, Network)
     weights = sum(array.codes.size for array in network.arrays)
     x = np.random.default_rng(0).standard_normal((SIDE, SIDE), dtype=np.float32)
     print(f"ResNet-50: {weights / 1e6:.1f} million weights, {giga:.2f} GMAC an image")
-    print(f"bench without images, pickled: {len(pickle.dumps(network)) / 1e6:.0f} MB")
-    print(f"an image: {bench.feed.inputs['image'][:1].nbytes / 1e6:.2f} MB")
+    print(f"workload without images, pickled: {len(pickle.dumps(network)) / 1e6:.0f} MB")
+    print(f"an image: {workload.feed.inputs['image'][:1].nbytes / 1e6:.2f} MB")
     with threadpool_limits(1, "blas"):
         rate = 4 * SIDE**3 / 1e9 / seconds(lambda: [x @ x for _ in range(4)], 5)
         print(f"sgemm: {rate:.1f} GMAC/s")
@@ -129,7 +129,7 @@ def on_one_core(images: int) -> None:
         programming = seconds(lambda: [chip.program(array) for array in network.arrays])
         opening = seconds(lambda: open_session(network, chip)) - programming
         session = open_session(network, chip)
-        images = bench.feed.batch(0, network.batch)
+        images = workload.feed.batch(0, network.batch)
         running = seconds(lambda: session.run([network.output], images)) / network.batch
     print(f"programming a chip: {programming:.2f} s; its session {opening:.2f} s")
     print(

@@ -4,7 +4,7 @@ The limit is the multiply-adds of the network at the rate of sgemm on all cores:
 1024x1024 matrices, one BLAS thread on each core. A repeat runs the products before and after
 nvmc and the plain PyTorch loop; the share is taken repeat by repeat, and its median printed. It is
 taken once of seconds on the clock, and once of the processor's seconds, which tell more where
-others use the cores as well. nvmc's time is that of `Bench.run`: programming every cell, making
+others use the cores as well. nvmc's time is that of `Workload.run`: programming every cell, making
 sessions, running and scoring all images; not the reading of the network, nor the ideal chip. Usage:
 
     python tests/benchmarks/bench_gemm_rate.py [case ...]
@@ -125,16 +125,16 @@ def measure(case: Case, folder: Path) -> None:
     compiled = compile_model(folder / "model.onnx", target, output=folder / "model.nvmc")
     x = np.random.default_rng(1).random((case.images, *case.shape), dtype=np.float32)
     data = Dataset("seeded images", x, np.arange(case.images) % 10)
-    bench = set_up(compiled, target, data=data)
+    workload = set_up(compiled, target, data=data)
     chips = [Chip.of(target, 0, index, SIGMA) for index in range(case.chips)]
     few = max(1, case.chips // 8)
     runs = {
-        "nvmc": (case.chips, lambda: bench.run(chips, Threads())),
+        "nvmc": (case.chips, lambda: workload.run(chips, Threads())),
         "torch": (few, lambda: torch_loop(model, data, few)),
     }
     multiplied = multiplications(model, case.shape)
     line = f"| {case.title}, {multiplied / 1e6:.3g} | {case.images:,} | {case.chips}"
-    bench.run(chips, Threads())
+    workload.run(chips, Threads())
     found: dict[str, list[np.ndarray]] = {name: [] for name in runs}
     for _ in range(case.repeats):
         before = gemm_seconds()
@@ -155,8 +155,8 @@ def memory(chips: int) -> float:
     target = Target.of(load_device("fefet2"))
     with tempfile.TemporaryDirectory() as folder:
         compiled = compile_model(ZOO, target, output=Path(folder) / "model.nvmc")
-        bench = set_up(compiled, target, data="digits", limit=100)
-        bench.run([Chip.of(target, 0, index, SIGMA) for index in range(chips)], Threads())
+        workload = set_up(compiled, target, data="digits", limit=100)
+        workload.run([Chip.of(target, 0, index, SIGMA) for index in range(chips)], Threads())
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 

@@ -32,7 +32,7 @@ from numpy.typing import NDArray
 from nvmc.compiled.artifact import open_compiled
 from nvmc.compiler import compile_model
 from nvmc.data import Dataset, load_data
-from nvmc.evaluation.population import Bench, Threads
+from nvmc.evaluation.population import Threads, Workload
 from nvmc.evaluation.workload import set_up
 from nvmc.hardware.chip import Chip
 from nvmc.hardware.devices import Target, load_device
@@ -65,22 +65,22 @@ def images(count: int, spec: str | None) -> Dataset:
     return Dataset(f"moved digits, {count}", x, digits.y[chosen])
 
 
-def bench_of(dataset: Dataset) -> tuple[Bench, NDArray[np.float64]]:
+def workload_of(dataset: Dataset) -> tuple[Workload, NDArray[np.float64]]:
     """LeNet-5 on the images in their shuffled order, and the ideal chip's margin on each."""
     folder = ROOT / "lenet5.nvmc"
     if not folder.exists():
         ROOT.mkdir(parents=True, exist_ok=True)
         compile_model(resolve_model("zoo:lenet5-digits"), TARGET, output=folder)
-    bench = set_up(open_compiled(folder), TARGET, data=dataset)
-    scores = outputs_of(bench.network, bench.feed, Chip.ideal()).astype(np.float64)
+    workload = set_up(open_compiled(folder), TARGET, data=dataset)
+    scores = outputs_of(workload.network, workload.feed, Chip.ideal()).astype(np.float64)
     labels = labels_of(dataset)
     own = np.take_along_axis(scores, labels[:, None], 1)[:, 0]
     np.put_along_axis(scores, labels[:, None], -np.inf, 1)
-    return bench, own - scores.max(axis=1)
+    return workload, own - scores.max(axis=1)
 
 
 def labels_of(dataset: Dataset) -> NDArray[np.int64]:
-    """The labels in the order in which the bench runs the images."""
+    """The labels in the order in which the workload runs the images."""
     labels = dataset.shuffled().y
     assert labels is not None
     return labels
@@ -91,7 +91,9 @@ def chip(index: int, sigma: float) -> Chip:
     return Chip.of(TARGET, 0, index, sigma, None)
 
 
-def table(bench: Bench, labels: NDArray[np.int64], sigma: float, chips: int, name: str) -> Bits:
+def table(
+    workload: Workload, labels: NDArray[np.int64], sigma: float, chips: int, name: str
+) -> Bits:
     """Which images every chip gets right, shape (chips, images)."""
     blocks: list[Bits] = []
     for first in range(0, chips, BLOCK):
@@ -99,7 +101,7 @@ def table(bench: Bench, labels: NDArray[np.int64], sigma: float, chips: int, nam
         if not path.exists():
             started = time.perf_counter()
             rows = [
-                np.argmax(ChipSession(bench.network, chip(k, sigma)).outputs(bench.feed), 1)
+                np.argmax(ChipSession(workload.network, chip(k, sigma)).outputs(workload.feed), 1)
                 == labels
                 for k in range(first, first + BLOCK)
             ]
@@ -160,7 +162,7 @@ def play(hits: Bits, margins: NDArray[np.float64], orders: int, k: float) -> Non
 
 
 def run(
-    bench: Bench,
+    workload: Workload,
     labels: NDArray[np.int64],
     margins: NDArray[np.float64],
     sigma: float,
@@ -172,8 +174,8 @@ def run(
     """Run a population as far as is asked for; totals are kept as they come."""
     count = len(labels)
     order, hard = hard_first(margins, round(HARD * count))
-    feed = Feed({key: x[order] for key, x in bench.feed.inputs.items()})
-    bench = replace(bench, feed=feed, score=Accuracy(labels[order]))
+    feed = Feed({key: x[order] for key, x in workload.feed.inputs.items()})
+    workload = replace(workload, feed=feed, score=Accuracy(labels[order]))
     path = ROOT / f"run-{name}-{sigma}.jsonl"
     known: dict[int, dict[int, float]] = {}
     for line in path.read_text().splitlines() if path.exists() else ():
@@ -194,7 +196,7 @@ def run(
             print(f"  {len(work.chips)} chips on {work.count} images from {work.first}", flush=True)
             asked = [chip(position, sigma) for position in work.chips]
             span = Span(work.first, work.count)
-            Threads(jobs).totals(bench, asked, span, partial(keep, log, work))
+            Threads(jobs).totals(workload, asked, span, partial(keep, log, work))
             log.flush()
             ran += len(asked) * work.count
     found, seconds = elimination.result(), time.perf_counter() - started
@@ -219,18 +221,18 @@ def main() -> None:
     parser.add_argument("--jobs", type=int)
     options = parser.parse_args()
     dataset = images(options.images, options.data)
-    bench, margins = bench_of(dataset)
+    workload, margins = workload_of(dataset)
     labels, name = labels_of(dataset), dataset.sha256[:8]
-    print(f"{machine()}; {dataset.name}, {len(dataset.x)} images; ideal chip {bench.ideal:.4f}")
+    print(f"{machine()}; {dataset.name}, {len(dataset.x)} images; ideal chip {workload.ideal:.4f}")
     for sigma in map(float, options.sigmas.split(",")):
         print(f"sigma {sigma}", flush=True)
         k = options.percentile
         if options.part == "table":
-            hits = table(bench, labels, sigma, options.chips or 1000, name)
+            hits = table(workload, labels, sigma, options.chips or 1000, name)
             play(hits, margins, options.orders, k)
         else:
             chips = options.chips or 10_000
-            run(bench, labels, margins, sigma, chips, k, options.jobs, name)
+            run(workload, labels, margins, sigma, chips, k, options.jobs, name)
 
 
 if __name__ == "__main__":

@@ -106,14 +106,14 @@ def test_every_engine_decides_alike(folder: Path) -> None:
     compiled = compile_model("m.onnx", target, output="m.nvmc")
     digits = load_data("digits", limit=100)
     data = replace(digits, y=np.asarray(digits.y) % 2)
-    bench = set_up(compiled, target, data=data)
-    assert isinstance(bench.network, Network) and bench.network.stack is not None
+    workload = set_up(compiled, target, data=data)
+    assert isinstance(workload.network, Network) and workload.network.stack is not None
     chips = Chips(Chip.of(target, 0, 0, 0.4), 0, 10)
-    values = bench.run(chips)
-    alone = replace(bench, network=replace(bench.network, stack=None))
+    values = workload.run(chips)
+    alone = replace(workload, network=replace(workload.network, stack=None))
     assert len(set(values)) > 3
     assert np.array_equal(alone.run(chips), values)
-    assert np.array_equal(bench.run(chips, TorchExecutor("cpu")), values)
+    assert np.array_equal(workload.run(chips, TorchExecutor("cpu")), values)
 
 
 def test_a_tie_is_class_zero_and_no_number_is_wrong(folder: Path) -> None:

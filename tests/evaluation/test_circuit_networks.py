@@ -98,19 +98,19 @@ def test_simulate_says_its_fidelity(lenet: Compiled) -> None:
 
 def test_results_do_not_depend_on_jobs_or_batches(lenet: Compiled) -> None:
     cells = lenet.manifest.target.on(None, [READ])
-    bench = set_up(lenet, cells, data="digits", limit=30)
+    workload = set_up(lenet, cells, data="digits", limit=30)
     chips = [Chip.of(cells, SEED, index) for index in range(3)]
-    once = bench.run(chips, Threads(1))
-    np.testing.assert_array_equal(once, bench.run(chips, Threads(3)))
+    once = workload.run(chips, Threads(1))
+    np.testing.assert_array_equal(once, workload.run(chips, Threads(3)))
     network = load_circuit(lenet, cells)
-    feed = bench.feed
+    feed = workload.feed
     whole = outputs_of(network, feed, chips[0])
     for batch in (1, 7, 16):
         np.testing.assert_array_equal(
             whole, outputs_of(replace(network, batch=batch), feed, chips[0])
         )
-    totals = evaluate_chips(replace(network, batch=7), feed, bench.score, chips, jobs=2)
-    values = [bench.score.finish(total, len(feed)) for total in totals.tolist()]
+    totals = evaluate_chips(replace(network, batch=7), feed, workload.score, chips, jobs=2)
+    values = [workload.score.finish(total, len(feed)) for total in totals.tolist()]
     np.testing.assert_array_equal(values, once)
 
 

@@ -1,4 +1,4 @@
-"""What decides the values of chips is in a bench's identity, and nothing else."""
+"""What decides the values of chips is in a workload's identity, and nothing else."""
 
 from __future__ import annotations
 

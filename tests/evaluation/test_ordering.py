@@ -34,27 +34,29 @@ def test_margins_are_by_how_much_decisions_are_right() -> None:
 
 
 def test_hard_images_come_first_and_the_others_as_shuffled(lenet: Compiled) -> None:
-    bench = set_up(lenet, TARGET, data="digits", limit=IMAGES)
+    workload = set_up(lenet, TARGET, data="digits", limit=IMAGES)
     shuffled = load_data("digits", limit=IMAGES).shuffled()
-    assert bench.hard == round(HARD * IMAGES) and isinstance(bench.score, Accuracy)
-    (images,) = bench.feed.inputs.values()
+    assert workload.hard == round(HARD * IMAGES) and isinstance(workload.score, Accuracy)
+    (images,) = workload.feed.inputs.values()
     place = [int(np.flatnonzero((shuffled.x == one).all(axis=(1, 2, 3)))[0]) for one in images]
     assert sorted(place) == list(range(IMAGES))
-    rest = place[bench.hard :]
+    rest = place[workload.hard :]
     assert rest == sorted(rest)
     assert shuffled.y is not None
-    np.testing.assert_array_equal(bench.score.classes, shuffled.y[place])
-    found = margins(outputs_of(bench.network, bench.feed, Chip.ideal()), bench.score.classes)
-    assert found[: bench.hard].max() < found[bench.hard :].min()
+    np.testing.assert_array_equal(workload.score.classes, shuffled.y[place])
+    found = margins(
+        outputs_of(workload.network, workload.feed, Chip.ideal()), workload.score.classes
+    )
+    assert found[: workload.hard].max() < found[workload.hard :].min()
 
 
 def test_without_labels_the_ideal_chip_decides(lenet: Compiled) -> None:
-    bench = set_up(lenet, TARGET, limit=IMAGES)
-    outputs = outputs_of(bench.network, bench.feed, Chip.ideal())
+    workload = set_up(lenet, TARGET, limit=IMAGES)
+    outputs = outputs_of(workload.network, workload.feed, Chip.ideal())
     found = margins(outputs, None)
-    assert bench.hard == round(HARD * IMAGES)
-    assert found[: bench.hard].max() < found[bench.hard :].min()
-    assert bench.score.add(outputs, 0) == IMAGES
+    assert workload.hard == round(HARD * IMAGES)
+    assert found[: workload.hard].max() < found[workload.hard :].min()
+    assert workload.score.add(outputs, 0) == IMAGES
 
 
 @pytest.mark.parametrize("data", ["digits", None])
@@ -64,14 +66,14 @@ def test_the_ideal_chip_of_a_stochastic_network_is_that_of_its_order(
     """An image's masks are those of its place, and the mean is taken over all passes."""
     source, steps = resolve_model("zoo:mlp3-digits"), ["insert-dropout:rate=0.5,active=true"]
     compiled = compile_model(source, TARGET, output=tmp_path / "m.nvmc", passes=steps)
-    bench = set_up(compiled, TARGET, data=data, limit=IMAGES, mc_passes=3)
-    assert bench.hard > 0
-    ideal = evaluate(bench.network, bench.feed, bench.score, Chip.ideal())
-    assert bench.ideal == ideal and (data is None) == (ideal == 1)
+    workload = set_up(compiled, TARGET, data=data, limit=IMAGES, mc_passes=3)
+    assert workload.hard > 0
+    ideal = evaluate(workload.network, workload.feed, workload.score, Chip.ideal())
+    assert workload.ideal == ideal and (data is None) == (ideal == 1)
 
 
 def test_few_images_stay_as_they_are(lenet: Compiled) -> None:
-    bench = set_up(lenet, TARGET, data="digits", limit=20)
-    assert bench.hard == 0
-    (images,) = bench.feed.inputs.values()
+    workload = set_up(lenet, TARGET, data="digits", limit=20)
+    assert workload.hard == 0
+    (images,) = workload.feed.inputs.values()
     np.testing.assert_array_equal(images, load_data("digits", limit=20).shuffled().x)

@@ -9,12 +9,11 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from bench_standins import Kept, Table, bench_of_images, chips_from
 from nvmc.compiled.masks import Mask
 from nvmc.errors import OptionError
-from nvmc.evaluation import plan as judging
-from nvmc.evaluation.plan import Plan, judged
-from nvmc.evaluation.population import Bench, Population
+from nvmc.evaluation import plan
+from nvmc.evaluation.plan import Plan, evaluate_population
+from nvmc.evaluation.population import Population, Workload
 from nvmc.evaluation.result import AtTime
 from nvmc.rng import stream
 from nvmc.runtime.montecarlo import CircuitNetwork
@@ -22,6 +21,7 @@ from nvmc.runtime.scoring import Determination
 from nvmc.statistics import highest_rank, percentile_performance, summarize
 from nvmc.statistics.adaptive import Elimination, look_ends
 from nvmc.statistics.sequential import plan_rounds
+from workload_standins import Kept, Table, bench_of_images, chips_from
 
 IMAGES = 400
 
@@ -34,10 +34,10 @@ def spread(chips: int, images: int = IMAGES, decisions: int = 1) -> NDArray[np.i
 
 
 def people(
-    hits: NDArray[np.int64], runs: int, first: int = 0, kept: Kept | None = None, **bench: Any
+    hits: NDArray[np.int64], runs: int, first: int = 0, kept: Kept | None = None, **workload: Any
 ) -> tuple[Population, Table]:
     table = Table(hits)
-    made = bench_of_images(hits.shape[1], **bench)
+    made = bench_of_images(hits.shape[1], **workload)
     return Population(made, chips_from(first, runs), table, kept), table
 
 
@@ -49,7 +49,7 @@ def test_a_plain_plan_runs_all() -> None:
     hits = spread(60)
     watched: list[tuple[float, float]] = []
     population, table = people(hits, 50, first=10)
-    found = judged(population, Plan(40, 5), lambda *at: watched.append(at))
+    found = evaluate_population(population, Plan(40, 5), lambda *at: watched.append(at))
     values = full(hits)[10:50]
     assert table.asked == [(list(range(10, 50)), 0, IMAGES)]
     np.testing.assert_array_equal(found.values, values)
@@ -71,7 +71,7 @@ def same_answer(found: AtTime, values: NDArray[np.float64], k: float) -> None:
 def test_dropping_gives_the_same_answer_with_fewer_images(decisions: int, hard: int) -> None:
     hits = spread(220, decisions=decisions)
     population, table = people(hits, 200, first=20, decisions=decisions, hard=hard)
-    found = judged(population, Plan(200, 2, delta=1e-3))
+    found = evaluate_population(population, Plan(200, 2, delta=1e-3))
     same_answer(found, full(hits, decisions)[20:], 2)
     assert found.dropped > 50 and found.delta == 1e-3
     assert table.run == population.images.sum() < 160 * IMAGES
@@ -84,7 +84,7 @@ def test_dropping_gives_the_same_answer_with_fewer_images(decisions: int, hard: 
 
 def test_chips_that_are_close_are_all_run() -> None:
     hits = (stream(0, 0, "close").random((30, 60)) < 0.97).astype(np.int64)
-    found = judged(people(hits, 30)[0], Plan(30, 10, delta=1e-3))
+    found = evaluate_population(people(hits, 30)[0], Plan(30, 10, delta=1e-3))
     assert (found.dropped, found.share, found.delta) == (0, 1, 0)
     assert found.summary == summarize(full(hits))
 
@@ -95,7 +95,7 @@ def test_progress_counts_images_that_were_there() -> None:
     people(hits, 40, kept=kept)[0].advance(range(10), IMAGES // 2)
     people(hits, 40, kept=kept)[0].advance(range(32, 40), IMAGES)
     watched: list[tuple[float, float]] = []
-    judged(people(hits, 40, kept=kept)[0], Plan(30), lambda *at: watched.append(at))
+    evaluate_population(people(hits, 40, kept=kept)[0], Plan(30), lambda *at: watched.append(at))
     assert (watched[0], watched[-1]) == ((5, 30), (30, 30))
     done = [at for at, _ in watched]
     assert done == sorted(done)
@@ -113,7 +113,9 @@ def test_rounds_end_once_the_interval_is_narrow(delta: float | None) -> None:
     enough = rounds.runs[2]
     assert widths[enough] < min(widths[runs] for runs in rounds.runs[:2])
     population, table = people(hits, 900)
-    found = judged(population, Plan(100, 10, delta, precision=widths[enough], max_runs=900))
+    found = evaluate_population(
+        population, Plan(100, 10, delta, precision=widths[enough], max_runs=900)
+    )
     assert len(found.values) == enough
     assert found.kpp == rounds.kpp(full(hits)[:enough])
     assert population.images[enough:].sum() == 0
@@ -126,7 +128,7 @@ def test_rounds_end_at_the_last_one() -> None:
     hits = spread(160)
     watched: list[float] = []
     plan = Plan(100, 10, precision=1e-6, max_runs=160)
-    found = judged(people(hits, 160)[0], plan, lambda _, runs: watched.append(runs))
+    found = evaluate_population(people(hits, 160)[0], plan, lambda _, runs: watched.append(runs))
     assert len(found.values) == 160 and not found.is_within(1e-6)
     assert sorted(set(watched)) == list(plan_rounds(100, 160, 10).runs)
     assert found.kpp == plan_rounds(100, 160, 10).kpp(full(hits))
@@ -139,13 +141,15 @@ def test_delta_is_shared_by_the_rounds(monkeypatch: pytest.MonkeyPatch) -> None:
         asked.append((chips, rank, delta))
         return Elimination(chips, images, rank=rank, delta=delta, **more)
 
-    monkeypatch.setattr(judging, "Elimination", noted)
-    judged(people(spread(160), 160)[0], Plan(100, 10, 0.02, precision=1e-6, max_runs=160))
+    monkeypatch.setattr(plan, "Elimination", noted)
+    evaluate_population(
+        people(spread(160), 160)[0], Plan(100, 10, 0.02, precision=1e-6, max_runs=160)
+    )
     rounds = plan_rounds(100, 160, 10)
     share = 0.02 / len(rounds.runs)
     assert asked == [(runs, rounds.highest_rank(runs), share) for runs in rounds.runs]
     asked.clear()
-    judged(people(spread(160), 160)[0], Plan(160, 10, 0.02))
+    evaluate_population(people(spread(160), 160)[0], Plan(160, 10, 0.02))
     assert asked == [(160, highest_rank(160, 10), 0.02)]
 
 
@@ -155,7 +159,7 @@ def test_stopped_and_taken_up_again(plan: Plan, stop: int) -> None:
     """At any chip, within a round or a look: the same answer, and nothing is run twice."""
     hits = spread(100)
     expected, whole = people(hits, 100, hard=9), Kept()
-    answer = judged(expected[0], plan)
+    answer = evaluate_population(expected[0], plan)
 
     class Full(Exception):
         pass
@@ -168,11 +172,11 @@ def test_stopped_and_taken_up_again(plan: Plan, stop: int) -> None:
 
     kept = Stopped()
     with pytest.raises(Full):
-        judged(people(hits, 100, kept=kept, hard=9)[0], plan)
+        evaluate_population(people(hits, 100, kept=kept, hard=9)[0], plan)
     whole.rows = kept.rows
     before = sum(images for images, _ in whole.known().values())
     again, table = people(hits, 100, kept=whole, hard=9)
-    found = judged(again, plan)
+    found = evaluate_population(again, plan)
     np.testing.assert_array_equal(found.values, answer.values)
     assert found.to_json() == answer.to_json()
     assert before + table.run == expected[1].run
@@ -191,7 +195,7 @@ def test_the_last_sum_of_each_chip_is_enough(hard: int) -> None:
     begun.advance(range(40), 5)
     begun.advance(range(60, 100), look_ends(IMAGES, hard)[0])
     begun.advance(range(90, 95), IMAGES)
-    found = judged(people(hits, 100, kept=kept, hard=hard)[0], Plan(100, 5, 0.01))
+    found = evaluate_population(people(hits, 100, kept=kept, hard=hard)[0], Plan(100, 5, 0.01))
     same_answer(found, full(hits), 5)
     assert found.dropped
 
@@ -231,13 +235,13 @@ def test_most_chips(plan: Plan, most: int) -> None:
 
 
 def test_only_decisions_can_be_counted() -> None:
-    bench = bench_of_images(IMAGES)
-    real = replace(bench, score=Determination(np.arange(float(IMAGES))))
+    workload = bench_of_images(IMAGES)
+    real = replace(workload, score=Determination(np.arange(float(IMAGES))))
     mask = Mask("drop", "a", (0, 4), 0, "float32", "keep", rate=0.5)
     network = CircuitNetwork(b"", "y", 1, masks=(mask,))
-    drawing = replace(bench, network=network)
+    drawing = replace(workload, network=network)
 
-    def check(made: Bench, delta: float | None) -> None:
+    def check(made: Workload, delta: float | None) -> None:
         judging_plan = Plan(10, delta=delta)
         judging_plan.check(made)
 
@@ -246,5 +250,7 @@ def test_only_decisions_can_be_counted() -> None:
         with pytest.raises(OptionError, match=message):
             check(made, 1e-3)
         with pytest.raises(OptionError, match=message):
-            judged(Population(made, chips_from(0, 10), Table(spread(10))), Plan(10, delta=1e-3))
+            evaluate_population(
+                Population(made, chips_from(0, 10), Table(spread(10))), Plan(10, delta=1e-3)
+            )
     check(replace(drawing, network=replace(network, masks=())), 1e-3)

@@ -10,14 +10,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from bench_standins import PATTERN, Kept, Table, bench_of_images, chips_from
 from nvmc import Chip
 from nvmc.errors import OptionError
-from nvmc.evaluation.population import Bench, Population
+from nvmc.evaluation.population import Population, Workload
 from nvmc.hardware.chip import Chips
 from nvmc.hardware.devices import parse_noise
 from nvmc.rng import stream
 from nvmc.runtime.montecarlo import Span
+from workload_standins import PATTERN, Kept, Table, bench_of_images, chips_from
 
 IMAGES = 20
 HITS = stream(0, 0, "hits").integers(0, 2, (12, IMAGES))
@@ -128,7 +128,11 @@ class Crowd(Table):
     """Answers from many threads at once."""
 
     def totals(
-        self, bench: Bench, chips: Sequence[Chip], span: Span, done: Callable[[int, float], None]
+        self,
+        workload: Workload,
+        chips: Sequence[Chip],
+        span: Span,
+        done: Callable[[int, float], None],
     ) -> None:
         with ThreadPoolExecutor(8) as pool:
             sums = self.hits[:, span.first : span.end].sum(axis=1)
@@ -157,15 +161,15 @@ class Shelf:
 
 
 def test_what_tells_populations_apart() -> None:
-    """The chip but for its index, the bench, and what computes."""
+    """The chip but for its index, the workload, and what computes."""
     target = {"device": {"name": "d", "sigma": 0.1}}
-    bench = replace(bench_of_images(IMAGES), identity={"network": "n", "target": target})
+    workload = replace(bench_of_images(IMAGES), identity={"network": "n", "target": target})
     shelf, table = Shelf(), Table(HITS)
     chips = [PATTERN, replace(PATTERN, seed=4), replace(PATTERN, clip=True)]
     chips += [replace(PATTERN, sources=(parse_noise("stuck-at:p_low=0.01"),))]
     chips += [replace(PATTERN, time_s=5.0), replace(PATTERN, index=7)]
     for chip in chips:
-        bench.records(shelf, chip, table, None)
+        workload.records(shelf, chip, table, None)
     first, *others, last = shelf.keys
     assert first == last
     assert all(key != first for key in others)

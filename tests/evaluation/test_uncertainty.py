@@ -89,9 +89,9 @@ def test_rows_equal_a_slow_loop(compiled: Compiled) -> None:
     """Chip by chip, pass by pass; the thresholds are each chip's own."""
     result = uncertainty(compiled, **COMMON, mc_passes=4, shifts=["noise"])
     network = load_network(compiled, TARGET)
-    bench = set_up(compiled, TARGET, data="digits", limit=30)
-    assert isinstance(bench.score, Accuracy)
-    images, labels = bench.feed.inputs["image"], bench.score.classes
+    workload = set_up(compiled, TARGET, data="digits", limit=30)
+    assert isinstance(workload.score, Accuracy)
+    images, labels = workload.feed.inputs["image"], workload.score.classes
     for k in range(3):
         chip = Chip.of(TARGET, 0, k, 0.2)
         limit = None

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from nvmc import Chip, Target, compile_model, load_device
 from nvmc.compiled.artifact import Compiled
 from nvmc.errors import ClusterError, ModelError
-from nvmc.evaluation.population import Bench, Executor, Population, Threads
+from nvmc.evaluation.population import Executor, Population, Threads, Workload
 from nvmc.evaluation.workload import set_up
 from nvmc.executors import dask as executors
 from nvmc.executors import parse_workers
@@ -31,7 +31,7 @@ from nvmc.executors.cluster import Cluster
 from nvmc.executors.dask import DaskExecutor
 from nvmc.hardware.chip import Chips
 from nvmc.hardware.devices import parse_noise
-from nvmc.hardware.restriction import PartialChip, Selection
+from nvmc.hardware.restriction import AblatedChip, Selection
 from nvmc.models import resolve_model
 from nvmc.runtime.montecarlo import CircuitNetwork, Span, outputs_of
 from nvmc.runtime.scoring import Determination
@@ -51,10 +51,12 @@ def compiled(tmp_path_factory: pytest.TempPathFactory) -> Compiled:
 
 
 @pytest.fixture(scope="module")
-def bench(compiled: Compiled) -> Bench:
+def workload(compiled: Compiled) -> Workload:
     """Judged by the outputs' every bit rather than by decisions, most of which are right."""
-    bench = set_up(compiled, TARGET, data="digits", limit=60)
-    return replace(bench, score=Determination(outputs_of(bench.network, bench.feed, Chip.ideal())))
+    workload = set_up(compiled, TARGET, data="digits", limit=60)
+    return replace(
+        workload, score=Determination(outputs_of(workload.network, workload.feed, Chip.ideal()))
+    )
 
 
 @pytest.fixture(scope="module")
@@ -70,19 +72,19 @@ def chips(runs: int) -> Chips:
     return Chips(Chip.of(TARGET, 0, 0, 0.2), 0, runs)
 
 
-def test_cells_are_those_of_threads(bench: Bench, executor: Executor) -> None:
+def test_cells_are_those_of_threads(workload: Workload, executor: Executor) -> None:
     """Any number of chips, any span, in whichever order: bit for bit, each chip reported once."""
     population = chips(45)
     for span in (Span(0, 60), Span(0, 13), Span(13, 47)):
         expected, found = np.empty(45), np.full(45, np.nan)
-        Threads(2).totals(bench, population, span, expected.__setitem__)
+        Threads(2).totals(workload, population, span, expected.__setitem__)
         told: Counter[int] = Counter()
 
         def done(position: int, total: float, found: NDArray[np.float64] = found) -> None:
             told[position] += 1  # noqa: B023
             found[position] = total
 
-        executor.totals(bench, population, span, done)
+        executor.totals(workload, population, span, done)
         assert told == Counter(range(45))
         assert len(set(expected)) == 45
         assert np.array_equal(found, expected)
@@ -90,14 +92,14 @@ def test_cells_are_those_of_threads(bench: Bench, executor: Executor) -> None:
     assert executor.name in ("dask, 1 worker", "dask, 2 workers")
 
 
-def test_some_chips_of_a_population(bench: Bench, executor: Executor) -> None:
+def test_some_chips_of_a_population(workload: Workload, executor: Executor) -> None:
     """A run that knows some chips, and some of them in part, sends the rest only."""
     records = Kept()
-    known = Population(bench, chips(20), Threads(1), records)
+    known = Population(workload, chips(20), Threads(1), records)
     known.advance([3, 4, 11], 60)
     known.advance([5, 12], 25)
-    values = bench.run(chips(20), executor, records)
-    assert np.array_equal(values, bench.run(chips(20), Threads(1)))
+    values = workload.run(chips(20), executor, records)
+    assert np.array_equal(values, workload.run(chips(20), Threads(1)))
     assert records.added == 3 + 2 + 17
 
 
@@ -105,53 +107,57 @@ def test_circuits_with_read_noise(executor: Executor, tmp_path: Path) -> None:
     onnx.save(proto_of(next(iter(MAPPED.values()))[1]), tmp_path / "m.onnx")
     target = TARGET.on(None, [parse_noise("read:basis=level,sigma=0.2")])
     compiled = compile_model(tmp_path / "m.onnx", target, output=tmp_path / "m.nvmc")
-    bench = set_up(compiled, target)
-    assert isinstance(bench.network, CircuitNetwork)
+    workload = set_up(compiled, target)
+    assert isinstance(workload.network, CircuitNetwork)
     population = Chips(Chip.of(target, 1, 0), 7, 12)
-    expected = bench.run(population, Threads(2))
+    expected = workload.run(population, Threads(2))
     assert len(set(expected)) > 1
-    assert np.array_equal(bench.run(population, executor), expected)
+    assert np.array_equal(workload.run(population, executor), expected)
 
 
-def test_chips_that_are_noisy_in_part(bench: Bench, executor: Executor) -> None:
+def test_chips_that_are_noisy_in_part(workload: Workload, executor: Executor) -> None:
     first, second = (Selection(frozenset({name})) for name in ("conv1.weight", "fc1.weight"))
-    population = [PartialChip.within(chip, only) for only in (first, second) for chip in chips(9)]
-    expected = bench.run(population, Threads(2))
+    population = [AblatedChip.within(chip, only) for only in (first, second) for chip in chips(9)]
+    expected = workload.run(population, Threads(2))
     assert not np.array_equal(expected[:9], expected[9:])
-    assert np.array_equal(bench.run(population, executor), expected)
+    assert np.array_equal(workload.run(population, executor), expected)
 
 
-def test_what_a_worker_finds_wrong_is_said_as_here(bench: Bench, executor: Executor) -> None:
-    assert not isinstance(bench.network, CircuitNetwork)
-    network = replace(bench.network, output="no such output", stack=None)
+def test_what_a_worker_finds_wrong_is_said_as_here(workload: Workload, executor: Executor) -> None:
+    assert not isinstance(workload.network, CircuitNetwork)
+    network = replace(workload.network, output="no such output", stack=None)
     with pytest.raises(ModelError) as here:
-        replace(bench, network=network).run(chips(2), Threads(1))
+        replace(workload, network=network).run(chips(2), Threads(1))
     with pytest.raises(ModelError) as there:
-        replace(bench, network=network).run(chips(2), executor)
+        replace(workload, network=network).run(chips(2), executor)
     assert str(there.value) == str(here.value)
-    assert np.array_equal(bench.run(chips(3), executor), bench.run(chips(3), Threads(1)))
+    assert np.array_equal(workload.run(chips(3), executor), workload.run(chips(3), Threads(1)))
 
 
-def test_a_fault_of_ours_stays_one(bench: Bench, executor: Executor) -> None:
+def test_a_fault_of_ours_stays_one(workload: Workload, executor: Executor) -> None:
     with pytest.raises(ZeroDivisionError, match="a fault"):
-        replace(bench, score=Faulty(bench.score, 0)).run(chips(2), executor)
+        replace(workload, score=Faulty(workload.score, 0)).run(chips(2), executor)
 
 
-def test_an_interruption_takes_back_what_is_queued(bench: Bench, executor: Executor) -> None:
+def test_an_interruption_takes_back_what_is_queued(workload: Workload, executor: Executor) -> None:
     """Whatever ends a run in its middle; the workers are free for the next one."""
-    slow = replace(bench, score=Slow(bench.score, 0.02))
+    slow = replace(workload, score=Slow(workload.score, 0.02))
 
     def done(position: int, total: float) -> None:
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
         executor.totals(slow, chips(5000), Span(0, 60), done)
-    assert np.array_equal(bench.run(chips(3), executor), bench.run(chips(3), Threads(1)))
+    assert np.array_equal(workload.run(chips(3), executor), workload.run(chips(3), Threads(1)))
 
 
-def test_workers_die_and_others_come(bench: Bench, tmp_path: Path) -> None:
+def test_workers_die_and_others_come(workload: Workload, tmp_path: Path) -> None:
     """One is killed at the first result and one comes; later the other that was there goes."""
-    slow, records, population = replace(bench, score=Slow(bench.score, 0.01)), Kept(), chips(96)
+    slow, records, population = (
+        replace(workload, score=Slow(workload.score, 0.01)),
+        Kept(),
+        chips(96),
+    )
     with small_cluster(tmp_path, 2) as cluster, parse_workers(f"dask:{cluster.file}") as executor:
         assert isinstance(executor, DaskExecutor)
         while executor.cluster.threads() < 2:
@@ -165,13 +171,13 @@ def test_workers_die_and_others_come(bench: Bench, tmp_path: Path) -> None:
 
         values = slow.run(population, executor, records, on_chip)
         assert not events
-    assert np.array_equal(values, bench.run(population, Threads(2)))
+    assert np.array_equal(values, workload.run(population, Threads(2)))
     assert records.added == len(records) == 96
 
 
-def test_the_scheduler_dies(bench: Bench, tmp_path: Path) -> None:
+def test_the_scheduler_dies(workload: Workload, tmp_path: Path) -> None:
     """One line says so, and what was done is kept."""
-    slow, records = replace(bench, score=Slow(bench.score, 0.01)), Kept()
+    slow, records = replace(workload, score=Slow(workload.score, 0.01)), Kept()
     with small_cluster(tmp_path, 2) as cluster, parse_workers(f"dask:{cluster.file}") as executor:
 
         def on_chip(position: int, value: float) -> None:
@@ -181,7 +187,7 @@ def test_the_scheduler_dies(bench: Bench, tmp_path: Path) -> None:
         with pytest.raises(ClusterError, match="scheduler was lost; chips that were done are kept"):
             slow.run(chips(5000), executor, records, on_chip)
     assert 10 <= len(records) < 5000
-    plain = Population(bench, chips(max(records) + 1), Threads(2))
+    plain = Population(workload, chips(max(records) + 1), Threads(2))
     plain.advance(sorted(records), 60)
     assert dict(records) == {chip: (60, plain.totals[chip]) for chip in records}
 
@@ -198,7 +204,7 @@ sys.meta_path.insert(0, Absent())
 """
 
 
-def test_a_worker_without_nvmc_is_refused(bench: Bench, tmp_path: Path) -> None:
+def test_a_worker_without_nvmc_is_refused(workload: Workload, tmp_path: Path) -> None:
     (tmp_path / "sitecustomize.py").write_text(ABSENT)  # it may be installed where tests run
     with small_cluster(tmp_path, 0) as cluster:
         cluster.start_worker(path=str(tmp_path))
@@ -209,11 +215,11 @@ def test_a_worker_without_nvmc_is_refused(bench: Bench, tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_a_chip_that_ends_every_worker_is_given_up(
-    bench: Bench, monkeypatch: pytest.MonkeyPatch
+    workload: Workload, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Processes of this machine come back when they die, unless they die while they start."""
     monkeypatch.setattr(executors, "ATTEMPTS", 1)
-    deadly = replace(bench, score=Deadly(bench.score, 0))
+    deadly = replace(workload, score=Deadly(workload.score, 0))
     with parse_workers("processes:2") as executor:
         with pytest.raises(ClusterError, match="died again and again while|has had no workers"):
             deadly.run(chips(30), executor)
@@ -267,11 +273,11 @@ def test_ctrl_c_ends_the_processes_too(compiled: Compiled, tmp_path: Path) -> No
 
 
 @pytest.mark.slow
-def test_processes_of_this_machine(bench: Bench) -> None:
-    expected = bench.run(chips(45), Threads(2))
+def test_processes_of_this_machine(workload: Workload) -> None:
+    expected = workload.run(chips(45), Threads(2))
     with parse_workers("processes:2") as executor:
         assert executor.name == "dask, 2 processes"
-        assert np.array_equal(bench.run(chips(45), executor), expected)
+        assert np.array_equal(workload.run(chips(45), executor), expected)
 
 
 def test_no_worker_is_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -283,8 +289,8 @@ def test_no_worker_is_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
 
 
 @pytest.mark.slow
-def test_all_workers_are_gone_for_too_long(bench: Bench, tmp_path: Path) -> None:
-    slow, records = replace(bench, score=Slow(bench.score, 0.01)), Kept()
+def test_all_workers_are_gone_for_too_long(workload: Workload, tmp_path: Path) -> None:
+    slow, records = replace(workload, score=Slow(workload.score, 0.01)), Kept()
     with small_cluster(tmp_path, 1) as cluster, parse_workers(f"dask:{cluster.file}") as executor:
         assert isinstance(executor, DaskExecutor)
         impatient = DaskExecutor(Cluster(executor.cluster.client, patience_s=2))

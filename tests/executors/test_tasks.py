@@ -1,4 +1,4 @@
-"""Tasks: chips by their names, small benches, sizes that fit."""
+"""Tasks: chips by their names, small workloads, sizes that fit."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ import pytest
 
 from nvmc import Chip, Target, compile_model, load_device
 from nvmc.errors import ClusterError, ModelError
-from nvmc.evaluation.population import Bench
+from nvmc.evaluation.population import Workload
 from nvmc.evaluation.workload import set_up
 from nvmc.executors.tasks import Done, Names, Pace, named, run_chips, versions
 from nvmc.hardware.chip import Chips
-from nvmc.hardware.restriction import PartialChip, Selection
+from nvmc.hardware.restriction import AblatedChip, Selection
 from nvmc.models import resolve_model
 from nvmc.runtime.montecarlo import Network, Span, evaluate_chips
 
@@ -23,7 +23,7 @@ TARGET = Target.of(load_device("fefet2"))
 
 
 @pytest.fixture(scope="module")
-def bench(tmp_path_factory: pytest.TempPathFactory) -> Bench:
+def workload(tmp_path_factory: pytest.TempPathFactory) -> Workload:
     folder = tmp_path_factory.mktemp("lenet") / "m.nvmc"
     compiled = compile_model(resolve_model("zoo:lenet5-digits"), TARGET, output=folder)
     return set_up(compiled, TARGET, data="digits", limit=40)
@@ -39,7 +39,7 @@ def test_names_give_the_chips_back() -> None:
         *chips(3),
         *chips(2, 0.1),
         Chip.ideal(),
-        *(PartialChip.within(chip, some) for chip in chips(2)),
+        *(AblatedChip.within(chip, some) for chip in chips(2)),
         replace(chips(1)[0], seed=9),
     ]
     names = named(population)
@@ -55,42 +55,42 @@ def test_a_thousand_names_are_a_small_message() -> None:
     assert many - one < 5 * 1000
 
 
-def test_a_bench_is_sent_without_what_it_worked_out(bench: Bench) -> None:
-    assert isinstance(bench.network, Network)
-    codes = sum(array.codes.nbytes + array.scale.nbytes for array in bench.network.arrays)
-    images = sum(x.nbytes for x in bench.feed.inputs.values())
-    models = len(bench.network.model) + len(getattr(bench.network.stack, "model", b""))
-    for array in bench.network.arrays:
+def test_a_bench_is_sent_without_what_it_worked_out(workload: Workload) -> None:
+    assert isinstance(workload.network, Network)
+    codes = sum(array.codes.nbytes + array.scale.nbytes for array in workload.network.arrays)
+    images = sum(x.nbytes for x in workload.feed.inputs.values())
+    models = len(workload.network.model) + len(getattr(workload.network.stack, "model", b""))
+    for array in workload.network.arrays:
         assert array.cells is not None  # as after a run
-    sent = pickle.dumps(bench)
+    sent = pickle.dumps(workload)
     # what it consists of, and names and numbers, of a tenth of that and less than 20 kB
     assert len(sent) < 1.1 * (codes + images + models) + 20_000
     there = pickle.loads(sent)
-    arguments = (bench.feed, bench.score, list(chips(3)))
-    expected = evaluate_chips(bench.network, *arguments, jobs=1)
+    arguments = (workload.feed, workload.score, list(chips(3)))
+    expected = evaluate_chips(workload.network, *arguments, jobs=1)
     assert np.array_equal(evaluate_chips(there.network, *arguments, jobs=1), expected)
 
 
-def test_a_task_does_what_the_engine_does(bench: Bench) -> None:
+def test_a_task_does_what_the_engine_does(workload: Workload) -> None:
     span, some = Span(7, 20), list(chips(5))
-    expected = evaluate_chips(bench.network, bench.feed, bench.score, some, span, jobs=2)
-    found = run_chips(bench, named(some), span, versions())
+    expected = evaluate_chips(workload.network, workload.feed, workload.score, some, span, jobs=2)
+    found = run_chips(workload, named(some), span, versions())
     assert isinstance(found, Done)
     assert found.totals == tuple(expected)
     assert found.seconds > 0
 
 
-def test_what_is_wrong_with_the_input_comes_back(bench: Bench) -> None:
-    broken = replace(bench, network=replace(bench.network, output="no such output"))
+def test_what_is_wrong_with_the_input_comes_back(workload: Workload) -> None:
+    broken = replace(workload, network=replace(workload.network, output="no such output"))
     found = run_chips(broken, named(chips(1)), Span(0, 4), versions())
     assert isinstance(found, ModelError)
     assert str(pickle.loads(pickle.dumps(found))) == str(found)
 
 
 @pytest.mark.parametrize("name", versions())
-def test_other_versions_run_nothing(bench: Bench, name: str) -> None:
+def test_other_versions_run_nothing(workload: Workload, name: str) -> None:
     expected = versions() | {name: "0.0"}
-    found = run_chips(bench, [Names(Chip.ideal(), (None,))], Span(0, 4), expected)
+    found = run_chips(workload, [Names(Chip.ideal(), (None,))], Span(0, 4), expected)
     assert isinstance(found, ClusterError)
     assert f"{name} 0.0" in str(found)
 

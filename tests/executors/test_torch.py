@@ -17,14 +17,14 @@ import torch
 from nvmc import Chip, Compiled, Target, compile_model, load_device
 from nvmc.data import Dataset
 from nvmc.errors import ModelError, OptionError
-from nvmc.evaluation.population import Bench
+from nvmc.evaluation.population import Workload
 from nvmc.evaluation.simulation import simulate
 from nvmc.evaluation.workload import set_up
 from nvmc.executors import torch_network
 from nvmc.executors.torch import TorchExecutor
 from nvmc.executors.torch_images import Images, right_decisions
 from nvmc.executors.torch_network import Batching, ChipsNetwork, exact_arithmetic, prepared
-from nvmc.executors.torch_weights import Programming
+from nvmc.executors.torch_weights import WeightProgrammer
 from nvmc.metrics import agreement, correct
 from nvmc.models import resolve_model
 from nvmc.rng import stream
@@ -100,15 +100,15 @@ NETWORKS = {
 }
 ZOO = {"lenet5": "zoo:lenet5-digits", "mlp3": "zoo:mlp3-digits"}
 
-Make = Callable[..., Bench]
+Make = Callable[..., Workload]
 
 
 @pytest.fixture(scope="module")
-def bench(tmp_path_factory: pytest.TempPathFactory) -> Make:
-    """A bench by the network's name; options are those of `compile_model`, data of `set_up`."""
+def workload(tmp_path_factory: pytest.TempPathFactory) -> Make:
+    """A workload by the network's name; options are those of `compile_model`, data of `set_up`."""
     made: dict[str, Compiled] = {}
 
-    def make(name: str, data: Any = None, target: Target = TARGET, **options: Any) -> Bench:
+    def make(name: str, data: Any = None, target: Target = TARGET, **options: Any) -> Workload:
         key = f"{name}{options}{target}"
         if key not in made:
             folder = tmp_path_factory.mktemp(name)
@@ -126,7 +126,7 @@ def chips(count: int, sigma: float = 0.2) -> list[Chip]:
 
 
 def totals(
-    executor: TorchExecutor, bench: Bench, some: list[Chip], span: Span | None = None
+    executor: TorchExecutor, workload: Workload, some: list[Chip], span: Span | None = None
 ) -> np.ndarray:
     found: dict[int, float] = {}
 
@@ -134,41 +134,41 @@ def totals(
         assert position not in found
         found[position] = total
 
-    executor.totals(bench, some, span or Span(0, len(bench.feed)), done)
+    executor.totals(workload, some, span or Span(0, len(workload.feed)), done)
     assert sorted(found) == list(range(len(some)))
     return np.array([found[position] for position in range(len(some))])
 
 
-def expected_totals(bench: Bench, some: list[Chip], span: Span | None = None) -> np.ndarray:
-    span = span or Span(0, len(bench.feed))
-    return evaluate_chips(bench.network, bench.feed, bench.score, some, span, jobs=1)
+def expected_totals(workload: Workload, some: list[Chip], span: Span | None = None) -> np.ndarray:
+    span = span or Span(0, len(workload.feed))
+    return evaluate_chips(workload.network, workload.feed, workload.score, some, span, jobs=1)
 
 
 @pytest.mark.parametrize("batching", BATCHINGS)
 @pytest.mark.parametrize("name", ["lenet5", "mlp3", "resnet", "lstm", "segments", "fixed"])
-def test_decisions_are_those_of_onnxruntime(bench: Make, name: str, batching: Batching) -> None:
+def test_decisions_are_those_of_onnxruntime(workload: Make, name: str, batching: Batching) -> None:
     """One decision in a thousand may lie within rounding of another; here none is known to."""
-    a_bench = bench(name, "digits" if name in ZOO else None)
+    a_workload = workload(name, "digits" if name in ZOO else None)
     executor = TorchExecutor("cpu", MEMORY, batching)
-    found, expected = totals(executor, a_bench, chips(6)), expected_totals(a_bench, chips(6))
+    found, expected = totals(executor, a_workload, chips(6)), expected_totals(a_workload, chips(6))
     assert executor.plan.startswith(batching)
     assert len(np.unique(expected)) > 1
-    decisions = a_bench.score.classes.size  # pyright: ignore
+    decisions = a_workload.score.classes.size  # pyright: ignore
     assert np.abs(found - expected).max() <= max(1, decisions // 1000)
 
 
 @pytest.mark.parametrize("batching", BATCHINGS)
 @pytest.mark.parametrize("name", ["lenet5", "resnet"])
-def test_outputs_are_within_rounding(bench: Make, name: str, batching: Batching) -> None:
+def test_outputs_are_within_rounding(workload: Make, name: str, batching: Batching) -> None:
     """A sum of n products is within n units of the sum of their magnitudes (Higham, Sec. 3.1).
 
     Sums, ReLU and maxima carry errors on, so with the magnitudes of all weights and images for
     them, the network itself gives what its errors are relative to.
     """
-    a_bench = bench(name, "digits" if name in ZOO else None)
-    network = a_bench.network
+    a_workload = workload(name, "digits" if name in ZOO else None)
+    network = a_workload.network
     assert isinstance(network, Network)
-    feed = Feed({k: x[:20] for k, x in a_bench.feed.inputs.items()})
+    feed = Feed({k: x[:20] for k, x in a_workload.feed.inputs.items()})
     with exact_arithmetic(), torch.no_grad():
         side = prepared(network, feed, CPU, MEMORY, batching)
         images = {k: torch.from_numpy(x) for k, x in feed.inputs.items()}
@@ -187,14 +187,14 @@ def test_outputs_are_within_rounding(bench: Make, name: str, batching: Batching)
 
 
 def programmed(network: Network, some: list[Chip], size: int) -> dict[str, torch.Tensor]:
-    with Programming(network, some, size, CPU, jobs=2, memory=1 << 20) as programming:
+    with WeightProgrammer(network, some, size, CPU, jobs=2, memory=1 << 20) as programming:
         ((group, weights),) = programming
     assert list(group) == list(range(len(some)))
     return weights
 
 
-def test_weights_are_those_of_the_chip_bit_for_bit(bench: Make) -> None:
-    network = bench("lenet5", "digits").network
+def test_weights_are_those_of_the_chip_bit_for_bit(workload: Make) -> None:
+    network = workload("lenet5", "digits").network
     assert isinstance(network, Network)
     some = [*chips(4), Chip.ideal()]
     first = network.arrays[0].name
@@ -207,12 +207,12 @@ def test_weights_are_those_of_the_chip_bit_for_bit(bench: Make) -> None:
             assert weights[array.name][position].numpy().tobytes() == wanted.tobytes()
 
 
-def test_groups_are_programmed_in_order(bench: Make) -> None:
-    network = bench("mlp3", "digits").network
+def test_groups_are_programmed_in_order(workload: Make) -> None:
+    network = workload("mlp3", "digits").network
     assert isinstance(network, Network)
     array = network.arrays[0]
     for jobs, memory in ((1, 0), (3, 1 << 30)):
-        with Programming(network, chips(7), 2, CPU, jobs=jobs, memory=memory) as programming:
+        with WeightProgrammer(network, chips(7), 2, CPU, jobs=jobs, memory=memory) as programming:
             for group, weights in programming:
                 for place, position in enumerate(group):
                     wanted = chips(7)[position].program(array).weights
@@ -221,44 +221,46 @@ def test_groups_are_programmed_in_order(bench: Make) -> None:
 
 
 @pytest.mark.parametrize("batching", BATCHINGS)
-def test_no_total_depends_on_the_order_or_on_what_is_asked(bench: Make, batching: Batching) -> None:
+def test_no_total_depends_on_the_order_or_on_what_is_asked(
+    workload: Make, batching: Batching
+) -> None:
     """Groups and batches have one size, so each chip is computed alike, whoever is beside it."""
-    a_bench = bench("lenet5", "digits")
+    a_workload = workload("lenet5", "digits")
     executor = TorchExecutor("cpu", MEMORY, batching)
-    some, images = chips(9), len(a_bench.feed)
-    whole = totals(executor, a_bench, some)
-    assert np.array_equal(totals(executor, a_bench, some[::-1]), whole[::-1])
-    assert np.array_equal(totals(executor, a_bench, some[7:8]), whole[7:8])
+    some, images = chips(9), len(a_workload.feed)
+    whole = totals(executor, a_workload, some)
+    assert np.array_equal(totals(executor, a_workload, some[::-1]), whole[::-1])
+    assert np.array_equal(totals(executor, a_workload, some[7:8]), whole[7:8])
     for cut in (1, 37, images - 1):
         parts = [Span(0, cut), Span(cut, images - cut)]
-        found = sum(totals(executor, a_bench, some, part) for part in parts)
+        found = sum(totals(executor, a_workload, some, part) for part in parts)
         assert np.array_equal(found, whole)
 
 
-def test_spans_are_those_of_onnxruntime(bench: Make) -> None:
-    a_bench = bench("mlp3", "digits")
+def test_spans_are_those_of_onnxruntime(workload: Make) -> None:
+    a_workload = workload("mlp3", "digits")
     executor = TorchExecutor("cpu", MEMORY)
     for span in (Span(13, 30), Span(49, 1), Span(20, 30)):
-        expected = expected_totals(a_bench, chips(5), span)
-        assert np.array_equal(totals(executor, a_bench, chips(5), span), expected)
+        expected = expected_totals(a_workload, chips(5), span)
+        assert np.array_equal(totals(executor, a_workload, chips(5), span), expected)
 
 
-def test_numbers_that_are_no_classes_are_scored_as_such(bench: Make) -> None:
-    a_bench = bench("regression")
-    assert isinstance(a_bench.score, Determination)
-    found = totals(TorchExecutor("cpu", MEMORY), a_bench, chips(6))
-    expected = expected_totals(a_bench, chips(6))
+def test_numbers_that_are_no_classes_are_scored_as_such(workload: Make) -> None:
+    a_workload = workload("regression")
+    assert isinstance(a_workload.score, Determination)
+    found = totals(TorchExecutor("cpu", MEMORY), a_workload, chips(6))
+    expected = expected_totals(a_workload, chips(6))
     # 14 terms in float32, the outputs a few units: errors of 1e-5 beside deviations of 1e-2
     np.testing.assert_allclose(found, expected, rtol=1e-3)
 
 
 @pytest.mark.parametrize("batching", BATCHINGS)
-def test_stochastic_networks_have_their_masks(bench: Make, batching: Batching) -> None:
+def test_stochastic_networks_have_their_masks(workload: Make, batching: Batching) -> None:
     steps = ["insert-dropout:rate=0.3,active=true"]
-    a_bench = bench("mlp3", "digits", passes=steps)
-    assert a_bench.network.masks
+    a_workload = workload("mlp3", "digits", passes=steps)
+    assert a_workload.network.masks
     for passes in (1, 3):
-        several = replace(a_bench, network=replace(a_bench.network, passes=passes))
+        several = replace(a_workload, network=replace(a_workload.network, passes=passes))
         executor = TorchExecutor("cpu", MEMORY, batching)
         expected = expected_totals(several, chips(5))
         assert len(np.unique(expected)) > 1
@@ -268,13 +270,15 @@ def test_stochastic_networks_have_their_masks(bench: Make, batching: Batching) -
         assert np.abs(totals(executor, several, chips(5), span) - expected).max() <= 1
 
 
-def test_where_vmap_cannot_go_chips_run_alone(bench: Make) -> None:
-    a_bench = bench("branching")
+def test_where_vmap_cannot_go_chips_run_alone(workload: Make) -> None:
+    a_workload = workload("branching")
     executor = TorchExecutor("cpu", MEMORY)
     assert executor.plan == ""
-    assert np.array_equal(totals(executor, a_bench, chips(5)), expected_totals(a_bench, chips(5)))
+    assert np.array_equal(
+        totals(executor, a_workload, chips(5)), expected_totals(a_workload, chips(5))
+    )
     assert "loop, 1 chips and 64 images at once; chips run one by one: " in executor.plan
-    totals(executor, bench("mlp3", "digits"), chips(1))
+    totals(executor, workload("mlp3", "digits"), chips(1))
     assert executor.plan == "vmap, 64 chips and 50 images at once"
 
 
@@ -335,11 +339,11 @@ def test_images_are_filled_up_with_the_last_one(memory: int) -> None:
 
 @pytest.mark.parametrize("batching", BATCHINGS)
 @pytest.mark.parametrize("name", ["lenet5", "mlp3", "resnet", "lstm", "segments", "fixed"])
-def test_nothing_waits_for_the_device(bench: Make, name: str, batching: Batching) -> None:
+def test_nothing_waits_for_the_device(workload: Make, name: str, batching: Batching) -> None:
     """On torch's `meta` device nothing has a value, so reading one to go on would fail."""
-    network = bench(name, "digits" if name in ZOO else None).network
+    network = workload(name, "digits" if name in ZOO else None).network
     assert isinstance(network, Network)
-    feed = bench(name, "digits" if name in ZOO else None).feed
+    feed = workload(name, "digits" if name in ZOO else None).feed
     with exact_arithmetic(), torch.no_grad():
         side = prepared(network, feed, CPU, MEMORY, batching)
         side.graph.to("meta")
@@ -355,14 +359,14 @@ def test_nothing_waits_for_the_device(bench: Make, name: str, batching: Batching
     assert hits.shape == (side.chips,)
 
 
-def test_size_follows_the_memory(bench: Make) -> None:
-    a_bench = bench("lenet5", "digits")
-    network = a_bench.network
+def test_size_follows_the_memory(workload: Make) -> None:
+    a_workload = workload("lenet5", "digits")
+    network = a_workload.network
     assert isinstance(network, Network)
     sizes: list[tuple[int, int]] = []
     for memory in (1 << 10, 1 << 22, 1 << 24, 1 << 26, 1 << 30):
         with exact_arithmetic(), torch.no_grad():
-            side = prepared(network, a_bench.feed, CPU, memory, "vmap")
+            side = prepared(network, a_workload.feed, CPU, memory, "vmap")
         sizes.append((side.chips, side.images))
         # relu1's input and output, one image: 2 x 6 x 28 x 28 floats; twice that within operators
         pairs = max(1, memory // (2 * 2 * 4704 * 4))
@@ -388,21 +392,21 @@ def crowded(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
     yield tried
 
 
-def test_out_of_memory_takes_fewer_images(bench: Make, crowded: list[int]) -> None:
-    a_bench = bench("mlp3", "digits")
+def test_out_of_memory_takes_fewer_images(workload: Make, crowded: list[int]) -> None:
+    a_workload = workload("mlp3", "digits")
     executor = TorchExecutor("cpu", MEMORY)
-    expected = expected_totals(a_bench, chips(5))
-    assert np.array_equal(totals(executor, a_bench, chips(5)), expected)
+    expected = expected_totals(a_workload, chips(5))
+    assert np.array_equal(totals(executor, a_workload, chips(5)), expected)
     assert crowded[1:4] == [50, 25, 12]  # behind the trial of two images
     assert set(crowded[4:]) == {6}
     crowded.clear()
-    totals(executor, a_bench, chips(1))
+    totals(executor, a_workload, chips(1))
     assert set(crowded) == {6}  # found out once
 
 
 @pytest.mark.parametrize("batching", BATCHINGS)
 def test_convolutions_are_products_where_asked(
-    bench: Make, batching: Batching, monkeypatch: pytest.MonkeyPatch
+    workload: Make, batching: Batching, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     called: list[str] = []
 
@@ -412,14 +416,14 @@ def test_convolutions_are_products_where_asked(
         return unfolded_conv(*arguments, **options)
 
     monkeypatch.setitem(torch_network._UNFOLDED, "Conv", conv)  # pyright: ignore
-    totals(TorchExecutor("cpu", MEMORY, batching), bench("lenet5", "digits"), chips(1))
+    totals(TorchExecutor("cpu", MEMORY, batching), workload("lenet5", "digits"), chips(1))
     assert bool(called) == (batching == "unfold")
 
 
-def test_no_memory_at_all_is_an_error(bench: Make, monkeypatch: pytest.MonkeyPatch) -> None:
-    a_bench = bench("mlp3", "digits")
+def test_no_memory_at_all_is_an_error(workload: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    a_workload = workload("mlp3", "digits")
     executor = TorchExecutor("cpu", MEMORY)
-    totals(executor, a_bench, chips(1))
+    totals(executor, a_workload, chips(1))
 
     def outputs(*_: Any) -> torch.Tensor:
         raise torch.OutOfMemoryError("out of memory")
@@ -428,10 +432,10 @@ def test_no_memory_at_all_is_an_error(bench: Make, monkeypatch: pytest.MonkeyPat
     with pytest.raises(
         OptionError, match="the network does not fit into the memory of torch on cpu"
     ):
-        totals(executor, a_bench, chips(1))
+        totals(executor, a_workload, chips(1))
 
 
-def test_refusals(bench: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_refusals(workload: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(OptionError, match="'tpu'; expected cuda or cuda:NUMBER"):
         TorchExecutor("tpu")
     with pytest.raises(OptionError, match="'meta'; expected cuda or cuda:NUMBER"):
@@ -445,62 +449,64 @@ def test_refusals(bench: Make, monkeypatch: pytest.MonkeyPatch) -> None:
         TorchExecutor("cuda:2")
 
 
-def test_circuits_are_refused(bench: Make) -> None:
+def test_circuits_are_refused(workload: Make) -> None:
     target = TARGET.model_copy(
         update={"periphery": TARGET.periphery.model_copy(update={"adc_bits": 8})}
     )
-    a_bench = bench("mlp3", "digits", target=target)
-    assert a_bench.fidelity == "circuit"
+    a_workload = workload("mlp3", "digits", target=target)
+    assert a_workload.fidelity == "circuit"
     with pytest.raises(OptionError, match="runs as circuits; use --fidelity cells or leave"):
-        totals(TorchExecutor("cpu"), a_bench, chips(1))
+        totals(TorchExecutor("cpu"), a_workload, chips(1))
 
 
-def test_unknown_operators_are_refused(bench: Make) -> None:
-    a_bench = bench("lenet5", "digits")
-    network = a_bench.network
+def test_unknown_operators_are_refused(workload: Make) -> None:
+    a_workload = workload("lenet5", "digits")
+    network = a_workload.network
     assert isinstance(network, Network)
     proto = onnx.ModelProto.FromString(network.model)
     proto.graph.node[0].op_type = "Loop"
-    other = replace(a_bench, network=replace(network, model=proto.SerializeToString()))
+    other = replace(a_workload, network=replace(network, model=proto.SerializeToString()))
     with pytest.raises(OptionError, match="cannot run this network: node .* is Loop of domain"):
         totals(TorchExecutor("cpu"), other, chips(1))
 
 
-def test_a_network_that_cannot_run_is_an_error(bench: Make) -> None:
-    a_bench = bench("mlp3", "digits")
-    wrong = replace(a_bench, feed=Feed({k: x[..., :3] for k, x in a_bench.feed.inputs.items()}))
+def test_a_network_that_cannot_run_is_an_error(workload: Make) -> None:
+    a_workload = workload("mlp3", "digits")
+    wrong = replace(
+        a_workload, feed=Feed({k: x[..., :3] for k, x in a_workload.feed.inputs.items()})
+    )
     with pytest.raises(ModelError, match="torch cannot run the network: .* in "):
         totals(TorchExecutor("cpu"), wrong, chips(1))
 
 
-def test_an_output_without_a_row_an_image_is_an_error(bench: Make) -> None:
-    a_bench = bench("mlp3", "digits")
-    (name,) = a_bench.feed.inputs
-    side = prepared(a_bench.network, a_bench.feed, CPU, MEMORY, "vmap")  # pyright: ignore
+def test_an_output_without_a_row_an_image_is_an_error(workload: Make) -> None:
+    a_workload = workload("mlp3", "digits")
+    (name,) = a_workload.feed.inputs
+    side = prepared(a_workload.network, a_workload.feed, CPU, MEMORY, "vmap")  # pyright: ignore
     side.graph.forward = lambda *_, **__: {side.output: torch.zeros(7, 2)}  # pyright: ignore
     with pytest.raises(ModelError, match=r"shape \[7, 2\] for 5 images; expected one row an image"):
         side.outputs({"w": torch.zeros(2, 1)}, {name: torch.zeros(5, 1)})
 
 
-def test_a_chip_that_cannot_be_programmed_ends_the_run(bench: Make) -> None:
+def test_a_chip_that_cannot_be_programmed_ends_the_run(workload: Make) -> None:
     class Broken(Chip):
         def program(self, array: Any) -> Any:
             raise OptionError("this chip is broken")
 
-    a_bench = bench("mlp3", "digits")
+    a_workload = workload("mlp3", "digits")
     executor = TorchExecutor("cpu", MEMORY, "loop", jobs=2)
     broken = Broken(0, 3)
     seen: list[int] = []
     with pytest.raises(OptionError, match="this chip is broken"):
         executor.totals(
-            a_bench,
+            a_workload,
             [*chips(3), broken, *chips(30)],
             Span(0, 10),
             lambda position, _: seen.append(position),
         )
     assert set(seen) <= {0, 1, 2}
     assert not [t for t in threading.enumerate() if t.name.startswith("nvmc-program")]
-    assert len(totals(executor, a_bench, chips(2))) == 2
+    assert len(totals(executor, a_workload, chips(2))) == 2
 
 
 def test_settings_are_as_before() -> None:

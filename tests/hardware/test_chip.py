@@ -224,7 +224,7 @@ def test_cells_with_fewer_bits_use_the_lowest_levels_of_the_device():
     stuck = {"type": "stuck-at", "p_high": 1.0}
     target = Target.of(device(stuck, clip=True), weight_bits=4, cell_bits=1)
     held = array(target, uniform_codes(4, 50))
-    assert held.cells.targets.max() == 1 and held.cells.top == 3
+    assert held.cells.targets.max() == 1 and held.cells.highest_level == 3
     assert np.all(Chip.of(target, 0, 0).program(held).levels == 3)
     spread = {"type": "programming", "basis": "level", "sigma": 0.1, "profile": [1, 4, 4, 1]}
     target = Target.of(device(spread), weight_bits=4, cell_bits=1)

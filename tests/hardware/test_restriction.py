@@ -9,7 +9,7 @@ import pytest
 
 from nvmc.hardware.chip import Array, Chip
 from nvmc.hardware.devices import Target, load_device, parse_noise
-from nvmc.hardware.restriction import PartialChip, Selection
+from nvmc.hardware.restriction import AblatedChip, Selection
 from nvmc.rng import stream
 
 NOISE = [
@@ -43,8 +43,8 @@ def test_everything_is_the_whole_chip(encoding: str) -> None:
     everything = Selection(frozenset(["w"]), slices, True, frozenset(NAMES))
     whole = chip(held).program(held)
     for only in (Selection(), everything):
-        partial = PartialChip.within(chip(held), only)
-        assert partial.heard == NAMES
+        partial = AblatedChip.within(chip(held), only)
+        assert partial.active == NAMES
         found = partial.program(held)
         for name in ("levels", "sign", "weights"):
             assert np.array_equal(getattr(found, name), getattr(whole, name))
@@ -62,7 +62,7 @@ def test_everything_is_the_whole_chip(encoding: str) -> None:
 @pytest.mark.parametrize("encoding", ENCODINGS)
 def test_nothing_is_the_ideal_chip(encoding: str, only: Selection) -> None:
     held = array(encoding)
-    found = PartialChip.within(chip(held), only).program(held)
+    found = AblatedChip.within(chip(held), only).program(held)
     assert np.array_equal(found.levels, held.cells.targets)
     assert np.array_equal(found.sign, held.sign)
     # the recombination of whole levels is exact, and so are steps of 1/8
@@ -76,7 +76,7 @@ def test_a_slice_is_noisy_alone(encoding: str) -> None:
     whole = chip(held).program(held)
     for i in range(layout.slices):
         planes = np.arange(layout.planes) // layout.polarities == i
-        alone = PartialChip.within(chip(held), Selection(slices=frozenset([i]), whole=False))
+        alone = AblatedChip.within(chip(held), Selection(slices=frozenset([i]), whole=False))
         found = alone.program(held)
         assert np.array_equal(found.levels[planes], whole.levels[planes])
         assert np.array_equal(found.levels[~planes], held.cells.targets[~planes])
@@ -88,7 +88,7 @@ def test_a_slice_is_noisy_alone(encoding: str) -> None:
 def test_what_sits_in_no_slice_stays_when_a_slice_is_taken_out() -> None:
     held = array()
     whole = chip(held).program(held)
-    found = PartialChip.within(chip(held), Selection(slices=frozenset([1, 2]))).program(held)
+    found = AblatedChip.within(chip(held), Selection(slices=frozenset([1, 2]))).program(held)
     assert np.array_equal(found.sign, whole.sign)
     assert not np.array_equal(found.sign, held.sign)
     before = held.target.layout.combine(found.levels, found.sign) * held.unit
@@ -111,8 +111,8 @@ def test_a_source_left_alone_draws_what_it_always_draws(name: str) -> None:
     }
     muted = tuple(s if i == index else silent[s.type] for i, s in enumerate(sources))
     expected = Chip(4, 2, muted).program(held)
-    only = PartialChip.within(chip(held), Selection(sources=frozenset([name])))
-    assert only.heard == (name,)
+    only = AblatedChip.within(chip(held), Selection(sources=frozenset([name])))
+    assert only.active == (name,)
     found = only.program(held)
     assert np.array_equal(found.weights, expected.weights)
     assert not np.array_equal(found.weights, held.ideal)
@@ -130,10 +130,10 @@ def test_read_noise_follows_the_selection() -> None:
     spread = whole.read_spread(held, levels)
     assert spread is not None and np.all(spread > 0)
     assert (
-        PartialChip.within(whole, Selection(arrays=frozenset())).read_spread(held, levels) is None
+        AblatedChip.within(whole, Selection(arrays=frozenset())).read_spread(held, levels) is None
     )
-    quiet = PartialChip.within(whole, Selection(sources=frozenset(["programming"])))
+    quiet = AblatedChip.within(whole, Selection(sources=frozenset(["programming"])))
     assert quiet.read_spread(held, levels) is None and not quiet.needs_circuit
-    upper = PartialChip.within(whole, Selection(slices=frozenset([1]))).read_spread(held, levels)
+    upper = AblatedChip.within(whole, Selection(slices=frozenset([1]))).read_spread(held, levels)
     assert upper is not None
     assert np.array_equal(upper[1], spread[1]) and not upper[0].any()

@@ -11,7 +11,7 @@ from nvmc.errors import OptionError
 from nvmc.hardware.devices import Target, load_device
 from nvmc.passes.canonicalize import Canonicalize
 from nvmc.passes.graph.arrays import Mapping
-from nvmc.passes.graph.parameters import Kind
+from nvmc.passes.graph.node_parameters import Kind
 from nvmc.passes.map_crossbars import MapCrossbars
 from nvmc.passes.pipeline import compile_passes
 from nvmc.passes.quantize_weights import QuantizeWeights

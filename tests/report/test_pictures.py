@@ -13,7 +13,7 @@ import pytest
 from nvmc.errors import ArtifactError, OptionError
 from nvmc.report.curves import Axis, Curve, draw_curves
 from nvmc.report.figure import check_picture, picture, shades
-from nvmc.report.histogram import Population, draw_histogram
+from nvmc.report.histogram import Sample, draw_histogram
 from nvmc.rng import stream
 from nvmc.statistics import percentile_performance, summarize
 
@@ -36,9 +36,9 @@ def figures(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     return seen
 
 
-def population(runs: int, label: str = "") -> Population:
+def population(runs: int, label: str = "") -> Sample:
     values = 0.9 - np.round(100 * stream(0, 0, "chips", label).random(runs)) / 500
-    return Population(label, values, percentile_performance(values, 1), summarize(values))
+    return Sample(label, values, percentile_performance(values, 1), summarize(values))
 
 
 def curve(label: str, points: int, runs: int) -> Curve:
@@ -110,7 +110,7 @@ def test_a_histogram_holds_every_chip(
 
 def test_a_histogram_of_equal_chips(tmp_path: Path, figures: list[Any]) -> None:
     values = np.ones(4)
-    one = Population("", values, percentile_performance(values, 1), summarize(values))
+    one = Sample("", values, percentile_performance(values, 1), summarize(values))
     draw_histogram(tmp_path / "h.png", "title", "agreement", 1.0, 10, [one])
     low, high = figures[0].axes[0].get_xlim()
     assert low < 100 < high

@@ -118,9 +118,9 @@ def test_every_source_acts_in_training_as_on_a_chip(device: str, noise: str):
 def check_chip(target: Target, sigma: float | None) -> None:
     """Each source by itself, since training draws everything from one stream."""
     crossbars, arrays, _ = held_by(target)
-    heard = [s for s in target.device.sources(sigma) if s.place != "read" and not s.silent]
+    active = [s for s in target.device.sources(sigma) if s.stage != "read" and s.active]
     changed = False
-    for source, (name, array) in product(heard, arrays.items()):
+    for source, (name, array) in product(active, arrays.items()):
         chip = Chip(3, 5, (source,), target.device.clip, target.device.time_s)
         found = crossbars.chip(name, [source], Replayed(name, source.type)).numpy()
         wanted = chip.program(array).weights
@@ -189,7 +189,7 @@ def test_sampled_weights_have_the_law_of_chips(device: str, encoding: Any):
 
 
 def check_whole(target: Target, sigma: float | None) -> None:
-    """All sources together: only those of programming are heard, or draw numbers that matter."""
+    """All sources together: only those of programming are active, or draw numbers that matter."""
     crossbars, arrays, _ = held_by(target)
     sources = target.device.sources(sigma)
     chip = Chip(3, 5, sources, target.device.clip, target.device.time_s)

@@ -318,19 +318,21 @@ class Target(_Strict):
         return Layout(self.weight_bits, self.cell_bits, self.encoding, self.device.analog_top)
 
     @property
-    def top(self) -> float:
+    def highest_level(self) -> float:
         """Level of a cell at its highest conductance, in level steps.
 
         The device's highest level even where cells hold fewer bits and so never aim for it.
         """
         levels = self.device.levels
-        return self.layout.top if levels == "continuous" else float(levels - 1)
+        return self.layout.highest_target if levels == "continuous" else float(levels - 1)
 
     @property
     def step_us(self) -> float | None:
         """Microsiemens in one level step; None where the device states no conductance."""
         range_us = self.device.conductance
-        return None if range_us is None else (range_us.max_us - range_us.min_us) / self.top
+        return (
+            None if range_us is None else (range_us.max_us - range_us.min_us) / self.highest_level
+        )
 
     @property
     def off_level(self) -> float:

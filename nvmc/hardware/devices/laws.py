@@ -68,12 +68,12 @@ class Cells:
 
     Attributes:
         targets: Target levels, shape (planes, *shape), in level steps.
-        top: Level of a cell at its highest conductance, in level steps.
+        highest_level: Level of a cell at its highest conductance, in level steps.
         plane_bits: Bits each plane uses; empty when the weights are analog.
         full_range: max|W| the array can represent, in the network's units; a scalar, or one value
             a channel that broadcasts against the weights.
         signed: Whether a digital sign is stored beside the cells.
-        conductance: What levels 0 and `top` conduct; None where the device does not say.
+        conductance: What levels 0 and `highest_level` conduct; None where the device does not say.
         time_s: Seconds since programming; None where no time was given.
         tiles: Number of the tile that holds each weight, whole numbers of shape `shape`; plane p
             has tiles of its own. None unless a source asks for them.
@@ -82,7 +82,7 @@ class Cells:
     """
 
     targets: Any
-    top: float
+    highest_level: float
     plane_bits: tuple[int, ...]
     full_range: Any
     signed: bool = True
@@ -114,7 +114,7 @@ class Cells:
         """
         if self.conductance is None:
             raise ValueError("the device states no conductance; give it min_us and max_us")
-        return (self.conductance.max_us - self.conductance.min_us) / self.top
+        return (self.conductance.max_us - self.conductance.min_us) / self.highest_level
 
     @property
     def off_level(self) -> float:
@@ -127,13 +127,13 @@ class Cells:
 
     def relative(self, levels: Any) -> Any:
         """Conductance x = g/g_max, as a fraction of the device's highest."""
-        return self.conducted(levels) / (self.top + self.off_level)
+        return self.conducted(levels) / (self.highest_level + self.off_level)
 
     def unit(self, basis: str, levels: Any) -> Any:
         """Level steps in one unit of `basis`: a float, or for `value` an array like `levels`."""
         match basis:
             case "full_range":
-                return self.top
+                return self.highest_level
             case "us":
                 return 1 / self.step_us
             case "value":

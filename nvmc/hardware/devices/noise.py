@@ -2,9 +2,9 @@
 
 Each source is a small model whose fields are its options, and one `apply` written once against
 the Python array API, so that it serves the simulator (NumPy), training (torch) and the tests'
-slow loops alike. Sources act in one of four places:
+slow loops alike. Sources act in one of four stages:
 
-| place    | receives and returns                                                        |
+| stage    | receives and returns                                                        |
 | -------- | --------------------------------------------------------------------------- |
 | `code`   | `apply`: target levels (planes, *shape) as whole numbers, and the sign      |
 | `cell`   | `apply`: programmed levels (planes, *shape), in level steps                 |

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from scipy import stats
 
 __all__ = [
-    "SpreadLaw",
+    "FittedSpread",
     "choose_mean",
     "choose_spread",
     "drift_of_cells",
@@ -69,7 +69,7 @@ def _powers(x: Float, degree: int) -> Float:
 
 
 @dataclass(frozen=True)
-class SpreadLaw:
+class FittedSpread:
     """sigma(x) = sum_i c_i x^i, in the residuals' unit.
 
     Attributes:
@@ -102,7 +102,7 @@ class SpreadLaw:
         return np.sqrt(np.einsum("ij,jk,ik->i", columns, self.covariance, columns))
 
 
-def fit_spread(x: Float, residuals: Float, degree: int) -> SpreadLaw | None:
+def fit_spread(x: Float, residuals: Float, degree: int) -> FittedSpread | None:
     """The polynomial under which `residuals` ~ N(0, sigma(x)²) are likeliest (Fisher scoring).
 
     A step of the scoring is a least-squares fit to sigma + (r² - sigma²) / (2 sigma) with weights
@@ -138,7 +138,7 @@ def fit_spread(x: Float, residuals: Float, degree: int) -> SpreadLaw | None:
         return None
     n, k = len(x), degree + 1
     aicc = 2 * k - 2 * best + 2 * k * (k + 1) / max(n - k - 1, 1)
-    return SpreadLaw(c, np.linalg.inv(2 * weighted.T @ weighted), float(aicc))
+    return FittedSpread(c, np.linalg.inv(2 * weighted.T @ weighted), float(aicc))
 
 
 def _likelihood(sigma: Float, residuals: Float) -> float:
@@ -148,7 +148,7 @@ def _likelihood(sigma: Float, residuals: Float) -> float:
     return float(-np.sum(np.log(sigma)) - 0.5 * np.sum((residuals / sigma) ** 2))
 
 
-def choose_spread(x: Float, residuals: Float, highest: int) -> SpreadLaw | None:
+def choose_spread(x: Float, residuals: Float, highest: int) -> FittedSpread | None:
     """The law of degree 0 ... `highest` with the smallest AICc."""
     laws = [fit_spread(x, residuals, degree) for degree in range(highest + 1)]
     return min((law for law in laws if law is not None), key=lambda law: law.aicc, default=None)

@@ -17,7 +17,7 @@ from scipy import stats
 
 from nvmc.errors import DeviceError
 from nvmc.hardware.fit.estimation import (
-    SpreadLaw,
+    FittedSpread,
     choose_mean,
     choose_spread,
     equal_spreads,
@@ -103,7 +103,7 @@ class DeviceFit:
     max_us: float
     groups: tuple[Group, ...]
     used: int
-    polynomial: SpreadLaw | None
+    polynomial: FittedSpread | None
     bias: Float
     biased: bool
     quality: tuple[float, int, float] | None
@@ -357,7 +357,7 @@ def _neighbours(read: Measurements, target: Float) -> list[NDArray[np.int64]]:
     return list(np.array_split(order, min(MAX_GROUPS, len(target) // MIN_READINGS)))
 
 
-def _bias_and_spread(read: Measurements, x: Float, errors: Float) -> tuple[Float, SpreadLaw]:
+def _bias_and_spread(read: Measurements, x: Float, errors: Float) -> tuple[Float, FittedSpread]:
     """The mean error and the spread over x, in turns, as each is weighted by the other."""
     highest = min(MAX_DEGREE, len(np.unique(x)) - 1)
     sigma = np.ones(len(x))

@@ -15,7 +15,7 @@ from nvmc.training.methods.bayesft import BayesFT
 from nvmc.training.methods.correctnet import CorrectNet
 from nvmc.training.methods.erm import Erm
 from nvmc.training.methods.ftna import Ftna
-from nvmc.training.methods.gaussian import Gaussian
+from nvmc.training.methods.gaussian import NoiseInjection
 from nvmc.training.methods.invnorm import Invnorm
 from nvmc.training.methods.lc_gaussian import LcGaussian
 from nvmc.training.methods.lt_gaussian import LtGaussian
@@ -39,7 +39,7 @@ METHODS: dict[str, type[Method]] = {
         CorrectNet,
         Erm,
         Ftna,
-        Gaussian,
+        NoiseInjection,
         Invnorm,
         LcGaussian,
         LtGaussian,

@@ -14,7 +14,7 @@ from nvmc.passes.graph.mappable import layers_of
 from nvmc.torchgraph.tensors import Inputs
 from nvmc.training.draws import TorchDraw
 from nvmc.training.method import Method
-from nvmc.training.methods.gaussian import Gaussian
+from nvmc.training.methods.gaussian import NoiseInjection
 from nvmc.training.replica import Replica
 from nvmc.training.run import Run
 from nvmc.training.task import Task
@@ -65,7 +65,7 @@ class CorrectNet(Method):
             NvmcError: It needs a sigma that nobody stated, or to know its tile.
         """
         if self.bound is None:
-            Gaussian().check(task)
+            NoiseInjection().check(task)
 
     def begin(self, run: Run) -> None:
         """Find lambda, and which matrices the weights are."""

@@ -15,10 +15,10 @@ from nvmc.training.replica import Replica
 from nvmc.training.run import Run
 from nvmc.training.task import Task
 
-__all__ = ["Gaussian"]
+__all__ = ["NoiseInjection"]
 
 
-class Gaussian(Method):
+class NoiseInjection(Method):
     """The device's own noise in every forward pass, gradients to the clean weights.
 
     On devices with Gaussian programming errors this is Gaussian noise injection (TRICE, Alg. 1 and

@@ -24,7 +24,7 @@ from nvmc.passes.graph.layers import (
 from nvmc.torchgraph.tensors import Inputs, taken
 from nvmc.training.draws import TorchDraw
 from nvmc.training.method import Method
-from nvmc.training.methods.gaussian import Gaussian
+from nvmc.training.methods.gaussian import NoiseInjection
 from nvmc.training.methods.injected import device_sigma
 from nvmc.training.replica import Replica
 from nvmc.training.run import Run
@@ -104,7 +104,7 @@ class Neft(Method):
                 "method 'neft' with variant=irs has heads for whole images and needs one label an "
                 "image; use variant=ovf for dense prediction"
             )
-        Gaussian().check(task)
+        NoiseInjection().check(task)
         if self.variant == "ovf":
             device_sigma(task, self.kind)
 

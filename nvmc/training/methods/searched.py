@@ -17,7 +17,7 @@ from nvmc.errors import OptionError, TrainingError
 from nvmc.torchgraph.tensors import Inputs, taken
 from nvmc.training.draws import TorchDraw
 from nvmc.training.method import Method
-from nvmc.training.methods.gaussian import Gaussian
+from nvmc.training.methods.gaussian import NoiseInjection
 from nvmc.training.replica import Replica
 from nvmc.training.run import Run
 from nvmc.training.search import Acquisition, Search, Trial
@@ -101,7 +101,7 @@ class Searched(Method):
             OptionError: Nobody states the noise's strength, a source needs to know its tile, or
                 without `carry` the last trial would be cut short.
         """
-        Gaussian(sigma=self.sigma).check(task)
+        NoiseInjection(sigma=self.sigma).check(task)
         epochs = task.settings.epochs
         if not self.carry and epochs % self.interval:
             raise OptionError(

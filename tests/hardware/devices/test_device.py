@@ -163,7 +163,7 @@ def test_sigma_reaches_the_sources_that_state_none(name: str):
     settled, *others = device.sources(0.3)  # the first takes sigma, the others state their own
     assert settled.model_dump()["sigma" if hasattr(settled, "sigma") else "amplitude"] == 0.3
     drifts = name == "sonos-agrawal2022"  # in its mean, whatever sigma is
-    assert not settled.silent and device.sources(0.0)[0].silent is not drifts
+    assert settled.active and device.sources(0.0)[0].active is drifts
     assert others == list(device.sources(0.0)[1:])
     if not device.required:
         assert device.sources() == device.sources(device.sigma)

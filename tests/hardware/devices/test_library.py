@@ -241,7 +241,7 @@ def test_targets_stay_in_the_range_of_the_fit(name: str, encoding: Any):
     weights = np.random.default_rng(0).uniform(-1, 1, 1000).astype(np.float32)
     weights[:2] = -1, 1
     targets = Array("w", weights, np.array(1.0), target).cells.targets
-    assert targets.min() >= 0 and targets.max() == target.top
+    assert targets.min() >= 0 and targets.max() == target.highest_level
 
 
 @pytest.mark.parametrize("name", ["fefet1", "fefet2"])

@@ -27,7 +27,11 @@ def draw(*names: str) -> Draw:
 
 
 def cells(targets: Any, **options: Any) -> Cells:
-    full: dict[str, Any] = {"top": 3.0, "plane_bits": (2,) * len(targets), "full_range": 2.0}
+    full: dict[str, Any] = {
+        "highest_level": 3.0,
+        "plane_bits": (2,) * len(targets),
+        "full_range": 2.0,
+    }
     size = int(np.prod(targets.shape[1:]))
     full |= {"conductance": Conductance(min_us=2.0, max_us=20.0), "time_s": 100.0}
     full["tiles"] = np.arange(size).reshape(tuple(targets.shape[1:])) // 5
@@ -197,8 +201,8 @@ def test_a_source_without_strength_says_so(kind: str):
     with pytest.raises(ValueError, match=kind):
         loose.apply(WEIGHTS, EMPTY, draw("x"))  # type: ignore[attr-defined]
     settled = loose.with_sigma(0.25)
-    assert not settled.silent and settled.with_sigma(9.0) is settled
-    assert loose.with_sigma(0.0).silent
+    assert settled.active and settled.with_sigma(9.0) is settled
+    assert not loose.with_sigma(0.0).active
 
 
 # --- torch -------------------------------------------------------------------------------------
@@ -245,9 +249,9 @@ PLACED = [
 
 
 def _apply(noise: Any, levels: Any, sign: Any, weights: Any, held: Cells, draws: Any) -> list[Any]:
-    if noise.place == "code":
+    if noise.stage == "code":
         return list(noise.apply(levels, sign, held, draws))
-    return [noise.apply(levels if noise.place == "cell" else weights, held, draws)]
+    return [noise.apply(levels if noise.stage == "cell" else weights, held, draws)]
 
 
 @pytest.mark.parametrize("noise", PLACED, ids=lambda s: f"{s.type}-{getattr(s, 'basis', '')}")

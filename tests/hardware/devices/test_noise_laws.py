@@ -99,7 +99,7 @@ def test_programmed_cells_follow_their_law(sigma: float, bias: Any, mean: float,
     law = programming(sigma=sigma, polynomial=(1.0, 2.0), bias=bias)
     held = cells(np.full(N, 0.5))
     error = 40 * (law.apply(held.targets, held, Draw(5, 0, "law"))[0] - 0.5).astype(float)
-    assert not law.silent
+    assert law.active
     if std == 0:
         np.testing.assert_allclose(error, mean, atol=40 * 2.0**-24)
     else:

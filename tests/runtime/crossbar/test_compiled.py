@@ -116,7 +116,7 @@ def test_codes_are_numpys(
         room = np.full((*shape[:2], shape[2] + 3, shape[3] + 2), 5, np.float32)
         inner = room[:, :, 1:-2, 1:-1]
         found = drive(
-            kernel, x, inner, whole=dac.whole, top=dac.top, half=dac.half, limit=dac.limit
+            kernel, x, inner, whole=dac.whole, top=dac.largest_code, half=dac.half, limit=dac.limit
         )
         np.testing.assert_array_equal(inner, codes)
         assert np.all(room[:, :, [0, -1]] == 5) and np.all(room[..., [0, -1]] == 5)

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from nvmc.errors import OptionError
 from nvmc.runtime.crossbar.parasitics import approximate, effective
-from nvmc.runtime.crossbar.parasitics_nodal import Network, nodal_currents
+from nvmc.runtime.crossbar.parasitics_nodal import ResistorNetwork, nodal_currents
 
 Real = NDArray[np.floating[Any]]
 
@@ -120,7 +120,7 @@ class TestOracle:
     @pytest.mark.parametrize("row, col", [(0.0, 9.0), (4.0, 0.0), (4.0, 9.0), (0.0, 0.0)])
     def test_power_delivered_is_power_dissipated(self, row: float, col: float):
         g, v = dense(3, 6, 8), np.linspace(0.1, 0.6, 6)
-        network = Network.of(g, row, col)
+        network = ResistorNetwork.of(g, row, col)
         voltages = network.voltages(v[:, None])[:, 0]
         delivered = v @ (network.laplacian @ voltages)[:6]
         across = voltages[network.word] - voltages[network.bit]
@@ -280,7 +280,7 @@ class TestNegativeConductances:
         rng = np.random.default_rng(seed)
         g = rng.uniform(-most, most / 2, (7, 6))
         terminals = 13
-        network = Network.of(g, 40.0, 60.0)
+        network = ResistorNetwork.of(g, 40.0, 60.0)
         lowest = np.linalg.eigvalsh(network.laplacian[terminals:, terminals:].toarray())[0]
         if lowest > 0:
             error = np.abs(effective(g, 40.0, 60.0) - oracle(g, 40.0, 60.0)).max()
@@ -341,7 +341,7 @@ class TestApproximation:
 
 def dividers(g: Real, ohm: float) -> Real:
     """Voltages along each word line alone, by the oracle, for 1 V at every driver."""
-    network = Network.of(g, ohm, 0.0)
+    network = ResistorNetwork.of(g, ohm, 0.0)
     return network.voltages(np.ones((len(g), 1)))[:, 0][network.word]
 
 

@@ -33,7 +33,7 @@ def wired(levels: Real, chip: Target, formed: NDArray[np.bool_] | None = None) -
 
 def tolerance(rows: int, cols: int, chip: Target) -> float:
     """test_parasitics' for a tile, in level steps, a column of `rows` cells."""
-    return 32 * 2.0**-52 * (rows + cols) ** 2 * rows * (chip.top + chip.off_level)
+    return 32 * 2.0**-52 * (rows + cols) ** 2 * rows * (chip.highest_level + chip.off_level)
 
 
 def programmed(seed: int, top: float, *shape: int) -> Real:
@@ -49,7 +49,7 @@ def test_each_tile_is_its_circuit():
     chip = target(MILO, 20.0, 30.0)
     step, off = chip.step_us, chip.off_level
     assert step is not None
-    levels = programmed(0, chip.top, 2, 19, 13)
+    levels = programmed(0, chip.highest_level, 2, 19, 13)
     formed = np.random.default_rng(1).random(levels.shape) < 0.6
     drive = np.random.default_rng(2).uniform(0, 1, (19,))
     found = wired(levels, chip, formed)
@@ -70,7 +70,7 @@ def test_groups_that_share_a_tile_lie_along_its_diagonal():
     chip = target(MILO, 20.0, 30.0)
     step, off = chip.step_us, chip.off_level
     assert step is not None
-    levels = programmed(5, chip.top, 3, 2, 2)
+    levels = programmed(5, chip.highest_level, 3, 2, 2)
     found = wired(levels, chip)
     whole = np.zeros((6, 6))
     for k in range(3):
@@ -83,10 +83,10 @@ def test_groups_that_share_a_tile_lie_along_its_diagonal():
 
 def test_without_wires_the_levels_stay():
     chip = target(MILO, 0.0, 0.0)
-    levels = programmed(3, chip.top, 2, 9, 9)
-    formed = levels > chip.top / 2
+    levels = programmed(3, chip.highest_level, 2, 9, 9)
+    formed = levels > chip.highest_level / 2
     # to microsiemens and back
-    atol = 4 * 2.0**-52 * (chip.top + chip.off_level)
+    atol = 4 * 2.0**-52 * (chip.highest_level + chip.off_level)
     np.testing.assert_allclose(wired(levels, chip), levels, rtol=0, atol=atol)
     np.testing.assert_allclose(
         wired(levels, chip, formed), np.where(formed, levels, 0), rtol=0, atol=atol
@@ -96,13 +96,13 @@ def test_without_wires_the_levels_stay():
 def test_wires_vanish_with_their_resistance():
     """What is lost is below the first order: the drop over all segments of a full tile."""
     chip = target(MILO, 1e-3, 1e-3)
-    levels = programmed(4, chip.top, 1, 8, 6)
+    levels = programmed(4, chip.highest_level, 1, 8, 6)
     step = chip.step_us
     assert step is not None
-    most = (chip.top + chip.off_level) * step * 1e-6 * 1e-3 * (6 * 7 + 8 * 9) / 2
+    most = (chip.highest_level + chip.off_level) * step * 1e-6 * 1e-3 * (6 * 7 + 8 * 9) / 2
     assert most < 1e-3
     change = np.abs(wired(levels, chip) - levels).max()
-    assert 0 < change <= most * (chip.top + chip.off_level)
+    assert 0 < change <= most * (chip.highest_level + chip.off_level)
 
 
 def test_a_device_that_does_not_say_what_it_conducts_is_refused():

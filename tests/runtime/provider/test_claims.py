@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 import onnxruntime
 import pytest
-from provider.networks import batch, codes_of, fefet, matmul, network
 
 from nvmc.compiled.operators import VERSION
 from nvmc.errors import ModelError
 from nvmc.runtime.provider import make_session, record_claims
 from nvmc.runtime.provider.claims import Node, Value, refusal
+from provider_networks import batch, codes_of, fefet, matmul, network
 
 WEIGHTS: dict[str, Any] = {"w_codes": codes_of((4, 3)), "w_scale": np.float32(0.5).reshape(())}
 GOOD = Node(

@@ -10,11 +10,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from provider.networks import batch, codes_of, fefet, network
-from provider.standins import stand_in
 
 from nvmc.runtime.provider import make_session
 from nvmc.runtime.provider.session import ProviderSession
+from provider_networks import batch, codes_of, fefet, network
+from provider_standins import stand_in
 
 CALLS = 10_000
 SESSIONS = 200

@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 import onnxruntime
 import pytest
-from provider.networks import codes_of, fefet, network
 
 from nvmc.compiled.operators import OPS
 from nvmc.hardware.chip import Array, Chip
 from nvmc.runtime.provider import make_session, record_claims
+from provider_networks import codes_of, fefet, network
 
 SCALE = np.float32(2**-6)
 RECURRENT = 'hidden_size = 3, direction = "bidirectional"'

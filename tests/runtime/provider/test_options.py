@@ -8,13 +8,13 @@ from typing import Any
 import numpy as np
 import onnxruntime
 import pytest
-from provider.networks import batch, codes_of, fefet, matmul
 
 from nvmc.errors import DeviceError, ModelError, OptionError
 from nvmc.hardware.chip import Array, Chip
 from nvmc.hardware.devices import Target, load_device
 from nvmc.runtime.provider import make_session, register_provider
-from nvmc.runtime.provider.options import Options
+from nvmc.runtime.provider.options import ProviderOptions
+from provider_networks import batch, codes_of, fefet, matmul
 
 FEEDS = {"x": batch()}
 SCALE = np.float32(0.5).reshape(())
@@ -122,8 +122,8 @@ def test_make_session_raises_our_errors(
 
 
 def test_options_survive_their_strings():
-    options = Options("./mine.toml", 0.1 + 0.2, 2**60, None)
-    assert Options.of(options.texts) == options
-    assert Options.of({}) == Options()
+    options = ProviderOptions("./mine.toml", 0.1 + 0.2, 2**60, None)
+    assert ProviderOptions.of(options.texts) == options
+    assert ProviderOptions.of({}) == ProviderOptions()
     with pytest.raises(OptionError):
-        Options.of({"Chip": "1"})
+        ProviderOptions.of({"Chip": "1"})

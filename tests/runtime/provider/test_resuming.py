@@ -7,12 +7,12 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from provider.networks import codes_of, network
 
 from nvmc.errors import OptionError
 from nvmc.hardware.chip import Chip
 from nvmc.hardware.devices import Periphery, Target, load_device, parse_noise
 from nvmc.runtime.provider import make_session
+from provider_networks import codes_of, network
 
 READ = parse_noise("read:basis=level,sigma=0.2")
 SCALE = np.float32(0.5).reshape(())

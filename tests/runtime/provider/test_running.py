@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 import onnxruntime
 import pytest
-from provider.networks import batch, codes_of, fefet, matmul, network
-from provider.standins import stand_in
 
 from nvmc.hardware.chip import Array, Chip
 from nvmc.runtime.provider import make_session
+from provider_networks import batch, codes_of, fefet, matmul, network
+from provider_standins import stand_in
 
 Patch = pytest.MonkeyPatch
 FEEDS = {"x": batch()}

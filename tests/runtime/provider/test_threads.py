@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 import onnxruntime
 import pytest
-from provider.networks import batch, codes_of, fefet, matmul, network
 
 from nvmc.hardware.chip import Chip, Programmed
 from nvmc.runtime.provider import make_session, register_provider
+from provider_networks import batch, codes_of, fefet, matmul, network
 
 THREADS = 8
 

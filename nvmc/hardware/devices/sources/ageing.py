@@ -9,7 +9,7 @@ from array_api_compat import array_namespace
 from pydantic import Discriminator, Tag
 
 from nvmc.hardware.devices.laws import Above, Cells, Finite, LogLaw, Positive
-from nvmc.hardware.devices.sources.base import Draws, NoiseSource, Place
+from nvmc.hardware.devices.sources.base import Draws, NoiseSource, Stage
 
 __all__ = ["Retention"]
 
@@ -34,16 +34,16 @@ class Retention(NoiseSource, frozen=True):
         t0_s: t0, seconds after programming at which the programmed state was read.
     """
 
-    place: ClassVar[Place] = "cell"
+    stage: ClassVar[Stage] = "cell"
     type: Literal["retention"] = "retention"
     nu_mean: Annotated[Annotated[Finite, Tag("number")] | _Law, Discriminator(_form)]
     nu_std: Annotated[Annotated[Positive, Tag("number")] | _Law, Discriminator(_form)] = 0.0
     t0_s: Above
 
     @property
-    def silent(self) -> bool:
-        """Whether it changes nothing at any time."""
-        return self.nu_mean == 0 and self.nu_std == 0
+    def active(self) -> bool:
+        """Whether it changes anything at any time."""
+        return self.nu_mean != 0 or self.nu_std != 0
 
     @property
     def timed(self) -> bool:

@@ -8,9 +8,9 @@ from pydantic import BaseModel
 
 from nvmc.hardware.devices.laws import Positive
 
-__all__ = ["Draws", "Gaussian", "NoiseSource", "Place"]
+__all__ = ["Draws", "GaussianSource", "NoiseSource", "Stage"]
 
-Place = Literal["code", "cell", "weight", "read"]
+Stage = Literal["code", "cell", "weight", "read"]
 
 
 class Draws(Protocol):
@@ -28,13 +28,13 @@ class Draws(Protocol):
 class NoiseSource(BaseModel, extra="forbid", frozen=True):
     """Base of all sources. Fields are the options a device file may set."""
 
-    place: ClassVar[Place]
+    stage: ClassVar[Stage]
     quantized_only: ClassVar[bool] = False
     type: str
 
     @property
-    def silent(self) -> bool:
-        """Whether this source changes nothing at its present strength, at any time."""
+    def active(self) -> bool:
+        """Whether this source changes anything at its present strength, at any time."""
         raise NotImplementedError
 
     @property
@@ -72,7 +72,7 @@ class NoiseSource(BaseModel, extra="forbid", frozen=True):
         return self
 
 
-class Gaussian(NoiseSource, frozen=True):
+class GaussianSource(NoiseSource, frozen=True):
     """A source whose strength is a standard deviation; none means the device's sigma."""
 
     sigma: Positive | None = None
@@ -89,6 +89,6 @@ class Gaussian(NoiseSource, frozen=True):
         return self.sigma
 
     @property
-    def silent(self) -> bool:
-        """Whether it changes nothing."""
-        return self.strength == 0
+    def active(self) -> bool:
+        """Whether it changes anything."""
+        return self.strength != 0

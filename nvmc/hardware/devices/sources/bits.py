@@ -7,7 +7,7 @@ from typing import Any, ClassVar, Literal
 from array_api_compat import array_namespace
 
 from nvmc.hardware.devices.laws import Cells, Probability
-from nvmc.hardware.devices.sources.base import Draws, NoiseSource, Place
+from nvmc.hardware.devices.sources.base import Draws, NoiseSource, Stage
 
 __all__ = ["BitFlip"]
 
@@ -22,16 +22,16 @@ class BitFlip(NoiseSource, frozen=True):
             from its lowest bit up.
     """
 
-    place: ClassVar[Place] = "code"
+    stage: ClassVar[Stage] = "code"
     quantized_only: ClassVar[bool] = True
     type: Literal["bitflip"] = "bitflip"
     p: Probability
     bits: Literal["cells", "sign", "all"] = "all"
 
     @property
-    def silent(self) -> bool:
-        """Whether it changes nothing."""
-        return self.p == 0
+    def active(self) -> bool:
+        """Whether it changes anything."""
+        return self.p != 0
 
     def apply(self, levels: Any, sign: Any, cells: Cells, draws: Draws) -> tuple[Any, Any]:
         """Target levels and signs with flipped bits."""

@@ -8,7 +8,7 @@ from array_api_compat import array_namespace
 from pydantic import model_validator
 
 from nvmc.hardware.devices.laws import Cells, Probability
-from nvmc.hardware.devices.sources.base import Draws, Gaussian, NoiseSource, Place
+from nvmc.hardware.devices.sources.base import Draws, GaussianSource, NoiseSource, Stage
 
 __all__ = ["Global", "StuckAt"]
 
@@ -20,7 +20,7 @@ class StuckAt(NoiseSource, frozen=True):
     cells to those a chip already has.
     """
 
-    place: ClassVar[Place] = "cell"
+    stage: ClassVar[Stage] = "cell"
     type: Literal["stuck-at"] = "stuck-at"
     p_low: Probability = 0.0
     p_high: Probability = 0.0
@@ -32,20 +32,20 @@ class StuckAt(NoiseSource, frozen=True):
         return self
 
     @property
-    def silent(self) -> bool:
-        """Whether it changes nothing."""
-        return self.p_low == 0 and self.p_high == 0
+    def active(self) -> bool:
+        """Whether it changes anything."""
+        return self.p_low != 0 or self.p_high != 0
 
     def apply(self, levels: Any, cells: Cells, draws: Draws) -> Any:
         """Levels with stuck cells replaced."""
         xp = array_namespace(levels)
         u = draws.uniform(tuple(levels.shape))
         low = xp.asarray(0.0, dtype=levels.dtype, device=levels.device)
-        high = xp.asarray(cells.top, dtype=levels.dtype, device=levels.device)
+        high = xp.asarray(cells.highest_level, dtype=levels.dtype, device=levels.device)
         return xp.where(u < self.p_low, low, xp.where(1 - u <= self.p_high, high, levels))
 
 
-class Global(Gaussian, frozen=True):
+class Global(GaussianSource, frozen=True):
     """One offset that all cells of a chip, an array or a tile share: gp = g + N(0, sigma).
 
     Attributes:
@@ -56,7 +56,7 @@ class Global(Gaussian, frozen=True):
             tensor), or those of one `tile`, which holds one plane.
     """
 
-    place: ClassVar[Place] = "cell"
+    stage: ClassVar[Stage] = "cell"
     type: Literal["global"] = "global"
     basis: Literal["level", "full_range", "value", "us"]
     scope: Literal["chip", "array", "tile"]

@@ -9,14 +9,14 @@ from array_api_compat import array_namespace
 from pydantic import Field, model_validator
 
 from nvmc.hardware.devices.laws import Above, Bias, Cells, Row, SpreadLaw, check_rows, rows_at
-from nvmc.hardware.devices.sources.base import Draws, Gaussian, Place
+from nvmc.hardware.devices.sources.base import Draws, GaussianSource, Stage
 
 __all__ = ["Programming"]
 
 MAX_PULSES = 1000
 
 
-class Programming(Gaussian, SpreadLaw, frozen=True):
+class Programming(GaussianSource, SpreadLaw, frozen=True):
     """Spread of a programmed level: gp = g + b(g) + N(0, sigma f(g)) (TRICE, Eq. 13 and 15).
 
     Attributes:
@@ -31,7 +31,7 @@ class Programming(Gaussian, SpreadLaw, frozen=True):
         max_pulses: Write-verify: pulses after which the cell stays as it is.
     """
 
-    place: ClassVar[Place] = "cell"
+    stage: ClassVar[Stage] = "cell"
     type: Literal["programming"] = "programming"
     basis: Literal["level", "full_range", "value", "us"]
     table: tuple[Row, ...] | None = None
@@ -54,10 +54,11 @@ class Programming(Gaussian, SpreadLaw, frozen=True):
         return self
 
     @property
-    def silent(self) -> bool:
-        """Whether it changes nothing."""
+    def active(self) -> bool:
+        """Whether it changes anything."""
         rows = self.table or ()
-        return self.strength == 0 and self.bias is None and all(row.bias is None for row in rows)
+        biased = self.bias is not None or any(row.bias is not None for row in rows)
+        return self.strength != 0 or biased
 
     @property
     def timed(self) -> bool:

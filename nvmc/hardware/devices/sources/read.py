@@ -8,7 +8,7 @@ from array_api_compat import array_namespace
 from pydantic import model_validator
 
 from nvmc.hardware.devices.laws import Cells, OneOverF, Positive, SpreadLaw
-from nvmc.hardware.devices.sources.base import NoiseSource, Place
+from nvmc.hardware.devices.sources.base import NoiseSource, Stage
 
 __all__ = ["Read"]
 
@@ -26,7 +26,7 @@ class Read(SpreadLaw, NoiseSource, frozen=True):
             depends on the state the cell was programmed for.
     """
 
-    place: ClassVar[Place] = "read"
+    stage: ClassVar[Stage] = "read"
     type: Literal["read"] = "read"
     sigma: Positive | None = None
     basis: Literal["level", "full_range", "value", "us"]
@@ -49,9 +49,9 @@ class Read(SpreadLaw, NoiseSource, frozen=True):
         return 1.0 if self.sigma is None else self.sigma
 
     @property
-    def silent(self) -> bool:
-        """Whether it changes nothing."""
-        return self.strength == 0
+    def active(self) -> bool:
+        """Whether it changes anything."""
+        return self.strength != 0
 
     @property
     def timed(self) -> bool:

@@ -8,18 +8,18 @@ import numpy as np
 from array_api_compat import array_namespace
 
 from nvmc.hardware.devices.laws import Cells, Positive
-from nvmc.hardware.devices.sources.base import Draws, Gaussian, NoiseSource, Place
+from nvmc.hardware.devices.sources.base import Draws, GaussianSource, NoiseSource, Stage
 
 __all__ = ["Additive", "LogNormalDrift", "Multiplicative", "Uniform"]
 
 
-class LogNormalDrift(Gaussian, frozen=True):
+class LogNormalDrift(GaussianSource, frozen=True):
     """Drift of a weight by a log-normal factor: W e^lambda, lambda ~ N(0, sigma^2).
 
     Source: Ye et al., BayesFT, Eq. 1. Sigma is in natural-log units.
     """
 
-    place: ClassVar[Place] = "weight"
+    stage: ClassVar[Stage] = "weight"
     type: Literal["lognormal-drift"] = "lognormal-drift"
     basis: Literal["log"] = "log"
 
@@ -31,10 +31,10 @@ class LogNormalDrift(Gaussian, frozen=True):
             return weights * xp.exp(logarithms)
 
 
-class Additive(Gaussian, frozen=True):
+class Additive(GaussianSource, frozen=True):
     """W + N(0, sigma) max|W| (inverted normalization, IV-A2): a fraction of the full range."""
 
-    place: ClassVar[Place] = "weight"
+    stage: ClassVar[Stage] = "weight"
     type: Literal["additive"] = "additive"
     basis: Literal["full_range"] = "full_range"
 
@@ -43,10 +43,10 @@ class Additive(Gaussian, frozen=True):
         return weights + self.strength * cells.full_range * draws.normal(tuple(weights.shape))
 
 
-class Multiplicative(Gaussian, frozen=True):
+class Multiplicative(GaussianSource, frozen=True):
     """W (1 + N(0, sigma)) (inverted normalization, IV-A2): a fraction of the value."""
 
-    place: ClassVar[Place] = "weight"
+    stage: ClassVar[Stage] = "weight"
     type: Literal["multiplicative"] = "multiplicative"
     basis: Literal["value"] = "value"
 
@@ -62,15 +62,15 @@ class Uniform(NoiseSource, frozen=True):
         amplitude: a, a fraction of the full range; none means the device's sigma.
     """
 
-    place: ClassVar[Place] = "weight"
+    stage: ClassVar[Stage] = "weight"
     type: Literal["uniform"] = "uniform"
     basis: Literal["full_range"] = "full_range"
     amplitude: Positive | None = None
 
     @property
-    def silent(self) -> bool:
-        """Whether it changes nothing."""
-        return self.amplitude == 0
+    def active(self) -> bool:
+        """Whether it changes anything."""
+        return self.amplitude != 0
 
     def with_sigma(self, sigma: float) -> NoiseSource:
         """This source with the device's sigma as its amplitude, unless it states one."""

@@ -1,4 +1,4 @@
-"""A bench whose chips are rows of a table, an executor that looks them up, records in a dict."""
+"""A workload whose chips are rows of a table, an executor that looks them up, records in a dict."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nvmc import Chip
-from nvmc.evaluation.population import Bench
+from nvmc.evaluation.population import Workload
 from nvmc.hardware.chip import Chips
 from nvmc.runtime.montecarlo import Feed, Network, Span
 from nvmc.runtime.scoring import Accuracy
@@ -18,11 +18,11 @@ __all__ = ["Kept", "Table", "bench_of_images", "chips_from"]
 PATTERN = Chip(seed=3, index=0)
 
 
-def bench_of_images(images: int, decisions: int = 1, hard: int = 0) -> Bench:
+def bench_of_images(images: int, decisions: int = 1, hard: int = 0) -> Workload:
     labels = np.zeros((images, decisions) if decisions > 1 else images, np.int64)
     network = Network(b"", (), {}, "y", 1)
     feed = Feed({"x": np.zeros((images, 1), np.float32)})
-    return Bench(network, feed, Accuracy(labels), 1.0, "a table", hard=hard)
+    return Workload(network, feed, Accuracy(labels), 1.0, "a table", hard=hard)
 
 
 def chips_from(first: int, runs: int) -> Chips:
@@ -43,7 +43,11 @@ class Table:
         self.asked: list[tuple[list[int | None], int, int]] = []
 
     def totals(
-        self, bench: Bench, chips: Sequence[Chip], span: Span, done: Callable[[int, float], None]
+        self,
+        workload: Workload,
+        chips: Sequence[Chip],
+        span: Span,
+        done: Callable[[int, float], None],
     ) -> None:
         self.asked.append(([chip.index for chip in chips], span.first, span.count))
         for number in reversed(range(len(chips))):

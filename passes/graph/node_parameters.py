@@ -10,7 +10,7 @@ import onnx_ir as ir
 
 from nvmc.passes.graph.mappable import Layer, initializer_of
 
-__all__ = ["Kind", "Parameter", "parameters_of"]
+__all__ = ["Kind", "NodeParameter", "parameters_of"]
 
 Kind = Literal["bias", "norm"]
 
@@ -25,7 +25,7 @@ _NORM = {
 
 
 @dataclass(frozen=True)
-class Parameter:
+class NodeParameter:
     """One input of one node that is a parameter beside the weights."""
 
     node: ir.Node
@@ -35,14 +35,14 @@ class Parameter:
 
 def parameters_of(
     layers: list[Layer], nodes: Iterable[ir.Node], kinds: tuple[Kind, ...]
-) -> list[Parameter]:
+) -> list[NodeParameter]:
     """The parameters of the given kinds.
 
     Biases are those of mapped layers, and a constant added right behind a mapped MatMul; norm
     parameters are the trained scale and bias of the normalisations. Running mean and variance are
     statistics and stay digital: a noisy variance could fall below zero.
     """
-    found: list[Parameter] = []
+    found: list[NodeParameter] = []
     if "bias" in kinds:
         for layer in layers:
             if layer.op.replaces in _BIAS:
@@ -56,15 +56,15 @@ def parameters_of(
     return found
 
 
-def _at(node: ir.Node, index: int) -> list[Parameter]:
+def _at(node: ir.Node, index: int) -> list[NodeParameter]:
     value = node.inputs[index] if index < len(node.inputs) else None
     tensor = initializer_of(value)
     if value is None or tensor is None or not tensor.size or value.is_graph_output():
         return []
-    return [Parameter(node, index, value)]
+    return [NodeParameter(node, index, value)]
 
 
-def _added(node: ir.Node) -> list[Parameter]:
+def _added(node: ir.Node) -> list[NodeParameter]:
     """The constant operand of an Add that alone reads the node's output."""
     consumers = list(node.outputs[0].consumers())
     if len(consumers) != 1 or consumers[0].op_type != "Add" or consumers[0].domain:
