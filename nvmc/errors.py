@@ -6,6 +6,9 @@ A message says what was found, what was expected and what to do. Anything that i
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from difflib import get_close_matches
+
 __all__ = [
     "ArtifactError",
     "ClusterError",
@@ -17,6 +20,8 @@ __all__ = [
     "ProviderError",
     "StoreError",
     "TrainingError",
+    "nearest",
+    "unknown",
 ]
 
 
@@ -58,3 +63,31 @@ class StoreError(NvmcError, RuntimeError):
 
 class ClusterError(NvmcError, RuntimeError):
     """Workers cannot be reached, do not fit, or were lost for good."""
+
+
+def nearest(name: str, known: Iterable[str]) -> str | None:
+    """The one of `known` that `name` most resembles, or None where none is alike.
+
+    Case counts for nothing, nor whether words are joined by dashes or underscores.
+    """
+    plain = {text.lower().replace("_", "-"): text for text in known}
+    alike = get_close_matches(name.lower().replace("_", "-"), plain, n=1)
+    return plain[alike[0]] if alike else None
+
+
+def unknown(what: str, name: str, known: Iterable[str]) -> str:
+    """The one line that says that `what` called `name` does not exist, and which do.
+
+    Args:
+        what: What kind of name it is, such as `option` or `--noise 'read:x=1': key`.
+        name: What was given.
+        known: Every name there is, in the order to show them.
+    """
+    names = list(known)
+    guess = nearest(name, names)
+    hint = "" if guess is None else f"; did you mean {guess!r}?"
+    return f"{what} {name!r} is unknown; expected {_one_of(names)}{hint}"
+
+
+def _one_of(names: list[str]) -> str:
+    return f"one of {', '.join(names)}" if names else "none"
