@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from nvmc.compiled.artifact import Manifest, TensorEntry
+from nvmc.compiled.artifact import TensorEntry
 from nvmc.data import Dataset, check_shape
 from nvmc.errors import DataError, ModelError, OptionError
 from nvmc.rng import stream
@@ -90,15 +91,14 @@ def _range(array: NDArray[Any], kind: np.dtype[Any]) -> bool:
     return limits.min <= int(array.min()) and int(array.max()) <= limits.max
 
 
-def check_first_axis(manifest: Manifest, output: str) -> None:
+def check_first_axis(inputs: Sequence[TensorEntry], scored: TensorEntry) -> None:
     """Complain where images are known to lie along another axis of an input than the first.
 
     Raises:
         ModelError: They do.
     """
-    scored = next(entry for entry in manifest.outputs if entry.name == output)
     images = scored.shape[0] if scored.shape else None
-    for entry in manifest.inputs:
+    for entry in inputs:
         shape = entry.shape or [None]
         if isinstance(images, str) and images in shape[1:] and shape[0] != images:
             raise ModelError(

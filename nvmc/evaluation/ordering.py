@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from nvmc.data import Dataset, check_labels
 from nvmc.errors import DataError
 from nvmc.hardware.chip import Chip
-from nvmc.runtime.montecarlo import ChipSession, Feed, Network, evaluate, outputs_of
+from nvmc.runtime.montecarlo import ChipSession, Feed, Network, outputs_of
 from nvmc.runtime.scoring import Accuracy, Determination, Score, score_against
 from nvmc.statistics.adaptive import hard_first
 
@@ -36,14 +36,14 @@ class IdealRun:
         order: Where each of them stood, shape (images,).
         hard: How many come first because they are hard; 0 where the output holds no classes.
         score: What chips are judged by on `feed`.
-        ideal: The ideal chip's value.
+        ideal: The ideal chip's value, where running it in the other order already says it.
     """
 
     feed: Feed
     order: NDArray[np.int64]
     hard: int
     score: Score
-    ideal: float
+    ideal: float | None
 
 
 def run_ideal(network: Network, feed: Feed, dataset: Dataset | None) -> IdealRun:
@@ -79,9 +79,8 @@ def run_ideal(network: Network, feed: Feed, dataset: Dataset | None) -> IdealRun
     put = Feed({name: images[order] for name, images in feed.inputs.items()})
     if labels is not None:
         score = Accuracy(labels[order])
-        ideal = score.finish(total, len(feed))
-        if network.masks:  # an image's masks are those of its place, which has changed
-            ideal = evaluate(network, put, score, Chip.ideal())
+        # An image's masks are those of its place, which has changed.
+        ideal = None if network.masks else score.finish(total, len(feed))
         return IdealRun(put, order, hard, score, ideal)
     if network.masks:
         decided = outputs_of(network, put, Chip.ideal())
@@ -100,8 +99,7 @@ def _by_targets(network: Network, feed: Feed, dataset: Dataset) -> IdealRun:
             f"the values to be met of {dataset.name} do not differ ({len(feed)} images), so R² "
             "says nothing of chips; give images with other values"
         )
-    ideal = evaluate(network, feed, score, Chip.ideal())
-    return IdealRun(feed, np.arange(len(feed)), 0, score, ideal)
+    return IdealRun(feed, np.arange(len(feed)), 0, score, None)
 
 
 def margins(outputs: NDArray[Any], labels: NDArray[np.integer[Any]] | None) -> NDArray[np.float64]:

@@ -9,15 +9,12 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import TypedDict, Unpack
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import Any, TypedDict, Unpack
 
 from nvmc.compiled.artifact import MODEL_FILE, Compiled, TensorEntry
 from nvmc.compiled.masks import Outputs
 from nvmc.data import Dataset, load_data
-from nvmc.errors import DataError, ModelError, OptionError
+from nvmc.errors import ModelError, OptionError
 from nvmc.evaluation.ordering import run_ideal
 from nvmc.evaluation.plan import MOST_RUNS
 from nvmc.evaluation.population import Workload
@@ -32,7 +29,6 @@ from nvmc.passes.two_classes import is_single, two_classes
 from nvmc.runtime.feeding import check_first_axis, feed_of
 from nvmc.runtime.montecarlo import (
     CircuitNetwork,
-    Feed,
     Network,
     evaluate,
     single_threaded_blas,
@@ -42,12 +38,11 @@ from nvmc.statistics import percentile_index
 __all__ = [
     "Options",
     "check_options",
+    "circuit_of",
     "data_for",
     "fidelity_of",
-    "load_circuit",
-    "load_network",
+    "network_of",
     "set_up",
-    "workload_of",
 ]
 
 CIRCUIT_IMAGES = 256
@@ -79,12 +74,13 @@ class Options(TypedDict, total=False):
 
 
 def set_up(
-    compiled: Compiled, target: Target, *, seed: int = 0, **options: Unpack[Options]
+    compiled: Compiled | Model, target: Target, *, seed: int = 0, **options: Unpack[Options]
 ) -> Workload:
     """Everything of a simulation but the chips.
 
     Args:
-        compiled: From `open_compiled` or `nvmc.compile_model`.
+        compiled: From `open_compiled` or `nvmc.compile_model`; or a network in memory behind the
+            passes of `nvmc compile`, which is used up by this and whose chips no store can keep.
         target: What holds its arrays.
         seed: Of inputs that are drawn where there are no data.
         **options: See `Options`.
@@ -92,41 +88,50 @@ def set_up(
     Raises:
         OptionError, DataError, ModelError: By what is wrong.
     """
-    data, limit, batch = options.get("data"), options.get("limit"), options.get("batch")
+    data, limit = options.get("data"), options.get("limit")
     dataset = load_data(data, limit=limit) if isinstance(data, str) else data
-    output = _output(compiled, options.get("output"))
+    model = load_model(compiled.model_path) if isinstance(compiled, Compiled) else compiled
+    inputs, outputs = tensor_entries(model.graph.inputs), tensor_entries(model.graph.outputs)
+    scored = _scored_entry(inputs, outputs, options.get("output"))
     if dataset is not None:
-        scored = next(entry for entry in compiled.manifest.outputs if entry.name == output)
-        dataset = data_for(dataset, compiled.manifest.inputs, scored).shuffled()
-    check_first_axis(compiled.manifest, output)
+        dataset = data_for(dataset, inputs, scored).shuffled()
+    check_first_axis(inputs, scored)
     classes = dataset is not None and dataset.y is not None
-    exact = load_network(compiled, target, output, classes=classes)
-    exact = _with_passes(exact, options.get("mc_passes"))
-    network: Network | CircuitNetwork = exact
+    circuit = None
     if fidelity_of(target, options.get("fidelity")) == "circuit":
-        network = load_circuit(compiled, target, output, classes=classes)
-        network = replace(network, passes=exact.passes)
-    if batch is not None:
-        batch = _checked_batch(compiled, batch)
-        network, exact = replace(network, batch=batch), replace(exact, batch=batch)
-    feed = feed_of(compiled.manifest.inputs, dataset, seed, limit)
-    workload, order = _judging(network, exact, feed, dataset)
-    return replace(
-        workload,
-        name=compiled.folder.name,
-        identity={
-            "physics": PHYSICS,
-            "network": _digest(compiled),
-            "target": target.model_dump(mode="json"),
-            "output": output,
-            "fidelity": "circuit" if isinstance(network, CircuitNetwork) else "cells",
-            "mc_passes": network.passes if network.masks else None,
-            "data": dataset.sha256 if dataset else f"seeded {seed}",
-            "images": len(feed),
-            "order": hashlib.sha256(order.astype("<i8").tobytes()).hexdigest()[:16],
-            "metric": workload.score.metric,
-        },
-    )
+        circuit = circuit_of(model.clone(), target, scored.name, classes=classes)
+    exact = network_of(model, target, scored.name, classes=classes)
+    if isinstance(compiled, Compiled):
+        compiled.check_arrays(array.name for array in exact.arrays)
+    changes = _changes(exact, options)
+    if dataset is not None and dataset.targets is not None:
+        changes["holds"] = "values"
+    exact = replace(exact, **changes)
+    network = exact if circuit is None else replace(circuit, **changes)
+    feed = feed_of(inputs, dataset, seed, limit)
+    with single_threaded_blas():
+        run = run_ideal(exact, feed, dataset)
+        # The run is of cells: a circuit's ideal chip has converters that round.
+        ideal = run.ideal if network is exact else None
+        if ideal is None:
+            ideal = evaluate(network, run.feed, run.score, Chip.ideal())
+    name = "seeded inputs" if dataset is None else dataset.name
+    workload = Workload(network, run.feed, run.score, ideal, name, hard=run.hard)
+    if not isinstance(compiled, Compiled):
+        return workload
+    identity = {
+        "physics": PHYSICS,
+        "network": _digest(compiled),
+        "target": target.model_dump(mode="json"),
+        "output": scored.name,
+        "fidelity": workload.fidelity,
+        "mc_passes": workload.mc_passes,
+        "data": dataset.sha256 if dataset else f"seeded {seed}",
+        "images": len(feed),
+        "order": hashlib.sha256(run.order.astype("<i8").tobytes()).hexdigest()[:16],
+        "metric": workload.score.metric,
+    }
+    return replace(workload, name=compiled.folder.name, identity=identity)
 
 
 def data_for(dataset: Dataset, inputs: Sequence[TensorEntry], scored: TensorEntry) -> Dataset:
@@ -154,51 +159,26 @@ def _digest(compiled: Compiled) -> str:
     return digest.hexdigest()
 
 
-def workload_of(model: Model, target: Target, dataset: Dataset) -> Workload:
-    """The workload of a compiled network that is in memory, judged on labelled images.
-
-    Args:
-        model: A network behind the passes of `nvmc compile`; used up by this.
-        target: What holds its arrays.
-        dataset: Images and labels.
-
-    Raises:
-        OptionError, DataError, ModelError: By what is wrong.
-    """
-    if dataset.y is None and dataset.targets is None:
-        raise DataError(f"{dataset.name} has no labels; chips are judged by them: add an array y")
-    inputs = tensor_entries(model.graph.inputs)
-    dataset = data_for(dataset, inputs, tensor_entries(model.graph.outputs)[0]).shuffled()
-    feed = feed_of(inputs, dataset, 0, None)
-    output, classes = str(model.graph.outputs[0].name), dataset.y is not None
-    circuit = None
-    if fidelity_of(target) == "circuit":
-        circuit = _circuit(model.clone(), target, output, classes)
-    exact = _network(model, target, output, classes)
-    return _judging(circuit or exact, exact, feed, dataset)[0]
-
-
-def _with_passes(network: Network, passes: int | None) -> Network:
-    """`network`, every image of which is run so many times."""
-    if passes is None:
-        return network
-    if passes < 1:
-        raise OptionError(f"mc-passes is {passes}; expected at least 1")
-    if passes > 1 and not network.masks:
-        raise OptionError(
-            f"mc-passes is {passes}, but the network draws nothing at inference, so all passes "
-            "are equal; compile it with --pass insert-dropout:active=true or "
-            "invert-normalization:active=true, or leave mc-passes out"
-        )
-    return replace(network, passes=passes)
-
-
-def _checked_batch(compiled: Compiled, batch: int) -> int:
-    fixed = next(iter(compiled.manifest.inputs[0].shape or ()), None)
-    if batch < 1 or (isinstance(fixed, int) and batch != fixed):
-        expected = "at least 1" if not isinstance(fixed, int) else f"{fixed}, as the network has"
-        raise OptionError(f"batch is {batch}; expected {expected}")
-    return batch
+def _changes(network: Network, options: Options) -> dict[str, Any]:
+    """What the options change of a network: passes an image, images a run."""
+    changes: dict[str, Any] = {}
+    passes, batch = options.get("mc_passes"), options.get("batch")
+    if passes is not None:
+        if passes < 1:
+            raise OptionError(f"mc-passes is {passes}; expected at least 1")
+        if passes > 1 and not network.masks:
+            raise OptionError(
+                f"mc-passes is {passes}, but the network draws nothing at inference, so all passes "
+                "are equal; compile it with --pass insert-dropout:active=true or "
+                "invert-normalization:active=true, or leave mc-passes out"
+            )
+        changes["passes"] = passes
+    if batch is not None:
+        if batch < 1 or (network.fixed and batch != network.batch):
+            expected = f"{network.batch}, as the network has" if network.fixed else "at least 1"
+            raise OptionError(f"batch is {batch}; expected {expected}")
+        changes["batch"] = batch
+    return changes
 
 
 def check_options(runs: int, jobs: int | None, percentile: float) -> None:
@@ -237,29 +217,45 @@ def fidelity_of(target: Target, wanted: Fidelity | None = None) -> Fidelity:
     return "circuit" if wanted or noisy or not target.periphery.ideal else "cells"
 
 
-def load_circuit(
-    compiled: Compiled, target: Target, output: str | None = None, *, classes: bool = False
+def circuit_of(
+    model: Model, target: Target, output: str, *, classes: bool = False
 ) -> CircuitNetwork:
-    """The compiled network ready to run as circuits on `target`; see `load_network`.
-
-    Raises:
-        OptionError: It has no output of that name.
-    """
-    name = _output(compiled, output)
-    model = load_model(compiled.model_path)
-    return _circuit(model, target, name, classes)
-
-
-def _circuit(model: Model, target: Target, name: str, classes: bool) -> CircuitNetwork:
-    """`model`, which is used up by this, as circuits."""
+    """A compiled network ready to run as circuits on `target`; see `network_of`."""
     set_target(model, target)
     batch, fixed = images_a_run(model), has_fixed_batch(model)
     if not fixed:
         batch = min(CIRCUIT_IMAGES, CIRCUIT_BATCHES * batch)
-    scored, holds = _scored(model, name, classes)
+    scored, holds = _scored(model, output, classes)
     feed = FeedMasks()
     feed(model)
     return CircuitNetwork(serialized(model), scored, batch, fixed, holds, feed.masks)
+
+
+def network_of(model: Model, target: Target, output: str, *, classes: bool = False) -> Network:
+    """A compiled network ready to run as chips on `target`.
+
+    Args:
+        model: Of a compiled network; used up by this.
+        target: What holds its arrays.
+        output: The output that is scored.
+        classes: Whether its classes are scored: a single score is then that of class 1 of two.
+
+    Raises:
+        ArtifactError: It is not a compiled network.
+    """
+    scored, holds = _scored(model, output, classes)
+    found = detached(model, target)
+    return Network(
+        found.model,
+        found.arrays,
+        found.dtypes,
+        scored,
+        found.batch,
+        found.fixed,
+        holds,
+        found.masks,
+        stack=found.stack,
+    )
 
 
 def _scored(model: Model, name: str, classes: bool) -> tuple[str, Outputs]:
@@ -270,70 +266,15 @@ def _scored(model: Model, name: str, classes: bool) -> tuple[str, Outputs]:
     return name, outputs_kinds(model)[name]
 
 
-def _output(compiled: Compiled, output: str | None) -> str:
-    names = [entry.name for entry in compiled.manifest.outputs]
-    if not compiled.manifest.inputs:
-        raise ModelError(f"{str(compiled.folder)!r} has no input to give images to")
-    if output is not None and output not in names:
-        raise OptionError(f"output {output!r} is unknown; expected one of {', '.join(names)}")
-    return output or names[0]
-
-
-def load_network(
-    compiled: Compiled, target: Target, output: str | None = None, *, classes: bool = False
-) -> Network:
-    """The compiled network ready to run as chips on `target`.
-
-    Args:
-        compiled: From `open_compiled`.
-        target: What holds its arrays.
-        output: The output that is scored; the first by default.
-        classes: Whether its classes are scored: a single score is then that of class 1 of two.
-
-    Raises:
-        OptionError: It has no output of that name.
-        ModelError: It has no input.
-        ArtifactError: Its model does not hold the arrays that its manifest lists.
-    """
-    name = _output(compiled, output)
-    network = _network(load_model(compiled.model_path), target, name, classes)
-    compiled.check_arrays(array.name for array in network.arrays)
-    return network
-
-
-def _network(model: Model, target: Target, name: str, classes: bool) -> Network:
-    """`model`, which is used up by this, as chips."""
-    output, holds = _scored(model, name, classes)
-    found = detached(model, target)
-    return Network(
-        found.model,
-        found.arrays,
-        found.dtypes,
-        output,
-        found.batch,
-        found.fixed,
-        holds,
-        found.masks,
-        stack=found.stack,
-    )
-
-
-def _judging(
-    network: Network | CircuitNetwork, exact: Network, feed: Feed, dataset: Dataset | None
-) -> tuple[Workload, NDArray[np.int64]]:
-    """The workload of a network, and the order of its images, which come in random order.
-
-    Chips are judged by classes or targets, or without them by what the ideal chip behind an ideal
-    periphery (`exact`) decides.
-    """
-    if dataset is not None and dataset.targets is not None:
-        network, exact = replace(network, holds="values"), replace(exact, holds="values")
-    with single_threaded_blas():
-        ideal_run = run_ideal(exact, feed, dataset)
-        ideal = ideal_run.ideal
-        if isinstance(network, CircuitNetwork):
-            ideal = evaluate(network, ideal_run.feed, ideal_run.score, Chip.ideal())
-    name = "seeded inputs" if dataset is None else dataset.name
-    return Workload(
-        network, ideal_run.feed, ideal_run.score, ideal, name, hard=ideal_run.hard
-    ), ideal_run.order
+def _scored_entry(
+    inputs: Sequence[TensorEntry], outputs: Sequence[TensorEntry], name: str | None
+) -> TensorEntry:
+    if not inputs:
+        raise ModelError("the compiled network has no input to give images to")
+    if name is None:
+        return outputs[0]
+    for entry in outputs:
+        if entry.name == name:
+            return entry
+    names = ", ".join(entry.name for entry in outputs)
+    raise OptionError(f"output {name!r} is unknown; expected one of {names}")

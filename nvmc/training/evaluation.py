@@ -7,7 +7,7 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 
 from nvmc.evaluation.population import Workload
-from nvmc.evaluation.workload import workload_of
+from nvmc.evaluation.workload import set_up
 from nvmc.hardware.chip import Chip
 from nvmc.passes.graph.describe import serialized, tensor_entries
 from nvmc.passes.pipeline import compile_passes
@@ -46,7 +46,7 @@ def judge(model: ir.Model, task: Task) -> Judged:
     """
     for step in compile_passes(task.target, skip=task.skip):
         step(model)
-    workload = workload_of(model, task.target, task.validation)
+    workload = set_up(model, task.target, data=task.validation)
     values = _accuracies(workload, task)
     kpp = percentile_performance(values, task.settings.percentile)
     return Judged(ideal=workload.ideal, kpp=kpp.value)

@@ -149,9 +149,7 @@ def _shape_of_output(replica: Replica, x: Inputs) -> tuple[int, ...]:
     """Of one image."""
     replica.train(False)
     with torch.no_grad():
-        shape = replica(taken(x, slice(1))).shape[1:]
-    replica.train(True)
-    return tuple(shape)
+        return tuple(replica(taken(x, slice(1))).shape[1:])
 
 
 def _squared_error(outputs: Tensor, targets: Tensor, variance: float) -> Tensor:

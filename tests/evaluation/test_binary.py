@@ -11,12 +11,13 @@ import onnx
 import onnxruntime as ort
 import pytest
 
+from compiled_networks import load_network
 from nvmc import Target, compile_model, load_device, simulate
 from nvmc.cli import main
 from nvmc.data import load_data
 from nvmc.errors import DataError, ModelError, NvmcError
 from nvmc.evaluation.uncertainty import uncertainty
-from nvmc.evaluation.workload import load_network, set_up
+from nvmc.evaluation.workload import set_up
 from nvmc.executors.torch import TorchExecutor
 from nvmc.hardware.chip import Chip, Chips
 from nvmc.runtime.montecarlo import Feed, Network, outputs_of

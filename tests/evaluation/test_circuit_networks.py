@@ -10,11 +10,12 @@ import numpy as np
 import onnx
 import pytest
 
+from compiled_networks import load_circuit, load_network
 from nvmc import Compiled, Target, compile_model, load_device, make_session, simulate
 from nvmc.compiled.artifact import open_compiled
 from nvmc.errors import OptionError
 from nvmc.evaluation.population import Threads
-from nvmc.evaluation.workload import fidelity_of, load_circuit, load_network, set_up
+from nvmc.evaluation.workload import fidelity_of, set_up
 from nvmc.hardware.chip import Chip
 from nvmc.hardware.devices import Periphery, parse_noise
 from nvmc.hardware.encoding import Encoding

@@ -9,6 +9,7 @@ import numpy as np
 import onnx
 import pytest
 
+from compiled_networks import load_network
 from nvmc import Chip, Compiled, Target, compile_model, load_device
 from nvmc.compiled.masks import ChipMasks
 from nvmc.data import Dataset, load_data
@@ -16,7 +17,7 @@ from nvmc.data.shifts import Shift, shifted
 from nvmc.errors import DataError, NvmcError
 from nvmc.evaluation.parameters import Setup
 from nvmc.evaluation.uncertainty import Thresholds, measured, uncertainty
-from nvmc.evaluation.workload import load_network, set_up
+from nvmc.evaluation.workload import set_up
 from nvmc.hardware.devices import parse_noise
 from nvmc.models import resolve_model
 from nvmc.runtime.averaging import Prediction

@@ -9,8 +9,8 @@ import onnx
 import onnxruntime as ort
 import pytest
 
+from compiled_networks import load_network
 from nvmc import Chip, Compiled, Target, compile_model, load_device, make_session, program_chip
-from nvmc.evaluation.workload import load_network
 from nvmc.hardware.devices import parse_noise
 from nvmc.passes.io.load import load_model
 from nvmc.passes.program_chip import arrays_of

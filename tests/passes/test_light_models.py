@@ -10,9 +10,9 @@ import onnx
 import onnxruntime as ort
 import pytest
 
+from compiled_networks import load_network
 from nvmc.compiler import compile_model
 from nvmc.evaluation.simulation import simulate
-from nvmc.evaluation.workload import load_network
 from nvmc.hardware.devices import Target, load_device
 from nvmc.passes.io.load import load_model
 from nvmc.passes.io.save import save_model

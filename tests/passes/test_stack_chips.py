@@ -9,8 +9,8 @@ import numpy as np
 import onnx
 import pytest
 
+from compiled_networks import load_network
 from nvmc import Chip, Target, compile_model, load_device
-from nvmc.evaluation.workload import load_network
 from nvmc.models import resolve_model
 from nvmc.rng import stream
 from nvmc.runtime.montecarlo import Feed, Network, evaluate_chips, outputs_of

@@ -12,9 +12,9 @@ import onnx
 import pytest
 from sklearn.metrics import r2_score
 
+from compiled_networks import load_circuit, load_network
 from nvmc import Chip, Target, compile_model, load_device
 from nvmc.errors import ModelError
-from nvmc.evaluation.workload import load_circuit, load_network
 from nvmc.hardware.devices import parse_noise
 from nvmc.models import resolve_model
 from nvmc.rng import stream

@@ -9,11 +9,11 @@ import numpy as np
 import onnx
 import pytest
 
+from compiled_networks import load_circuit, load_network
 from nvmc import Chip, Compiled, Target, compile_model, load_device
 from nvmc.compiled.masks import ChipMasks
 from nvmc.errors import OptionError
 from nvmc.evaluation.simulation import simulate
-from nvmc.evaluation.workload import load_circuit, load_network
 from nvmc.hardware.devices import parse_noise
 from nvmc.models import resolve_model
 from nvmc.rng import stream

@@ -13,7 +13,7 @@ from pydantic import Field
 from torch import Tensor
 
 from nvmc.errors import OptionError
-from nvmc.evaluation.workload import workload_of
+from nvmc.evaluation.workload import set_up
 from nvmc.hardware.chip import Array, Chip
 from nvmc.passes.pipeline import compile_passes
 from nvmc.passes.program_chip import arrays_of
@@ -100,7 +100,7 @@ class ReramV(Method):
         return Chip.of(task.target, self.chip_seed, self.chip, task.sigma)
 
     def _value(self, run: Run) -> float:
-        workload = workload_of(self._compiled(run), run.task.target, run.task.validation)
+        workload = set_up(self._compiled(run), run.task.target, data=run.task.validation)
         return float(workload.run([self._chip(run.task)])[0])
 
     def _compiled(self, run: Run) -> ir.Model:
