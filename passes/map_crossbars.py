@@ -53,7 +53,7 @@ class MapCrossbars(ir.passes.InPlacePass):
         parameters = parameters_of(layers, nodes_of(model), self.parameters)
         used = {layer.op.name for layer in layers}
         if parameters:
-            used.add("NodeParameter")
+            used.add("Parameter")
         if not used and TARGET_KEY in model.metadata_props:
             return ir.passes.PassResult(model, False)
         self._store(model, parameters, table, names)
@@ -93,7 +93,7 @@ class MapCrossbars(ir.passes.InPlacePass):
     def _store(
         self, model: ir.Model, parameters: list[NodeParameter], table: ArrayTable, names: Names
     ) -> None:
-        """Read each parameter from cells through a `nvmc.NodeParameter` node of its own."""
+        """Read each parameter from cells through a `nvmc.Parameter` node of its own."""
         stored: dict[ir.Value, ir.Value] = {}
         for parameter in parameters:
             source = parameter.value
@@ -104,7 +104,7 @@ class MapCrossbars(ir.passes.InPlacePass):
             parameter.node.replace_input_with(parameter.index, stored[source])
 
     def _parameter_node(self, model: ir.Model, placed: Placed, names: Names) -> ir.Value:
-        node = ir.Node(DOMAIN, "NodeParameter", [placed.codes, placed.scale], num_outputs=1)
+        node = ir.Node(DOMAIN, "Parameter", [placed.codes, placed.scale], num_outputs=1)
         node.name = names.fresh(f"{placed.name}.cells")
         output = node.outputs[0]
         output.name = names.fresh(f"{placed.name}.read")
