@@ -17,7 +17,6 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
-from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from threading import Event, Lock
 from typing import Any
@@ -25,12 +24,12 @@ from typing import Any
 import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
-from threadpoolctl import threadpool_limits
 
 from nvmc.compiled.masks import ChipMasks, Mask, Outputs
 from nvmc.compiled.stack import Stack, name_in_stack
 from nvmc.hardware.chip import Array, Chip
 from nvmc.runtime.averaging import mean_outputs
+from nvmc.runtime.blas import single_threaded_blas
 from nvmc.runtime.provider import make_session
 from nvmc.runtime.scoring import Score, Tally
 from nvmc.runtime.sessions import open_model, run_batch
@@ -53,7 +52,6 @@ __all__ = [
     "in_parallel",
     "open_session",
     "outputs_of",
-    "single_threaded_blas",
 ]
 
 
@@ -144,14 +142,6 @@ class Feed:
             return taken
         missing = first + size - len(self)
         return {name: np.concatenate([x, x[-1:].repeat(missing, 0)]) for name, x in taken.items()}
-
-
-def single_threaded_blas() -> AbstractContextManager[Any]:
-    """BLAS computes on one thread in the block: its sums do not depend on the machine's cores.
-
-    It holds for the whole process, so enter it once, around the threads that compute.
-    """
-    return threadpool_limits(1, "blas")
 
 
 def default_jobs() -> int:

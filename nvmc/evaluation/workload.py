@@ -26,12 +26,12 @@ from nvmc.passes.feed_masks import FeedMasks, outputs_kinds
 from nvmc.passes.graph.describe import Model, serialized, set_target, tensor_entries
 from nvmc.passes.io.load import load_model
 from nvmc.passes.two_classes import is_single, two_classes
+from nvmc.runtime.blas import single_threaded_blas
 from nvmc.runtime.feeding import check_first_axis, feed_of
 from nvmc.runtime.montecarlo import (
     CircuitNetwork,
     Network,
     evaluate,
-    single_threaded_blas,
 )
 from nvmc.statistics import percentile_index
 

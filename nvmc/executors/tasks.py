@@ -18,7 +18,6 @@ from nvmc.runtime.montecarlo import (
     ENGINE,
     Span,
     evaluate_chips,
-    single_threaded_blas,
 )
 
 __all__ = ["Done", "Names", "Pace", "named", "run_chips", "versions"]
@@ -89,7 +88,6 @@ def run_chips(
         return ClusterError(
             f"a worker runs {_listed(found)}; expected {_listed(expected)}, as here"
         )
-    single_threaded_blas()  # for good: other threads of this process compute when this one ends
     chips = [chip for name in names for chip in name.chips()]
     try:
         totals = evaluate_chips(

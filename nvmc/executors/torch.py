@@ -28,12 +28,12 @@ from nvmc.executors.torch_network import (
 from nvmc.executors.torch_weights import WeightProgrammer, tensor_of
 from nvmc.hardware.chip import Chip
 from nvmc.runtime.averaging import mean_outputs
+from nvmc.runtime.blas import single_threaded_blas
 from nvmc.runtime.montecarlo import (
     CircuitNetwork,
     Network,
     Span,
     default_jobs,
-    single_threaded_blas,
 )
 
 __all__ = ["TorchExecutor"]

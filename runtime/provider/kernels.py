@@ -16,6 +16,7 @@ from nvmc.errors import ProviderError
 from nvmc.hardware.chip import Array, Chip, Programmed
 from nvmc.hardware.devices import Target
 from nvmc.hardware.tiling import Place
+from nvmc.runtime.blas import single_threaded_blas
 from nvmc.runtime.crossbar.operand import BEGINNING, CircuitOperand, ExactOperand, Operand, Start
 from nvmc.runtime.crossbar.ranges import RangeObserver
 from nvmc.runtime.provider.claims import Node
@@ -135,10 +136,11 @@ class NodeKernel:
     def __call__(self, inputs: Inputs) -> list[NDArray[Any]]:
         """All outputs of the operator for the node's inputs (None where one is left out)."""
         given = dict(zip(self._op.function_inputs, inputs, strict=False))
-        if self._weights is None:
-            self._weights = self._programmed(given)
         standard = [given.get(name) for name in self._op.inputs]
-        return self._function(standard, self._weights, dict(self._attributes))
+        with single_threaded_blas():  # whatever threads onnxruntime or the caller computes with
+            if self._weights is None:
+                self._weights = self._programmed(given)
+            return self._function(standard, self._weights, dict(self._attributes))
 
     def _programmed(self, given: dict[str, Any]) -> list[Operand]:
         groups, turned = self._attributes.get("group", 1), self._attributes.get("transB", 0)

@@ -35,10 +35,10 @@ from nvmc.hardware.chip import Array, Chip
 from nvmc.hardware.devices import Periphery, parse_noise
 from nvmc.hardware.encoding import quantize, scale_of
 from nvmc.models import resolve_model
+from nvmc.runtime.blas import single_threaded_blas
 from nvmc.runtime.crossbar import kernels
 from nvmc.runtime.crossbar.native import KERNELS, NUMPY
 from nvmc.runtime.crossbar.operand import CircuitOperand
-from nvmc.runtime.montecarlo import single_threaded_blas
 
 REPEATS = 7
 IMAGES = 1000
