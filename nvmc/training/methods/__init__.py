@@ -1,4 +1,4 @@
-"""The training methods, one file each. `METHODS` names them all."""
+"""The training methods, one file each, or one for a family. `METHODS` names them all."""
 
 from __future__ import annotations
 
@@ -13,16 +13,13 @@ from nvmc.training.methods.awp import Awp
 from nvmc.training.methods.bayes_noise import BayesNoise
 from nvmc.training.methods.bayesft import BayesFT
 from nvmc.training.methods.correctnet import CorrectNet
+from nvmc.training.methods.cut_gaussians import LcGaussian, LtGaussian, RcGaussian, RtGaussian
 from nvmc.training.methods.erm import Erm
 from nvmc.training.methods.ftna import Ftna
 from nvmc.training.methods.gaussian import NoiseInjection
 from nvmc.training.methods.invnorm import Invnorm
-from nvmc.training.methods.lc_gaussian import LcGaussian
-from nvmc.training.methods.lt_gaussian import LtGaussian
 from nvmc.training.methods.neft import Neft
-from nvmc.training.methods.rc_gaussian import RcGaussian
 from nvmc.training.methods.reram_v import ReramV
-from nvmc.training.methods.rt_gaussian import RtGaussian
 from nvmc.training.methods.spatial_spindrop import SpatialSpindrop
 from nvmc.training.methods.spindrop import Spindrop
 from nvmc.training.methods.trice import Trice
