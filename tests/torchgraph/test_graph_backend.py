@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -52,22 +54,44 @@ def _supported(model: onnx.ModelProto) -> bool:
     )
 
 
-def _cases() -> dict[str, Any]:
-    with warnings.catch_warnings():  # onnx computes the cases of all operators here
-        warnings.simplefilter("ignore")
-        return {case.name: case for case in collect_testcases(None) if _supported(case.model)}
-
-
 def _types(model: onnx.ModelProto) -> set[int]:
     values = (*model.graph.input, *model.graph.output)
     return {value.type.tensor_type.elem_type for value in values}
 
 
-CASES = _cases()
-LACKING = {name for name, case in CASES.items() if _types(case.model) - KNOWN - WIDE}
-UNSIGNED = {name for name, case in CASES.items() if _types(case.model) & WIDE} - LACKING
-RANDOM = {name for name in CASES if name.startswith(DRAWN)}
-EXACT = sorted(CASES.keys() - LACKING - UNSIGNED - RANDOM - STRETCHED)
+@dataclass(frozen=True)
+class Cases:
+    """All cases by their name, and the names of each kind."""
+
+    all: dict[str, Any]
+    exact: list[str]
+    lacking: list[str]
+    unsigned: list[str]
+    random: list[str]
+
+
+@pytest.fixture(scope="module")
+def cases() -> Cases:
+    with warnings.catch_warnings():  # onnx computes the cases of all operators here: seconds
+        warnings.simplefilter("ignore")
+        found = {case.name: case for case in collect_testcases(None) if _supported(case.model)}
+    types = {name: _types(case.model) for name, case in found.items()}
+    lacking = {name for name in found if types[name] - KNOWN - WIDE}
+    unsigned = {name for name in found if types[name] & WIDE} - lacking
+    random = {name for name in found if name.startswith(DRAWN)}
+    exact = found.keys() - lacking - unsigned - random - STRETCHED
+    return Cases(found, *map(sorted, (exact, lacking, unsigned, random)))
+
+
+def offenders(names: Iterable[str], check: Callable[[Any], None], cases: Cases) -> dict[str, str]:
+    """The cases that fail `check`, each with its error: one test names all of them."""
+    failed: dict[str, str] = {}
+    for name in names:
+        try:
+            check(cases.all[name])
+        except Exception as error:
+            failed[name] = f"{type(error).__name__}: {error}"
+    return failed
 
 
 def torch_of(value: Any) -> torch.Tensor:
@@ -84,20 +108,20 @@ def outputs_of(case: Any, fed: Any) -> list[torch.Tensor]:
     return [found[name] for name in graph.outputs]
 
 
-def test_every_operator_has_a_case_or_is_tested_elsewhere() -> None:
-    covered = {node.op_type for case in CASES.values() for node in case.model.graph.node}
+def test_every_operator_has_a_case_or_is_tested_elsewhere(cases: Cases) -> None:
+    covered = {node.op_type for case in cases.all.values() for node in case.model.graph.node}
     elsewhere = {"GlobalLpPool", "RandomNormal", "RandomNormalLike", "RandomUniform"}
     assert set(OPERATORS) - covered == elsewhere
 
 
-def test_the_counts_in_the_documentation() -> None:
-    assert len(EXACT) >= 1300
-    assert len(CASES) == len(EXACT) + len(LACKING) + len(UNSIGNED) + len(RANDOM) + len(STRETCHED)
+def test_the_counts_in_the_documentation(cases: Cases) -> None:
+    kinds = (cases.exact, cases.lacking, cases.unsigned, cases.random, STRETCHED)
+    assert len(cases.exact) >= 1300
+    assert len(cases.lacking) >= 150 and len(cases.unsigned) >= 50 and len(cases.random) >= 10
+    assert len(cases.all) == sum(map(len, kinds))
 
 
-@pytest.mark.parametrize("name", EXACT)
-def test_backend_case(name: str) -> None:
-    case = CASES[name]
+def right(case: Any) -> None:
     for fed, expected in case.data_sets:
         for y, value in zip(outputs_of(case, fed), expected, strict=True):
             wanted = torch_of(value)
@@ -108,18 +132,24 @@ def test_backend_case(name: str) -> None:
             np.testing.assert_allclose(y, wanted, rtol=rtol, atol=case.atol)
 
 
-@pytest.mark.parametrize("name", sorted(LACKING))
-def test_types_that_torch_lacks_are_refused(name: str) -> None:
-    ((fed, _),) = CASES[name].data_sets
+def test_backend_cases(cases: Cases) -> None:
+    assert not offenders(cases.exact, right, cases)
+
+
+def refused(case: Any) -> None:
+    ((fed, _),) = case.data_sets
     with pytest.raises(TrainingError, match="torch"):
-        outputs_of(CASES[name], fed)
+        outputs_of(case, fed)
 
 
-@pytest.mark.parametrize("name", sorted(UNSIGNED))
-def test_unsigned_numbers_are_right_or_refused_by_torch(name: str) -> None:
-    ((fed, expected),) = CASES[name].data_sets
+def test_types_that_torch_lacks_are_refused(cases: Cases) -> None:
+    assert not offenders(cases.lacking, refused, cases)
+
+
+def right_or_refused(case: Any) -> None:
+    ((fed, expected),) = case.data_sets
     try:
-        found = outputs_of(CASES[name], fed)
+        found = outputs_of(case, fed)
     except NotImplementedError as error:
         assert any(note.startswith("in ") for note in error.__notes__)
         return
@@ -127,16 +157,23 @@ def test_unsigned_numbers_are_right_or_refused_by_torch(name: str) -> None:
         np.testing.assert_array_equal(y.numpy(), torch_of(value).numpy())
 
 
-@pytest.mark.parametrize("name", sorted(RANDOM))
-def test_random_cases_give_the_shapes(name: str) -> None:
-    for fed, expected in CASES[name].data_sets:
-        for y, value in zip(outputs_of(CASES[name], fed), expected, strict=True):
+def test_unsigned_numbers_are_right_or_refused_by_torch(cases: Cases) -> None:
+    assert not offenders(cases.unsigned, right_or_refused, cases)
+
+
+def of_the_shape(case: Any) -> None:
+    for fed, expected in case.data_sets:
+        for y, value in zip(outputs_of(case, fed), expected, strict=True):
             assert y.dtype == torch_of(value).dtype and y.shape == torch_of(value).shape
 
 
+def test_random_cases_give_the_shapes(cases: Cases) -> None:
+    assert not offenders(cases.random, of_the_shape, cases)
+
+
 @pytest.mark.parametrize("name", sorted(STRETCHED))
-def test_corners_are_aligned_as_onnxruntime_does(name: str) -> None:
-    case = CASES[name]
+def test_corners_are_aligned_as_onnxruntime_does(name: str, cases: Cases) -> None:
+    case = cases.all[name]
     session = ort.InferenceSession(
         case.model.SerializeToString(), providers=["CPUExecutionProvider"]
     )
