@@ -6,7 +6,8 @@ while the device runs the chips before them.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any, cast
 
@@ -124,7 +125,8 @@ class TorchExecutor:
             )
         try:
             with single_threaded_blas(), exact_arithmetic(), torch.no_grad():
-                self._totals(workload, network, chips, span, done)
+                with _fixed_order(self.device):
+                    self._totals(workload, network, chips, span, done)
         except torch.OutOfMemoryError as error:
             raise OptionError(
                 f"the network does not fit into the memory of {self.name}; free some of it or "
@@ -171,6 +173,18 @@ class TorchExecutor:
             last = (group, totals)
         if last is not None:
             _report(*last, done)
+
+
+@contextmanager
+def _fixed_order(device: torch.device) -> Generator[None]:
+    """On the CPU torch has one thread in the block: more would split its sums another way."""
+    threads = torch.get_num_threads()
+    if device.type == "cpu":
+        torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 def _report(

@@ -8,6 +8,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from nvmc.errors import TrainingError
 from nvmc.training.checkpoint import load_checkpoint, save_checkpoint
 from nvmc.training.method import Method
@@ -63,6 +65,7 @@ class Loop:
         self.epochs = [Epoch(**row) for row in state["epochs"]]
         self.kept, self._best, self._since = state["kept"], state["best"], state["since"]
         self._weights, self.stopped = state["weights"], state["stopped"]
+        torch.set_num_threads(state.get("threads", torch.get_num_threads()))  # it rounds with them
 
     def train(self, on_epoch: Callable[[Epoch], None] | None = None) -> Replica:
         """Run the remaining epochs; the replica with the weights that are kept.
@@ -121,5 +124,6 @@ class Loop:
             "since": self._since,
             "weights": self._weights,
             "stopped": self.stopped,
+            "threads": torch.get_num_threads(),
         }
         save_checkpoint(self._checkpoint, self._identity, state)

@@ -100,7 +100,11 @@ def _begun(source: Path, network: ir.Model, task: Task, method: Method) -> Run:
 
 @contextmanager
 def _deterministic() -> Generator[None]:
-    """Torch's algorithms repeat themselves in the block; on CUDA as far as they can."""
+    """Torch's algorithms repeat themselves in the block; on CUDA as far as they can.
+
+    Its number of threads, which a resumed run takes from its checkpoint, is as before behind it.
+    """
+    threads = torch.get_num_threads()
     before = torch.are_deterministic_algorithms_enabled()
     warned = torch.is_deterministic_algorithms_warn_only_enabled()
     torch.use_deterministic_algorithms(True, warn_only=torch.cuda.is_available())
@@ -108,6 +112,7 @@ def _deterministic() -> Generator[None]:
         yield
     finally:
         torch.use_deterministic_algorithms(before, warn_only=warned)
+        torch.set_num_threads(threads)
 
 
 def _check_files(source: Path, output: Path, checkpoint: Path | None, resume: bool) -> None:

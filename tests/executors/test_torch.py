@@ -86,6 +86,10 @@ NETWORKS = {
       t = Relu (h)
       y = MatMul (t, v)
     }""",
+    "sum": """g (float[1,5] x) => (float[1,1] y) <float[5,70000] w> {
+      h = MatMul (x, w)
+      y = ReduceSum (h)
+    }""",
     # where the slice begins is computed from the weights: chips differ in their control flow
     "branching": """g (float[N,5] x) => (float[N,K] y)
     <float[5,9] w, float[9,3] v, float nought = {0.0}, int64[1] one = {1}, int64[1] end = {99}> {
@@ -507,6 +511,33 @@ def test_a_chip_that_cannot_be_programmed_ends_the_run(workload: Make) -> None:
     assert set(seen) <= {0, 1, 2}
     assert not [t for t in threading.enumerate() if t.name.startswith("nvmc-program")]
     assert len(totals(executor, a_workload, chips(2))) == 2
+
+
+class Summed:
+    """Every bit of the outputs counts."""
+
+    metric = "sum"
+
+    def add(self, outputs: np.ndarray, first: int) -> float:
+        return float(np.abs(outputs.astype(np.float64)).sum())
+
+    def finish(self, total: float, images: int) -> float:
+        return total
+
+
+def test_no_bit_depends_on_the_threads_of_torch(workload: Make) -> None:
+    """A sum to one number is what torch splits among its threads on every processor."""
+    summed = replace(workload("sum"), score=Summed())
+    before, found = torch.get_num_threads(), set[bytes]()
+    try:
+        for threads in (1, 2, 4):
+            torch.set_num_threads(threads)
+            executor = TorchExecutor("cpu", MEMORY, "loop")
+            found.add(totals(executor, summed, chips(3)).tobytes())
+            assert torch.get_num_threads() == threads
+    finally:
+        torch.set_num_threads(before)
+    assert len(found) == 1
 
 
 def test_settings_are_as_before() -> None:

@@ -98,3 +98,30 @@ def test_any_changed_byte_is_noticed(tmp_path: Path) -> None:
     path.write_bytes(whole)
     found = load_checkpoint(path, {"seed": "0"}, "cpu")
     assert torch.equal(found["weights"], state["weights"]) and found["kept"] == 3
+
+
+def test_a_resumed_run_has_the_threads_it_began_with(tmp_path: Path) -> None:
+    """More of them split torch's sums another way: the rest of the run would round differently."""
+    seen: list[int] = []
+
+    def kill(epoch: Epoch) -> None:
+        raise KeyboardInterrupt
+
+    before, options = torch.get_num_threads(), {"checkpoint": tmp_path / "checkpoint"}
+    try:
+        torch.set_num_threads(3)
+        with pytest.raises(KeyboardInterrupt):
+            trained(tmp_path, (0.5, 0.6), 0, on_epoch=kill, **options)
+        torch.set_num_threads(1)
+        resumed: dict[str, Any] = {"resume": True, **options}
+        trained(
+            tmp_path,
+            (0.5, 0.6),
+            0,
+            on_epoch=lambda _: seen.append(torch.get_num_threads()),
+            **resumed,
+        )
+        assert torch.get_num_threads() == 1
+    finally:
+        torch.set_num_threads(before)
+    assert seen == [3]
