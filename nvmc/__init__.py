@@ -6,10 +6,11 @@ first used.
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+TYPE_CHECKING = False  # `typing` takes time to load, during which Ctrl-C shows a traceback
 
 if TYPE_CHECKING:
+    from typing import Any
+
     from nvmc.compiled.artifact import Compiled, find_compiled, open_compiled
     from nvmc.compiler import compile_model, program_chip, transform_model
     from nvmc.errors import NvmcError
@@ -62,4 +63,6 @@ _HOMES = {
 def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f"module 'nvmc' has no attribute {name!r}")
+    import importlib
+
     return getattr(importlib.import_module(_HOMES[name]), name)

@@ -16,6 +16,7 @@ from typing import Any
 import click
 
 import nvmc
+from nvmc import interruption
 from nvmc.errors import NvmcError
 
 __all__ = ["COMMANDS", "main"]
@@ -41,6 +42,10 @@ COMMANDS = {
 """Command -> (`module:function`, one line of help). The module is loaded when it is called."""
 
 
+class _Interrupted(Exception):
+    """Ctrl-C, and what is kept: click would print an empty line for a KeyboardInterrupt."""
+
+
 class _Commands(click.Group):
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(COMMANDS)
@@ -49,7 +54,18 @@ class _Commands(click.Group):
         if cmd_name not in COMMANDS:
             return None
         module, _, name = COMMANDS[cmd_name][0].partition(":")
-        return getattr(importlib.import_module(module), name)
+        with interruption.Loading():
+            return getattr(importlib.import_module(module), name)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        interruption.begin()
+        try:
+            return super().invoke(ctx)
+        except BaseException as error:
+            if not interruption.interrupted(error):
+                raise
+            said = str(error) if isinstance(error, KeyboardInterrupt) else ""
+            raise _Interrupted(said or interruption.NOTHING_HALF) from error
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
@@ -71,7 +87,9 @@ def _nvmc(context: click.Context, debug: bool) -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line and return its exit code: 0, 1 for bad input, 2 for wrong usage.
+    """Run the command line and return its exit code.
+
+    That is 0, 1 for bad input, 2 for wrong usage, 130 after Ctrl-C.
 
     Args:
         arguments: What stands behind `nvmc`; the process's own arguments by default.
@@ -94,8 +112,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _fail(f"{error.format_message()} (see `{where} --help`)", 2)
     except click.ClickException as error:
         return _fail(error.format_message(), error.exit_code)
+    except _Interrupted as error:
+        return _fail(f"interrupted; {error}", interruption.EXIT_CODE)
     except (KeyboardInterrupt, click.Abort):
-        return _fail("interrupted; nothing was left half-written", 130)
+        return _fail(f"interrupted; {interruption.NOTHING_HALF}", interruption.EXIT_CODE)
     except BrokenPipeError:
         _drop_output()
         return 0

@@ -12,6 +12,7 @@ from nvmc.cli.console import count, note
 from nvmc.compiled.artifact import MANIFEST_FILE, RESULTS_FILE, Compiled
 from nvmc.errors import OptionError, StoreError
 from nvmc.evaluation.population import Records
+from nvmc.interruption import interrupted
 from nvmc.store import Store
 
 __all__ = ["StoreToBe", "opened_store"]
@@ -85,6 +86,7 @@ def opened_store(
 
     Raises:
         OptionError: Both options are given.
+        KeyboardInterrupt: Of Ctrl-C in the block, saying what is kept.
     """
     if store is not None and no_store:
         raise OptionError(f"store is {str(store)!r} beside --no-store; give one of the two")
@@ -96,13 +98,13 @@ def opened_store(
     kept = StoreToBe(store or network.results_path, optional=store is None)
     try:
         yield kept
-    except KeyboardInterrupt:
-        if kept.store is not None:
-            note(
-                f"the chips that ended are kept in {str(kept.path)!r}; the same command goes on "
-                "from there"
-            )
-        raise
+    except BaseException as error:
+        if kept.store is None or not interrupted(error):
+            raise
+        raise KeyboardInterrupt(
+            f"the chips that ended are kept in {str(kept.path)!r}; the same command goes on from "
+            "there"
+        ) from error
     finally:
         if kept.store is not None:
             kept.store.close()

@@ -11,10 +11,11 @@ from typing import Any, TypeVar
 import click
 from pydantic import ValidationError
 
-from nvmc.cli.console import note, note_range, print_json, target_from, target_options
+from nvmc.cli.console import note_range, print_json, target_from, target_options
 from nvmc.cli.train_report import Report, epoch_progress, print_methods, print_report
 from nvmc.errors import OptionError
 from nvmc.hardware.devices import parse_noise
+from nvmc.interruption import Loading, interrupted
 from nvmc.models import resolve_model
 
 __all__ = ["train_command"]
@@ -238,13 +239,13 @@ def _followers(
 def _telling_how_to_resume(checkpoint: Path) -> Generator[None]:
     try:
         yield
-    except KeyboardInterrupt:
-        if checkpoint.exists():
-            note(
-                f"every epoch that ended is kept in {str(checkpoint)!r}; the same command with "
-                "--resume goes on from there"
-            )
-        raise
+    except BaseException as error:
+        if not interrupted(error) or not checkpoint.exists():
+            raise
+        raise KeyboardInterrupt(
+            f"every epoch that ended is kept in {str(checkpoint)!r}; the same command with "
+            "--resume goes on from there"
+        ) from error
 
 
 def _training() -> Any:
@@ -254,7 +255,8 @@ def _training() -> Any:
         OptionError: torch, or what else training needs, is not installed.
     """
     try:
-        return importlib.import_module("nvmc.training")
+        with Loading():
+            return importlib.import_module("nvmc.training")
     except ModuleNotFoundError as error:
         if (error.name or "").startswith("nvmc"):
             raise

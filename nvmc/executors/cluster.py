@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import signal
 import time
 import uuid
 from collections.abc import Callable, Generator, Iterable, Sequence
 from concurrent.futures import CancelledError, ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
+from multiprocessing import resource_tracker
 from pathlib import Path
 from typing import Any
 
@@ -105,16 +107,17 @@ def started(processes: int) -> Generator[Cluster]:
     """
     with _quiet(), ExitStack() as stack:
         try:
-            local = _dask.LocalCluster(
-                n_workers=processes,
-                threads_per_worker=1,
-                processes=True,
-                host="127.0.0.1",
-                dashboard_address="127.0.0.1:0",
-                memory_limit=0,
-                silence_logs=logging.CRITICAL,
-                preload="nvmc.executors.preload",
-            )
+            with _without_ctrl_c():
+                local = _dask.LocalCluster(
+                    n_workers=processes,
+                    threads_per_worker=1,
+                    processes=True,
+                    host="127.0.0.1",
+                    dashboard_address="127.0.0.1:0",
+                    memory_limit=0,
+                    silence_logs=logging.CRITICAL,
+                    preload="nvmc.executors.preload",
+                )
             stack.callback(local.close)
             client = _dask.Client(local, timeout=CONNECT_S, set_as_default=False, name="nvmc")
         except (OSError, RuntimeError, TimeoutError) as error:
@@ -123,6 +126,20 @@ def started(processes: int) -> Generator[Cluster]:
         cluster = Cluster(client)
         cluster.threads(PATIENCE_S)
         yield cluster
+
+
+@contextmanager
+def _without_ctrl_c() -> Generator[None]:
+    """Processes that are started in the block never see Ctrl-C, not even while they load modules.
+
+    A terminal sends it to them too; whoever started them ends them. Here it comes behind the block.
+    """
+    resource_tracker.ensure_running()  # starting it within the block would let Ctrl-C through again
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 @contextmanager

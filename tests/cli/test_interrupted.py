@@ -8,17 +8,31 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import onnx
 import pytest
 
+from nvmc import open_compiled, simulate
 from nvmc.cli import main
+from nvmc.cli.stored import StoreToBe
 from nvmc.compiled.artifact import RESULTS_FILE, replacing_folder
 from nvmc.errors import StoreError
+from nvmc.evaluation.result import Fidelity
 from nvmc.store import Store
+from source_tree import ROOT
 
-NVMC = [sys.executable, "-c", "import sys; from nvmc.cli import main; sys.exit(main())"]
+NVMC = [sys.executable, "-m", "nvmc"]
+TELLS = """
+import os, sys
+from nvmc import interruption
+interruption.install()
+os.write(1, b"!")
+from nvmc.__main__ import main
+sys.exit(main())
+"""
 
 
 def small_files() -> None:
@@ -56,27 +70,53 @@ def test_full_disk_while_programming(tmp_path: Path) -> None:
     assert sorted(p.name for p in tmp_path.iterdir()) == ["chip.onnx", "out.nvmc"]
 
 
-def interrupt(command: list[str], folder: Path, ready: str) -> subprocess.CompletedProcess[str]:
-    """Run, send Ctrl-C once a file that matches `ready` exists, and wait for the end."""
+def start(folder: Path, *words: str) -> subprocess.Popen[str]:
+    """The command, when it has just taken Ctrl-C over: before that it is the interpreter's."""
     process = subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=folder
+        [sys.executable, "-c", TELLS, *words],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
     )
-    deadline = time.monotonic() + 60
-    while process.poll() is None and time.monotonic() < deadline:
-        if list(folder.glob(ready)):
-            os.kill(process.pid, signal.SIGINT)
-            break
+    assert process.stdout is not None and process.stdout.read(1) == "!"
+    return process
+
+
+def interrupted_when(process: subprocess.Popen[str], ready: Callable[[], object]) -> str:
+    """Send Ctrl-C once something is the case; the line that the command then ends with."""
+    while process.poll() is None and not ready():
         time.sleep(0.001)
-    out, err = process.communicate(timeout=60)
-    return subprocess.CompletedProcess(command, process.returncode, out, err)
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate()
+    assert (process.returncode, out) == (130, ""), err
+    assert err.startswith("nvmc: error: interrupted") and err.count("\n") == 1, err
+    return err.strip()
+
+
+COMMANDS = {
+    "compile": ["zoo:lenet5-digits"],
+    "sensitivity": [],
+    "simulate": [],
+    "sweep": ["--sigma", "0:1:0.5"],
+    "train": ["zoo:lenet5-digits", "--data", "digits"],
+    "uncertainty": ["--data", "digits"],
+}
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_interrupted_while_modules_load(tmp_path: Path, command: str) -> None:
+    said = interrupted_when(start(tmp_path, command, *COMMANDS[command]), lambda: True)
+    assert said == "nvmc: error: interrupted while it was starting; nothing was done"
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_interrupted_compile_leaves_nothing(tmp_path: Path) -> None:
     light = Path(onnx.__file__).parent / "backend/test/data/light/light_resnet50.onnx"
-    done = interrupt([*NVMC, "compile", str(light), "-o", "out.nvmc"], tmp_path, ".out.nvmc.*")
-    assert done.returncode == 130, done.stderr
-    said = [line for line in done.stderr.splitlines() if line]
-    assert said == ["nvmc: error: interrupted; nothing was left half-written"]
+    process = start(tmp_path, "compile", str(light), "-o", "out.nvmc")
+    said = interrupted_when(process, lambda: list(tmp_path.glob(".out.nvmc.*")))
+    assert said.endswith("interrupted; nothing was left half-written; the same command starts anew")
     assert list(tmp_path.iterdir()) == []
 
 
@@ -100,42 +140,19 @@ def test_interruption_between_the_renames_keeps_the_old_network(
     assert list(tmp_path.iterdir()) == [folder]
 
 
+KEPT = (
+    "nvmc: error: interrupted; the chips that ended are kept in 'out.nvmc/results.sqlite'; the "
+    "same command goes on from there"
+)
+
+
 @pytest.mark.parametrize("jobs", ["1", "2"])
-@pytest.mark.parametrize("seconds", [2, 3.5, 6])
-def test_interrupted_simulation_ends_at_once(tmp_path: Path, jobs: str, seconds: float) -> None:
-    """At any moment: while it starts, while chips are made ready, while they run."""
+def test_interrupted_simulation_says_what_is_kept(tmp_path: Path, jobs: str) -> None:
     assert main(["compile", "zoo:lenet5-digits", "-o", str(tmp_path / "out.nvmc")]) == 0
-    command = [*NVMC, "simulate", "out.nvmc", "--data", "digits", "--runs", "100000"]
-    process = subprocess.Popen(
-        [*command, "--jobs", jobs], stderr=subprocess.PIPE, stdout=subprocess.PIPE, cwd=tmp_path
-    )
-    time.sleep(seconds)
-    os.kill(process.pid, signal.SIGINT)
-    try:
-        out, err = process.communicate(timeout=30)
-    finally:
-        process.kill()
-    assert process.returncode == 130
-    assert out == b"" and err.decode().splitlines()[-1].startswith("nvmc: error: interrupted")
-
-
-def test_interrupted_simulation_says_what_is_kept(tmp_path: Path) -> None:
-    assert main(["compile", "zoo:lenet5-digits", "-o", str(tmp_path / "out.nvmc")]) == 0
-    command = [*NVMC, "simulate", "out.nvmc", "--data", "digits", "--runs", "100000"]
-    process = subprocess.Popen(
-        command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=tmp_path
-    )
+    options = ["--data", "digits", "--runs", "100000", "--jobs", jobs]
+    process = start(tmp_path, "simulate", "out.nvmc", *options)
     kept = tmp_path / "out.nvmc" / RESULTS_FILE
-    deadline = time.monotonic() + 60
-    while time.monotonic() < deadline and not complete(kept):
-        time.sleep(0.05)
-    os.kill(process.pid, signal.SIGINT)
-    _, err = process.communicate(timeout=30)
-    assert [line for line in err.splitlines() if line] == [
-        "nvmc: note: the chips that ended are kept in 'out.nvmc/results.sqlite'; the same command "
-        "goes on from there",
-        "nvmc: error: interrupted; nothing was left half-written",
-    ]
+    assert interrupted_when(process, lambda: complete(kept)) == KEPT
     assert complete(kept) > 0
 
 
@@ -146,3 +163,62 @@ def complete(path: Path) -> int:
             return sum(entry.complete for entry in store.experiments())
     except StoreError:
         return 0
+
+
+HAMMERED = ["--data", "digits", "--limit", "100", "--runs", "24"]
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(0)
+@pytest.mark.parametrize("jobs", ["1", "2"])
+@pytest.mark.parametrize("fidelity", ["cells", "circuit"])
+def test_interrupted_at_any_moment_often(tmp_path: Path, fidelity: Fidelity, jobs: str) -> None:
+    """75 times, from the first moment to some time behind the last; the other cases make it 300."""
+    network = tmp_path / "out.nvmc"
+    assert main(["compile", "zoo:lenet5-digits", "-o", str(network)]) == 0
+    words = ["simulate", "out.nvmc", *HAMMERED, "--fidelity", fidelity, "--jobs", jobs]
+    whole = start(tmp_path, *words)
+    started = time.monotonic()
+    assert whole.wait() == 0
+    span = time.monotonic() - started
+    expected = values(network / RESULTS_FILE)
+    assert len(expected) == 24
+    moments = np.random.default_rng(int(jobs)).random(75) * 1.1 * span
+    ended = {"in time": 0, "kept something": 0, "was done": 0}
+    for moment in moments:
+        for file in network.glob(f"{RESULTS_FILE}*"):
+            file.unlink()
+        process = start(tmp_path, *words)
+        time.sleep(moment)
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate()
+        found = values(network / RESULTS_FILE)
+        if process.returncode == 0:
+            assert err == "" and len(found) == 24
+        else:
+            assert process.returncode == 130, (process.returncode, err)
+            assert err.startswith("nvmc: error: interrupted") and err.count("\n") == 1, err
+        assert found.items() <= expected.items()
+        ended["was done" if process.returncode == 0 else "in time"] += 1
+        ended["kept something"] += 0 < len(found) < 24
+        again = simulate(
+            open_compiled(network),
+            runs=24,
+            data="digits",
+            limit=100,
+            fidelity=fidelity,
+            store=StoreToBe(network / RESULTS_FILE),
+        )
+        assert again.values.tolist() == [expected[chip] for chip in range(24)]
+    print(ended)
+    assert ended["in time"]
+
+
+def values(path: Path) -> dict[int, float]:
+    """Chip -> its value, of the chips in a store that were run on all images."""
+    try:
+        with Store.open(path, readonly=True) as store:
+            rows = [row for entry in store.experiments() for row in store.rows(entry.id)]
+    except StoreError:
+        return {}
+    return {chip: value for chip, _, _, value in rows if value is not None}
