@@ -150,13 +150,15 @@ def _facts(device: Device) -> list[tuple[str, str]]:
     if (g := device.conductance) is not None:
         ratio = f", on/off {g.max_us / g.min_us:.3g}" if g.min_us else ""
         facts.append(("conductance", f"{g.min_us:g} to {g.max_us:g} uS{ratio}"))
+        if g.levels_us is not None:
+            facts.append(("of each level", f"{_plain(g.levels_us)} uS"))
     if device.time_s is not None:
         facts.append(("time", f"{_seconds(device.time_s)} since programming, unless given"))
     if device.time_limit_s is not None:
         facts.append(("latest time", _seconds(device.time_limit_s)))
     facts += [
         ("clip", _CLIPS[device.clip]),
-        ("weight bits", str(defaults.weight_bits)),
+        ("weight bits", str(defaults.weight_bits or "to be given: --weight-bits")),
         ("cell bits", "-" if defaults.cell_bits is None else str(defaults.cell_bits)),
         ("encoding", defaults.encoding),
     ]

@@ -24,7 +24,8 @@ def print_fit(fit: DeviceFit, console: Console) -> None:
     console.print()
     console.print(_groups(fit))
     console.print()
-    for line in (*_spread_lines(fit), *_bias_lines(fit), *_retention_lines(fit)):
+    lines = (_spread_lines, _bias_lines, _retention_lines, _level_lines)
+    for line in (line for part in lines for line in part(fit)):
         console.print(line)
 
 
@@ -62,7 +63,7 @@ def _spread_lines(fit: DeviceFit) -> list[str]:
         lines.append(f"Spread: {terms} uS, x = g / {fit.max_us:g} uS (degree by AICc)")
     elif fit.equal is not None:
         same = "may be the same at every level" if fit.equal >= 0.05 else "differs between levels"
-        lines.append(f"Spread: it {same} (Levene: {_p(fit.equal)}); a factor a level is written")
+        lines.append(f"Spread: it {same} (Levene: {_p(fit.equal)}); one sigma per level was saved")
     if fit.quality is not None:
         value, free, p = fit.quality
         verdict = "" if p >= DOUBTFUL else ": the polynomial does not describe the spread"
@@ -79,8 +80,31 @@ def _bias_lines(fit: DeviceFit) -> list[str]:
     worst = max(fit.groups, key=_weight)
     size = f"{worst.bias:+.3g} uS at {worst.target:.4g} uS"
     if fit.biased:
-        return [f"Mean error: more than chance, {size}; it is written as bias"]
-    return [f"Mean error: no more than chance ({size}); none is written"]
+        return [f"Mean error: more than chance, {size}; it was saved as bias"]
+    return [f"Mean error: no more than chance ({size}); no bias was saved"]
+
+
+def _level_lines(fit: DeviceFit) -> list[str]:
+    """How levels are spaced, and how weights will use them."""
+    if fit.law == "polynomial":
+        told = f"Levels: continuous, {fit.min_us:.4g} to {fit.max_us:.4g} uS; analog weights"
+        if fit.read.target is not None and len(set(fit.read.target.tolist())) == len(fit.groups):
+            told += f" (--law levels takes the {len(fit.groups)} targets for levels)"
+        return [told]
+    count = len(fit.groups)
+    even = f"evenly spaced by {fit.step_us:.4g} uS"
+    if not fit.even:
+        even = (
+            f"not evenly spaced, by up to {fit.unevenness:.2g} of a level step; levels_us was "
+            "saved, and every chip has that error"
+        )
+    unused = count - 2 ** (fit.cell_bits or 0)
+    spare = f"; the {unused} highest levels are not used" if unused else ""
+    return [
+        f"Levels: {count}, {even}",
+        f"Used as: {fit.weight_bits}-bit weights in {fit.cell_bits}-bit cells{spare} (defaults in "
+        "the file; --weight-bits and --cell-bits override)",
+    ]
 
 
 def _weight(group: Group) -> float:
@@ -101,7 +125,7 @@ def _retention_lines(fit: DeviceFit) -> list[str]:
         for d in kept.drifts
     ]
     if kept.uneven:
-        lines.append("nu differs between conductances; one is written for all")
+        lines.append("nu differs between conductances; one was saved for all")
     if kept.by_cell and not kept.corrected:
         lines.append(
             "No cell was read three times: the spread of nu holds the error of measuring it"
@@ -126,6 +150,10 @@ def fit_json(fit: DeviceFit, output: Path, picture: Path | None) -> dict[str, An
         "law": fit.law,
         "min_us": fit.min_us,
         "max_us": fit.max_us,
+        "evenly_spaced": fit.even,
+        "unevenness_steps": fit.unevenness if fit.law == "levels" else None,
+        "weight_bits": fit.weight_bits,
+        "cell_bits": fit.cell_bits,
         "groups": [_group_json(g) for g in fit.groups],
         "polynomial": None
         if fit.polynomial is None

@@ -9,15 +9,23 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from nvmc.errors import OptionError
 from nvmc.hardware.devices import Cells, NoiseSource, Read, Target
-from nvmc.hardware.devices.noise import Programming
+from nvmc.hardware.devices.sources.base import Stage
 from nvmc.hardware.encoding import Layout
+from nvmc.hardware.programming import (
+    Acting,
+    Clip,
+    Programmed,
+    cells_of,
+    program_cells,
+    weights_of,
+)
 from nvmc.hardware.tiling import Place, tile_numbers
 from nvmc.rng import Draw
 
@@ -80,18 +88,7 @@ class Array:
     @cached_property
     def cells(self) -> Cells:
         """The target state of its cells."""
-        layout = self.layout
-        bits = self.target.weight_bits
-        largest = layout.highest_target if bits is None else 2**bits - 1
-        return Cells(
-            targets=layout.levels(self.steps),
-            highest_level=self.target.highest_level,
-            plane_bits=() if bits is None else tuple(layout.plane_bits.tolist()),
-            full_range=self.unit * np.float32(largest),
-            signed=layout.signed,
-            conductance=self.target.device.conductance,
-            found={},
-        )
+        return replace(cells_of(self.target, self.steps, self.unit), found={})
 
     @cached_property
     def tiles(self) -> NDArray[np.int32]:
@@ -117,30 +114,6 @@ class Array:
         """The weights of the ideal chip: codes * scale, float32."""
         return self.codes.astype(np.float32) * self.scale.astype(np.float32)
 
-    def recombined(self, levels: Float, sign: Float) -> Float:
-        """The weights that these levels and signs stand for (Eq. 14)."""
-        weights = self.layout.combine(levels, sign)
-        weights *= self.unit
-        return weights
-
-
-@dataclass(frozen=True)
-class Programmed:
-    """The state of one array on one chip.
-
-    Attributes:
-        levels: Programmed level of every cell, shape (planes, *shape), in level steps. Cells on
-            target share memory with the array's targets: do not write to them.
-        sign: The digital sign of every weight.
-        weights: What the array computes with, W_p of Eq. 14, in the network's units.
-        pulses: Programming pulses that each cell took, like `levels`; None without write-verify.
-    """
-
-    levels: Float
-    sign: Float
-    weights: Float
-    pulses: NDArray[np.int16] | None = None
-
 
 @dataclass(frozen=True)
 class Chip:
@@ -159,7 +132,7 @@ class Chip:
     seed: int
     index: int | None
     sources: tuple[NoiseSource, ...] = ()
-    clip: bool | Literal["zero"] = False
+    clip: Clip = False
     time_s: float | None = None
     _streams: tuple[tuple[str, NoiseSource], ...] = field(init=False, repr=False, compare=False)
 
@@ -195,7 +168,7 @@ class Chip:
 
     @classmethod
     def ideal(cls) -> Chip:
-        """The chip whose every cell is on target."""
+        """The chip whose every cell is on target, its levels evenly spaced."""
         return cls(0, None)
 
     @property
@@ -215,16 +188,9 @@ class Chip:
         the recombined weights (docs/physics.md). Each source draws from a stream of its own. Read
         noise is no part of the state.
         """
-        cells = self._cells(array)
-        levels, sign = cells.targets, array.sign
-        for source, draws in self._acting(array, "code"):
-            levels, sign = source.apply(levels, sign, cells, draws)
-            cells = replace(cells, targets=levels, found=None)
-        levels, pulses = self._programmed(array, cells)
-        on_target = levels is array.cells.targets and sign is array.sign
-        weights = array.ideal if on_target else array.recombined(levels, sign)
-        for source, draws in self._acting(array, "weight"):
-            weights = source.apply(weights, cells, draws)
+        cells, acting = self._cells(array), self._acting(array)
+        levels, sign, pulses = self._levels(array, cells, acting)
+        weights = weights_of(array, levels, sign, cells, acting)
         return Programmed(levels, sign, np.asarray(weights, np.float32), pulses)
 
     def read_spread(self, array: Array, levels: Float) -> Float | None:
@@ -232,7 +198,7 @@ class Chip:
 
         All read sources together, of shape (planes, *shape); None where every read is the same.
         """
-        cells = self._cells(array)
+        cells = self._cells(array).placed()
         spreads = [source.spread(levels, cells) for _, source in self.reads]
         if len(spreads) < 2:
             return spreads[0] if spreads else None
@@ -240,27 +206,25 @@ class Chip:
 
     def _cells(self, array: Array) -> Cells:
         wanted = any(source.needs_tiles for _, source in self._streams)
-        return replace(array.cells, time_s=self.time_s, tiles=array.tiles if wanted else None)
+        return replace(
+            array.cells,
+            time_s=self.time_s,
+            tiles=array.tiles if wanted else None,
+            places=None if self.index is None else array.target.places,
+        )
 
-    def _programmed(self, array: Array, cells: Cells) -> tuple[Float, NDArray[np.int16] | None]:
-        """Levels after all cell sources, and the pulses they took."""
-        levels, pulses = cells.targets, None
-        for source, draws in self._acting(array, "cell"):
-            if isinstance(source, Programming):
-                levels, taken = source.program(levels, cells, draws)
-                if taken is not None:
-                    pulses = taken if pulses is None else pulses + taken
-            else:
-                levels = source.apply(levels, cells, draws)
-        if self.clip and levels is not cells.targets:
-            levels = _clipped(levels, cells, self.clip)
-        return levels, pulses
+    def _levels(self, array: Array, cells: Cells, acting: Acting) -> tuple[Any, Any, Any | None]:
+        """Levels, signs and pulses of an array's cells."""
+        return program_cells(array, cells, acting, self.clip)
 
-    def _acting(self, array: Array, stage: str) -> Iterator[tuple[Any, Draw]]:
-        for name, source in self._streams:
-            if source.stage == stage and self.index is not None:
-                names = (name,) if source.chip_wide else (array.name, name)
-                yield source, Draw(self.seed, self.index, *names)
+    def _acting(self, array: Array) -> Acting:
+        def acting(stage: Stage) -> Iterator[tuple[Any, Draw]]:
+            for name, source in self._streams:
+                if source.stage == stage and self.index is not None:
+                    names = (name,) if source.chip_wide else (array.name, name)
+                    yield source, Draw(self.seed, self.index, *names)
+
+        return acting
 
 
 @dataclass(frozen=True)
@@ -286,9 +250,3 @@ class Chips(Sequence[Chip]):
         if not -self.runs <= number < self.runs:
             raise IndexError(number)
         return replace(self.pattern, index=self.first + number % self.runs)
-
-
-def _clipped(levels: Float, cells: Cells, clip: bool | Literal["zero"]) -> Float:
-    if clip == "zero":
-        return np.maximum(levels, np.float32(0.0 - cells.off_level))
-    return np.clip(levels, 0, cells.highest_level)

@@ -7,11 +7,14 @@ left out is put back on target after programming.
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from nvmc.hardware.chip import Array, Chip, Programmed
+from nvmc.hardware.chip import Array, Chip
+from nvmc.hardware.devices import Cells
+from nvmc.hardware.programming import Acting, Programmed
 
 __all__ = ["AblatedChip", "Selection"]
 
@@ -64,18 +67,17 @@ class AblatedChip(Chip):
         """The state of `array`: as on the whole chip where it is noisy, on target elsewhere."""
         if self.only.arrays is not None and array.name not in self.only.arrays:
             return Chip.ideal().program(array)
-        found = super().program(array)
-        if self.only.slices is None and self.only.whole:
-            return found
-        noisy = self._noisy_planes(array)
-        levels = np.where(noisy, found.levels, array.cells.targets)
-        sign = found.sign if self.only.whole else array.sign
-        weights = array.recombined(levels, sign)
-        if self.only.whole:
-            cells = self._cells(array)
-            for source, draws in self._acting(array, "weight"):
-                weights = source.apply(weights, cells, draws)
-        return Programmed(levels, sign, np.asarray(weights, np.float32), found.pulses)
+        return super().program(array)
+
+    def _levels(self, array: Array, cells: Cells, acting: Acting) -> tuple[Any, Any, Any | None]:
+        levels, sign, pulses = super()._levels(array, cells, acting)
+        if self.only.slices is not None or not self.only.whole:
+            levels = np.where(self._noisy_planes(array), levels, array.cells.targets)
+        return levels, sign if self.only.whole else array.sign, pulses
+
+    def _acting(self, array: Array) -> Acting:
+        acting = super()._acting(array)
+        return lambda stage: () if stage == "weight" and not self.only.whole else acting(stage)
 
     def read_spread(self, array: Array, levels: NDArray[np.float32]) -> NDArray[np.float32] | None:
         """As of the whole chip where it is noisy; none where nothing is."""

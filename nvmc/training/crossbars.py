@@ -7,8 +7,9 @@ constant, so gradients taken at the noisy point reach the clean weight (TRICE, A
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any, cast
 
 import onnx_ir as ir
@@ -25,6 +26,9 @@ from nvmc.hardware.devices.noise import (
     Programming,
     Uniform,
 )
+from nvmc.hardware.devices.sources.base import Stage
+from nvmc.hardware.encoding import Layout
+from nvmc.hardware.programming import cells_of, program_cells, weights_of
 from nvmc.passes.graph.mappable import layers_of
 from nvmc.passes.quantize_weights import Axes, channel_axes
 
@@ -41,14 +45,32 @@ class Held:
     """One weight as its cells hold it now; no gradient flows through any of it.
 
     Attributes:
+        target: The cells.
         unit: Network units in one code step, a scalar or of the weight's rank.
         codes: Signed codes as float32, or the weight in code steps when analog.
-        weights: What the ideal chip computes with.
+        ideal: What the ideal chip computes with.
     """
 
+    target: Target
     unit: Tensor
     codes: Tensor
-    weights: Tensor
+    ideal: Tensor
+
+    @property
+    def layout(self) -> Layout:
+        """How its cells represent its codes."""
+        return self.target.layout
+
+    @cached_property
+    def cells(self) -> Cells:
+        """The target state of its cells, at the device's own time."""
+        cells = cells_of(self.target, self.codes, self.unit)
+        return replace(cells, time_s=self.target.device.time_s, places=self.target.places)
+
+    @cached_property
+    def sign(self) -> Tensor:
+        """The digital sign of every weight."""
+        return self.layout.sign(self.codes)
 
 
 class Crossbars:
@@ -76,7 +98,7 @@ class Crossbars:
 
     def quantized(self) -> dict[str, Tensor]:
         """What the ideal chip computes with, by name."""
-        return self._shifted(lambda name, held: held.weights)
+        return self._shifted(lambda name, held: held.ideal)
 
     def programmed(self, sources: Sequence[NoiseSource], draws: Draws) -> dict[str, Tensor]:
         """What a chip computes with: every source acts as in `nvmc.hardware.chip.Chip.program`.
@@ -95,7 +117,8 @@ class Crossbars:
         """
         sources = self.target.device.sources(sigma)
         active = [source for source in sources if source.active]
-        if self.target.device.clip or not all(_is_gaussian(source) for source in active):
+        exact = self.target.device.clip or self.target.places is not None
+        if exact or not all(_is_gaussian(source) for source in active):
             return self.programmed(sources, draws)
         return self.injected(sigma, draws.normal)
 
@@ -115,14 +138,14 @@ class Crossbars:
 
         def seen(name: str, held: Held) -> Tensor:
             spread = self._spread(held, sources)
-            return torch.addcmul(held.weights, spread, noise[name].view_as(held.weights))
+            return torch.addcmul(held.ideal, spread, noise[name].view_as(held.ideal))
 
         return self._shifted(seen)
 
     def deviated(self, deviation: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """The ideal chip's weights plus a deviation in the network's units, by name."""
         return self._shifted(
-            lambda name, held: held.weights + deviation[name] if name in deviation else held.weights
+            lambda name, held: held.ideal + deviation[name] if name in deviation else held.ideal
         )
 
     def spread(self, sigma: float | None = None) -> dict[str, Tensor]:
@@ -150,30 +173,15 @@ class Crossbars:
             bits = self.target.weight_bits
             if bits is None:
                 unit = weight.abs().amax() / self.target.layout.highest_target
-                return Held(unit, weight / unit.clamp_min(_TINY), weight)
+                return Held(self.target, unit, weight / unit.clamp_min(_TINY), weight)
             unit = (_largest(weight, axes).double() / (2**bits - 1)).to(torch.float32)
             codes = (weight / unit.clamp_min(_TINY)).round_()
-            return Held(unit, codes, codes * unit)
+            return Held(self.target, unit, codes, codes * unit)
 
     def chip(self, name: str, sources: Sequence[NoiseSource], draws: Draws) -> Tensor:
         """Weight `name` on one chip, as in `programmed`, without gradient."""
         with torch.no_grad():
             return self._noisy(self.held(name), sources, draws)
-
-    def cells(self, held: Held) -> Cells:
-        """The target state of the cells of `held`."""
-        layout, bits = self.target.layout, self.target.weight_bits
-        top = layout.highest_target if bits is None else 2**bits - 1
-        codes = held.codes if bits is None else held.codes.to(torch.int32)
-        return Cells(
-            targets=layout.levels(codes),
-            highest_level=self.target.highest_level,
-            plane_bits=() if bits is None else tuple(layout.plane_bits.tolist()),
-            full_range=held.unit * top,
-            signed=layout.signed,
-            conductance=self.target.device.conductance,
-            time_s=self.target.device.time_s,
-        )
 
     def _shifted(self, seen: Callable[[str, Held], Tensor]) -> dict[str, Tensor]:
         found: dict[str, Tensor] = {}
@@ -185,23 +193,12 @@ class Crossbars:
         return found
 
     def _noisy(self, held: Held, sources: Sequence[NoiseSource], draws: Draws) -> Tensor:
-        layout = self.target.layout
-        cells = self.cells(held)
-        levels, sign = cells.targets, layout.sign(held.codes)
-        active = [source for source in sources if source.active]
-        for source in (s for s in active if s.stage == "code"):
-            levels, sign = _act(source, levels, sign, cells, draws)
-            cells = replace(cells, targets=levels)
-        for source in (s for s in active if s.stage == "cell"):
-            levels = _act(source, levels, cells, draws)
-        if self.target.device.clip and levels is not cells.targets:
-            low = -cells.off_level if self.target.device.clip == "zero" else 0.0
-            high = None if self.target.device.clip == "zero" else cells.highest_level
-            levels = levels.clamp(low, high)
-        weights: Tensor = layout.combine(levels, sign) * held.unit
-        for source in (s for s in active if s.stage == "weight"):
-            weights = _act(source, weights, cells, draws)
-        return weights
+        def acting(stage: Stage) -> Iterator[tuple[Any, Draws]]:
+            return ((s, draws) for s in sources if s.active and s.stage == stage)
+
+        clip = self.target.device.clip
+        levels, sign, _ = program_cells(held, held.cells, acting, clip)
+        return weights_of(held, levels, sign, held.cells, acting)
 
     def _spread(self, held: Held, sources: Sequence[NoiseSource]) -> Tensor:
         """The spread of one weight; of its shape, or one that broadcasts against it."""
@@ -220,16 +217,16 @@ class Crossbars:
                 self._tables.clear()
             top = 2 ** (self.target.weight_bits or 0) - 1
             codes = torch.arange(-top, top + 1, dtype=torch.float32)
-            found = self._variance(Held(torch.ones(()), codes, codes), sources).sqrt()
+            found = self._variance(Held(self.target, torch.ones(()), codes, codes), sources).sqrt()
             self._tables[sources] = (found[0] if bool((found == found[0]).all()) else found).to(
                 device
             )
         return self._tables[sources]
 
     def _variance(self, held: Held, sources: Sequence[NoiseSource]) -> Tensor:
-        cells = self.cells(held)
+        cells = held.cells.placed()
         coefficients = self.target.layout.coefficients.tolist()
-        variance = torch.zeros_like(held.weights)
+        variance = torch.zeros_like(held.ideal)
         for source in sources:
             match source:
                 case Programming() if not source.verified:
@@ -237,7 +234,7 @@ class Crossbars:
                     cell = sum(c**2 * each[i] ** 2 for i, c in enumerate(coefficients))
                     variance = variance + cell * held.unit**2
                 case LogNormalDrift() | Multiplicative():
-                    variance = variance + (source.strength * held.weights) ** 2
+                    variance = variance + (source.strength * held.ideal) ** 2
                 case Additive():
                     variance = variance + (source.strength * cells.full_range) ** 2
                 case Uniform():
@@ -256,10 +253,6 @@ def _is_gaussian(source: NoiseSource) -> bool:
     if not isinstance(source, Programming) or source.verified:
         return False
     return source.bias is None and source.table is None
-
-
-def _act(source: Any, *arguments: Any) -> Any:
-    return source.apply(*arguments)
 
 
 def _axes(model: ir.Model, target: Target, skip: tuple[str, ...]) -> dict[str, Axes | None]:

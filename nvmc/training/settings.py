@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
+
+from nvmc.hardware.devices.laws import Strict
 
 __all__ = ["Augment", "Settings"]
 
@@ -13,11 +15,7 @@ Count = Annotated[int, Field(ge=1, strict=True)]
 Share = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 
-class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class Augment(_Strict):
+class Augment(Strict, frozen=True):
     """How training images (N, C, R, C) are moved each time they are shown.
 
     Attributes:
@@ -31,7 +29,7 @@ class Augment(_Strict):
     shift: Share = 0.0
 
 
-class Settings(_Strict):
+class Settings(Strict, frozen=True):
     """Everything about a training run that is no method's own.
 
     Attributes:

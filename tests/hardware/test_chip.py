@@ -98,7 +98,7 @@ def test_ideal_chip_is_codes_times_scale(bits: int, encoding: Encoding, axes: tu
     for chip in (Chip.ideal(), silent):
         made = chip.program(held)
         assert np.array_equal(made.weights, expected)
-        assert np.array_equal(held.recombined(made.levels, made.sign), expected)
+        assert np.array_equal(held.layout.combine(made.levels, made.sign) * held.unit, expected)
 
 
 @pytest.mark.parametrize("dtype", [np.float16, np.float32])

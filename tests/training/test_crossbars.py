@@ -10,7 +10,7 @@ import torch
 
 from nvmc.errors import OptionError
 from nvmc.hardware.chip import Array, Chip
-from nvmc.hardware.devices import Target, load_device, parse_noise
+from nvmc.hardware.devices import Conductance, Target, load_device, parse_noise
 from nvmc.models.zoo import zoo_path
 from nvmc.passes.canonicalize import Canonicalize
 from nvmc.passes.io.load import load_model
@@ -80,7 +80,7 @@ def test_the_ideal_chip_is_the_compiled_one(bits, cell_bits, encoding, per_chann
         assert np.all(np.abs(found[name].detach().numpy() - array.ideal) <= bound)
         held = crossbars.held(name)
         assert np.array_equal(held.codes.numpy().astype(np.int32), array.codes.astype(np.int32))
-        assert np.array_equal(held.weights.numpy(), array.ideal)
+        assert np.array_equal(held.ideal.numpy(), array.ideal)
 
 
 @pytest.mark.parametrize("device", ["rram4", "fefet1", "fefet2"])
@@ -210,6 +210,21 @@ def test_a_flipped_bit_moves_the_spread_of_its_cell(encoding: Any):
     check_whole(Target.of(device, weight_bits=4, cell_bits=2, encoding=encoding), 0.1)
 
 
+@pytest.mark.parametrize("cell_bits", [1, 2])
+@pytest.mark.parametrize("encoding", ENCODINGS)
+def test_uneven_levels_are_those_of_a_chip(encoding: Any, cell_bits: int):
+    noise = parse_noise("programming:sigma=0.1,basis=level,profile=1;2;3;4")
+    conductance = Conductance(min_us=1.0, max_us=9.0, levels_us=(1.0, 2.0, 4.0, 9.0))
+    changes = {"conductance": conductance, "noise": (noise,), "sigma": None}
+    device = load_device("rram4").model_copy(update=changes)
+    target = Target.of(device, weight_bits=4, cell_bits=cell_bits, encoding=encoding)
+    check_whole(target, None)
+    crossbars, _, _ = held_by(target)
+    found = crossbars.sampled(None, TorchDraw(torch.Generator().manual_seed(4)))
+    wanted = crossbars.programmed(device.noise, TorchDraw(torch.Generator().manual_seed(4)))
+    assert all(torch.equal(found[name], wanted[name]) for name in crossbars.names)
+
+
 @pytest.mark.parametrize("clip", [True, "zero"])
 @pytest.mark.parametrize("name", ["rram4", "rram-milo2021"])
 def test_levels_are_clipped_as_on_a_chip(name: str, clip: Any):
@@ -243,7 +258,7 @@ def test_channels_of_a_grouped_convolution_keep_scales_of_their_own(op: str):
     (array,) = arrays_of(model)
     held = crossbars.held(array.name)
     assert np.array_equal(held.codes.numpy(), array.codes)
-    assert np.array_equal(held.weights.numpy(), array.ideal)
+    assert np.array_equal(held.ideal.numpy(), array.ideal)
 
 
 def test_an_analog_weight_of_zeros_stays_zero():

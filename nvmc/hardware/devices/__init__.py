@@ -1,9 +1,10 @@
 """Devices: what a memory cell does. Files are in `library/`, noise sources in `sources/`."""
 
-from nvmc.hardware.devices.device import Defaults, Device, Target
+from nvmc.hardware.devices.device import Defaults, Device
 from nvmc.hardware.devices.noise import SOURCES, Cells, Conductance, NoiseSource, Read
 from nvmc.hardware.devices.periphery import ArrayRange, Periphery, WireOhm
 from nvmc.hardware.devices.reading import device_names, load_device, parse_noise
+from nvmc.hardware.devices.target import Target
 
 __all__ = [
     "SOURCES",

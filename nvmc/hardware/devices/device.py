@@ -1,39 +1,40 @@
-"""A device: one memory-cell technology; and a target: how its cells are used."""
+"""A device: one memory-cell technology."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
 from nvmc.errors import OptionError
-from nvmc.hardware.devices.laws import Above, Conductance, Positive
+from nvmc.hardware.devices.laws import Above, Conductance, Positive, Strict
 from nvmc.hardware.devices.noise import BitFlip, NoiseSource, Source
-from nvmc.hardware.devices.periphery import Periphery
-from nvmc.hardware.encoding import Encoding, Layout
+from nvmc.hardware.encoding import Encoding
 
-__all__ = ["Defaults", "Device", "Target"]
+__all__ = ["Bits", "Defaults", "Device"]
 
 MAX_CELL_BITS = 16
 
 Bits = Annotated[int, Field(ge=1, le=MAX_CELL_BITS, strict=True)]
-Size = Annotated[int, Field(ge=1, strict=True)]
 
 
-class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+class Defaults(Strict, frozen=True):
+    """How the device's source uses it; options of `nvmc compile` override.
 
+    Attributes:
+        weight_bits: H, `none` for analog weights; left out, that is what continuous levels are
+            used for, and of a number of levels the user must choose.
+        cell_bits: B; None for as many as the levels hold, at most H.
+        encoding: How the sign is represented.
+    """
 
-class Defaults(_Strict):
-    """How the device's source uses it; options of `nvmc compile` override."""
-
-    weight_bits: Bits | Literal["none"] = "none"
+    weight_bits: Bits | Literal["none"] | None = None
     cell_bits: Bits | None = None
     encoding: Encoding = "sign-magnitude"
 
 
-class Device(_Strict):
+class Device(Strict, frozen=True):
     """One memory-cell technology.
 
     Attributes:
@@ -47,8 +48,8 @@ class Device(_Strict):
             the law holds outside, the source's word for it does not.
         clip: Whether levels are clipped to 0 ... top after all cell sources; `zero` clips only
             what would conduct less than nothing.
-        conductance: What level 0 and the highest level conduct; needed by noise in microsiemens,
-            by wires, and for a finite on/off ratio.
+        conductance: What level 0 and the highest level conduct, or every level where they are not
+            evenly spaced; needed by noise in microsiemens, by wires, and for a finite on/off ratio.
         time_s: Seconds since programming of a chip that is given no time of its own.
         time_limit_s: Longest time that the source vouches for; a later one is an error.
         required: Strengths that no source could be cited for, so that whoever simulates must state
@@ -75,6 +76,7 @@ class Device(_Strict):
     @model_validator(mode="after")
     def _consistent(self) -> Device:
         checks = (
+            self._levels_problem,
             self._noise_problem,
             self._time_problem,
             self._sigma_problem,
@@ -83,7 +85,19 @@ class Device(_Strict):
         for check in checks:
             if problem := check():
                 raise ValueError(problem)
+        if self.levels == "continuous" and self.defaults.weight_bits is None:
+            analog = self.defaults.model_copy(update={"weight_bits": "none"})
+            object.__setattr__(self, "defaults", analog)  # the model is frozen
         return self
+
+    def _levels_problem(self) -> str | None:
+        listed = None if self.conductance is None else self.conductance.levels_us
+        if listed is not None and self.levels != len(listed):
+            return (
+                f"conductance.levels_us has {len(listed)} conductances but the device's levels are "
+                f"{self.levels}; give one a level"
+            )
+        return None
 
     def _noise_problem(self) -> str | None:
         for source in self.noise:
@@ -134,7 +148,7 @@ class Device(_Strict):
                 f"defaults.cell_bits is {cell}, but {self.levels} levels hold "
                 f"{self.max_cell_bits} whole bits; lower it"
             )
-        if cell is not None and bits != "none" and cell > bits:
+        if cell is not None and isinstance(bits, int) and cell > bits:
             return f"defaults.cell_bits is {cell}, above defaults.weight_bits {bits}; lower it"
         return None
 
@@ -224,156 +238,3 @@ class Device(_Strict):
         if problem := device._noise_problem() or device._time_problem():
             raise OptionError(f"--noise: {problem}")
         return device
-
-
-class Target(_Strict):
-    """A device and how its cells are used.
-
-    Attributes:
-        device: The cells.
-        weight_bits: H, or None for analog weights.
-        cell_bits: B; not used by analog weights.
-        encoding: How the sign is represented.
-        per_channel: One scale an output channel instead of one a tensor.
-        rows: Word lines of a tile.
-        cols: Bit lines of a tile.
-        periphery: What surrounds the tiles; ideal by default.
-    """
-
-    device: Device
-    weight_bits: Bits | None
-    cell_bits: Bits
-    encoding: Encoding
-    per_channel: bool = False
-    rows: Size = 128
-    cols: Size = 128
-    periphery: Periphery = Periphery()
-
-    @model_validator(mode="after")
-    def _consistent(self) -> Target:
-        limit = self.device.max_cell_bits
-        if self.weight_bits is not None:
-            limit = min(limit, self.weight_bits)
-        if self.cell_bits > limit:
-            raise ValueError(f"cell_bits is {self.cell_bits}; expected at most {limit}")
-        return self
-
-    @classmethod
-    def of(
-        cls,
-        device: Device,
-        *,
-        weight_bits: int | Literal["none"] | None = None,
-        cell_bits: int | None = None,
-        encoding: Encoding | None = None,
-        per_channel: bool = False,
-        rows: int = 128,
-        cols: int = 128,
-        periphery: Periphery | None = None,
-    ) -> Target:
-        """A target with the device's defaults where an argument is None.
-
-        Raises:
-            OptionError: The bits do not fit the device or each other, or an argument needs
-                quantised weights and they are analog.
-        """
-        chosen = device.defaults.weight_bits if weight_bits is None else weight_bits
-        bits = None if chosen == "none" else chosen
-        if bits is not None and not 1 <= bits <= 16:
-            raise OptionError(f"weight bits are {bits}; expected 1 to 16, or none for analog")
-        if bits is None and (cell_bits is not None or per_channel):
-            given = "channels have scales of their own" if per_channel else f"B is {cell_bits}"
-            raise OptionError(
-                f"{given}, but the weights are analog; give --weight-bits 1 to 16 as well"
-            )
-        cell = cell_bits
-        if cell is None:
-            cell = device.defaults.cell_bits or device.max_cell_bits
-            cell = min(cell, bits if bits is not None else cell)
-        if bits is not None and not 1 <= cell <= bits:
-            raise OptionError(f"cell bits are {cell}; expected 1 to the weight bits ({bits})")
-        if not 1 <= cell <= device.max_cell_bits:
-            raise OptionError(
-                f"cell bits are {cell}, but a cell of {device.name!r} has {device.levels} levels; "
-                f"expected 1 to {device.max_cell_bits}"
-            )
-        if rows < 1 or cols < 1:
-            raise OptionError(f"tile is {rows}x{cols}; expected at least 1x1")
-        target = cls(
-            device=device,
-            weight_bits=bits,
-            cell_bits=cell,
-            encoding=encoding or device.defaults.encoding,
-            per_channel=per_channel,
-            rows=rows,
-            cols=cols,
-            periphery=periphery or Periphery(),
-        )
-        target.check_sources(device.noise)
-        return target
-
-    @property
-    def layout(self) -> Layout:
-        """How cells represent codes."""
-        return Layout(self.weight_bits, self.cell_bits, self.encoding, self.device.analog_top)
-
-    @property
-    def highest_level(self) -> float:
-        """Level of a cell at its highest conductance, in level steps.
-
-        The device's highest level even where cells hold fewer bits and so never aim for it.
-        """
-        levels = self.device.levels
-        return self.layout.highest_target if levels == "continuous" else float(levels - 1)
-
-    @property
-    def step_us(self) -> float | None:
-        """Microsiemens in one level step; None where the device states no conductance."""
-        range_us = self.device.conductance
-        return (
-            None if range_us is None else (range_us.max_us - range_us.min_us) / self.highest_level
-        )
-
-    @property
-    def off_level(self) -> float:
-        """What a cell at level 0 conducts, in level steps; 0 where the device does not say.
-
-        Wires carry it for every cell; the nominal sum of a column is subtracted (docs/physics.md).
-        """
-        range_us, step = self.device.conductance, self.step_us
-        return 0.0 if range_us is None or step is None else range_us.min_us / step
-
-    def on(self, device: Device | None, noise: Iterable[NoiseSource] = ()) -> Target:
-        """The same codes on another device (None: this one), or with more noise sources.
-
-        Raises:
-            OptionError: The cells hold more bits than the other device's, or a source cannot act
-                on them.
-        """
-        chosen = (device or self.device).with_noise(noise)
-        if chosen == self.device:
-            return self
-        return Target.of(
-            chosen,
-            weight_bits=self.weight_bits or "none",
-            cell_bits=self.cell_bits if self.weight_bits else None,
-            encoding=self.encoding,
-            per_channel=self.per_channel,
-            rows=self.rows,
-            cols=self.cols,
-            periphery=self.periphery,
-        )
-
-    def check_sources(self, sources: Iterable[NoiseSource]) -> None:
-        """Raise OptionError where a noise source cannot act on this target."""
-        for source in sources:
-            if source.quantized_only and self.weight_bits is None:
-                raise OptionError(
-                    f"noise source {source.type!r} acts on stored bits, but the weights are "
-                    "analog; compile with --weight-bits 1 to 16"
-                )
-            if isinstance(source, BitFlip) and source.bits == "sign" and not self.layout.signed:
-                raise OptionError(
-                    f"noise source 'bitflip' acts on sign bits, which encoding {self.encoding!r} "
-                    "does not store; use sign-magnitude, or bits=cells"
-                )

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from typing import Annotated, Any
 
@@ -46,19 +46,40 @@ _TINY = 1e-7  # the smallest x of which a logarithm or a negative power is taken
 
 
 class Strict(BaseModel, extra="forbid", frozen=True):
-    """A part of a device file: unknown keys are errors, values do not change."""
+    """What people write, such as a part of a device file: unknown keys are errors."""
 
 
 class Conductance(Strict, frozen=True):
-    """Conductance of a cell at level 0 and at its device's top level, in microsiemens."""
+    """What a cell conducts, in microsiemens.
+
+    Attributes:
+        min_us: At level 0.
+        max_us: At the device's top level.
+        levels_us: At every level, from `min_us` to `max_us`, where levels are not evenly spaced;
+            None where they are.
+    """
 
     min_us: Positive
     max_us: Above
+    levels_us: Annotated[tuple[Positive, ...], Field(min_length=2)] | None = None
 
     @model_validator(mode="after")
     def _ordered(self) -> Conductance:
         if self.min_us >= self.max_us:
             raise ValueError(f"min_us is {self.min_us}; expected less than max_us {self.max_us}")
+        if self.levels_us is None:
+            return self
+        for below, above in pairwise(self.levels_us):
+            if above <= below:
+                raise ValueError(
+                    f"levels_us has {above} behind {below}; expected conductances that rise from "
+                    "level to level"
+                )
+        if (self.levels_us[0], self.levels_us[-1]) != (self.min_us, self.max_us):
+            raise ValueError(
+                f"levels_us goes from {self.levels_us[0]} to {self.levels_us[-1]}; expected "
+                f"min_us {self.min_us} to max_us {self.max_us}"
+            )
         return self
 
 
@@ -67,7 +88,7 @@ class Cells:
     """What a source may know of the array it acts on.
 
     Attributes:
-        targets: Target levels, shape (planes, *shape), in level steps.
+        targets: Target levels, shape (planes, *shape), in level steps; see `placed`.
         highest_level: Level of a cell at its highest conductance, in level steps.
         plane_bits: Bits each plane uses; empty when the weights are analog.
         full_range: max|W| the array can represent, in the network's units; a scalar, or one value
@@ -77,6 +98,8 @@ class Cells:
         time_s: Seconds since programming; None where no time was given.
         tiles: Number of the tile that holds each weight, whole numbers of shape `shape`; plane p
             has tiles of its own. None unless a source asks for them.
+        places: Where each level of the device lies, in level steps, where they are not evenly
+            spaced; None where level l lies at l.
         found: What sources found out of these targets, kept for the next chip (`once`); None where
             nothing is kept.
     """
@@ -89,6 +112,7 @@ class Cells:
     conductance: Conductance | None = None
     time_s: float | None = None
     tiles: Any = None
+    places: tuple[float, ...] | None = None
     found: dict[str, tuple[Any, Any]] | None = field(default=None, compare=False, repr=False)
 
     def once(self, source: BaseModel, find: Callable[[], Any]) -> Any:
@@ -104,6 +128,17 @@ class Cells:
         if known is None or known[0] != key:
             known = self.found[name] = (key, find())
         return known[1]
+
+    def placed(self) -> Cells:
+        """These cells with targets where the device's levels lie: itself where they are even.
+
+        Sources on codes see whole targets; those on cells, and reads, see placed ones.
+        """
+        if self.places is None:
+            return self
+        xp = array_namespace(self.targets)
+        table = xp.asarray(self.places, dtype=self.targets.dtype, device=self.targets.device)
+        return replace(self, targets=_stepwise(xp, table, self.targets))
 
     @property
     def step_us(self) -> float:
@@ -138,8 +173,8 @@ class Cells:
                 return 1 / self.step_us
             case "value":
                 return self.conducted(levels)
-            case _:
-                return 1.0
+            case _:  # a level step of the device file, of all its levels
+                return 1.0 if self.places is None else self.highest_level / (len(self.places) - 1)
 
 
 class Saturating(Strict, frozen=True):
@@ -159,7 +194,7 @@ class SpreadLaw(Strict, frozen=True):
     """One law of the spread, or none: the same at every level.
 
     Attributes:
-        profile: One factor for each level 0 ... levels - 1, linear in between for analog levels.
+        profile: One factor for each level 0 ... levels - 1, linear in the conductance between.
         polynomial: c_0, c_1, ... of sum c_i x^i with x = g/g_max, clipped at 0 from below.
         saturating: a and b of a (1 - exp(-g/b)).
     """
@@ -314,10 +349,13 @@ def _horner(coefficients: list[float], x: Any) -> Any:
 def _profiled(factors: list[float], levels: Any, cells: Cells) -> Any:
     xp = array_namespace(levels)
     table = xp.asarray(factors, dtype=levels.dtype, device=levels.device)
+    planes = [levels[i, ...] for i in range(levels.shape[0])]  # one at a time: less memory
+    if cells.places is not None:
+        places = xp.asarray(cells.places, dtype=levels.dtype, device=levels.device)
+        return xp.stack([_between(xp, table, places, plane) for plane in planes])
     whole = bool(cells.plane_bits) and levels is cells.targets
     law = _stepwise if whole else _linear
-    planes = range(levels.shape[0])  # one at a time, which takes less memory
-    return xp.stack([law(xp, table, levels[i, ...]) for i in planes])
+    return xp.stack([law(xp, table, plane) for plane in planes])
 
 
 def _stepwise(xp: Any, table: Any, levels: Any) -> Any:
@@ -337,3 +375,13 @@ def _linear(xp: Any, table: Any, levels: Any) -> Any:
     below = xp.floor(xp.clip(inside, 0, last - 1))
     low, high = _stepwise(xp, table, below), _stepwise(xp, table, below + 1)
     return low + (high - low) * (inside - below)
+
+
+def _between(xp: Any, table: Any, places: Any, levels: Any) -> Any:
+    """As `_linear`, where level l lies at places[l]."""
+    flat = xp.reshape(xp.clip(levels, places[0], places[-1]), (-1,))
+    below = xp.clip(xp.searchsorted(places, flat, side="right") - 1, 0, places.shape[0] - 2)
+    low, high = xp.take(table, below, axis=0), xp.take(table, below + 1, axis=0)
+    start, end = xp.take(places, below, axis=0), xp.take(places, below + 1, axis=0)
+    share = (flat - start) / (end - start)
+    return xp.reshape(low * (1 - share) + high * share, levels.shape)  # exact at both ends

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
+
+from nvmc.hardware.devices.laws import Strict
 
 __all__ = ["MAX_CONVERTER_BITS", "AdcRange", "ArrayRange", "Periphery", "WireOhm"]
 
@@ -16,11 +18,7 @@ Ohm = Annotated[float, Field(ge=0, allow_inf_nan=False, strict=True)]
 AdcRange = Literal["full", "calibrated"] | Above0
 
 
-class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class WireOhm(_Strict):
+class WireOhm(Strict, frozen=True):
     """Resistance of one wire segment, from one cell to the next, in ohm.
 
     Attributes:
@@ -32,7 +30,7 @@ class WireOhm(_Strict):
     col: Ohm
 
 
-class ArrayRange(_Strict):
+class ArrayRange(Strict, frozen=True):
     """What calibration data showed at one array.
 
     Attributes:
@@ -47,7 +45,7 @@ class ArrayRange(_Strict):
     current: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None
 
 
-class Periphery(_Strict):
+class Periphery(Strict, frozen=True):
     """DAC, ADC and wires. All defaults are ideal; docs/physics.md has the equations.
 
     Attributes:

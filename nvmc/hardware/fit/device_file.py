@@ -48,10 +48,12 @@ def device_text(fit: DeviceFit, name: str, title: str | None = None) -> str:
         'clip = "zero"  # no cell conducts less than nothing',
         *_sigma(fit),
         *([f"time_s = {_number(fit.retention.t0_s)}  # s"] if fit.retention else []),
+        *_defaults(fit),
         "",
         f"[conductance]  # uS; the fit holds for {fit.min_us:.6g} to {fit.max_us:.6g} uS",
         f"min_us = {_number(fit.min_us)}",
         f"max_us = {_number(fit.max_us)}",
+        *([] if fit.even else [f"levels_us = {_list(g.target for g in fit.groups)}  # not even"]),
         "",
         "[[noise]]",
         'type = "programming"',
@@ -59,6 +61,17 @@ def device_text(fit: DeviceFit, name: str, title: str | None = None) -> str:
         *_retention(fit),
     ]
     return "\n".join(lines) + "\n"
+
+
+def _defaults(fit: DeviceFit) -> list[str]:
+    if fit.law == "polynomial":
+        return []
+    return [
+        "",
+        "[defaults]  # a choice: no measurement of cells says how weights are to use them",
+        f"weight_bits = {fit.weight_bits}",
+        f"cell_bits = {fit.cell_bits}  # whole bits of {len(fit.groups)} levels",
+    ]
 
 
 def _sigma(fit: DeviceFit) -> list[str]:

@@ -1,8 +1,8 @@
 """From measured cells to a device: spread and mean error of every level, and retention.
 
-Two laws of the spread: one factor a level (`levels`), where cells are programmed to a few levels
-that are evenly spaced, or a polynomial sigma(g) (`polynomial`) otherwise. What the data cannot
-support is refused. The estimates are in `nvmc.hardware.fit.estimation`, the file that is written in
+Two laws of the spread: one factor a level (`levels`), where cells are programmed to a few levels,
+or a polynomial sigma(g) (`polynomial`) otherwise. What the data cannot support is refused. The
+estimates are in `nvmc.hardware.fit.estimation`, the file that is written in
 `nvmc.hardware.fit.device_file`.
 """
 
@@ -26,22 +26,21 @@ from nvmc.hardware.fit.estimation import (
 )
 from nvmc.hardware.fit.measurements import Measurements
 from nvmc.hardware.fit.retention import Retained, fit_retention
+from nvmc.hardware.fit.targets import MIN_READINGS, earliest, evenness, targets_of
 
-__all__ = ["LAWS", "MIN_READINGS", "DeviceFit", "Group", "fit_device"]
+__all__ = ["LAWS", "DeviceFit", "Group", "fit_device"]
 
 Float = NDArray[np.floating[Any]]
 Law = Literal["auto", "levels", "polynomial"]
 
 LAWS: tuple[Law, ...] = ("auto", "levels", "polynomial")
-MIN_READINGS = 20
-"""Fewest readings a level, or a group of neighbouring targets, may have."""
-
 MAX_LEVELS = 64  # with more distinct targets than this, they are taken for continuous
 MAX_GROUPS = 16
 MAX_DEGREE = 4
 MIN_LEVELS = 3  # distinct targets that a polynomial needs
 EXACT = 1e-9  # spread over conductance below which readings lie on their mean
 UNEVEN = 0.02  # of a step, by which evenly spaced targets may miss their places
+WEIGHT_BITS = 4  # as TRICE uses its cells with levels (Sec. IV-C)
 
 
 @dataclass(frozen=True)
@@ -84,6 +83,7 @@ class DeviceFit:
     Attributes:
         read: The measurements.
         law: `levels` or `polynomial`.
+        even: Whether levels are evenly spaced; True for `polynomial`.
         min_us: Conductance of level 0, or the lowest target.
         max_us: Conductance of the top level, or the highest target.
         groups: One for each level, or for neighbouring targets, from the lowest.
@@ -99,6 +99,7 @@ class DeviceFit:
 
     read: Measurements
     law: Literal["levels", "polynomial"]
+    even: bool
     min_us: float
     max_us: float
     groups: tuple[Group, ...]
@@ -117,6 +118,21 @@ class DeviceFit:
         top = len(self.groups) - 1 if self.law == "levels" else 1
         return (self.max_us - self.min_us) / top
 
+    @property
+    def cell_bits(self) -> int | None:
+        """Whole bits that the levels hold; None for `polynomial`."""
+        return len(self.groups).bit_length() - 1 if self.law == "levels" else None
+
+    @property
+    def weight_bits(self) -> int | None:
+        """Bits of a weight that are proposed: 4, or one cell's where it holds more."""
+        return None if self.cell_bits is None else max(WEIGHT_BITS, self.cell_bits)
+
+    @property
+    def unevenness(self) -> float:
+        """Largest distance of a level from even spacing, in level steps."""
+        return evenness(np.array([g.target for g in self.groups]))
+
 
 def fit_device(read: Measurements, law: Law = "auto") -> DeviceFit:
     """Fit a device to measurements.
@@ -128,52 +144,13 @@ def fit_device(read: Measurements, law: Law = "auto") -> DeviceFit:
     Raises:
         DeviceError: The data are too few for the law, or contradict each other.
     """
-    first = _earliest(read)
-    target = _targets(first, first)
+    first = earliest(read)
+    target = targets_of(first, first)
     chosen = _law_of(first, target) if law == "auto" else law
     fit = _fit_levels(first, target) if chosen == "levels" else _fit_polynomial(first, target)
     if read.time is None:
         return replace(fit, read=read)
-    return replace(fit, read=read, retention=fit_retention(read, _targets(read, first)))
-
-
-def _earliest(read: Measurements) -> Measurements:
-    """The readings at the earliest time: what programming left behind."""
-    if read.time is None:
-        return read
-    times = np.unique(read.time)
-    if len(times) < 2:
-        raise DeviceError(
-            f"{read.file}: time_s is {times[0]:g} on every line; retention needs two times or "
-            "more: measure again later, or leave the column out"
-        )
-    first = read.rows(read.time == times[0])
-    if read.level is not None and first.level is not None:
-        late = np.setdiff1d(read.level, first.level)
-        if late.size:
-            raise DeviceError(
-                f"{read.file}: level {late[0]} has no reading at the earliest time, "
-                f"{times[0]:g} s; expected {MIN_READINGS} or more of every level"
-            )
-    return first
-
-
-def _targets(read: Measurements, first: Measurements) -> Float:
-    """The target of every reading in µS.
-
-    Levels alone lie on a line through the means of the lowest and the highest at the `first` time.
-    """
-    if read.target is not None:
-        return read.target
-    assert read.level is not None and first.level is not None
-    level, top = first.level, int(first.level.max())
-    if top == 0 or not np.any(level == 0):
-        raise DeviceError(
-            f"{read.file}: levels are {int(level.min())} to {top}; expected level 0 and at least "
-            "one more, or a column target_us"
-        )
-    low, high = np.mean(first.measured[level == 0]), np.mean(first.measured[level == top])
-    return np.asarray(low + (high - low) * read.level / top)
+    return replace(fit, read=read, retention=fit_retention(read, targets_of(read, first)))
 
 
 def _law_of(read: Measurements, target: Float) -> Literal["levels", "polynomial"]:
@@ -181,15 +158,7 @@ def _law_of(read: Measurements, target: Float) -> Literal["levels", "polynomial"
         return "levels"
     distinct, counts = np.unique(target, return_counts=True)
     few = 2 <= len(distinct) <= MAX_LEVELS and counts.min() >= MIN_READINGS
-    return "levels" if few and _evenness(distinct) <= UNEVEN else "polynomial"
-
-
-def _evenness(distinct: Float) -> float:
-    """Largest distance, in steps, of sorted targets from even spacing."""
-    low, high = float(distinct[0]), float(distinct[-1])
-    step = (high - low) / (len(distinct) - 1)
-    even = low + step * np.arange(len(distinct))
-    return float(np.max(np.abs(distinct - even)) / step)
+    return "levels" if few and evenness(distinct) <= UNEVEN else "polynomial"
 
 
 # --- levels ------------------------------------------------------------------------------------
@@ -207,8 +176,7 @@ def _fit_levels(read: Measurements, target: Float) -> DeviceFit:
         for i, (aim, e) in enumerate(zip(aims, errors, strict=True))
     )
     _check_monotone(read, groups)
-    step = (aims[-1] - aims[0]) / (len(aims) - 1)
-    for g in groups:
+    for g, step in zip(groups, _least_steps(aims), strict=True):
         if abs(g.bias) > step / 2:
             raise DeviceError(
                 f"{read.file}: the mean of level {g.level} is {g.target + g.bias:.4g} uS, more "
@@ -224,6 +192,7 @@ def _fit_levels(read: Measurements, target: Float) -> DeviceFit:
     return DeviceFit(
         read=read,
         law="levels",
+        even=evenness(np.array(aims)) <= (UNEVEN if read.target is not None else EXACT),
         min_us=float(aims[0]),
         max_us=float(aims[-1]),
         groups=groups,
@@ -246,7 +215,7 @@ def _check_levels(
 
     Raises:
         DeviceError: There are fewer than two levels, one has too few readings, or their targets
-            do not rise evenly.
+            do not rise.
     """
     if len(members) < 2:
         raise DeviceError(f"{read.file}: there is one level; expected two or more")
@@ -263,13 +232,13 @@ def _check_levels(
             f"{read.file}: the conductance of the levels does not rise from one to the next "
             f"({', '.join(f'{aim:g}' for aim in aims)} uS); number them by conductance"
         )
-    if _evenness(np.array(aims)) > UNEVEN:
-        raise DeviceError(
-            f"{read.file}: the targets of the levels are not evenly spaced "
-            f"({', '.join(f'{aim:g}' for aim in aims)} uS), as levels of a device are; fit "
-            "--law polynomial"
-        )
     return aims
+
+
+def _least_steps(aims: list[float]) -> list[float]:
+    """From each level to its nearer neighbour."""
+    steps = np.diff(aims)
+    return np.minimum(np.append(steps[0], steps), np.append(steps, steps[-1])).tolist()
 
 
 def _group(level: int | None, target: float, errors: Float, law: float) -> Group:
@@ -321,6 +290,7 @@ def _fit_polynomial(read: Measurements, target: Float) -> DeviceFit:
     return DeviceFit(
         read=read,
         law="polynomial",
+        even=True,
         min_us=float(target.min()),
         max_us=top,
         groups=groups,

@@ -82,9 +82,9 @@ class ReramV(Method):
         deviation: dict[str, Tensor] = {}
         for name, array in run.memory["arrays"].items():
             held = replica.crossbars.held(name)
-            now = _array_now(array, held.codes, held.unit, held.weights)
-            programmed = torch.from_numpy(chip.program(now).weights).to(held.weights)
-            deviation[name] = programmed - held.weights
+            now = _array_now(array, held.codes, held.unit, held.ideal)
+            programmed = torch.from_numpy(chip.program(now).weights).to(held.ideal)
+            deviation[name] = programmed - held.ideal
         return replica.crossbars.deviated(deviation)
 
     def summary(self, run: Run) -> dict[str, Any]:

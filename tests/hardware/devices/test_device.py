@@ -14,6 +14,7 @@ from nvmc.errors import OptionError
 from nvmc.hardware.devices import (
     SOURCES,
     Conductance,
+    Defaults,
     Device,
     Target,
     device_names,
@@ -252,3 +253,42 @@ def test_a_manifest_cannot_hold_more_cell_bits_than_there_are():
     content = json.loads(Target.of(load_device("rram4")).model_dump_json())
     with pytest.raises(ValueError, match="cell_bits is 3; expected at most 2"):
         Target.model_validate({**content, "cell_bits": 3})
+
+
+# --- levels are never analog cells without a word ------------------------------------------------
+
+
+@pytest.mark.parametrize("name", device_names())
+def test_a_device_of_the_library_is_analog_only_where_levels_are_continuous(name: str):
+    device = load_device(name)
+    target = Target.of(device)
+    assert (target.weight_bits is None) == (device.levels == "continuous")
+
+
+def levelled(**given: Any) -> Device:
+    return Device(name="d", title="", source="s", levels=4, **given)
+
+
+def test_levels_without_a_choice_of_bits_are_refused_with_the_choice():
+    with pytest.raises(OptionError, match=r"'d' has 4 levels .* --weight-bits 1 to 16 \(none") as e:
+        Target.of(levelled())
+    assert "defaults.weight_bits" in str(e.value) and "\n" not in str(e.value)
+    target = Target.of(levelled(), weight_bits=6)
+    assert (target.weight_bits, target.cell_bits) == (6, 2)
+    assert Target.of(levelled(), weight_bits=1).cell_bits == 1
+
+
+def test_analog_cells_of_a_device_with_levels_must_be_asked_for():
+    assert Target.of(levelled(), weight_bits="none").weight_bits is None
+    stated = levelled(defaults=Defaults(weight_bits="none"))
+    assert Target.of(stated).weight_bits is None
+    assert Device.model_validate_json(levelled().model_dump_json()) == levelled()
+
+
+def test_analog_weights_do_not_move_to_a_device_with_levels():
+    analog = Target.of(load_device("ideal"))
+    with pytest.raises(OptionError, match="analog, .* of 'ideal', but a cell of 'rram4' has 4"):
+        analog.on(load_device("rram4"))
+    assert analog.on(load_device("additive")).weight_bits is None
+    asked = Target.of(load_device("rram4"), weight_bits="none")
+    assert asked.on(load_device("fefet2")).weight_bits is None

@@ -185,7 +185,7 @@ def test_analog_weights_use_the_range_of_the_device():
     """g = |W| / max|W| * top: the largest weight sits on the top level of its profile."""
     profile = source("programming", sigma=0.0, basis="level", profile=(1, 4, 4, 1))
     device = Device(name="d", title="", source="s", levels=4, noise=(profile,))
-    target = Target.of(device)
+    target = Target.of(device, weight_bits="none")
     held = Array("w", np.array([-2.0, 1.0, 0.0], np.float32), np.array(1.0), target)
     assert held.cells.targets.tolist() == [[3.0, 1.5, 0.0]]
     assert held.cells.full_range == 2

@@ -126,6 +126,22 @@ BAD = {
         "levels = 4\n[conductance]\nmin_us = 2\nmax_us = 1\n",
         r"conductance: min_us is 2.0; expected less than max_us 1.0",
     ),
+    "conductances that fall": (
+        "levels = 3\n[conductance]\nmin_us = 1\nmax_us = 4\nlevels_us = [1, 4, 4]\n",
+        "conductance: levels_us has 4.0 behind 4.0; expected conductances that rise",
+    ),
+    "levels beyond their range": (
+        "levels = 3\n[conductance]\nmin_us = 1\nmax_us = 5\nlevels_us = [1, 2, 4]\n",
+        "levels_us goes from 1.0 to 4.0; expected min_us 1.0 to max_us 5.0",
+    ),
+    "too few conductances": (
+        "levels = 4\n[conductance]\nmin_us = 1\nmax_us = 4\nlevels_us = [1, 2, 4]\n",
+        "conductance.levels_us has 3 conductances but the device's levels are 4",
+    ),
+    "conductances of continuous levels": (
+        'levels = "continuous"\n[conductance]\nmin_us = 1\nmax_us = 4\nlevels_us = [1, 2, 4]\n',
+        "levels_us has 3 conductances but the device's levels are continuous",
+    ),
     "microsiemens of nothing": (
         'levels = 4\nsigma = 1\n[[noise]]\ntype = "programming"\nbasis = "us"\n',
         "'programming' is in microsiemens, .* add conductance",

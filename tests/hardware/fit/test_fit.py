@@ -99,6 +99,70 @@ def test_levels_without_targets_lie_between_the_means_of_the_ends():
     assert fit.groups[0].bias == pytest.approx(0, abs=1e-9)
 
 
+def test_levels_without_targets_lie_at_their_means_where_those_are_uneven(tmp_path: Path):
+    """Spread 0.1 over 40 readings, level 1 at 7 uS where even spacing puts it at 15: 500 errors."""
+    fit = fit_device(spaced([5, 7, 25]))
+    means = [fit.groups[i].target for i in range(3)]
+    assert not fit.even and not fit.biased
+    assert means == pytest.approx([5, 7, 25], abs=Z * 0.1 / math.sqrt(40))
+    step = (means[2] - means[0]) / 2
+    assert fit.unevenness == pytest.approx(1 - (means[1] - means[0]) / step, rel=1e-12)
+    stated = saved(fit, tmp_path).conductance
+    assert stated.levels_us == pytest.approx(means, rel=1e-5)
+    assert (stated.min_us, stated.max_us) == (stated.levels_us[0], stated.levels_us[-1])
+
+
+def test_chance_does_not_make_levels_uneven():
+    """Evenly spaced levels are called uneven in one fit of a hundred.
+
+    Twice that is allowed for estimated variances; then more than 12 of 200 have probability 2e-4.
+    """
+    uneven = sum(not fit_device(spaced([5, 6, 7, 8, 9, 10], 25, i)).even for i in range(200))
+    assert uneven <= 12
+
+
+@pytest.mark.parametrize("level", [True, False])
+def test_uneven_targets_are_kept_with_their_mean_errors(level: bool, tmp_path: Path):
+    aims = [5.0, 7.0, 25.0]
+    columns = {"target": aims, **({"level": [0, 1, 2]} if level else {})}
+    fit = fit_device(spaced([5.0, 7.5, 25.0], **columns), "levels")
+    assert fit.law == "levels" and not fit.even and fit.biased
+    device = saved(fit, tmp_path)
+    assert device.conductance.levels_us == tuple(aims)
+    array = Array("w", np.full(9, 1, np.int8), np.array(1.0), Target.of(device, cell_bits=1))
+    us = array.target.step_us
+    assert us == pytest.approx(2)  # one bit a cell uses 5 and 7 uS
+    off = Chip.of(array.target, 0, 0, sigma=0.0).program(array).levels[0] * us + 5
+    assert off == pytest.approx(7.5, abs=Z * 0.1 / math.sqrt(40) + 1e-4)
+
+
+@pytest.mark.parametrize(
+    ("count", "weight_bits", "cell_bits"),
+    [(2, 4, 1), (3, 4, 1), (4, 4, 2), (5, 4, 2), (16, 4, 4), (33, 5, 5)],
+)
+def test_a_fitted_device_with_levels_says_how_weights_use_it(
+    count: int, weight_bits: int, cell_bits: int, tmp_path: Path
+):
+    """floor(log2 levels) bits a cell, never analog weights without a word."""
+    fit = fit_device(spaced([5.0 + i for i in range(count)]))
+    defaults = saved(fit, tmp_path).defaults
+    assert (defaults.weight_bits, defaults.cell_bits) == (weight_bits, cell_bits)
+    target = Target.of(load_device(tmp_path / "mine.toml"))
+    assert (target.weight_bits, target.cell_bits) == (weight_bits, cell_bits)
+    told = said(fit)
+    assert f"Used as: {weight_bits}-bit weights in {cell_bits}-bit cells" in told
+    assert ("not used" in told) == (count not in (2, 4, 16))
+
+
+def test_how_levels_are_spaced_is_said():
+    assert "Levels: 3, evenly spaced by 10" in said(fit_device(spaced([5, 15, 25])))
+    told = said(fit_device(spaced([5, 7, 25])))
+    assert "not evenly spaced, by up to 0.8 of a level step" in told and "levels_us" in told
+    assert "--law levels" not in said(fit_device(continuous(500)))
+    few = fit_device(spaced([5, 7, 25], target=[5.0, 7.0, 25.0]))
+    assert few.law == "polynomial" and "--law levels takes the 3 targets" in said(few)
+
+
 @pytest.mark.parametrize("seed", range(5))
 def test_a_polynomial_comes_back_within_its_errors(seed: int):
     fit = fit_device(continuous(seed=seed))
@@ -451,10 +515,10 @@ BAD_DATA: dict[str, tuple[Any, str, str]] = {
         "auto",
         "does not rise",
     ),
-    "uneven targets": (
-        lambda: spaced([5, 7, 25], level=[0, 1, 2], target=[5.0, 7.0, 25.0]),
+    "a level of uneven targets that reads as another": (
+        lambda: spaced([5, 8.1, 25], level=[0, 1, 2], target=[5.0, 7.0, 25.0]),
         "auto",
-        "not evenly spaced .*--law polynomial",
+        "mean of level 1 is 8.1.* more than half a step",
     ),
     "means that fall": (
         lambda: spaced([5.4, 5.3, 6.0], level=[0, 1, 2]),

@@ -9,8 +9,7 @@ import pytest
 from numpy.typing import NDArray
 
 from nvmc.errors import OptionError
-from nvmc.hardware.devices import load_device
-from nvmc.hardware.devices.device import Target
+from nvmc.hardware.devices import Target, load_device
 from nvmc.hardware.devices.periphery import Periphery, WireOhm
 from nvmc.runtime.crossbar.array import through_wires
 from nvmc.runtime.crossbar.parasitics_nodal import nodal_currents

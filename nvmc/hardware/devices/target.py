@@ -1,0 +1,215 @@
+"""A target: a device and how its cells are used."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from nvmc.errors import OptionError
+from nvmc.hardware.devices.device import Bits, Device
+from nvmc.hardware.devices.laws import Strict
+from nvmc.hardware.devices.noise import BitFlip, NoiseSource
+from nvmc.hardware.devices.periphery import Periphery
+from nvmc.hardware.encoding import Encoding, Layout
+
+__all__ = ["Target"]
+
+Size = Annotated[int, Field(ge=1, strict=True)]
+
+
+class Target(Strict, frozen=True):
+    """A device and how its cells are used.
+
+    Attributes:
+        device: The cells.
+        weight_bits: H, or None for analog weights.
+        cell_bits: B; not used by analog weights.
+        encoding: How the sign is represented.
+        per_channel: One scale an output channel instead of one a tensor.
+        rows: Word lines of a tile.
+        cols: Bit lines of a tile.
+        periphery: What surrounds the tiles; ideal by default.
+    """
+
+    device: Device
+    weight_bits: Bits | None
+    cell_bits: Bits
+    encoding: Encoding
+    per_channel: bool = False
+    rows: Size = 128
+    cols: Size = 128
+    periphery: Periphery = Periphery()
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Target:
+        limit = self.device.max_cell_bits
+        if self.weight_bits is not None:
+            limit = min(limit, self.weight_bits)
+        if self.cell_bits > limit:
+            raise ValueError(f"cell_bits is {self.cell_bits}; expected at most {limit}")
+        return self
+
+    @classmethod
+    def of(
+        cls,
+        device: Device,
+        *,
+        weight_bits: int | Literal["none"] | None = None,
+        cell_bits: int | None = None,
+        encoding: Encoding | None = None,
+        per_channel: bool = False,
+        rows: int = 128,
+        cols: int = 128,
+        periphery: Periphery | None = None,
+    ) -> Target:
+        """A target with the device's defaults where an argument is None.
+
+        Raises:
+            OptionError: The bits do not fit the device or each other, an argument needs
+                quantised weights and they are analog, or nobody says how many bits a weight has on
+                a device whose cells have a number of levels.
+        """
+        bits = _bits_of(device, weight_bits)
+        if bits is not None and not 1 <= bits <= 16:
+            raise OptionError(f"weight bits are {bits}; expected 1 to 16, or none for analog")
+        if bits is None and (cell_bits is not None or per_channel):
+            given = "channels have scales of their own" if per_channel else f"B is {cell_bits}"
+            raise OptionError(
+                f"{given}, but the weights are analog; give --weight-bits 1 to 16 as well"
+            )
+        cell = cell_bits
+        if cell is None:
+            cell = device.defaults.cell_bits or device.max_cell_bits
+            cell = min(cell, bits if bits is not None else cell)
+        if bits is not None and not 1 <= cell <= bits:
+            raise OptionError(f"cell bits are {cell}; expected 1 to the weight bits ({bits})")
+        if not 1 <= cell <= device.max_cell_bits:
+            raise OptionError(
+                f"cell bits are {cell}, but a cell of {device.name!r} has {device.levels} levels; "
+                f"expected 1 to {device.max_cell_bits}"
+            )
+        if rows < 1 or cols < 1:
+            raise OptionError(f"tile is {rows}x{cols}; expected at least 1x1")
+        target = cls(
+            device=device,
+            weight_bits=bits,
+            cell_bits=cell,
+            encoding=encoding or device.defaults.encoding,
+            per_channel=per_channel,
+            rows=rows,
+            cols=cols,
+            periphery=periphery or Periphery(),
+        )
+        target.check_sources(device.noise)
+        return target
+
+    @property
+    def layout(self) -> Layout:
+        """How cells represent codes."""
+        return Layout(self.weight_bits, self.cell_bits, self.encoding, self.device.analog_top)
+
+    @property
+    def highest_level(self) -> float:
+        """Level of a cell at its highest conductance, in level steps.
+
+        The device's highest level even where cells hold fewer bits and so never aim for it. Where
+        levels are not evenly spaced, a step is an even share of the range of those that are used.
+        """
+        levels, used = self.device.levels, self._uneven
+        if levels == "continuous":
+            return self.layout.highest_target
+        if used is None:
+            return float(levels - 1)
+        top = int(self.layout.highest_target)
+        return top * ((used[-1] - used[0]) / (used[top] - used[0]))
+
+    @property
+    def places(self) -> tuple[float, ...] | None:
+        """Where each level lies, in level steps; None where level l lies at l, or is not aimed for.
+
+        Digits are read as if the levels in use were evenly spaced from the lowest to the highest
+        of them, which are exact: a cell for level l adds places[l] - l to what it should.
+        """
+        used = self._uneven
+        if used is None:
+            return None
+        top = int(self.layout.highest_target)
+        return tuple(top * ((g - used[0]) / (used[top] - used[0])) for g in used)
+
+    @property
+    def _uneven(self) -> tuple[float, ...] | None:
+        """What every level conducts, where weights are digits and the device lists it."""
+        stated = self.device.conductance
+        return None if stated is None or self.weight_bits is None else stated.levels_us
+
+    @property
+    def step_us(self) -> float | None:
+        """Microsiemens in one level step; None where the device states no conductance."""
+        range_us = self.device.conductance
+        return (
+            None if range_us is None else (range_us.max_us - range_us.min_us) / self.highest_level
+        )
+
+    @property
+    def off_level(self) -> float:
+        """What a cell at level 0 conducts, in level steps; 0 where the device does not say.
+
+        Wires carry it for every cell; the nominal sum of a column is subtracted (docs/physics.md).
+        """
+        range_us, step = self.device.conductance, self.step_us
+        return 0.0 if range_us is None or step is None else range_us.min_us / step
+
+    def on(self, device: Device | None, noise: Iterable[NoiseSource] = ()) -> Target:
+        """The same codes on another device (None: this one), or with more noise sources.
+
+        Raises:
+            OptionError: The cells hold more bits than the other device's, or a source cannot act
+                on them.
+        """
+        chosen = (device or self.device).with_noise(noise)
+        if chosen == self.device:
+            return self
+        if self.weight_bits is None and self.device.levels == "continuous" != chosen.levels:
+            raise OptionError(
+                f"the weights are analog, compiled for the continuous levels of "
+                f"{self.device.name!r}, but a cell of {chosen.name!r} has {chosen.levels} levels; "
+                "compile for that device"
+            )
+        return Target.of(
+            chosen,
+            weight_bits=self.weight_bits or "none",
+            cell_bits=self.cell_bits if self.weight_bits else None,
+            encoding=self.encoding,
+            per_channel=self.per_channel,
+            rows=self.rows,
+            cols=self.cols,
+            periphery=self.periphery,
+        )
+
+    def check_sources(self, sources: Iterable[NoiseSource]) -> None:
+        """Raise OptionError where a noise source cannot act on this target."""
+        for source in sources:
+            if source.quantized_only and self.weight_bits is None:
+                raise OptionError(
+                    f"noise source {source.type!r} acts on stored bits, but the weights are "
+                    "analog; compile with --weight-bits 1 to 16"
+                )
+            if isinstance(source, BitFlip) and source.bits == "sign" and not self.layout.signed:
+                raise OptionError(
+                    f"noise source 'bitflip' acts on sign bits, which encoding {self.encoding!r} "
+                    "does not store; use sign-magnitude, or bits=cells"
+                )
+
+
+def _bits_of(device: Device, given: int | Literal["none"] | None) -> int | None:
+    """Weight bits as asked for, or the device's; None for analog weights."""
+    chosen = device.defaults.weight_bits if given is None else given
+    if chosen is None and device.levels != "continuous":
+        raise OptionError(
+            f"device {device.name!r} has {device.levels} levels a cell and does not say how many "
+            "bits a weight has; give --weight-bits 1 to 16 (none: analog weights), or "
+            "defaults.weight_bits in its file"
+        )
+    return chosen if isinstance(chosen, int) else None
