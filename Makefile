@@ -1,5 +1,5 @@
 # Every target sets up .venv by itself; `make demo` is the shortest way to see nvmc at work.
-# Another interpreter: make PYTHONS=/path/to/python3
+# Another interpreter, beside the first: make VENV=.venv-other PYTHONS=/path/to/python3
 
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
@@ -10,8 +10,14 @@ PYTHONS ?= python3.13 python3.12 python3.11 python3
 USABLE := import ensurepip, os, sys, sysconfig, venv; \
   headers = os.path.join(sysconfig.get_path("include"), "Python.h"); \
   sys.exit(sys.version_info < (3, 11) or not os.path.exists(headers))
-BIN := .venv/bin
-PIP := PIP_DISABLE_PIP_VERSION_CHECK=1 $(BIN)/python -m pip install -qq -c constraints.txt
+VENV ?= .venv
+BIN := $(VENV)/bin
+CONSTRAINTS ?= constraints.txt
+EXTRAS ?= dev,train,report,tensorboard,cluster,parquet
+PIP := PIP_DISABLE_PIP_VERSION_CHECK=1 $(BIN)/python -m pip install -qq -c $(CONSTRAINTS)
+# One process per core; each takes whole files, so that what a file sets up is made once.
+JOBS ?= logical
+PYTEST := $(BIN)/python -m pytest -q -n $(JOBS) --maxprocesses 8 --dist loadfile
 SOURCES := pyproject.toml setup.py constraints.txt $(wildcard nvmc/*/csrc/* runtime/*/csrc/*)
 
 help:
@@ -26,43 +32,43 @@ $(BIN)/python:
 	@command -v $${CXX:-c++} g++ >/dev/null || \
 	  { echo "nvmc builds a C++ extension and found no compiler; install g++" >&2; exit 1; }
 	@for python in $(PYTHONS); do \
-	  if $$python -c '$(USABLE)' >/dev/null 2>&1; then exec $$python -m venv .venv; fi; \
+	  if $$python -c '$(USABLE)' >/dev/null 2>&1; then exec $$python -m venv $(VENV); fi; \
 	done; \
 	echo "nvmc needs Python 3.11 or newer with venv and its C headers (python3-dev), and none of" \
 	  "'$(PYTHONS)' is; name one: make PYTHONS=/path/to/python3" >&2; exit 1
 
-.venv/.run: $(BIN)/python $(SOURCES)
-	@echo "Installing nvmc into .venv ..."
+$(VENV)/.run: $(BIN)/python $(SOURCES)
+	@echo "Installing nvmc into $(VENV) ..."
 	@$(PIP) -e .
 	@touch $@
 
-.venv/.dev: $(BIN)/python $(SOURCES)
-	@echo "Installing nvmc and its development tools into .venv (some minutes) ..."
-	@$(PIP) -e '.[dev,train,report,tensorboard,cluster,parquet]'
-	@touch .venv/.run $@
+$(VENV)/.dev: $(BIN)/python $(SOURCES)
+	@echo "Installing nvmc and its development tools into $(VENV) (some minutes) ..."
+	@$(PIP) -e '.[$(EXTRAS)]'
+	@touch $(VENV)/.run $@
 
-demo: .venv/.run
+demo: $(VENV)/.run
 	@mkdir -p build/demo
 	$(BIN)/nvmc compile zoo:lenet5-digits --device fefet2 -o build/demo/lenet5.nvmc
 	$(BIN)/nvmc simulate build/demo/lenet5.nvmc --runs 300 --data digits
 
-test: .venv/.dev
-	$(BIN)/python -m pytest -q
+test: $(VENV)/.dev
+	$(PYTEST)
 
-test-slow: .venv/.dev
-	$(BIN)/python -m pytest -q -m slow
+test-slow: $(VENV)/.dev
+	$(PYTEST) -m slow
 
-lint: .venv/.dev
+lint: $(VENV)/.dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/pyright --pythonpath $(BIN)/python
 
-bench: .venv/.dev
+bench: $(VENV)/.dev
 	@for benchmark in tests/benchmarks/bench_*.py; do \
 	  echo "== $$benchmark"; $(BIN)/python $$benchmark; \
 	done
 
 clean:
-	rm -rf .venv build dist nvmc.egg-info .pytest_cache .ruff_cache .hypothesis
+	rm -rf .venv .venv-* build dist nvmc.egg-info .pytest_cache .ruff_cache .hypothesis
 	rm -f runtime/provider/_shim*.so runtime/crossbar/_native*.so nvmc/rng/_normals*.so
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import socket
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -73,9 +72,7 @@ def test_a_scheduler_that_does_not_answer_is_given_up(monkeypatch: pytest.Monkey
             if backlog:
                 there.listen(backlog)
             address = f"tcp://127.0.0.1:{there.getsockname()[1]}"
-            started = time.monotonic()
-            with pytest.raises(ClusterError, match="no dask scheduler answers") as caught:
+            with pytest.raises(ClusterError, match="no dask scheduler .* within 2 s") as caught:
                 with parse_workers(f"dask:{address}"):
                     pass
             assert address in str(caught.value)
-            assert time.monotonic() - started < 20

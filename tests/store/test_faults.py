@@ -35,7 +35,7 @@ def writer(path: Path, first: int, last: int, pause_s: float = 0) -> subprocess.
 
 def ended(process: subprocess.Popen[str], code: int = 0) -> list[int]:
     """The chips a process has said it kept."""
-    out, err = process.communicate(timeout=120)
+    out, err = process.communicate()
     assert process.returncode == code, err
     return [int(line) for line in out.splitlines()]
 
@@ -46,7 +46,8 @@ def known(path: Path) -> dict[int, tuple[int, float]]:
         assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
     connection.close()
     with Store.open(path) as store:
-        assert len(store.experiments()) == 1
+        # None where the process was killed between making the store and its first entry.
+        assert len(store.experiments()) <= 1
         return store.experiment(KEY, INFO).known()
 
 

@@ -1,0 +1,11 @@
+"""Print each lower bound of pyproject.toml as a pin, for `pip install -c`."""
+
+import re
+import tomllib
+from pathlib import Path
+
+project = tomllib.loads((Path(__file__).parents[1] / "pyproject.toml").read_text())["project"]
+wanted = [*project["dependencies"], *sum(project["optional-dependencies"].values(), [])]
+for text in sorted(set(wanted)):
+    name, bound = re.fullmatch(r"([\w.-]+)(?:\[\w+\])?>=([\w.]+)", text).groups()
+    print(f"{name}=={bound}")
