@@ -10,10 +10,10 @@ import click
 from rich.table import Table
 
 from nvmc.cli.console import count, out, print_json, target_from, target_options
+from nvmc.cli.heading import periphery_text
 from nvmc.cli.periphery import periphery_from, periphery_options
 from nvmc.compiled.artifact import Compiled, Manifest
 from nvmc.compiler import compile_model
-from nvmc.hardware.devices import Periphery
 from nvmc.models import resolve_model
 from nvmc.passes.graph.node_parameters import Kind
 from nvmc.passes.graph.tile_graph import critical_path, read_tile_graph
@@ -99,7 +99,7 @@ def _print(compiled: Compiled) -> None:
         f"tiles of {target.rows}x{target.cols}"
     )
     if not target.periphery.ideal:
-        console.print(_periphery(target.periphery))
+        console.print(periphery_text(target.periphery.model_dump(mode="json")))
     series = len(critical_path(read_tile_graph(compiled.tiles_path)))
     console.print(
         f"{count(len(manifest.layers), 'layer')} on {count(len(manifest.tiles), 'tile')}; the "
@@ -136,20 +136,6 @@ def _layer_table(manifest: Manifest) -> Table:
         used = f"{a.utilization:.1%}"
         table.add_row(a.name, ops[a.name], shape, stored, f"{a.tiles:,}", f"{a.cells:,}", used)
     return table
-
-
-def _periphery(periphery: Periphery) -> str:
-    dac = "exact inputs"
-    if periphery.dac_bits is not None:
-        dac = f"{periphery.dac_bits}-bit {periphery.dac_mode} DAC"
-    parts = [f"{dac}, range {periphery.dac_range}"]
-    adc = "exact currents"
-    if periphery.adc_bits is not None:
-        adc = f"{periphery.adc_bits}-bit ADC, range {periphery.adc_range}"
-    parts += [adc, f"polarities subtracted {periphery.subtract}"]
-    if periphery.wire_ohm is not None:
-        parts.append(f"wires of {periphery.wire_ohm.row:g} and {periphery.wire_ohm.col:g} ohm")
-    return "; ".join(parts)
 
 
 def _share(part: int, whole: int) -> str:

@@ -22,6 +22,7 @@ from rich.progress import (
 from nvmc.errors import OptionError
 from nvmc.hardware.devices import Device, Target, load_device
 from nvmc.hardware.encoding import Encoding
+from nvmc.statistics import Kpp
 
 __all__ = [
     "METRICS",
@@ -29,6 +30,7 @@ __all__ = [
     "err",
     "metric_name",
     "note",
+    "note_percentile",
     "note_range",
     "ordinal",
     "out",
@@ -40,6 +42,7 @@ __all__ = [
     "target_from",
     "target_options",
     "watching",
+    "worst_text",
 ]
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -83,8 +86,29 @@ def note_range(device: Device, sigmas: Iterable[float | None]) -> None:
 
 
 def metric_name(metric: str) -> str:
-    """A metric in a few letters."""
-    return "R²" if metric.endswith("r2") else metric
+    """A metric in a few words; one against the ideal chip is never taken for an accuracy."""
+    names = {
+        "agreement": "agreement with the ideal chip",
+        "agreement-r2": "R² against the ideal chip",
+        "r2": "R²",
+    }
+    return names.get(metric, metric)
+
+
+def note_percentile(k: float) -> None:
+    """Say what a high k asks for, which is easily mistaken."""
+    if k > 50:
+        note(
+            f"k = {k:g} is above 50, so this KPP describes the best chips: the KPP counts from "
+            f"the worst; --percentile {100 - k:g} says what {k:g} of 100 chips reach"
+        )
+
+
+def worst_text(kpp: Kpp) -> str:
+    """That a KPP is just the worst chip's value, where it is; else nothing."""
+    if not kpp.is_worst:
+        return ""
+    return f"just the worst chip: fewer than {count(kpp.runs_beyond_worst, 'run')}"
 
 
 def print_metric(metric: str) -> None:

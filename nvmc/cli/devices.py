@@ -74,12 +74,12 @@ def _show(name: str, as_json: bool) -> None:
     help="Spread: a factor a level, or a polynomial in the conductance, of degree 0 to 4.",
 )
 @click.option(
-    "--picture",
+    "--figure",
     type=click.Path(path_type=Path),
-    metavar="FILE.png",
+    metavar="FILE.{png,pdf,svg}",
     help="Draw the fit.  [default: the output's name with .png, if matplotlib is there]",
 )
-@click.option("--no-picture", is_flag=True, help="Draw nothing.")
+@click.option("--no-figure", is_flag=True, help="Draw nothing.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def _fit(
     measured: Path,
@@ -87,8 +87,8 @@ def _fit(
     name: str | None,
     title: str | None,
     law: Any,
-    picture: Path | None,
-    no_picture: bool,
+    figure: Path | None,
+    no_figure: bool,
     as_json: bool,
 ) -> None:
     """Make a device file from measured conductances.
@@ -103,7 +103,7 @@ def _fit(
 
     if output.suffix != ".toml":
         raise OptionError(f"output is {str(output)!r}; expected the name of a .toml file")
-    drawn = None if no_picture else _picture_of(output, picture)
+    drawn = None if no_figure else _figure_of(output, figure)
     fit = fit_device(read_measurements(measured), law)
     text = device_text(fit, name or output.stem, title)
     if drawn is not None:
@@ -120,17 +120,17 @@ def _fit(
     out().print(f"Wrote {output}" + ("" if drawn is None else f" and {drawn}"), soft_wrap=True)
 
 
-def _picture_of(output: Path, asked: Path | None) -> Path | None:
+def _figure_of(output: Path, asked: Path | None) -> Path | None:
     """Where to draw; None, with a note, where nobody asked and nothing can be drawn."""
-    from nvmc.report.figure import check_picture
+    from nvmc.report.figure import check_figure
 
     path = asked or output.with_suffix(".png")
     try:
-        check_picture(path)
+        check_figure(path)
     except OptionError:
         if asked is not None:
             raise
-        note("no picture: matplotlib is not installed (`pip install nvmc[report]`)")
+        note("no figure: matplotlib is not installed (`pip install nvmc[report]`)")
         return None
     return path
 

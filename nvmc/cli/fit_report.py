@@ -139,14 +139,14 @@ def _retention_lines(fit: DeviceFit) -> list[str]:
     return lines
 
 
-def fit_json(fit: DeviceFit, output: Path, picture: Path | None) -> dict[str, Any]:
+def fit_json(fit: DeviceFit, output: Path, figure: Path | None) -> dict[str, Any]:
     """A fit as JSON."""
     kept = fit.retention
     return {
         "format": "nvmc.fit/1",
         "source": provenance(fit),
         "output": str(output),
-        "picture": None if picture is None else str(picture),
+        "figure": None if figure is None else str(figure),
         "law": fit.law,
         "min_us": fit.min_us,
         "max_us": fit.max_us,

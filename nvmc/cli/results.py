@@ -15,16 +15,25 @@ from nvmc.cli.console import (
     METRICS,
     count,
     note,
+    note_percentile,
     ordinal,
     out,
     passes_text,
     percent,
     print_json,
+    worst_text,
 )
+from nvmc.cli.heading import noise_text, periphery_text
 from nvmc.compiled.artifact import find_compiled, open_compiled, replacing_file
 from nvmc.errors import OptionError
 from nvmc.evaluation.parameters import duration_text
-from nvmc.statistics import Kpp, Summary, percentile_performance, summarize
+from nvmc.statistics import (
+    Kpp,
+    Summary,
+    percentile_index,
+    percentile_performance,
+    summarize,
+)
 from nvmc.store import Entry, Store
 from nvmc.store.export import check_format, export
 
@@ -41,6 +50,7 @@ _where = click.option(
     metavar="WHERE",
     help="A compiled folder or a file.  [default: the newest *.nvmc here]",
 )
+_percentile = click.option("--percentile", default=1.0, show_default=True, help="k of the KPP.")
 _json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 
@@ -57,8 +67,9 @@ def results_command(context: click.Context) -> None:
 
 @results_command.command("list")
 @click.argument("where", required=False, type=click.Path(path_type=Path))
+@_percentile
 @_json
-def _list(where: Path | None = None, as_json: bool = False) -> None:
+def _list(where: Path | None = None, percentile: float = 1.0, as_json: bool = False) -> None:
     """List the experiments in WHERE: a compiled folder or a file.
 
     By default that is the newest *.nvmc here.
@@ -66,34 +77,35 @@ def _list(where: Path | None = None, as_json: bool = False) -> None:
     path = _place(where)
     with Store.open(path, readonly=True) as store:
         entries = store.experiments()
+        found = [_worth(store, entry, percentile) for entry in entries]
     if as_json:
-        found = [_entry_json(entry) for entry in entries]
-        print_json({"format": FORMAT, "store": str(path), "experiments": found})
+        pairs = zip(entries, found, strict=True)
+        said = [{**_entry_json(entry), **_statistics_json(each)} for entry, each in pairs]
+        print_json({"format": FORMAT, "store": str(path), "experiments": said})
         return
+    note_percentile(percentile)
     total = sum(entry.complete + entry.begun for entry in entries)
     names = {str(entry.facts.get("network")) for entry in entries}
     of = f" of {names.pop()}" if len(names) == 1 and path.parent.name not in names else ""
     out().print(f"{path}: {count(len(entries), 'experiment')}, {count(total, 'chip')}{of}")
     if entries:
-        out().print(_table(entries))
+        out().print(_table(entries, found))
 
 
 @results_command.command("show")
 @click.argument("identifier", metavar="ID")
 @_where
-@click.option("--percentile", default=1.0, show_default=True, help="k of the KPP.")
+@_percentile
 @_json
 def _show(identifier: str, where: Path | None, percentile: float, as_json: bool) -> None:
     """Show one experiment; the beginning of its ID will do."""
     with Store.open(_place(where), readonly=True) as store:
         entry = store.find(identifier)
-        values = [value for *_, value in store.rows(entry.id) if value is not None]
-    found = None
-    if values and not entry.begun:
-        found = summarize(values), percentile_performance(values, percentile)
+        found = _worth(store, entry, percentile)
     if as_json:
         print_json({"format": FORMAT, **_entry_json(entry), **_statistics_json(found)})
         return
+    note_percentile(percentile)
     table = Table(box=None, show_header=False, pad_edge=True)
     table.add_column(no_wrap=True)
     table.add_column(overflow="fold")
@@ -205,15 +217,28 @@ def _chosen(store: Store, identifiers: Iterable[str]) -> list[Entry]:
     return list({entry.id: entry for entry in found}.values())
 
 
-def _table(entries: Sequence[Entry]) -> Table:
+Worth = tuple[Summary, Kpp]
+
+
+def _worth(store: Store, entry: Entry, percentile: float) -> Worth | None:
+    """Mean, KPP and the like of an experiment; None while chips of it ran in part only."""
+    percentile_index(1, percentile)
+    if entry.begun or not entry.complete:
+        return None
+    values = [value for *_, value in store.rows(entry.id) if value is not None]
+    return summarize(values), percentile_performance(values, percentile)
+
+
+def _table(entries: Sequence[Entry], found: Sequence[Worth | None]) -> Table:
     """One row an experiment, with the columns in which any of them has something to say."""
     networks = {entry.facts.get("network") for entry in entries}
-    rows = [_row(entry, len(networks) > 1) for entry in entries]
-    table = Table(box=None, pad_edge=False)
+    pairs = zip(entries, found, strict=True)
+    rows = [_row(entry, each, len(networks) > 1) for entry, each in pairs]
+    table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0))
     names = [name for name in rows[0] if any(row[name] for row in rows)]
     for name in names:
         free = name in ("network", "device", "images", "also")
-        right = name in ("sigma", "time", "chips", "begun")
+        right = name in ("sigma", "time", "chips", "begun", "mean", "KPP")
         table.add_column(
             name,
             no_wrap=not free,
@@ -225,7 +250,7 @@ def _table(entries: Sequence[Entry]) -> Table:
     return table
 
 
-def _row(entry: Entry, named: bool) -> dict[str, str]:
+def _row(entry: Entry, found: Worth | None, named: bool) -> dict[str, str]:
     facts = entry.facts
     sigma, time_s = facts.get("sigma"), facts.get("time_s")
     images = f"{facts['images']:,}" if "images" in facts else ""
@@ -239,6 +264,8 @@ def _row(entry: Entry, named: bool) -> dict[str, str]:
         "also": ", ".join(_also(entry)),
         "chips": f"{entry.complete:,}",
         "begun": f"{entry.begun:,}" if entry.begun else "",
+        "mean": f"{100 * found[0].mean:.2f}" if found else "",
+        "KPP": f"{100 * found[1].value:.2f}" if found else "",
         "written": _moment(entry.written),
     }
 
@@ -272,14 +299,18 @@ def _facts(entry: Entry) -> list[tuple[str, str]]:
         ("network", f"{facts.get('network', '-')}, model {entry.key.get('network', '-')}"),
         ("device", str(facts.get("device", "-"))),
         ("sigma", "" if sigma is None else f"{sigma:g}"),
-        ("noise", ", ".join(str(source["type"]) for source in facts.get("sources", ()))),
+        ("noise", " ".join(map(noise_text, facts.get("noise", facts.get("sources", ()))))),
+        ("periphery", periphery_text(facts["periphery"]) if "periphery" in facts else ""),
         ("time", "" if time_s is None else f"{duration_text(time_s)} since programming"),
         ("data", f"{facts.get('data', '-')}, {count(facts.get('images', 0), 'image')}"),
+        ("limit", "" if facts.get("limit") is None else f"{facts['limit']:,}"),
+        ("output", str(facts.get("output") or "")),
         ("fidelity", str(facts.get("fidelity", "-"))),
         ("stochastic", "" if passes is None else passes_text(passes)),
         ("metric", f"{metric}: {METRICS[metric]}" if metric in METRICS else str(metric)),
         ("seed", str(facts.get("seed", "-"))),
         ("engine", str(facts.get("engine", "-"))),
+        ("nvmc", str(facts.get("nvmc", ""))),
         ("begun", str(facts.get("created", "-"))),
         ("last written", "" if entry.written is None else entry.written.isoformat()),
         ("ideal chip", percent(facts["ideal"]) if "ideal" in facts else ""),
@@ -287,7 +318,7 @@ def _facts(entry: Entry) -> list[tuple[str, str]]:
     return [row for row in rows if row[1]]
 
 
-def _statistics(entry: Entry, found: tuple[Summary, Kpp] | None) -> list[tuple[str, str]]:
+def _statistics(entry: Entry, found: Worth | None) -> list[tuple[str, str]]:
     chips = f"{entry.complete:,}"
     if entry.first is not None:
         chips += f", of numbers {entry.first:,} to {entry.last:,}"
@@ -307,7 +338,10 @@ def _statistics(entry: Entry, found: tuple[Summary, Kpp] | None) -> list[tuple[s
         ("chips", chips),
         ("mean", f"{percent(summary.mean)}{spread}"),
         ("worst chip", percent(summary.min)),
-        (f"{ordinal(kpp.k)} percentile (KPP)", percent(kpp.value)),
+        (
+            f"{ordinal(kpp.k)} percentile (KPP)",
+            percent(kpp.value) + (f", {worst_text(kpp)}" if kpp.is_worst else ""),
+        ),
         (
             f"its {kpp.confidence:.0%} interval",
             interval if closed else f"{interval}; {kpp.runs_needed} runs close it",
@@ -329,7 +363,7 @@ def _entry_json(entry: Entry) -> dict[str, Any]:
     }
 
 
-def _statistics_json(found: tuple[Summary, Kpp] | None) -> dict[str, Any]:
+def _statistics_json(found: Worth | None) -> dict[str, Any]:
     if found is None:
         return {"mean": None, "std": None, "min": None, "percentile": None}
     summary, kpp = found

@@ -15,12 +15,20 @@ import click
 from nvmc.compiled.artifact import Compiled, find_compiled, open_compiled
 from nvmc.errors import OptionError
 from nvmc.evaluation.population import Executor, Threads
-from nvmc.hardware.devices import Target, load_device, parse_noise
+from nvmc.report.figure import check_figure
 
-__all__ = ["OPTIONS", "chosen_executor", "opened", "run_options", "target_of"]
+__all__ = ["OPTIONS", "chosen_executor", "opened", "run_options"]
 
 Command = Callable[..., Any]
 F = TypeVar("F", bound=Command)
+
+
+def _checked_figure(context: click.Context, option: click.Parameter, path: Path | None) -> Any:
+    """A figure that cannot be written is refused before any work is done."""
+    if path is not None:
+        check_figure(path)
+    return path
+
 
 OPTIONS: dict[str, Callable[[Command], Command]] = {
     "data": click.option(
@@ -87,6 +95,13 @@ OPTIONS: dict[str, Callable[[Command], Command]] = {
         help="Where results are kept.  [default: results.sqlite in the compiled network]",
     ),
     "no-store": click.option("--no-store", is_flag=True, help="Keep no results, and look at none."),
+    "figure": click.option(
+        "--figure",
+        type=click.Path(path_type=Path),
+        metavar="FILE.{png,pdf,svg}",
+        callback=_checked_figure,
+        help="Draw the result; the suffix says the format.",
+    ),
     "json": click.option("--json", "as_json", is_flag=True, help="Print everything as JSON."),
 }
 """Name of a shared option -> what adds it to a command."""
@@ -110,16 +125,6 @@ def opened(compiled: Path | None) -> Compiled:
         ArtifactError: There is none, or it is damaged.
     """
     return find_compiled() if compiled is None else open_compiled(compiled)
-
-
-def target_of(network: Compiled, device: str | None, noise: tuple[str, ...]) -> Target:
-    """What holds the network's arrays, as `--device` and `--noise` say.
-
-    Raises:
-        DeviceError, OptionError: By what is wrong.
-    """
-    chosen = load_device(device) if device is not None else None
-    return network.manifest.target.on(chosen, [parse_noise(text) for text in noise])
 
 
 def chosen_executor(

@@ -11,14 +11,18 @@ from rich.table import Table
 from nvmc.cli.console import (
     count,
     note,
+    note_percentile,
     note_range,
     out,
     percent,
     print_json,
     print_metric,
     progress,
+    worst_text,
 )
-from nvmc.cli.running import chosen_executor, opened, run_options, target_of
+from nvmc.cli.heading import heading
+from nvmc.cli.running import chosen_executor, opened, run_options
+from nvmc.evaluation.description import as_cells
 from nvmc.evaluation.parameters import Setup, parse_time
 from nvmc.evaluation.sensitivity import (
     Difference,
@@ -28,7 +32,6 @@ from nvmc.evaluation.sensitivity import (
     sensitivity,
 )
 from nvmc.report.table import check_file, write_csv
-from nvmc.statistics import percentile_index
 
 __all__ = ["sensitivity_command"]
 
@@ -68,8 +71,8 @@ def sensitivity_command(
     if csv_file is not None:
         check_file(csv_file)
     network = opened(compiled)
-    target = target_of(network, device, noise)
-    setup = Setup(target, sigma, None if age is None else parse_time(age))
+    time_s = None if age is None else parse_time(age)
+    setup = Setup.of(network.manifest.target, device, noise, sigma, time_s)
     total = runs * population_count(network, setup)
     with (
         chosen_executor(jobs, workers, accelerator) as executor,
@@ -77,16 +80,21 @@ def sensitivity_command(
     ):
         result = sensitivity(
             network,
-            setup,
             runs=runs,
+            device=device,
+            noise=noise,
+            sigma=sigma,
+            time_s=time_s,
             jobs=jobs,
             executor=executor,
             on_chip=lambda chip, value: advance(),
             **options,
         )
-    note_range(target.device, [sigma])
+    note_range(setup.target.device, [sigma])
+    note_percentile(result.kpp.k)
     if csv_file is not None:
-        write_csv(csv_file, map(row_of, result.costs))
+        facts = as_cells(result.description.to_json())
+        write_csv(csv_file, ({**row_of(cost), **facts} for cost in result.costs))
     if as_json:
         print_json(result.to_json())
     else:
@@ -95,25 +103,21 @@ def sensitivity_command(
 
 def _print(result: Sensitivity, folder: str, newest: bool) -> None:
     console = out()
-    setup, kpp = result.setup, result.kpp
-    sigma = setup.target.device.sigma if setup.sigma is None else setup.sigma
-    console.print(
-        f"{folder}{' (the newest here)' if newest else ''}: {setup.target.device.name}"
-        f"{'' if sigma is None else f', sigma {sigma:g}'}, {count(result.runs, 'chip')} on "
-        f"{count(result.images, 'image')} ({result.data})"
-    )
-    print_metric(result.metric)
+    kpp, facts = result.kpp, result.description.to_json()
+    for line in heading(facts, f"{folder}{' (the newest here)' if newest else ''}"):
+        console.print(line)
+    print_metric(result.description.metric)
     console.print(
         f"ideal {percent(result.ideal)}, mean {percent(result.mean)}, KPP (k = {kpp.k:g}) "
         f"{percent(kpp.value)}"
     )
-    for kind, heading in HEADINGS.items():
+    for kind, title in HEADINGS.items():
         if any(cost.part.kind == kind for cost in result.costs):
             console.print()
-            console.print(_table(result, kind, heading))
-    if percentile_index(result.runs, kpp.k) == 0:
+            console.print(_table(result, kind, title))
+    if kpp.is_worst:
         note(
-            f"the KPP of {count(result.runs, 'chip')} is the worst one's; give more --runs, or a "
+            f"the KPP of {count(kpp.runs, 'run')} is {worst_text(kpp)}; give more --runs, or a "
             "greater --percentile, for surer differences"
         )
     console.print(
@@ -122,9 +126,9 @@ def _print(result: Sensitivity, folder: str, newest: bool) -> None:
     )
 
 
-def _table(result: Sensitivity, kind: str, heading: str) -> Table:
+def _table(result: Sensitivity, kind: str, title: str) -> Table:
     table = Table(box=None, pad_edge=False)
-    table.add_column(heading, overflow="ellipsis", no_wrap=True, max_width=28, min_width=28)
+    table.add_column(title, overflow="ellipsis", no_wrap=True, max_width=28, min_width=28)
     for column in ("without", "wins", "alone", "costs"):
         table.add_column(column, justify="right", no_wrap=True, min_width=8)
     for cost in result.costs:

@@ -12,23 +12,23 @@ from nvmc.cli.console import (
     count,
     metric_name,
     note,
+    note_percentile,
     note_range,
     ordinal,
     out,
-    passes_text,
     percent,
     print_json,
     print_metric,
     watching,
+    worst_text,
 )
+from nvmc.cli.heading import heading
 from nvmc.cli.running import chosen_executor, opened, run_options
 from nvmc.cli.stored import opened_store
 from nvmc.errors import OptionError
 from nvmc.evaluation.parameters import duration_text, parse_values
 from nvmc.evaluation.result import Simulation
 from nvmc.evaluation.simulation import simulate
-from nvmc.hardware.devices import load_device, parse_noise
-from nvmc.report.figure import check_picture
 from nvmc.report.histogram import Sample, draw_histogram
 
 __all__ = ["simulate_command"]
@@ -74,14 +74,13 @@ DELTA = 1e-3
     help="With --precision: chips at which to end in any case.  [default: 10000, or 2 x runs]",
 )
 @run_options("jobs", "workers", "accelerator", "store", "no-store")
-@click.option("--png", type=click.Path(path_type=Path), help="Write a histogram of the chips.")
-@run_options("json")
+@run_options("figure", "json")
 def simulate_command(
     compiled: Path | None,
     device: str | None,
     noise: tuple[str, ...],
     time: str | None,
-    png: Path | None,
+    figure: Path | None,
     as_json: bool,
     runs: int,
     jobs: int | None,
@@ -99,8 +98,11 @@ def simulate_command(
     Chips are kept as they are done: the same command goes on where it was interrupted, and more
     --runs add to what is there.
     """
-    if png is not None:
-        _check_histogram(png, adaptive)
+    if figure is not None and adaptive:
+        raise OptionError(
+            "a histogram shows all chips, and --adaptive drops most of them; leave one of the two "
+            "out"
+        )
     network = opened(compiled)
     ages = [] if time is None else parse_values("time", time)
     with (
@@ -111,8 +113,8 @@ def simulate_command(
         result = simulate(
             network,
             runs=runs,
-            device=load_device(device) if device is not None else None,
-            noise=[parse_noise(text) for text in noise],
+            device=device,
+            noise=noise,
             times_s=[float(age.number or 0) for age in ages],
             delta=_delta(adaptive, delta),
             precision=None if precision is None else _width(precision),
@@ -122,26 +124,18 @@ def simulate_command(
             watch=watch,
             **options,
         )
-    note_range(result.target.device, [result.sigma])
+    note_range(result.description.setup.target.device, [result.description.setup.strength])
+    note_percentile(result.kpp.k)
     if precision is not None:
         _note_width(result, _width(precision))
-    if png is not None:
-        _draw(png, result, network.folder.name)
+    if figure is not None:
+        _draw(figure, result)
     if as_json:
         print_json(result.to_json())
     else:
         _print(result, str(network.folder), newest=compiled is None)
     if kept is not None:
         kept.check()
-
-
-def _check_histogram(path: Path, adaptive: bool) -> None:
-    check_picture(path)
-    if adaptive:
-        raise OptionError(
-            "a histogram shows all chips, and --adaptive drops most of them; leave one of the two "
-            "out"
-        )
 
 
 def _delta(adaptive: bool, delta: float | None) -> float | None:
@@ -173,15 +167,21 @@ def _note_width(result: Simulation, width: float) -> None:
         )
 
 
-def _draw(path: Path, result: Simulation, name: str) -> None:
-    sigma = "" if result.sigma is None else f", sigma {result.sigma:g}"
+def _heading(result: Simulation, name: str | None = None) -> list[str]:
+    """What the result is of; the times of several stand beside their values."""
+    facts = result.description.to_json()
+    if len(result.times) > 1:
+        del facts["time_s"]
+    return heading(facts, name)
+
+
+def _draw(path: Path, result: Simulation) -> None:
     draw_histogram(
         path,
-        f"{name} · {result.target.device.name}{sigma} · {count(len(result.values), 'chip')} on "
-        f"{count(result.images, 'image')} ({result.data})",
+        _heading(result),
         metric_name(result.metric),
         result.ideal,
-        None if result.metric.endswith("r2") else result.images,
+        None if result.metric.endswith("r2") else result.description.images,
         [
             Sample(
                 "" if at.time_s is None else duration_text(at.time_s),
@@ -196,13 +196,8 @@ def _draw(path: Path, result: Simulation, name: str) -> None:
 
 def _print(result: Simulation, folder: str, newest: bool) -> None:
     console = out()
-    sigma = "" if result.sigma is None else f", sigma {result.sigma:g}"
-    console.print(
-        f"{folder}{' (the newest here)' if newest else ''}: {result.target.device.name}{sigma}, "
-        f"{count(len(result.values), 'chip')} on {count(result.images, 'image')} "
-        f"({result.data}), fidelity {result.fidelity}"
-        f"{'' if result.mc_passes is None else ', ' + passes_text(result.mc_passes)}"
-    )
+    for line in _heading(result, f"{folder}{' (the newest here)' if newest else ''}"):
+        console.print(line)
     print_metric(result.metric)
     table = Table(box=None, show_header=False, pad_edge=True)
     table.add_column(no_wrap=True)
@@ -215,11 +210,19 @@ def _print(result: Simulation, folder: str, newest: bool) -> None:
     console.print(table)
 
 
+def _against_ideal(result: Simulation) -> str:
+    """The metric beside every value that is no accuracy: without labels."""
+    return metric_name(result.metric) if result.metric.startswith("agreement") else ""
+
+
 def _times(result: Simulation) -> Table:
     """One row a time since programming."""
     table = Table(box=None, pad_edge=True)
-    for heading in ("time", "mean", "worst", "KPP", "its interval"):
-        table.add_column(heading, justify="right", no_wrap=True)
+    kpp, metric = "KPP (worst chip)" if result.kpp.is_worst else "KPP", _against_ideal(result)
+    for name in ("time", "mean", "worst", kpp, "its interval"):
+        table.add_column(name, justify="right", no_wrap=True)
+    if metric:
+        table.add_column("of")
     for at in result.times:
         kpp, summary = at.kpp, at.summary
         table.add_row(
@@ -228,6 +231,7 @@ def _times(result: Simulation) -> Table:
             percent(summary.min),
             percent(kpp.value),
             f"{percent(kpp.low)} to {percent(kpp.high)}",
+            *([metric] if metric else []),
         )
     return table
 
@@ -240,30 +244,35 @@ def _rmse(result: Simulation, value: float) -> str:
 
 
 def _rows(result: Simulation) -> list[tuple[str, str, str]]:
+    metric = _against_ideal(result)
+    name = "ideal chip" if metric else f"ideal chip {metric_name(result.metric)}"
+    ideal = (name, percent(result.ideal), _rmse(result, result.ideal))
+    values = [ideal] if len(result.times) > 1 else [ideal, *_values(result)]
+    named = [
+        (label, value, "; ".join(filter(None, (metric, said)))) for label, value, said in values
+    ]
+    return [*named, *_effort(result)]
+
+
+def _values(result: Simulation) -> list[tuple[str, str, str]]:
     kpp, summary = result.kpp, result.summary
     spread = "" if summary.std is None else f"± {100 * summary.std:.2f} over chips"
-    if summary.mean_error:
-        spread = f"± {100 * summary.mean_error:.2f}, estimated"
-    interval = f"{percent(kpp.low)} to {percent(kpp.high)}"
+    if summary.mean_bound:
+        spread = f"estimated, with a deviation of at most {100 * summary.mean_bound:.2f}"
     closed = kpp.low is not None and kpp.high is not None
-    ideal = (
-        f"ideal chip {metric_name(result.metric)}",
-        percent(result.ideal),
-        _rmse(result, result.ideal),
-    )
-    if len(result.times) > 1:
-        return [ideal, *_effort(result)]
     return [
-        ideal,
         ("mean", percent(summary.mean), spread),
         ("worst chip", percent(summary.min), _rmse(result, summary.min)),
-        (f"{ordinal(kpp.k)} percentile (KPP)", percent(kpp.value), _rmse(result, kpp.value)),
+        (
+            f"{ordinal(kpp.k)} percentile (KPP)",
+            percent(kpp.value),
+            "; ".join(filter(None, (_rmse(result, kpp.value), worst_text(kpp)))),
+        ),
         (
             f"its {kpp.confidence:.0%} interval",
-            interval,
+            f"{percent(kpp.low)} to {percent(kpp.high)}",
             "" if closed else f"{kpp.runs_needed} runs close it",
         ),
-        *_effort(result),
     ]
 
 

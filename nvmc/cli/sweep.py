@@ -12,20 +12,22 @@ from rich.table import Table
 from nvmc.cli.console import (
     count,
     metric_name,
+    note_percentile,
     note_range,
     out,
-    passes_text,
     print_json,
     print_metric,
     progress,
+    worst_text,
 )
+from nvmc.cli.heading import heading
 from nvmc.cli.running import chosen_executor, opened, run_options
 from nvmc.cli.stored import opened_store
+from nvmc.evaluation.description import as_cells
 from nvmc.evaluation.parameters import PARAMETERS, Value, label_of, parse_values
 from nvmc.evaluation.sweep import Point, Sweep, point_count, sweep
-from nvmc.hardware.devices import Device, load_device, parse_noise
+from nvmc.hardware.devices import Device
 from nvmc.report.curves import Axis, Curve, draw_curves
-from nvmc.report.figure import check_picture
 from nvmc.report.table import check_file, write_csv
 
 __all__ = ["sweep_command"]
@@ -50,15 +52,14 @@ def _parameter_options(command: F) -> F:
 @run_options("batch", "mc-passes", "jobs", "workers", "accelerator", "store", "no-store")
 @click.option("--csv", "csv_file", type=click.Path(path_type=Path), help="Write a row a point.")
 @click.option("--chips-csv", type=click.Path(path_type=Path), help="Write a row a chip.")
-@click.option("--png", type=click.Path(path_type=Path), help="Write the curves as a picture.")
-@run_options("json")
+@run_options("figure", "json")
 def sweep_command(
     compiled: Path | None,
     device: str | None,
     noise: tuple[str, ...],
     csv_file: Path | None,
     chips_csv: Path | None,
-    png: Path | None,
+    figure: Path | None,
     as_json: bool,
     runs: int,
     jobs: int | None,
@@ -77,8 +78,6 @@ def sweep_command(
     values = {n: parse_values(n, text) for n, text in given.items() if text is not None}
     for file in filter(None, (csv_file, chips_csv)):
         check_file(file)
-    if png is not None:
-        check_picture(png)
     network = opened(compiled)
     with (
         chosen_executor(jobs, workers, accelerator) as executor,
@@ -89,21 +88,22 @@ def sweep_command(
             network,
             values,
             runs=runs,
-            device=load_device(device) if device is not None else None,
-            noise=[parse_noise(text) for text in noise],
+            device=device,
+            noise=noise,
             jobs=jobs,
             executor=executor,
             store=kept,
             on_chip=lambda chip, value: advance(),
             **options,
         )
-    note_range(result.device, [value.number for value in values.get("sigma", ())])
+    note_range(_device(result), [value.number for value in values.get("sigma", ())])
+    note_percentile(result.points[0].kpp.k)
     if csv_file is not None:
         write_csv(csv_file, _point_rows(result))
     if chips_csv is not None:
         write_csv(chips_csv, _chip_rows(result))
-    if png is not None:
-        _draw(png, result, network.folder.name)
+    if figure is not None:
+        _draw(figure, result)
     if as_json:
         print_json(result.to_json())
     else:
@@ -114,17 +114,12 @@ def sweep_command(
 
 def _print(result: Sweep, folder: str, newest: bool) -> None:
     console = out()
-    console.print(
-        f"{folder}{' (the newest here)' if newest else ''}: "
-        f"{', '.join([result.device.name, *_fixed(result)])}, "
-        f"{count(result.runs, 'chip')} a point on {count(result.images, 'image')} "
-        f"({result.data})"
-        f"{'' if result.mc_passes is None else ', ' + passes_text(result.mc_passes)}"
-    )
+    for line in heading(result.shared, f"{folder}{' (the newest here)' if newest else ''}"):
+        console.print(line)
     print_metric(result.metric)
     kpp = result.points[0].kpp
     table = Table(box=None, pad_edge=True)
-    for heading in (
+    for title in (
         *result.axes,
         "ideal",
         "mean",
@@ -133,23 +128,22 @@ def _print(result: Sweep, folder: str, newest: bool) -> None:
         f"KPP {kpp.k:g}",
         f"its {kpp.confidence:.0%} interval",
     ):
-        table.add_column(heading, justify="right", no_wrap=True)
+        table.add_column(title, justify="right", no_wrap=True)
     for i, curve in enumerate(result.curves()):
         if i:
             table.add_row()
         for point in curve:
             table.add_row(*_cells(point, result.axes))
     console.print(table)
-    if any(p.kpp.low is None or p.kpp.high is None for p in result.points):
-        console.print(f"Values are in %. An open end needs {kpp.runs_needed} runs.")
-    else:
-        console.print("Values are in %.")
+    open_end = any(p.kpp.low is None or p.kpp.high is None for p in result.points)
+    needed = f" An open end needs {kpp.runs_needed} runs." if open_end else ""
+    console.print(f"Values are {metric_name(result.metric)} in %.{needed}")
+    if kpp.is_worst:
+        console.print(f"The KPP of {count(kpp.runs, 'run')} is {worst_text(kpp)}.")
 
 
-def _fixed(result: Sweep) -> list[str]:
-    """The parameters with one value."""
-    at = result.points[0].at
-    return [f"{name} {value.text}" for name, value in at.items() if name not in result.axes]
+def _device(result: Sweep) -> Device:
+    return result.points[0].description.setup.target.device
 
 
 def _cells(point: Point, axes: tuple[str, ...]) -> list[str]:
@@ -168,26 +162,30 @@ def _point_rows(result: Sweep) -> Iterator[dict[str, str | int | float | None]]:
         kpp, summary = point.kpp, point.summary
         yield {
             **_place(point),
-            "fidelity": point.fidelity,
-            "metric": result.metric,
-            "runs": result.runs,
-            "images": result.images,
             "ideal": point.ideal,
             "mean": summary.mean,
             "std": summary.std,
             "min": summary.min,
             "k": kpp.k,
             "kpp": kpp.value,
+            "kpp_is_worst": str(kpp.is_worst).lower(),
             "kpp_low": kpp.low,
             "kpp_high": kpp.high,
             "confidence": kpp.confidence,
+            **_facts(point),
         }
 
 
 def _chip_rows(result: Sweep) -> Iterator[dict[str, str | int | float | None]]:
     for point in result.points:
         for chip, value in enumerate(point.values.tolist()):
-            yield {**_place(point), "seed": result.seed, "chip": chip, result.metric: value}
+            yield {**_place(point), "chip": chip, result.metric: value, **_facts(point)}
+
+
+def _facts(point: Point) -> dict[str, str | int | float | None]:
+    """What a point is of, but for the columns that `_place` has."""
+    facts, placed = as_cells(point.description.to_json()), _place(point)
+    return {key: value for key, value in facts.items() if key not in placed}
 
 
 def _place(point: Point) -> dict[str, str | int | float | None]:
@@ -198,18 +196,16 @@ def _place(point: Point) -> dict[str, str | int | float | None]:
     }
 
 
-def _draw(path: Path, result: Sweep, name: str) -> None:
+def _draw(path: Path, result: Sweep) -> None:
     first, *second = result.axes
-    curves = result.curves()
+    curves, device = result.curves(), _device(result)
     draw_curves(
         path,
-        " · ".join(
-            [name, result.device.name, *_fixed(result), f"{count(result.runs, 'chip')} a point"]
-        ),
+        heading(result.shared),
         metric_name(result.metric),
-        _axis(first, [point.at[first] for point in curves[0]], result.device),
+        _axis(first, [point.at[first] for point in curves[0]], device),
         [_curve(curve, second[0] if second else None) for curve in curves],
-        label_of(second[0], result.device) if second else "",
+        label_of(second[0], device) if second else "",
     )
 
 

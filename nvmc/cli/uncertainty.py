@@ -9,20 +9,18 @@ import click
 from rich.table import Table
 
 from nvmc.cli.console import (
-    count,
     note,
     note_range,
     out,
-    passes_text,
     print_json,
     progress,
 )
-from nvmc.cli.running import opened, run_options, target_of
+from nvmc.cli.heading import heading
+from nvmc.cli.running import opened, run_options
 from nvmc.data import load_data
 from nvmc.data.shifts import KINDS, shifts_for
-from nvmc.evaluation.parameters import Setup, parse_time
+from nvmc.evaluation.parameters import parse_time
 from nvmc.evaluation.uncertainty import Row, Uncertainty, uncertainty
-from nvmc.report.figure import check_picture
 from nvmc.report.uncertainty_plot import Line, Panel, draw_uncertainty
 
 __all__ = ["uncertainty_command"]
@@ -51,8 +49,7 @@ LABELS = {"rotation": "rotation [degrees]", "noise": "noise [share of the range]
 )
 @run_options("device", "sigma", "noise", "time", "seed", "fidelity", "limit", "output")
 @run_options("batch", "jobs")
-@click.option("--png", type=click.Path(path_type=Path), help="Write curves over the shifts.")
-@run_options("json")
+@run_options("figure", "json")
 def uncertainty_command(
     compiled: Path | None,
     data: str,
@@ -62,59 +59,53 @@ def uncertainty_command(
     noise: tuple[str, ...],
     age: str | None,
     limit: int | None,
-    png: Path | None,
+    figure: Path | None,
     as_json: bool,
     runs: int,
     **options: Any,
 ) -> None:
     """Doubts of a compiled network's chips, on data and on images moved away from them."""
-    if png is not None:
-        check_picture(png)
     network = opened(compiled)
     dataset = load_data(data, limit=limit)
     dataset = dataset.for_network([entry.name for entry in network.manifest.inputs])
     rows = len(shifts_for(dataset.x, shifts or None))
-    target = target_of(network, device, noise)
-    setup = Setup(target, sigma, None if age is None else parse_time(age))
     with progress("chips", runs * rows, shown=not as_json) as advance:
         result = uncertainty(
             network,
-            setup,
             data=dataset,
+            limit=limit,
             runs=runs,
+            device=device,
+            noise=noise,
+            sigma=sigma,
+            time_s=None if age is None else parse_time(age),
             shifts=shifts or None,
             on_chip=advance,
             **options,
         )
-    note_range(target.device, [result.sigma])
-    if png is not None:
-        draw_uncertainty(png, _title(result, network.folder.name), _panels(result))
+    setup = result.description.setup
+    note_range(setup.target.device, [setup.strength])
+    if figure is not None:
+        draw_uncertainty(figure, heading(result.description.to_json()), _panels(result))
     if as_json:
         print_json(result.to_json())
     else:
         _print(result, str(network.folder), newest=compiled is None)
 
 
-def _title(result: Uncertainty, name: str) -> str:
-    sigma = "" if result.sigma is None else f", sigma {result.sigma:g}"
-    drawn = "" if result.mc_passes is None else f", {passes_text(result.mc_passes)}"
-    return (
-        f"{name}: {result.setup.target.device.name}{sigma}, {count(result.runs, 'chip')} on "
-        f"{count(result.images, 'image')} ({result.data}), fidelity {result.fidelity}{drawn}"
-    )
-
-
 def _print(result: Uncertainty, folder: str, newest: bool) -> None:
     console = out()
-    console.print(_title(result, folder + (" (the newest here)" if newest else "")))
+    name = f"{folder}{' (the newest here)' if newest else ''}"
+    for line in heading(result.description.to_json(), name):
+        console.print(line)
     table = Table(box=None, pad_edge=False)
     table.add_column("images", no_wrap=True)
-    for heading in ("accuracy", "NLL", "variance", "ECE", "detected", "predicted"):
-        table.add_column(heading, justify="right", no_wrap=True)
+    for title in ("accuracy", "NLL", "variance", "ECE", "detected", "predicted"):
+        table.add_column(title, justify="right", no_wrap=True)
     for row in result.rows:
         table.add_row(*_cells(row))
     console.print(table)
-    if result.mc_passes is None:
+    if result.description.mc_passes is None:
         note(
             "the network draws nothing at inference: one pass, no variance; docs/uncertainty.md "
             "says how to make one that does"

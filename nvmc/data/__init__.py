@@ -8,8 +8,9 @@ A data set of one's own is a reader in a file here and a row of `FOLDERS`.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -18,10 +19,13 @@ from nvmc.data.dataset import Dataset, check_labels, check_shape
 from nvmc.data.digits import read_digits
 from nvmc.data.files import SPLITS, Pixels, Split
 from nvmc.data.mnist import read_mnist
-from nvmc.data.npz import read_npz
+from nvmc.data.npz import read_npz, read_pair
 from nvmc.errors import DataError
 
-__all__ = ["Dataset", "Split", "check_labels", "check_shape", "load_data"]
+__all__ = ["Data", "Dataset", "Split", "check_labels", "check_shape", "load_data"]
+
+Data = str | Path | Dataset | Sequence[Any]
+"""A data set by name, one that is at hand, or a pair of arrays (x, y)."""
 
 FOLDERS: dict[str, Callable[[Path, Split], tuple[Pixels, Pixels]]] = {
     "mnist": read_mnist,
@@ -30,15 +34,16 @@ FOLDERS: dict[str, Callable[[Path, Split], tuple[Pixels, Pixels]]] = {
 """Data sets in a folder of their own files, named KIND:DIR -> what reads images and labels."""
 
 
-def load_data(spec: str, split: Split = "test", limit: int | None = None) -> Dataset:
-    """Read a data set by name.
+def load_data(spec: Data, split: Split = "test", limit: int | None = None) -> Dataset:
+    """Read a data set by name; or take one that is at hand, which has no splits.
 
     Args:
         spec: `digits`; `FILE.npz` with members `x`, or the network's inputs by name, and, where
             they are wanted, `y`: classes or values to be met (taken as they are, whatever the
             split); `mnist:DIR` (idx files, plain
             or .gz; the last 10,000 of train are `validation`; 1x28x28, / 255); `cifar10:DIR`
-            (python or binary batches; the fifth is `validation`; 3x32x32, / 255).
+            (python or binary batches; the fifth is `validation`; 3x32x32, / 255); a `Dataset`; a
+            pair of arrays (x, y), as `FILE.npz` holds them.
         split: Which part.
         limit: At most so many images, the first of the split in the data set's own order, in
             which the classes of all named sets are mixed; None takes all.
@@ -50,21 +55,31 @@ def load_data(spec: str, split: Split = "test", limit: int | None = None) -> Dat
         raise DataError(f"split is {split!r}, expected one of {', '.join(SPLITS)}")
     if limit is not None and limit < 1:
         raise DataError(f"limit is {limit}, expected at least 1; leave it out to take every image")
+    found = _at_hand(spec) or _read(str(spec), split, limit)
+    if len(found.x) == 0:
+        raise DataError(f"{found.name} holds no images in split {split}, expected at least one")
+    return found.of(slice(limit))
+
+
+def _at_hand(spec: Data) -> Dataset | None:
+    if isinstance(spec, Dataset):
+        return spec
+    return None if isinstance(spec, str | Path) else read_pair(spec)
+
+
+def _read(spec: str, split: Split, limit: int | None) -> Dataset:
+    """The data set of a name."""
     kind, colon, folder = spec.partition(":")
     if spec == "digits":
-        found = Dataset(spec, *read_digits(split))
-    elif colon and kind in FOLDERS:
+        return Dataset(spec, *read_digits(split))
+    if colon and kind in FOLDERS:
         pixels, labels = FOLDERS[kind](_folder(folder), split)
         x = np.divide(pixels[:limit], 255, dtype=np.float32)
-        found = Dataset(spec, x, labels[:limit].astype(np.int64))
-    elif spec.endswith(".npz"):
-        found = read_npz(spec)
-    else:
-        folders = " or ".join(f"{name}:DIR" for name in FOLDERS)
-        raise DataError(f"unknown data set {spec!r}, expected digits, FILE.npz, {folders}")
-    if len(found.x) == 0:
-        raise DataError(f"{spec} holds no images in split {split}, expected at least one")
-    return found.of(slice(limit))
+        return Dataset(spec, x, labels[:limit].astype(np.int64))
+    if spec.endswith(".npz"):
+        return read_npz(spec)
+    folders = " or ".join(f"{name}:DIR" for name in FOLDERS)
+    raise DataError(f"unknown data set {spec!r}, expected digits, FILE.npz, {folders}")
 
 
 def _folder(text: str) -> Path:

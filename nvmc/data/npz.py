@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import zipfile
 import zlib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from nvmc.data.dataset import Dataset, Floats, Labels
 from nvmc.data.files import first_line
 from nvmc.errors import DataError
 
-__all__ = ["read_npz"]
+__all__ = ["read_npz", "read_pair"]
 
 
 def read_npz(spec: str) -> Dataset:
@@ -23,8 +24,27 @@ def read_npz(spec: str) -> Dataset:
     What cannot be an input, a text or an array of another length, is passed over. Arrays beside x
     are looked at once a network wants them.
     """
-    path = Path(spec)
-    arrays = _members(path)
+    return _dataset(spec, _members(Path(spec)))
+
+
+def read_pair(pair: Sequence[Any]) -> Dataset:
+    """Two arrays of one's own, x and y, as an .npz file holds them; y is None where unknown.
+
+    Raises:
+        DataError: They are no such pair.
+    """
+    if len(pair) != 2:
+        raise DataError(f"{len(pair)} arrays are given as data; expected a pair (x, y)")
+    named = {name: value for name, value in zip("xy", pair, strict=True) if value is not None}
+    try:
+        arrays = {name: np.asarray(value) for name, value in named.items()}
+    except ValueError as error:  # lists of different lengths
+        raise DataError(f"the arrays given as data are none: {first_line(error)}") from error
+    return _dataset("arrays", arrays)
+
+
+def _dataset(path: str, arrays: dict[str, NDArray[Any]]) -> Dataset:
+    """Arrays by name as a data set; `path` is where they are from."""
     y = arrays.pop("y", None)
     able = {name: a for name, a in arrays.items() if a.dtype.kind in "biuf" and a.ndim > 0}
     if "x" in arrays and "x" not in able:
@@ -44,10 +64,10 @@ def read_npz(spec: str) -> Dataset:
     inputs = {name: array for name, array in able.items() if len(array) == count}
     x = _floats(path, inputs["x"]) if "x" in inputs else next(iter(inputs.values()))
     alone = list(inputs) == ["x"]
-    return Dataset(spec, x, classes, targets, {} if alone else inputs)
+    return Dataset(path, x, classes, targets, {} if alone else inputs)
 
 
-def _floats(path: Path, x: NDArray[Any]) -> Floats:
+def _floats(path: str, x: NDArray[Any]) -> Floats:
     """The array of whatever input a network has, as float32."""
     floats = _finite(path, "x", x)
     if x.dtype.kind in "iu" and (floats.astype(x.dtype) != x).any():
@@ -82,7 +102,7 @@ def _members(path: Path) -> dict[str, NDArray[Any]]:
         ) from error
 
 
-def _known(path: Path, y: NDArray[Any], count: int) -> tuple[Labels | None, Floats | None]:
+def _known(path: str, y: NDArray[Any], count: int) -> tuple[Labels | None, Floats | None]:
     """Classes as int64, or values to be met as float32; one entry along the first axis an image."""
     if y.dtype.kind not in "iuf":
         raise DataError(
@@ -102,7 +122,7 @@ def _known(path: Path, y: NDArray[Any], count: int) -> tuple[Labels | None, Floa
     return y.astype(np.int64), None
 
 
-def _finite(path: Path, name: str, array: NDArray[Any]) -> Floats:
+def _finite(path: str, name: str, array: NDArray[Any]) -> Floats:
     """An array as float32."""
     with np.errstate(over="ignore"):
         floats = np.ascontiguousarray(array, dtype=np.float32)

@@ -5,15 +5,16 @@ A new parameter is a row of `PARAMETERS`; the commands make an option of every r
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from decimal import Decimal
+from pathlib import Path
 
 from pydantic import ValidationError
 
 from nvmc.errors import OptionError
 from nvmc.hardware.chip import Chip
-from nvmc.hardware.devices import Device, Target
+from nvmc.hardware.devices import Device, NoiseSource, Target, as_noise, load_device
 from nvmc.hardware.devices.periphery import MAX_CONVERTER_BITS, Periphery
 
 __all__ = [
@@ -54,6 +55,40 @@ class Setup:
     target: Target
     sigma: float | None = None
     time_s: float | None = None
+
+    @classmethod
+    def of(
+        cls,
+        target: Target,
+        device: Device | str | Path | None = None,
+        noise: Iterable[NoiseSource | str] = (),
+        sigma: float | None = None,
+        time_s: float | None = None,
+    ) -> Setup:
+        """A setup on `target`, or on another device and with more noise.
+
+        Args:
+            target: What a network was compiled for.
+            device: Another device: one, its name in the library, or its file.
+            noise: More sources behind the device's own: sources, or texts as behind `--noise`.
+            sigma: Strength of the device's noise; None for its default.
+            time_s: Seconds since programming; None for right after it.
+
+        Raises:
+            DeviceError, OptionError: By what is wrong.
+        """
+        chosen = None if device is None else load_device(device)
+        return cls(target.on(chosen, map(as_noise, noise)), sigma, time_s)
+
+    @property
+    def strength(self) -> float | None:
+        """Sigma as it counts: the setup's, or the device's; None where the device has none."""
+        return self.target.device.sigma if self.sigma is None else self.sigma
+
+    @property
+    def age(self) -> float | None:
+        """Seconds since programming as they count; None where nothing depends on them."""
+        return self.target.device.time(self.time_s)
 
     def chip(self, seed: int, index: int) -> Chip:
         """Chip `index` of population `seed`; it has the same random numbers in every setup.

@@ -176,10 +176,10 @@ def _eliminated(population: Population, plan: Plan, rounds: Rounds | None, meter
         kpp = percentile_of_lowest(lowest, runs, plan.percentile)
     if not found.dropped:
         return AtTime(population.time_s, values, kpp, summary_of(values))
-    mean, error = (
-        workload.score.finish(x, len(workload.feed)) for x in (found.mean, found.mean_error)
+    mean, bound = (
+        workload.score.finish(x, len(workload.feed)) for x in (found.mean, found.mean_bound)
     )
-    summary = Summary(runs, mean, None, float(lowest.min()), error)
+    summary = Summary(runs, mean, None, float(lowest.min()), bound)
     return AtTime(population.time_s, values, kpp, summary, found.fraction, found.delta)
 
 

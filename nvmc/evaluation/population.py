@@ -15,7 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nvmc.errors import OptionError
-from nvmc.evaluation.result import Fidelity
+from nvmc.evaluation.description import Description, Fidelity
+from nvmc.evaluation.parameters import Setup
 from nvmc.hardware.chip import Chip, Chips
 from nvmc.runtime.montecarlo import (
     ENGINE,
@@ -138,6 +139,7 @@ class Workload:
         data: What the images are, for people.
         name: What the network is called.
         hard: How many images come first because they are hard; the others are in random order.
+        limit: At most so many images were asked for; None for all.
         identity: What decides a chip's value beside the chip and the engine; empty for a network
             that is no file.
     """
@@ -149,6 +151,7 @@ class Workload:
     data: str
     name: str = ""
     hard: int = 0
+    limit: int | None = None
     identity: Mapping[str, Any] = field(default_factory=dict[str, Any])
 
     @property
@@ -188,26 +191,50 @@ class Workload:
         population.advance(range(len(chips)), len(self.feed))
         return population.values
 
-    def records(
-        self, store: Archive, chip: Chip, executor: Executor, sigma: float | None
-    ) -> Records:
-        """Where a store keeps the population of `chip`, at `sigma` as people name it."""
+    def describe(self, setup: Setup, seed: int, runs: int, first: int = 0) -> Description:
+        """What a result of chips on this workload is of.
+
+        Args:
+            setup: How the chips are made; its target is the workload's.
+            seed: Population of chips.
+            runs: Number of chips.
+            first: Index of the first.
+
+        Raises:
+            OptionError: The network is in memory only, so that it has no name and no hash.
+        """
         if not self.identity:
-            raise OptionError("the network is in memory only, so its chips cannot be stored")
+            raise OptionError("the network is in memory only, so its chips cannot be named")
+        data: str = self.identity["data"]
+        return Description(
+            network=self.name,
+            network_sha256=self.identity["network"],
+            setup=setup,
+            fidelity=self.fidelity,
+            mc_passes=self.mc_passes,
+            output=self.identity["output"],
+            metric=self.score.metric,
+            data=self.data,
+            data_sha256=None if data.startswith("seeded") else data,
+            images=len(self.feed),
+            limit=self.limit,
+            seed=seed,
+            first=first,
+            runs=runs,
+        )
+
+    def records(self, store: Archive, described: Description, executor: Executor) -> Records:
+        """Where a store keeps the chips that are described, and others of their population."""
+        chip = described.setup.chip(described.seed, described.first)
         population = {
             "seed": chip.seed,
             "sources": [source.model_dump(mode="json") for source in chip.sources],
             "clip": chip.clip,
             "time_s": chip.time_s,
         }
-        device: Any = self.identity["target"]["device"]
-        info = {
-            "network": self.name,
-            "device": device["name"],
-            "sigma": device["sigma"] if sigma is None else sigma,
-            "data": self.data,
-            "ideal": self.ideal,
-        }
+        facts = described.to_json()
+        del facts["first"], facts["runs"]  # the store counts its chips itself
+        info = {**facts, "ideal": self.ideal}
         return store.experiment({**self.identity, **population, "engine": executor.engine}, info)
 
 

@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from nvmc.hardware.devices import Target
+from nvmc.evaluation.description import Description
 from nvmc.statistics import Kpp, Summary
 
-__all__ = ["FORMAT", "AtTime", "Fidelity", "Simulation"]
+__all__ = ["FORMAT", "AtTime", "Simulation"]
 
 FORMAT = "nvmc.evaluation.simulation/1"
-
-Fidelity = Literal["cells", "circuit"]
-"""Which of the two models of a chip ran: an ideal periphery, or the circuit."""
 
 
 @dataclass(frozen=True)
@@ -59,7 +56,7 @@ class AtTime:
         return {
             "time_s": self.time_s,
             "mean": self.summary.mean,
-            "mean_error": self.summary.mean_error,
+            "mean_bound": self.summary.mean_bound,
             "std": self.summary.std,
             "min": self.summary.min,
             "percentile": self.kpp.to_json(),
@@ -76,33 +73,27 @@ class Simulation:
     """What a population of chips is worth.
 
     Attributes:
-        metric: `accuracy` or, where values are to be met, `r2`; without labels `agreement` (or
-            `agreement-r2`) with the ideal chip.
-        images: Images each chip was run on.
+        description: Network, chips, images, and how they were run; its time is the first one's.
         ideal: Value of the chip whose every cell is on target.
-        fidelity: `cells`, or `circuit` where the periphery or read noise was in the loop.
         executor: Where the chips were run.
         times: The same chips at each time asked for; without any, at the device's own.
         seconds: Wall time of the runs.
-        mc_passes: Stochastic passes that were averaged; None where the network draws nothing.
         recorded: Chips, at all times together, that were not run again: a store had them.
         deviation: Standard deviation of the values to be met; None where there are none.
     """
 
-    metric: str
-    images: int
-    data: str
-    seed: int
-    target: Target
-    sigma: float | None
-    fidelity: Fidelity
+    description: Description
     executor: str
     ideal: float
     times: tuple[AtTime, ...]
     seconds: float
-    mc_passes: int | None = None
     recorded: int = 0
     deviation: float | None = None
+
+    @property
+    def metric(self) -> str:
+        """What values are; see `Description`."""
+        return self.description.metric
 
     @property
     def values(self) -> NDArray[np.float64]:
@@ -130,15 +121,7 @@ class Simulation:
         """The result as `nvmc simulate --json` prints it; docs/simulate.md names the keys."""
         return {
             "format": FORMAT,
-            "metric": self.metric,
-            "runs": len(self.values),
-            "images": self.images,
-            "data": self.data,
-            "seed": self.seed,
-            "device": self.target.device.name,
-            "sigma": self.sigma,
-            "fidelity": self.fidelity,
-            "mc_passes": self.mc_passes,
+            "description": self.description.to_json(),
             "ideal": self.ideal,
             **self.times[0].to_json(),
             "times": [time.to_json() for time in self.times],

@@ -8,8 +8,9 @@ of paired values, and its standard error comes from resampling chips, not values
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any, Literal, Unpack
 
 import numpy as np
@@ -17,10 +18,11 @@ from numpy.typing import NDArray
 
 from nvmc.compiled.artifact import Compiled
 from nvmc.errors import OptionError
+from nvmc.evaluation.description import Description
 from nvmc.evaluation.parameters import Setup
 from nvmc.evaluation.population import Executor, Threads
-from nvmc.evaluation.result import Fidelity
 from nvmc.evaluation.workload import Options, check_options, set_up
+from nvmc.hardware.devices import Device, NoiseSource
 from nvmc.hardware.restriction import AblatedChip, Selection
 from nvmc.rng import stream
 from nvmc.statistics import Kpp, percentile_index, percentile_performance
@@ -105,9 +107,7 @@ class Sensitivity:
     """What every part of the noise costs, dearest first within each kind.
 
     Attributes:
-        metric: As of `nvmc.evaluation.result.Simulation`.
-        setup: Target, sigma and time of the chips.
-        fidelity: `cells`, or `circuit` where the periphery or read noise was in the loop.
+        description: Network, whole chips, images, and how they were run.
         ideal: Value of the chip whose every cell is on target.
         kpp: Of the whole chips.
         mean: Of the whole chips.
@@ -115,13 +115,7 @@ class Sensitivity:
         seconds: Wall time of everything.
     """
 
-    metric: str
-    runs: int
-    images: int
-    data: str
-    seed: int
-    setup: Setup
-    fidelity: Fidelity
+    description: Description
     ideal: float
     kpp: Kpp
     mean: float
@@ -132,19 +126,10 @@ class Sensitivity:
         """The result as `nvmc sensitivity --json` prints it; docs/sensitivity.md names the keys."""
         return {
             "format": FORMAT,
-            "metric": self.metric,
-            "runs": self.runs,
-            "images": self.images,
-            "data": self.data,
-            "seed": self.seed,
-            "device": self.setup.target.device.name,
-            "sigma": self.setup.sigma,
-            "time_s": self.setup.time_s,
-            "fidelity": self.fidelity,
+            "description": self.description.to_json(),
             "ideal": self.ideal,
             "mean": self.mean,
-            "k": self.kpp.k,
-            "kpp": self.kpp.value,
+            "percentile": self.kpp.to_json(),
             "resamples": RESAMPLES,
             "parts": [row_of(cost) for cost in self.costs],
             "seconds": self.seconds,
@@ -171,9 +156,12 @@ def row_of(cost: PartCost) -> dict[str, str | float | None]:
 
 def sensitivity(
     compiled: Compiled,
-    setup: Setup | None = None,
     *,
     runs: int = 100,
+    device: Device | str | Path | None = None,
+    noise: Sequence[NoiseSource | str] = (),
+    sigma: float | None = None,
+    time_s: float | None = None,
     percentile: float = 1.0,
     seed: int = 0,
     jobs: int | None = None,
@@ -187,8 +175,11 @@ def sensitivity(
 
     Args:
         compiled: From `open_compiled` or `nvmc.compile_model`.
-        setup: Target, sigma and time; as compiled by default.
         runs: Chips a population; this and all below as in `nvmc.evaluation.simulation.simulate`.
+        device: Another device than the network was compiled for: one, its name, or its file.
+        noise: More noise sources behind the device's own: sources, or texts as after `--noise`.
+        sigma: Strength of the device's noise instead of its default.
+        time_s: Seconds since programming; the device's own time by default.
         percentile: k of the k-th percentile performance.
         seed: Population of chips.
         jobs: Chips in parallel.
@@ -201,7 +192,7 @@ def sensitivity(
     """
     started = time.perf_counter()
     check_options(runs, jobs, percentile)
-    setup = setup or Setup(compiled.manifest.target)
+    setup = Setup.of(compiled.manifest.target, device, noise, sigma, time_s)
     parts = _parts(compiled, setup)
     workload = set_up(compiled, setup.target, seed=seed, **options)
     chips = [setup.chip(seed, index) for index in range(runs)]
@@ -211,13 +202,7 @@ def sensitivity(
         found[only] = workload.run(partial, executor or Threads(jobs), on_chip=on_chip)
     costs = sorted((_cost(part, found, percentile, seed) for part in parts), key=_dearest_first)
     return Sensitivity(
-        metric=workload.score.metric,
-        runs=runs,
-        images=len(workload.feed),
-        data=workload.data,
-        seed=seed,
-        setup=setup,
-        fidelity=workload.fidelity,
+        description=workload.describe(setup, seed, runs),
         ideal=workload.ideal,
         kpp=percentile_performance(found[EVERYTHING], percentile),
         mean=float(np.mean(found[EVERYTHING])),

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
 from typing import Unpack
 
 from nvmc.compiled.artifact import Compiled
 from nvmc.errors import OptionError
+from nvmc.evaluation.description import Description
+from nvmc.evaluation.parameters import Setup
 from nvmc.evaluation.plan import Plan, Watch, evaluate_population
-from nvmc.evaluation.population import Archive, Executor, Population, Threads, Workload
+from nvmc.evaluation.population import Archive, Executor, Population, Threads
 from nvmc.evaluation.result import Simulation
 from nvmc.evaluation.workload import Options, check_options, set_up
-from nvmc.hardware.chip import Chip, Chips
-from nvmc.hardware.devices import Device, NoiseSource, Target
+from nvmc.hardware.chip import Chips
+from nvmc.hardware.devices import Device, NoiseSource
 
 __all__ = ["simulate"]
 
@@ -26,8 +30,8 @@ def simulate(
     *,
     runs: int = 300,
     first: int = 0,
-    device: Device | None = None,
-    noise: Iterable[NoiseSource] = (),
+    device: Device | str | Path | None = None,
+    noise: Sequence[NoiseSource | str] = (),
     sigma: float | None = None,
     percentile: float = 1.0,
     seed: int = 0,
@@ -48,8 +52,8 @@ def simulate(
         compiled: From `open_compiled` or `nvmc.compile_model`.
         runs: Number of chips, at least 1; of the first round where there are several.
         first: Index of the first chip, for parts of a population.
-        device: Another device than the network was compiled for.
-        noise: More noise sources behind the device's own.
+        device: Another device than the network was compiled for: one, its name, or its file.
+        noise: More noise sources behind the device's own: sources, or texts as after `--noise`.
         sigma: Strength of the device's noise instead of its default.
         percentile: k of the k-th percentile performance.
         seed: Population of chips.
@@ -71,39 +75,29 @@ def simulate(
     plan = Plan(runs, percentile, delta, precision, max_runs)
     if first > LAST - plan.most:
         raise OptionError(f"first is {first}; expected at most {LAST - plan.most}")
-    target = compiled.manifest.target.on(device, noise)
-    patterns = [Chip.of(target, seed, first, sigma, age) for age in times_s or [None]]
-    workload = set_up(compiled, target, seed=seed, **options)
+    setup = Setup.of(compiled.manifest.target, device, noise, sigma)
+    setups = [replace(setup, time_s=age) for age in times_s or [None]]
+    chips = [Chips(one.chip(seed, first), first, plan.most) for one in setups]
+    workload = set_up(compiled, setup.target, seed=seed, **options)
+    described = [workload.describe(one, seed, plan.most, first) for one in setups]
     where = executor or Threads(jobs)
-    kept = [workload.records(store, one, where, sigma) if store else None for one in patterns]
-    everyone = [Chips(pattern, first, plan.most) for pattern in patterns]
-    pairs = zip(everyone, kept, strict=True)
-    populations = [Population(workload, chips, where, records, on_chip) for chips, records in pairs]
-    return _simulation(workload, populations, plan, target, sigma, watch)
+    kept = [None if store is None else workload.records(store, d, where) for d in described]
+    pairs = zip(chips, kept, strict=True)
+    populations = [Population(workload, some, where, records, on_chip) for some, records in pairs]
+    return _simulation(populations, plan, described[0], watch)
 
 
 def _simulation(
-    workload: Workload,
-    populations: list[Population],
-    plan: Plan,
-    target: Target,
-    sigma: float | None,
-    watch: Watch | None,
+    populations: list[Population], plan: Plan, described: Description, watch: Watch | None
 ) -> Simulation:
     """Judge the same chips at each time."""
     started = time.perf_counter()
     times = tuple(evaluate_population(population, plan, watch) for population in populations)
     pairs = zip(populations, times, strict=True)
+    workload = populations[0].workload
     return Simulation(
-        metric=workload.score.metric,
-        images=len(workload.feed),
-        data=workload.data,
-        seed=populations[0].chips[0].seed,
-        target=target,
-        sigma=target.device.sigma if sigma is None else sigma,
-        fidelity=workload.fidelity,
+        description=replace(described, runs=len(times[0].values)),
         executor=populations[0].executor.name,
-        mc_passes=workload.mc_passes,
         ideal=workload.ideal,
         times=times,
         seconds=time.perf_counter() - started,

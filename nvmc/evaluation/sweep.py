@@ -10,8 +10,9 @@ from __future__ import annotations
 import itertools
 import math
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Unpack
 
 import numpy as np
@@ -20,9 +21,9 @@ from numpy.typing import NDArray
 from nvmc.compiled.artifact import Compiled
 from nvmc.data import load_data
 from nvmc.errors import OptionError
+from nvmc.evaluation.description import Description, Fidelity, in_common
 from nvmc.evaluation.parameters import PARAMETERS, Setup, Value
 from nvmc.evaluation.population import Archive, Executor, Threads, Workload
-from nvmc.evaluation.result import Fidelity
 from nvmc.evaluation.workload import Options, check_options, fidelity_of, set_up
 from nvmc.hardware.chip import Chips
 from nvmc.hardware.devices import Device, NoiseSource, Target
@@ -32,7 +33,7 @@ __all__ = ["FORMAT", "Point", "Sweep", "point_count", "sweep"]
 
 FORMAT = "nvmc.evaluation.sweep/1"
 
-Values = Mapping[str, Sequence[Value]]
+Values = Mapping[str, Sequence[Value] | str]
 
 
 @dataclass(frozen=True)
@@ -41,7 +42,7 @@ class Point:
 
     Attributes:
         at: The value of every parameter that was given, by its name in `PARAMETERS`.
-        fidelity: `cells`, or `circuit` where the periphery or read noise was in the loop.
+        description: Network, chips, images, and how they were run.
         ideal: Value of the chip whose every cell is on target.
         values: One value a chip, in chip order, shape (runs,).
         kpp: K-th percentile performance and its interval.
@@ -49,7 +50,7 @@ class Point:
     """
 
     at: dict[str, Value]
-    fidelity: Fidelity
+    description: Description
     ideal: float
     values: NDArray[np.float64]
     kpp: Kpp
@@ -64,26 +65,22 @@ class Sweep:
         axes: The parameters with several values, one or two, that with most values first; the
             first one given where none has.
         points: Each curve over the first axis is a run of points.
-        metric: As of `nvmc.evaluation.result.Simulation`.
-        runs: Chips a point.
-        images: Images each chip was run on.
-        data: What the images are.
-        seed: Population of chips.
-        device: The cells, at whatever sigma a point has.
         seconds: Wall time of everything.
-        mc_passes: Stochastic passes that were averaged; None where the network draws nothing.
     """
 
     axes: tuple[str, ...]
     points: tuple[Point, ...]
-    metric: str
-    runs: int
-    images: int
-    data: str
-    seed: int
-    device: Device
     seconds: float
-    mc_passes: int | None = None
+
+    @property
+    def metric(self) -> str:
+        """What values are; see `nvmc.evaluation.description.Description`."""
+        return self.points[0].description.metric
+
+    @property
+    def shared(self) -> dict[str, Any]:
+        """What the descriptions of all points agree in, as JSON."""
+        return in_common([point.description for point in self.points])
 
     def curves(self) -> list[list[Point]]:
         """The points of each value of the second axis, in the order given."""
@@ -94,26 +91,22 @@ class Sweep:
 
     def to_json(self) -> dict[str, Any]:
         """The result as `nvmc sweep --json` prints it; docs/sweep.md names the keys."""
+        shared = self.shared
         return {
             "format": FORMAT,
-            "metric": self.metric,
-            "runs": self.runs,
-            "images": self.images,
-            "data": self.data,
-            "seed": self.seed,
-            "device": self.device.name,
-            "mc_passes": self.mc_passes,
+            "description": shared,
             "axes": [PARAMETERS[name].column for name in self.axes],
-            "points": [_point_json(point) for point in self.points],
+            "points": [_point_json(point, shared) for point in self.points],
             "seconds": self.seconds,
         }
 
 
-def _point_json(point: Point) -> dict[str, Any]:
+def _point_json(point: Point, shared: Mapping[str, Any]) -> dict[str, Any]:
     kpp, summary = point.kpp, point.summary
+    facts = point.description.to_json()
     return {
         "at": {PARAMETERS[name].column: value.number for name, value in point.at.items()},
-        "fidelity": point.fidelity,
+        "description": {k: v for k, v in facts.items() if k not in shared or v != shared[k]},
         "ideal": point.ideal,
         "mean": summary.mean,
         "std": summary.std,
@@ -128,8 +121,8 @@ def sweep(
     values: Values,
     *,
     runs: int = 300,
-    device: Device | None = None,
-    noise: Iterable[NoiseSource] = (),
+    device: Device | str | Path | None = None,
+    noise: Sequence[NoiseSource | str] = (),
     percentile: float = 1.0,
     seed: int = 0,
     jobs: int | None = None,
@@ -142,11 +135,11 @@ def sweep(
 
     Args:
         compiled: From `open_compiled` or `nvmc.compile_model`.
-        values: By parameter, from `nvmc.evaluation.parameters.parse_values`; at most two
-            parameters may have several values.
+        values: By parameter, a text such as `0:0.4:0.05`, or values from
+            `nvmc.evaluation.parameters.parse_values`; at most two may have several.
         runs: Chips a point. This and all below are as in `simulate`, which gives the same.
-        device: Another device than the network was compiled for.
-        noise: More noise sources behind the device's own.
+        device: Another device than the network was compiled for: one, its name, or its file.
+        noise: More noise sources behind the device's own: sources, or texts as after `--noise`.
         percentile: k of the k-th percentile performance.
         seed: Population of chips.
         jobs: Chips in parallel.
@@ -162,18 +155,19 @@ def sweep(
     started = time.perf_counter()
     check_options(runs, jobs, percentile)
     axes = _axes(values)
-    target = compiled.manifest.target.on(device, noise)
-    setups = [(at, _setup(target, at)) for at in _grid(values, axes)]
+    setup = Setup.of(compiled.manifest.target, device, noise)
+    setups = [(at, _changed(setup, at)) for at in _grid(values, axes)]
     workloads = _Workloads(compiled, values, setups, seed, options)
     points: list[Point] = []
     where = executor or Threads(jobs)
     for at, setup in setups:
         workload, pattern = workloads.of(setup.target), setup.chip(seed, 0)
-        records = None if store is None else workload.records(store, pattern, where, setup.sigma)
+        described = workload.describe(setup, seed, runs)
+        records = None if store is None else workload.records(store, described, where)
         found = workload.run(Chips(pattern, 0, runs), where, records, on_chip)
         kpp = percentile_performance(found, percentile)
-        points.append(Point(at, workload.fidelity, workload.ideal, found, kpp, summarize(found)))
-    return _sweep(axes, points, workloads.of(setups[-1][1].target), target.device, seed, started)
+        points.append(Point(at, described, workload.ideal, found, kpp, summarize(found)))
+    return Sweep(axes, tuple(points), time.perf_counter() - started)
 
 
 class _Workloads:
@@ -196,7 +190,7 @@ class _Workloads:
             setup.chip(seed, 0)
             fidelity_of(setup.target, fidelity)
         data = options.get("data")
-        if isinstance(data, str):
+        if data is not None:
             options = {**options, "data": load_data(data, limit=options.get("limit"))}
         self._compiled, self._seed, self._options = compiled, seed, options
         self._last: tuple[Target, Workload] | None = None
@@ -206,28 +200,6 @@ class _Workloads:
             self._last = None  # before the next one is made: each holds the whole network
             self._last = (target, set_up(self._compiled, target, seed=self._seed, **self._options))
         return self._last[1]
-
-
-def _sweep(
-    axes: tuple[str, ...],
-    points: list[Point],
-    workload: Workload,
-    device: Device,
-    seed: int,
-    started: float,
-) -> Sweep:
-    return Sweep(
-        axes=axes,
-        points=tuple(points),
-        metric=workload.score.metric,
-        runs=len(points[0].values),
-        images=len(workload.feed),
-        data=workload.data,
-        seed=seed,
-        device=device,
-        seconds=time.perf_counter() - started,
-        mc_passes=workload.mc_passes,
-    )
 
 
 def point_count(values: Values) -> int:
@@ -274,8 +246,7 @@ def _grid(values: Values, axes: tuple[str, ...]) -> Iterator[dict[str, Value]]:
         yield dict(zip(names, reversed(slowest_first), strict=True))
 
 
-def _setup(target: Target, at: Mapping[str, Value]) -> Setup:
-    setup = Setup(target)
+def _changed(setup: Setup, at: Mapping[str, Value]) -> Setup:
     for name, value in at.items():
         setup = PARAMETERS[name].change(setup, value.number)
     return setup

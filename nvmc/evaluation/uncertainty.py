@@ -19,6 +19,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, fields, replace
+from pathlib import Path
 from threading import Event
 from typing import Any, Unpack
 
@@ -26,13 +27,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nvmc.compiled.artifact import Compiled
-from nvmc.data import Dataset, load_data
+from nvmc.data import Data, Dataset, load_data
 from nvmc.data.shifts import Shift, shifted, shifts_for
 from nvmc.errors import DataError
+from nvmc.evaluation.description import Description
 from nvmc.evaluation.parameters import Setup
-from nvmc.evaluation.result import Fidelity
 from nvmc.evaluation.workload import Options, check_options, set_up
 from nvmc.hardware.chip import Chip
+from nvmc.hardware.devices import Device, NoiseSource
 from nvmc.metrics import calibration_error, correct, log_loss
 from nvmc.runtime.averaging import Prediction, predicted
 from nvmc.runtime.montecarlo import (
@@ -134,44 +136,19 @@ class Uncertainty:
 
     Attributes:
         rows: The data as they are first, where `detected` is the share of false alarms.
-        runs: Chips.
-        mc_passes: Stochastic passes that were averaged; None where the network draws nothing.
-        images: Images a row.
-        data: What the images are.
-        seed: Population of chips.
-        setup: The cells, the strength of their noise, and their age.
-        fidelity: `cells` or `circuit`.
+        description: Network, chips, unshifted images, and how they were run.
         seconds: Wall time of the runs.
     """
 
     rows: tuple[Row, ...]
-    runs: int
-    mc_passes: int | None
-    images: int
-    data: str
-    seed: int
-    setup: Setup
-    fidelity: Fidelity
+    description: Description
     seconds: float
-
-    @property
-    def sigma(self) -> float | None:
-        """Strength of the cells' noise; None where the device has none."""
-        return self.setup.target.device.sigma if self.setup.sigma is None else self.setup.sigma
 
     def to_json(self) -> dict[str, Any]:
         """The result as `nvmc uncertainty --json` prints it; docs/uncertainty.md names the keys."""
         return {
             "format": FORMAT,
-            "runs": self.runs,
-            "mc_passes": self.mc_passes,
-            "images": self.images,
-            "data": self.data,
-            "seed": self.seed,
-            "device": self.setup.target.device.name,
-            "sigma": self.sigma,
-            "time_s": self.setup.time_s,
-            "fidelity": self.fidelity,
+            "description": self.description.to_json(),
             "rows": [row.to_json() for row in self.rows],
             "seconds": self.seconds,
         }
@@ -179,9 +156,12 @@ class Uncertainty:
 
 def uncertainty(
     compiled: Compiled,
-    setup: Setup | None = None,
     *,
     runs: int = 20,
+    device: Device | str | Path | None = None,
+    noise: Sequence[NoiseSource | str] = (),
+    sigma: float | None = None,
+    time_s: float | None = None,
     shifts: Sequence[str] | None = None,
     seed: int = 0,
     jobs: int | None = None,
@@ -194,8 +174,11 @@ def uncertainty(
 
     Args:
         compiled: From `open_compiled` or `nvmc.compile_model`.
-        setup: Target, sigma and time; as compiled by default.
         runs: Number of chips.
+        device: Another device than the network was compiled for: one, its name, or its file.
+        noise: More noise sources behind the device's own: sources, or texts as after `--noise`.
+        sigma: Strength of the device's noise instead of its default.
+        time_s: Seconds since programming; the device's own time by default.
         shifts: Of `rotation` and `noise`; by default those that the data allow.
         seed: Population of chips, and the noise on images.
         jobs: Chips in parallel.
@@ -207,7 +190,7 @@ def uncertainty(
         OptionError, DataError, ModelError: By what is wrong.
     """
     check_options(runs, jobs, 1.0)
-    setup = setup or Setup(compiled.manifest.target)
+    setup = Setup.of(compiled.manifest.target, device, noise, sigma, time_s)
     dataset = _labelled(options.get("data"), options.get("limit"))
     entries = compiled.manifest.inputs
     dataset = dataset.for_network([entry.name for entry in entries])
@@ -219,22 +202,16 @@ def uncertainty(
         )
     wanted = shifts_for(dataset.x, shifts)
     chips = [setup.chip(seed, index) for index in range(runs)]
-    workload = set_up(compiled, setup.target, **options | Options(data=dataset, limit=None))
+    workload = set_up(compiled, setup.target, **options | Options(data=dataset))
+    if options.get("mc_passes") is None and workload.network.masks:
+        workload = replace(workload, network=replace(workload.network, passes=PASSES))
     network, started = workload.network, time.perf_counter()
-    if options.get("mc_passes") is None and network.masks:
-        network = replace(network, passes=PASSES)
     assert isinstance(workload.score, Accuracy)
     count = min(jobs or default_jobs(), runs)
     population = _ChipsWithThresholds(network, workload.score.classes, chips, count, on_chip)
     return Uncertainty(
         rows=tuple(population.row(workload.feed, shift, seed) for shift in wanted),
-        runs=runs,
-        mc_passes=network.passes if network.masks else None,
-        images=len(workload.feed),
-        data=dataset.name,
-        seed=seed,
-        setup=setup,
-        fidelity="circuit" if isinstance(network, CircuitNetwork) else "cells",
+        description=workload.describe(setup, seed, runs),
         seconds=time.perf_counter() - started,
     )
 
@@ -310,14 +287,12 @@ def _a_image(values: NDArray[np.float64]) -> NDArray[np.float64]:
     return values.reshape(len(values), -1).mean(axis=1)
 
 
-def _labelled(data: str | Dataset | None, limit: int | None) -> Dataset:
+def _labelled(data: Data | None, limit: int | None) -> Dataset:
     """The images that are used."""
     if data is None:
         raise DataError("doubts are judged on labelled images; give --data")
-    dataset = load_data(data, limit=limit) if isinstance(data, str) else data
-    if limit is not None and limit < 1:
-        raise DataError(f"limit is {limit}, expected at least 1; leave it out to take every image")
+    dataset = load_data(data, limit=limit)
     if dataset.y is None:
         found = "no labels" if dataset.targets is None else "values, which are no classes"
         raise DataError(f"{dataset.name} has {found}; an NLL is taken of classes: add them as y")
-    return dataset.of(slice(limit))
+    return dataset

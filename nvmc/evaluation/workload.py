@@ -13,12 +13,12 @@ from typing import Any, TypedDict, Unpack
 
 from nvmc.compiled.artifact import MODEL_FILE, Compiled, TensorEntry
 from nvmc.compiled.masks import Outputs
-from nvmc.data import Dataset, load_data
+from nvmc.data import Data, Dataset, load_data
 from nvmc.errors import ModelError, OptionError
+from nvmc.evaluation.description import Fidelity
 from nvmc.evaluation.ordering import run_ideal
 from nvmc.evaluation.plan import MOST_RUNS
 from nvmc.evaluation.population import Workload
-from nvmc.evaluation.result import Fidelity
 from nvmc.hardware.chip import PHYSICS, Chip
 from nvmc.hardware.devices import Target
 from nvmc.passes.detach_weights import detached, has_fixed_batch, images_a_run
@@ -55,7 +55,8 @@ class Options(TypedDict, total=False):
     """What a network is run on, and how: options of `set_up` and all that is built on it.
 
     Attributes:
-        data: A data set or its spec (docs/data.md); None compares with the ideal chip.
+        data: A data set, its spec (docs/data.md), or a pair of arrays (x, y); None compares with
+            the ideal chip.
         limit: Use the first `limit` images only.
         output: The output that is scored; the first by default.
         fidelity: `cells` or `circuit`; by default what the target needs (`fidelity_of`).
@@ -65,7 +66,7 @@ class Options(TypedDict, total=False):
             default.
     """
 
-    data: str | Dataset | None
+    data: Data | None
     limit: int | None
     output: str | None
     fidelity: Fidelity | None
@@ -89,7 +90,7 @@ def set_up(
         OptionError, DataError, ModelError: By what is wrong.
     """
     data, limit = options.get("data"), options.get("limit")
-    dataset = load_data(data, limit=limit) if isinstance(data, str) else data
+    dataset = None if data is None else load_data(data, limit=limit)
     model = load_model(compiled.model_path) if isinstance(compiled, Compiled) else compiled
     inputs, outputs = tensor_entries(model.graph.inputs), tensor_entries(model.graph.outputs)
     scored = _scored_entry(inputs, outputs, options.get("output"))
@@ -116,7 +117,7 @@ def set_up(
         if ideal is None:
             ideal = evaluate(network, run.feed, run.score, Chip.ideal())
     name = "seeded inputs" if dataset is None else dataset.name
-    workload = Workload(network, run.feed, run.score, ideal, name, hard=run.hard)
+    workload = Workload(network, run.feed, run.score, ideal, name, hard=run.hard, limit=limit)
     if not isinstance(compiled, Compiled):
         return workload
     identity = {

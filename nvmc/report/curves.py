@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from nvmc.report.figure import GREY, INK, picture, shades, style
+from nvmc.report.figure import GREY, INK, figure_in, heading, shades, style
 from nvmc.statistics import Kpp
 
 __all__ = ["Axis", "Curve", "draw_curves"]
@@ -50,7 +50,12 @@ class Curve:
 
 
 def draw_curves(
-    path: Path, title: str, metric: str, axis: Axis, curves: Sequence[Curve], legend: str = ""
+    path: Path,
+    lines: Sequence[str],
+    metric: str,
+    axis: Axis,
+    curves: Sequence[Curve],
+    legend: str = "",
 ) -> None:
     """Write the picture of a sweep to `path`.
 
@@ -59,21 +64,23 @@ def draw_curves(
     interval the band ends at the line, and the legend says how many runs would close it.
 
     Args:
-        path: A PNG file.
-        title: Network, device and runs.
+        path: The file; its suffix says the format, as in `figure_in`.
+        lines: What the sweep is of, above the curves.
         metric: What is on the y axis.
         axis: What is on the x axis.
         curves: One for each value of the second parameter.
         legend: Name and unit of the second parameter.
 
     Raises:
-        OptionError, ArtifactError: As `nvmc.report.figure.picture` does.
+        OptionError, ArtifactError: As `nvmc.report.figure.figure_in` does.
     """
     order = sorted(range(len(axis.positions)), key=lambda i: axis.positions[i])
     where = [axis.positions[i] for i in order]
-    with picture(path, width=7.0 if len(curves) == 1 else 8.4, height=4.4) as figure:
+    height = max(4.4, 3.2 + 0.17 * len(curves))  # room for both legends, one above the other
+    with figure_in(path, width=8.4, height=height) as figure:
         axes: Any = figure.add_subplot()
-        style(axes, title, axis.label, f"{metric} [%]")
+        heading(figure, lines)
+        style(axes, "", axis.label, f"{metric} [%]")
         if axis.logarithmic:
             axes.set_xscale("log")
         if axis.texts is not None:
@@ -99,8 +106,12 @@ def _draw(
     axes.plot(where, [100 * k.value for k in kpp], color=colour, marker=mark, markersize=4)
 
 
+def _worst(kpp: Kpp) -> str:
+    return "\n(the worst chip)" if kpp.is_worst else ""
+
+
 def _legends(axes: Any, curves: Sequence[Curve], legend: str) -> None:
-    """What the line styles mean; and beside the plot, what the colours do."""
+    """Beside the plot: what the line styles mean, and what the colours do."""
     lines = axes.get_lines()
     kpp = [k for curve in curves for k in curve.kpp]
     open_low, open_high = any(k.low is None for k in kpp), any(k.high is None for k in kpp)
@@ -110,18 +121,18 @@ def _legends(axes: Any, curves: Sequence[Curve], legend: str) -> None:
         band += f"\n({ends[open_low, open_high]} open:\n{kpp[0].runs_needed} runs close it)"
     ideal, mean, worst = lines[:3]
     handles: list[Any] = [worst, axes.collections[0], mean, ideal]
-    texts = [f"KPP, k = {kpp[0].k:g}", band, "mean", "ideal chip"]
+    texts = [f"KPP, k = {kpp[0].k:g}{_worst(kpp[0])}", band, "mean", "ideal chip"]
     look = {"fontsize": 8, "title_fontsize": 8, "frameon": False, "labelcolor": INK}
     look["alignment"] = "left"
-    if len(curves) == 1:
-        axes.legend(handles, texts, loc="best", **look)
-        return
     beside = {"loc": "upper left", "borderaxespad": 0.0}
+    if len(curves) == 1:
+        axes.legend(handles, texts, bbox_to_anchor=(1.02, 1.0), **beside, **look)
+        return
     names = [curve.label for curve in curves]
     colours = lines[2::3]
-    axes.add_artist(
-        axes.legend(colours, names, title=legend, bbox_to_anchor=(1.02, 1.0), **beside, **look)
-    )
+    first = axes.legend(colours, names, title=legend, bbox_to_anchor=(1.02, 1.0), **beside, **look)
+    axes.add_artist(first)
+    first.set_clip_on(False)  # the layout leaves no room for what is clipped to the axes
     beside["loc"] = "lower left"
     styles = axes.legend(handles, texts, bbox_to_anchor=(1.02, 0.0), **beside, **look)
     for handle in styles.legend_handles:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -12,28 +12,51 @@ from nvmc.compiled.artifact import replacing_file
 from nvmc.errors import OptionError
 from nvmc.report.table import check_file
 
-__all__ = ["BLUE", "GREY", "INK", "ORANGE", "RED", "check_picture", "picture", "shades", "style"]
+__all__ = [
+    "BLUE",
+    "GREY",
+    "INK",
+    "ORANGE",
+    "RED",
+    "check_figure",
+    "figure_in",
+    "heading",
+    "shades",
+    "style",
+]
 
 BLUE, ORANGE, RED, GREY, INK = "#2a6fb0", "#d9772b", "#b3343a", "#8a8f98", "#22262b"
 DPI = 160
 
+_METADATA: dict[str, dict[str, None]] = {
+    ".png": {"Software": None},
+    ".pdf": {"CreationDate": None, "Creator": None, "Producer": None},
+    ".svg": {"Creator": None, "Date": None, "Format": None, "Type": None},
+}
+"""Suffix of a figure's file -> what matplotlib would write of itself and of the time."""
 
-def check_picture(path: Path) -> None:
-    """Complain now, rather than after the runs, that no picture can be written to `path`.
+
+def check_figure(path: Path) -> None:
+    """Complain now, rather than after the runs, that no figure can be written to `path`.
 
     Raises:
-        OptionError: matplotlib is not installed.
+        OptionError: The name ends in no format that is known, or matplotlib is not installed.
         ArtifactError: There is no such folder, or `path` is one.
     """
+    if path.suffix.lower() not in _METADATA:
+        raise OptionError(
+            f"figure is {str(path)!r}; expected a name that ends in {', '.join(_METADATA)}"
+        )
     _library("matplotlib.figure")
     check_file(path)
 
 
 @contextmanager
-def picture(path: Path, width: float = 6.4, height: float = 4.0) -> Generator[Any]:
-    """A `matplotlib.figure.Figure` that is written to `path` as PNG when the block ends well.
+def figure_in(path: Path, width: float = 6.4, height: float = 4.0) -> Generator[Any]:
+    """A `matplotlib.figure.Figure` that is written to `path` when the block ends well.
 
-    The same figure gives the same bytes: no date and no version is written into it.
+    As PNG, PDF or SVG, as the name says. The same figure gives the same bytes: no date and no
+    version is written into it.
 
     Args:
         path: The file; replaced whole or not at all.
@@ -41,16 +64,23 @@ def picture(path: Path, width: float = 6.4, height: float = 4.0) -> Generator[An
         height: Inches.
 
     Raises:
-        OptionError: matplotlib is not installed.
+        OptionError: The name ends in no known format, or matplotlib is not installed.
         ArtifactError: `path` cannot be written.
     """
+    check_figure(path)
     figure: Any = _library("matplotlib.figure").Figure(
         figsize=(width, height), layout="constrained", facecolor="white"
     )
-    _library("matplotlib.backends.backend_agg").FigureCanvasAgg(figure)
     yield figure
-    with replacing_file(path) as temporary:
-        figure.savefig(temporary, format="png", dpi=DPI, metadata={"Software": None})
+    suffix = path.suffix.lower()
+    # The salt names an SVG's parts; without one matplotlib draws another each time.
+    with replacing_file(path) as file, _library("matplotlib").rc_context({"svg.hashsalt": "nvmc"}):
+        figure.savefig(file, format=suffix[1:], dpi=DPI, metadata=_METADATA[suffix])
+
+
+def heading(figure: Any, lines: Sequence[str]) -> None:
+    """What the figure is of, in small lines above everything else."""
+    figure.suptitle("\n".join(lines), x=0.01, ha="left", fontsize=8, color=INK)
 
 
 def style(axes: Any, title: str, x: str, y: str) -> None:
@@ -80,6 +110,6 @@ def _library(name: str) -> Any:
         return importlib.import_module(name)
     except ImportError as error:
         raise OptionError(
-            "pictures need matplotlib, which is not installed; run `pip install nvmc[report]`, or "
-            "leave the picture out"
+            "figures need matplotlib, which is not installed; run `pip install nvmc[report]`, or "
+            "leave the figure out"
         ) from error

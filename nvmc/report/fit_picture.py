@@ -9,7 +9,7 @@ import numpy as np
 from scipy import stats
 
 from nvmc.hardware.fit.fitting import DeviceFit
-from nvmc.report.figure import BLUE, GREY, ORANGE, picture, style
+from nvmc.report.figure import BLUE, GREY, ORANGE, figure_in, style
 
 __all__ = ["draw_fit"]
 
@@ -17,7 +17,7 @@ SHOWN = 2000  # quantiles in the picture of normality
 
 
 def draw_fit(fit: DeviceFit, path: Path) -> None:
-    """Draw a fit into a PNG file.
+    """Draw a fit into a file.
 
     Error bars are one standard error; a band is one standard error of the law.
 
@@ -25,7 +25,7 @@ def draw_fit(fit: DeviceFit, path: Path) -> None:
         OptionError: matplotlib is not installed.
         ArtifactError: `path` cannot be written.
     """
-    with picture(path, width=4.2 * 2, height=3.4 * 2) as figure:
+    with figure_in(path, width=4.2 * 2, height=3.4 * 2) as figure:
         axes = figure.subplots(2, 2).ravel()
         _spread(axes[0], fit)
         _bias(axes[1], fit)

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nvmc.report.figure import BLUE, GREY, INK, RED, picture, style
+from nvmc.report.figure import BLUE, GREY, INK, RED, figure_in, heading, style
 from nvmc.statistics import Kpp, Summary
 
 __all__ = ["Sample", "draw_histogram"]
@@ -37,7 +37,7 @@ class Sample:
 
 def draw_histogram(
     path: Path,
-    title: str,
+    lines: Sequence[str],
     metric: str,
     ideal: float,
     images: int | None,
@@ -50,8 +50,8 @@ def draw_histogram(
     do not support an end of it, the band goes to the edge, and the legend says so.
 
     Args:
-        path: A PNG file.
-        title: Network, device and runs.
+        path: The file; its suffix says the format, as in `figure_in`.
+        lines: What the simulation is of, above the histograms.
         metric: What is on the x axis.
         ideal: The ideal chip's value.
         images: Images each value is made of, where values are multiples of 1 / images; None
@@ -59,10 +59,10 @@ def draw_histogram(
         samples: Drawn one below the other on one axis.
 
     Raises:
-        OptionError, ArtifactError: As `nvmc.report.figure.picture` does.
+        OptionError, ArtifactError: As `nvmc.report.figure.figure_in` does.
     """
     edges = _edges([sample.values for sample in samples], ideal, images)
-    with picture(path, width=8.4, height=1.4 + 2.0 * len(samples)) as figure:
+    with figure_in(path, width=8.4, height=1.6 + 2.0 * len(samples)) as figure:
         rows: Any = figure.subplots(len(samples), 1, sharex=True, squeeze=False)[:, 0]
         for axes, sample in zip(rows, samples, strict=True):
             style(axes, sample.label, "", "chips")
@@ -70,7 +70,7 @@ def draw_histogram(
             axes.set_xlim(edges[0] - margin, edges[-1] + margin)
             _draw(axes, sample, ideal, edges)
         rows[-1].set_xlabel(f"{metric} [%]", color=INK)
-        figure.suptitle(title, x=0.01, ha="left", fontsize=10, color=INK)
+        heading(figure, lines)
 
 
 def _edges(values: Sequence[NDArray[np.float64]], ideal: float, images: int | None) -> Any:
@@ -93,6 +93,8 @@ def _draw(axes: Any, sample: Sample, ideal: float, edges: Any) -> None:
     if kpp.low is None or kpp.high is None:
         band += f"\n(open: {kpp.runs_needed} runs close it)"
     worst = f"KPP, k = {kpp.k:g}: {100 * kpp.value:.2f}"
+    if kpp.is_worst:
+        worst += "\n(the worst chip)"
     axes.hist(100 * sample.values, bins=edges, color=BLUE, alpha=0.8, linewidth=0)
     axes.axvline(100 * kpp.value, color=RED, linewidth=1.6, label=worst)
     axes.axvspan(low, high, color=RED, alpha=0.1, linewidth=0, zorder=0, label=band)

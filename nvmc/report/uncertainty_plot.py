@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from nvmc.report.figure import BLUE, GREY, ORANGE, RED, picture, style
+from nvmc.report.figure import BLUE, GREY, ORANGE, RED, figure_in, heading, style
 
 __all__ = ["Line", "Panel", "draw_uncertainty"]
 
@@ -45,13 +45,13 @@ class Panel:
     variance: Line
 
 
-def draw_uncertainty(path: Path, title: str, panels: Sequence[Panel]) -> None:
+def draw_uncertainty(path: Path, lines: Sequence[str], panels: Sequence[Panel]) -> None:
     """Write the picture; a band is one standard deviation over chips to each side.
 
     Raises:
-        OptionError, ArtifactError: As `nvmc.report.figure.picture` does.
+        OptionError, ArtifactError: As `nvmc.report.figure.figure_in` does.
     """
-    with picture(path, width=4.6 * len(panels) + 0.4, height=6.6) as figure:
+    with figure_in(path, width=4.6 * len(panels) + 1.8, height=6.6) as figure:
         rows: Any = figure.subplots(3, len(panels), sharex="col", sharey="row", squeeze=False)
         for column, panel in enumerate(panels):
             shares, nll, variance = rows[:, column]
@@ -63,8 +63,14 @@ def draw_uncertainty(path: Path, title: str, panels: Sequence[Panel]) -> None:
             _draw(shares, panel, panel.detected_predicted, ORANGE, "detected (predicted)", 100)
             _draw(nll, panel, panel.nll, RED, "", 1)
             _draw(variance, panel, panel.variance, GREY, "", 1)
-        rows[0, 0].legend(fontsize=8, frameon=False)
-        figure.suptitle(title, x=0.01, ha="left", fontsize=10)
+        rows[0, -1].legend(
+            fontsize=8,
+            frameon=False,
+            loc="upper left",
+            bbox_to_anchor=(1.01, 1.0),
+            borderaxespad=0.0,
+        )
+        heading(figure, lines)
 
 
 def _draw(axes: Any, panel: Panel, line: Line, colour: str, label: str, factor: float) -> None:

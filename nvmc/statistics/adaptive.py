@@ -50,7 +50,7 @@ class Eliminated:
         fraction: Chip-images run, as a share of all chips on all images.
         mean: Mean of all chips' hits; exact where none was dropped, else an estimate that is
             unbiased over the order of the images.
-        mean_error: Bound of its standard error over the order of the images; 0 where exact.
+        mean_bound: Bound of its standard deviation over the order of the images; 0 where exact.
         delta: Probability that the lowest are not exact, at most.
     """
 
@@ -58,7 +58,7 @@ class Eliminated:
     dropped: int
     fraction: float
     mean: float
-    mean_error: float
+    mean_bound: float
     delta: float
 
 
@@ -169,7 +169,7 @@ class Elimination:
             dropped=left,
             fraction=float(furthest.sum()) / (self._chips * self._images),
             mean=mean,
-            mean_error=error,
+            mean_bound=error,
             delta=self._delta if left else 0.0,
         )
 

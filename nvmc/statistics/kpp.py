@@ -53,11 +53,22 @@ class Kpp:
     runs: int
     runs_needed: int
 
+    @property
+    def is_worst(self) -> bool:
+        """Whether it is just the value of the worst chip: fewer than 100 / k chips were run."""
+        return self.runs < self.runs_beyond_worst
+
+    @property
+    def runs_beyond_worst(self) -> int:
+        """Fewest runs whose KPP is not just the worst chip's value: 100 / k, rounded up."""
+        return math.ceil(1 / _fraction(self.k))
+
     def to_json(self) -> dict[str, float | None]:
         """The keys that `--json` gives everywhere; an open end is null."""
         return {
             "k": self.k,
             "value": self.value,
+            "is_worst": self.is_worst,
             "low": self.low,
             "high": self.high,
             "confidence": self.confidence,
@@ -74,14 +85,16 @@ class Summary:
         mean: Of all runs; an estimate where some were not run to the end.
         std: With N - 1 in the denominator; None for one run, or where some are not known.
         min: The lowest value.
-        mean_error: Standard error of an estimated mean, at most; 0 where it is exact.
+        mean_bound: Where some chips were not run to the end, the standard deviation of `mean` over
+            the order of the images, at most; 0 where it is exact. It is no standard error over
+            chips.
     """
 
     runs: int
     mean: float
     std: float | None
     min: float
-    mean_error: float = 0.0
+    mean_bound: float = 0.0
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 from collections.abc import Iterator, Sequence
 from importlib.util import find_spec
 from itertools import islice
@@ -16,20 +17,32 @@ __all__ = ["COLUMNS", "check_format", "export"]
 
 COLUMNS = {
     "experiment": "string",
+    "nvmc": "string",
     "network": "string",
+    "network_sha256": "string",
     "device": "string",
     "sigma": "double",
     "time_s": "double",
-    "data": "string",
+    "noise": "string",
+    "periphery": "string",
+    "weight_bits": "int64",
+    "cell_bits": "int64",
+    "encoding": "string",
     "fidelity": "string",
+    "mc_passes": "int64",
+    "output": "string",
     "metric": "string",
+    "data": "string",
+    "data_sha256": "string",
+    "limit": "int64",
     "seed": "string",
     "chip": "int64",
     "images": "int64",
     "total": "double",
     "value": "double",
 }
-"""Column -> its type in Parquet. A seed may have more bits than a number there, so it is text."""
+"""Column -> its type in Parquet. A seed may have more bits than a number there, so it is text;
+lists and objects are JSON texts."""
 
 BATCH = 50_000
 """Rows that are written to Parquet at once."""
@@ -79,9 +92,13 @@ def _rows(store: Store, entries: Sequence[Entry]) -> Iterator[tuple[Any, ...]]:
         facts = {**entry.facts, "experiment": entry.id}
         seed = facts.get("seed")
         facts["seed"] = None if seed is None else str(seed)
-        same = tuple(facts.get(name) for name in list(COLUMNS)[:-4])
+        same = tuple(_cell(facts.get(name)) for name in list(COLUMNS)[:-4])
         for row in store.rows(entry.id):
             yield *same, *row
+
+
+def _cell(value: Any) -> Any:
+    return json.dumps(value, separators=(",", ":")) if isinstance(value, list | dict) else value
 
 
 def _write_csv(rows: Iterator[tuple[Any, ...]], path: Path) -> int:

@@ -204,7 +204,9 @@ class Experiment:
         try:
             with self._database.writing() as connection:
                 self._enter(connection)
-                write_rows(connection, (self._number, self.id), waiting.values())
+                now = int(time.time())
+                rows = ((*row, now) for row in waiting.values())
+                write_rows(connection, (self._number, self.id), rows)
         except sqlite3.Error as error:
             self._unsaved = waiting
             self._database.fails(error)
@@ -230,14 +232,16 @@ class Experiment:
 
 
 def write_rows(
-    connection: sqlite3.Connection, experiment: tuple[int, str], rows: Iterable[Row]
+    connection: sqlite3.Connection,
+    experiment: tuple[int, str],
+    rows: Iterable[tuple[int, int, float, float | None, int]],
 ) -> int:
     """Write rows within a transaction; one that has seen more images replaces one with fewer.
 
     Args:
         connection: In a transaction.
         experiment: Number and id.
-        rows: As `Experiment.add` takes them.
+        rows: As `Experiment.add` takes them, and when each was run, in seconds since 1970.
 
     Returns:
         How many were new, or newer than what was there.
@@ -247,10 +251,9 @@ def write_rows(
         sqlite3.Error: They cannot be written.
     """
     number, identifier = experiment
-    now = int(time.time())
     changed = 0
-    for chip, images, total, value in rows:
-        row = (number, chip, images, total, value, now)
+    for chip, images, total, value, written in rows:
+        row = (number, chip, images, total, value, written)
         if value is None:
             connection.execute(PART, (number, chip, images, total))
         if connection.execute(_UPSERT, row).rowcount > 0:

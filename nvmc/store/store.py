@@ -200,12 +200,17 @@ class Store:
         Raises:
             StoreError: The store is damaged.
         """
+        for chip, images, total, value, _ in self._rows(identifier):
+            yield chip, images, total, value
+
+    def _rows(self, identifier: str) -> Iterator[tuple[int, int, float, float | None, int]]:
+        """`rows`, each with when it was written, in seconds since 1970."""
         last = -1
         while True:
             with self._database.reading() as connection:
                 rows = connection.execute(_ROWS, (identifier, last, PIECE)).fetchall()
-            for chip, images, total, value in rows:
-                yield chip, images, float("nan") if total is None else total, value
+            for chip, images, total, value, written in rows:
+                yield chip, images, float("nan") if total is None else total, value, written
             if len(rows) < PIECE:
                 return
             last = rows[-1][0]
@@ -237,6 +242,8 @@ class Store:
     def merge(self, others: Sequence[str | Path]) -> Merged:
         """Take over what other stores hold; each is taken as a whole or not at all.
 
+        A chip keeps when it was run.
+
         Raises:
             StoreError: One is no store, or two hold different sums of the same images of a chip.
         """
@@ -259,7 +266,7 @@ class Store:
                     connection.executemany(
                         PART, [(number, *part) for part in other.parts(identifier)]
                     )
-                    rows = other.rows(identifier)
+                    rows = other._rows(identifier)
                     chips += write_rows(connection, (number, identifier), rows)
         except StoreError as error:
             raise StoreError(f"{str(other.path)!r} was not merged: {error}") from error
@@ -271,7 +278,7 @@ class Store:
 _ENTER = "INSERT INTO experiment (id, key, info) VALUES (?, ?, ?) ON CONFLICT (id) DO NOTHING"
 
 _ROWS = """
-SELECT chip, images, total, value FROM chip
+SELECT chip, images, total, value, written FROM chip
 WHERE experiment = (SELECT number FROM experiment WHERE id = ?) AND chip > ?
 ORDER BY chip LIMIT ?
 """

@@ -41,7 +41,7 @@ def test_levels_are_fitted_shown_and_simulated(capsys: Capture) -> None:
 
 
 def test_times_and_a_polynomial(capsys: Capture) -> None:
-    words = ["devices", "fit", DRIFTING, "-o", "aged.toml", "--no-picture", "--name", "lab-7"]
+    words = ["devices", "fit", DRIFTING, "-o", "aged.toml", "--no-figure", "--name", "lab-7"]
     assert main([*words, "--title", "Lot 7"]) == 0
     text = capsys.readouterr().out
     for phrase in ("Spread: +", "chi-square", "Mean error:", "Retention: nu = 0.0", "30 s"):
@@ -53,13 +53,13 @@ def test_times_and_a_polynomial(capsys: Capture) -> None:
 
 
 def test_json_tells_the_same_and_the_file_does_not_change(capsys: Capture) -> None:
-    words = ["devices", "fit", DRIFTING, "-o", "a.toml", "--no-picture"]
+    words = ["devices", "fit", DRIFTING, "-o", "a.toml", "--no-figure"]
     assert main([*words, "--json"]) == 0
     printed = capsys.readouterr()
     assert printed.err == ""
     found = json.loads(printed.out)
     assert found["format"] == "nvmc.fit/1" and found["law"] == "polynomial"
-    assert found["retention"]["times"] == 3 and found["picture"] is None
+    assert found["retention"]["times"] == 3 and found["figure"] is None
     written = Path("a.toml").read_bytes()
     assert main(words) == 0
     assert Path("a.toml").read_bytes() == written
@@ -69,7 +69,7 @@ def test_json_tells_the_same_and_the_file_does_not_change(capsys: Capture) -> No
 def test_one_picture_is_the_same_bytes_twice() -> None:
     pytest.importorskip("matplotlib")
     for name in ("one.png", "two.png"):
-        assert main(["devices", "fit", LEVELS, "-o", "a.toml", "--picture", name]) == 0
+        assert main(["devices", "fit", LEVELS, "-o", "a.toml", "--figure", name]) == 0
     assert Path("one.png").read_bytes() == Path("two.png").read_bytes()
 
 
@@ -92,9 +92,9 @@ def test_without_matplotlib_the_fit_is_written_and_the_picture_is_not(
 ) -> None:
     without_matplotlib(monkeypatch)
     assert main(["devices", "fit", LEVELS, "-o", "a.toml"]) == 0
-    assert "no picture: matplotlib is not installed" in capsys.readouterr().err
+    assert "no figure: matplotlib is not installed" in capsys.readouterr().err
     assert Path("a.toml").exists() and not Path("a.png").exists()
-    assert main(["devices", "fit", LEVELS, "-o", "b.toml", "--picture", "b.png"]) == 1
+    assert main(["devices", "fit", LEVELS, "-o", "b.toml", "--figure", "b.png"]) == 1
     assert "pip install nvmc[report]" in capsys.readouterr().err
     assert not Path("b.toml").exists()
 
@@ -105,7 +105,7 @@ def test_without_matplotlib_the_fit_is_written_and_the_picture_is_not(
         (["gone.csv", "-o", "a.toml"], "cannot read measurements 'gone.csv'"),
         ([LEVELS, "-o", "a.txt"], "output is 'a.txt'; expected the name of a .toml file"),
         ([LEVELS, "-o", "no/a.toml"], "'no/a.png': there is no folder 'no'"),
-        ([LEVELS, "-o", "no/a.toml", "--no-picture"], "cannot write 'no/a.toml'"),
+        ([LEVELS, "-o", "no/a.toml", "--no-figure"], "cannot write 'no/a.toml'"),
         ([LEVELS, "-o", "a.toml", "--name", "a b"], "device name 'a b'"),
         ([LEVELS, "-o", "a b.toml"], "device name 'a b' .* give --name"),
         ([DRIFTING, "-o", "a.toml", "--law", "levels"], "level 0 has 1 readings"),

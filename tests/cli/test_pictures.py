@@ -1,4 +1,4 @@
-"""`nvmc simulate --png`: a picture of the chips beside the results."""
+"""`nvmc simulate --figure`: a picture of the chips beside the results."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def compiled(tmp_path_factory: pytest.TempPathFactory) -> str:
 def test_histogram(compiled: str, capsys: Capture, tmp_path: Path, more: list[str]) -> None:
     capsys.readouterr()
     path = tmp_path / "chips.png"
-    assert main(["simulate", compiled, *COMMON, *more, "--png", str(path), "--json"]) == 0
+    assert main(["simulate", compiled, *COMMON, *more, "--figure", str(path), "--json"]) == 0
     assert len(json.loads(capsys.readouterr().out)["values"]) == 3
     assert path.read_bytes().startswith(b"\x89PNG")
     assert list(tmp_path.iterdir()) == [path]
@@ -39,14 +39,14 @@ def test_values_without_a_grain(compiled: str, tmp_path: Path) -> None:
     for sigma in ("0", "0.3"):
         path = tmp_path / f"{sigma}.png"
         words = ["simulate", compiled, "--runs", "2", "--limit", "3", "--sigma", sigma]
-        assert main([*words, "--png", str(path)]) == 0
+        assert main([*words, "--figure", str(path)]) == 0
         assert path.is_file()
 
 
-@pytest.mark.parametrize("place", ["absent/chips.png", "."])
+@pytest.mark.parametrize("place", ["absent/chips.png", "absent/.svg"])
 def test_nowhere_to_write(compiled: str, capsys: Capture, tmp_path: Path, place: str) -> None:
     capsys.readouterr()
-    assert main(["simulate", compiled, *COMMON, "--png", str(tmp_path / place)]) == 1
+    assert main(["simulate", compiled, *COMMON, "--figure", str(tmp_path / place)]) == 1
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith("nvmc: error: cannot write")
     assert list(tmp_path.iterdir()) == []
@@ -57,7 +57,7 @@ def test_without_matplotlib(
 ) -> None:
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
     capsys.readouterr()
-    assert main(["simulate", compiled, *COMMON, "--png", str(tmp_path / "a.png")]) == 1
+    assert main(["simulate", compiled, *COMMON, "--figure", str(tmp_path / "a.png")]) == 1
     (line,) = capsys.readouterr().err.splitlines()
     assert "nvmc[report]" in line
     assert list(tmp_path.iterdir()) == []

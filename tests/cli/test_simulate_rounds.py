@@ -35,7 +35,7 @@ def test_adaptive_finds_the_same_kpp(lenet: Path, capsys: pytest.CaptureFixture[
     part = found(capsys, str(lenet), *DATA, "--runs", "60", "--adaptive", "--delta", "0.2")
     assert part["percentile"] == full["percentile"] and part["min"] == full["min"]
     assert part["share"] < 1 == full["share"] and part["delta"] == 0.2 > full["delta"] == 0
-    assert part["std"] is None and part["mean_error"] > 0 == full["mean_error"]
+    assert part["std"] is None and part["mean_bound"] > 0 == full["mean_bound"]
     known = [(a, b) for a, b in zip(part["values"], full["values"], strict=True) if a is not None]
     assert known and all(a == b for a, b in known) and None in part["values"]
 
@@ -78,7 +78,7 @@ def test_parts_of_a_population(lenet: Path, capsys: pytest.CaptureFixture[str]) 
         (["--max-runs", "400"], "without a precision"),
         (["--precision", "1pp", "--max-runs", "10"], "max-runs is 10; expected 300"),
         (["--first", "-1"], "chip is -1"),
-        (["--adaptive", "--png", "x.png"], "leave one of the two out"),
+        (["--adaptive", "--figure", "x.png"], "leave one of the two out"),
         (["--workers", "ants:3"], "expected one of threads"),
         (["--workers", "threads:2", "--jobs", "2"], "jobs is 2 and workers"),
         (["--workers", "threads:2", "--accelerator", "cuda"], "expected one of the two"),

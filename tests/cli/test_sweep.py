@@ -92,7 +92,7 @@ def test_json_is_that_of_simulations(compiled: str, capsys: Capture) -> None:
 def test_files(run: Run) -> None:
     run(
         *("--sigma", "0.1,0.2", "--adc-bits", "6,none", *COMMON),
-        *("--csv", "points.csv", "--chips-csv", "chips.csv", "--png", "curves.png"),
+        *("--csv", "points.csv", "--chips-csv", "chips.csv", "--figure", "curves.png"),
     )
     with Path("points.csv").open(newline="") as file:
         points = list(csv.DictReader(file))
@@ -140,7 +140,7 @@ def test_without_labels_it_says_so(run: Run) -> None:
         (["--sigma", "0.1", "--percentile", "100"], "100"),
         (["--sigma", "0.1", "--csv", "absent/a.csv"], "absent"),
         (["--sigma", "0.1", "--chips-csv", "."], "folder"),
-        (["--sigma", "0.1", "--png", "absent/a.png"], "absent"),
+        (["--sigma", "0.1", "--figure", "absent/a.png"], "absent"),
         (["--sigma", "0.1", "--data", "absent.npz"], "absent.npz"),
         (["--sigma", "0.1", "--device", "nix"], "nix"),
         (["--sigma", "0.1", "--noise", "dust"], "dust"),
@@ -159,4 +159,4 @@ def test_picture_without_matplotlib(run: Run, monkeypatch: pytest.MonkeyPatch) -
     import sys
 
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
-    assert "nvmc[report]" in run("--sigma", "0.1", "--png", "a.png", code=1)
+    assert "nvmc[report]" in run("--sigma", "0.1", "--figure", "a.png", code=1)

@@ -55,7 +55,7 @@ def test_table_json_and_picture(compiled: str, capsys: Capture) -> None:
     text = capsys.readouterr().out
     assert max(map(len, text.splitlines())) <= 80 and "…" not in text
     assert "mean of 3 stochastic passes" in " ".join(text.split())
-    found = read(capsys, *words, "--png", "doubts.png")
+    found = read(capsys, *words, "--figure", "doubts.png")
     assert Path("doubts.png").read_bytes().startswith(b"\x89PNG")
     assert found["format"] == "nvmc.evaluation.uncertainty/1" and found["mc_passes"] == 3
     assert [row["kind"] for row in found["rows"]] == ["none"] + ["rotation"] * 12 + ["noise"] * 10
@@ -67,7 +67,7 @@ def test_table_json_and_picture(compiled: str, capsys: Capture) -> None:
 
 def test_one_shift(compiled: str, capsys: Capture) -> None:
     words = ["uncertainty", compiled, *COMMON, "--mc-passes", "2", "--shift", "noise"]
-    found = read(capsys, *words, "--png", "noise.png")
+    found = read(capsys, *words, "--figure", "noise.png")
     assert {row["kind"] for row in found["rows"]} == {"none", "noise"}
     assert Path("noise.png").is_file()
 
@@ -116,7 +116,7 @@ def test_sensitivity_runs_one_pass(compiled: str, capsys: Capture) -> None:
         (["--data", "absent.npz"], "absent.npz"),
         (["--data", "flat.npz", "--shift", "rotation"], "cannot be turned"),
         (["--data", "bare.npz"], "no labels"),
-        (["--png", "absent/a.png"], "absent"),
+        (["--figure", "absent/a.png"], "absent"),
         (["--time", "soon"], "soon"),
         (["--noise", "dust"], "dust"),
         (["--output", "nix"], "nix"),

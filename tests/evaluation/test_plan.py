@@ -78,7 +78,7 @@ def test_dropping_gives_the_same_answer_with_fewer_images(decisions: int, hard: 
     assert found.share == pytest.approx(table.run / (200 * IMAGES))
     assert found.summary.std is None
     assert (
-        abs(found.summary.mean - full(hits, decisions)[20:].mean()) < 4 * found.summary.mean_error
+        abs(found.summary.mean - full(hits, decisions)[20:].mean()) < 4 * found.summary.mean_bound
     )
 
 

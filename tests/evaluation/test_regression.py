@@ -173,7 +173,17 @@ def test_the_commands_say_r_squared_and_rmse(folder: Path, capsys: Capture) -> N
     text = capsys.readouterr().out
     assert "ideal chip R²" in text and "accuracy" not in text
     assert main(["compile", "r.onnx", "--device", "rram4"]) == 0
-    words = ["simulate", "--data", "test.npz", "--sigma", "0.2", "--runs", "20", "--png", "r.png"]
+    words = [
+        "simulate",
+        "--data",
+        "test.npz",
+        "--sigma",
+        "0.2",
+        "--runs",
+        "20",
+        "--figure",
+        "r.png",
+    ]
     capsys.readouterr()
     assert main(words) == 0
     text = capsys.readouterr().out

@@ -44,7 +44,9 @@ def setup(compiled: Compiled) -> Setup:
 
 @pytest.fixture(scope="module")
 def result(compiled: Compiled, digits: Dataset, setup: Setup) -> Sensitivity:
-    return sensitivity(compiled, setup, runs=20, data=digits, percentile=20, seed=1)
+    return sensitivity(
+        compiled, noise=[STUCK], sigma=0.3, runs=20, data=digits, percentile=20, seed=1
+    )
 
 
 def by_name(result: Sensitivity) -> dict[tuple[str, str], PartCost]:
@@ -105,7 +107,14 @@ def test_every_population_is_run_once_and_counted(
     compiled: Compiled, digits: Dataset, setup: Setup
 ) -> None:
     seen: list[int] = []
-    sensitivity(compiled, setup, runs=2, data=digits, on_chip=lambda chip, value: seen.append(chip))
+    sensitivity(
+        compiled,
+        noise=[STUCK],
+        sigma=0.3,
+        runs=2,
+        data=digits,
+        on_chip=lambda chip, value: seen.append(chip),
+    )
     # whole; 3 layers and 2 slices without and alone; of 2 sources, one's absence is the other alone
     assert population_count(compiled, setup) == 1 + 2 * 3 + 2 * 2 + 2
     assert len(seen) == 2 * 13
@@ -120,20 +129,21 @@ def test_an_only_source_is_all_there_is(compiled: Compiled, digits: Dataset) -> 
 
 def test_results_do_not_depend_on_jobs(compiled: Compiled, digits: Dataset, setup: Setup) -> None:
     one, two = (
-        sensitivity(compiled, setup, runs=3, data=digits, jobs=jobs).to_json() for jobs in (1, 2)
+        sensitivity(compiled, noise=[STUCK], sigma=0.3, runs=3, data=digits, jobs=jobs).to_json()
+        for jobs in (1, 2)
     )
     assert one | {"seconds": 0} == two | {"seconds": 0}
 
 
 def test_json_is_json(result: Sensitivity) -> None:
     read = json.loads(json.dumps(result.to_json(), allow_nan=False))
-    assert read["format"] == "nvmc.evaluation.sensitivity/1" and read["runs"] == 20
+    assert read["format"] == "nvmc.evaluation.sensitivity/1" and read["description"]["runs"] == 20
     assert {part["kind"] for part in read["parts"]} == {"layer", "slice", "source"}
 
 
 def test_without_noise_there_is_nothing_to_say(compiled: Compiled) -> None:
     with pytest.raises(OptionError, match="no noise"):
-        sensitivity(compiled, Setup(compiled.manifest.target, sigma=0), runs=2)
+        sensitivity(compiled, sigma=0, runs=2)
 
 
 def test_differences_of_equal_chips_are_zero() -> None:

@@ -15,10 +15,8 @@ from nvmc.compiled.masks import ChipMasks
 from nvmc.data import Dataset, load_data
 from nvmc.data.shifts import Shift, shifted
 from nvmc.errors import DataError, NvmcError
-from nvmc.evaluation.parameters import Setup
 from nvmc.evaluation.uncertainty import Thresholds, measured, uncertainty
 from nvmc.evaluation.workload import set_up
-from nvmc.hardware.devices import parse_noise
 from nvmc.models import resolve_model
 from nvmc.runtime.averaging import Prediction
 from nvmc.runtime.montecarlo import ChipSession, Feed
@@ -26,7 +24,7 @@ from nvmc.runtime.scoring import Accuracy
 from onnx_text import proto_of
 
 TARGET = Target.of(load_device("fefet1"))
-COMMON: dict[str, Any] = {"setup": Setup(TARGET, 0.2), "data": "digits", "limit": 30, "runs": 3}
+COMMON: dict[str, Any] = {"sigma": 0.2, "data": "digits", "limit": 30, "runs": 3}
 
 
 @pytest.fixture(scope="module")
@@ -126,15 +124,15 @@ def test_reproducible_whatever_the_batch_and_the_jobs(compiled: Compiled) -> Non
 
 
 def test_circuits_with_read_noise(compiled: Compiled) -> None:
-    target = TARGET.on(None, [parse_noise("read:basis=level,sigma=0.3")])
-    options = {**COMMON, "setup": Setup(target, 0.2), "limit": 7, "runs": 2, "shifts": ["noise"]}
+    noise = ["read:basis=level,sigma=0.3"]
+    options = {**COMMON, "noise": noise, "limit": 7, "runs": 2, "shifts": ["noise"]}
     found = [uncertainty(compiled, **options, mc_passes=2, batch=batch) for batch in (None, 3)]
-    assert found[0].fidelity == "circuit" and found[0].rows == found[1].rows
+    assert found[0].description.fidelity == "circuit" and found[0].rows == found[1].rows
 
 
 def test_doubt_grows_as_images_turn(compiled: Compiled) -> None:
     """A trained network: less accuracy, more NLL and more variance at 42 degrees than at none."""
-    options = {**COMMON, "limit": 120, "setup": Setup(TARGET, 0.05)}
+    options = {**COMMON, "limit": 120, "sigma": 0.05}
     rows = uncertainty(compiled, **options, shifts=["rotation"]).rows
     upright, turned = rows[0], rows[6]
     assert turned.mean("accuracy") < upright.mean("accuracy") - 0.2
@@ -144,13 +142,13 @@ def test_doubt_grows_as_images_turn(compiled: Compiled) -> None:
 
 def test_a_network_that_draws_nothing_has_one_pass(plain: Compiled) -> None:
     result = uncertainty(plain, **COMMON, shifts=["noise"])
-    assert result.mc_passes is None
+    assert result.description.mc_passes is None
     assert all(row.mean("variance") == 0 for row in result.rows)
     assert result.rows[0].mean("nll") > 0
 
 
 def test_ten_passes_unless_told(compiled: Compiled) -> None:
-    assert uncertainty(compiled, **COMMON, shifts=["noise"]).mc_passes == 10
+    assert uncertainty(compiled, **COMMON, shifts=["noise"]).description.mc_passes == 10
 
 
 def test_spread_over_chips(compiled: Compiled) -> None:
@@ -181,7 +179,7 @@ def test_networks_that_give_probabilities(tmp_path: Path) -> None:
             output=tmp_path / "m.nvmc",
             passes=["insert-dropout:rate=0.3,active=true"],
         )
-        rows.append(uncertainty(found, Setup(TARGET, 0.1), data=data, runs=2).rows)
+        rows.append(uncertainty(found, sigma=0.1, data=data, runs=2).rows)
     for row in zip(*rows, strict=True):
         for name in ("nll", "variance"):
             values = [one.mean(name) for one in row]
@@ -197,7 +195,7 @@ def test_networks_that_give_probabilities(tmp_path: Path) -> None:
         ({"shifts": ["blur"]}, "blur"),
         ({"batch": 0}, "batch"),
         ({"output": "nix"}, "nix"),
-        ({"setup": Setup(TARGET, -1.0)}, "-1"),
+        ({"sigma": -1.0}, "-1"),
     ],
 )
 def test_bad_options(compiled: Compiled, options: dict[str, Any], named: str) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -12,8 +14,9 @@ import pytest
 
 from nvmc.errors import ArtifactError, OptionError
 from nvmc.report.curves import Axis, Curve, draw_curves
-from nvmc.report.figure import check_picture, picture, shades
+from nvmc.report.figure import check_figure, figure_in, shades
 from nvmc.report.histogram import Sample, draw_histogram
+from nvmc.report.uncertainty_plot import Line, Panel, draw_uncertainty
 from nvmc.rng import stream
 from nvmc.statistics import percentile_performance, summarize
 
@@ -54,7 +57,7 @@ def test_curves_show_what_they_were_given(tmp_path: Path, figures: list[Any]) ->
     """Values in percent, sorted along x, labelled with names and units."""
     one = curve("", 3, 400)
     axis = Axis("σ [level steps]", [0.3, 0.1, 0.2])
-    draw_curves(tmp_path / "c.png", "title", "accuracy", axis, [one])
+    draw_curves(tmp_path / "c.png", ["title"], "accuracy", axis, [one])
     assert (tmp_path / "c.png").read_bytes().startswith(PNG)
     (axes,) = figures[0].axes
     assert (axes.get_xlabel(), axes.get_ylabel()) == ("σ [level steps]", "accuracy [%]")
@@ -73,7 +76,7 @@ def test_curves_show_what_they_were_given(tmp_path: Path, figures: list[Any]) ->
 def test_open_ends_are_said_not_drawn(tmp_path: Path, figures: list[Any]) -> None:
     one = curve("", 2, 50)
     assert all(k.low is None for k in one.kpp)
-    draw_curves(tmp_path / "c.png", "title", "accuracy", Axis("σ", [0.1, 0.2]), [one])
+    draw_curves(tmp_path / "c.png", ["title"], "accuracy", Axis("σ", [0.1, 0.2]), [one])
     (axes,) = figures[0].axes
     heights = axes.collections[0].get_paths()[0].vertices[:, 1]
     assert heights.min() == pytest.approx(100 * min(k.value for k in one.kpp))
@@ -83,7 +86,7 @@ def test_open_ends_are_said_not_drawn(tmp_path: Path, figures: list[Any]) -> Non
 def test_lines_of_a_second_parameter_are_named(tmp_path: Path, figures: list[Any]) -> None:
     lines = [curve(text, 3, 20) for text in ("4", "6", "none")]
     axis = Axis("time", [1.0, 10.0, 100.0], ["1s", "10s", "100s"], logarithmic=True)
-    draw_curves(tmp_path / "c.png", "t", "accuracy", axis, lines, "ADC resolution [bit]")
+    draw_curves(tmp_path / "c.png", ["t"], "accuracy", axis, lines, "ADC resolution [bit]")
     (axes,) = figures[0].axes
     assert axes.get_xscale() == "log"
     assert [tick.get_text() for tick in axes.get_xticklabels()] == ["1s", "10s", "100s"]
@@ -98,7 +101,7 @@ def test_a_histogram_holds_every_chip(
     tmp_path: Path, figures: list[Any], images: int | None, runs: int
 ) -> None:
     one = population(runs)
-    draw_histogram(tmp_path / "h.png", "title", "accuracy", 0.95, images, [one])
+    draw_histogram(tmp_path / "h.png", ["title"], "accuracy", 0.95, images, [one])
     (axes,) = figures[0].axes
     bars = [patch for patch in axes.patches if patch.get_alpha() == 0.8]
     assert sum(bar.get_height() for bar in bars) == runs
@@ -111,38 +114,99 @@ def test_a_histogram_holds_every_chip(
 def test_a_histogram_of_equal_chips(tmp_path: Path, figures: list[Any]) -> None:
     values = np.ones(4)
     one = Sample("", values, percentile_performance(values, 1), summarize(values))
-    draw_histogram(tmp_path / "h.png", "title", "agreement", 1.0, 10, [one])
+    draw_histogram(tmp_path / "h.png", ["title"], "agreement", 1.0, 10, [one])
     low, high = figures[0].axes[0].get_xlim()
     assert low < 100 < high
 
 
 def test_one_histogram_a_time(tmp_path: Path, figures: list[Any]) -> None:
     draw_histogram(
-        tmp_path / "h.png", "t", "accuracy", 0.95, 500, [population(30, t) for t in ("1 h", "1 d")]
+        tmp_path / "h.png",
+        ["t"],
+        "accuracy",
+        0.95,
+        500,
+        [population(30, t) for t in ("1 h", "1 d")],
     )
     assert [axes.get_title(loc="left") for axes in figures[0].axes] == ["1 h", "1 d"]
 
 
-def test_the_same_picture_is_the_same_file(tmp_path: Path) -> None:
-    for name in ("a.png", "b.png"):
-        draw_histogram(tmp_path / name, "t", "accuracy", 0.95, 500, [population(30)])
-    assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
+@pytest.mark.parametrize(
+    ("suffix", "magic"), [("png", PNG), ("pdf", b"%PDF-"), ("svg", b"<?xml"), ("SVG", b"<?xml")]
+)
+def test_the_suffix_says_the_format_and_a_figure_is_the_same_file(
+    tmp_path: Path, suffix: str, magic: bytes
+) -> None:
+    for name in ("a", "b"):
+        path = tmp_path / f"{name}.{suffix}"
+        draw_histogram(path, ["t"], "accuracy", 0.95, 500, [population(30)])
+    found = (tmp_path / f"a.{suffix}").read_bytes()
+    assert found.startswith(magic) and found == (tmp_path / f"b.{suffix}").read_bytes()
+    assert re.search(rb"matplotlib v|Matplotlib v|CreationDate|<dc:date>", found) is None
+
+
+def overlapping(figure: Any) -> list[tuple[str, str]]:
+    """Pairs of texts that lie on one another, or a text beyond the edge."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.text import Text
+
+    boxes: list[tuple[str, Any]] = []
+
+    with pytest.MonkeyPatch.context() as patch:
+        original = Text.draw
+
+        def noting(text: Text, renderer: Any) -> None:
+            if text.get_text() and text.get_visible():
+                boxes.append((text.get_text(), text.get_window_extent(renderer)))
+            original(text, renderer)
+
+        patch.setattr(Text, "draw", noting)
+        FigureCanvasAgg(figure).draw()
+    edge = figure.bbox.padded(1)
+    beyond = [(name, "edge") for name, box in boxes if not _within(box, edge)]
+    pairs = itertools.combinations(boxes, 2)
+    return beyond + [(a, b) for (a, one), (b, other) in pairs if one.padded(-1).overlaps(other)]
+
+
+def _within(box: Any, edge: Any) -> bool:
+    return edge.x0 <= box.x0 and edge.y0 <= box.y0 and box.x1 <= edge.x1 and box.y1 <= edge.y1
+
+
+LINES = ["0123456789" * 8] * 5
+
+
+def test_no_text_lies_on_another_or_beyond_the_edge(tmp_path: Path, figures: list[Any]) -> None:
+    axis = Axis("σ [level steps]", [0.1, 0.2])
+    many = [curve(f"{sigma} V", 2, 20) for sigma in range(12)]
+    title = "noise strength σ [level steps]"
+    draw_curves(tmp_path / "one.png", LINES, "accuracy", axis, [curve("", 2, 20)])
+    draw_curves(tmp_path / "two.png", LINES, "accuracy", axis, many, title)
+    draw_histogram(tmp_path / "h.png", LINES, "accuracy", 0.95, 500, [population(30)])
+    line = Line([0.9, 0.1], [0.01, 0.01])
+    panel = Panel("rotation [degrees]", [0, 7], line, line, line, line, line)
+    draw_uncertainty(tmp_path / "u.png", LINES, [panel, panel])
+    assert len(figures) == 4
+    assert [overlapping(figure) for figure in figures] == [[]] * 4
 
 
 def test_a_failing_picture_leaves_nothing(tmp_path: Path) -> None:
-    with pytest.raises(RuntimeError), picture(tmp_path / "p.png"):
+    with pytest.raises(RuntimeError), figure_in(tmp_path / "p.png"):
         raise RuntimeError("drawing")
-    with pytest.raises(ArtifactError, match="absent"), picture(tmp_path / "absent" / "p.png"):
+    with pytest.raises(ArtifactError, match="absent"), figure_in(tmp_path / "absent" / "p.png"):
         pass
     assert list(tmp_path.iterdir()) == []
 
 
 def test_where_no_picture_can_go_is_said_early(tmp_path: Path) -> None:
-    check_picture(tmp_path / "p.png")
+    check_figure(tmp_path / "p.png")
+    (tmp_path / "folder.png").mkdir()
     with pytest.raises(ArtifactError, match="folder"):
-        check_picture(tmp_path)
+        check_figure(tmp_path / "folder.png")
+    for name in ("p", "p.jpg", "p.png.txt", "png"):
+        with pytest.raises(OptionError, match=r"ends in \.png, \.pdf, \.svg"):
+            check_figure(tmp_path / name)
     with pytest.raises(ArtifactError, match="absent"):
-        check_picture(tmp_path / "absent" / "p.png")
+        check_figure(tmp_path / "absent" / "p.png")
 
 
 def test_without_matplotlib_one_is_told_what_to_install(
@@ -150,9 +214,9 @@ def test_without_matplotlib_one_is_told_what_to_install(
 ) -> None:
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
     with pytest.raises(OptionError, match=r"nvmc\[report\]"):
-        check_picture(tmp_path / "p.png")
+        check_figure(tmp_path / "p.png")
     with pytest.raises(OptionError, match=r"nvmc\[report\]"):
-        draw_histogram(tmp_path / "p.png", "t", "accuracy", 1.0, 10, [population(3)])
+        draw_histogram(tmp_path / "p.png", ["t"], "accuracy", 1.0, 10, [population(3)])
 
 
 def test_pyplot_and_global_settings_are_left_alone(tmp_path: Path) -> None:
@@ -161,10 +225,10 @@ def test_pyplot_and_global_settings_are_left_alone(tmp_path: Path) -> None:
         "from pathlib import Path\n"
         "import nvmc.report.curves, nvmc.report.histogram\n"
         "assert 'matplotlib' not in sys.modules\n"
-        "from nvmc.report.figure import picture, style\n"
+        "from nvmc.report.figure import figure_in, style\n"
         "import matplotlib\n"
         "before = dict(matplotlib.rcParams)\n"
-        f"with picture(Path({str(tmp_path / 'p.png')!r})) as figure:\n"
+        f"with figure_in(Path({str(tmp_path / 'p.png')!r})) as figure:\n"
         "    style(figure.add_subplot(), 't', 'x', 'y')\n"
         "assert dict(matplotlib.rcParams) == before\n"
         "from matplotlib._pylab_helpers import Gcf\n"

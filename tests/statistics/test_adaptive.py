@@ -342,12 +342,12 @@ def test_mean_of_all_chips_is_estimated_within_its_error() -> None:
         found = eliminate(hits[:, rng.permutation(1000)[order]], 3, hard=hard)
         assert found.dropped
         errors.append(found.mean - true)
-        stated.append(found.mean_error)
+        stated.append(found.mean_bound)
     # The stated error is a bound, so the mean of 50 estimates is within 4 of its seventh.
     assert abs(np.mean(errors)) <= 4 * np.mean(stated) / 7
     assert np.std(errors) <= 1.3 * np.mean(stated)  # a standard deviation of 50 is good to 10 %
     everything = eliminate(hits, 100)
-    assert (everything.mean, everything.mean_error, everything.dropped) == (true, 0, 0)
+    assert (everything.mean, everything.mean_bound, everything.dropped) == (true, 0, 0)
     assert everything.delta == 0 and everything.fraction == 1
 
 
@@ -357,7 +357,7 @@ def test_chips_without_a_miss_at_the_first_look_have_a_mean() -> None:
     hits[0, 105:] = 0
     found = eliminate(hits, 1, delta=0.2)
     assert found.dropped == 23
-    assert (found.mean, found.mean_error) == (pytest.approx(211), 0)
+    assert (found.mean, found.mean_bound) == (pytest.approx(211), 0)
 
 
 @given(st.lists(st.floats(allow_nan=True), min_size=1, max_size=40), st.data())

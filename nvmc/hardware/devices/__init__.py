@@ -3,7 +3,7 @@
 from nvmc.hardware.devices.device import Defaults, Device
 from nvmc.hardware.devices.noise import SOURCES, Cells, Conductance, NoiseSource, Read
 from nvmc.hardware.devices.periphery import ArrayRange, Periphery, WireOhm
-from nvmc.hardware.devices.reading import device_names, load_device, parse_noise
+from nvmc.hardware.devices.reading import as_noise, device_names, load_device, parse_noise
 from nvmc.hardware.devices.target import Target
 
 __all__ = [
@@ -18,6 +18,7 @@ __all__ = [
     "Read",
     "Target",
     "WireOhm",
+    "as_noise",
     "device_names",
     "load_device",
     "parse_noise",

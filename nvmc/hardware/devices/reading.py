@@ -13,7 +13,7 @@ from nvmc.errors import DeviceError, OptionError
 from nvmc.hardware.devices.device import Device
 from nvmc.hardware.devices.noise import SOURCES, NoiseSource, Source
 
-__all__ = ["device_names", "load_device", "parse_noise"]
+__all__ = ["as_noise", "device_names", "load_device", "parse_noise"]
 
 
 def device_names() -> list[str]:
@@ -22,8 +22,8 @@ def device_names() -> list[str]:
     return sorted(f.name[: -len(".toml")] for f in folder.iterdir() if f.name.endswith(".toml"))
 
 
-def load_device(name: str | Path) -> Device:
-    """A device by library name, or from a user's own TOML file.
+def load_device(name: str | Path | Device) -> Device:
+    """A device by library name, or from a user's own TOML file; a device is what it is.
 
     Args:
         name: A name of `device_names()`, or a path to a file ending in .toml.
@@ -31,6 +31,8 @@ def load_device(name: str | Path) -> Device:
     Raises:
         DeviceError: No such device or file, or the file is not valid.
     """
+    if isinstance(name, Device):
+        return name
     text = str(name)
     if text.endswith(".toml") or "/" in text:
         path = Path(name)
@@ -92,6 +94,11 @@ def _place(location: tuple[int | str, ...]) -> str:
         if before not in _UNIONS and not in_source:
             parts.append(str(part))
     return ".".join(parts)
+
+
+def as_noise(source: NoiseSource | str) -> NoiseSource:
+    """A noise source as it is, or from a text as `parse_noise` takes it."""
+    return parse_noise(source) if isinstance(source, str) else source
 
 
 def parse_noise(text: str) -> NoiseSource:

@@ -669,7 +669,7 @@ def test_the_page_names_every_column_and_shows_what_is_printed(
         assert f"| `{column}` |" in PAGE
     monkeypatch.setenv("COLUMNS", "80")
     data = Path(__file__).parents[2] / "files" / "drifting.csv"
-    assert main(["devices", "fit", str(data), "-o", str(tmp_path / "a.toml"), "--no-picture"]) == 0
+    assert main(["devices", "fit", str(data), "-o", str(tmp_path / "a.toml"), "--no-figure"]) == 0
     printed = [line.rstrip() for line in capsys.readouterr().out.splitlines()]
     shown = PAGE.split("$ nvmc devices fit drifting.csv")[1].split("```")[0].splitlines()[1:-2]
     assert len(shown) > 12 and set(shown) <= {*printed, "  ..."}

@@ -1,0 +1,126 @@
+"""What a result is of, in a few lines: above tables, in figures, and in `nvmc results show`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from textwrap import wrap
+from typing import Any, cast
+
+from nvmc.cli.console import count, passes_text
+from nvmc.evaluation.parameters import duration_text
+
+__all__ = ["heading", "noise_text", "periphery_text"]
+
+WIDTH = 80
+
+Facts = Mapping[str, Any]
+
+
+def heading(facts: Facts, name: str | None = None) -> list[str]:
+    """The lines of a description, of at most 80 columns where nothing in it is longer.
+
+    Args:
+        facts: Its JSON, or a part of it (`nvmc.evaluation.description`).
+        name: What to call the network, instead of its name.
+    """
+    groups = (
+        [str(name or facts.get("network", "-")), *_versions(facts)],
+        [*_cells(facts), *_circuit(facts)],
+        [*_chips(facts), *_images(facts)],
+    )
+    return [line for group in groups for line in _packed(group)]
+
+
+def _packed(parts: Sequence[str]) -> Iterator[str]:
+    """The parts in lines, broken between them only."""
+    line = ""
+    for i, part in enumerate(parts):
+        text = part + ("," if i + 1 < len(parts) else "")
+        if line and len(line) + 1 + len(text) > WIDTH:
+            yield line
+            line = ""
+        *full, line = wrap(f"{line} {text}".lstrip(), WIDTH, break_on_hyphens=False)
+        yield from full
+    if line:
+        yield line
+
+
+def _versions(facts: Facts) -> Iterator[str]:
+    if facts.get("network_sha256"):
+        yield f"model {facts['network_sha256'][:12]}"
+    if facts.get("nvmc"):
+        yield f"nvmc {facts['nvmc']}"
+
+
+def _cells(facts: Facts) -> Iterator[str]:
+    """The device with everything that makes its chips differ."""
+    yield str(facts.get("device", "-"))
+    if facts.get("sigma") is not None:
+        yield f"sigma {facts['sigma']:g}"
+    if facts.get("time_s") is not None:
+        yield f"{duration_text(facts['time_s'])} since programming"
+    if "noise" in facts:
+        texts = [noise_text(source) for source in facts["noise"]] or ["none"]
+        yield from (f"noise {text}" for text in texts)
+
+
+def _circuit(facts: Facts) -> Iterator[str]:
+    if "periphery" in facts:
+        yield periphery_text(facts["periphery"])
+    if "fidelity" in facts:
+        yield f"fidelity {facts['fidelity']}"
+    if facts.get("mc_passes") is not None:
+        yield passes_text(facts["mc_passes"])
+
+
+def _chips(facts: Facts) -> Iterator[str]:
+    if "runs" in facts:
+        which = f" from chip {facts['first']:,}" if facts.get("first") else ""
+        yield f"{count(facts['runs'], 'chip')}{which}, seed {facts['seed']}"
+
+
+def _images(facts: Facts) -> Iterator[str]:
+    if "images" in facts:
+        limit = facts.get("limit")
+        first = "" if limit is None else f", limit {limit:,}"
+        yield f"{count(facts['images'], 'image')} ({facts.get('data', '-')}{first})"
+    if facts.get("output") is not None:
+        yield f"output {facts['output']}"
+
+
+def noise_text(source: Facts) -> str:
+    """A noise source on one line as `--noise` takes it; laws and tables of a device as `…`."""
+    options = {key: value for key, value in source.items() if key != "type"}
+    texts = ",".join(f"{key}={_plain(value)}" for key, value in options.items())
+    return f"{source['type']}{':' if texts else ''}{texts}"
+
+
+def _plain(value: Any) -> str:
+    if isinstance(value, float):
+        return f"{value:g}"
+    if isinstance(value, list):
+        entries = list(map(_plain, cast(list[Any], value)))
+        return "…" if "…" in entries else ";".join(entries)
+    return "…" if isinstance(value, Mapping) else str(value)
+
+
+def periphery_text(periphery: Facts) -> str:
+    """DAC, ADC with their ranges, and wires, as the JSON of a `Periphery` says.
+
+    What is not in it, as several points of a sweep differ there, is left out.
+    """
+    wires, clips = periphery.get("wire_ohm"), periphery.get("dac_range") == "calibrated"
+    bits = [periphery.get(f"{kind}_bits", "") for kind in ("dac", "adc")]
+    if bits == [None, None] and wires is None and not clips:
+        return "ideal periphery"
+    inputs, currents = bits
+    dac = f"{inputs}{'-bit' if inputs else ''} {periphery['dac_mode']} DAC".lstrip()
+    adc = f"{currents}{'-bit' if currents else ''} ADC (range {periphery['adc_range']})".lstrip()
+    parts = [
+        f"{'exact inputs' if inputs is None else dac} (range {periphery['dac_range']})",
+        "exact currents" if currents is None else adc,
+        f"polarities subtracted {periphery['subtract']}",
+    ]
+    if wires is not None:
+        parts.append(f"wires of {wires['row']:g} and {wires['col']:g} ohm")
+    return "; ".join(parts)

@@ -1,0 +1,110 @@
+"""What a result is of: one description, in every result, file, figure and store of them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from nvmc import __version__
+from nvmc.evaluation.parameters import Setup
+
+__all__ = ["Description", "Fidelity", "as_cells", "in_common"]
+
+Fidelity = Literal["cells", "circuit"]
+"""Which of the two models of a chip ran: an ideal periphery, or the circuit."""
+
+
+@dataclass(frozen=True)
+class Description:
+    """A population of chips and what it was run on: all that decides the values of its chips.
+
+    Attributes:
+        network: Name of the compiled network.
+        network_sha256: Of its model, with external data.
+        setup: Target (device, every noise source, layout, periphery), sigma and time.
+        fidelity: `cells`, or `circuit` where the periphery or read noise was in the loop.
+        mc_passes: Stochastic passes that were averaged; None where the network draws nothing.
+        output: The output that was scored.
+        metric: `accuracy` or, where values are to be met, `r2`; without labels `agreement` (or
+            `agreement-r2`) with the ideal chip.
+        data: What the images are.
+        data_sha256: Of their content; None for seeded inputs.
+        images: Images each chip was run on.
+        limit: At most so many were asked for; None for all.
+        seed: Population of chips.
+        first: Index of the first chip.
+        runs: Number of chips.
+    """
+
+    network: str
+    network_sha256: str
+    setup: Setup
+    fidelity: Fidelity
+    mc_passes: int | None
+    output: str
+    metric: str
+    data: str
+    data_sha256: str | None
+    images: int
+    limit: int | None
+    seed: int
+    first: int
+    runs: int
+
+    def to_json(self) -> dict[str, Any]:
+        """The keys of `description` in `--json` and of the store; docs/results.md names them."""
+        target = self.setup.target
+        return {
+            "nvmc": __version__,
+            "network": self.network,
+            "network_sha256": self.network_sha256,
+            "device": target.device.name,
+            "sigma": self.setup.strength,
+            "time_s": self.setup.age,
+            "noise": [
+                source.model_dump(mode="json", exclude_none=True) for source in target.device.noise
+            ],
+            "weight_bits": target.weight_bits,
+            "cell_bits": target.cell_bits if target.weight_bits is not None else None,
+            "encoding": target.encoding,
+            "per_channel": target.per_channel,
+            "tile": f"{target.rows}x{target.cols}",
+            "periphery": target.periphery.model_dump(mode="json", exclude={"ranges"}),
+            "fidelity": self.fidelity,
+            "mc_passes": self.mc_passes,
+            "output": self.output,
+            "metric": self.metric,
+            "data": self.data,
+            "data_sha256": self.data_sha256,
+            "images": self.images,
+            "limit": self.limit,
+            "seed": self.seed,
+            "first": self.first,
+            "runs": self.runs,
+        }
+
+
+def in_common(descriptions: Sequence[Description]) -> dict[str, Any]:
+    """What several descriptions agree in, as JSON; of a periphery, the entries that are equal."""
+    shared, *others = [description.to_json() for description in descriptions]
+    periphery = shared["periphery"]
+    for other in others:
+        shared = _equal(shared, other)
+        periphery = _equal(periphery, other["periphery"])
+    return {**shared, "periphery": periphery}
+
+
+def _equal(one: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in one.items() if key in other and value == other[key]}
+
+
+def as_cells(facts: Mapping[str, Any]) -> dict[str, str | int | float | None]:
+    """A description's JSON as a row of a table: lists, objects, true and false as JSON texts."""
+    return {
+        key: json.dumps(value, separators=(",", ":"))
+        if isinstance(value, list | dict | bool)
+        else value
+        for key, value in facts.items()
+    }
