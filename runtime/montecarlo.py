@@ -28,11 +28,12 @@ from numpy.typing import NDArray
 from nvmc.compiled.masks import ChipMasks, Mask, Outputs
 from nvmc.compiled.stack import Stack, name_in_stack
 from nvmc.hardware.chip import Array, Chip
+from nvmc.metrics import Metric
 from nvmc.runtime.averaging import mean_outputs
 from nvmc.runtime.blas import single_threaded_blas
 from nvmc.runtime.provider import make_session
-from nvmc.runtime.scoring import Score, Tally
 from nvmc.runtime.sessions import open_model, run_batch
+from nvmc.runtime.tally import Tally
 
 _ort: Any = onnxruntime  # it is untyped
 
@@ -152,7 +153,7 @@ def default_jobs() -> int:
 def evaluate_chips(
     network: Network | CircuitNetwork,
     feed: Feed,
-    score: Score,
+    metric: Metric,
     chips: Sequence[Chip],
     span: Span | None = None,
     *,
@@ -164,14 +165,14 @@ def evaluate_chips(
     Args:
         network: The compiled network.
         feed: Images to run.
-        score: How outputs become one number.
+        metric: How outputs become one number.
         chips: The chips.
         span: Which images; all by default.
         jobs: Chips in parallel; changes nothing but the time.
         on_chip: Called with (position, total) as each chip is done, from its thread.
 
     Returns:
-        Sums of `score.add` over the images, shape (len(chips),). Those of neighbouring spans add
+        Sums of `metric.add` over the images, shape (len(chips),). Those of neighbouring spans add
         up to that of both.
     """
     totals = np.empty(len(chips))
@@ -180,7 +181,7 @@ def evaluate_chips(
 
     def work(group: int, stop: Event) -> None:
         first = group * size
-        found = _evaluate(network, feed, score, chips[first : first + size], images, stop)
+        found = _evaluate(network, feed, metric, chips[first : first + size], images, stop)
         for position, total in enumerate(found, first):
             totals[position] = total
             if on_chip is not None and not stop.is_set():
@@ -219,16 +220,16 @@ def in_parallel(work: Callable[[int, Event], None], count: int, jobs: int) -> No
             stop.set()  # also when interrupted: the workers end with the batch at hand
 
 
-def evaluate(network: Network | CircuitNetwork, feed: Feed, score: Score, chip: Chip) -> float:
-    """The score of one chip on all images."""
+def evaluate(network: Network | CircuitNetwork, feed: Feed, metric: Metric, chip: Chip) -> float:
+    """The value of one chip on all images."""
     alone = replace(network, stack=None) if isinstance(network, Network) else network
-    return score.finish(_evaluate(alone, feed, score, [chip], feed.span, Event())[0], len(feed))
+    return metric.finish(_evaluate(alone, feed, metric, [chip], feed.span, Event())[0], len(feed))
 
 
 def _evaluate(
     network: Network | CircuitNetwork,
     feed: Feed,
-    score: Score,
+    metric: Metric,
     chips: Sequence[Chip],
     span: Span,
     stop: Event,
@@ -239,10 +240,10 @@ def _evaluate(
     """
     if network.masks:
         outputs = ChipSession(network, chips[0], span).outputs(feed, stop, span)
-        return [float("nan") if outputs is None else score.add(outputs, span.first)]
+        return [float("nan") if outputs is None else metric.add(outputs, span.first)]
     if isinstance(network, CircuitNetwork):
         batches = ChipSession(network, chips[0], span).batches(feed, stop, span)
-        total = sum(score.add(outputs, first) for first, outputs in batches)
+        total = sum(metric.add(outputs, first) for first, outputs in batches)
         return [float("nan") if stop.is_set() else total]
     stack = network.stack
     if stack is None:
@@ -250,7 +251,7 @@ def _evaluate(
     else:
         session = _open_stack(network, stack, chips)
         names = [name_in_stack(network.output, chip) for chip in range(len(chips))]
-    tally = Tally(score, span.first, len(names))
+    tally = Tally(metric, span.first, len(names))
     for first in range(span.first, span.end, network.batch):
         if stop.is_set():
             return [float("nan")] * len(names)

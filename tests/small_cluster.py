@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nvmc.runtime.scoring import Score
+from nvmc.metrics import Metric
 from source_tree import ROOT
 
 DASK = [sys.executable, "-m", "dask"]
@@ -84,33 +84,31 @@ def kill(process: subprocess.Popen[bytes]) -> None:
 
 
 @dataclass
-class Slow:
-    """A score that takes its time, without the machine's; its numbers are those of `score`."""
+class Slow(Metric):
+    """A metric that takes its time, without the machine's; its numbers are those of `inner`."""
 
-    score: Score
+    name = short = title = "slow"
+    reference = "values"
+    inner: Metric
     pause_s: float
-
-    @property
-    def metric(self) -> str:
-        return self.score.metric
 
     def add(self, outputs: NDArray[Any], first: int) -> float:
         time.sleep(self.pause_s)
-        return self.score.add(outputs, first)
+        return self.inner.add(outputs, first)
 
     def finish(self, total: float, images: int) -> float:
-        return self.score.finish(total, images)
+        return self.inner.finish(total, images)
 
 
 class Deadly(Slow):
-    """A score whose process dies of it, as of too little memory."""
+    """A metric whose process dies of it, as of too little memory."""
 
     def add(self, outputs: NDArray[Any], first: int) -> float:
         os._exit(1)
 
 
 class Faulty(Slow):
-    """A score with a fault of ours."""
+    """A metric with a fault of ours."""
 
     def add(self, outputs: NDArray[Any], first: int) -> float:
         raise ZeroDivisionError("a fault")

@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from nvmc import Chip
 from nvmc.evaluation.population import Workload
 from nvmc.hardware.chip import Chips
+from nvmc.metrics.accuracy import Accuracy
 from nvmc.runtime.montecarlo import Feed, Network, Span
-from nvmc.runtime.scoring import Accuracy
 
 __all__ = ["Kept", "Table", "bench_of_images", "chips_from"]
 

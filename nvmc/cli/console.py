@@ -22,13 +22,12 @@ from rich.progress import (
 from nvmc.errors import OptionError
 from nvmc.hardware.devices import Device, Target, load_device
 from nvmc.hardware.encoding import Encoding
+from nvmc.metrics import METRICS
 from nvmc.statistics import Kpp
 
 __all__ = [
-    "METRICS",
     "count",
     "err",
-    "metric_name",
     "note",
     "note_percentile",
     "note_range",
@@ -46,13 +45,6 @@ __all__ = [
 ]
 
 F = TypeVar("F", bound=Callable[..., Any])
-
-METRICS = {
-    "agreement": "the share of decisions that equal the ideal chip's",
-    "agreement-r2": "the coefficient of determination R² against the ideal chip's outputs",
-    "r2": "the coefficient of determination R² against the targets",
-}
-"""What values are where they are no accuracy, for people."""
 
 
 def out() -> Console:
@@ -85,16 +77,6 @@ def note_range(device: Device, sigmas: Iterable[float | None]) -> None:
         )
 
 
-def metric_name(metric: str) -> str:
-    """A metric in a few words; one against the ideal chip is never taken for an accuracy."""
-    names = {
-        "agreement": "agreement with the ideal chip",
-        "agreement-r2": "R² against the ideal chip",
-        "r2": "R²",
-    }
-    return names.get(metric, metric)
-
-
 def note_percentile(k: float) -> None:
     """Say what a high k asks for, which is easily mistaken."""
     if k > 50:
@@ -113,9 +95,10 @@ def worst_text(kpp: Kpp) -> str:
 
 def print_metric(metric: str) -> None:
     """Say what values are, where they are no accuracy."""
-    if metric in METRICS:
-        missing = "No labels: values" if metric.startswith("agreement") else "Values"
-        out().print(f"{missing} are {METRICS[metric]}, not accuracy.", style="yellow")
+    if metric != "accuracy":
+        known = METRICS[metric]
+        missing = "No labels: values" if known.reference.startswith("ideal") else "Values"
+        out().print(f"{missing} are {known.title}, not accuracy.", style="yellow")
 
 
 def count(number: int, noun: str) -> str:

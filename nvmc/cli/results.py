@@ -12,7 +12,6 @@ import click
 from rich.table import Table
 
 from nvmc.cli.console import (
-    METRICS,
     count,
     note,
     note_percentile,
@@ -27,6 +26,7 @@ from nvmc.cli.heading import noise_text, periphery_text
 from nvmc.compiled.artifact import find_compiled, open_compiled, replacing_file
 from nvmc.errors import OptionError
 from nvmc.evaluation.parameters import duration_text
+from nvmc.metrics import METRICS
 from nvmc.statistics import (
     Kpp,
     Summary,
@@ -307,7 +307,7 @@ def _facts(entry: Entry) -> list[tuple[str, str]]:
         ("output", str(facts.get("output") or "")),
         ("fidelity", str(facts.get("fidelity", "-"))),
         ("stochastic", "" if passes is None else passes_text(passes)),
-        ("metric", f"{metric}: {METRICS[metric]}" if metric in METRICS else str(metric)),
+        ("metric", f"{metric}: {METRICS[metric].title}" if metric in METRICS else str(metric)),
         ("seed", str(facts.get("seed", "-"))),
         ("engine", str(facts.get("engine", "-"))),
         ("nvmc", str(facts.get("nvmc", ""))),

@@ -10,7 +10,6 @@ from rich.table import Table
 
 from nvmc.cli.console import (
     count,
-    metric_name,
     note,
     note_percentile,
     note_range,
@@ -29,6 +28,7 @@ from nvmc.errors import OptionError
 from nvmc.evaluation.parameters import duration_text, parse_values
 from nvmc.evaluation.result import Simulation
 from nvmc.evaluation.simulation import simulate
+from nvmc.metrics import METRICS
 from nvmc.report.histogram import Sample, draw_histogram
 
 __all__ = ["simulate_command"]
@@ -179,9 +179,9 @@ def _draw(path: Path, result: Simulation) -> None:
     draw_histogram(
         path,
         _heading(result),
-        metric_name(result.metric),
+        METRICS[result.metric].short,
         result.ideal,
-        None if result.metric.endswith("r2") else result.description.images,
+        result.description.images if METRICS[result.metric].counts else None,
         [
             Sample(
                 "" if at.time_s is None else duration_text(at.time_s),
@@ -212,7 +212,8 @@ def _print(result: Simulation, folder: str, newest: bool) -> None:
 
 def _against_ideal(result: Simulation) -> str:
     """The metric beside every value that is no accuracy: without labels."""
-    return metric_name(result.metric) if result.metric.startswith("agreement") else ""
+    metric = METRICS[result.metric]
+    return metric.short if metric.reference.startswith("ideal") else ""
 
 
 def _times(result: Simulation) -> Table:
@@ -245,7 +246,7 @@ def _rmse(result: Simulation, value: float) -> str:
 
 def _rows(result: Simulation) -> list[tuple[str, str, str]]:
     metric = _against_ideal(result)
-    name = "ideal chip" if metric else f"ideal chip {metric_name(result.metric)}"
+    name = "ideal chip" if metric else f"ideal chip {METRICS[result.metric].short}"
     ideal = (name, percent(result.ideal), _rmse(result, result.ideal))
     values = [ideal] if len(result.times) > 1 else [ideal, *_values(result)]
     named = [

@@ -11,7 +11,6 @@ from rich.table import Table
 
 from nvmc.cli.console import (
     count,
-    metric_name,
     note_percentile,
     note_range,
     out,
@@ -27,6 +26,7 @@ from nvmc.evaluation.description import as_cells
 from nvmc.evaluation.parameters import PARAMETERS, Value, label_of, parse_values
 from nvmc.evaluation.sweep import Point, Sweep, point_count, sweep
 from nvmc.hardware.devices import Device
+from nvmc.metrics import METRICS
 from nvmc.report.curves import Axis, Curve, draw_curves
 from nvmc.report.table import check_file, write_csv
 
@@ -137,7 +137,7 @@ def _print(result: Sweep, folder: str, newest: bool) -> None:
     console.print(table)
     open_end = any(p.kpp.low is None or p.kpp.high is None for p in result.points)
     needed = f" An open end needs {kpp.runs_needed} runs." if open_end else ""
-    console.print(f"Values are {metric_name(result.metric)} in %.{needed}")
+    console.print(f"Values are {METRICS[result.metric].short} in %.{needed}")
     if kpp.is_worst:
         console.print(f"The KPP of {count(kpp.runs, 'run')} is {worst_text(kpp)}.")
 
@@ -202,7 +202,7 @@ def _draw(path: Path, result: Sweep) -> None:
     draw_curves(
         path,
         heading(result.shared),
-        metric_name(result.metric),
+        METRICS[result.metric].short,
         _axis(first, [point.at[first] for point in curves[0]], device),
         [_curve(curve, second[0] if second else None) for curve in curves],
         label_of(second[0], device) if second else "",

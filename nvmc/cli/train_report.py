@@ -19,7 +19,8 @@ from rich.progress import (
 )
 from rich.table import Table
 
-from nvmc.cli.console import count, err, metric_name, ordinal, out, percent
+from nvmc.cli.console import count, err, ordinal, out, percent
+from nvmc.metrics import METRICS
 
 __all__ = ["FORMAT", "Report", "epoch_progress", "print_methods", "print_report"]
 
@@ -157,7 +158,7 @@ def print_report(report: Report) -> None:
     for heading in ("before", "after"):
         table.add_column(heading, justify="right", no_wrap=True)
     for name, key in (
-        (f"ideal chip {metric_name(task.metric)}", "ideal"),
+        (f"ideal chip {METRICS[task.metric].short}", "ideal"),
         (f"{ordinal(task.settings.percentile)} percentile (KPP)", "kpp"),
     ):
         pair = (getattr(outcome.before, key), getattr(outcome.after, key))

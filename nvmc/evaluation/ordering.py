@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 from nvmc.data import Dataset, check_labels
 from nvmc.errors import DataError
 from nvmc.hardware.chip import Chip
+from nvmc.metrics import Metric, against_ideal, choose_metric
 from nvmc.runtime.montecarlo import ChipSession, Feed, Network, outputs_of
-from nvmc.runtime.scoring import Accuracy, Determination, Score, score_against
 from nvmc.statistics.adaptive import hard_first
 
 __all__ = ["HARD", "IdealRun", "margins", "run_ideal"]
@@ -35,18 +35,20 @@ class IdealRun:
         feed: The images in the order in which chips run them.
         order: Where each of them stood, shape (images,).
         hard: How many come first because they are hard; 0 where the output holds no classes.
-        score: What chips are judged by on `feed`.
+        metric: What chips are judged by on `feed`.
         ideal: The ideal chip's value, where running it in the other order already says it.
     """
 
     feed: Feed
     order: NDArray[np.int64]
     hard: int
-    score: Score
+    metric: Metric
     ideal: float | None
 
 
-def run_ideal(network: Network, feed: Feed, dataset: Dataset | None) -> IdealRun:
+def run_ideal(
+    network: Network, feed: Feed, dataset: Dataset | None, metric: str | None = None
+) -> IdealRun:
     """Run the ideal chip, which tells the order of the images and what chips are judged by.
 
     Args:
@@ -54,52 +56,55 @@ def run_ideal(network: Network, feed: Feed, dataset: Dataset | None) -> IdealRun
         feed: The images, in random order.
         dataset: What they are, and the classes or the targets that chips are judged by. Without,
             chips are judged by what the ideal chip decides.
+        metric: Name of the metric; by default the one that suits what is known of the images.
 
     Raises:
+        OptionError: The metric needs something else than there is.
         DataError: The output does not hold the classes, or does not have the shape of the targets.
     """
     if dataset is not None and dataset.targets is not None:
-        return _by_targets(network, feed, dataset)
+        return _by_targets(network, feed, dataset, metric)
     labels = None if dataset is None else dataset.y
+    by_labels = None if labels is None else choose_metric("classes", metric)(labels)
     found: list[NDArray[np.float64]] = []
     kept: list[NDArray[Any]] = []
     total = 0.0
     for first, outputs in _outputs(network, feed):
         own = None if labels is None else labels[first : first + len(outputs)]
-        if dataset is None or own is None:
+        if dataset is None or by_labels is None:
             kept.append(outputs)
         else:
             if first == 0:
                 _check_classes(network.output, outputs.shape, dataset)
-            total += Accuracy(own).add(outputs, 0)
+            total += by_labels.add(outputs, first)
         if outputs.ndim > 1 and outputs.shape[1] > 1:
             found.append(margins(outputs, own))
     hard = round(HARD * len(feed)) if found else 0
     order, hard = hard_first(np.concatenate(found), hard) if hard else (np.arange(len(feed)), 0)
     put = Feed({name: images[order] for name, images in feed.inputs.items()})
     if labels is not None:
-        score = Accuracy(labels[order])
+        chosen = choose_metric("classes", metric)(labels[order])
         # An image's masks are those of its place, which has changed.
-        ideal = None if network.masks else score.finish(total, len(feed))
-        return IdealRun(put, order, hard, score, ideal)
+        ideal = None if network.masks else chosen.finish(total, len(feed))
+        return IdealRun(put, order, hard, chosen, ideal)
     if network.masks:
         decided = outputs_of(network, put, Chip.ideal())
     else:
         decided = np.concatenate(kept)[order]
-    return IdealRun(put, order, hard, score_against(decided), 1.0)
+    return IdealRun(put, order, hard, against_ideal(decided, metric), 1.0)
 
 
-def _by_targets(network: Network, feed: Feed, dataset: Dataset) -> IdealRun:
+def _by_targets(network: Network, feed: Feed, dataset: Dataset, metric: str | None) -> IdealRun:
     """How chips meet values: no image is harder than another."""
     alone = Feed({name: images[:1] for name, images in feed.inputs.items()})
     shape = outputs_of(network, alone, Chip.ideal()).shape[1:]
-    score = Determination(dataset.targets_for(shape))
-    if score.deviation == 0:
+    chosen = choose_metric("values", metric)(dataset.targets_for(shape))
+    if chosen.deviation == 0:
         raise DataError(
-            f"the values to be met of {dataset.name} do not differ ({len(feed)} images), so R² "
-            "says nothing of chips; give images with other values"
+            f"the values to be met of {dataset.name} do not differ ({len(feed)} images), so "
+            f"{chosen.short} says nothing of chips; give images with other values"
         )
-    return IdealRun(feed, np.arange(len(feed)), 0, score, None)
+    return IdealRun(feed, np.arange(len(feed)), 0, chosen, None)
 
 
 def margins(outputs: NDArray[Any], labels: NDArray[np.integer[Any]] | None) -> NDArray[np.float64]:

@@ -17,7 +17,6 @@ from nvmc.errors import OptionError
 from nvmc.evaluation.population import Population, Workload
 from nvmc.evaluation.result import AtTime
 from nvmc.runtime.montecarlo import CircuitNetwork
-from nvmc.runtime.scoring import Accuracy, Agreement
 from nvmc.statistics import Summary, highest_rank, percentile_of_lowest, percentile_performance
 from nvmc.statistics import summarize as summary_of
 from nvmc.statistics.adaptive import Elimination, Work
@@ -168,7 +167,7 @@ def _eliminated(population: Population, plan: Plan, rounds: Rounds | None, meter
     found = elimination.result()
     values = np.full(runs, np.nan)
     for chip in np.flatnonzero(~np.isnan(found.totals)).tolist():
-        values[chip] = workload.score.finish(float(found.totals[chip]), len(workload.feed))
+        values[chip] = workload.metric.finish(float(found.totals[chip]), len(workload.feed))
     lowest = values[~np.isnan(values)]
     if rounds:
         kpp = rounds.kpp(lowest, runs)
@@ -177,7 +176,7 @@ def _eliminated(population: Population, plan: Plan, rounds: Rounds | None, meter
     if not found.dropped:
         return AtTime(population.time_s, values, kpp, summary_of(values))
     mean, bound = (
-        workload.score.finish(x, len(workload.feed)) for x in (found.mean, found.mean_bound)
+        workload.metric.finish(x, len(workload.feed)) for x in (found.mean, found.mean_bound)
     )
     summary = Summary(runs, mean, None, float(lowest.min()), bound)
     return AtTime(population.time_s, values, kpp, summary, found.fraction, found.delta)
@@ -193,11 +192,11 @@ def _work(population: Population, elimination: Elimination, work: Work, meter: _
 
 def _decisions(workload: Workload) -> int:
     """Decisions that are counted in each image."""
-    score = workload.score
-    if isinstance(score, Accuracy | Agreement):
-        return score.classes.size // len(workload.feed)
+    classes = workload.metric.classes
+    if classes is not None:
+        return classes.size // len(workload.feed)
     raise OptionError(
-        f"an adaptive run counts decisions, but this output is judged by {score.metric}; give "
+        f"an adaptive run counts decisions, but the metric here is {workload.metric.short}; give "
         "--data with class labels, choose another --output, or leave --adaptive out"
     )
 

@@ -18,6 +18,7 @@ from nvmc.errors import OptionError
 from nvmc.evaluation.description import Description, Fidelity
 from nvmc.evaluation.parameters import Setup
 from nvmc.hardware.chip import Chip, Chips
+from nvmc.metrics import Metric
 from nvmc.runtime.montecarlo import (
     ENGINE,
     CircuitNetwork,
@@ -27,7 +28,6 @@ from nvmc.runtime.montecarlo import (
     default_jobs,
     evaluate_chips,
 )
-from nvmc.runtime.scoring import Determination, Score
 
 __all__ = ["Archive", "Executor", "Population", "Records", "Threads", "Workload"]
 
@@ -55,10 +55,10 @@ class Executor(Protocol):
         """Run chips on some images.
 
         Args:
-            workload: The network, the images and the score.
+            workload: The network, the images and the metric.
             chips: The chips.
             span: The images.
-            done: To be called once a chip with its position in `chips` and the sum of the score
+            done: To be called once a chip with its position in `chips` and the sum of the metric
                 over the images, in any order and from any thread.
         """
         ...
@@ -94,7 +94,7 @@ class Threads:
         """Run chips on some images; see `Executor`."""
         jobs = min(self.jobs or default_jobs(), len(chips))
         evaluate_chips(
-            workload.network, workload.feed, workload.score, chips, span, jobs=jobs, on_chip=done
+            workload.network, workload.feed, workload.metric, chips, span, jobs=jobs, on_chip=done
         )
 
 
@@ -102,7 +102,7 @@ class Records(Protocol):
     """Where it is kept how far chips were run."""
 
     def known(self) -> Mapping[int, tuple[int, float]]:
-        """Chip's index -> images that it was run on, and the sum of the score over them."""
+        """Chip's index -> images that it was run on, and the sum of the metric over them."""
         ...
 
     def parts(self) -> Iterable[tuple[int, int, float]]:
@@ -134,7 +134,7 @@ class Workload:
     Attributes:
         network: The network, to be run as chips.
         feed: The images, in the order in which they are run.
-        score: How outputs become one number.
+        metric: How outputs become one number.
         ideal: Value of the chip whose every cell is on target.
         data: What the images are, for people.
         name: What the network is called.
@@ -146,7 +146,7 @@ class Workload:
 
     network: Network | CircuitNetwork
     feed: Feed
-    score: Score
+    metric: Metric
     ideal: float
     data: str
     name: str = ""
@@ -158,14 +158,6 @@ class Workload:
     def fidelity(self) -> Fidelity:
         """What the network runs as."""
         return "circuit" if isinstance(self.network, CircuitNetwork) else "cells"
-
-    @property
-    def deviation(self) -> float | None:
-        """Standard deviation of the values to be met; None where there are none."""
-        score = self.score
-        if isinstance(score, Determination) and score.metric == "r2":
-            return score.deviation
-        return None
 
     @property
     def mc_passes(self) -> int | None:
@@ -213,7 +205,7 @@ class Workload:
             fidelity=self.fidelity,
             mc_passes=self.mc_passes,
             output=self.identity["output"],
-            metric=self.score.metric,
+            metric=self.metric.name,
             data=self.data,
             data_sha256=None if data.startswith("seeded") else data,
             images=len(self.feed),
@@ -246,7 +238,7 @@ class Population:
         chips: The chips.
         executor: Where they are run.
         images: Images that each chip was run on, shape (chips,).
-        totals: Sum of the score over them, shape (chips,).
+        totals: Sum of the metric over them, shape (chips,).
         recorded: Which chips the records held complete at the start, shape (chips,).
 
     Args:
@@ -349,7 +341,7 @@ class Population:
         images = len(self.workload.feed)
         if self.images[position] != images:
             return float("nan")
-        return self.workload.score.finish(float(self.totals[position]), images)
+        return self.workload.metric.finish(float(self.totals[position]), images)
 
     def _keep(self, chip: Chip, position: int) -> None:
         if self._records is None or chip.index is None:

@@ -101,6 +101,6 @@ def _simulation(
         ideal=workload.ideal,
         times=times,
         seconds=time.perf_counter() - started,
-        deviation=workload.deviation,
+        deviation=workload.metric.deviation,
         recorded=sum(int(p.recorded[: len(at.values)].sum()) for p, at in pairs),
     )

@@ -45,7 +45,6 @@ from nvmc.runtime.montecarlo import (
     default_jobs,
     in_parallel,
 )
-from nvmc.runtime.scoring import Accuracy
 
 __all__ = ["FORMAT", "Measures", "Row", "Thresholds", "Uncertainty", "measured", "uncertainty"]
 
@@ -168,9 +167,9 @@ def uncertainty(
     on_chip: Callable[[], None] | None = None,
     **options: Unpack[Options],
 ) -> Uncertainty:
-    """Evaluate the doubts of chips 0 … runs - 1 of population `seed`.
+    """Evaluate the uncertainty of chips 0 … runs - 1 of population `seed`.
 
-    Cost: that of `simulate` times the number of shifts and one. Masks are the same in every row.
+    Cost: that of `simulate` times one plus the shifts. Masks are the same in every row.
 
     Args:
         compiled: From `open_compiled` or `nvmc.compile_model`.
@@ -183,8 +182,8 @@ def uncertainty(
         seed: Population of chips, and the noise on images.
         jobs: Chips in parallel.
         on_chip: Called as each chip of a row is done, from its thread.
-        **options: See `nvmc.evaluation.workload.Options`; the data must have labels, and the
-            stochastic passes are 10 by default, 1 where the network draws nothing.
+        **options: As `Options`; the data must have labels, and the stochastic passes are 10 by
+            default, 1 where the network draws nothing.
 
     Raises:
         OptionError, DataError, ModelError: By what is wrong.
@@ -206,9 +205,10 @@ def uncertainty(
     if options.get("mc_passes") is None and workload.network.masks:
         workload = replace(workload, network=replace(workload.network, passes=PASSES))
     network, started = workload.network, time.perf_counter()
-    assert isinstance(workload.score, Accuracy)
+    labels = workload.metric.classes
+    assert labels is not None
     count = min(jobs or default_jobs(), runs)
-    population = _ChipsWithThresholds(network, workload.score.classes, chips, count, on_chip)
+    population = _ChipsWithThresholds(network, labels, chips, count, on_chip)
     return Uncertainty(
         rows=tuple(population.row(workload.feed, shift, seed) for shift in wanted),
         description=workload.describe(setup, seed, runs),

@@ -59,6 +59,7 @@ class Options(TypedDict, total=False):
             the ideal chip.
         limit: Use the first `limit` images only.
         output: The output that is scored; the first by default.
+        metric: Name of the metric (`nvmc.metrics.METRICS`); by default the one that suits the data.
         fidelity: `cells` or `circuit`; by default what the target needs (`fidelity_of`).
         batch: Images a run, which bounds the memory; by default what suits the cache. Changes
             nothing else.
@@ -69,6 +70,7 @@ class Options(TypedDict, total=False):
     data: Data | None
     limit: int | None
     output: str | None
+    metric: str | None
     fidelity: Fidelity | None
     batch: int | None
     mc_passes: int | None
@@ -111,13 +113,13 @@ def set_up(
     network = exact if circuit is None else replace(circuit, **changes)
     feed = feed_of(inputs, dataset, seed, limit)
     with single_threaded_blas():
-        run = run_ideal(exact, feed, dataset)
+        run = run_ideal(exact, feed, dataset, options.get("metric"))
         # The run is of cells: a circuit's ideal chip has converters that round.
         ideal = run.ideal if network is exact else None
         if ideal is None:
-            ideal = evaluate(network, run.feed, run.score, Chip.ideal())
+            ideal = evaluate(network, run.feed, run.metric, Chip.ideal())
     name = "seeded inputs" if dataset is None else dataset.name
-    workload = Workload(network, run.feed, run.score, ideal, name, hard=run.hard, limit=limit)
+    workload = Workload(network, run.feed, run.metric, ideal, name, hard=run.hard, limit=limit)
     if not isinstance(compiled, Compiled):
         return workload
     identity = {
@@ -130,7 +132,7 @@ def set_up(
         "data": dataset.sha256 if dataset else f"seeded {seed}",
         "images": len(feed),
         "order": hashlib.sha256(run.order.astype("<i8").tobytes()).hexdigest()[:16],
-        "metric": workload.score.metric,
+        "metric": workload.metric.name,
     }
     return replace(workload, name=compiled.folder.name, identity=identity)
 

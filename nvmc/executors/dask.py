@@ -128,7 +128,7 @@ class _Run:
         done: Callable[[int, float], None],
     ) -> None:
         self._cluster = cluster
-        self._bench = workload
+        self._workload = workload
         self._chips = chips
         self._span = span
         self._done = done
@@ -161,7 +161,7 @@ class _Run:
             self._next += size
 
     def _start(self, positions: range, attempt: int = 0) -> None:
-        workload = self._cluster.place(self._bench)
+        workload = self._cluster.place(self._workload)
         chips = (self._chips[position] for position in positions)
         future = self._cluster.submit(workload, chips, self._span)
         key: str = future.key

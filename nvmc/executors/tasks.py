@@ -74,7 +74,7 @@ def run_chips(
     """Run chips in this thread.
 
     Args:
-        workload: The network, the images and the score.
+        workload: The network, the images and the metric.
         names: The chips.
         span: The images.
         expected: `versions` of who asks.
@@ -91,7 +91,7 @@ def run_chips(
     chips = [chip for name in names for chip in name.chips()]
     try:
         totals = evaluate_chips(
-            workload.network, workload.feed, workload.score, chips, span, jobs=1
+            workload.network, workload.feed, workload.metric, chips, span, jobs=1
         )
     except NvmcError as error:
         return error

@@ -144,7 +144,7 @@ class TorchExecutor:
         if self._ready is None or self._ready[0] is not workload:
             self._ready = None  # let go of the memory first
             found = prepared(network, workload.feed, self.device, self._memory, self._batching)
-            images = Images(workload.feed, workload.score, self.device, self._memory // 4)
+            images = Images(workload.feed, workload.metric, self.device, self._memory // 4)
             self._ready = workload, found, images
         _, on_device, images = self._ready
         run = _Run(workload, network, on_device, images, span)
@@ -237,7 +237,7 @@ class _Run:
         self.network = network
         self.on_device = on_device
         self.count = on_device.chips
-        self._bench = workload
+        self._workload = workload
         self._images = images
         self._span = span
 
@@ -303,8 +303,8 @@ class _Run:
         return {k: tensor_of(x).to(self._images.device) for k, x in stacked.items()}
 
     def _added(self, outputs: NDArray[Any], first: int) -> NDArray[np.float64]:
-        score = self._bench.score
-        return np.array([score.add(one, first) for one in outputs], np.float64)
+        metric = self._workload.metric
+        return np.array([metric.add(one, first) for one in outputs], np.float64)
 
 
 def _copied(counted: Tensor) -> Callable[[], list[float]]:

@@ -6,18 +6,18 @@ import torch
 from torch import Tensor
 
 from nvmc.executors.torch_weights import tensor_of
+from nvmc.metrics import Metric
 from nvmc.runtime.montecarlo import Feed
-from nvmc.runtime.scoring import Score
 
 __all__ = ["Images", "right_decisions"]
 
 
 class Images:
-    """The images, and what a score holds their decisions against.
+    """The images, and what a metric holds their decisions against.
 
     Args:
         feed: The images.
-        score: The score.
+        metric: How outputs are scored.
         device: Where they are wanted.
         memory: Bytes that they may take there; more than that are sent batch by batch.
 
@@ -25,13 +25,13 @@ class Images:
         device: Where they are wanted.
     """
 
-    def __init__(self, feed: Feed, score: Score, device: torch.device, memory: int) -> None:
+    def __init__(self, feed: Feed, metric: Metric, device: torch.device, memory: int) -> None:
         self.device = device
         self._feed = feed
         self._held: dict[str, Tensor] | None = None
         if sum(x.nbytes for x in feed.inputs.values()) <= memory:
             self._held = {k: tensor_of(x).to(device) for k, x in feed.inputs.items()}
-        classes = getattr(score, "classes", None)
+        classes = metric.classes
         self._classes = None if classes is None else tensor_of(classes).to(device)
 
     def batch(self, first: int, size: int) -> dict[str, Tensor]:
@@ -42,7 +42,7 @@ class Images:
         return {k: x[first : first + size] for k, x in self._held.items()}
 
     def hits(self, outputs: Tensor, first: int) -> Tensor | None:
-        """Right decisions of each chip, shape (chips,); None where only the score can say.
+        """Right decisions of each chip, shape (chips,); None where only the metric can say.
 
         Args:
             outputs: Of shape (chips, images, …).

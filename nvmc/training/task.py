@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from nvmc.data import Dataset
 from nvmc.hardware.devices import Target
+from nvmc.metrics import choose_metric
 from nvmc.training.settings import Settings
 
 __all__ = ["Task"]
@@ -39,7 +40,7 @@ class Task:
     @property
     def metric(self) -> str:
         """What chips are judged by: `accuracy`, or the coefficient of determination `r2`."""
-        return "accuracy" if self.classes else "r2"
+        return choose_metric("classes" if self.classes else "values").name
 
     @property
     def strength(self) -> float | None:

@@ -36,10 +36,10 @@ from nvmc.evaluation.population import Threads, Workload
 from nvmc.evaluation.workload import set_up
 from nvmc.hardware.chip import Chip
 from nvmc.hardware.devices import Target, load_device
+from nvmc.metrics.accuracy import Accuracy
 from nvmc.models import resolve_model
 from nvmc.models.augment import Affine
 from nvmc.runtime.montecarlo import ChipSession, Feed, Span, outputs_of
-from nvmc.runtime.scoring import Accuracy
 from nvmc.statistics import highest_rank, percentile_of_lowest
 from nvmc.statistics.adaptive import Eliminated, Elimination, Work, hard_first
 
@@ -175,7 +175,7 @@ def run(
     count = len(labels)
     order, hard = hard_first(margins, round(HARD * count))
     feed = Feed({key: x[order] for key, x in workload.feed.inputs.items()})
-    workload = replace(workload, feed=feed, score=Accuracy(labels[order]))
+    workload = replace(workload, feed=feed, metric=Accuracy(labels[order]))
     path = ROOT / f"run-{name}-{sigma}.jsonl"
     known: dict[int, dict[int, float]] = {}
     for line in path.read_text().splitlines() if path.exists() else ():

@@ -110,8 +110,8 @@ def test_results_do_not_depend_on_jobs_or_batches(lenet: Compiled) -> None:
         np.testing.assert_array_equal(
             whole, outputs_of(replace(network, batch=batch), feed, chips[0])
         )
-    totals = evaluate_chips(replace(network, batch=7), feed, workload.score, chips, jobs=2)
-    values = [workload.score.finish(total, len(feed)) for total in totals.tolist()]
+    totals = evaluate_chips(replace(network, batch=7), feed, workload.metric, chips, jobs=2)
+    values = [workload.metric.finish(total, len(feed)) for total in totals.tolist()]
     np.testing.assert_array_equal(values, once)
 
 

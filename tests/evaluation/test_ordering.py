@@ -11,9 +11,9 @@ from nvmc import Chip, Compiled, Target, compile_model, load_device
 from nvmc.data import load_data
 from nvmc.evaluation.ordering import HARD, margins
 from nvmc.evaluation.workload import set_up
+from nvmc.metrics.accuracy import Accuracy
 from nvmc.models import resolve_model
 from nvmc.runtime.montecarlo import evaluate, outputs_of
-from nvmc.runtime.scoring import Accuracy
 
 TARGET = Target.of(load_device("fefet2"))
 IMAGES = 200
@@ -36,16 +36,16 @@ def test_margins_are_by_how_much_decisions_are_right() -> None:
 def test_hard_images_come_first_and_the_others_as_shuffled(lenet: Compiled) -> None:
     workload = set_up(lenet, TARGET, data="digits", limit=IMAGES)
     shuffled = load_data("digits", limit=IMAGES).shuffled()
-    assert workload.hard == round(HARD * IMAGES) and isinstance(workload.score, Accuracy)
+    assert workload.hard == round(HARD * IMAGES) and isinstance(workload.metric, Accuracy)
     (images,) = workload.feed.inputs.values()
     place = [int(np.flatnonzero((shuffled.x == one).all(axis=(1, 2, 3)))[0]) for one in images]
     assert sorted(place) == list(range(IMAGES))
     rest = place[workload.hard :]
     assert rest == sorted(rest)
     assert shuffled.y is not None
-    np.testing.assert_array_equal(workload.score.classes, shuffled.y[place])
+    np.testing.assert_array_equal(workload.metric.classes, shuffled.y[place])
     found = margins(
-        outputs_of(workload.network, workload.feed, Chip.ideal()), workload.score.classes
+        outputs_of(workload.network, workload.feed, Chip.ideal()), workload.metric.classes
     )
     assert found[: workload.hard].max() < found[workload.hard :].min()
 
@@ -56,7 +56,7 @@ def test_without_labels_the_ideal_chip_decides(lenet: Compiled) -> None:
     found = margins(outputs, None)
     assert workload.hard == round(HARD * IMAGES)
     assert found[: workload.hard].max() < found[workload.hard :].min()
-    assert workload.score.add(outputs, 0) == IMAGES
+    assert workload.metric.add(outputs, 0) == IMAGES
 
 
 @pytest.mark.parametrize("data", ["digits", None])
@@ -68,7 +68,7 @@ def test_the_ideal_chip_of_a_stochastic_network_is_that_of_its_order(
     compiled = compile_model(source, TARGET, output=tmp_path / "m.nvmc", passes=steps)
     workload = set_up(compiled, TARGET, data=data, limit=IMAGES, mc_passes=3)
     assert workload.hard > 0
-    ideal = evaluate(workload.network, workload.feed, workload.score, Chip.ideal())
+    ideal = evaluate(workload.network, workload.feed, workload.metric, Chip.ideal())
     assert workload.ideal == ideal and (data is None) == (ideal == 1)
 
 

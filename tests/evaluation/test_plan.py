@@ -15,9 +15,9 @@ from nvmc.evaluation import plan
 from nvmc.evaluation.plan import Plan, evaluate_population
 from nvmc.evaluation.population import Population, Workload
 from nvmc.evaluation.result import AtTime
+from nvmc.metrics.determination import Determination
 from nvmc.rng import stream
 from nvmc.runtime.montecarlo import CircuitNetwork
-from nvmc.runtime.scoring import Determination
 from nvmc.statistics import highest_rank, percentile_performance, summarize
 from nvmc.statistics.adaptive import Elimination, look_ends
 from nvmc.statistics.sequential import plan_rounds
@@ -236,7 +236,7 @@ def test_most_chips(plan: Plan, most: int) -> None:
 
 def test_only_decisions_can_be_counted() -> None:
     workload = bench_of_images(IMAGES)
-    real = replace(workload, score=Determination(np.arange(float(IMAGES))))
+    real = replace(workload, metric=Determination(np.arange(float(IMAGES))))
     mask = Mask("drop", "a", (0, 4), 0, "float32", "keep", rate=0.5)
     network = CircuitNetwork(b"", "y", 1, masks=(mask,))
     drawing = replace(workload, network=network)
@@ -245,7 +245,7 @@ def test_only_decisions_can_be_counted() -> None:
         judging_plan = Plan(10, delta=delta)
         judging_plan.check(made)
 
-    for made, message in ((real, "judged by r2"), (drawing, "reads its passes anew")):
+    for made, message in ((real, "the metric here is R²"), (drawing, "reads its passes anew")):
         check(made, None)
         with pytest.raises(OptionError, match=message):
             check(made, 1e-3)

@@ -205,7 +205,7 @@ def test_what_knows_classes_only_says_so(folder: Path, capsys: Capture) -> None:
     compiled = compile_model("mlp.onnx", small_target(), output="mlp.nvmc")
     assert main(["uncertainty", "mlp.nvmc", "--data", "test.npz"]) == 1
     assert "values, which are no classes" in capsys.readouterr().err
-    with pytest.raises(OptionError, match="judged by r2; give --data with class labels"):
+    with pytest.raises(OptionError, match="the metric here is R²; give --data with class labels"):
         simulate(compiled, runs=5, data="test.npz", delta=1e-3)
     x, y = patients(slice(8))
     np.savez("whole.npz", x=x, y=y.astype(int))

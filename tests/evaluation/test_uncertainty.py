@@ -17,10 +17,10 @@ from nvmc.data.shifts import Shift, shifted
 from nvmc.errors import DataError, NvmcError
 from nvmc.evaluation.uncertainty import Thresholds, measured, uncertainty
 from nvmc.evaluation.workload import set_up
+from nvmc.metrics.accuracy import Accuracy
 from nvmc.models import resolve_model
 from nvmc.runtime.averaging import Prediction
 from nvmc.runtime.montecarlo import ChipSession, Feed
-from nvmc.runtime.scoring import Accuracy
 from onnx_text import proto_of
 
 TARGET = Target.of(load_device("fefet1"))
@@ -89,8 +89,8 @@ def test_rows_equal_a_slow_loop(compiled: Compiled) -> None:
     result = uncertainty(compiled, **COMMON, mc_passes=4, shifts=["noise"])
     network = load_network(compiled, TARGET)
     workload = set_up(compiled, TARGET, data="digits", limit=30)
-    assert isinstance(workload.score, Accuracy)
-    images, labels = workload.feed.inputs["image"], workload.score.classes
+    assert isinstance(workload.metric, Accuracy)
+    images, labels = workload.feed.inputs["image"], workload.metric.classes
     for k in range(3):
         chip = Chip.of(TARGET, 0, k, 0.2)
         limit = None

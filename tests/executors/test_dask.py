@@ -33,9 +33,9 @@ from nvmc.executors.dask import DaskExecutor
 from nvmc.hardware.chip import Chips
 from nvmc.hardware.devices import parse_noise
 from nvmc.hardware.restriction import AblatedChip, Selection
+from nvmc.metrics.determination import Determination
 from nvmc.models import resolve_model
 from nvmc.runtime.montecarlo import CircuitNetwork, Span, outputs_of
-from nvmc.runtime.scoring import Determination
 from onnx_models import MAPPED
 from onnx_text import proto_of
 from small_cluster import Deadly, Faulty, Kept, Slow, kill, small_cluster
@@ -64,7 +64,7 @@ def workload(compiled: Compiled) -> Workload:
     """Judged by the outputs' every bit rather than by decisions, most of which are right."""
     workload = set_up(compiled, TARGET, data="digits", limit=60)
     return replace(
-        workload, score=Determination(outputs_of(workload.network, workload.feed, Chip.ideal()))
+        workload, metric=Determination(outputs_of(workload.network, workload.feed, Chip.ideal()))
     )
 
 
@@ -145,12 +145,12 @@ def test_what_a_worker_finds_wrong_is_said_as_here(workload: Workload, executor:
 
 def test_a_fault_of_ours_stays_one(workload: Workload, executor: Executor) -> None:
     with pytest.raises(ZeroDivisionError, match="a fault"):
-        replace(workload, score=Faulty(workload.score, 0)).run(chips(2), executor)
+        replace(workload, metric=Faulty(workload.metric, 0)).run(chips(2), executor)
 
 
 def test_an_interruption_takes_back_what_is_queued(workload: Workload, executor: Executor) -> None:
     """Whatever ends a run in its middle; the workers are free for the next one."""
-    slow = replace(workload, score=Slow(workload.score, 0.02))
+    slow = replace(workload, metric=Slow(workload.metric, 0.02))
 
     def done(position: int, total: float) -> None:
         raise KeyboardInterrupt
@@ -163,7 +163,7 @@ def test_an_interruption_takes_back_what_is_queued(workload: Workload, executor:
 def test_workers_die_and_others_come(workload: Workload, tmp_path: Path) -> None:
     """One is killed at the first result and one comes; later the other that was there goes."""
     slow, records, population = (
-        replace(workload, score=Slow(workload.score, 0.01)),
+        replace(workload, metric=Slow(workload.metric, 0.01)),
         Kept(),
         chips(96),
     )
@@ -186,7 +186,7 @@ def test_workers_die_and_others_come(workload: Workload, tmp_path: Path) -> None
 
 def test_the_scheduler_dies(workload: Workload, tmp_path: Path) -> None:
     """One line says so, and what was done is kept."""
-    slow, records = replace(workload, score=Slow(workload.score, 0.01)), Kept()
+    slow, records = replace(workload, metric=Slow(workload.metric, 0.01)), Kept()
     with small_cluster(tmp_path, 2) as cluster, parse_workers(f"dask:{cluster.file}") as executor:
 
         def on_chip(position: int, value: float) -> None:
@@ -228,7 +228,7 @@ def test_a_chip_that_ends_every_worker_is_given_up(
 ) -> None:
     """Processes of this machine come back when they die, unless they die while they start."""
     monkeypatch.setattr(executors, "ATTEMPTS", 1)
-    deadly = replace(workload, score=Deadly(workload.score, 0))
+    deadly = replace(workload, metric=Deadly(workload.metric, 0))
     with parse_workers("processes:2") as executor:
         with pytest.raises(ClusterError, match="died again and again while|has had no workers"):
             deadly.run(chips(30), executor)
@@ -296,7 +296,7 @@ def test_no_worker_is_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
 
 @pytest.mark.slow
 def test_all_workers_are_gone_for_too_long(workload: Workload, tmp_path: Path) -> None:
-    slow, records = replace(workload, score=Slow(workload.score, 0.01)), Kept()
+    slow, records = replace(workload, metric=Slow(workload.metric, 0.01)), Kept()
     with small_cluster(tmp_path, 1) as cluster, parse_workers(f"dask:{cluster.file}") as executor:
         assert isinstance(executor, DaskExecutor)
         impatient = DaskExecutor(Cluster(executor.cluster.client, patience_s=2))

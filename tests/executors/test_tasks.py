@@ -66,14 +66,14 @@ def test_a_bench_is_sent_without_what_it_worked_out(workload: Workload) -> None:
     # what it consists of, and names and numbers, of a tenth of that and less than 20 kB
     assert len(sent) < 1.1 * (codes + images + models) + 20_000
     there = pickle.loads(sent)
-    arguments = (workload.feed, workload.score, list(chips(3)))
+    arguments = (workload.feed, workload.metric, list(chips(3)))
     expected = evaluate_chips(workload.network, *arguments, jobs=1)
     assert np.array_equal(evaluate_chips(there.network, *arguments, jobs=1), expected)
 
 
 def test_a_task_does_what_the_engine_does(workload: Workload) -> None:
     span, some = Span(7, 20), list(chips(5))
-    expected = evaluate_chips(workload.network, workload.feed, workload.score, some, span, jobs=2)
+    expected = evaluate_chips(workload.network, workload.feed, workload.metric, some, span, jobs=2)
     found = run_chips(workload, named(some), span, versions())
     assert isinstance(found, Done)
     assert found.totals == tuple(expected)

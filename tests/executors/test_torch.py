@@ -26,10 +26,12 @@ from nvmc.executors.torch_images import Images, right_decisions
 from nvmc.executors.torch_network import Batching, ChipsNetwork, exact_arithmetic, prepared
 from nvmc.executors.torch_weights import WeightProgrammer
 from nvmc.metrics import agreement, correct
+from nvmc.metrics.accuracy import Accuracy
+from nvmc.metrics.determination import Determination
+from nvmc.metrics.ideal_agreement import Agreement
 from nvmc.models import resolve_model
 from nvmc.rng import stream
 from nvmc.runtime.montecarlo import Feed, Network, Span, evaluate_chips, outputs_of
-from nvmc.runtime.scoring import Accuracy, Agreement, Determination
 from nvmc.torchgraph.operators.convolution import unfolded_conv
 from onnx_text import proto_of
 
@@ -145,7 +147,7 @@ def totals(
 
 def expected_totals(workload: Workload, some: list[Chip], span: Span | None = None) -> np.ndarray:
     span = span or Span(0, len(workload.feed))
-    return evaluate_chips(workload.network, workload.feed, workload.score, some, span, jobs=1)
+    return evaluate_chips(workload.network, workload.feed, workload.metric, some, span, jobs=1)
 
 
 @pytest.mark.parametrize("batching", BATCHINGS)
@@ -157,7 +159,7 @@ def test_decisions_are_those_of_onnxruntime(workload: Make, name: str, batching:
     found, expected = totals(executor, a_workload, chips(6)), expected_totals(a_workload, chips(6))
     assert executor.plan.startswith(batching)
     assert len(np.unique(expected)) > 1
-    decisions = a_workload.score.classes.size  # pyright: ignore
+    decisions = a_workload.metric.classes.size  # pyright: ignore
     assert np.abs(found - expected).max() <= max(1, decisions // 1000)
 
 
@@ -251,7 +253,7 @@ def test_spans_are_those_of_onnxruntime(workload: Make) -> None:
 
 def test_numbers_that_are_no_classes_are_scored_as_such(workload: Make) -> None:
     a_workload = workload("regression")
-    assert isinstance(a_workload.score, Determination)
+    assert isinstance(a_workload.metric, Determination)
     found = totals(TorchExecutor("cpu", MEMORY), a_workload, chips(6))
     expected = expected_totals(a_workload, chips(6))
     # 14 terms in float32, the outputs a few units: errors of 1e-5 beside deviations of 1e-2

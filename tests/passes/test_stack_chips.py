@@ -11,10 +11,10 @@ import pytest
 
 from compiled_networks import load_network
 from nvmc import Chip, Target, compile_model, load_device
+from nvmc.metrics.accuracy import Accuracy
 from nvmc.models import resolve_model
 from nvmc.rng import stream
 from nvmc.runtime.montecarlo import Feed, Network, evaluate_chips, outputs_of
-from nvmc.runtime.scoring import Accuracy
 from onnx_text import proto_of
 
 TARGET = Target.of(load_device("fefet1"))

@@ -16,6 +16,9 @@ from compiled_networks import load_circuit, load_network
 from nvmc import Chip, Target, compile_model, load_device
 from nvmc.errors import ModelError
 from nvmc.hardware.devices import parse_noise
+from nvmc.metrics import against_ideal
+from nvmc.metrics.determination import Determination
+from nvmc.metrics.ideal_agreement import Agreement
 from nvmc.models import resolve_model
 from nvmc.rng import stream
 from nvmc.runtime.montecarlo import (
@@ -26,7 +29,7 @@ from nvmc.runtime.montecarlo import (
     evaluate_chips,
     outputs_of,
 )
-from nvmc.runtime.scoring import Agreement, Determination, Tally, score_against
+from nvmc.runtime.tally import Tally
 from onnx_text import proto_of
 
 TARGET = Target.of(load_device("fefet1"))
@@ -60,7 +63,7 @@ def test_outputs_do_not_depend_on_the_batch(lenet: Network, batch: int) -> None:
 
 def test_values_do_not_depend_on_order_or_jobs(lenet: Network) -> None:
     feed, population = images(40), chips(8)
-    score = score_against(outputs_of(lenet, feed, Chip.ideal()))
+    score = against_ideal(outputs_of(lenet, feed, Chip.ideal()))
     alone = evaluate_chips(lenet, feed, score, population, jobs=1)
     assert len(np.unique(alone)) > 1
     assert np.array_equal(evaluate_chips(lenet, feed, score, population, jobs=3), alone)
@@ -69,7 +72,7 @@ def test_values_do_not_depend_on_order_or_jobs(lenet: Network) -> None:
 
 def test_each_chip_is_reported_once(lenet: Network) -> None:
     feed = images(4)
-    score = score_against(outputs_of(lenet, feed, Chip.ideal()))
+    score = against_ideal(outputs_of(lenet, feed, Chip.ideal()))
     seen: dict[int, float] = {}
     values = evaluate_chips(lenet, feed, score, chips(6), jobs=2, on_chip=seen.__setitem__)
     assert seen == dict(enumerate(values))
@@ -126,7 +129,7 @@ def test_determination_is_r_squared() -> None:
     assert score.finish(score.add(reference, 0), 4) == 1
     assert score.finish(score.add(np.full(4, 3.0), 0), 4) == 0
     assert score.finish(score.add(np.full(4, np.nan), 0), 4) == -1
-    assert isinstance(score_against(reference), Determination)
+    assert isinstance(against_ideal(reference), Determination)
 
 
 def test_errors_add_up_to_the_same_bits_in_any_parts() -> None:
@@ -171,7 +174,7 @@ def test_outputs_wait_until_they_are_many() -> None:
 def test_memory_does_not_grow_with_the_chips(lenet: Network) -> None:
     """A session of 8 chips takes some 10 MiB; 40 of them kept would take 400."""
     feed = images(16)
-    score = score_against(outputs_of(lenet, feed, Chip.ideal()))
+    score = against_ideal(outputs_of(lenet, feed, Chip.ideal()))
 
     def peak(count: int) -> float:
         evaluate_chips(lenet, feed, score, chips(count), jobs=2)
@@ -185,7 +188,7 @@ def test_memory_does_not_grow_with_the_chips(lenet: Network) -> None:
 def test_spans_add_up(lenet: Network, cuts: tuple[int, ...]) -> None:
     """Hits on consecutive spans are those on all images, cut where one likes."""
     feed, population = images(40), chips(9)
-    score = score_against(outputs_of(lenet, feed, Chip.ideal()))
+    score = against_ideal(outputs_of(lenet, feed, Chip.ideal()))
     whole = evaluate_chips(lenet, feed, score, population, jobs=1)
     assert len(np.unique(whole)) > 1
     spans = [Span(a, b - a) for a, b in pairwise(cuts)]

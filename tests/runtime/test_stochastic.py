@@ -15,10 +15,10 @@ from nvmc.compiled.masks import ChipMasks
 from nvmc.errors import OptionError
 from nvmc.evaluation.simulation import simulate
 from nvmc.hardware.devices import parse_noise
+from nvmc.metrics import against_ideal
 from nvmc.models import resolve_model
 from nvmc.rng import stream
 from nvmc.runtime.montecarlo import Feed, Network, evaluate_chips, outputs_of
-from nvmc.runtime.scoring import score_against
 from onnx_text import proto_of
 
 TARGET = Target.of(load_device("fefet1"))
@@ -63,7 +63,7 @@ def test_values_do_not_depend_on_order_or_jobs(compiled: Compiled) -> None:
     network = replace(load_network(compiled, TARGET), passes=2)
     assert network.masks and network.stack is None
     feed, population = images(20), chips(6)
-    score = score_against(outputs_of(network, feed, Chip.ideal()))
+    score = against_ideal(outputs_of(network, feed, Chip.ideal()))
     alone = evaluate_chips(network, feed, score, population, jobs=1)
     assert len(np.unique(alone)) > 1
     found = evaluate_chips(network, feed, score, population[::-1], jobs=3)

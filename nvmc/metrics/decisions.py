@@ -1,7 +1,7 @@
-"""What one run scores: hits against the labels, or agreement with another network's decisions.
+"""Decisions: the class that outputs are for, and how many of them are right.
 
-`correct` and `agreement` count; the caller adds the counts of its batches and divides by the number
-of decisions, so that no result depends on the size of a batch. The others judge probabilities.
+The caller adds the counts of its batches and divides by the number of decisions, so that no result
+depends on the size of a batch.
 """
 
 from __future__ import annotations
@@ -13,10 +13,7 @@ from numpy.typing import NDArray
 
 from nvmc.errors import DataError
 
-__all__ = ["agreement", "calibration_error", "correct", "decisions", "log_loss"]
-
-SMALLEST = float(np.finfo(np.float64).tiny)
-"""A probability below this counts as this: its negative logarithm is 708.4, not infinite."""
+__all__ = ["agreement", "correct", "decided", "decisions"]
 
 
 def correct(logits: NDArray[Any], labels: NDArray[np.integer[Any]]) -> int:
@@ -35,7 +32,7 @@ def correct(logits: NDArray[Any], labels: NDArray[np.integer[Any]]) -> int:
     Raises:
         DataError: The outputs are no scores of at least two classes, or the shapes do not fit.
     """
-    chosen, valid = _decisions(logits)
+    chosen, valid = decided(logits)
     if labels.shape != chosen.shape:
         raise DataError(
             f"labels have shape {labels.shape} but outputs of shape {logits.shape} need labels of "
@@ -64,7 +61,7 @@ def agreement(outputs: NDArray[Any], reference: NDArray[Any]) -> int:
             f"outputs have shape {outputs.shape} but the reference has {reference.shape}; "
             "run both on the same inputs"
         )
-    (chosen, valid), (expected, expected_valid) = _decisions(outputs), _decisions(reference)
+    (chosen, valid), (expected, expected_valid) = decided(outputs), decided(reference)
     return int(np.count_nonzero((chosen == expected) & valid & expected_valid))
 
 
@@ -80,53 +77,22 @@ def decisions(outputs: NDArray[Any]) -> NDArray[np.int64]:
     Raises:
         DataError: The outputs are no scores of at least two classes.
     """
-    chosen, valid = _decisions(outputs)
+    chosen, valid = decided(outputs)
     return np.where(valid, chosen, -1)
 
 
-def log_loss(
-    probabilities: NDArray[np.floating[Any]], labels: NDArray[np.integer[Any]] | None = None
-) -> NDArray[np.float64]:
-    """Negative log-likelihood of each decision, -ln p.
+def decided(outputs: NDArray[Any]) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+    """Class of each decision, and whether its outputs are free of NaN.
 
     Args:
-        probabilities: Of shape (N, C, ...). NaN counts as 0.
-        labels: Classes of shape (N, ...), whose probability is taken; without, that of the most
-            likely class, which needs no labels.
+        outputs: Outputs of shape (N, C, ...), C >= 2.
 
     Returns:
-        Nats, of shape (N, ...), at most 708.4 (`SMALLEST`).
+        Both of shape (N, ...).
+
+    Raises:
+        DataError: The outputs are no scores of at least two classes.
     """
-    if labels is None:
-        chosen = np.nan_to_num(probabilities, nan=0.0).max(axis=1)
-    else:
-        chosen = np.take_along_axis(probabilities, np.expand_dims(labels, 1), axis=1)[:, 0]
-    return -np.log(np.fmax(chosen, SMALLEST).astype(np.float64))
-
-
-def calibration_error(
-    probabilities: NDArray[np.floating[Any]], labels: NDArray[np.integer[Any]], bins: int = 15
-) -> float:
-    """Expected calibration error: the mean distance of confidence and accuracy, bin by bin.
-
-    Confidence is the probability of the most likely class; bins are equally wide, closed above
-    (Guo et al., ICML 2017, Eq. 3). Decisions with NaN are wrong with confidence 0.
-
-    Args:
-        probabilities: Of shape (N, C, ...).
-        labels: Classes of shape (N, ...).
-        bins: How many.
-    """
-    chosen, valid = _decisions(probabilities)
-    confidence = np.where(valid, np.max(probabilities, axis=1), 0.0).ravel()
-    hit = ((chosen == labels) & valid).ravel()
-    place = np.clip(np.ceil(confidence * bins).astype(np.int64) - 1, 0, bins - 1)
-    gaps = np.bincount(place, hit - confidence, minlength=bins)
-    return float(np.abs(gaps).sum() / max(1, hit.size))
-
-
-def _decisions(outputs: NDArray[Any]) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
-    """Class of each decision and whether its outputs are free of NaN; both (N, ...)."""
     if outputs.ndim < 2 or outputs.shape[1] < 2:
         raise DataError(
             f"outputs have shape {outputs.shape}, expected (N, C, ...) with C >= 2 classes; "

@@ -1,0 +1,43 @@
+"""Accuracy: the share of decisions that equal their labels."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nvmc.metrics.decisions import correct
+from nvmc.metrics.metric import Metric, Reference
+
+__all__ = ["Accuracy"]
+
+
+class Accuracy(Metric):
+    """Top-1 accuracy against labels, in [0, 1].
+
+    Args:
+        labels: Classes of shape (N,) or (N, ...).
+    """
+
+    name: ClassVar[str] = "accuracy"
+    short: ClassVar[str] = "accuracy"
+    title: ClassVar[str] = "the share of decisions that are right"
+    reference: ClassVar[Reference] = "classes"
+    counts: ClassVar[bool] = True
+
+    def __init__(self, labels: NDArray[np.integer[Any]]) -> None:
+        self._labels = labels
+
+    @property
+    def classes(self) -> NDArray[np.integer[Any]]:
+        """The class that each decision is held against."""
+        return self._labels
+
+    def add(self, outputs: NDArray[Any], first: int) -> float:
+        """Hits in this batch."""
+        return correct(outputs, self._labels[first : first + len(outputs)])
+
+    def finish(self, total: float, images: int) -> float:
+        """Hits over decisions."""
+        return total / max(1, self._labels.size) if images else 0.0

@@ -1,0 +1,57 @@
+"""What a metric is: how the outputs of one chip become one number, batch by batch."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["Metric", "Reference"]
+
+Reference = Literal["classes", "values", "ideal classes", "ideal values"]
+"""What outputs are held against: labels, targets, or the ideal chip's own outputs."""
+
+
+class Metric(ABC):
+    """A metric of one chip on one data set; greater is better.
+
+    It adds up over batches in exact arithmetic (counts, or whole units of a power of two), so that
+    no value depends on the size of a batch, the order, or on who ran which part.
+
+    Attributes:
+        name: Its name in `METRICS`, in JSON and in a store.
+        short: Its name in a table.
+        title: What a value is, for the sentence "Values are ...".
+        reference: What it holds outputs against.
+        counts: Whether it counts decisions, so that values are whole numbers over their number.
+        deviation: Standard deviation of the values to be met, shape (); None where there are none.
+    """
+
+    name: ClassVar[str]
+    short: ClassVar[str]
+    title: ClassVar[str]
+    reference: ClassVar[Reference]
+    counts: ClassVar[bool] = False
+    deviation: float | None = None
+
+    @abstractmethod
+    def __init__(self, reference: NDArray[Any]) -> None:
+        """Hold outputs against `reference`, with the images along axis 0."""
+
+    @property
+    def classes(self) -> NDArray[np.integer[Any]] | None:
+        """The class that each decision must be for, where the metric counts such decisions.
+
+        Only then may chips be dropped early (docs/adaptive.md), and be counted on an accelerator.
+        """
+        return None
+
+    @abstractmethod
+    def add(self, outputs: NDArray[Any], first: int) -> float:
+        """What the outputs of images `first`, `first` + 1, ... count for."""
+
+    @abstractmethod
+    def finish(self, total: float, images: int) -> float:
+        """The value of one chip from the sum over its images."""
