@@ -200,17 +200,15 @@ def in_parallel(work: Callable[[int, Event], None], count: int, jobs: int) -> No
     stop, lock = Event(), Lock()
 
     def worker() -> None:
-        while not stop.is_set():
-            with lock:
-                number = next(numbers, None)
-            if number is None:
-                return
-            work(number, stop)
+        with single_threaded_blas():
+            while not stop.is_set():
+                with lock:
+                    number = next(numbers, None)
+                if number is None:
+                    return
+                work(number, stop)
 
-    with (
-        single_threaded_blas(),
-        ThreadPoolExecutor(max_workers=max(1, jobs), thread_name_prefix="nvmc-chip") as pool,
-    ):
+    with ThreadPoolExecutor(max_workers=max(1, jobs), thread_name_prefix="nvmc-chip") as pool:
         try:
             workers = [pool.submit(worker) for _ in range(max(1, jobs))]
             done, _ = wait(workers, return_when=FIRST_EXCEPTION)

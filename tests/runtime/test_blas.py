@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from threading import Barrier
+from threading import Barrier, get_ident
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from threadpoolctl import ThreadpoolController, threadpool_limits
 
+from nvmc.runtime import blas
 from nvmc.runtime.blas import single_threaded_blas
 
 
@@ -60,3 +63,36 @@ def test_the_last_of_overlapping_blocks_restores() -> None:
         one = pool.submit(first)
         assert pool.submit(second).result() == {1}
     assert threads() == {3}
+
+
+class PerThread:
+    """An OpenBLAS built on OpenMP, whose number of threads is the calling thread's."""
+
+    internal_api, threading_layer = "openblas", "openmp"
+
+    def __init__(self) -> None:
+        self.of = defaultdict[int, int](lambda: 3)
+
+    @property
+    def num_threads(self) -> int:
+        return self.of[get_ident()]
+
+    def set_num_threads(self, count: int) -> None:
+        self.of[get_ident()] = count
+
+
+def test_every_thread_has_its_own_where_blas_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    library = PerThread()
+    found = SimpleNamespace(select=lambda user_api: SimpleNamespace(lib_controllers=[library]))
+    monkeypatch.setattr(blas, "ThreadpoolController", lambda: found)
+    monkeypatch.setattr(blas, "_LIMIT", blas._Limit())
+
+    def inside() -> int:
+        with single_threaded_blas():
+            return library.num_threads
+
+    with ThreadPoolExecutor(1) as pool, single_threaded_blas():
+        assert library.num_threads == 1
+        assert pool.submit(inside).result() == 1
+        assert pool.submit(lambda: library.num_threads).result() == 3
+    assert library.num_threads == 3
