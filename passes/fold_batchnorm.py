@@ -9,7 +9,8 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-from nvmc.passes.graph.mappable import initializer_of
+from nvmc.hardware.tiling import Channels
+from nvmc.passes.graph.mappable import Layer, initializer_of, layer_of
 from nvmc.passes.graph.names import Names
 
 __all__ = ["FoldBatchnorm"]
@@ -38,8 +39,11 @@ class FoldBatchnorm(ir.passes.InPlacePass):
 
 def _fold(norm: ir.Node, names: Names) -> bool:
     layer = _layer_before(norm)
+    found = None if layer is None else layer_of(layer)
     constants = [_array(value) for value in norm.inputs[1:5]]
-    if layer is None or len(norm.outputs) > 1 or norm.attributes.get_int("training_mode", 0):
+    if layer is None or not isinstance(found, Layer):
+        return False
+    if len(norm.outputs) > 1 or norm.attributes.get_int("training_mode", 0):
         return False
     scale, shift, mean, variance = (constants + [None] * 4)[:4]
     if scale is None or shift is None or mean is None or variance is None:
@@ -58,7 +62,8 @@ def _fold(norm: ir.Node, names: Names) -> bool:
     if offset.ndim > 1 and layer.op_type != "Gemm":
         return False
     dtype = weight.dtype
-    _replace(layer, 1, (weight * _along_channels(layer, weight, factor)).astype(dtype), names)
+    channels = Channels(found.place, weight.shape)
+    _replace(layer, 1, (weight * factor[channels.numbers]).astype(dtype), names)
     _replace(layer, 2, offset.astype(dtype), names)
     if layer.op_type == "Gemm":
         layer.attributes.pop("beta", None)
@@ -89,18 +94,6 @@ def _own(layer: ir.Node, index: int) -> NDArray[Any] | None:
     if value is None or tensor is None or len(value.uses()) != 1 or value.is_graph_output():
         return None
     return tensor.numpy()
-
-
-def _along_channels(layer: ir.Node, weight: NDArray[Any], factor: NDArray[Any]) -> NDArray[Any]:
-    """The factor of each output channel, to be broadcast against the weight."""
-    tail = (1,) * (weight.ndim - 2)
-    if layer.op_type == "Conv":
-        return factor.reshape(-1, 1, *tail)
-    if layer.op_type == "Gemm":
-        return factor.reshape(-1, 1) if layer.attributes.get_int("transB", 0) else factor
-    groups = layer.attributes.get_int("group", 1) or 1
-    rows = np.repeat(factor.reshape(groups, -1), weight.shape[0] // groups, axis=0)
-    return rows.reshape(*weight.shape[:2], *tail)
 
 
 def _replace(layer: ir.Node, index: int, array: NDArray[Any], names: Names) -> None:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from nvmc.errors import ModelError, OptionError
 from nvmc.passes.graph.layers import array_of, is_constant, label
-from nvmc.passes.graph.mappable import FLOATS, initializer_of
+from nvmc.passes.graph.mappable import FLOATS, Layer, initializer_of, layer_of
 from nvmc.passes.graph.names import Names
 from nvmc.rng import stream
 
@@ -260,7 +260,10 @@ def _find(graph: ir.Graph) -> _Head:
     if value is not logits:
         value.shape = None
     weight = _check_constant(node, node.inputs[1], 2)
-    return _Head(weight, 0 if node.attributes.get_int("transB", 0) else 1, bias, logits, behind)
+    layer = layer_of(node)
+    assert isinstance(layer, Layer)  # the weight is constant and float
+    axis = 0 if layer.place.columns_first else 1
+    return _Head(weight, axis, bias, logits, behind)
 
 
 def _check_alone(value: ir.Value, readers: int) -> None:

@@ -15,15 +15,14 @@ from nvmc.passes.graph.layers import (
     ACTIVATIONS,
     AFFINE_MARK,
     NORMALIZATIONS,
-    ahead_of_layers,
     array_of,
     consumer,
     is_constant,
     label,
-    layers,
     new_initializer,
     remove_unused,
 )
+from nvmc.passes.graph.mappable import ahead_of, main_layers
 from nvmc.passes.infer_shapes import infer_shapes
 from nvmc.rng import stream
 
@@ -40,11 +39,10 @@ _BIASES = frozenset(["Add", "Div", "Mul", "Sub"])
 class InsertDropout(ir.passes.InPlacePass):
     """Insert ONNX Dropout behind the activation of every layer from which another is reached.
 
-    The layers are Conv, ConvTranspose, Gemm, MatMul, LSTM, GRU and RNN with constant weights in
-    the main graph. From a layer the pass walks over constant biases and normalisation to the
-    activation; where none follows, it inserts where the walk ends (before a residual sum, say).
-    A Dropout that the layer already has gets the rate instead of a second one. A rate of zero
-    inserts nothing.
+    The layers are those that `map-crossbars` maps; all must lie in the main graph. From a layer
+    the pass walks over constant biases and normalisation to the activation; where none follows, it
+    inserts where the walk ends (before a residual sum, say). A Dropout that the layer already has
+    gets the rate instead of a second one. A rate of zero inserts nothing.
 
     onnxruntime takes every Dropout whose mask is not used for a no-op, training mode or not, so
     behind an active Dropout stands `Where(mask, y, 0)`, which changes no value.
@@ -68,7 +66,8 @@ class InsertDropout(ir.passes.InPlacePass):
 
     Raises:
         OptionError: A rate outside [0, 1), or a glob that matches nothing.
-        ModelError: The model's opset is below 13, or spatial dropout meets an unknown rank.
+        ModelError: The model's opset is below 13, a layer lies inside an If, Loop or Scan, or
+            spatial dropout meets an unknown rank.
     """
 
     rate: float = 0.5
@@ -96,7 +95,7 @@ class InsertDropout(ir.passes.InPlacePass):
                 f"the model has opset {opset}; Dropout needs 13: canonicalize it first"
             )
         graph = model.graph
-        places = self._places(graph)
+        places = self._places(model)
         guarded = self.active and any(value.dtype is None for _, value, _ in places)
         if guarded or (self.spatial and any(value.shape is None for _, value, _ in places)):
             infer_shapes(model)  # a guard's zero is of the type of what it stands behind
@@ -111,13 +110,15 @@ class InsertDropout(ir.passes.InPlacePass):
                 modified |= self._set(graph, name, dropout, rate)
         return ir.passes.PassResult(model, modified)
 
-    def _places(self, graph: ir.Graph) -> list[tuple[str, ir.Value, ir.Node | None]]:
+    def _places(self, model: ir.Model) -> list[tuple[str, ir.Value, ir.Node | None]]:
         """Name, value to drop and the Dropout already there, in the graph's order."""
-        ahead = ahead_of_layers(graph)
+        layers = main_layers(model, "dropout", "where every random number has a name")
+        ahead = ahead_of(layers)
         if not self.after:
-            starts = [(label(n), _output(n)) for n in layers(graph) if n in ahead]
+            nodes = [layer.node for layer in layers if layer.node in ahead]
+            starts = [(label(node), _output(node)) for node in nodes]
             return [(name, _site(value), _dropout_behind(value)) for name, value in starts]
-        chosen = [n for n in graph if n.op_type in self.after and n in ahead]
+        chosen = [n for n in model.graph if n.op_type in self.after and n in ahead]
         return [(label(n), n.outputs[0], _direct_dropout(n.outputs[0])) for n in chosen]
 
     def _rate_of(self, name: str) -> float:

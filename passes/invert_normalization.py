@@ -10,16 +10,16 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 
 from nvmc.errors import ModelError, OptionError
+from nvmc.hardware.tiling import Channels
 from nvmc.passes.graph.layers import (
     AFFINE_MARK,
     NORMALIZATIONS,
-    ahead_of_layers,
     array_of,
     is_constant,
     label,
-    layers,
     remove_unused,
 )
+from nvmc.passes.graph.mappable import Layer, ahead_of, finite_array, main_layers
 from nvmc.passes.graph.names import Names
 from nvmc.passes.graph.normalizations import Normalization, normalizations
 from nvmc.rng import stream
@@ -65,7 +65,8 @@ class InvertNormalization(ir.passes.InPlacePass):
     Raises:
         OptionError: A probability outside [0, 1], a negative spread or seed, or groups that do not
             divide the channels.
-        ModelError: The opset is below 13, or a rank is unknown.
+        ModelError: The opset is below 13, a layer lies inside an If, Loop or Scan, or a rank is
+            unknown.
     """
 
     p: float = 0.3
@@ -102,12 +103,13 @@ class InvertNormalization(ir.passes.InPlacePass):
             raise ModelError(f"the model has opset {opset}; expected 13: canonicalize it first")
         graph, names = model.graph, Names(model)
         modified = False
+        layers = main_layers(model, "affine dropout", "where every random number has a name")
         for found in normalizations(graph):
             if not _is_done(found):
                 self._replace(graph, names, found)
                 modified = True
-        for conv in _bare_convs(graph) if self.insert else []:
-            self._insert(graph, names, conv)
+        for conv in _bare_convs(layers) if self.insert else []:
+            self._insert(names, conv)
             modified = True
         for node in [n for n in graph if AFFINE_MARK in n.metadata_props]:
             modified |= self._set_mask(graph, names, node)
@@ -126,16 +128,12 @@ class InvertNormalization(ir.passes.InPlacePass):
         result.name = name
         remove_unused(graph, dict.fromkeys(constants))
 
-    def _insert(self, graph: ir.Graph, names: Names, conv: ir.Node) -> None:
-        y, weight = conv.outputs[0], conv.inputs[1]
-        values = None if weight is None else array_of(weight)
-        if values is None:
-            raise ModelError(f"the weight of {label(conv)!r} is computed; canonicalize first")
-        channels = values.shape[0]
-        if conv.op_type == "ConvTranspose":
-            channels = values.shape[1] * (conv.attributes.get_int("group", 1) or 1)
-        shape = (channels, *[1] * (values.ndim - 2))
-        gamma, beta = self._drawn(label(conv), shape, values.dtype)
+    def _insert(self, names: Names, layer: Layer) -> None:
+        conv, weight = layer.node, layer.weights[0]
+        y, sizes = conv.outputs[0], finite_array(weight.source).shape
+        shape = (Channels(layer.place, sizes).count, *[1] * (len(sizes) - 2))
+        dtype = (weight.operand.dtype or ir.DataType.FLOAT).numpy()
+        gamma, beta = self._drawn(label(conv), shape, dtype)
         uses = list(y.uses())
         found = Normalization(label(conv), (), y, y, gamma, beta, None, None, 1e-5)
         new = self._built(names, found)
@@ -216,11 +214,11 @@ def _is_done(found: Normalization) -> bool:
     return any(INVERTED in node.metadata_props for node in found.nodes)
 
 
-def _bare_convs(graph: ir.Graph) -> list[ir.Node]:
+def _bare_convs(layers: list[Layer]) -> list[Layer]:
     """Convolutions with a layer behind them and no normalisation at once behind them."""
-    ahead = ahead_of_layers(graph)
-    convs = [n for n in layers(graph) if n.op_type in ("Conv", "ConvTranspose") and not n.domain]
-    return [conv for conv in convs if conv in ahead and not _is_normalized(conv.outputs[0])]
+    ahead = ahead_of(layers)
+    convs = [layer for layer in layers if layer.node.op_type in ("Conv", "ConvTranspose")]
+    return [c for c in convs if c.node in ahead and not _is_normalized(c.node.outputs[0])]
 
 
 def _is_normalized(value: ir.Value) -> bool:

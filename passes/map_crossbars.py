@@ -9,7 +9,7 @@ import onnx_ir as ir
 import onnx_ir.passes.common as common
 
 from nvmc.compiled.artifact import TARGET_KEY, DigitalEntry, LayerEntry
-from nvmc.compiled.operators import DOMAIN, OPS, VERSION, Op, function_text
+from nvmc.compiled.operators import DOMAIN, OPS, PARAMETER, VERSION, Op, function_text
 from nvmc.hardware.devices import Target
 from nvmc.passes.graph.arrays import ArrayTable, Mapping, Placed
 from nvmc.passes.graph.mappable import Layer, layers_of, nodes_of, refusal_of
@@ -53,7 +53,7 @@ class MapCrossbars(ir.passes.InPlacePass):
         parameters = parameters_of(layers, nodes_of(model), self.parameters)
         used = {layer.op.name for layer in layers}
         if parameters:
-            used.add("Parameter")
+            used.add(PARAMETER)
         if not used and TARGET_KEY in model.metadata_props:
             return ir.passes.PassResult(model, False)
         self._store(model, parameters, table, names)
@@ -93,7 +93,7 @@ class MapCrossbars(ir.passes.InPlacePass):
     def _store(
         self, model: ir.Model, parameters: list[NodeParameter], table: ArrayTable, names: Names
     ) -> None:
-        """Read each parameter from cells through a `nvmc.Parameter` node of its own."""
+        """Read each parameter from cells through a node of its own."""
         stored: dict[ir.Value, ir.Value] = {}
         for parameter in parameters:
             source = parameter.value
@@ -104,7 +104,7 @@ class MapCrossbars(ir.passes.InPlacePass):
             parameter.node.replace_input_with(parameter.index, stored[source])
 
     def _parameter_node(self, model: ir.Model, placed: Placed, names: Names) -> ir.Value:
-        node = ir.Node(DOMAIN, "Parameter", [placed.codes, placed.scale], num_outputs=1)
+        node = ir.Node(DOMAIN, PARAMETER, [placed.codes, placed.scale], num_outputs=1)
         node.name = names.fresh(f"{placed.name}.cells")
         output = node.outputs[0]
         output.name = names.fresh(f"{placed.name}.read")
@@ -154,8 +154,20 @@ def _cast(model: ir.Model, value: ir.Value, dtype: ir.DataType, names: Names) ->
 
 
 def _add_function(model: ir.Model, op: Op) -> None:
-    """The operator's body, which makes the model run without nvmc."""
-    text = function_text(op, model.graph.opset_imports[""])
+    """The operator's body, which makes the model run without nvmc.
+
+    It passes on what any of the operator's nodes sets; one that leaves that out gets the default.
+    """
+    opset = model.graph.opset_imports[""]
+    nodes = [n for n in nodes_of(model) if (n.domain, n.op_type) == (DOMAIN, op.name)]
+    passed = [key for key in op.attributes if any(key in node.attributes for node in nodes)]
+    defaults = onnx.defs.get_schema(op.replaces, opset).attributes
+    for key in passed:
+        default = defaults[key].default_value
+        if default.type != onnx.AttributeProto.UNDEFINED:
+            for node in nodes:
+                node.attributes.setdefault(key, ir.from_proto(default))
+    text = function_text(op, opset, passed)
     function = ir.from_proto(onnx.parser.parse_function(text))
     model.functions[function.identifier()] = function
     model.graph.opset_imports[DOMAIN] = VERSION

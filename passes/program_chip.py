@@ -12,12 +12,12 @@ from numpy.typing import NDArray
 from pydantic import ValidationError
 
 from nvmc.compiled.artifact import TARGET_KEY
-from nvmc.compiled.operators import DOMAIN, OPS
+from nvmc.compiled.operators import DOMAIN, OPS, VERSION
 from nvmc.errors import ArtifactError
 from nvmc.hardware.chip import Array, Chip
 from nvmc.hardware.devices import Target
 from nvmc.hardware.tiling import Place
-from nvmc.passes.graph.mappable import nodes_of
+from nvmc.passes.graph.mappable import nodes_of, place_of
 from nvmc.passes.graph.names import Names
 from nvmc.passes.map_crossbars import set_inputs
 
@@ -28,8 +28,14 @@ def target_of(model: ir.Model) -> Target:
     """The target that a compiled model carries.
 
     Raises:
-        ArtifactError: It carries none, or a damaged one.
+        ArtifactError: It carries none, or a damaged one, or operators of another version.
     """
+    version = model.opset_imports.get(DOMAIN, VERSION)
+    if version != VERSION:
+        raise ArtifactError(
+            f"the model has version {version} of the operators of {DOMAIN!r}; expected {VERSION}: "
+            "compile its source again with this nvmc"
+        )
     text = model.metadata_props.get(TARGET_KEY)
     if text is None:
         raise ArtifactError(
@@ -130,8 +136,7 @@ def _places(model: ir.Model) -> dict[str, Place]:
     places: dict[str, Place] = {}
     for node in nodes_of(model):
         if node.domain == DOMAIN:
-            groups = node.attributes.get_int("group", 1) or 1
-            place = Place(node.op_type, groups, bool(node.attributes.get_int("transB", 0)))
+            place = place_of(node, node.op_type)
             for name in node.attributes.get_strings("arrays", ()) or ():
                 places.setdefault(name, place)
     return places

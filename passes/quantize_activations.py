@@ -10,7 +10,7 @@ import numpy as np
 import onnx_ir as ir
 
 from nvmc.errors import ModelError, OptionError
-from nvmc.passes.graph.mappable import Layer, layers_of
+from nvmc.passes.graph.mappable import layers_of
 from nvmc.passes.graph.names import Names
 
 __all__ = ["QuantizeActivations", "activation_tensors", "mark_activations"]
@@ -164,15 +164,11 @@ def _readers(model: ir.Model, skip: tuple[str, ...]) -> dict[ir.Value, list[tupl
     """Every tensor that enters a layer, with the layers' inputs it enters."""
     readers: dict[ir.Value, list[tuple[ir.Node, int]]] = {}
     for layer in layers_of(model, skip):
-        index = _activation_index(layer)
+        index = layer.activation
         value = layer.node.inputs[index]
         if value is not None:
             readers.setdefault(value, []).append((layer.node, index))
     return readers
-
-
-def _activation_index(layer: Layer) -> int:
-    return next(i for i, name in enumerate(layer.op.inputs) if name not in layer.op.weights)
 
 
 def _existing(model: ir.Model) -> dict[ir.Value, list[ir.Node]]:

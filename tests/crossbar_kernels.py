@@ -25,7 +25,7 @@ def run(
 
     `operand` makes what the kernel is given of each weight.
     """
-    op = OPS[name or case.op]
+    op = OPS[f"Crossbar{name or case.op}"]
     given = [*case.inputs, *(None,) * (len(op.inputs) - len(case.inputs))]
     named = dict(zip(op.inputs, given, strict=True))
     weights = [np.asarray(named[n], np.float32) for n in op.weights]

@@ -69,10 +69,10 @@ def matmul(target: Target | None = None, name: str = "dense") -> bytes:
     label = f"[{name}]" if name else ""
     return network(
         f"""g (float[N, 4] x) => (float[N, 3] y)
-        {{ {label} y = nvmc.MatMul <arrays = ["w"]> (x, w_codes, w_scale) }}""",
+        {{ {label} y = nvmc.CrossbarMatMul <arrays = ["w"]> (x, w_codes, w_scale) }}""",
         {"w_codes": codes_of((4, 3)), "w_scale": np.float32(0.5).reshape(())},
         fefet() if target is None else target,
-        functions=("MatMul",),
+        functions=("CrossbarMatMul",),
     )
 
 

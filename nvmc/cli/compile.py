@@ -67,7 +67,7 @@ def compile_command(
 ) -> None:
     """Compile MODEL, an ONNX file or zoo:NAME, into the folder NAME.nvmc.
 
-    The folder's model.onnx is standard ONNX that any runtime runs as the ideal chip.
+    The folder's model.onnx is standard ONNX that onnxruntime runs as the ideal chip.
     """
     source = resolve_model(model)
     target = target_from(device, weight_bits, cell_bits, encoding, per_channel, tile)

@@ -44,7 +44,7 @@ __all__ = [
     "replacing_folder",
 ]
 
-FORMAT = "nvmc.compiled/1"
+FORMAT = "nvmc.compiled/2"
 TARGET_KEY = "nvmc.target"
 MODEL_FILE = "model.onnx"
 MANIFEST_FILE = "manifest.json"
@@ -131,7 +131,7 @@ class TileEntry(_Entry):
 class Manifest(_Entry):
     """Everything `manifest.json` holds."""
 
-    format: Literal["nvmc.compiled/1"] = FORMAT
+    format: Literal["nvmc.compiled/2"] = FORMAT
     nvmc: str
     source: SourceEntry
     target: Target

@@ -4,7 +4,9 @@ An operator stands for one standard ONNX operator whose weights live on crossbar
 operand W becomes two inputs, `W_codes` and `W_scale` with W = W_codes * W_scale, and the string
 list attribute `arrays` names the crossbar arrays, one per weight operand in order. All other
 inputs, outputs and attributes are the standard operator's. The function body below computes what
-the ideal chip computes, in standard ONNX, so any runtime can run a compiled network.
+the ideal chip computes, in standard ONNX, so any runtime that knows functions can run a compiled
+network. Some runtimes look at an operator's name without its domain; so no name is one that a
+standard domain has.
 
 To add an operator: a row here, and the kernel function the row names. `docs/operators.md` is the
 versioned specification.
@@ -12,12 +14,15 @@ versioned specification.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
-__all__ = ["DOMAIN", "OPS", "VERSION", "Op", "function_text"]
+__all__ = ["DOMAIN", "OPS", "PARAMETER", "VERSION", "Op", "function_text"]
 
 DOMAIN = "nvmc"
-VERSION = 1
+VERSION = 2
+PARAMETER = "CrossbarParameter"
+"""The operator that only reads a weight; no product goes through its array."""
 
 
 @dataclass(frozen=True)
@@ -72,9 +77,9 @@ _RECURRENT = {
 _RECURRENT_INPUTS = ("X", "W", "R", "B", "sequence_lens", "initial_h")
 
 _TABLE = (
-    Op("Conv", "Conv", ("X", "W", "B"), ("W",), ("Y",), _CONV, f"{_KERNELS}:conv"),
+    Op("CrossbarConv", "Conv", ("X", "W", "B"), ("W",), ("Y",), _CONV, f"{_KERNELS}:conv"),
     Op(
-        "ConvTranspose",
+        "CrossbarConvTranspose",
         "ConvTranspose",
         ("X", "W", "B"),
         ("W",),
@@ -83,7 +88,7 @@ _TABLE = (
         f"{_KERNELS}:conv_transpose",
     ),
     Op(
-        "Gemm",
+        "CrossbarGemm",
         "Gemm",
         ("A", "B", "C"),
         ("B",),
@@ -91,10 +96,10 @@ _TABLE = (
         {"alpha": "float", "beta": "float", "transA": "int", "transB": "int"},
         f"{_KERNELS}:gemm",
     ),
-    Op("MatMul", "MatMul", ("A", "B"), ("B",), ("Y",), {}, f"{_KERNELS}:matmul"),
-    Op("LeftMatMul", "MatMul", ("A", "B"), ("A",), ("Y",), {}, f"{_KERNELS}:left_matmul"),
+    Op("CrossbarMatMul", "MatMul", ("A", "B"), ("B",), ("Y",), {}, f"{_KERNELS}:matmul"),
+    Op("CrossbarLeftMatMul", "MatMul", ("A", "B"), ("A",), ("Y",), {}, f"{_KERNELS}:left_matmul"),
     Op(
-        "LSTM",
+        "CrossbarLSTM",
         "LSTM",
         (*_RECURRENT_INPUTS, "initial_c", "P"),
         ("W", "R"),
@@ -103,7 +108,7 @@ _TABLE = (
         f"{_KERNELS}:lstm",
     ),
     Op(
-        "GRU",
+        "CrossbarGRU",
         "GRU",
         _RECURRENT_INPUTS,
         ("W", "R"),
@@ -111,8 +116,16 @@ _TABLE = (
         {**_RECURRENT, "linear_before_reset": "int"},
         f"{_KERNELS}:gru",
     ),
-    Op("RNN", "RNN", _RECURRENT_INPUTS, ("W", "R"), ("Y", "Y_h"), _RECURRENT, f"{_KERNELS}:rnn"),
-    Op("Parameter", "Identity", ("P",), ("P",), ("Y",), {}, f"{_KERNELS}:parameter"),
+    Op(
+        "CrossbarRNN",
+        "RNN",
+        _RECURRENT_INPUTS,
+        ("W", "R"),
+        ("Y", "Y_h"),
+        _RECURRENT,
+        f"{_KERNELS}:rnn",
+    ),
+    Op(PARAMETER, "Identity", ("P",), ("P",), ("Y",), {}, f"{_KERNELS}:parameter"),
 )
 
 OPS: dict[str, Op] = {op.name: op for op in _TABLE}
@@ -120,8 +133,11 @@ if len(OPS) != len(_TABLE):
     raise RuntimeError("two rows of nvmc.compiled.operators share a name")
 
 
-def function_text(op: Op, opset: int) -> str:
+def function_text(op: Op, opset: int, attributes: Collection[str] | None = None) -> str:
     """The operator's function body in ONNX text syntax, over standard opset `opset`.
+
+    `attributes` are those that it passes on, all of the operator's for None. A call may leave some
+    out, but `onnx.reference` wants every one of them.
 
     Codes are cast to the scale's type and multiplied, which keeps codes of 16 bits exact whatever
     the network's precision; the product is cast to the type of the activations.
@@ -134,11 +150,12 @@ def function_text(op: Op, opset: int) -> str:
         lines.append(f"{wide} = Mul ({name}_cast, {name}_scale)")
         if like is not None:
             lines.append(f"{name} = CastLike ({name}_wide, {like})")
-    settings = ", ".join(f"{key}: {kind} = @{key}" for key, kind in op.attributes.items())
+    passed = {k: v for k, v in op.attributes.items() if attributes is None or k in attributes}
+    settings = ", ".join(f"{key}: {kind} = @{key}" for key, kind in passed.items())
     settings = f" <{settings}>" if settings else ""
     outputs, inputs = ", ".join(op.outputs), ", ".join(op.inputs)
     lines.append(f"{outputs} = {op.replaces}{settings} ({inputs})")
-    names = ", ".join(("arrays", *op.attributes))
+    names = ", ".join(("arrays", *passed))
     signature = f"{op.name} <{names}> ({', '.join(op.function_inputs)}) => ({outputs})"
     body = "\n  ".join(lines)
     return f'<domain: "{DOMAIN}", opset_import: ["" : {opset}]>\n{signature} {{\n  {body}\n}}\n'

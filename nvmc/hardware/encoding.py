@@ -32,25 +32,31 @@ import numpy as np
 from array_api_compat import array_namespace
 from numpy.typing import NDArray
 
+from nvmc.hardware.tiling import Channels
+
 __all__ = ["Encoding", "Layout", "dequantize", "quantize", "scale_of"]
 
 Encoding = Literal["sign-magnitude", "differential", "offset"]
 
 
-def scale_of(weight: NDArray[Any], bits: int, axes: tuple[int, ...] = ()) -> NDArray[np.float64]:
+def scale_of(
+    weight: NDArray[Any], bits: int, channels: Channels | None = None
+) -> NDArray[np.float64]:
     """The step of Eq. 11: max|W| / (2^H - 1).
 
     Args:
         weight: Finite weights of any shape.
         bits: H, 1 to 16.
-        axes: The axes that keep a scale of their own (output channels); none for per tensor.
+        channels: The output channels that have a scale each; None for one scale per tensor.
 
     Returns:
-        A scalar array, or one of `weight`'s rank with length 1 on every axis not in `axes`, so
-        that it broadcasts against `weight`. It is zero where all weights are zero.
+        A scalar array, or one that broadcasts against `weight`, of its rank with length 1 on every
+        axis that does not tell channels apart. It is zero where all weights are zero.
     """
-    reduced = tuple(i for i in range(weight.ndim) if i not in axes)
-    largest = np.max(np.abs(weight), axis=reduced, keepdims=bool(axes), initial=0.0)
+    if channels is None:
+        largest = np.max(np.abs(weight), initial=0.0)
+    else:
+        largest = channels.largest(weight)
     return np.asarray(largest, np.float64) / (2**bits - 1)
 
 

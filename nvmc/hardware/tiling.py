@@ -9,13 +9,25 @@ enough share a tile along its diagonal, so that no two of them share a word line
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+from array_api_compat import array_namespace
 from numpy.typing import NDArray
 
-__all__ = ["Matrix", "Place", "Tile", "matrix_of", "tile_numbers", "tiles_of"]
+__all__ = [
+    "Channels",
+    "Matrix",
+    "Place",
+    "Tile",
+    "matrices",
+    "matrix_of",
+    "shared_channels",
+    "tile_numbers",
+    "tiles_of",
+]
 
 
 @dataclass(frozen=True)
@@ -64,38 +76,102 @@ class Place:
     groups: int = 1
     transposed: bool = False
 
+    @classmethod
+    def of(cls, op: str, attributes: Mapping[str, Any]) -> Place:
+        """The place that a node's attributes (int, str, ...) describe; others have no say in it."""
+        groups, transposed = attributes.get("group", 1), attributes.get("transB", 0)
+        return cls(op, int(groups), bool(transposed))
 
-def matrix_of(
-    op: str, shape: tuple[int, ...], *, groups: int = 1, transposed: bool = False
-) -> Matrix:
-    """The matrices of a weight operand.
+    @property
+    def columns_first(self) -> bool:
+        """Whether the weight's shape counts columns before rows."""
+        return self.op in _COLUMNS_FIRST or (self.op == "CrossbarGemm" and self.transposed)
+
+
+_COLUMNS_FIRST = frozenset(
+    "CrossbarConv CrossbarGRU CrossbarLSTM CrossbarLeftMatMul CrossbarRNN".split()
+)
+_ROWS_FIRST = frozenset(
+    "CrossbarConvTranspose CrossbarGemm CrossbarMatMul CrossbarParameter".split()
+)
+
+
+def matrices(place: Place, weight: Any) -> Any:
+    """The weight as the crossbar multiplies by it, y = x @ matrix.
+
+    The one place that says which element of a weight sits in which row and column of which group;
+    `matrix_of`, `tile_numbers` and `Channels` follow from it.
 
     Args:
-        op: `nvmc` operator.
-        shape: The weight's ONNX shape.
-        groups: `group` of a convolution.
-        transposed: `transB` of a Gemm.
+        place: How the weight is used.
+        weight: In its ONNX shape, NumPy or torch.
+
+    Returns:
+        Shape (groups, rows, cols); a view where there can be one, always of a contiguous weight.
+
+    Raises:
+        KeyError: There is no such operator.
     """
-    size = math.prod(shape)
-    match op:
-        case "Conv":
-            return Matrix(groups, math.prod(shape[1:]), shape[0] // groups)
-        case "ConvTranspose":
-            return Matrix(groups, shape[0] // groups, math.prod(shape[1:]))
-        case "Gemm":
-            rows, cols = (shape[1], shape[0]) if transposed else (shape[0], shape[1])
-            return Matrix(1, rows, cols)
-        case "MatMul":
-            rows, cols = (shape[-2], shape[-1]) if len(shape) > 1 else (size, 1)
-        case "LeftMatMul":
-            rows, cols = (shape[-1], shape[-2]) if len(shape) > 1 else (size, 1)
-        case "LSTM" | "GRU" | "RNN":
-            rows, cols = shape[-1], shape[-2]
-        case "Parameter":
-            rows, cols = size, 1
-        case _:
-            raise KeyError(f"no matrix view of operator {op!r}")
-    return Matrix(size // max(1, rows * cols), rows, cols)
+    shape = tuple(weight.shape)
+    if place.op not in _COLUMNS_FIRST | _ROWS_FIRST:
+        raise KeyError(f"no matrix view of operator {place.op!r}")
+    if place.op in ("CrossbarConv", "CrossbarConvTranspose"):
+        blocks = (place.groups, shape[0] // place.groups, math.prod(shape[1:]))
+    elif place.op == "CrossbarParameter" or len(shape) == 1:
+        return weight.reshape(1, math.prod(shape), 1)
+    else:
+        blocks = (math.prod(shape[:-2]), *shape[-2:])
+    view = weight.reshape(blocks)
+    return view.swapaxes(1, 2) if place.columns_first else view
+
+
+def matrix_of(place: Place, shape: tuple[int, ...]) -> Matrix:
+    """How many matrices a weight of `shape` is, and their size."""
+    return Matrix(*matrices(place, np.broadcast_to(np.uint8(0), shape)).shape)
+
+
+class Channels:
+    """The output channels of a weight: what a scale of its own can belong to.
+
+    A channel is a column, but for a transposed convolution, each of whose channels has a column for
+    every place of the kernel.
+
+    Args:
+        place: How the weight is used.
+        shape: Its ONNX shape.
+
+    Attributes:
+        count: Channels, those of all groups.
+        numbers: The channel of each element, from 0: of the weight's rank, with length 1 on every
+            axis along which it does not vary. A vector is a single channel, and this a scalar.
+    """
+
+    def __init__(self, place: Place, shape: tuple[int, ...]) -> None:
+        self._place = place
+        self._columns = math.prod(shape[2:]) if place.op == "CrossbarConvTranspose" else 1
+        numbers = np.empty(shape, np.int32)
+        view = matrices(place, numbers)
+        groups, _, cols = view.shape
+        self.count = groups * cols // self._columns
+        view[...] = (np.arange(groups * cols) // self._columns).reshape(groups, 1, cols)
+        for axis in range(numbers.ndim):
+            first = numbers.take([0], axis)
+            numbers = first if np.all(numbers == first) else numbers
+        self.numbers = (numbers if numbers.ndim > 1 else numbers.reshape(())).astype(np.int64)
+
+    def largest(self, weight: Any) -> Any:
+        """max|W| of each channel, to be broadcast against the weight, NumPy or torch."""
+        xp = array_namespace(weight)
+        columns = xp.max(xp.abs(matrices(self._place, weight)), axis=1)
+        channels = xp.max(xp.reshape(columns, (self.count, self._columns)), axis=1)
+        return channels[xp.asarray(self.numbers, device=weight.device)]
+
+
+def shared_channels(places: Iterable[Place], shape: tuple[int, ...]) -> Channels | None:
+    """The channels of a weight that is used in several ways; None where those do not agree."""
+    first, *others = (Channels(place, shape) for place in dict.fromkeys(places))
+    agree = all(np.array_equal(first.numbers, other.numbers) for other in others)
+    return first if agree else None
 
 
 def tiles_of(matrix: Matrix, planes: int, rows: int, cols: int) -> Iterator[Tile]:
@@ -126,15 +202,8 @@ def tile_numbers(place: Place, shape: tuple[int, ...], rows: int, cols: int) -> 
     Returns:
         Numbers from 0, of `shape`.
     """
-    matrix = matrix_of(place.op, shape, groups=place.groups, transposed=place.transposed)
-    packed = max(1, min(rows // max(1, matrix.rows), cols // max(1, matrix.cols)))
-    across, down = -(-matrix.cols // cols), -(-matrix.rows // rows)
-    group = np.arange(matrix.groups, dtype=np.int32)[:, None, None] // packed
-    row = np.arange(matrix.rows, dtype=np.int32)[:, None] // rows
-    col = np.arange(matrix.cols, dtype=np.int32) // cols
-    numbers = (group * down + row) * across + col
-    flipped = place.op in _COLUMNS_FIRST or (place.op == "Gemm" and place.transposed)
-    return (numbers.swapaxes(1, 2) if flipped else numbers).reshape(shape)
-
-
-_COLUMNS_FIRST = ("Conv", "LeftMatMul", "LSTM", "GRU", "RNN")
+    numbers = np.empty(shape, np.int32)
+    view = matrices(place, numbers)
+    for number, tile in enumerate(tiles_of(Matrix(*view.shape), 1, rows, cols)):
+        view[slice(*tile.groups), slice(*tile.rows), slice(*tile.cols)] = number
+    return numbers

@@ -29,8 +29,8 @@ from nvmc.hardware.devices.noise import (
 from nvmc.hardware.devices.sources.base import Stage
 from nvmc.hardware.encoding import Layout
 from nvmc.hardware.programming import cells_of, program_cells, weights_of
+from nvmc.hardware.tiling import Channels, Place, shared_channels
 from nvmc.passes.graph.mappable import layers_of
-from nvmc.passes.quantize_weights import Axes, channel_axes
 
 __all__ = ["Crossbars", "Held"]
 
@@ -93,8 +93,8 @@ class Crossbars:
         self.target = target
         self._weights = weights
         self._tables: dict[tuple[NoiseSource, ...], Tensor] = {}
-        self._axes = _axes(model, target, tuple(skip))
-        self.names = tuple(name for name in self._axes if name in weights)
+        self._channels = _channels(model, target, tuple(skip))
+        self.names = tuple(name for name in self._channels if name in weights)
 
     def quantized(self) -> dict[str, Tensor]:
         """What the ideal chip computes with, by name."""
@@ -169,12 +169,12 @@ class Crossbars:
         """Weight `name` as its cells hold it now."""
         with torch.no_grad():
             weight = self._weights[name].detach()
-            axes = self._axes[name]
+            channels = self._channels[name]
             bits = self.target.weight_bits
             if bits is None:
                 unit = weight.abs().amax() / self.target.layout.highest_target
                 return Held(self.target, unit, weight / unit.clamp_min(_TINY), weight)
-            unit = (_largest(weight, axes).double() / (2**bits - 1)).to(torch.float32)
+            unit = (_largest(weight, channels).double() / (2**bits - 1)).to(torch.float32)
             codes = (weight / unit.clamp_min(_TINY)).round_()
             return Held(self.target, unit, codes, codes * unit)
 
@@ -255,29 +255,22 @@ def _is_gaussian(source: NoiseSource) -> bool:
     return source.bias is None and source.table is None
 
 
-def _axes(model: ir.Model, target: Target, skip: tuple[str, ...]) -> dict[str, Axes | None]:
-    """Which axes of each mapped weight keep a scale of their own; None for one a tensor."""
-    choices: dict[str, set[Axes]] = {}
+def _channels(model: ir.Model, target: Target, skip: tuple[str, ...]) -> dict[str, Channels | None]:
+    """The channels of each mapped weight that have a scale each; None for one scale per tensor."""
+    places: dict[str, list[Place]] = {}
+    shapes: dict[str, tuple[int, ...]] = {}
     for layer in layers_of(model, skip):
         for weight in layer.weights:
-            shape = tuple(weight.source.shape.numpy()) if weight.source.shape else ()
-            choices.setdefault(str(weight.source.name), set()).add(channel_axes(layer, shape))
-    single = {name: found.pop() for name, found in choices.items() if len(found) == 1}
-    return {name: single.get(name) if target.per_channel else None for name in choices}
+            name = str(weight.source.name)
+            places.setdefault(name, []).append(layer.place)
+            shapes[name] = tuple(weight.source.shape.numpy()) if weight.source.shape else ()
+    if not target.per_channel:
+        return dict.fromkeys(places)
+    return {name: shared_channels(each, shapes[name]) for name, each in places.items()}
 
 
-def _largest(weight: Tensor, axes: Axes | None) -> Tensor:
-    """max|W| a tensor or a channel, as `nvmc.hardware.encoding.scale_of` takes it."""
-    if axes is None:
+def _largest(weight: Tensor, channels: Channels | None) -> Tensor:
+    """max|W| per tensor or channel, as `nvmc.hardware.encoding.scale_of` takes it."""
+    if channels is None:
         return cast(Any, torch.linalg).vector_norm(weight, float("inf"))
-    blocks = weight
-    kept = axes.axes
-    if axes.groups > 1:
-        blocks = weight.reshape(axes.groups, weight.shape[0] // axes.groups, *weight.shape[1:])
-        kept = (0, 2)
-    reduced = tuple(i for i in range(blocks.ndim) if i not in kept)
-    largest = blocks.abs().amax(reduced, keepdim=True) if reduced else blocks.abs()
-    if axes.groups > 1:
-        largest = largest.expand(*blocks.shape[:3], *(1,) * (weight.ndim - 2))
-        largest = largest.reshape(*weight.shape[:2], *(1,) * (weight.ndim - 2))
-    return largest
+    return channels.largest(weight)

@@ -48,13 +48,7 @@ def initialise(model: ir.Model, seed: int) -> None:
 
 def _drawn(layer: Layer, source: ir.Value, seed: int) -> NDArray[np.float64]:
     shape = finite_array(source).shape
-    attributes = layer.node.attributes
-    rows = matrix_of(
-        layer.op.name,
-        shape,
-        groups=attributes.get_int("group", 1) or 1,
-        transposed=bool(attributes.get_int("transB", 0)),
-    ).rows
+    rows = matrix_of(layer.place, shape).rows
     recurrent = layer.node.op_type in ("GRU", "LSTM", "RNN")
     bound = math.sqrt((1 if recurrent else 6) / max(1, rows))
     draws = stream(seed, 0, "initialise", str(source.name)).random(shape)

@@ -8,10 +8,11 @@ import numpy as np
 import onnx_ir as ir
 
 from nvmc.compiled.artifact import ArrayEntry, DigitalEntry, LayerEntry, TileEntry
+from nvmc.compiled.operators import PARAMETER
 from nvmc.errors import OptionError
 from nvmc.hardware.devices import Target
 from nvmc.hardware.encoding import quantize, scale_of
-from nvmc.hardware.tiling import Matrix, matrix_of, tiles_of
+from nvmc.hardware.tiling import Place, matrix_of, tiles_of
 from nvmc.passes.graph.mappable import Layer, Weight, finite_array
 from nvmc.passes.graph.names import Names
 
@@ -62,14 +63,7 @@ class ArrayTable:
         shape = finite_array(weight.source).shape
         placed = self._quantized(weight) if weight.scale is not None else self._analog(weight)
         self._placed[weight.source] = placed
-        attributes = layer.node.attributes
-        matrix = matrix_of(
-            layer.op.name,
-            shape,
-            groups=attributes.get_int("group", 1) or 1,
-            transposed=bool(attributes.get_int("transB", 0)),
-        )
-        self._list(placed, shape, matrix)
+        self._list(placed, shape, layer.place)
         return placed
 
     def of_parameter(self, source: ir.Value) -> Placed:
@@ -84,7 +78,7 @@ class ArrayTable:
         values = finite_array(source)
         bits = self._target.weight_bits
         if bits is None:
-            placed = self._analog(Weight(source, source, None))
+            placed = self._analog(Weight(source, source))
         else:
             scale = scale_of(values, bits).astype(np.float32)
             name = str(source.name)
@@ -94,7 +88,7 @@ class ArrayTable:
                 self._array_name(name), codes, self._names.initializer(f"{name}{_SCALE}", scale)
             )
         self._placed[source] = placed
-        self._list(placed, values.shape, matrix_of("Parameter", values.shape))
+        self._list(placed, values.shape, Place(PARAMETER))
         return placed
 
     def _analog(self, weight: Weight) -> Placed:
@@ -110,23 +104,20 @@ class ArrayTable:
         return Placed(name, weight.source, self._names.initializer(f"{name}{_SCALE}", one))
 
     def _quantized(self, weight: Weight) -> Placed:
-        bits = self._target.weight_bits
-        name = str(weight.source.name).removesuffix(_CODES)
-        assert weight.source.const_value is not None and weight.scale is not None
-        codes = weight.source.const_value.numpy()
+        bits, name = self._target.weight_bits, str(weight.operand.name)
+        assert weight.scale is not None and weight.bits is not None
         if bits is None:
             raise OptionError(
                 f"weight {name!r} is quantised, but the target is analog; run canonicalize, which "
                 "gives float weights back, or choose --weight-bits"
             )
+        codes, held = finite_array(weight.source), min(bits, weight.bits)
         largest = max(int(codes.max(initial=0)), -int(codes.min(initial=0)))
-        if largest >= 2**bits:
+        if largest >= 2**held:
             raise OptionError(
-                f"weight {name!r} has codes up to {largest}, but {bits} bits hold {2**bits - 1}; "
+                f"weight {name!r} has codes up to {largest}, but {held} bits hold {2**held - 1}; "
                 "quantise with the target's bits"
             )
-        if weight.source.name == name:
-            weight.source.name = self._names.fresh(f"{name}{_CODES}")
         return Placed(self._array_name(name), weight.source, weight.scale)
 
     def _array_name(self, name: str) -> str:
@@ -134,9 +125,9 @@ class ArrayTable:
         taken = {placed.name for placed in self._placed.values()}
         return name if name not in taken else self._names.fresh(f"{name}_array")
 
-    def _list(self, placed: Placed, shape: tuple[int, ...], matrix: Matrix) -> None:
+    def _list(self, placed: Placed, shape: tuple[int, ...], place: Place) -> None:
         """Add the array and its tiles to the manifest's tables."""
-        target = self._target
+        target, matrix = self._target, matrix_of(place, shape)
         planes = target.layout.planes
         first = len(self._mapping.tiles)
         for tile in tiles_of(matrix, planes, target.rows, target.cols):

@@ -14,19 +14,14 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-from nvmc.compiled.operators import DOMAIN, OPS
-
 __all__ = [
     "ACTIVATIONS",
     "AFFINE_MARK",
     "NORMALIZATIONS",
-    "activation_index",
-    "ahead_of_layers",
     "array_of",
     "consumer",
     "is_constant",
     "label",
-    "layers",
     "new_initializer",
     "remove_unused",
 ]
@@ -40,7 +35,6 @@ NORMALIZATIONS = frozenset(
 )
 AFFINE_MARK = "nvmc.affine-dropout"
 """Metadata key of the Mul and the Add in front of an inverted normalisation."""
-_FIRST_TIMES_SECOND = frozenset("Conv ConvTranspose GRU Gemm LSTM RNN".split())
 
 
 def is_constant(value: ir.Value | None, depth: int = 6) -> bool:
@@ -60,39 +54,6 @@ def is_constant(value: ir.Value | None, depth: int = 6) -> bool:
         return True
     inputs = [v for v in producer.inputs if v is not None]
     return bool(inputs) and all(is_constant(v, depth - 1) for v in reversed(inputs))
-
-
-def activation_index(node: ir.Node) -> int | None:
-    """Which input of a layer carries activations; None where `node` is no layer."""
-    if node.domain == DOMAIN and node.op_type in OPS:
-        op = OPS[node.op_type]
-        names = [name for name in op.inputs if name not in op.weights]
-        return op.function_inputs.index(names[0]) if names else None
-    if node.domain not in ("", "ai.onnx") or len(node.inputs) < 2:
-        return None
-    constant = [is_constant(value) for value in node.inputs[:2]]
-    if node.op_type in _FIRST_TIMES_SECOND:
-        return 0 if constant == [False, True] else None
-    if node.op_type == "MatMul" and sum(constant) == 1:
-        return constant.index(False)
-    return None
-
-
-def layers(graph: ir.Graph) -> list[ir.Node]:
-    """The layers of `graph` in its order, without those of subgraphs."""
-    return [node for node in graph if activation_index(node) is not None]
-
-
-def ahead_of_layers(graph: ir.Graph) -> set[ir.Node]:
-    """The nodes from which a layer of `graph` can be reached."""
-    ahead: set[ir.Node] = set()
-    pending = [node for layer in layers(graph) for node in layer.predecessors()]
-    while pending:
-        node = pending.pop()
-        if node not in ahead:
-            ahead.add(node)
-            pending.extend(node.predecessors())
-    return ahead
 
 
 def consumer(value: ir.Value) -> ir.Node | None:

@@ -1,12 +1,15 @@
 """Which nodes can run on crossbars, which of their operands are the weights, and why not.
 
-One place decides it, so that `quantize-weights` and `map-crossbars` never disagree.
+One place decides it, for every pass and every training method that asks where the layers are:
+`layers_of` visits the main graph and the subgraphs of If, Loop and Scan alike. A pass that works
+on the main graph only asks `main_layers`, which complains where a layer lies elsewhere.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+import json
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass
 from fnmatch import fnmatchcase
 from typing import Any
 
@@ -14,22 +17,34 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-from nvmc.compiled.operators import OPS, Op
+from nvmc.compiled.operators import DOMAIN, OPS, PARAMETER, Op
 from nvmc.errors import ModelError
+from nvmc.hardware.tiling import Place
 from nvmc.passes.graph.digital import digital_reason
+from nvmc.passes.graph.layers import is_constant, label
 
 __all__ = [
     "FLOATS",
     "PARAMETERISED",
     "Layer",
     "Weight",
+    "ahead_of",
     "finite_array",
     "initializer_of",
+    "layer_of",
     "layers_of",
+    "main_layers",
+    "mark_quantized",
     "nodes_of",
+    "place_of",
     "refusal_of",
+    "subgraphs_of",
     "weight_of",
 ]
+
+_QUANTIZED = "nvmc.quantized-weight"
+"""Metadata key of the node that gives a quantised weight back: JSON, the fields of `_Quantized`."""
+_UNFOLDED = "is computed from constants; canonicalize the model first, which stores the result"
 
 FLOATS = frozenset(
     {ir.DataType.FLOAT, ir.DataType.FLOAT16, ir.DataType.DOUBLE, ir.DataType.BFLOAT16}
@@ -50,11 +65,13 @@ class Weight:
         operand: What the node reads: the initializer, or the product that gives it back.
         source: The initializer that names it: the float weight, or its codes.
         scale: The initializer of the step where the weight is quantised, else None.
+        bits: Bits of the codes where `quantize-weights` made them, else None.
     """
 
     operand: ir.Value
     source: ir.Value
-    scale: ir.Value | None
+    scale: ir.Value | None = None
+    bits: int | None = None
 
 
 @dataclass(frozen=True)
@@ -62,7 +79,7 @@ class Layer:
     """A node that can run on crossbars.
 
     Attributes:
-        node: The standard operator.
+        node: The standard operator, or the `nvmc` operator that it was mapped to.
         op: The row of `nvmc.compiled.operators` that takes its place.
         weights: One for each of `op.weights`.
     """
@@ -71,26 +88,93 @@ class Layer:
     op: Op
     weights: tuple[Weight, ...]
 
+    @property
+    def place(self) -> Place:
+        """How the node uses its weights."""
+        return place_of(self.node, self.op.name)
+
+    @property
+    def activation(self) -> int:
+        """Which input of the node carries activations."""
+        names = self.op.function_inputs if self.node.domain else self.op.inputs
+        return next(
+            i for i, n in enumerate(names) if n in self.op.inputs and n not in self.op.weights
+        )
+
+
+def place_of(node: ir.Node, op: str) -> Place:
+    """How `node` uses its weights as the `nvmc` operator `op`."""
+    return Place.of(op, {name: attribute.value for name, attribute in node.attributes.items()})
+
 
 def nodes_of(model: ir.Model) -> Iterator[ir.Node]:
     """Every node of the main graph and of its subgraphs, in order."""
     yield from ir.traversal.RecursiveGraphIterator(model.graph)
 
 
+def subgraphs_of(node: ir.Node) -> list[ir.Graph]:
+    """The subgraphs that a node such as If, Loop or Scan holds."""
+    graphs: list[ir.Graph] = []
+    for attribute in node.attributes.values():
+        if attribute.type == ir.AttributeType.GRAPH:
+            graphs.append(attribute.as_graph())
+        elif attribute.type == ir.AttributeType.GRAPHS:
+            graphs.extend(attribute.as_graphs())
+    return graphs
+
+
 def layers_of(model: ir.Model, skip: tuple[str, ...] = ()) -> list[Layer]:
-    """The nodes that can run on crossbars, but for those whose name matches a glob of `skip`."""
+    """The nodes that can run on crossbars, but for those whose name matches a glob of `skip`.
+
+    Those of subgraphs are among them; nodes that are mapped already are not.
+    """
+    nodes = [node for node in nodes_of(model) if not node.domain and not _skipped(node, skip)]
+    return [layer for layer in map(layer_of, nodes) if isinstance(layer, Layer)]
+
+
+def main_layers(model: ir.Model, purpose: str, reason: str) -> list[Layer]:
+    """The layers of a model all of whose layers lie in its main graph, mapped ones included.
+
+    Args:
+        model: The network.
+        purpose: What the layers are wanted for.
+        reason: Why that is not possible in a subgraph.
+
+    Raises:
+        ModelError: A layer lies in a subgraph, or its weight has yet to be computed.
+    """
     layers: list[Layer] = []
     for node in nodes_of(model):
-        if not _skipped(node, skip):
-            found = _match(node)
-            if isinstance(found, Layer):
-                layers.append(found)
+        found = layer_of(node)
+        if isinstance(found, str):
+            if _UNFOLDED in found:
+                raise ModelError(f"{label(node)!r} ({node.op_type}): {found}")
+        elif node.graph is not model.graph:
+            owner = next(n for n in nodes_of(model) if node.graph in subgraphs_of(n))
+            raise ModelError(
+                f"layer {label(node)!r} lies inside {label(owner)!r} ({owner.op_type}); {purpose} "
+                f"needs all layers in the main graph, {reason}"
+            )
+        else:
+            layers.append(found)
     return layers
+
+
+def ahead_of(layers: Iterable[Layer]) -> set[ir.Node]:
+    """The nodes of the layers' graph from which one of them can be reached."""
+    ahead: set[ir.Node] = set()
+    pending = [node for layer in layers for node in layer.node.predecessors()]
+    while pending:
+        node = pending.pop()
+        if node not in ahead:
+            ahead.add(node)
+            pending.extend(node.predecessors())
+    return ahead
 
 
 def refusal_of(node: ir.Node, skip: tuple[str, ...] = ()) -> str:
     """Why `node` runs digitally."""
-    found = _match(node)
+    found = layer_of(node)
     if isinstance(found, str):
         return found
     glob = next((pattern for pattern in skip if fnmatchcase(node.name or "", pattern)), None)
@@ -101,9 +185,11 @@ def _skipped(node: ir.Node, skip: tuple[str, ...]) -> bool:
     return any(fnmatchcase(node.name or "", pattern) for pattern in skip)
 
 
-def _match(node: ir.Node) -> Layer | str:
+def layer_of(node: ir.Node) -> Layer | str:
     """The layer that `node` is, or why it is none."""
-    rows = [op for op in OPS.values() if op.replaces == node.op_type and op.name != "Parameter"]
+    if node.domain == DOMAIN and node.op_type in OPS and node.op_type != PARAMETER:
+        return _mapped(node, OPS[node.op_type])
+    rows = [op for op in OPS.values() if op.replaces == node.op_type and op.name != PARAMETER]
     if node.domain or not rows:
         return digital_reason(node.domain, node.op_type)
     problem = ""
@@ -119,6 +205,18 @@ def _match(node: ir.Node) -> Layer | str:
     return problem
 
 
+def _mapped(node: ir.Node, op: Op) -> Layer | str:
+    """The layer that a `nvmc` operator is: its weights are codes and scale."""
+    weights: list[Weight] = []
+    for name in op.weights:
+        index = op.function_inputs.index(f"{name}_codes")
+        codes, scale = _operand(node, index), _operand(node, index + 1)
+        if codes is None or scale is None:
+            return f"weight {name} is left out"
+        weights.append(Weight(codes, codes, scale))
+    return Layer(node, op, tuple(weights))
+
+
 def _operand(node: ir.Node, index: int) -> ir.Value | None:
     return node.inputs[index] if index < len(node.inputs) else None
 
@@ -126,7 +224,7 @@ def _operand(node: ir.Node, index: int) -> ir.Value | None:
 def weight_of(value: ir.Value) -> Weight | str:
     """`value` as a weight, or why it is none.
 
-    A weight is a float initializer, or codes and scale multiplied as `quantize-weights` writes it.
+    A weight is a float initializer, or what `mark_quantized` says is given back from codes.
     """
     tensor = initializer_of(value)
     if tensor is not None:
@@ -136,21 +234,31 @@ def weight_of(value: ir.Value) -> Weight | str:
             return "is empty"
         if value.is_graph_output():
             return "is an output of the network as well"
-        return Weight(value, value, None)
-    product = value.producer()
-    if product is not None and product.op_type == "Cast":
-        product = product.inputs[0].producer() if product.inputs[0] is not None else None
-    if product is None or product.op_type != "Mul" or product.domain:
-        return "is computed at run time, not constant"
-    cast, scale = product.inputs[0], product.inputs[1]
-    codes = None if cast is None or cast.producer() is None else cast.producer()
-    source = codes.inputs[0] if codes is not None and codes.op_type == "Cast" else None
-    if source is None or scale is None:
-        return "is computed at run time, not constant"
-    stored, step = initializer_of(source), initializer_of(scale)
-    if stored is None or step is None or not stored.dtype.is_integer():
-        return "is computed at run time, not constant"
-    return Weight(value, source, scale)
+        return Weight(value, value)
+    node = value.producer()
+    stated = None if node is None else node.metadata_props.get(_QUANTIZED)
+    if node is not None and node.graph is not None and stated is not None:
+        quantized = _Quantized(**json.loads(stated))
+        stored = node.graph.initializers
+        if quantized.codes in stored and quantized.scale in stored:
+            codes, scale = stored[quantized.codes], stored[quantized.scale]
+            return Weight(value, codes, scale, quantized.bits)
+    return _UNFOLDED if is_constant(value) else "is computed at run time, not constant"
+
+
+@dataclass(frozen=True)
+class _Quantized:
+    """What `quantize-weights` says of a weight: the initializers of its codes and step, and H."""
+
+    codes: str
+    scale: str
+    bits: int
+
+
+def mark_quantized(node: ir.Node, codes: ir.Value, scale: ir.Value, bits: int) -> None:
+    """Say that the output of `node` is a weight of so many bits, codes * scale."""
+    fields = _Quantized(str(codes.name), str(scale.name), bits)
+    node.metadata_props[_QUANTIZED] = json.dumps(asdict(fields))
 
 
 def initializer_of(value: ir.Value | None) -> ir.TensorProtocol | None:

@@ -11,7 +11,7 @@ import onnx_ir as ir
 
 from nvmc.compiled.operators import DOMAIN
 from nvmc.passes.graph.arrays import Mapping
-from nvmc.passes.graph.mappable import nodes_of
+from nvmc.passes.graph.mappable import nodes_of, subgraphs_of
 
 _nx: Any = nx  # it is untyped in parts
 
@@ -45,7 +45,7 @@ def tile_graph(model: ir.Model, mapping: Mapping, rows: int, cols: int) -> Any:
         for value in node.inputs:
             for source in _sources(value, owners):
                 graph.add_edge(source, _key(node))
-        for subgraph in _subgraphs(node):
+        for subgraph in subgraphs_of(node):
             for value in subgraph.outputs:
                 for source in _sources(value, owners):
                     graph.add_edge(source, _key(node))
@@ -102,19 +102,9 @@ def _key(node: ir.Node) -> str:
     return f"{'layer' if node.domain == DOMAIN else 'digital'}:{node.name}"
 
 
-def _subgraphs(node: ir.Node) -> list[ir.Graph]:
-    graphs: list[ir.Graph] = []
-    for attribute in node.attributes.values():
-        if attribute.type == ir.AttributeType.GRAPH:
-            graphs.append(attribute.as_graph())
-        elif attribute.type == ir.AttributeType.GRAPHS:
-            graphs.extend(attribute.as_graphs())
-    return graphs
-
-
 def _owners(nodes: list[ir.Node]) -> dict[ir.Value, ir.Node]:
     """The node that owns the subgraph of which a value is an input."""
-    return {value: node for node in nodes for graph in _subgraphs(node) for value in graph.inputs}
+    return {value: node for node in nodes for graph in subgraphs_of(node) for value in graph.inputs}
 
 
 def _sources(value: ir.Value | None, owners: dict[ir.Value, ir.Node]) -> list[str]:

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nvmc.errors import ModelError
+from nvmc.hardware.tiling import Place, matrix_of
 from nvmc.runtime.crossbar.operand import Operand
 
 __all__ = ["multiply", "multiply_left"]
@@ -26,15 +27,15 @@ def multiply(x: Real, weight: Operand) -> Real:
     Raises:
         ModelError: The shapes do not fit.
     """
-    shape = weight.shape
-    rows, cols = shape[-2:] if len(shape) > 1 else (*shape, 1)
+    place, shape = Place("CrossbarMatMul"), weight.shape
+    rows = matrix_of(place, shape).rows
     matrix = x if x.ndim > 1 else x[None]
     if x.shape[-1] != rows:
         raise ModelError(
             f"MatMul of {list(x.shape)} by weights of {list(shape)}; expected {rows} as the "
             "input's last size: feed that shape"
         )
-    y = _stacked(matrix, "MatMul", weight, cols)
+    y = _stacked(matrix, place, weight)
     y = y if len(shape) > 1 else y[..., 0]
     return y if x.ndim > 1 else np.squeeze(y, -2 if len(shape) > 1 else -1)
 
@@ -49,20 +50,20 @@ def multiply_left(x: Real, weight: Operand) -> Real:
     Raises:
         ModelError: The shapes do not fit.
     """
-    shape = weight.shape
-    cols, rows = shape[-2:] if len(shape) > 1 else (1, *shape)
+    place, shape = Place("CrossbarLeftMatMul"), weight.shape
+    rows = matrix_of(place, shape).rows
     matrix = x if x.ndim > 1 else x[:, None]
     if matrix.shape[-2] != rows:
         raise ModelError(
             f"MatMul of weights of {list(shape)} by {list(x.shape)}; expected {rows} as the "
             f"input's {'last' if x.ndim == 1 else 'last but one'} size: feed that shape"
         )
-    y = _stacked(matrix.swapaxes(-1, -2), "LeftMatMul", weight, cols).swapaxes(-1, -2)
+    y = _stacked(matrix.swapaxes(-1, -2), place, weight).swapaxes(-1, -2)
     y = y if len(shape) > 1 else y[..., 0, :]
     return y if x.ndim > 1 else y[..., 0]
 
 
-def _stacked(x: Real, op: str, weight: Operand, cols: int) -> Real:
+def _stacked(x: Real, place: Place, weight: Operand) -> Real:
     """Vectors (..., vectors, rows) by a stack of matrices, broadcast.
 
     Axes on which the weights vary are groups; each of the rest is one more axis of vectors, every
@@ -84,5 +85,5 @@ def _stacked(x: Real, op: str, weight: Operand, cols: int) -> Real:
     ordered = spread.transpose(order)
     batch = math.prod(ordered.shape[: len(free)])
     vectors = ordered.reshape(batch, math.prod(stack), 1, x.shape[-1])
-    y = weight.mvm(op, entries=batch, dtype=x.dtype)(vectors).reshape(*ordered.shape[:-1], cols)
-    return y.transpose(np.argsort(order))
+    y = weight.mvm(place, entries=batch, dtype=x.dtype)(vectors)
+    return y.reshape(*ordered.shape[:-1], y.shape[-1]).transpose(np.argsort(order))

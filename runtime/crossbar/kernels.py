@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nvmc.errors import ModelError
-from nvmc.hardware.tiling import matrix_of
+from nvmc.hardware.tiling import Place, matrix_of
 from nvmc.runtime.crossbar.convolution import convolve, convolve_transposed
 from nvmc.runtime.crossbar.dense import multiply, multiply_left
 from nvmc.runtime.crossbar.geometry import conv_window, transpose_window
@@ -59,7 +59,7 @@ def conv(inputs: Inputs, weights: Sequence[Operand], attributes: Attributes) -> 
     expect("X of Conv", given.shape, ("N", channels, *_named(len(weight.shape) - 2)))
     x = computing(given)
     window = conv_window(attributes, x.shape[2:], weight.shape[2:])
-    mvm = weight.mvm("Conv", entries=len(x), dtype=x.dtype, groups=groups)
+    mvm = weight.mvm(Place("CrossbarConv", groups), entries=len(x), dtype=x.dtype)
     bias = _bias(inputs, "Conv", weight.shape[0], x.dtype)
     y = convolve(x, mvm, groups, weight.shape[0] // groups, window, bias)
     return [y.astype(given.dtype, copy=False)]
@@ -79,7 +79,7 @@ def conv_transpose(
     expect("X of ConvTranspose", given.shape, ("N", weight.shape[0], *spatial))
     x = computing(given)
     window = transpose_window(attributes, x.shape[2:], weight.shape[2:])
-    mvm = weight.mvm("ConvTranspose", entries=len(x), dtype=x.dtype, groups=groups)
+    mvm = weight.mvm(Place("CrossbarConvTranspose", groups), entries=len(x), dtype=x.dtype)
     bias = _bias(inputs, "ConvTranspose", weight.shape[1] * groups, x.dtype)
     y = convolve_transposed(x, mvm, groups, weight.shape[1], window)
     if bias is not None:
@@ -94,14 +94,14 @@ def gemm(inputs: Inputs, weights: Sequence[Operand], attributes: Attributes) -> 
         ModelError: The shapes do not fit.
     """
     given, weight = _given(inputs, 0), weights[0]
-    transposed = bool(attributes.get("transB", 0))
-    matrix = matrix_of("Gemm", weight.shape, transposed=transposed)
+    place = Place.of("CrossbarGemm", attributes)
+    matrix = matrix_of(place, weight.shape)
     rows, cols = matrix.rows, matrix.cols
     turned = bool(attributes.get("transA", 0))
     expect("A of Gemm", given.shape, (rows, "M") if turned else ("M", rows))
     x = computing(given)
     x = x.T if turned else x
-    mvm = weight.mvm("Gemm", entries=len(x), dtype=x.dtype, transposed=transposed)
+    mvm = weight.mvm(place, entries=len(x), dtype=x.dtype)
     y = mvm(x[:, None, None])[:, 0, 0]
     y = y * y.dtype.type(attributes.get("alpha", 1.0))
     offset = inputs[2] if len(inputs) > 2 else None

@@ -1,8 +1,4 @@
-"""From an operator's weight and attributes to what its crossbars are given.
-
-`matrices` is the one place that says which element of an ONNX weight sits in which row and column
-of which group; `nvmc.hardware.tiling.matrix_of` says how many there are.
-"""
+"""What the kernels share: dtypes, checks of shapes, and how much is computed at a time."""
 
 from __future__ import annotations
 
@@ -20,11 +16,8 @@ __all__ = [
     "block_sizes",
     "computing",
     "expect",
-    "matrices",
     "spans",
 ]
-
-Real = NDArray[np.floating[Any]]
 
 TOGETHER_BYTES = 2**20
 """Most bytes of unfolded inputs (or products to be folded) of images handled together.
@@ -39,31 +32,6 @@ BLOCK_BYTES = 2**24
 Only a single row may exceed it. Smaller pieces multiply small matrices, which is slower: 64
 channels of 224 x 224 took 36 ms with 2^24 bytes and 70 ms with 2^20.
 """
-
-
-def matrices(op: str, weight: Real, *, groups: int = 1, transposed: bool = False) -> Real:
-    """The weight as the crossbar multiplies by it: a view where NumPy can give one.
-
-    Args:
-        op: `nvmc` operator.
-        weight: The weight in its ONNX shape.
-        groups: `group` of a convolution.
-        transposed: `transB` of a Gemm.
-
-    Returns:
-        Shape (groups, rows, cols), as `nvmc.hardware.tiling.matrix_of` counts them: y = x @ matrix.
-    """
-    shape = weight.shape
-    if op == "Conv":
-        return weight.reshape(groups, shape[0] // groups, -1).swapaxes(1, 2)
-    if op == "ConvTranspose":
-        return weight.reshape(groups, shape[0] // groups, -1)
-    if op == "Gemm":
-        return (weight.T if transposed else weight)[None]
-    if len(shape) == 1:
-        return weight.reshape(1, -1, 1)
-    stacked = weight.reshape(int(np.prod(shape[:-2])), *shape[-2:])
-    return stacked if op == "MatMul" else stacked.swapaxes(1, 2)
 
 
 def computing(activations: NDArray[Any]) -> NDArray[Any]:

@@ -12,6 +12,7 @@ from numpy.typing import DTypeLike, NDArray
 
 from nvmc.errors import ModelError, OptionError
 from nvmc.hardware.chip import Array, Chip, Programmed
+from nvmc.hardware.tiling import Place, matrices
 from nvmc.rng import CountedDraw
 from nvmc.runtime.crossbar.adc import Adc
 from nvmc.runtime.crossbar.array import (
@@ -24,7 +25,6 @@ from nvmc.runtime.crossbar.array import (
 )
 from nvmc.runtime.crossbar.circuit import Circuit, CircuitMvm, Observer
 from nvmc.runtime.crossbar.dac import Dac
-from nvmc.runtime.crossbar.lowering import matrices
 from nvmc.runtime.crossbar.mvm import ExactMvm, Mvm
 from nvmc.runtime.crossbar.native import KERNELS
 
@@ -41,23 +41,13 @@ class Operand(Protocol):
         """The weight's ONNX shape."""
         ...
 
-    def mvm(
-        self,
-        op: str,
-        *,
-        entries: int,
-        dtype: DTypeLike,
-        groups: int = 1,
-        transposed: bool = False,
-    ) -> Mvm:
+    def mvm(self, place: Place, *, entries: int, dtype: DTypeLike) -> Mvm:
         """The products with the weight, for one call of the kernel.
 
         Args:
-            op: `nvmc` operator.
+            place: How the node uses the weight.
             entries: Entries of the call's batch.
             dtype: float32 or float64, of the inputs and the outputs.
-            groups: `group` of a convolution.
-            transposed: `transB` of a Gemm.
         """
         ...
 
@@ -81,18 +71,10 @@ class ExactOperand:
         """The weight's ONNX shape."""
         return self._weights.shape
 
-    def mvm(
-        self,
-        op: str,
-        *,
-        entries: int,
-        dtype: DTypeLike,
-        groups: int = 1,
-        transposed: bool = False,
-    ) -> ExactMvm:
+    def mvm(self, place: Place, *, entries: int, dtype: DTypeLike) -> ExactMvm:
         """Floating-point products with the weight; see `Operand`."""
         del entries
-        return ExactMvm(matrices(op, self._weights, groups=groups, transposed=transposed), dtype)
+        return ExactMvm(matrices(place, self._weights), dtype)
 
     def values(self) -> NDArray[np.float32]:
         """The weight itself."""
@@ -181,29 +163,20 @@ class CircuitOperand:
         """The weight itself, read cell by cell, without the noise of reads."""
         return self._programmed.weights
 
-    def mvm(
-        self,
-        op: str,
-        *,
-        entries: int,
-        dtype: DTypeLike,
-        groups: int = 1,
-        transposed: bool = False,
-    ) -> CircuitMvm:
+    def mvm(self, place: Place, *, entries: int, dtype: DTypeLike) -> CircuitMvm:
         """The circuit's products with the weight; see `Operand`.
 
         Raises:
             ModelError: The entries that other sessions have seen cannot be told.
         """
-        key = (op, groups, transposed, np.dtype(dtype))
+        key = (place, np.dtype(dtype))
         with self._lock:
             first = self._seen
             if first is None:
                 first = 0 if self._reads is None else self._start.entry(self._array.name, entries)
             self._seen = first + entries
             if key not in self._circuits:
-                view = partial(matrices, op, groups=groups, transposed=transposed)
-                self._circuits[key] = self._circuit(view, dtype)
+                self._circuits[key] = self._circuit(partial(matrices, place), dtype)
             circuit = self._circuits[key]
         return CircuitMvm(circuit, first, self._reads, self._observer)
 

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nvmc.errors import ModelError
+from nvmc.hardware.tiling import Place
 from nvmc.runtime.crossbar.activations import activations_of
 from nvmc.runtime.crossbar.lowering import computing, expect
 from nvmc.runtime.crossbar.operand import Operand
@@ -78,7 +79,7 @@ def recurrent_layer(
     states = [hidden, cell] if op == "LSTM" else [hidden]
     start = tuple(_state(op, value, sizes, batch_first, x.dtype) for value in states)
     shared = _gates(op, sizes, functions, bias, peepholes, weights[1], attributes, x.dtype)
-    mvm = weights[0].mvm(op, entries=sizes.batch, dtype=x.dtype)
+    mvm = weights[0].mvm(Place(f"Crossbar{op}"), entries=sizes.batch, dtype=x.dtype)
     step = partial(_STEPS[op], shared)
     y, last = scan(sequences(x, direction, counts), mvm, step, start, counts)
     y = sequences(y, direction, counts)
@@ -159,7 +160,7 @@ def _gates(
     if not clip > 0:
         raise ModelError(f"clip of {op} is {clip}; expected more than 0")
     return Gates(
-        recurrence=recurrence.mvm(op, entries=sizes.batch, dtype=dtype),
+        recurrence=recurrence.mvm(Place(f"Crossbar{op}"), entries=sizes.batch, dtype=dtype),
         activations=activations_of(attributes, functions, sizes.directions),
         bias=inputs if op == "GRU" else inputs + state,
         state_bias=state,

@@ -102,11 +102,14 @@ def refusal(node: Node, has_target: bool) -> str | None:
     """
     if node.domain != DOMAIN:
         return f"its domain is {node.domain!r}, not {DOMAIN!r}"
+    if node.version != VERSION:
+        return (
+            f"the model imports {DOMAIN} version {node.version}; expected version {VERSION}: "
+            "compile its source again with this nvmc"
+        )
     op = OPS.get(node.op)
     if op is None:
         return f"{DOMAIN} has no operator {node.op!r}; it has {', '.join(OPS)}"
-    if node.version != VERSION:
-        return f"the model imports {DOMAIN} version {node.version}; this is version {VERSION}"
     if not has_target:
         return "the model has no metadata 'nvmc.target'; make the model with `nvmc compile`"
     return _bad_arrays(node, op) or _bad_inputs(node, op)

@@ -143,8 +143,7 @@ class NodeKernel:
             return self._function(standard, self._weights, dict(self._attributes))
 
     def _programmed(self, given: dict[str, Any]) -> list[Operand]:
-        groups, turned = self._attributes.get("group", 1), self._attributes.get("transB", 0)
-        place = Place(self._op.name, int(groups), bool(turned))
+        place = Place.of(self._op.name, self._attributes)
         operand = self._crossbars.operand
         return [
             operand(array, given[f"{weight}_codes"], given[f"{weight}_scale"], place)

@@ -17,6 +17,7 @@ from nvmc.errors import OptionError
 from nvmc.hardware.chip import Array, Chip
 from nvmc.hardware.devices import SOURCES, Device, NoiseSource, Target, load_device
 from nvmc.hardware.encoding import Encoding, quantize, scale_of
+from nvmc.hardware.tiling import Channels, Place
 
 ENCODINGS: list[Encoding] = ["sign-magnitude", "differential", "offset"]
 FEFET = {"type": "programming", "basis": "level", "sigma": 0.1, "profile": [1.0, 2.0, 2.0, 1.0]}
@@ -85,11 +86,11 @@ def test_drift_equals_the_slow_loops():
 
 @pytest.mark.parametrize("encoding", ENCODINGS)
 @pytest.mark.parametrize("bits", [1, 3, 8, 16])
-@pytest.mark.parametrize("axes", [(), (0,)])
-def test_ideal_chip_is_codes_times_scale(bits: int, encoding: Encoding, axes: tuple[int, ...]):
+@pytest.mark.parametrize("channels", [None, Channels(Place("CrossbarConv"), (4, 3, 5))])
+def test_ideal_chip_is_codes_times_scale(bits: int, encoding: Encoding, channels: Channels | None):
     weight = np.random.default_rng(1).standard_normal((4, 3, 5)).astype(np.float32)
     weight[2] = 0
-    scale = scale_of(weight, bits, axes).astype(np.float32)
+    scale = scale_of(weight, bits, channels).astype(np.float32)
     codes = quantize(weight, scale, bits)
     target = Target.of(load_device("rram4"), weight_bits=bits, encoding=encoding)
     held = Array("w", codes, scale, target)

@@ -95,7 +95,7 @@ def both(noise: list[dict[str, Any]], encoding: Encoding, clip: Any, time: float
     target = Target.of(
         device(*noise, clip=clip), weight_bits=5, cell_bits=2, encoding=encoding, rows=2, cols=2
     )
-    held = array(target, codes_of(5, 12).reshape(4, 3), "layer", Place("MatMul"))
+    held = array(target, codes_of(5, 12).reshape(4, 3), "layer", Place("CrossbarMatMul"))
     timed = any(source in [EXACT["table"], *ROUNDED.values()] for source in noise)
     chip = Chip.of(target, 3, 1, time_s=time if timed and target.device.timed else None)
     tiles = tuple(2 * (row // 2) + col // 2 for row in range(4) for col in range(3))
@@ -255,7 +255,7 @@ def test_an_array_offset_is_one_number_an_array():
 def test_a_tile_offset_is_one_number_a_tile():
     """A 6 x 4 MatMul on tiles of 4 x 2 in two planes: eight offsets, one for each block."""
     target = Target.of(device(EXACT["tile offset"]), weight_bits=4, rows=4, cols=2)
-    held = array(target, codes_of(4, 24).reshape(6, 4), place=Place("MatMul"))
+    held = array(target, codes_of(4, 24).reshape(6, 4), place=Place("CrossbarMatMul"))
     offset = Chip.of(target, 0, 0).program(held).levels - held.cells.targets
     blocks = [
         offset[plane, rows, cols]
@@ -304,7 +304,7 @@ def test_the_global_generator_is_left_alone():
     noise = [*EXACT.values(), *ROUNDED.values(), *READS.values()]
     target = Target.of(device(*noise, time_s=100.0), weight_bits=4)
     before = np.random.get_state()
-    held = array(target, codes_of(4, 20), place=Place("Parameter"))
+    held = array(target, codes_of(4, 20), place=Place("CrossbarParameter"))
     chip = Chip.of(target, 0, 0)
     chip.read_spread(held, chip.program(held).levels)
     after = np.random.get_state()
@@ -314,7 +314,7 @@ def test_the_global_generator_is_left_alone():
 def test_a_chip_programmed_twice_is_the_same_chip():
     noise = [*EXACT.values(), *ROUNDED.values()]
     target = Target.of(device(*noise), weight_bits=4)
-    held = array(target, codes_of(4, 20), place=Place("Parameter"))
+    held = array(target, codes_of(4, 20), place=Place("CrossbarParameter"))
     goal = held.cells.targets.copy()
     one, two = (Chip.of(target, 0, 0, time_s=50.0).program(held) for _ in range(2))
     assert np.array_equal(one.levels, two.levels) and np.array_equal(one.pulses, two.pulses)

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 
 from nvmc.hardware.encoding import Encoding, Layout, dequantize, quantize, scale_of
+from nvmc.hardware.tiling import Channels, Place
 
 ENCODINGS: list[Encoding] = ["sign-magnitude", "differential", "offset"]
 BITS = [(h, b) for h in range(1, 17) for b in range(1, h + 1)]
@@ -75,13 +76,18 @@ def test_the_sign_of_a_zero_code_is_plus():
 
 
 finite = st.floats(-1e6, 1e6, allow_subnormal=False, width=32)
-weights = arrays(np.float32, array_shapes(min_dims=1, max_dims=4, max_side=5), elements=finite)
+weights = arrays(np.float32, array_shapes(min_dims=2, max_dims=4, max_side=5), elements=finite)
+
+
+def channels_of(weight: np.ndarray) -> Channels:
+    """Along the first axis, as of a convolution."""
+    return Channels(Place("CrossbarConv"), weight.shape)
 
 
 @given(weights, st.integers(1, 16), st.booleans())
 def test_quantisation_error_is_at_most_half_a_step(weight, bits: int, per_channel: bool):
     """In float64 the quotient and the product round to 2^-53 each, of codes below 2^16."""
-    scale = scale_of(weight, bits, (0,) if per_channel else ())
+    scale = scale_of(weight, bits, channels_of(weight) if per_channel else None)
     codes = quantize(weight, scale, bits)
     restored = dequantize(codes, scale)
     assert np.all(np.abs(restored - weight) <= scale * (0.5 + 2**16 * 2.0**-51))
@@ -90,7 +96,7 @@ def test_quantisation_error_is_at_most_half_a_step(weight, bits: int, per_channe
 
 @given(weights, st.integers(1, 16))
 def test_the_largest_weight_of_a_channel_takes_the_largest_code(weight, bits: int):
-    scale = scale_of(weight, bits, (0,))
+    scale = scale_of(weight, bits, channels_of(weight))
     assert scale.shape == (weight.shape[0],) + (1,) * (weight.ndim - 1)
     codes = np.abs(quantize(weight, scale, bits).astype(int)).reshape(weight.shape[0], -1)
     filled = np.abs(weight).reshape(weight.shape[0], -1).max(axis=1) > 0
@@ -108,13 +114,14 @@ def test_quantising_twice_is_quantising_once(weight, bits: int):
 
 
 @pytest.mark.parametrize("bits", [1, 4, 16])
-@pytest.mark.parametrize("axes", [(), (0,)])
-def test_zeros_are_zero(bits: int, axes: tuple[int, ...]):
+@pytest.mark.parametrize("per_channel", [False, True])
+def test_zeros_are_zero(bits: int, per_channel: bool):
     weight = np.zeros((3, 4), np.float32)
-    scale = scale_of(weight, bits, axes)
+    channels = channels_of(weight) if per_channel else None
+    scale = scale_of(weight, bits, channels)
     assert not scale.any() and not quantize(weight, scale, bits).any()
     weight[1, 2] = -2.0  # the other channels stay zero, without dividing by zero
-    scale = scale_of(weight, bits, axes)
+    scale = scale_of(weight, bits, channels)
     codes = quantize(weight, scale, bits)
     assert codes[1, 2] == -(2**bits - 1) and np.count_nonzero(codes) == 1
     assert np.array_equal(dequantize(codes, scale), weight)

@@ -6,18 +6,28 @@ import math
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from torch.nn import functional
 
 from nvmc.compiled.operators import OPS
-from nvmc.hardware.tiling import Matrix, Place, matrix_of, tile_numbers, tiles_of
-from nvmc.runtime.crossbar.lowering import matrices as matrices_of
+from nvmc.hardware.tiling import (
+    Channels,
+    Matrix,
+    Place,
+    matrices,
+    matrix_of,
+    shared_channels,
+    tile_numbers,
+    tiles_of,
+)
 
 side = st.integers(1, 9)
-matrices = st.builds(Matrix, groups=side, rows=side, cols=side)
+some_matrix = st.builds(Matrix, groups=side, rows=side, cols=side)
 
 
-@given(matrices, st.integers(1, 3), side, side)
+@given(some_matrix, st.integers(1, 3), side, side)
 def test_tiles_cover_each_element_once(matrix: Matrix, planes: int, rows: int, cols: int):
     seen = np.zeros((planes, matrix.groups, matrix.rows, matrix.cols), int)
     total = 0
@@ -29,7 +39,7 @@ def test_tiles_cover_each_element_once(matrix: Matrix, planes: int, rows: int, c
     assert total == seen.size
 
 
-@given(matrices, side, side)
+@given(some_matrix, side, side)
 def test_groups_on_one_tile_share_no_line(matrix: Matrix, rows: int, cols: int):
     """Packed along the diagonal, g matrices take g times the rows and the columns of one."""
     for tile in tiles_of(matrix, 1, rows, cols):
@@ -40,7 +50,7 @@ def test_groups_on_one_tile_share_no_line(matrix: Matrix, rows: int, cols: int):
             assert (tile.rows, tile.cols) == ((0, matrix.rows), (0, matrix.cols))
 
 
-@given(matrices, st.integers(1, 3), side, side)
+@given(some_matrix, st.integers(1, 3), side, side)
 def test_no_two_tiles_could_be_one(matrix: Matrix, planes: int, rows: int, cols: int):
     """As many tiles as the smallest number of blocks, or of full diagonals."""
     packed = max(1, min(rows // matrix.rows, cols // matrix.cols))
@@ -49,60 +59,120 @@ def test_no_two_tiles_could_be_one(matrix: Matrix, planes: int, rows: int, cols:
     assert count == planes * math.ceil(matrix.groups / packed) * blocks
 
 
-@pytest.mark.parametrize(
-    ("op", "shape", "options", "expected"),
-    [
-        ("Conv", (6, 3, 5, 5), {}, Matrix(1, 75, 6)),
-        ("Conv", (8, 1, 3), {"groups": 8}, Matrix(8, 3, 1)),
-        ("ConvTranspose", (4, 3, 2, 2), {"groups": 2}, Matrix(2, 2, 12)),
-        ("Gemm", (120, 400), {"transposed": True}, Matrix(1, 400, 120)),
-        ("Gemm", (400, 120), {}, Matrix(1, 400, 120)),
-        ("MatMul", (400, 120), {}, Matrix(1, 400, 120)),
-        ("MatMul", (2, 5, 7, 3), {}, Matrix(10, 7, 3)),
-        ("MatMul", (7,), {}, Matrix(1, 7, 1)),
-        ("LeftMatMul", (7, 3), {}, Matrix(1, 3, 7)),
-        ("LeftMatMul", (7,), {}, Matrix(1, 7, 1)),
-        ("LSTM", (2, 32, 10), {}, Matrix(2, 10, 32)),
-        ("GRU", (1, 24, 10), {}, Matrix(1, 10, 24)),
-        ("RNN", (1, 8, 10), {}, Matrix(1, 10, 8)),
-        ("Parameter", (3, 4), {}, Matrix(1, 12, 1)),
-    ],
-)
-def test_matrix_of_each_operator(op: str, shape: tuple, options: dict, expected: Matrix):
-    matrix = matrix_of(op, shape, **options)
-    assert matrix == expected
-    assert matrix.groups * matrix.rows * matrix.cols == math.prod(shape)
+PLACES = [
+    (Place("CrossbarConv"), (6, 3, 5, 5), Matrix(1, 75, 6)),
+    (Place("CrossbarConv", 2), (6, 2, 3), Matrix(2, 6, 3)),
+    (Place("CrossbarConv", 8), (8, 1, 3), Matrix(8, 3, 1)),
+    (Place("CrossbarConvTranspose"), (4, 3, 2, 2), Matrix(1, 4, 12)),
+    (Place("CrossbarConvTranspose", 2), (4, 3, 2, 2), Matrix(2, 2, 12)),
+    (Place("CrossbarGemm", transposed=True), (120, 40), Matrix(1, 40, 120)),
+    (Place("CrossbarGemm"), (40, 120), Matrix(1, 40, 120)),
+    (Place("CrossbarMatMul"), (40, 120), Matrix(1, 40, 120)),
+    (Place("CrossbarMatMul"), (2, 5, 7, 3), Matrix(10, 7, 3)),
+    (Place("CrossbarMatMul"), (7,), Matrix(1, 7, 1)),
+    (Place("CrossbarLeftMatMul"), (7, 3), Matrix(1, 3, 7)),
+    (Place("CrossbarLeftMatMul"), (2, 5, 7, 3), Matrix(10, 3, 7)),
+    (Place("CrossbarLeftMatMul"), (7,), Matrix(1, 7, 1)),
+    (Place("CrossbarLSTM"), (2, 32, 10), Matrix(2, 10, 32)),
+    (Place("CrossbarGRU"), (1, 24, 10), Matrix(1, 10, 24)),
+    (Place("CrossbarRNN"), (1, 8, 10), Matrix(1, 10, 8)),
+    (Place("CrossbarParameter"), (3, 4), Matrix(1, 12, 1)),
+]
+
+
+@pytest.mark.parametrize(("place", "shape", "expected"), PLACES)
+def test_matrices_hold_every_element_once(place: Place, shape: tuple[int, ...], expected: Matrix):
+    weight = np.arange(math.prod(shape)).reshape(shape)
+    view = matrices(place, weight)
+    assert matrix_of(place, shape) == expected
+    assert view.shape == (expected.groups, expected.rows, expected.cols)
+    assert np.shares_memory(view, weight)
+    assert sorted(view.ravel()) == list(range(weight.size))
+    torch_view = matrices(place, torch.from_numpy(weight))
+    np.testing.assert_array_equal(torch_view.numpy(), view)
 
 
 def test_every_operator_has_a_matrix_view():
-    for name in OPS:
-        assert matrix_of(name, (2, 2, 2)).groups >= 1
+    assert {place.op for place, _, _ in PLACES} == OPS.keys()
     with pytest.raises(KeyError, match="Softmax"):
-        matrix_of("Softmax", (2, 2))
+        matrix_of(Place("Softmax"), (2, 2))
+
+
+# The output elements that a weight's element reaches, by ONNX's own operators: those of one channel
+# are reached by that channel's weights and no others.
+_PRODUCTS = {
+    "CrossbarConv": lambda w, place: functional.conv2d(
+        torch.ones(1, w.shape[1] * place.groups, 3, 3), w, groups=place.groups
+    ).flatten(2)[0, :, 0],
+    "CrossbarConvTranspose": lambda w, place: functional.conv_transpose2d(
+        torch.ones(1, w.shape[0], 1, 1), w, groups=place.groups
+    ).sum((0, 2, 3)),
+    "CrossbarGemm": lambda w, place: (w.T if place.transposed else w).sum(0),
+    "CrossbarMatMul": lambda w, place: (torch.ones(1, w.shape[-2]) @ w).flatten(),
+    "CrossbarLeftMatMul": lambda w, place: (w @ torch.ones(w.shape[-1], 1)).flatten(),
+}
+
+
+@pytest.mark.parametrize(
+    ("place", "shape"),
+    [
+        (Place("CrossbarConv"), (6, 3, 3, 3)),
+        (Place("CrossbarConv", 2), (6, 2, 3, 3)),
+        (Place("CrossbarConvTranspose"), (4, 3, 2, 2)),
+        (Place("CrossbarConvTranspose", 2), (4, 3, 2, 2)),
+        (Place("CrossbarGemm"), (4, 5)),
+        (Place("CrossbarGemm", transposed=True), (4, 5)),
+        (Place("CrossbarMatMul"), (2, 4, 5)),
+        (Place("CrossbarLeftMatMul"), (2, 4, 5)),
+    ],
+)
+def test_a_channel_is_what_its_weights_reach(place: Place, shape: tuple[int, ...]):
+    channels = Channels(place, shape)
+    numbers = np.broadcast_to(channels.numbers, shape)
+    for channel in range(channels.count):
+        weight = torch.from_numpy((numbers == channel).astype(np.float32))
+        reached = torch.nonzero(_PRODUCTS[place.op](weight, place)).flatten().tolist()
+        assert reached == [channel]
+
+
+@pytest.mark.parametrize(("place", "shape"), [(place, shape) for place, shape, _ in PLACES])
+def test_the_largest_weight_of_each_channel(place: Place, shape: tuple[int, ...]):
+    weight = np.random.default_rng(0).standard_normal(shape).astype(np.float32)
+    channels = Channels(place, shape)
+    largest = channels.largest(weight)
+    numbers = np.broadcast_to(channels.numbers, shape)
+    for channel in range(channels.count):
+        held = np.broadcast_to(largest, shape)[numbers == channel]
+        assert np.all(held == np.abs(weight[numbers == channel]).max())
+    assert largest.shape == () if len(shape) == 1 else largest.ndim == len(shape)
+    np.testing.assert_array_equal(channels.largest(torch.from_numpy(weight)).numpy(), largest)
+
+
+def test_uses_that_count_channels_alike_share_their_scales():
+    shape = (4, 4)
+    right, left = Place("CrossbarMatMul"), Place("CrossbarLeftMatMul")
+    shared = shared_channels([right, Place("CrossbarGemm"), right], shape)
+    assert shared is not None and shared.numbers.shape == (1, 4)
+    assert shared_channels([right, left], shape) is None
 
 
 def test_tiles_are_numbered_as_the_manifest_lists_them():
-    place = Place("Conv", groups=1)
+    place = Place("CrossbarConv")
     numbers = tile_numbers(place, (4, 2, 3, 1), rows=4, cols=3)  # 6 rows x 4 columns
     assert numbers.shape == (4, 2, 3, 1)
     assert numbers[0].ravel().tolist() == [0, 0, 0, 0, 2, 2]
     assert numbers[3].ravel().tolist() == [1, 1, 1, 1, 3, 3]
 
 
-@pytest.mark.parametrize("op", sorted(OPS))
-@given(groups=st.integers(1, 3), rows=st.integers(1, 9), cols=st.integers(1, 9))
-def test_tile_numbers_are_those_of_the_tiles(op: str, groups: int, rows: int, cols: int):
-    """Seen as the crossbar multiplies, each tile's rectangle holds its number and no other."""
-    if op not in ("Conv", "ConvTranspose"):
-        groups = 1
-    shapes = {"Conv": (2 * groups, 3, 2), "ConvTranspose": (3 * groups, 2, 2), "Parameter": (5,)}
-    shape = shapes.get(op, (7, 5) if op == "Gemm" else (2, 7, 5))
-    for turned in (False, True) if op == "Gemm" else (False,):
-        place = Place(op, groups, turned)
-        numbers = tile_numbers(place, shape, rows, cols)
-        seen = matrices_of(op, numbers, groups=groups, transposed=turned)
-        matrix = matrix_of(op, shape, groups=groups, transposed=turned)
-        assert seen.shape == (matrix.groups, matrix.rows, matrix.cols)
-        for number, tile in enumerate(tiles_of(matrix, 1, rows, cols)):
-            inside = seen[slice(*tile.groups), slice(*tile.rows), slice(*tile.cols)]
-            assert np.all(inside == number) and np.count_nonzero(seen == number) == tile.cells
+@pytest.mark.parametrize(("place", "shape", "matrix"), PLACES)
+@given(rows=st.integers(1, 9), cols=st.integers(1, 9))
+def test_tile_numbers_follow_from_rows_and_columns(
+    place: Place, shape: tuple[int, ...], matrix: Matrix, rows: int, cols: int
+):
+    """Tiles are counted along columns, then rows, then the groups that share no tile."""
+    packed = max(1, min(rows // matrix.rows, cols // matrix.cols))
+    group, row, col = np.indices((matrix.groups, matrix.rows, matrix.cols))
+    down, across = math.ceil(matrix.rows / rows), math.ceil(matrix.cols / cols)
+    expected = ((group // packed) * down + row // rows) * across + col // cols
+    found = matrices(place, tile_numbers(place, shape, rows, cols))
+    np.testing.assert_array_equal(found, expected)

@@ -7,6 +7,7 @@ import onnx_ir as ir
 import pytest
 
 from nvmc.compiled.artifact import TARGET_KEY
+from nvmc.compiled.operators import VERSION
 from nvmc.errors import OptionError
 from nvmc.hardware.devices import Target, load_device
 from nvmc.passes.canonicalize import Canonicalize
@@ -50,7 +51,7 @@ def assert_equal(found: list[np.ndarray], expected: list[np.ndarray]) -> None:
 def test_analog_weights_give_the_stock_outputs(name: str) -> None:
     operators, text = MAPPED[name]
     model, mapping = compiled(text)
-    assert [layer.op for layer in mapping.layers] == operators
+    assert [layer.op for layer in mapping.layers] == [f"Crossbar{name}" for name in operators]
     # onnxruntime inlines the same operator on the same float32 weights.
     canonical = ir.from_proto(proto_of(text))
     Canonicalize()(canonical)
@@ -65,7 +66,7 @@ def test_quantised_weights_give_the_quantised_networks_outputs(
     operators, text = MAPPED[name]
     target = FEFET.model_copy(update={"per_channel": per_channel})
     model, mapping = compiled(text, target)
-    assert [layer.op for layer in mapping.layers] == operators
+    assert [layer.op for layer in mapping.layers] == [f"Crossbar{name}" for name in operators]
     quantised = ir.from_proto(proto_of(text))
     Canonicalize()(quantised)
     QuantizeWeights(4, per_channel)(quantised)
@@ -149,7 +150,7 @@ def test_attention_projections_are_not_left_digital() -> None:
       y = MatMul (h, o)
     }"""
     _, mapping = compiled(text)
-    assert [layer.op for layer in mapping.layers] == ["MatMul"] * 4
+    assert [layer.op for layer in mapping.layers] == ["CrossbarMatMul"] * 4
     digital = [entry.reason for entry in mapping.digital if entry.op == "MatMul"]
     assert digital == ["weight B is computed at run time, not constant"] * 2
 
@@ -163,8 +164,8 @@ def test_recurrent_layers_have_two_arrays() -> None:
 def test_the_model_says_what_it_was_compiled_for() -> None:
     model, mapping = compiled(MAPPED["conv2d"][1], FEFET)
     assert Target.model_validate_json(model.metadata_props[TARGET_KEY]) == FEFET
-    assert model.graph.opset_imports["nvmc"] == 1
-    assert {key[1] for key in model.functions} == {"Conv", "Gemm"}
+    assert model.graph.opset_imports["nvmc"] == VERSION
+    assert {key[1] for key in model.functions} == {"CrossbarConv", "CrossbarGemm"}
     for array in mapping.arrays:
         assert array.codes in model.graph.initializers
         assert array.scale in model.graph.initializers
@@ -186,7 +187,7 @@ def test_tiles_hold_every_weight_in_every_plane() -> None:
 def test_skipped_layers_stay_digital_and_say_so() -> None:
     text = MAPPED["conv2d"][1]
     model, mapping = compiled(text, FEFET, skip=("Gemm*",))
-    assert [layer.op for layer in mapping.layers] == ["Conv"]
+    assert [layer.op for layer in mapping.layers] == ["CrossbarConv"]
     (entry,) = (entry for entry in mapping.digital if entry.op == "Gemm")
     assert entry.reason == "skipped by 'Gemm*'"
     assert "v" in model.graph.initializers
@@ -245,7 +246,7 @@ NORMED = """g (float[2,3,8,8] x) => (y)
 )
 def test_parameters_can_be_stored_in_cells(parameters: tuple[Kind, ...], names: set[str]) -> None:
     model, mapping = compiled(NORMED, parameters=parameters)
-    stored = {layer.arrays[0] for layer in mapping.layers if layer.op == "Parameter"}
+    stored = {layer.arrays[0] for layer in mapping.layers if layer.op == "CrossbarParameter"}
     assert stored == names
     plain, _ = compiled(NORMED)
     assert_equal(outputs(model, NORMED), outputs(plain, NORMED))

@@ -10,6 +10,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
+from nvmc.hardware.tiling import Place, matrices
 from nvmc.passes.graph.mappable import layers_of
 from nvmc.torchgraph.tensors import Inputs
 from nvmc.training.draws import TorchDraw
@@ -19,11 +20,10 @@ from nvmc.training.replica import Replica
 from nvmc.training.run import Run
 from nvmc.training.task import Task
 
-__all__ = ["CorrectNet", "amplification", "matrices", "penalty"]
+__all__ = ["CorrectNet", "amplification", "penalty"]
 
 DRAWS = 16
 """Chips that the variation is measured on."""
-_CONVOLUTIONS = frozenset({"Conv", "ConvTranspose"})
 
 
 class CorrectNet(Method):
@@ -86,8 +86,8 @@ class CorrectNet(Method):
         with torch.no_grad():
             weights = self.evaluated(run).crossbars.quantized()
             norms = {
-                name: float(_spectral_norms(matrices(weights[name], *how)).max())
-                for name, how in run.memory["layers"].items()
+                name: float(_spectral_norms(matrices(place, weights[name])).max())
+                for name, place in run.memory["layers"].items()
             }
         return {"lambda": run.memory["bound"], "spectral_norms": norms}
 
@@ -131,23 +131,10 @@ def penalty(weights: Iterable[Tensor], bound: float) -> Tensor:
     """
     total = torch.zeros(())
     for weight in weights:
-        gram = weight @ weight.mT if weight.shape[-2] <= weight.shape[-1] else weight.mT @ weight
+        gram = weight @ weight.mT if weight.shape[-2] < weight.shape[-1] else weight.mT @ weight
         identity = torch.eye(gram.shape[-1], dtype=gram.dtype, device=gram.device)
         total = total.to(gram.device) + ((gram - bound**2 * identity) ** 2).sum()
     return total
-
-
-def matrices(weight: Tensor, op: str, groups: int) -> Tensor:
-    """A weight as its layer's matrices, shape (count, rows, columns), transposed or not.
-
-    Args:
-        weight: In its ONNX shape.
-        op: `nvmc` operator.
-        groups: `group` of a convolution.
-    """
-    if op in _CONVOLUTIONS:
-        return weight.reshape(groups, weight.shape[0] // groups, -1)
-    return weight.reshape(-1, *weight.shape[-2:]) if weight.ndim > 1 else weight[None, :, None]
 
 
 def _spectral_norms(weights: Tensor) -> Tensor:
@@ -155,17 +142,16 @@ def _spectral_norms(weights: Tensor) -> Tensor:
     return torch.stack(values)
 
 
-def _layers(model: ir.Model, skip: tuple[str, ...], replica: Replica) -> dict[str, tuple[str, int]]:
-    """Operator and groups of every trained crossbar weight, of its first use."""
-    found: dict[str, tuple[str, int]] = {}
+def _layers(model: ir.Model, skip: tuple[str, ...], replica: Replica) -> dict[str, Place]:
+    """How every trained crossbar weight is used, by its first use."""
+    found: dict[str, Place] = {}
     for layer in layers_of(model, skip):
-        groups = layer.node.attributes.get_int("group", 1) or 1
         for weight in layer.weights:
             name = str(weight.source.name)
             if name in replica.crossbars.names:
-                found.setdefault(name, (layer.op.name, groups))
+                found.setdefault(name, layer.place)
     return found
 
 
 def _views(weights: Mapping[str, Tensor], run: Run) -> Iterable[Tensor]:
-    return (matrices(weights[name], *how) for name, how in run.memory["layers"].items())
+    return (matrices(place, weights[name]) for name, place in run.memory["layers"].items())

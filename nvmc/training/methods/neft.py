@@ -16,11 +16,10 @@ from nvmc.errors import TrainingError
 from nvmc.passes.graph.layers import (
     ACTIVATIONS,
     NORMALIZATIONS,
-    ahead_of_layers,
     consumer,
     is_constant,
-    layers,
 )
+from nvmc.passes.graph.mappable import ahead_of, main_layers
 from nvmc.torchgraph.tensors import Inputs, taken
 from nvmc.training.draws import TorchDraw
 from nvmc.training.method import Method
@@ -111,7 +110,7 @@ class Neft(Method):
     def begin(self, run: Run) -> None:
         """Make the heads of the snapshots."""
         if self.variant == "irs":
-            names = snapshot_values(run.model.graph, self.snapshots, _images_first(run))
+            names = snapshot_values(run.model, self.snapshots, _images_first(run))
             heads = self._heads(run, names)
             parameters = [part for head in heads for part in head]
             run.memory.update(names=names, heads=heads, optimizer=_adam(parameters))
@@ -237,7 +236,7 @@ def _averages(size: int, most: int) -> Tensor:
 
 
 def snapshot_values(
-    graph: ir.Graph, count: int, usable: Callable[[list[str]], list[str]] = list
+    model: ir.Model, count: int, usable: Callable[[list[str]], list[str]] = list
 ) -> list[str]:
     """Names of `count` hidden values, evenly spread, the shallowest first.
 
@@ -245,15 +244,17 @@ def snapshot_values(
     still follows; all of them where there are fewer than `count`.
 
     Args:
-        graph: The network.
+        model: The network.
         count: Most values.
         usable: Which of the named values can have a head.
 
     Raises:
         TrainingError: The network has no hidden layer.
+        ModelError: A layer lies in a subgraph.
     """
-    ahead = ahead_of_layers(graph)
-    names = usable([_site(node.outputs[0]) for node in layers(graph) if node in ahead])
+    layers = main_layers(model, "variant=irs", "where each image has one value of each layer")
+    ahead = ahead_of(layers)
+    names = usable([_site(la.node.outputs[0]) for la in layers if la.node in ahead])
     if not names:
         raise TrainingError(
             "the network has no hidden layer to take a snapshot of, with an image in each row; "

@@ -154,4 +154,4 @@ def test_directions_have_their_own_functions() -> None:
 
 
 def test_every_output_is_compared() -> None:
-    assert {name: len(OPS[name].outputs) for name in OUTPUTS} == OUTPUTS
+    assert {name: len(OPS[f"Crossbar{name}"].outputs) for name in OUTPUTS} == OUTPUTS

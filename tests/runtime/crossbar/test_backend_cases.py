@@ -14,7 +14,7 @@ from nvmc.compiled.operators import OPS
 from nvmc.runtime.crossbar import kernels
 from nvmc.runtime.crossbar.operand import ExactOperand
 
-ROWS = {op.replaces: op for op in OPS.values() if op.name not in ("LeftMatMul", "Parameter")}
+ROWS = {op.replaces: op for op in OPS.values() if op.name == f"Crossbar{op.replaces}"}
 
 
 @pytest.fixture(scope="module")

@@ -16,6 +16,7 @@ from nvmc.errors import OptionError
 from nvmc.hardware.chip import Array, Chip, Programmed
 from nvmc.hardware.devices import Device, Periphery, Target, WireOhm, load_device
 from nvmc.hardware.encoding import Encoding, quantize, scale_of
+from nvmc.hardware.tiling import Channels, Place
 from nvmc.rng import CountedDraw
 from nvmc.runtime.crossbar import lowering
 from nvmc.runtime.crossbar.mvm import Mvm, Reads
@@ -77,7 +78,7 @@ def operand_of(weight: NDArray[Any], cells: Target, chip: Chip | None = None) ->
 
 
 def product(operand: Any, x: NDArray[Any]) -> Mvm:
-    return operand.mvm("MatMul", entries=len(x), dtype=x.dtype)
+    return operand.mvm(Place("CrossbarMatMul"), entries=len(x), dtype=x.dtype)
 
 
 def normal(*shape: int, seed: int = 0) -> NDArray[np.float64]:
@@ -223,7 +224,7 @@ def test_an_ideal_array_is_linear(encoding: Encoding) -> None:
 def test_one_scale_a_channel() -> None:
     cells = target(SPREAD and "differential", SPREAD)
     weight = normal(30, 5, seed=1) * [1, 2, 4, 8, 16]
-    scale = scale_of(weight, 4, axes=(1,)).astype(np.float32)
+    scale = scale_of(weight, 4, Channels(Place("CrossbarMatMul"), weight.shape)).astype(np.float32)
     array = Array("a", quantize(weight, scale, 4), scale, cells)
     chip = chip_of(cells)
     programmed = chip.program(array)
@@ -240,7 +241,7 @@ def test_scales_that_differ_along_a_column_are_refused() -> None:
     chip = Chip.ideal()
     operand = CircuitOperand(array, chip.program(array), chip)
     with pytest.raises(OptionError, match="scales that differ along a column"):
-        operand.mvm("MatMul", entries=1, dtype=np.float32)
+        operand.mvm(Place("CrossbarMatMul"), entries=1, dtype=np.float32)
 
 
 @pytest.mark.parametrize("bits", [4, None])
@@ -426,7 +427,7 @@ def test_a_calibrated_dac_clips() -> None:
 def test_wires_need_a_conductance() -> None:
     operand = operand_of(normal(20, 4), target(wire_ohm={"row": 1.0, "col": 1.0}), Chip.ideal())
     with pytest.raises(OptionError, match="'d' states no conductance"):
-        operand.mvm("MatMul", entries=1, dtype=np.float32)
+        operand.mvm(Place("CrossbarMatMul"), entries=1, dtype=np.float32)
 
 
 @pytest.mark.parametrize("subtract", ["analog", "digital"])

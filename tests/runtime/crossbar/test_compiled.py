@@ -15,6 +15,7 @@ from crossbar_kernels import run
 from nvmc.hardware.chip import Array, Chip
 from nvmc.hardware.devices import Device, Periphery, Target
 from nvmc.hardware.encoding import Encoding, quantize, scale_of
+from nvmc.hardware.tiling import Place
 from nvmc.runtime.crossbar.adc import Adc
 from nvmc.runtime.crossbar.array import Block
 from nvmc.runtime.crossbar.chain import chained, fused
@@ -144,8 +145,16 @@ def test_a_kernel_is_compiled_and_the_best_one_is_chosen() -> None:
     cells = target("offset", 4, 8, True)
     with pytest.raises(ValueError, match="kernel is 'abacus'; expected one of .*portable"):
         Reader("abacus", np.ones((1, 1)), np.ones(1), 0, False, 0, [])
-    assert operand_of(normal(3, 2), cells, KERNELS[0]).mvm("MatMul", entries=1, dtype="f4").gathers
-    assert not operand_of(normal(3, 2), cells, NUMPY).mvm("MatMul", entries=1, dtype="f4").gathers
+    assert (
+        operand_of(normal(3, 2), cells, KERNELS[0])
+        .mvm(Place("CrossbarMatMul"), entries=1, dtype="f4")
+        .gathers
+    )
+    assert (
+        not operand_of(normal(3, 2), cells, NUMPY)
+        .mvm(Place("CrossbarMatMul"), entries=1, dtype="f4")
+        .gathers
+    )
 
 
 @settings(max_examples=150)
@@ -182,7 +191,7 @@ def test_kernels_give_the_bits_of_numpy(
     expected = None
     for kernel in (NUMPY, *COMPILED):
         operand = operand_of(weight, cells, kernel)
-        mvm = operand.mvm("MatMul", entries=batch, dtype=np.float32)
+        mvm = operand.mvm(Place("CrossbarMatMul"), entries=batch, dtype=np.float32)
         found = mvm(x, cut, reads)
         if expected is None:
             expected = found

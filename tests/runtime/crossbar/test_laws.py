@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 
 from crossbar_kernels import run
 from nvmc.compiled.operators import OPS
-from nvmc.hardware.tiling import matrix_of
 from nvmc.runtime.crossbar import kernels, lowering
 from nvmc.runtime.crossbar.mvm import BLOCK_VECTORS, ExactMvm
 from nvmc.runtime.crossbar.operand import ExactOperand
@@ -211,32 +210,6 @@ def test_memory_of_a_convolution_is_bounded() -> None:
     assert peak < y.nbytes + padded + product + 1.1 * lowering.BLOCK_BYTES
 
 
-@pytest.mark.parametrize(
-    ("op", "shape", "settings"),
-    [
-        ("Conv", (6, 2, 3), {"groups": 2}),
-        ("ConvTranspose", (6, 2, 3, 3), {"groups": 3}),
-        ("Gemm", (5, 7), {"transposed": True}),
-        ("Gemm", (5, 7), {}),
-        ("MatMul", (5,), {}),
-        ("MatMul", (2, 3, 5, 7), {}),
-        ("LeftMatMul", (5,), {}),
-        ("LeftMatMul", (2, 3, 5, 7), {}),
-        ("LSTM", (2, 12, 5), {}),
-        ("GRU", (1, 9, 3), {}),
-        ("RNN", (2, 3, 3), {}),
-    ],
-)
-def test_matrices_are_those_the_tiles_hold(
-    op: str, shape: tuple[int, ...], settings: dict[str, Any]
-) -> None:
-    weight = np.arange(np.prod(shape), dtype=np.float32).reshape(shape)
-    matrices = lowering.matrices(op, weight, **settings)
-    expected = matrix_of(op, shape, **settings)
-    assert matrices.shape == (expected.groups, expected.rows, expected.cols)
-    assert sorted(matrices.ravel()) == sorted(weight.ravel())
-
-
 @pytest.mark.parametrize("vectors", [1, BLOCK_VECTORS - 1, BLOCK_VECTORS, BLOCK_VECTORS + 1])
 @pytest.mark.parametrize("columns", [False, True])
 def test_mvm_multiplies_each_group(vectors: int, columns: bool) -> None:
@@ -263,7 +236,7 @@ def test_mvm_multiplies_each_group(vectors: int, columns: bool) -> None:
 )
 def test_zero_weights_forget_the_input(case: Case) -> None:
     """Whatever the input, all of it passes through the arrays."""
-    op = OPS[case.op]
+    op = OPS[f"Crossbar{case.op}"]
     for name in op.weights:
         index = op.inputs.index(name)
         case.inputs[index] = np.zeros_like(case.inputs[index])

@@ -79,11 +79,15 @@ def _compiled(op: Op, case: Case) -> tuple[bytes, dict[str, NDArray[Any]]]:
     return model.SerializeToString(), feeds
 
 
-@pytest.mark.parametrize("name", sorted(OPS))
+def test_every_operator_has_cases() -> None:
+    assert {f"Crossbar{name}" for name in CASES} == OPS.keys()
+
+
+@pytest.mark.parametrize("name", sorted(CASES))
 @settings(max_examples=8)
 @given(data=st.data())
 def test_the_provider_runs_the_kernel_on_the_chip(name: str, data: st.DataObject) -> None:
-    op, case = OPS[name], data.draw(CASES[name])
+    op, case = OPS[f"Crossbar{name}"], data.draw(CASES[name])
     model, feeds = _compiled(op, case)
     with record_claims() as claims:
         session = make_session(model, chip=3, seed=5)

@@ -20,7 +20,7 @@ from provider_networks import batch, codes_of, fefet, matmul, network
 WEIGHTS: dict[str, Any] = {"w_codes": codes_of((4, 3)), "w_scale": np.float32(0.5).reshape(())}
 GOOD = Node(
     name="dense",
-    op="MatMul",
+    op="CrossbarMatMul",
     domain="nvmc",
     version=VERSION,
     graph="g",
@@ -74,31 +74,31 @@ SUBGRAPHS = {
     "If": """g (float[N, 4] x, bool c) => (float[N, 3] y) {
         y = If (c) <
           then_branch = t () => (float[N, 3] a) {
-            [inner] a = nvmc.MatMul <arrays = ["w"]> (x, w_codes, w_scale) },
+            [inner] a = nvmc.CrossbarMatMul <arrays = ["w"]> (x, w_codes, w_scale) },
           else_branch = e () => (float[N, 3] b) {
             r = Relu (x)
-            [other] b = nvmc.MatMul <arrays = ["w"]> (r, w_codes, w_scale) }> }""",
+            [other] b = nvmc.CrossbarMatMul <arrays = ["w"]> (r, w_codes, w_scale) }> }""",
     "Loop": """g (float[N, 4] x, bool c) => (float[N, 4] y)
         <int64 three = {3}> {
         y = Loop (three, c, x) <
           body = l (int64 i, bool go, float[N, 4] s) => (bool on, float[N, 4] t) {
             on = Identity (go)
-            [inner] t = nvmc.MatMul <arrays = ["v"]> (s, v_codes, v_scale) }> }""",
+            [inner] t = nvmc.CrossbarMatMul <arrays = ["v"]> (s, v_codes, v_scale) }> }""",
     "Scan": """g (float[N, 4] x, bool c) => (float[N, 3] y) {
         y = Scan <num_scan_inputs = 1,
           body = s (float[4] row) => (float[3] out) {
-            [inner] out = nvmc.MatMul <arrays = ["w"]> (row, w_codes, w_scale) }> (x) }""",
+            [inner] out = nvmc.CrossbarMatMul <arrays = ["w"]> (row, w_codes, w_scale) }> (x) }""",
     "nested": """g (float[N, 4] x, bool c) => (float[N, 3] y) {
         y = If (c) <
           then_branch = t () => (float[N, 3] a) {
             a = If (c) <
               then_branch = tt () => (float[N, 3] aa) {
-                [inner] aa = nvmc.MatMul <arrays = ["w"]> (x, w_codes, w_scale) },
+                [inner] aa = nvmc.CrossbarMatMul <arrays = ["w"]> (x, w_codes, w_scale) },
               else_branch = te () => (float[N, 3] ab) {
                 r = Slice (x, zero, three, one)
                 ab = Identity (r) }> },
           else_branch = e () => (float[N, 3] b) {
-            [other] b = nvmc.MatMul <arrays = ["w"]> (x, w_codes, w_scale) }> }""",
+            [other] b = nvmc.CrossbarMatMul <arrays = ["w"]> (x, w_codes, w_scale) }> }""",
 }
 
 
@@ -113,7 +113,7 @@ def test_nodes_in_subgraphs_are_claimed(kind: str, condition: bool):
     }
     if kind == "Loop":
         del constants["three"]
-    model = network(SUBGRAPHS[kind], constants, fefet(), functions=("MatMul",))
+    model = network(SUBGRAPHS[kind], constants, fefet(), functions=("CrossbarMatMul",))
     with record_claims() as claims:
         ideal = make_session(model, chip="ideal")
     assert all(claim.accepted for claim in claims)
@@ -130,7 +130,7 @@ def test_nodes_in_subgraphs_are_claimed(kind: str, condition: bool):
 
 def test_a_node_without_target_is_inlined_and_says_so(caplog: pytest.LogCaptureFixture):
     text = """g (float[N, 4] x) => (float[N, 3] y)
-        { [dense] y = nvmc.MatMul <arrays = ["w"]> (x, w_codes, w_scale) }"""
+        { [dense] y = nvmc.CrossbarMatMul <arrays = ["w"]> (x, w_codes, w_scale) }"""
     model = network(text, WEIGHTS)
     with caplog.at_level(logging.WARNING, "nvmc.provider"), record_claims() as claims:
         session = make_session(model)
@@ -144,9 +144,9 @@ def test_a_node_without_target_is_inlined_and_says_so(caplog: pytest.LogCaptureF
 
 def test_a_computed_weight_is_refused_and_its_neighbour_claimed():
     text = """g (float[N, 4] x, int8[3, 2] k) => (float[N, 2] y) {
-        [first] h = nvmc.MatMul <arrays = ["w"]> (x, w_codes, w_scale)
-        [second] y = nvmc.MatMul <arrays = ["k"]> (h, k, w_scale) }"""
-    model = network(text, WEIGHTS, fefet(), functions=("MatMul",))
+        [first] h = nvmc.CrossbarMatMul <arrays = ["w"]> (x, w_codes, w_scale)
+        [second] y = nvmc.CrossbarMatMul <arrays = ["k"]> (h, k, w_scale) }"""
+    model = network(text, WEIGHTS, fefet(), functions=("CrossbarMatMul",))
     with record_claims() as claims:
         session = make_session(model, chip="ideal")
     answers = {claim.node.name: claim.reason for claim in claims}
@@ -159,8 +159,8 @@ def test_a_computed_weight_is_refused_and_its_neighbour_claimed():
 
 def test_a_type_that_numpy_lacks_is_refused():
     text = """g (bfloat16[N, 4] x) => (bfloat16[N, 3] y)
-        { y = nvmc.MatMul <arrays = ["w"]> (x, w_codes, w_scale) }"""
-    model = network(text, WEIGHTS, fefet(), functions=("MatMul",))
+        { y = nvmc.CrossbarMatMul <arrays = ["w"]> (x, w_codes, w_scale) }"""
+    model = network(text, WEIGHTS, fefet(), functions=("CrossbarMatMul",))
     with record_claims() as claims, suppress(ModelError):  # the CPU provider may lack it too
         make_session(model)
     assert "has a type that NumPy lacks" in (claims[0].reason or "")

@@ -24,8 +24,8 @@ def model_of(side: int) -> bytes:
     """One MatMul whose weights take side * side * 4 bytes when programmed."""
     constants = {"w_codes": codes_of((side, side)), "w_scale": np.float32(0.5).reshape(())}
     text = f"""g (float[N, {side}] x) => (float[N, {side}] y)
-        {{ [dense] y = nvmc.MatMul <arrays = ["w"]> (x, w_codes, w_scale) }}"""
-    return network(text, constants, fefet(), functions=("MatMul",))
+        {{ [dense] y = nvmc.CrossbarMatMul <arrays = ["w"]> (x, w_codes, w_scale) }}"""
+    return network(text, constants, fefet(), functions=("CrossbarMatMul",))
 
 
 class MallocInfo(ctypes.Structure):
@@ -94,7 +94,7 @@ def test_failing_calls_do_not_leak(monkeypatch: pytest.MonkeyPatch):
     def kernel(inputs: list[Any], *_: Any) -> list[Any]:
         raise ValueError("no")
 
-    stand_in(monkeypatch, "MatMul", kernel)
+    stand_in(monkeypatch, "CrossbarMatMul", kernel)
     session = make_session(model_of(8))
     session.disable_fallback()
     feeds = {"x": batch(4, 8)}

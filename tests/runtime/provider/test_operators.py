@@ -18,64 +18,65 @@ RECURRENT = 'hidden_size = 3, direction = "bidirectional"'
 
 # Operator: input, output, node, weights in the order of the operator's row.
 CASES: dict[str, tuple[str, str, str, list[tuple[int, ...]]]] = {
-    "Conv": (
+    "CrossbarConv": (
         "float[2, 4, 9, 8] x, float[6] b",
         "float[n, c, p, q] y",
-        'y = nvmc.Conv <arrays = ["v"], group = 2, pads = [1, 0, 2, 1], strides = [2, 1],'
+        'y = nvmc.CrossbarConv <arrays = ["v"], group = 2, pads = [1, 0, 2, 1], strides = [2, 1],'
         " dilations = [1, 2], kernel_shape = [3, 2]> (x, v_codes, v_scale, b)",
         [(6, 2, 3, 2)],
     ),
-    "ConvTranspose": (
+    "CrossbarConvTranspose": (
         "float[2, 4, 5, 4] x, float[6] b",
         "float[n, c, p, q] y",
-        'y = nvmc.ConvTranspose <arrays = ["v"], group = 2, strides = [2, 3],'
+        'y = nvmc.CrossbarConvTranspose <arrays = ["v"], group = 2, strides = [2, 3],'
         " output_padding = [1, 0], pads = [1, 0, 0, 1]> (x, v_codes, v_scale, b)",
         [(4, 3, 3, 2)],
     ),
-    "Gemm": (
+    "CrossbarGemm": (
         "float[5, 4] x, float[3] b",
         "float[n, m] y",
-        'y = nvmc.Gemm <arrays = ["v"], transA = 1, transB = 0, alpha = 0.5, beta = 2.0>'
+        'y = nvmc.CrossbarGemm <arrays = ["v"], transA = 1, transB = 0, alpha = 0.5, beta = 2.0>'
         " (x, v_codes, v_scale, b)",
         [(5, 3)],
     ),
-    "MatMul": (
+    "CrossbarMatMul": (
         "float[2, 3, 5] x, float[1] b",
         "float[n, m, k] y",
-        'h = nvmc.MatMul <arrays = ["v"]> (x, v_codes, v_scale)\n y = Add (h, b)',
+        'h = nvmc.CrossbarMatMul <arrays = ["v"]> (x, v_codes, v_scale)\n y = Add (h, b)',
         [(5, 4)],
     ),
-    "LeftMatMul": (
+    "CrossbarLeftMatMul": (
         "float[2, 5, 3] x, float[1] b",
         "float[n, m, k] y",
-        'h = nvmc.LeftMatMul <arrays = ["v"]> (v_codes, v_scale, x)\n y = Add (h, b)',
+        'h = nvmc.CrossbarLeftMatMul <arrays = ["v"]> (v_codes, v_scale, x)\n y = Add (h, b)',
         [(4, 5)],
     ),
-    "LSTM": (
+    "CrossbarLSTM": (
         "float[4, 2, 5] x, float[2, 24] b",
         "float[n, m, k, l] y, float[m, k, l] last",
-        f'y, last, omitted = nvmc.LSTM <arrays = ["v", "r"], {RECURRENT}>'
+        f'y, last, omitted = nvmc.CrossbarLSTM <arrays = ["v", "r"], {RECURRENT}>'
         " (x, v_codes, v_scale, r_codes, r_scale, b)",
         [(2, 12, 5), (2, 12, 3)],
     ),
-    "GRU": (
+    "CrossbarGRU": (
         "float[4, 2, 5] x, float[2, 18] b",
         "float[n, m, k, l] y, float[m, k, l] last",
-        f'y, last = nvmc.GRU <arrays = ["v", "r"], {RECURRENT}, linear_before_reset = 1>'
+        f'y, last = nvmc.CrossbarGRU <arrays = ["v", "r"], {RECURRENT}, linear_before_reset = 1>'
         " (x, v_codes, v_scale, r_codes, r_scale, b)",
         [(2, 9, 5), (2, 9, 3)],
     ),
-    "RNN": (
+    "CrossbarRNN": (
         "float[4, 2, 5] x, float[2, 6] b",
         "float[n, m, k, l] y, float[m, k, l] last",
-        f'y, last = nvmc.RNN <arrays = ["v", "r"], {RECURRENT}>'
+        f'y, last = nvmc.CrossbarRNN <arrays = ["v", "r"], {RECURRENT}>'
         " (x, v_codes, v_scale, r_codes, r_scale, b)",
         [(2, 3, 5), (2, 3, 3)],
     ),
-    "Parameter": (
+    "CrossbarParameter": (
         "float[2, 5] x, float[1] b",
         "float[n, m] y",
-        'w = nvmc.Parameter <arrays = ["v"]> (v_codes, v_scale)\n h = Mul (x, w)\n y = Add (h, b)',
+        'w = nvmc.CrossbarParameter <arrays = ["v"]> (v_codes, v_scale)\n'
+        "h = Mul (x, w)\n y = Add (h, b)",
         [(2, 5)],
     ),
 }

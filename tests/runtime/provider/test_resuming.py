@@ -35,23 +35,24 @@ def model(text: str, shapes: dict[str, tuple[int, ...]], **periphery: Any) -> by
 
 CONV_GEMM = (
     """g (float[N, 2, 6, 6] x) => (float[N, 5] y) {
-      c = nvmc.Conv <arrays = ["v"], strides = [2, 2]> (x, v_codes, v_scale)
+      c = nvmc.CrossbarConv <arrays = ["v"], strides = [2, 2]> (x, v_codes, v_scale)
       r = Relu (c)
       f = Flatten (r)
-      y = nvmc.Gemm <arrays = ["w"]> (f, w_codes, w_scale)
+      y = nvmc.CrossbarGemm <arrays = ["w"]> (f, w_codes, w_scale)
     }""",
     {"v": (3, 2, 3, 3), "w": (12, 5)},
 )
 LSTM = (
     """g (float[7, N, 4] x) => (float[7, 2, N, 3] y) {
-      y, h, c = nvmc.LSTM <arrays = ["v", "w"], hidden_size = 3, direction = "bidirectional">
+      y, h, c = nvmc.CrossbarLSTM
+                <arrays = ["v", "w"], hidden_size = 3, direction = "bidirectional">
                 (x, v_codes, v_scale, w_codes, w_scale)
     }""",
     {"v": (2, 12, 4), "w": (2, 12, 3)},
 )
 ROWS = (  # five vectors of each image are entries of their own
     """g (float[N, 5, 4] x) => (float[N, 5, 3] y) {
-      y = nvmc.MatMul <arrays = ["w"]> (x, w_codes, w_scale)
+      y = nvmc.CrossbarMatMul <arrays = ["w"]> (x, w_codes, w_scale)
     }""",
     {"w": (4, 3)},
 )
@@ -99,7 +100,7 @@ def test_a_chip_named_by_options_goes_on_too():
 
 TRANSPOSED = (  # three entries, however many images: the images are summed over
     """g (float[N, 3] x) => (float[3, 4] y) {
-      y = nvmc.Gemm <arrays = ["w"], transA = 1> (x, w_codes, w_scale)
+      y = nvmc.CrossbarGemm <arrays = ["w"], transA = 1> (x, w_codes, w_scale)
     }""",
     {"w": (2, 4)},
 )

@@ -37,10 +37,10 @@ def test_kernels_get_views_weights_and_attributes(monkeypatch: Patch):
 
     stand_in(monkeypatch, "Gemm", kernel)
     text = """g (float[N, 4] x) => (float[N, 3] y) {
-        y = nvmc.Gemm <arrays = ["w"], alpha = 0.25, transB = 1> (x, w_codes, w_scale) }"""
+        y = nvmc.CrossbarGemm <arrays = ["w"], alpha = 0.25, transB = 1> (x, w_codes, w_scale) }"""
     codes = codes_of((3, 4))
     constants = {"w_codes": codes, "w_scale": SCALE}
-    model = network(text, constants, fefet(), functions=("Gemm",))
+    model = network(text, constants, fefet(), functions=("CrossbarGemm",))
     np.testing.assert_array_equal(run(model), np.full((2, 3), 7, np.float32))
     np.testing.assert_array_equal(seen["inputs"][0], FEEDS["x"])
     assert seen["inputs"][1:] == [None, None]
@@ -60,7 +60,7 @@ def test_list_attributes_and_omitted_outputs(monkeypatch: Patch):
 
     stand_in(monkeypatch, "LSTM", kernel)
     text = """g (float[6, 2, 4] x, float[1, 2, 3] h) => (float[1, 2, 3] last) {
-        omitted, last, unread = nvmc.LSTM <arrays = ["w", "r"], hidden_size = 3,
+        omitted, last, unread = nvmc.CrossbarLSTM <arrays = ["w", "r"], hidden_size = 3,
             activations = ["Sigmoid", "Tanh", "Tanh"], activation_alpha = [0.5, 1.5, 2.5],
             direction = "forward">
             (x, w_codes, s, r_codes, s, , , h) }"""
@@ -85,11 +85,14 @@ def test_list_attributes_and_omitted_outputs(monkeypatch: Patch):
     + [("int64", np.int64), ("uint32", np.uint32), ("uint64", np.uint64)],
 )
 def test_types_pass_both_ways(monkeypatch: Patch, onnx_type: str, dtype: Any):
-    stand_in(monkeypatch, "MatMul", lambda inputs, *_: [inputs[0][:, :3] + dtype(1)])
+    stand_in(monkeypatch, "CrossbarMatMul", lambda inputs, *_: [inputs[0][:, :3] + dtype(1)])
     text = f"""g ({onnx_type}[N, 4] x) => ({onnx_type}[N, 3] y)
-        {{ y = nvmc.MatMul <arrays = ["w"]> (x, w_codes, w_scale) }}"""
+        {{ y = nvmc.CrossbarMatMul <arrays = ["w"]> (x, w_codes, w_scale) }}"""
     model = network(
-        text, {"w_codes": codes_of((4, 3)), "w_scale": SCALE}, fefet(), functions=("MatMul",)
+        text,
+        {"w_codes": codes_of((4, 3)), "w_scale": SCALE},
+        fefet(),
+        functions=("CrossbarMatMul",),
     )
     x = np.arange(8).reshape(2, 4).astype(dtype)
     result = make_session(model).run(None, {"x": x})[0]
@@ -98,13 +101,15 @@ def test_types_pass_both_ways(monkeypatch: Patch, onnx_type: str, dtype: Any):
 
 
 def test_empty_batches_pass(monkeypatch: Patch):
-    stand_in(monkeypatch, "MatMul", zeros)
+    stand_in(monkeypatch, "CrossbarMatMul", zeros)
     session = make_session(matmul())
     assert session.run(None, {"x": np.zeros((0, 4), np.float32)})[0].shape == (0, 3)
 
 
 def test_outputs_need_not_be_contiguous(monkeypatch: Patch):
-    stand_in(monkeypatch, "MatMul", lambda *_: [np.arange(6, dtype=np.float32).reshape(3, 2).T])
+    stand_in(
+        monkeypatch, "CrossbarMatMul", lambda *_: [np.arange(6, dtype=np.float32).reshape(3, 2).T]
+    )
     np.testing.assert_array_equal(run(matmul()), [[0, 2, 4], [1, 3, 5]])
 
 
@@ -115,7 +120,7 @@ def test_views_are_onnxruntimes_own_memory(monkeypatch: Patch):
         seen["pointer"], seen["owner"] = inputs[0].ctypes.data, inputs[0].flags.owndata
         return zeros(inputs)
 
-    stand_in(monkeypatch, "MatMul", kernel)
+    stand_in(monkeypatch, "CrossbarMatMul", kernel)
     session = make_session(matmul())
     x = batch(64)
     value = onnxruntime.OrtValue.ortvalue_from_numpy(x)
@@ -131,12 +136,12 @@ def test_views_refuse_writes(monkeypatch: Patch):
             inputs[0].flags.writeable = True
         return zeros(inputs)
 
-    stand_in(monkeypatch, "MatMul", write)
+    stand_in(monkeypatch, "CrossbarMatMul", write)
     assert not run(matmul()).any()
 
 
 def test_returning_a_view_copies_it(monkeypatch: Patch):
-    stand_in(monkeypatch, "MatMul", lambda inputs, *_: [inputs[0][:, 1:]])
+    stand_in(monkeypatch, "CrossbarMatMul", lambda inputs, *_: [inputs[0][:, 1:]])
     np.testing.assert_array_equal(run(matmul()), FEEDS["x"][:, 1:])
 
 
@@ -156,7 +161,7 @@ def test_a_kept_view_is_an_error(monkeypatch: Patch, keep: Callable[[Any], Any])
         kept.append(keep(inputs[0]))
         return zeros(inputs)
 
-    stand_in(monkeypatch, "MatMul", kernel)
+    stand_in(monkeypatch, "CrossbarMatMul", kernel)
     with pytest.raises(Exception, match="'dense': the kernel kept a view of an input"):
         run(matmul())
     kept.clear()
@@ -169,7 +174,7 @@ def test_a_view_kept_by_a_failing_kernel_is_named_beside_the_failure(monkeypatch
         kept.append(inputs)
         raise ValueError("first trouble")
 
-    stand_in(monkeypatch, "MatMul", kernel)
+    stand_in(monkeypatch, "CrossbarMatMul", kernel)
     with pytest.raises(Exception, match="first trouble; moreover, the kernel kept a view"):
         run(matmul())
     kept.clear()
@@ -181,7 +186,7 @@ def test_a_view_in_a_garbage_cycle_is_not_kept(monkeypatch: Patch):
         cycle.append(cycle)
         return zeros(inputs)
 
-    stand_in(monkeypatch, "MatMul", kernel)
+    stand_in(monkeypatch, "CrossbarMatMul", kernel)
     assert not run(matmul()).any()
 
 
@@ -208,7 +213,7 @@ def test_exceptions_carry_their_message_and_the_node(
     def kernel(*_: Any) -> list[Any]:
         raise error
 
-    stand_in(monkeypatch, "MatMul", kernel)
+    stand_in(monkeypatch, "CrossbarMatMul", kernel)
     session = make_session(matmul())
     for _ in range(2):
         with pytest.raises(Exception, match=message) as raised:
@@ -217,7 +222,7 @@ def test_exceptions_carry_their_message_and_the_node(
 
 
 def test_a_node_without_a_name_is_named_by_its_output(monkeypatch: Patch):
-    stand_in(monkeypatch, "MatMul", lambda *_: 1 / 0)
+    stand_in(monkeypatch, "CrossbarMatMul", lambda *_: 1 / 0)
     with pytest.raises(Exception, match="MatMul node that makes 'y': ZeroDivisionError"):
         run(matmul(name=""))
 
@@ -226,7 +231,7 @@ def test_an_interrupt_reaches_the_main_thread(monkeypatch: Patch):
     def kernel(*_: Any) -> list[Any]:
         raise KeyboardInterrupt
 
-    stand_in(monkeypatch, "MatMul", kernel)
+    stand_in(monkeypatch, "CrossbarMatMul", kernel)
     session = make_session(matmul())
     with pytest.raises(KeyboardInterrupt):
         try:
@@ -250,13 +255,13 @@ def test_an_interrupt_reaches_the_main_thread(monkeypatch: Patch):
     ],
 )
 def test_wrong_results_are_errors(monkeypatch: Patch, result: Any, message: str):
-    stand_in(monkeypatch, "MatMul", lambda *_: result)
+    stand_in(monkeypatch, "CrossbarMatMul", lambda *_: result)
     with pytest.raises(Exception, match=f"'dense': .*{message}"):
         run(matmul())
 
 
 def test_a_missing_kernel_fails_the_session(monkeypatch: Patch):
-    stand_in(monkeypatch, "MatMul", zeros)
+    stand_in(monkeypatch, "CrossbarMatMul", zeros)
     monkeypatch.delattr("provider.standins.current")
     with pytest.raises(Exception, match="ProviderError: operator MatMul has no kernel"):
         make_session(matmul())
@@ -269,8 +274,8 @@ def test_a_damaged_target_fails_the_session():
 
 
 TWO = """g (float[N, 3] x) => (float[N, 3] y) {
-    [first] h = nvmc.MatMul <arrays = ["w"]> (x, a_codes, w_scale)
-    [second] y = nvmc.MatMul <arrays = ["w"]> (h, b_codes, w_scale) }"""
+    [first] h = nvmc.CrossbarMatMul <arrays = ["w"]> (x, a_codes, w_scale)
+    [second] y = nvmc.CrossbarMatMul <arrays = ["w"]> (h, b_codes, w_scale) }"""
 
 
 def test_a_shared_array_is_programmed_once(monkeypatch: Patch):
@@ -280,10 +285,10 @@ def test_a_shared_array_is_programmed_once(monkeypatch: Patch):
         given.append(weights[0])
         return [np.zeros_like(inputs[0])]
 
-    stand_in(monkeypatch, "MatMul", kernel)
+    stand_in(monkeypatch, "CrossbarMatMul", kernel)
     codes = codes_of((3, 3))
     constants = {"a_codes": codes, "b_codes": codes.copy(), "w_scale": SCALE}
-    model = network(TWO, constants, fefet(), functions=("MatMul",))
+    model = network(TWO, constants, fefet(), functions=("CrossbarMatMul",))
     session = make_session(model)
     for _ in range(2):
         session.run(None, {"x": batch(2, 3)})
@@ -293,6 +298,6 @@ def test_a_shared_array_is_programmed_once(monkeypatch: Patch):
 
 def test_an_array_with_two_contents_is_an_error():
     constants = {"a_codes": codes_of((3, 3)), "b_codes": codes_of((3, 3), 9), "w_scale": SCALE}
-    model = network(TWO, constants, fefet(), functions=("MatMul",))
+    model = network(TWO, constants, fefet(), functions=("CrossbarMatMul",))
     with pytest.raises(Exception, match="'second': ProviderError: array 'w' has other codes"):
         make_session(model).run(None, {"x": batch(2, 3)})

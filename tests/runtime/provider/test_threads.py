@@ -70,11 +70,11 @@ def test_every_thread_has_its_own_chip():
 @pytest.mark.parametrize("binding", [False, True])
 def test_onnxruntimes_own_threads_run_kernels(binding: bool):
     branches = "\n".join(
-        f'h{i} = nvmc.MatMul <arrays = ["w{i}"]> (x, w_codes, w_scale)' for i in range(4)
+        f'h{i} = nvmc.CrossbarMatMul <arrays = ["w{i}"]> (x, w_codes, w_scale)' for i in range(4)
     )
     text = f"g (float[N, 4] x) => (float[N, 3] y) {{ {branches}\n y = Sum (h0, h1, h2, h3) }}"
     constants = {"w_codes": codes_of((4, 3)), "w_scale": np.float32(0.5).reshape(())}
-    model = network(text, constants, fefet(), functions=("MatMul",))
+    model = network(text, constants, fefet(), functions=("CrossbarMatMul",))
     settings = onnxruntime.SessionOptions()
     settings.execution_mode = onnxruntime.ExecutionMode.ORT_PARALLEL
     settings.inter_op_num_threads = 4

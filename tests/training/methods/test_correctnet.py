@@ -9,8 +9,7 @@ import pytest
 import torch
 
 from nvmc.hardware.devices import parse_noise
-from nvmc.hardware.tiling import matrix_of
-from nvmc.training.methods.correctnet import CorrectNet, amplification, matrices, penalty
+from nvmc.training.methods.correctnet import CorrectNet, amplification, penalty
 from nvmc.training.preparation import canonical_network, prepared_network
 from nvmc.training.run import Run
 from onnx_text import proto_of
@@ -53,32 +52,6 @@ def test_descending_the_penalty_brings_all_singular_values_to_the_bound():
     torch.testing.assert_close(
         torch.linalg.svdvals(weight), torch.full((4,), 0.8, dtype=torch.float64)
     )
-
-
-@pytest.mark.parametrize(
-    ("op", "shape", "groups"),
-    [
-        ("Conv", (6, 2, 3, 3), 2),
-        ("ConvTranspose", (4, 3, 3, 3), 2),
-        ("Gemm", (5, 4), 1),
-        ("MatMul", (3, 5, 4), 1),
-        ("MatMul", (5,), 1),
-        ("LSTM", (2, 16, 3), 1),
-    ],
-)
-def test_matrices_are_those_that_a_crossbar_computes_with(
-    op: str, shape: tuple[int, ...], groups: int
-):
-    found = matrices(torch.zeros(shape), op, groups)
-    expected = matrix_of(op, shape, groups=groups)
-    assert found.shape[0] == expected.groups
-    assert sorted(found.shape[1:]) == sorted((expected.rows, expected.cols))
-
-
-def test_a_convolutions_rows_are_its_filters():
-    weight = random(6, 2, 3, 3)
-    found = matrices(weight, "Conv", 2)
-    torch.testing.assert_close(found[1, 2], weight[5].flatten())
 
 
 @pytest.mark.parametrize("sigma", [0.1, 0.4])
