@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from nvmc.compiled.artifact import Compiled, find_compiled, open_compiled
+    from nvmc.compiled.options import CompileOptions
     from nvmc.compiler import compile_model, program_chip, transform_model
     from nvmc.errors import NvmcError
     from nvmc.evaluation.result import Simulation
@@ -24,6 +25,7 @@ __version__ = "0.1.0"
 
 __all__ = [
     "Chip",
+    "CompileOptions",
     "Compiled",
     "Device",
     "NvmcError",
@@ -43,6 +45,7 @@ __all__ = [
 
 _HOMES = {
     "Chip": "nvmc.hardware.chip",
+    "CompileOptions": "nvmc.compiled.options",
     "Compiled": "nvmc.compiled.artifact",
     "Device": "nvmc.hardware.devices",
     "NvmcError": "nvmc.errors",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from contextlib import ExitStack
+from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,8 @@ from nvmc.compiled.artifact import (
     replacing_file,
     replacing_folder,
 )
-from nvmc.data import load_data
+from nvmc.compiled.options import Calibration, CompileOptions
+from nvmc.data import Dataset, load_data
 from nvmc.errors import ModelError, OptionError
 from nvmc.hardware.chip import Array, Chip
 from nvmc.hardware.devices import Device, Periphery, Target
@@ -32,50 +34,61 @@ from nvmc.passes import make_pass
 from nvmc.passes.graph.arrays import Mapping
 from nvmc.passes.graph.describe import Model, opset_of, serialized, set_target, tensor_entries
 from nvmc.passes.graph.mappable import layers_of
-from nvmc.passes.graph.node_parameters import Kind
 from nvmc.passes.graph.tile_graph import tile_graph, tile_graph_json
 from nvmc.passes.io.load import load_model
 from nvmc.passes.io.save import save_model
-from nvmc.passes.map_crossbars import MapCrossbars
 from nvmc.passes.pipeline import compile_passes
 from nvmc.passes.program_chip import ProgramChip, arrays_of
 from nvmc.passes.quantize_activations import QuantizeActivations, activation_tensors
-from nvmc.runtime.calibration import calibrate
+from nvmc.runtime.calibration import CONVERTER_IMAGES, calibrate, calibration_on
 from nvmc.runtime.feeding import feed_of
 from nvmc.runtime.ranges import calibrate_converters
 
-__all__ = ["check_skip", "compile_model", "program_chip", "transform_model"]
+__all__ = [
+    "MappedNetwork",
+    "check_skip",
+    "compile_model",
+    "map_network",
+    "program_chip",
+    "transform_model",
+]
 
-CALIBRATION_IMAGES = 512
-"""Images that the converters' ranges are calibrated on."""
+
+@dataclass(frozen=True)
+class MappedNetwork:
+    """A compiled network in memory.
+
+    Attributes:
+        model: Its graph.
+        mapping: What lies where.
+        target: The cells, with the ranges that calibration found.
+        calibration: The images that ranges come from; None where there are no such ranges.
+    """
+
+    model: Model
+    mapping: Mapping
+    target: Target
+    calibration: Calibration | None
 
 
 def compile_model(
     source: str | Path,
     target: Target,
+    options: CompileOptions | None = None,
     *,
     output: str | Path | None = None,
-    skip: Sequence[str] = (),
-    fold_batchnorm: bool = False,
-    activation_bits: int | None = None,
     data: str | None = None,
-    store: Sequence[Kind] = (),
-    passes: Sequence[str] = (),
 ) -> Compiled:
     """Map an ONNX model onto crossbars and write the compiled network.
 
     Args:
         source: An ONNX file; never written to.
         target: The cells and how they are used.
+        options: Which nodes stay digital, and the like.
         output: The folder to write; `NAME.nvmc` in the working directory by default. A compiled
             network that is there already is replaced, anything else refused.
-        skip: Globs of node names that stay digital.
-        fold_batchnorm: Fold BatchNormalization into the layer before it.
-        activation_bits: Quantise the inputs of the mapped layers; needs `data`.
         data: Calibration data (docs/data.md), of which the training split is used; for
             `activation_bits` and for calibrated ranges of the target's periphery.
-        store: `bias` and `norm` keep those parameters in cells too.
-        passes: Passes to run after canonicalisation, as `name:key=value`.
 
     Raises:
         NvmcError: One of its children, by what is wrong; nothing is written then.
@@ -86,30 +99,66 @@ def compile_model(
         raise OptionError(
             f"{str(path)!r} lies in {str(folder)!r}, which would be replaced; choose another -o"
         )
-    _check_data(activation_bits, target, data)
-    user = [make_pass(text) for text in passes]
+    options = options or CompileOptions()
+    _check_data(options.activation_bits, target, data)
+    compile_passes(target, options)  # complains about those that are none, before anything is read
     model = load_model(path)
     if TARGET_KEY in model.metadata_props:
         raise ModelError(f"{str(path)!r} is a compiled network already; compile its source")
     opset = opset_of(model)
-    *before, mapper = compile_passes(
-        target,
-        skip=tuple(skip),
-        parameters=tuple(store),
-        fold_batchnorm=fold_batchnorm,
-        extra=user,
-    )
+    limit = CONVERTER_IMAGES if options.activation_bits is None else None
+    images = None if data is None else load_data(data, "train", limit)
+    mapped = map_network(model, target, options, images, strict=True)
+    if not mapped.mapping.arrays:
+        reasons = sorted({f"{d.op}: {d.reason}" for d in mapped.mapping.digital})
+        raise ModelError(
+            f"{str(path)!r} has no layer that can be mapped onto crossbars ("
+            f"{'; '.join(reasons[:3])}); give a network with constant weights"
+        )
+    entry = SourceEntry(file=path.name, sha256=_sha256(path), opset=opset)
+    _write(mapped, options, entry, folder)
+    return open_compiled(folder)
+
+
+def map_network(
+    model: Model,
+    target: Target,
+    options: CompileOptions,
+    data: Dataset | None = None,
+    *,
+    strict: bool = False,
+) -> MappedNetwork:
+    """Compile a network in memory: what `nvmc compile` writes, and what training judges.
+
+    Args:
+        model: The network; used up by this.
+        target: The cells and how they are used.
+        options: Which nodes stay digital, and the like.
+        data: The training split, which calibrates what `options` and `target` want ranges of.
+        strict: Whether a glob of `options.skip` that matches no layer is an error.
+
+    Raises:
+        NvmcError: One of its children, by what is wrong.
+    """
+    *before, mapper = compile_passes(target, options)
     for step in before:
         step(model)
-    if activation_bits is not None and data is not None:
-        _quantize_activations(model, activation_bits, data, tuple(skip))
-    check_skip(model, skip)
-    mapping = _map(model, mapper, path)
-    if target.periphery.needs_data and data is not None:
-        target = _calibrated(model, target, data)
-    entry = SourceEntry(file=path.name, sha256=_sha256(path), opset=opset)
-    _write(model, mapping, target, entry, folder)
-    return open_compiled(folder)
+    if strict:
+        check_skip(model, options.skip)
+    bits, converters, calibration = options.activation_bits, target.periphery.needs_data, None
+    if bits is not None or converters:
+        if data is None:
+            raise OptionError("ranges are to be calibrated, but there are no data; give some")
+        calibration = calibration_on(data, bits is not None, converters)
+    if bits is not None and data is not None:
+        tensors = activation_tensors(model, options.skip)
+        images = feed_of(tensor_entries(model.graph.inputs), data, 0, None)
+        ranges = calibrate(serialized(model, tensors), tensors, images)
+        QuantizeActivations(bits, ranges, options.skip)(model)
+    mapper(model)
+    if converters and data is not None:
+        target = _calibrated(model, target, data.of(slice(CONVERTER_IMAGES)))
+    return MappedNetwork(model, mapper.mapping, target, calibration)
 
 
 def program_chip(
@@ -199,43 +248,27 @@ def check_skip(model: Model, skip: Sequence[str]) -> None:
             )
 
 
-def _map(model: Model, mapper: MapCrossbars, path: Path) -> Mapping:
-    mapper(model)
-    if not mapper.mapping.arrays:
-        reasons = sorted({f"{d.op}: {d.reason}" for d in mapper.mapping.digital})
-        raise ModelError(
-            f"{str(path)!r} has no layer that can be mapped onto crossbars ("
-            f"{'; '.join(reasons[:3])}); give a network with constant weights"
-        )
-    return mapper.mapping
-
-
 def _write(
-    model: Model, mapping: Mapping, target: Target, source: SourceEntry, folder: Path
+    mapped: MappedNetwork, options: CompileOptions, source: SourceEntry, folder: Path
 ) -> None:
+    model, mapping, target = mapped.model, mapped.mapping, mapped.target
     manifest = Manifest(
         nvmc=__version__,
         source=source,
         target=target,
+        options=options,
+        calibration=mapped.calibration,
         inputs=tensor_entries(model.graph.inputs),
         outputs=tensor_entries(model.graph.outputs),
         arrays=mapping.arrays,
         layers=mapping.layers,
         digital=mapping.digital,
-        tiles=mapping.tiles,
     )
     tiles = tile_graph(model, mapping, target.rows, target.cols)
     with replacing_folder(folder) as temporary:
         save_model(model, temporary / MODEL_FILE)
         (temporary / MANIFEST_FILE).write_text(manifest.model_dump_json(indent=1) + "\n")
         (temporary / TILES_FILE).write_text(tile_graph_json(tiles) + "\n")
-
-
-def _quantize_activations(model: Model, bits: int, data: str, skip: tuple[str, ...]) -> None:
-    tensors = activation_tensors(model, skip)
-    images = feed_of(tensor_entries(model.graph.inputs), load_data(data, split="train"), 0, None)
-    ranges = calibrate(serialized(model), tensors, images.inputs)
-    QuantizeActivations(bits=bits, ranges=ranges, skip=skip)(model)
 
 
 def _check_data(activation_bits: int | None, target: Target, data: str | None) -> None:
@@ -252,15 +285,14 @@ def _check_data(activation_bits: int | None, target: Target, data: str | None) -
     )
 
 
-def _calibrated(model: Model, target: Target, data: str) -> Target:
+def _calibrated(model: Model, target: Target, data: Dataset) -> Target:
     """The target with the ranges of its converters, which the model then carries."""
 
     def behind(periphery: Periphery) -> bytes:
         set_target(model, target.model_copy(update={"periphery": periphery}))
         return serialized(model)
 
-    dataset = load_data(data, split="train", limit=CALIBRATION_IMAGES)
-    images = feed_of(tensor_entries(model.graph.inputs), dataset, 0, None)
+    images = feed_of(tensor_entries(model.graph.inputs), data, 0, None)
     periphery = calibrate_converters(behind, target.periphery, images)
     found = target.model_copy(update={"periphery": periphery})
     set_target(model, found)

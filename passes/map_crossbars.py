@@ -10,11 +10,13 @@ import onnx_ir.passes.common as common
 
 from nvmc.compiled.artifact import TARGET_KEY, DigitalEntry, LayerEntry
 from nvmc.compiled.operators import DOMAIN, OPS, PARAMETER, VERSION, Op, function_text
+from nvmc.compiled.options import CompileOptions
 from nvmc.hardware.devices import Target
 from nvmc.passes.graph.arrays import ArrayTable, Mapping, Placed
+from nvmc.passes.graph.image_shapes import ImageShapes, Traffic
 from nvmc.passes.graph.mappable import Layer, layers_of, nodes_of, refusal_of
 from nvmc.passes.graph.names import Names
-from nvmc.passes.graph.node_parameters import Kind, NodeParameter, parameters_of
+from nvmc.passes.graph.node_parameters import NodeParameter, parameters_of
 
 __all__ = ["MapCrossbars", "set_inputs"]
 
@@ -29,14 +31,12 @@ class MapCrossbars(ir.passes.InPlacePass):
 
     Attributes:
         target: The cells.
-        skip: Globs of node names that stay digital.
-        parameters: Which parameters beside the weights are stored in cells.
+        options: Which nodes stay digital, and which parameters beside the weights cells hold.
         mapping: What the last call mapped where.
     """
 
     target: Target
-    skip: tuple[str, ...] = ()
-    parameters: tuple[Kind, ...] = ()
+    options: CompileOptions = field(default_factory=CompileOptions)
     mapping: Mapping = field(init=False, default_factory=Mapping)
 
     def call(self, model: ir.Model) -> ir.passes.PassResult:
@@ -49,16 +49,18 @@ class MapCrossbars(ir.passes.InPlacePass):
         self.mapping = Mapping()
         names = Names(model)
         table = ArrayTable(self.target, names, self.mapping)
-        layers = layers_of(model, self.skip)
-        parameters = parameters_of(layers, nodes_of(model), self.parameters)
+        layers = layers_of(model, self.options.skip)
+        parameters = parameters_of(layers, nodes_of(model), self.options.store)
         used = {layer.op.name for layer in layers}
         if parameters:
             used.add(PARAMETER)
         if not used and TARGET_KEY in model.metadata_props:
             return ir.passes.PassResult(model, False)
+        shapes = ImageShapes(model)
+        traffic = [shapes.traffic(layer) for layer in layers]
         self._store(model, parameters, table, names)
-        for layer in layers:
-            self._replace(layer, table)
+        for layer, sizes in zip(layers, traffic, strict=True):
+            self._replace(layer, table, sizes)
             _complete_outputs(layer, names)
         common.RemoveUnusedNodesPass()(model)
         self._list_digital(model)
@@ -67,7 +69,7 @@ class MapCrossbars(ir.passes.InPlacePass):
         model.metadata_props[TARGET_KEY] = self.target.model_dump_json()
         return ir.passes.PassResult(model, True)
 
-    def _replace(self, layer: Layer, table: ArrayTable) -> None:
+    def _replace(self, layer: Layer, table: ArrayTable, sizes: Traffic) -> None:
         """Turn a node into its `nvmc` operator; its outputs stay what they are."""
         node, op = layer.node, layer.op
         arrays: list[str] = []
@@ -83,11 +85,11 @@ class MapCrossbars(ir.passes.InPlacePass):
             node.attributes.pop(key)
         node.domain, node.op_type, node.version = DOMAIN, op.name, None
         set_inputs(node, inputs)
-        self._name_arrays(node, arrays)
+        self._name_arrays(node, arrays, sizes)
 
-    def _name_arrays(self, node: ir.Node, arrays: list[str]) -> None:
+    def _name_arrays(self, node: ir.Node, arrays: list[str], sizes: Traffic) -> None:
         node.attributes.add(ir.AttrStrings("arrays", arrays))
-        entry = LayerEntry(name=node.name or "", op=node.op_type, arrays=arrays)
+        entry = LayerEntry(name=node.name or "", op=node.op_type, arrays=arrays, **sizes)
         self.mapping.layers.append(entry)
 
     def _store(
@@ -110,7 +112,7 @@ class MapCrossbars(ir.passes.InPlacePass):
         output.name = names.fresh(f"{placed.name}.read")
         output.shape, output.dtype = placed.codes.shape, ir.DataType.FLOAT
         model.graph.insert_before(next(iter(model.graph)), node)
-        self._name_arrays(node, [placed.name])
+        self._name_arrays(node, [placed.name], {})
         return output
 
     def _list_digital(self, model: ir.Model) -> None:
@@ -121,7 +123,7 @@ class MapCrossbars(ir.passes.InPlacePass):
                         name=node.name or "",
                         op=node.op_type,
                         domain=node.domain,
-                        reason=refusal_of(node, self.skip),
+                        reason=refusal_of(node, self.options.skip),
                     )
                 )
 

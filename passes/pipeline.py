@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import onnx_ir as ir
 
+from nvmc.compiled.options import CompileOptions
 from nvmc.hardware.devices import Target
+from nvmc.passes import make_pass
 from nvmc.passes.canonicalize import Canonicalize
 from nvmc.passes.fold_batchnorm import FoldBatchnorm
-from nvmc.passes.graph.node_parameters import Kind
 from nvmc.passes.map_crossbars import MapCrossbars
 from nvmc.passes.quantize_weights import QuantizeWeights
 
@@ -17,26 +16,20 @@ __all__ = ["compile_passes"]
 
 
 def compile_passes(
-    target: Target,
-    *,
-    skip: tuple[str, ...] = (),
-    parameters: tuple[Kind, ...] = (),
-    fold_batchnorm: bool = False,
-    extra: Sequence[ir.passes.InPlacePass] = (),
+    target: Target, options: CompileOptions | None = None
 ) -> tuple[*tuple[ir.passes.InPlacePass, ...], MapCrossbars]:
     """The passes that make a loaded network a compiled one; the last is the `MapCrossbars`.
 
-    Args:
-        target: The cells.
-        skip: Globs of names of nodes that stay digital.
-        parameters: Which parameters beside the weights are stored in cells.
-        fold_batchnorm: Whether BatchNormalization is folded into the layer before it.
-        extra: The user's passes, run on the float network.
+    Rounding activations is not among them: it needs data, and comes right before the last.
+
+    Raises:
+        OptionError: A pass of the user's is none, or has wrong options.
     """
+    options = options or CompileOptions()
     passes: list[ir.passes.InPlacePass] = [Canonicalize()]
-    if fold_batchnorm:
+    if options.fold_batchnorm:
         passes.append(FoldBatchnorm())
-    passes += extra
+    passes += map(make_pass, options.passes)
     if target.weight_bits is not None:
-        passes.append(QuantizeWeights(target.weight_bits, target.per_channel, skip))
-    return (*passes, MapCrossbars(target, skip, parameters))
+        passes.append(QuantizeWeights(target.weight_bits, target.per_channel, options.skip))
+    return (*passes, MapCrossbars(target, options))

@@ -164,10 +164,9 @@ def _readers(model: ir.Model, skip: tuple[str, ...]) -> dict[ir.Value, list[tupl
     """Every tensor that enters a layer, with the layers' inputs it enters."""
     readers: dict[ir.Value, list[tuple[ir.Node, int]]] = {}
     for layer in layers_of(model, skip):
-        index = layer.activation
-        value = layer.node.inputs[index]
+        value = layer.node.inputs[layer.activation]
         if value is not None:
-            readers.setdefault(value, []).append((layer.node, index))
+            readers.setdefault(value, []).append((layer.node, layer.activation))
     return readers
 
 

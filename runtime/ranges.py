@@ -4,16 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from nvmc.errors import DataError
 from nvmc.hardware.chip import Chip
 from nvmc.hardware.devices import ArrayRange, Periphery
+from nvmc.runtime.calibration import run_in_batches
 from nvmc.runtime.crossbar.ranges import RangeObserver
 from nvmc.runtime.montecarlo import Feed
 from nvmc.runtime.provider import make_session, observe_arrays
 
 __all__ = ["calibrate_converters"]
-
-BATCH = 32
 
 
 def calibrate_converters(
@@ -52,13 +50,6 @@ def _with(periphery: Periphery, ranges: list[ArrayRange]) -> Periphery:
 def _seen(model: bytes, images: Feed) -> dict[str, RangeObserver]:
     with observe_arrays() as observers:
         session = make_session(model, chip=Chip.ideal(), quiet=True)
-    fixed = session.get_inputs()[0].shape[0]
-    size = fixed if isinstance(fixed, int) else BATCH
-    for first in range(0, len(images), size):
-        count = size if isinstance(fixed, int) else min(size, len(images) - first)
-        try:
-            session.run(None, images.batch(first, count))
-        except Exception as error:  # onnxruntime has a type for each of its status codes
-            text = str(error).splitlines()[0]
-            raise DataError(f"the network does not run on the calibration data: {text}") from error
+    for _ in run_in_batches(session, images):
+        pass
     return observers

@@ -12,7 +12,7 @@ from nvmc.errors import ModelError
 
 _ort: Any = onnxruntime  # it is untyped
 
-__all__ = ["open_model", "run_batch"]
+__all__ = ["first_line", "open_model", "run_batch"]
 
 
 def open_model(model: bytes, weights: Mapping[str, NDArray[Any]]) -> Any:
@@ -36,7 +36,7 @@ def open_model(model: bytes, weights: Mapping[str, NDArray[Any]]) -> Any:
     try:
         return _ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # onnxruntime raises many types without a common base
-        raise ModelError(f"onnxruntime cannot load the network: {_first_line(error)}") from error
+        raise ModelError(f"onnxruntime cannot load the network: {first_line(error)}") from error
 
 
 def run_batch(
@@ -50,7 +50,7 @@ def run_batch(
     try:
         found: Any = session.run(names, inputs)
     except Exception as error:  # onnxruntime raises many types without a common base
-        raise ModelError(f"onnxruntime cannot run the network: {_first_line(error)}") from error
+        raise ModelError(f"onnxruntime cannot run the network: {first_line(error)}") from error
     for name, outputs in zip(names, found, strict=True):
         if outputs.ndim == 0 or len(outputs) != size:
             raise ModelError(
@@ -60,5 +60,6 @@ def run_batch(
     return found
 
 
-def _first_line(error: Exception) -> str:
+def first_line(error: Exception) -> str:
+    """What an error of onnxruntime says first, or its type."""
     return str(error).splitlines()[0] if str(error) else type(error).__name__

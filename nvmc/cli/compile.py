@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +14,9 @@ from nvmc.cli.console import count, out, print_json, target_from, target_options
 from nvmc.cli.heading import periphery_text
 from nvmc.cli.periphery import periphery_from, periphery_options
 from nvmc.compiled.artifact import Compiled, Manifest
+from nvmc.compiled.options import CompileOptions
 from nvmc.compiler import compile_model
 from nvmc.models import resolve_model
-from nvmc.passes.graph.node_parameters import Kind
 from nvmc.passes.graph.tile_graph import critical_path, read_tile_graph
 
 __all__ = ["compile_command"]
@@ -56,12 +57,7 @@ def compile_command(
     encoding: str | None,
     per_channel: bool,
     tile: str,
-    skip: tuple[str, ...],
-    fold_batchnorm: bool,
-    activation_bits: int | None,
     data: str | None,
-    store: tuple[Kind, ...],
-    passes: tuple[str, ...],
     as_json: bool,
     **options: Any,
 ) -> None:
@@ -74,13 +70,9 @@ def compile_command(
     compiled = compile_model(
         source,
         target.model_copy(update={"periphery": periphery_from(options)}),
+        CompileOptions(**{field.name: options[field.name] for field in fields(CompileOptions)}),
         output=output,
-        skip=skip,
-        fold_batchnorm=fold_batchnorm,
-        activation_bits=activation_bits,
         data=data,
-        store=store,
-        passes=passes,
     )
     if as_json:
         print_json(compiled.manifest.model_dump(mode="json"))
@@ -100,9 +92,13 @@ def _print(compiled: Compiled) -> None:
     )
     if not target.periphery.ideal:
         console.print(periphery_text(target.periphery.model_dump(mode="json")))
+    if manifest.calibration is not None:
+        told = str(manifest.calibration)
+        console.print(f"{told[0].upper()}{told[1:]}")
     series = len(critical_path(read_tile_graph(compiled.tiles_path)))
+    tiles = sum(array.tiles for array in manifest.arrays)
     console.print(
-        f"{count(len(manifest.layers), 'layer')} on {count(len(manifest.tiles), 'tile')}; the "
+        f"{count(len(manifest.layers), 'layer')} on {count(tiles, 'tile')}; the "
         f"critical path is {count(series, 'layer')} in series"
     )
     reasons = Counter((entry.op, entry.reason) for entry in manifest.digital)

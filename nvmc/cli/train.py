@@ -13,6 +13,7 @@ from pydantic import ValidationError
 
 from nvmc.cli.console import note_range, print_json, target_from, target_options
 from nvmc.cli.train_report import Report, epoch_progress, print_methods, print_report
+from nvmc.compiled.options import CompileOptions
 from nvmc.errors import OptionError
 from nvmc.hardware.devices import parse_noise
 from nvmc.interruption import Loading, interrupted
@@ -52,7 +53,6 @@ _SETTINGS: dict[str, tuple[Any, str | None, str]] = {
         None,
         "The weights of the best KPP's epoch, or of the last.  [default: best]",
     ),
-    "activation_bits": (int, "A", "Quantise the layers' inputs, in training and in the result."),
     "init": (
         click.Choice(["keep", "random"]),
         None,
@@ -91,6 +91,12 @@ def _settings_options(command: F) -> F:
 @click.option("--noise", multiple=True, metavar="TYPE:K=V,…", help="One more noise source.")
 @target_options
 @click.option("--skip", multiple=True, metavar="GLOB", help="Keep matching layers digital.")
+@click.option(
+    "--activation-bits",
+    type=int,
+    metavar="A",
+    help="Quantise the layers' inputs, in training and in the result.",
+)
 @_settings_options
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="[default: NAME-METHOD.onnx]")
 @click.option(
@@ -162,7 +168,7 @@ def _task(training: Any, data: str, options: Mapping[str, Any]) -> Any:
         validation=options["validation"],
         sigma=options["sigma"],
         settings=_settings(training, options),
-        skip=options["skip"],
+        options=CompileOptions(options["skip"], activation_bits=options["activation_bits"]),
     )
 
 

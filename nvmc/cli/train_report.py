@@ -60,7 +60,7 @@ class Report:
         compiling += ["--per-channel"] * bool(given["per_channel"])
         if given["tile"] != "128x128":
             compiling += ["--tile", given["tile"]]
-        for glob in task.skip:
+        for glob in task.options.skip:
             compiling += ["--skip", glob]
         simulating: list[object] = ["nvmc", "simulate", f"{self.output.stem}.nvmc"]
         simulating += ["--data", task.train.name]
@@ -89,7 +89,8 @@ class Report:
             "device": task.target.device.name,
             "sigma": task.strength,
             "target": task.target.model_dump(mode="json"),
-            "skip": list(task.skip),
+            "skip": list(task.options.skip),
+            "activation_bits": task.options.activation_bits,
             "settings": task.settings.model_dump(mode="json"),
             **self.outcome.to_json(),
             "next": self.commands,
@@ -187,6 +188,8 @@ def _facts(report: Report) -> list[str]:
         f"{ran}{stopped} in {outcome.seconds:.1f} s{resumed}; the weights are those of epoch "
         f"{outcome.kept}",
     ]
+    if outcome.before.calibration is not None:
+        lines.append(f"Before training: {outcome.before.calibration}")
     for name, value in outcome.summary.items():
         if _fits(value):
             lines.append(f"{outcome.method} found {name} = {_shown(value)}")

@@ -3,7 +3,8 @@
 `model.onnx` is standard ONNX plus `nvmc` model-local functions, and carries the target in its
 metadata under `nvmc.target`. `manifest.json` says what was mapped where; its JSON Schema is
 published in `schema/manifest.schema.json`. `tiles.json` is the graph of tiles and data flow in
-networkx's node-link form. `results.sqlite` is what its chips have come to (docs/results.md).
+networkx's node-link form, and the one place that lists each tile. `results.sqlite` is what its
+chips have come to (docs/results.md).
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict
 
+from nvmc.compiled.options import Calibration, CompileOptions
 from nvmc.errors import ArtifactError
 from nvmc.hardware.devices import Target
 
@@ -36,7 +38,6 @@ __all__ = [
     "Manifest",
     "SourceEntry",
     "TensorEntry",
-    "TileEntry",
     "find_compiled",
     "manifest_schema",
     "open_compiled",
@@ -100,12 +101,30 @@ class ArrayEntry(_Entry):
     scale: str
 
 
+Shape = list[int | None] | None
+"""Sizes of one image's values, null where the network does not fix one; null if nothing is known.
+"""
+
+
 class LayerEntry(_Entry):
-    """One node that runs on crossbars."""
+    """One node that runs on crossbars; shapes and products are for one image.
+
+    Attributes:
+        name: Name of the node.
+        op: Its `nvmc` operator.
+        arrays: The arrays it reads: of recurrent layers the input's and the state's.
+        input_shape: Of its activation input, without the images' axis; null of a parameter.
+        output_shape: Of its first output, likewise.
+        products: Vectors that each of its arrays is multiplied with, counted once for every group
+            and direction; null where sizes are not fixed, in subgraphs, and of a parameter.
+    """
 
     name: str
     op: str
     arrays: list[str]
+    input_shape: Shape = None
+    output_shape: Shape = None
+    products: int | None = None
 
 
 class DigitalEntry(_Entry):
@@ -117,30 +136,33 @@ class DigitalEntry(_Entry):
     reason: str
 
 
-class TileEntry(_Entry):
-    """One tile: array, plane, and [first, one past the last] of groups, rows and columns."""
-
-    array: str
-    plane: int
-    groups: tuple[int, int]
-    rows: tuple[int, int]
-    cols: tuple[int, int]
-    cells: int
-
-
 class Manifest(_Entry):
-    """Everything `manifest.json` holds."""
+    """Everything `manifest.json` holds.
+
+    Attributes:
+        format: Of the folder.
+        nvmc: Version that compiled it.
+        source: The network that was compiled.
+        target: The cells and how they are used.
+        options: How it was compiled beside that.
+        calibration: The images that ranges come from; null where there are no such ranges.
+        inputs, outputs: The network's.
+        arrays: Weights on crossbars.
+        layers: Nodes that run on them.
+        digital: Nodes that do not.
+    """
 
     format: Literal["nvmc.compiled/2"] = FORMAT
     nvmc: str
     source: SourceEntry
     target: Target
+    options: CompileOptions
+    calibration: Calibration | None
     inputs: list[TensorEntry]
     outputs: list[TensorEntry]
     arrays: list[ArrayEntry]
     layers: list[LayerEntry]
     digital: list[DigitalEntry]
-    tiles: list[TileEntry]
 
 
 def manifest_schema() -> dict[str, Any]:

@@ -2,71 +2,69 @@
 
 from __future__ import annotations
 
-import numpy as np
-import onnx_ir as ir
-from numpy.typing import NDArray
+from dataclasses import replace
 
-from nvmc.evaluation.population import Workload
+import onnx_ir as ir
+
+from nvmc.compiled.options import CompileOptions
+from nvmc.compiler import MappedNetwork, map_network
 from nvmc.evaluation.workload import set_up
 from nvmc.hardware.chip import Chip
-from nvmc.passes.graph.describe import serialized, tensor_entries
-from nvmc.passes.pipeline import compile_passes
-from nvmc.passes.quantize_activations import QuantizeActivations, activation_tensors
-from nvmc.runtime.calibration import calibrate
-from nvmc.runtime.feeding import feed_of
+from nvmc.passes.quantize_activations import QuantizeActivations
 from nvmc.statistics import percentile_performance
 from nvmc.torchgraph.graph import write_values
 from nvmc.training.outcome import Judged
 from nvmc.training.replica import Replica
 from nvmc.training.task import Task
 
-__all__ = ["finished_network", "judge", "judge_source"]
+__all__ = ["finished_network", "judge", "judge_source", "mapped"]
 
 POPULATION = 1 << 32
 """Added to a run's seed: training never looks at the chips that `nvmc simulate` will draw."""
-CALIBRATION_IMAGES = 512
 
 
-def finished_network(model: ir.Model, replica: Replica, skip: tuple[str, ...]) -> ir.Model:
+def finished_network(model: ir.Model, replica: Replica, options: CompileOptions) -> ir.Model:
     """A copy of the network with the replica's weights, rounding its activations if that does."""
     model = model.clone()
     write_values(model, replica.graph.values())
     activations = replica.activations
     if activations is not None:
-        QuantizeActivations(activations.bits, activations.ranges(), skip)(model)
+        QuantizeActivations(activations.bits, activations.ranges(), options.skip)(model)
     return model
+
+
+def mapped(model: ir.Model, task: Task) -> MappedNetwork:
+    """A finished network, whose activations are rounded already, on crossbars.
+
+    Args:
+        model: In canonical form; used up by this.
+        task: The cells, how the network is compiled, and what calibrates converters.
+    """
+    options = replace(task.options, activation_bits=None)
+    return map_network(model, task.target, options, task.calibration_images)
 
 
 def judge(model: ir.Model, task: Task) -> Judged:
     """The network on the held-out images, as ideal chip and as `Settings.chips` chips.
 
     Args:
-        model: In canonical form; used up by this.
+        model: In canonical form, its activations rounded already; used up by this.
         task: The cells and the images (TRICE, Alg. 2: QuantEval).
     """
-    for step in compile_passes(task.target, skip=task.skip):
-        step(model)
-    workload = set_up(model, task.target, data=task.validation)
-    values = _accuracies(workload, task)
-    kpp = percentile_performance(values, task.settings.percentile)
-    return Judged(ideal=workload.ideal, kpp=kpp.value)
+    return _judged(mapped(model, task), task)
 
 
 def judge_source(model: ir.Model, task: Task) -> Judged:
-    """`judge` for a network as it came; activations are rounded to calibrated ranges."""
-    model = model.clone()
-    bits = task.settings.activation_bits
-    if bits is not None:
-        tensors = activation_tensors(model, task.skip)
-        images = task.train.of(slice(CALIBRATION_IMAGES))
-        feed = feed_of(tensor_entries(model.graph.inputs), images, 0, None)
-        ranges = calibrate(serialized(model), tensors, feed.inputs)
-        QuantizeActivations(bits, ranges, task.skip)(model)
-    return judge(model, task)
+    """`judge` for a network as it came: what `nvmc compile` makes of it with the same options."""
+    return _judged(
+        map_network(model.clone(), task.target, task.options, task.calibration_images), task
+    )
 
 
-def _accuracies(workload: Workload, task: Task) -> NDArray[np.float64]:
-    settings = task.settings
+def _judged(network: MappedNetwork, task: Task) -> Judged:
+    settings, target = task.settings, network.target
+    workload = set_up(network.model, target, data=task.validation)
     seed = POPULATION + settings.seed
-    chips = [Chip.of(task.target, seed, k, task.sigma) for k in range(settings.chips)]
-    return workload.run(chips)
+    values = workload.run([Chip.of(target, seed, k, task.sigma) for k in range(settings.chips)])
+    kpp = percentile_performance(values, settings.percentile)
+    return Judged(workload.ideal, kpp.value, network.calibration)

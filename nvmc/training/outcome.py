@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from nvmc.compiled.options import Calibration
+
 __all__ = ["Epoch", "Judged", "Outcome"]
 
 
@@ -34,10 +36,13 @@ class Judged:
     Attributes:
         ideal: Accuracy (or R^2) of the chip whose every cell is on target.
         kpp: k-th percentile of it over chips.
+        calibration: The images that ranges come from, of activations where the network came
+            without them, and of converters; None where there are no such ranges.
     """
 
     ideal: float
     kpp: float
+    calibration: Calibration | None = None
 
 
 @dataclass(frozen=True)

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +12,7 @@ import torch
 
 from nvmc import __version__
 from nvmc.compiled.artifact import TARGET_KEY
+from nvmc.compiled.options import CompileOptions
 from nvmc.compiler import check_skip
 from nvmc.data import Dataset, check_labels, load_data
 from nvmc.errors import DataError, ModelError, OptionError
@@ -46,7 +46,7 @@ def make_task(
     validation: str | None = None,
     sigma: float | None = None,
     settings: Settings | None = None,
-    skip: Sequence[str] = (),
+    options: CompileOptions | None = None,
 ) -> Task:
     """A training task from the names of its data.
 
@@ -57,21 +57,26 @@ def make_task(
             tenth of the images of a file, drawn once and for all.
         sigma: Strength of the cells' noise; None for the device's own.
         settings: Optimiser, schedule and the like.
-        skip: Globs of node names that stay digital.
+        options: How it will be compiled: `skip` and `activation_bits`.
 
     Raises:
         DataError, OptionError: By what is wrong.
     """
-    settings = settings or Settings()
+    settings, options = settings or Settings(), options or CompileOptions()
+    if options != CompileOptions(options.skip, activation_bits=options.activation_bits):
+        raise OptionError(
+            "training takes skip and activation_bits of the options of a compilation; fold, store "
+            "or run passes after it, or train what `nvmc transform` writes"
+        )
     if settings.accelerator == "cuda" and not torch.cuda.is_available():
         raise OptionError("accelerator is cuda, but torch finds no CUDA device; use cpu")
     percentile_index(settings.chips, settings.percentile)
     Chip.of(target, 0, 0, sigma)
-    train = load_data(data, "train")
+    whole = train = load_data(data, "train")
     if validation is not None:
         held_out = load_data(validation, "validation")
     elif data.endswith(".npz"):
-        train, held_out = _parted(train)
+        train, held_out = _parted(whole)
     else:
         held_out = load_data(data, "validation")
     for dataset in (train, held_out):
@@ -82,7 +87,9 @@ def make_task(
             f"one of {train.name} and {held_out.name} has classes and the other values to be met; "
             "save both y as int64, or both as float32"
         )
-    return Task(target, sigma, train, held_out, settings, tuple(skip))
+    calibrated = options.activation_bits is not None or target.periphery.needs_data
+    calibration = whole if calibrated and train is not whole else None
+    return Task(target, sigma, train, held_out, settings, options, calibration)
 
 
 def canonical_network(source: Path) -> ir.Model:
@@ -135,7 +142,7 @@ def identity_of(network: ir.Model, task: Task, method: Method) -> dict[str, str]
         "validation data": task.validation.sha256[:16],
         "target": task.target.model_dump_json(),
         "sigma": str(task.sigma),
-        "skip": ",".join(task.skip),
+        **{key: str(value) for key, value in asdict(task.options).items()},
         "method": method.kind,
         **{f"{method.kind} {key}": str(value) for key, value in method.model_dump().items()},
         **settings,
@@ -180,7 +187,7 @@ def _check(model: ir.Model, task: Task) -> None:
                 f"input {entry.name!r} takes exactly {first} images; training needs a free first "
                 "dimension: export the network with a dynamic batch"
             )
-    check_skip(model, task.skip)
+    check_skip(model, task.options.skip)
     shape = tensor_entries(model.graph.outputs[:1])[0].shape or []
     if task.train.targets is not None:
         spread = float(np.var(task.train.targets, axis=0, dtype=np.float64).mean()) ** 0.5

@@ -43,17 +43,17 @@ class Replica:
     """
 
     def __init__(self, model: ir.Model, task: Task, steps: int, scores: str) -> None:
-        settings = task.settings
+        settings, bits = task.settings, task.options.activation_bits
         self.activations: ActivationRanges | None = None
-        if settings.activation_bits is not None:
+        if bits is not None:
             model = model.clone()
-            marks = mark_activations(model, task.skip)
-            ranges = ActivationRanges(marks, settings.activation_bits)
+            marks = mark_activations(model, task.options.skip)
+            ranges = ActivationRanges(marks, bits)
             self.activations = ranges.to(settings.accelerator)
         self.graph = Graph.of(model).to(settings.accelerator)
         if not self.graph.weights:
             raise ModelError("the network has no layer with weights to train; give one that has")
-        self.crossbars = Crossbars(model, self.graph.weights, task.target, task.skip)
+        self.crossbars = Crossbars(model, self.graph.weights, task.target, task.options.skip)
         self.optimizer = _optimizer(list(self.graph.weights.values()), settings)
         self.schedule = _schedule(self.optimizer, settings, steps)
         self.version = 0

@@ -134,7 +134,7 @@ class Run:
         position = self.replicas.index(replica)
         known = self._known.get(position)
         if known is None or known[0] != replica.version:
-            model = finished_network(self.model, replica, self.task.skip)
+            model = finished_network(self.model, replica, self.task.options)
             known = self._known[position] = (replica.version, judge(model, self.task))
         return known[1]
 

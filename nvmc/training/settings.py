@@ -46,7 +46,6 @@ class Settings(Strict, frozen=True):
         every: Epochs from one KPP to the next; 0 takes it only at the end.
         patience: KPPs without a better one after which training stops; 0 never stops early.
         keep: The weights of the epoch with the `best` KPP (the later among equals), or the `last`.
-        activation_bits: Quantise what enters the mapped layers, in training and in the result.
         init: `keep` trains on from the weights that are there, `random` starts anew.
         augment: Move the images; None shows them as they are.
         accelerator: `cpu` or `cuda`.
@@ -65,7 +64,6 @@ class Settings(Strict, frozen=True):
     every: Whole = 5
     patience: Whole = 0
     keep: Literal["best", "last"] = "best"
-    activation_bits: Annotated[int, Field(ge=1, le=16, strict=True)] | None = None
     init: Literal["keep", "random"] = "keep"
     augment: Augment | None = None
     accelerator: Literal["cpu", "cuda"] = "cpu"

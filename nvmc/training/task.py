@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from nvmc.compiled.options import CompileOptions
 from nvmc.data import Dataset
 from nvmc.hardware.devices import Target
 from nvmc.metrics import choose_metric
@@ -22,7 +23,8 @@ class Task:
         train: Images that gradients come from, with classes or targets.
         validation: Held-out images that KPPs are taken on, with the same.
         settings: Optimiser, schedule and the like.
-        skip: Globs of node names that stay digital.
+        options: How it is compiled: `skip` and `activation_bits`, which hold in training too.
+        calibration: What `nvmc compile` would calibrate on where that is not `train` as a whole.
     """
 
     target: Target
@@ -30,7 +32,13 @@ class Task:
     train: Dataset
     validation: Dataset
     settings: Settings = Settings()
-    skip: tuple[str, ...] = ()
+    options: CompileOptions = CompileOptions()
+    calibration: Dataset | None = None
+
+    @property
+    def calibration_images(self) -> Dataset:
+        """The images that calibrate the network as it came, and converters."""
+        return self.train if self.calibration is None else self.calibration
 
     @property
     def classes(self) -> bool:

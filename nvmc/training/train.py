@@ -152,7 +152,7 @@ def _finished(source: Path, run: Run, method: Method, replica: Replica) -> tuple
     model = None if replica.activations else _home(source, method, task, values)
     canonical = model is None
     if model is None:
-        model = finished_network(run.model, replica, task.skip)
+        model = finished_network(run.model, replica, task.options)
     else:
         write_values(model, values)
     method.finish(run, model)

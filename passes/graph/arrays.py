@@ -7,12 +7,12 @@ from dataclasses import dataclass, field
 import numpy as np
 import onnx_ir as ir
 
-from nvmc.compiled.artifact import ArrayEntry, DigitalEntry, LayerEntry, TileEntry
+from nvmc.compiled.artifact import ArrayEntry, DigitalEntry, LayerEntry
 from nvmc.compiled.operators import PARAMETER
 from nvmc.errors import OptionError
 from nvmc.hardware.devices import Target
 from nvmc.hardware.encoding import quantize, scale_of
-from nvmc.hardware.tiling import Place, matrix_of, tiles_of
+from nvmc.hardware.tiling import Matrix, Place, matrix_of, tiles_of
 from nvmc.passes.graph.mappable import Layer, Weight, finite_array
 from nvmc.passes.graph.names import Names
 
@@ -29,7 +29,6 @@ class Mapping:
     arrays: list[ArrayEntry] = field(default_factory=list[ArrayEntry])
     layers: list[LayerEntry] = field(default_factory=list[LayerEntry])
     digital: list[DigitalEntry] = field(default_factory=list[DigitalEntry])
-    tiles: list[TileEntry] = field(default_factory=list[TileEntry])
 
 
 @dataclass(frozen=True)
@@ -63,7 +62,7 @@ class ArrayTable:
         shape = finite_array(weight.source).shape
         placed = self._quantized(weight) if weight.scale is not None else self._analog(weight)
         self._placed[weight.source] = placed
-        self._list(placed, shape, layer.place)
+        self._list(placed, shape, matrix_of(layer.place, shape))
         return placed
 
     def of_parameter(self, source: ir.Value) -> Placed:
@@ -88,7 +87,7 @@ class ArrayTable:
                 self._array_name(name), codes, self._names.initializer(f"{name}{_SCALE}", scale)
             )
         self._placed[source] = placed
-        self._list(placed, values.shape, Place(PARAMETER))
+        self._list(placed, values.shape, matrix_of(Place(PARAMETER), values.shape))
         return placed
 
     def _analog(self, weight: Weight) -> Placed:
@@ -125,23 +124,11 @@ class ArrayTable:
         taken = {placed.name for placed in self._placed.values()}
         return name if name not in taken else self._names.fresh(f"{name}_array")
 
-    def _list(self, placed: Placed, shape: tuple[int, ...], place: Place) -> None:
-        """Add the array and its tiles to the manifest's tables."""
-        target, matrix = self._target, matrix_of(place, shape)
+    def _list(self, placed: Placed, shape: tuple[int, ...], matrix: Matrix) -> None:
+        """Add the array to the manifest's table."""
+        target = self._target
         planes = target.layout.planes
-        first = len(self._mapping.tiles)
-        for tile in tiles_of(matrix, planes, target.rows, target.cols):
-            self._mapping.tiles.append(
-                TileEntry(
-                    array=placed.name,
-                    plane=tile.plane,
-                    groups=tile.groups,
-                    rows=tile.rows,
-                    cols=tile.cols,
-                    cells=tile.cells,
-                )
-            )
-        tiles = self._mapping.tiles[first:]
+        tiles = list(tiles_of(matrix, planes, target.rows, target.cols))
         cells = sum(tile.cells for tile in tiles)
         self._mapping.arrays.append(
             ArrayEntry(

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import onnx_ir as ir
 
 from nvmc.compiled.artifact import TARGET_KEY, TensorEntry
+from nvmc.errors import ModelError
 from nvmc.hardware.devices import Target
 
 __all__ = ["opset_of", "serialized", "set_target", "tensor_entries"]
@@ -20,9 +21,27 @@ def opset_of(model: Model) -> int:
     return model.opset_imports[""]
 
 
-def serialized(model: Model) -> bytes:
-    """The model as the bytes of an ONNX file."""
-    return ir.to_proto(model).SerializeToString()
+def serialized(model: Model, watched: Sequence[str] = ()) -> bytes:
+    """The model as the bytes of an ONNX file.
+
+    Args:
+        model: As before when this returns.
+        watched: Values of the main graph that are outputs too, in the file.
+
+    Raises:
+        ModelError: The main graph has no such value.
+    """
+    outputs = list(model.graph.outputs)
+    known = {value.name: value for node in model.graph for value in node.outputs}
+    for name in watched:
+        if name in known and known[name] not in model.graph.outputs:
+            model.graph.outputs.append(known[name])
+        elif name not in known and name not in {value.name for value in model.graph.inputs}:
+            raise ModelError(f"the network has no value {name!r} in its main graph to watch")
+    try:
+        return ir.to_proto(model).SerializeToString()
+    finally:
+        model.graph.outputs[:] = outputs
 
 
 def set_target(model: Model, target: Target) -> None:

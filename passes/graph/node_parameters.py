@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Literal
 
 import onnx_ir as ir
 
+from nvmc.compiled.options import Kind
 from nvmc.passes.graph.mappable import Layer, initializer_of
 
-__all__ = ["Kind", "NodeParameter", "parameters_of"]
-
-Kind = Literal["bias", "norm"]
+__all__ = ["NodeParameter", "parameters_of"]
 
 _BIAS = {"Conv": 2, "ConvTranspose": 2, "Gemm": 2, "LSTM": 3, "GRU": 3, "RNN": 3}
 """Position of the bias among a standard operator's inputs."""

@@ -10,6 +10,7 @@ import networkx as nx
 import onnx_ir as ir
 
 from nvmc.compiled.operators import DOMAIN
+from nvmc.hardware.tiling import Matrix, tiles_of
 from nvmc.passes.graph.arrays import Mapping
 from nvmc.passes.graph.mappable import nodes_of, subgraphs_of
 
@@ -125,11 +126,13 @@ def _add_tiles(graph: Any, mapping: Mapping) -> None:
     for layer in mapping.layers:
         for array in layer.arrays:
             readers.setdefault(array, []).append(f"layer:{layer.name}")
-    counts: dict[str, int] = {}
-    for tile in mapping.tiles:
-        number = counts.get(tile.array, 0)
-        counts[tile.array] = number + 1
-        name = f"tile:{tile.array}:{number}"
-        graph.add_node(name, kind="tile", **tile.model_dump(mode="json"))
-        for layer in dict.fromkeys(readers.get(tile.array, ())):
-            graph.add_edge(name, layer)
+    for entry in mapping.arrays:
+        matrix = Matrix(entry.groups, entry.rows, entry.cols)
+        tiles = tiles_of(matrix, entry.planes, graph.graph["rows"], graph.graph["cols"])
+        for number, tile in enumerate(tiles):
+            name = f"tile:{entry.name}:{number}"
+            spans = {key: list(getattr(tile, key)) for key in ("groups", "rows", "cols")}
+            where = {"array": entry.name, "plane": tile.plane, **spans, "cells": tile.cells}
+            graph.add_node(name, kind="tile", **where)
+            for layer in dict.fromkeys(readers.get(entry.name, ())):
+                graph.add_edge(name, layer)

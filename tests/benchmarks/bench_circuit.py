@@ -175,7 +175,7 @@ def growth(folder: Path) -> None:
     for number in (250, 500, 1000, 2000, 4000):
         print(f"{number:5,} images      {a_chip(folder, images=number):.4f} s a chip")
     for rows in (256, 128, 64, 32, 16):
-        tiles = len(network(folder, rows).manifest.tiles)
+        tiles = sum(a.tiles for a in network(folder, rows).manifest.arrays)
         print(f"{rows:4} rows, {tiles:3} tiles {a_chip(folder, rows=rows):.4f} s")
     for bits in (4, 2, 1):
         print(f"{4 // bits} slices          {a_chip(folder, cell_bits=bits):.4f} s")

@@ -8,12 +8,14 @@ Usage: python tests/benchmarks/bench_training.py
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import torch
 from measure import interleaved, machine
 from torch import Tensor
 from torch.nn import functional
 
+from nvmc.compiled.options import CompileOptions
 from nvmc.hardware.devices import Target, load_device
 from nvmc.models import resolve_model
 from nvmc.models.lenet5 import LeNet5
@@ -63,8 +65,7 @@ def main() -> None:
     torch.set_num_threads(1)
     target = Target.of(load_device("rram4"))
     task = make_task("digits", target, sigma=0.2, settings=Settings(epochs=10_000, batch=BATCH))
-    rounded = task.settings.model_copy(update={"activation_bits": 4})
-    four = make_task("digits", target, sigma=0.2, settings=rounded)
+    four = replace(task, options=CompileOptions(activation_bits=4))
     x, y = torch.tensor(task.train.x[:BATCH]), torch.tensor(task.train.y[:BATCH])
     contestants = {"plain torch": plain(x, y)}
     contestants |= {kind: nvmc(kind, task, x, y) for kind in METHODS}

@@ -33,6 +33,7 @@ import torch
 from onnx import helper, numpy_helper
 from torch import Tensor
 
+from nvmc.compiled.options import CompileOptions
 from nvmc.compiler import compile_model
 from nvmc.evaluation.simulation import simulate
 from nvmc.hardware.devices import Target, load_device
@@ -249,7 +250,10 @@ def run(cell: Cell) -> dict[str, Any]:
         source(cell.row, folder / "in.onnx")
         outcome = train(folder / "in.onnx", task, cell.row.method(), output=folder / "trained.onnx")
         compiled = compile_model(
-            folder / "trained.onnx", target, output=folder / "trained.nvmc", store=cell.row.store
+            folder / "trained.onnx",
+            target,
+            CompileOptions(store=cell.row.store),
+            output=folder / "trained.nvmc",
         )
         found = [
             simulate(compiled, runs=CHIPS, data="digits", sigma=sigma, jobs=1) for sigma in SIGMAS

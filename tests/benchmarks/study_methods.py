@@ -50,7 +50,6 @@ RECIPE: dict[str, Any] = {
     "schedule": "one-cycle",
     "augment": {"turn": 12, "scale": 0.1, "shift": 2},
     "init": "random",
-    "activation_bits": 4,
     "every": 0,
     "keep": "last",
 }
@@ -123,6 +122,7 @@ def run(job: Job) -> dict[str, Any]:
 
 def training(job: Job, target: Any) -> dict[str, Any]:
     """What the training of the job's network found; trains it where that was not done yet."""
+    from nvmc.compiled.options import CompileOptions
     from nvmc.models import resolve_model
     from nvmc.training import Settings, make_method, make_task, train
 
@@ -133,7 +133,8 @@ def training(job: Job, target: Any) -> dict[str, Any]:
     settings = Settings.model_validate(
         {**RECIPE, "epochs": job.epochs, "seed": job.seed, "chips": chips}
     )
-    task = make_task("digits", target, sigma=job.sigma, settings=settings)
+    options = CompileOptions(activation_bits=4)
+    task = make_task("digits", target, sigma=job.sigma, settings=settings, options=options)
     outcome = train(
         resolve_model("zoo:lenet5-digits"),
         task,

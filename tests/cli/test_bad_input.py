@@ -256,7 +256,7 @@ def test_compiled_network_is_damaged(run: Run, compiled: str) -> None:
     text = manifest.read_text()
     manifest.write_text(text[: len(text) // 2])
     assert "compile again" in run("simulate", compiled)
-    manifest.write_text(text.replace("nvmc.compiled/1", "nvmc.compiled/99"))
+    manifest.write_text(text.replace("nvmc.compiled/2", "nvmc.compiled/99"))
     assert "nvmc.compiled/99" in run("simulate", compiled)
 
 

@@ -19,10 +19,12 @@ import pytest
 from numpy.typing import NDArray
 
 from nvmc.cli import COMMANDS, main
-from nvmc.compiled.artifact import manifest_schema
+from nvmc.compiled.artifact import manifest_schema, open_compiled
+from nvmc.compiled.options import Calibration, CompileOptions
 from nvmc.data import load_data
 from nvmc.hardware.devices import device_names
 from nvmc.models import resolve_model
+from nvmc.runtime.montecarlo import Feed
 
 Capture = pytest.CaptureFixture[str]
 
@@ -88,10 +90,13 @@ def test_manifest_follows_its_published_schema(capsys: Capture) -> None:
     written = json.loads(Path("lenet5-digits.nvmc/manifest.json").read_text())
     assert printed == written
     jsonschema.validate(written, json.loads(text))
-    assert written["format"] == "nvmc.compiled/1"
-    assert sum(tile["cells"] for tile in written["tiles"]) == sum(
-        array["cells"] for array in written["arrays"]
-    )
+    assert written["format"] == "nvmc.compiled/2"
+    graph = json.loads(Path("lenet5-digits.nvmc/tiles.json").read_text())
+    tiles = [node for node in graph["nodes"] if node["kind"] == "tile"]
+    for array in written["arrays"]:  # tiles.json lists each tile, the manifest counts them
+        own = [tile["cells"] for tile in tiles if tile["array"] == array["name"]]
+        assert (len(own), sum(own)) == (array["tiles"], array["cells"])
+    assert len(tiles) == sum(array["tiles"] for array in written["arrays"])
     # LeNet-5 has 61,470 weights and 236 biases; 4 bits in 2-bit cells are 2 cells each.
     assert sum(array["cells"] for array in written["arrays"]) == 2 * (61470 + 236)
 
@@ -237,23 +242,29 @@ def test_sigma_beyond_the_source_is_noted(capsys: Capture) -> None:
 
 def test_activation_bits(capsys: Capture) -> None:
     ok(capsys, "compile", "zoo:lenet5-digits", "-o", "float.nvmc")
-    ok(
+    text = ok(
         capsys,
         *("compile", "zoo:lenet5-digits", "-o", "four.nvmc", "--activation-bits", "4"),
         *("--data", "digits"),
     )
+    assert "Activation ranges from 1,087 images of digits" in text
     common = ["--data", "digits", "--runs", "1", "--sigma", "0"]
     ideal = as_json(capsys, "simulate", "float.nvmc", *common)["ideal"]
     four = as_json(capsys, "simulate", "four.nvmc", *common)["ideal"]
     assert four > ideal - 0.05
+    manifest = open_compiled("four.nvmc").manifest
+    images = load_data("digits", "train")
+    assert manifest.options == CompileOptions(activation_bits=4)
+    assert manifest.calibration == Calibration("digits", images.sha256, len(images.x), 0)
+    assert open_compiled("float.nvmc").manifest.calibration is None
     assert "Round" in {node.op_type for node in onnx.load("four.nvmc/model.onnx").graph.node}
 
 
 def test_calibration_sees_the_training_split_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[NDArray[Any]] = []
 
-    def record(model: Any, tensors: list[str], images: dict[str, NDArray[Any]]) -> dict[str, Any]:
-        seen.extend(images.values())
+    def record(model: Any, tensors: list[str], images: Feed) -> dict[str, Any]:
+        seen.extend(images.inputs.values())
         return dict.fromkeys(tensors, (0.0, 1.0))
 
     monkeypatch.setattr("nvmc.compiler.calibrate", record)

@@ -344,7 +344,7 @@ def test_resuming_another_run_is_refused(capsys: Capture, folder: Path) -> None:
         (["--momentum", "1"], "--momentum is 1"),
         (["--chips", "0"], "--chips is 0"),
         (["--percentile", "100"], "100"),
-        (["--activation-bits", "17"], "--activation-bits is 17"),
+        (["--activation-bits", "17"], "activation bits is 17"),
         (["--augment", "blur=1"], "--augment blur is 1"),
         (["--augment", "turn"], "KEY=VALUE; write it so, as turn=12"),
         (["--augment", "affine"], "augmentation"),

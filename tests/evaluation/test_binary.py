@@ -14,6 +14,7 @@ import pytest
 from compiled_networks import load_network
 from nvmc import Target, compile_model, load_device, simulate
 from nvmc.cli import main
+from nvmc.compiled.options import CompileOptions
 from nvmc.data import load_data
 from nvmc.errors import DataError, ModelError, NvmcError
 from nvmc.evaluation.uncertainty import uncertainty
@@ -154,12 +155,12 @@ def test_maps_of_single_scores(folder: Path) -> None:
 
 def test_passes_are_averaged_as_probabilities(folder: Path) -> None:
     """A logit and its sigmoid are the same network."""
-    steps = ["insert-dropout:active=true,rate=0.4"]
+    steps = ("insert-dropout:active=true,rate=0.4",)
     target = Target.of(load_device("ideal"), weight_bits="none")
     found: list[Any] = []
     for kind in LAST:
         source = write(kind, Path("m.onnx"))
-        compiled = compile_model(source, target, output="m.nvmc", passes=steps)
+        compiled = compile_model(source, target, CompileOptions(passes=steps), output="m.nvmc")
         value = simulate(compiled, runs=1, data="test.npz", mc_passes=20).values[0]
         rows = uncertainty(compiled, data="test.npz", runs=1, mc_passes=5).rows
         found.append((value, [row.mean("nll") for row in rows]))

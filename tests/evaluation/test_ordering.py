@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from nvmc import Chip, Compiled, Target, compile_model, load_device
+from nvmc.compiled.options import CompileOptions
 from nvmc.data import load_data
 from nvmc.evaluation.ordering import HARD, margins
 from nvmc.evaluation.workload import set_up
@@ -64,8 +65,10 @@ def test_the_ideal_chip_of_a_stochastic_network_is_that_of_its_order(
     tmp_path: Path, data: str | None
 ) -> None:
     """An image's masks are those of its place, and the mean is taken over all passes."""
-    source, steps = resolve_model("zoo:mlp3-digits"), ["insert-dropout:rate=0.5,active=true"]
-    compiled = compile_model(source, TARGET, output=tmp_path / "m.nvmc", passes=steps)
+    source, steps = resolve_model("zoo:mlp3-digits"), ("insert-dropout:rate=0.5,active=true",)
+    compiled = compile_model(
+        source, TARGET, CompileOptions(passes=steps), output=tmp_path / "m.nvmc"
+    )
     workload = set_up(compiled, TARGET, data=data, limit=IMAGES, mc_passes=3)
     assert workload.hard > 0
     ideal = evaluate(workload.network, workload.feed, workload.metric, Chip.ideal())

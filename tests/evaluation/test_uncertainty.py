@@ -12,6 +12,7 @@ import pytest
 from compiled_networks import load_network
 from nvmc import Chip, Compiled, Target, compile_model, load_device
 from nvmc.compiled.masks import ChipMasks
+from nvmc.compiled.options import CompileOptions
 from nvmc.data import Dataset, load_data
 from nvmc.data.shifts import Shift, shifted
 from nvmc.errors import DataError, NvmcError
@@ -32,8 +33,8 @@ def compiled(tmp_path_factory: pytest.TempPathFactory) -> Compiled:
     return compile_model(
         resolve_model("zoo:mlp3-digits"),
         TARGET,
+        CompileOptions(passes=("insert-dropout:rate=0.3,active=true",)),
         output=tmp_path_factory.mktemp("mlp") / "mlp.nvmc",
-        passes=["insert-dropout:rate=0.3,active=true"],
     )
 
 
@@ -176,8 +177,8 @@ def test_networks_that_give_probabilities(tmp_path: Path) -> None:
         found = compile_model(
             tmp_path / "m.onnx",
             TARGET,
+            CompileOptions(passes=("insert-dropout:rate=0.3,active=true",)),
             output=tmp_path / "m.nvmc",
-            passes=["insert-dropout:rate=0.3,active=true"],
         )
         rows.append(uncertainty(found, sigma=0.1, data=data, runs=2).rows)
     for row in zip(*rows, strict=True):

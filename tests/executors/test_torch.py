@@ -15,6 +15,7 @@ import pytest
 import torch
 
 from nvmc import Chip, Compiled, Target, compile_model, load_device
+from nvmc.compiled.options import CompileOptions
 from nvmc.data import Dataset
 from nvmc.errors import ModelError, OptionError
 from nvmc.evaluation.population import Workload
@@ -111,7 +112,7 @@ Make = Callable[..., Workload]
 
 @pytest.fixture(scope="module")
 def workload(tmp_path_factory: pytest.TempPathFactory) -> Make:
-    """A workload by the network's name; options are those of `compile_model`, data of `set_up`."""
+    """A workload by the network's name; options are `CompileOptions`, data of `set_up`."""
     made: dict[str, Compiled] = {}
 
     def make(name: str, data: Any = None, target: Target = TARGET, **options: Any) -> Workload:
@@ -121,7 +122,9 @@ def workload(tmp_path_factory: pytest.TempPathFactory) -> Make:
             source = folder / "m.onnx" if name in NETWORKS else resolve_model(ZOO[name])
             if name in NETWORKS:
                 onnx.save(proto_of(NETWORKS[name]), source)
-            made[key] = compile_model(source, target, output=folder / "m.nvmc", **options)
+            made[key] = compile_model(
+                source, target, CompileOptions(**options), output=folder / "m.nvmc"
+            )
         return set_up(made[key], target, data=data, limit=50 if data else None)
 
     return make

@@ -11,6 +11,7 @@ import pytest
 
 from compiled_networks import load_network
 from nvmc import Chip, Compiled, Target, compile_model, load_device, make_session, program_chip
+from nvmc.compiled.options import CompileOptions
 from nvmc.hardware.devices import parse_noise
 from nvmc.passes.io.load import load_model
 from nvmc.passes.program_chip import arrays_of
@@ -97,7 +98,10 @@ def test_parameters_in_cells_are_the_same_chip_on_every_path(tmp_path: Path) -> 
     target = TARGETS["differential"]
     onnx.save(proto_of(text), tmp_path / "m.onnx")
     compiled = compile_model(
-        tmp_path / "m.onnx", target, output=tmp_path / "m.nvmc", store=("bias", "norm")
+        tmp_path / "m.onnx",
+        target,
+        CompileOptions(store=("bias", "norm")),
+        output=tmp_path / "m.nvmc",
     )
     assert {array.name for array in compiled.manifest.arrays} == set("wbst")
     chip = Chip.of(target, SEED, INDEX, 0.05)

@@ -9,6 +9,7 @@ import onnx_ir as ir
 import pytest
 from hypothesis import given
 
+from nvmc.compiled.options import CompileOptions
 from nvmc.compiler import compile_model
 from nvmc.errors import ModelError, OptionError
 from nvmc.hardware.devices import Target, load_device
@@ -167,7 +168,10 @@ def test_compiling_leaves_the_decoding_digital(tmp_path: Path):
     save_model(model, tmp_path / "code.onnx")
     target = Target.of(load_device("ideal"), weight_bits=None)
     compiled = compile_model(
-        tmp_path / "code.onnx", target, output=tmp_path / "out.nvmc", store=("bias", "norm")
+        tmp_path / "code.onnx",
+        target,
+        CompileOptions(store=("bias", "norm")),
+        output=tmp_path / "out.nvmc",
     )
     assert [layer.arrays for layer in compiled.manifest.layers if layer.op != "Parameter"] == [
         ["w1"],

@@ -8,11 +8,12 @@ import pytest
 
 from nvmc.compiled.artifact import TARGET_KEY
 from nvmc.compiled.operators import VERSION
+from nvmc.compiled.options import CompileOptions, Kind
 from nvmc.errors import OptionError
 from nvmc.hardware.devices import Target, load_device
+from nvmc.hardware.tiling import Matrix, tiles_of
 from nvmc.passes.canonicalize import Canonicalize
 from nvmc.passes.graph.arrays import Mapping
-from nvmc.passes.graph.node_parameters import Kind
 from nvmc.passes.map_crossbars import MapCrossbars
 from nvmc.passes.pipeline import compile_passes
 from nvmc.passes.quantize_weights import QuantizeWeights
@@ -26,12 +27,11 @@ FEFET = Target.of(load_device("fefet2"))
 def compiled(
     text: str,
     target: Target = IDEAL,
-    skip: tuple[str, ...] = (),
-    parameters: tuple[Kind, ...] = (),
+    options: CompileOptions = CompileOptions(),  # noqa: B008
 ) -> tuple[ir.Model, Mapping]:
     """The compiled network, checked."""
     model = ir.from_proto(proto_of(text))
-    for step in compile_passes(target, skip=skip, parameters=parameters):
+    for step in compile_passes(target, options):
         step(model)
     assert isinstance(step, MapCrossbars)
     onnx.checker.check_model(ir.to_proto(model), full_check=True)
@@ -176,7 +176,8 @@ def test_tiles_hold_every_weight_in_every_plane() -> None:
     target = Target.of(load_device("fefet2"), rows=32, cols=2)
     _, mapping = compiled(MAPPED["conv2d"][1], target)
     for array in mapping.arrays:
-        tiles = [tile for tile in mapping.tiles if tile.array == array.name]
+        matrix = Matrix(array.groups, array.rows, array.cols)
+        tiles = list(tiles_of(matrix, array.planes, target.rows, target.cols))
         assert len(tiles) == array.tiles
         assert sum(tile.cells for tile in tiles) == array.cells
         assert array.cells == np.prod(array.shape) * target.layout.planes
@@ -186,7 +187,7 @@ def test_tiles_hold_every_weight_in_every_plane() -> None:
 
 def test_skipped_layers_stay_digital_and_say_so() -> None:
     text = MAPPED["conv2d"][1]
-    model, mapping = compiled(text, FEFET, skip=("Gemm*",))
+    model, mapping = compiled(text, FEFET, CompileOptions(skip=("Gemm*",)))
     assert [layer.op for layer in mapping.layers] == ["CrossbarConv"]
     (entry,) = (entry for entry in mapping.digital if entry.op == "Gemm")
     assert entry.reason == "skipped by 'Gemm*'"
@@ -245,7 +246,7 @@ NORMED = """g (float[2,3,8,8] x) => (y)
     ],
 )
 def test_parameters_can_be_stored_in_cells(parameters: tuple[Kind, ...], names: set[str]) -> None:
-    model, mapping = compiled(NORMED, parameters=parameters)
+    model, mapping = compiled(NORMED, options=CompileOptions(store=parameters))
     stored = {layer.arrays[0] for layer in mapping.layers if layer.op == "CrossbarParameter"}
     assert stored == names
     plain, _ = compiled(NORMED)
@@ -253,7 +254,7 @@ def test_parameters_can_be_stored_in_cells(parameters: tuple[Kind, ...], names: 
 
 
 def test_quantised_parameters_are_off_by_half_a_step_at_most() -> None:
-    model, _ = compiled(NORMED, FEFET, parameters=("bias",))
+    model, _ = compiled(NORMED, FEFET, CompileOptions(store=("bias",)))
     plain = ir.from_proto(proto_of(NORMED)).graph.initializers["b"].const_value
     assert plain is not None
     codes = model.graph.initializers["b.codes"].const_value
@@ -275,7 +276,7 @@ def test_other_float_types(dtype: type, kind: str, target: Target) -> None:
         array = generator.standard_normal(shape).astype(dtype)
         proto.graph.initializer.append(onnx.numpy_helper.from_array(array, name))
     model = ir.from_proto(proto)
-    for step in compile_passes(target, parameters=("bias",)):
+    for step in compile_passes(target, CompileOptions(store=("bias",))):
         step(model)
     onnx.checker.check_model(ir.to_proto(model), full_check=True)
     found = run_proto(ir.to_proto(model), feeds_of(proto))[0]

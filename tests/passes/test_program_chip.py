@@ -6,6 +6,7 @@ import onnx_ir as ir
 import pytest
 
 from nvmc.compiled.artifact import TARGET_KEY
+from nvmc.compiled.options import CompileOptions
 from nvmc.errors import ArtifactError
 from nvmc.hardware.chip import Chip
 from nvmc.hardware.devices import Target, load_device
@@ -125,7 +126,7 @@ def test_a_skipped_layer_keeps_the_weight_it_shares() -> None:
     Canonicalize()(model)
     QuantizeWeights(4)(model)
     expected = run_proto(ir.to_proto(model), feeds_of(proto))
-    MapCrossbars(FEFET, skip=(str(model.graph.node(2).name),))(model)
+    MapCrossbars(FEFET, CompileOptions(skip=(str(model.graph.node(2).name),)))(model)
     ProgramChip(Chip.ideal())(model)
     onnx.checker.check_model(ir.to_proto(model), full_check=True)
     assert "w" in model.graph.initializers

@@ -12,6 +12,7 @@ import pytest
 from compiled_networks import load_circuit, load_network
 from nvmc import Chip, Compiled, Target, compile_model, load_device
 from nvmc.compiled.masks import ChipMasks
+from nvmc.compiled.options import CompileOptions
 from nvmc.errors import OptionError
 from nvmc.evaluation.simulation import simulate
 from nvmc.hardware.devices import parse_noise
@@ -35,7 +36,9 @@ KINDS = {
 def compiled(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Compiled:
     folder = tmp_path_factory.mktemp("lenet") / "lenet.nvmc"
     source = resolve_model("zoo:lenet5-digits")
-    return compile_model(source, TARGET, output=folder, passes=[KINDS[request.param]])
+    return compile_model(
+        source, TARGET, CompileOptions(passes=(KINDS[request.param],)), output=folder
+    )
 
 
 def images(count: int) -> Feed:
@@ -100,8 +103,10 @@ MLP = """g (float[N,8] x) => (float[N,3] y) <float[8,12] w, float[12] b, float[1
 
 def mlp(folder: Path, text: str = MLP, rate: float = 0.4) -> tuple[Compiled, Network]:
     onnx.save(proto_of(text), folder / "m.onnx")
-    steps = [f"insert-dropout:rate={rate},active=true"]
-    compiled = compile_model(folder / "m.onnx", TARGET, output=folder / "m.nvmc", passes=steps)
+    steps = (f"insert-dropout:rate={rate},active=true",)
+    compiled = compile_model(
+        folder / "m.onnx", TARGET, CompileOptions(passes=steps), output=folder / "m.nvmc"
+    )
     return compiled, load_network(compiled, TARGET)
 
 

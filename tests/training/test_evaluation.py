@@ -1,18 +1,20 @@
 """What a network is said to be worth in training, beside what `nvmc simulate` says."""
 
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from nvmc.compiled.options import CompileOptions
 from nvmc.compiler import compile_model
+from nvmc.errors import OptionError
 from nvmc.evaluation.simulation import simulate
-from nvmc.training import evaluation
+from nvmc.hardware.devices import Periphery
+from nvmc.training import Settings, Task, make_task
 from nvmc.training.evaluation import POPULATION, judge, judge_source
 from nvmc.training.preparation import canonical_network
-from small_training import blobs, small_network, small_task
+from small_training import blobs, small_network, small_target, small_task
 
 
 @pytest.mark.parametrize("chips", [1, 2, 3, 4])
@@ -28,19 +30,65 @@ def test_every_chip_that_is_asked_for_counts(tmp_path: Path, chips: int) -> None
     assert found.kpp == max(values[:chips])
 
 
-def test_a_source_is_rounded_as_its_training_images_want(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+PERIPHERIES = {
+    "ideal": Periphery(),
+    "adc": Periphery(adc_bits=6, adc_range="calibrated"),
+    "both": Periphery(dac_bits=6, dac_range="calibrated", adc_bits=6, adc_range="calibrated"),
+}
+
+
+def rounded_task(folder: Path, periphery: Periphery, bits: int | None) -> Task:
+    """600 images in a file, more than calibrate converters; a tenth of them is held out."""
+    data = blobs(600, 1)
+    np.savez(folder / "blobs.npz", x=data.x, y=data.y)
+    target = small_target().model_copy(update={"periphery": periphery})
+    options = CompileOptions(activation_bits=bits)
+    settings = Settings(chips=3, percentile=50.0, seed=2)
+    return make_task(
+        str(folder / "blobs.npz"), target, sigma=0.5, settings=settings, options=options
+    )
+
+
+@pytest.mark.parametrize("periphery", PERIPHERIES)
+def test_before_is_what_compile_builds_and_simulate_measures(
+    tmp_path: Path, periphery: str
 ) -> None:
-    """Ranges come from 512 training images, none of them held out."""
-    seen: list[Any] = []
-    calibrate = evaluation.calibrate
+    source, data = small_network(tmp_path), str(tmp_path / "blobs.npz")
+    task = rounded_task(tmp_path, PERIPHERIES[periphery], 4)
+    assert len(task.train.x) == 540
+    before = judge_source(canonical_network(source), task)
+    compiled = compile_model(
+        source, task.target, task.options, output=tmp_path / "net.nvmc", data=data
+    )
+    measured = simulate(
+        compiled, runs=3, percentile=50.0, data=task.validation, sigma=0.5, seed=POPULATION + 2
+    )
+    assert (before.ideal, before.kpp) == (measured.ideal, measured.kpp.value)
+    assert before.calibration == compiled.manifest.calibration
+    found = compiled.manifest.calibration
+    assert found is not None and found.data == data
+    converters = 0 if periphery == "ideal" else 512
+    assert (found.activation_images, found.converter_images) == (600, converters)
 
-    def spy(model: bytes, tensors: Any, images: Any) -> Any:
-        seen.extend(images.values())
-        return calibrate(model, tensors, images)
 
-    monkeypatch.setattr(evaluation, "calibrate", spy)
-    task = replace(small_task(activation_bits=4, chips=2, percentile=50.0), train=blobs(600, 1))
-    judge_source(canonical_network(small_network(tmp_path)), task)
-    (images,) = seen
-    assert np.array_equal(images, task.train.x[:512])
+def test_a_finished_network_calibrates_its_converters_anew(tmp_path: Path) -> None:
+    """Its activations come rounded, or exact; the ADC's range is that of its own currents."""
+    source, data = small_network(tmp_path), str(tmp_path / "blobs.npz")
+    task = rounded_task(tmp_path, PERIPHERIES["adc"], None)
+    after = judge(canonical_network(source), task)
+    compiled = compile_model(source, task.target, output=tmp_path / "net.nvmc", data=data)
+    measured = simulate(
+        compiled, runs=3, percentile=50.0, data=task.validation, sigma=0.5, seed=POPULATION + 2
+    )
+    assert (after.ideal, after.kpp) == (measured.ideal, measured.kpp.value)
+
+
+def test_training_refuses_options_that_hold_for_compiling_only(tmp_path: Path) -> None:
+    np.savez(tmp_path / "b.npz", x=blobs(20, 1).x, y=blobs(20, 1).y)
+    for options in (
+        CompileOptions(store=("bias",)),
+        CompileOptions(fold_batchnorm=True),
+        CompileOptions(passes=("insert-dropout",)),
+    ):
+        with pytest.raises(OptionError, match="training takes skip and activation_bits"):
+            make_task(str(tmp_path / "b.npz"), small_target(), options=options)

@@ -12,6 +12,7 @@ import onnxruntime
 import pytest
 import torch
 
+from nvmc.compiled.options import CompileOptions
 from nvmc.compiler import compile_model
 from nvmc.data import Dataset, load_data
 from nvmc.errors import DataError, ModelError, OptionError, TrainingError
@@ -27,6 +28,8 @@ from nvmc.training.run import Run
 MLP = zoo_path("mlp3-digits")
 TARGET = Target.of(load_device("rram4"), weight_bits=4, cell_bits=2)
 QUICK = Settings(epochs=3, batch=128, chips=12, every=1, init="random", rate=3e-3)
+
+ROUNDED = CompileOptions(activation_bits=4)
 
 
 def task(settings: Settings = QUICK, images: int = 400, **options: Any) -> Task:
@@ -142,8 +145,8 @@ def test_the_same_seed_gives_the_same_weights_and_another_other_ones(tmp_path: P
 
 def test_the_kpp_is_what_compile_and_simulate_find(tmp_path: Path):
     output = tmp_path / "out.onnx"
-    settings = QUICK.model_copy(update={"activation_bits": 4, "init": "keep"})
-    outcome = train(MLP, task(settings), make_method("gaussian"), output=output)
+    settings = QUICK.model_copy(update={"init": "keep"})
+    outcome = train(MLP, task(settings, options=ROUNDED), make_method("gaussian"), output=output)
     compiled = compile_model(output, TARGET, output=tmp_path / "out.nvmc")
     found = simulate(
         compiled,
@@ -184,10 +187,8 @@ def test_the_graph_that_comes_out_is_the_one_that_went_in(tmp_path: Path):
 def test_an_analog_network_with_rounded_activations_compiles_again(tmp_path: Path):
     """Its file is the canonical form, whose tensors compiled copies have shared."""
     target, output = Target.of(load_device("reram-lognormal")), tmp_path / "o.onnx"
-    settings = QUICK.model_copy(update={"activation_bits": 4, "init": "keep"})
-    outcome = train(
-        MLP, replace(task(settings, 128), target=target), make_method("erm"), output=output
-    )
+    rounded = task(QUICK.model_copy(update={"init": "keep"}), 128, options=ROUNDED)
+    outcome = train(MLP, replace(rounded, target=target), make_method("erm"), output=output)
     assert outcome.canonical
     compile_model(output, target, output=tmp_path / "o.nvmc")
 
@@ -255,7 +256,7 @@ def test_bad_tasks_are_refused(tmp_path: Path):
         train(MLP, task(), make_method("erm"), output=MLP)
     with pytest.raises(OptionError, match="no folder"):
         train(MLP, task(), make_method("erm"), output=tmp_path / "none" / "o.onnx")
-    skipped = task(skip=("*",))
+    skipped = task(options=CompileOptions(skip=("*",)))
     with pytest.raises(ModelError, match="no layer with trained weights on crossbars"):
         train(MLP, skipped, make_method("erm"), output=tmp_path / "o.onnx")
 

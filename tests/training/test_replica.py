@@ -9,6 +9,7 @@ import onnxruntime
 import pytest
 import torch
 
+from nvmc.compiled.options import CompileOptions
 from nvmc.data import Dataset, load_data
 from nvmc.errors import ModelError, OptionError
 from nvmc.hardware.devices import Target, load_device
@@ -29,8 +30,12 @@ from onnx_text import model_of
 TARGET = Target.of(load_device("rram4"), weight_bits=4, cell_bits=2)
 
 
-def run_of(name: str = "lenet5-digits", **settings: object) -> Run:
-    task = make_task("digits", TARGET, sigma=0.2, settings=Settings(**settings))  # type: ignore[arg-type]
+def run_of(
+    name: str = "lenet5-digits", activation_bits: int | None = None, **settings: object
+) -> Run:
+    options = CompileOptions(activation_bits=activation_bits)
+    chosen = Settings(**settings)  # type: ignore[arg-type]
+    task = make_task("digits", TARGET, sigma=0.2, settings=chosen, options=options)
     method = make_method("erm")
     return Run(prepared_network(canonical_network(zoo_path(name)), task, method), task, 1)
 
@@ -48,7 +53,7 @@ def test_evaluation_equals_onnxruntime(bits: int | None):
     replica.train(False)
     x = load_data("digits", "validation").x
     found = replica(torch.tensor(x), replica.crossbars.quantized()).detach().numpy()
-    model = finished_network(run.model, replica, ())
+    model = finished_network(run.model, replica, run.task.options)
     QuantizeWeights(4)(model)
     wanted = outputs(model, x)
     # Sums of at most 400 products; a value within rounding of the middle of two steps of an

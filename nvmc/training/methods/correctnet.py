@@ -70,7 +70,7 @@ class CorrectNet(Method):
     def begin(self, run: Run) -> None:
         """Find lambda, and which matrices the weights are."""
         replica = run.replicas[0]
-        run.memory["layers"] = _layers(run.model, run.task.skip, replica)
+        run.memory["layers"] = _layers(run.model, run.task.options.skip, replica)
         run.memory["bound"] = self.bound or self.k / amplification(run, replica)
 
     def loss(

@@ -7,17 +7,16 @@ from dataclasses import replace
 from typing import Annotated, Any, ClassVar
 
 import numpy as np
-import onnx_ir as ir
 import torch
 from pydantic import Field
 from torch import Tensor
 
+from nvmc.compiler import MappedNetwork
 from nvmc.errors import OptionError
 from nvmc.evaluation.workload import set_up
 from nvmc.hardware.chip import Array, Chip
-from nvmc.passes.pipeline import compile_passes
 from nvmc.passes.program_chip import arrays_of
-from nvmc.training.evaluation import finished_network
+from nvmc.training.evaluation import finished_network, mapped
 from nvmc.training.method import Method
 from nvmc.training.replica import Replica
 from nvmc.training.run import Run
@@ -69,7 +68,7 @@ class ReramV(Method):
 
     def begin(self, run: Run) -> None:
         """Find the arrays, and how good the chip is before."""
-        arrays = {array.name: array for array in arrays_of(self._compiled(run))}
+        arrays = {array.name: array for array in arrays_of(self._mapped(run).model)}
         names = self.evaluated(run).crossbars.names
         run.memory["arrays"] = {name: arrays[name] for name in names}
         run.memory["before"] = self._value(run)
@@ -100,14 +99,13 @@ class ReramV(Method):
         return Chip.of(task.target, self.chip_seed, self.chip, task.sigma)
 
     def _value(self, run: Run) -> float:
-        workload = set_up(self._compiled(run), run.task.target, data=run.task.validation)
+        network = self._mapped(run)
+        workload = set_up(network.model, network.target, data=run.task.validation)
         return float(workload.run([self._chip(run.task)])[0])
 
-    def _compiled(self, run: Run) -> ir.Model:
-        model = finished_network(run.model, self.evaluated(run), run.task.skip)
-        for step in compile_passes(run.task.target, skip=run.task.skip):
-            step(model)
-        return model
+    def _mapped(self, run: Run) -> MappedNetwork:
+        model = finished_network(run.model, self.evaluated(run), run.task.options)
+        return mapped(model, run.task)
 
 
 def _array_now(array: Array, codes: Tensor, unit: Tensor, weights: Tensor) -> Array:

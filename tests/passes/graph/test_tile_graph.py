@@ -44,7 +44,7 @@ def test_everything_is_a_node_and_data_flows_one_way(name: str) -> None:
     assert nx.is_directed_acyclic_graph(graph)
     assert len(of_kind(graph, "layer")) == len(mapping.layers)
     assert len(of_kind(graph, "digital")) == len(mapping.digital)
-    assert len(of_kind(graph, "tile")) == len(mapping.tiles)
+    assert len(of_kind(graph, "tile")) == sum(array.tiles for array in mapping.arrays)
     inputs, outputs = of_kind(graph, "input"), of_kind(graph, "output")
     for layer in of_kind(graph, "layer"):
         assert any(nx.has_path(graph, source, layer) for source in inputs)

@@ -29,7 +29,7 @@ TARGETS = {
 
 def programmed_file(run: Run, folder: Path, seed: int, chip: int, sigma: float) -> Path:
     """The network as it is now, compiled and programmed as users do it."""
-    save_model(finished_network(run.model, run.replicas[0], ()), folder / "now.onnx")
+    save_model(finished_network(run.model, run.replicas[0], run.task.options), folder / "now.onnx")
     compiled = compile_model(folder / "now.onnx", run.task.target, output=folder / "now.nvmc")
     program_chip(compiled, chip, folder / "chip.onnx", seed=seed, sigma=sigma)
     return folder / "chip.onnx"

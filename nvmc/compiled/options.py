@@ -1,0 +1,74 @@
+"""How a network is compiled, and what calibrated it: rows of the manifest, and training's too."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar, Literal, get_args
+
+from pydantic import ConfigDict
+
+from nvmc.errors import OptionError
+
+__all__ = ["Calibration", "CompileOptions", "Kind"]
+
+Kind = Literal["bias", "norm"]
+"""Parameters that may be kept in cells beside the weights."""
+
+
+@dataclass(frozen=True)
+class CompileOptions:
+    """What decides a compiled network beside its source, its target and its calibration data.
+
+    Attributes:
+        skip: Globs of node names that stay digital.
+        store: `bias` and `norm` keep those parameters in cells too.
+        fold_batchnorm: Fold BatchNormalization into the layer before it.
+        activation_bits: Bits of what enters the mapped layers, 1 to 16; None leaves it exact.
+        passes: Passes to run on the float network, as `name:key=value`.
+
+    Raises:
+        OptionError: Bits or a kind of parameter that there is not.
+    """
+
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
+
+    skip: tuple[str, ...] = ()
+    store: tuple[Kind, ...] = ()
+    fold_batchnorm: bool = False
+    activation_bits: int | None = None
+    passes: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        """Check the values; a list is taken as a tuple, a text as the only one of its kind."""
+        for name in ("skip", "store", "passes"):
+            given = getattr(self, name)
+            object.__setattr__(self, name, (given,) if isinstance(given, str) else tuple(given))
+        for kind in self.store:
+            if kind not in get_args(Kind):
+                raise OptionError(f"store is {kind!r}; expected {' or '.join(get_args(Kind))}")
+        if self.activation_bits is not None and self.activation_bits not in range(1, 17):
+            raise OptionError(f"activation bits is {self.activation_bits}; expected 1 to 16")
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """The images that ranges come from: the first of a data set's training split.
+
+    Attributes:
+        data: The data set's name.
+        sha256: Digest of its images and of what is known of them (`Dataset.sha256`).
+        activation_images: Images that the ranges of `activation_bits` come from; 0 without.
+        converter_images: Images that the ranges of DAC and ADC come from; 0 where none is
+            calibrated.
+    """
+
+    data: str
+    sha256: str
+    activation_images: int
+    converter_images: int
+
+    def __str__(self) -> str:
+        """In a line, for people."""
+        counts = (("activation", self.activation_images), ("converter", self.converter_images))
+        told = [f"{what} ranges from {n:,} image{'s' * (n != 1)}" for what, n in counts if n]
+        return f"{' and '.join(told)} of {self.data}"

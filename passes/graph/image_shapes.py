@@ -1,0 +1,89 @@
+"""What one image comes to inside a network: shapes of values, and products of crossbars."""
+
+from __future__ import annotations
+
+import math
+from typing import TypedDict
+
+import onnx
+import onnx_ir as ir
+
+from nvmc.hardware.tiling import matrix_of
+from nvmc.passes.graph.mappable import Layer
+from nvmc.passes.io.without_weights import without_weights
+
+__all__ = ["ImageShapes", "Traffic"]
+
+_IMAGES = 65_537
+"""Images that shapes are inferred for where the network takes any number. No size of a network's
+own is a multiple of this prime, so it marks the axis along which images lie."""
+_BY_INPUT = frozenset({"ConvTranspose", "GRU", "LSTM", "RNN"})
+"""Standard operators whose products are counted by their inputs, the others by their outputs."""
+
+
+class Traffic(TypedDict, total=False):
+    """What one image comes to at a layer: fields of `nvmc.compiled.artifact.LayerEntry`."""
+
+    input_shape: list[int | None] | None
+    output_shape: list[int | None] | None
+    products: int | None
+
+
+class ImageShapes:
+    """Shapes of the main graph's values for one image, by onnx's shape inference.
+
+    Args:
+        model: In canonical form, before its layers are mapped; only read.
+    """
+
+    def __init__(self, model: ir.Model) -> None:
+        self._graph = model.graph
+        self._sizes: dict[str, tuple[int | None, ...]] = {}
+        first = next((next(iter(v.shape or ()), None) for v in model.graph.inputs), None)
+        self._images = first if isinstance(first, int) and first > 0 else _IMAGES
+        proto = without_weights(model)
+        del proto.graph.value_info[:]
+        for value in proto.graph.output:
+            value.type.tensor_type.ClearField("shape")
+        for value in proto.graph.input[: len(model.graph.inputs)]:
+            sizes = value.type.tensor_type.shape.dim
+            if sizes and not sizes[0].HasField("dim_value"):
+                sizes[0].dim_value = self._images
+        try:
+            graph = onnx.shape_inference.infer_shapes(proto, data_prop=True).graph
+        except onnx.shape_inference.InferenceError:
+            return  # nothing is known
+        for value in (*graph.input, *graph.value_info, *graph.output):
+            if value.type.tensor_type.HasField("shape"):
+                sizes = value.type.tensor_type.shape.dim
+                known = (d.dim_value if d.HasField("dim_value") else None for d in sizes)
+                self._sizes[value.name] = tuple(known)
+
+    def of(self, value: ir.Value | None) -> list[int | None] | None:
+        """The shape of one image's part, without the axis of images where nothing else is on it."""
+        sizes = None if value is None else self._sizes.get(str(value.name))
+        images = self._images
+        axis = next((i for i, size in enumerate(sizes or ()) if size and size % images == 0), None)
+        if sizes is None or axis is None:
+            return None
+        alone = (sizes[axis] or 0) // images
+        return [*sizes[:axis], *([alone] if alone > 1 else []), *sizes[axis + 1 :]]
+
+    def traffic(self, layer: Layer) -> Traffic:
+        """What one image comes to at a layer of the model.
+
+        Each product takes one row of a matrix's inputs and gives one of its outputs: so many rows
+        fit into the output, or the input of transposed convolutions and recurrent layers.
+        """
+        node, op = layer.node, layer.op.replaces
+        shapes = self.of(node.inputs[layer.activation]), self.of(node.outputs[0])
+        counted = shapes[0] if op in _BY_INPUT else shapes[1]
+        source = layer.weights[0].source
+        matrix = matrix_of(layer.place, tuple(source.shape.numpy()) if source.shape else ())
+        products = None
+        if counted is not None and None not in counted and node.graph is self._graph:
+            numbers = math.prod(size for size in counted if size is not None)
+            products = numbers // (matrix.rows if op in _BY_INPUT else matrix.cols)
+            if op in _BY_INPUT and op != "ConvTranspose":
+                products *= matrix.groups  # a direction each
+        return {"input_shape": shapes[0], "output_shape": shapes[1], "products": products}
