@@ -9,7 +9,7 @@ from importlib import resources
 from pathlib import Path
 from types import MappingProxyType
 
-from nvmc.errors import ModelError
+from nvmc.errors import ModelError, unknown
 
 __all__ = ["ZOO", "ZooModel", "resolve_model", "zoo_path"]
 
@@ -74,7 +74,7 @@ def zoo_path(name: str) -> Path:
         ModelError: The name is unknown, or the file is missing or not the one in the table.
     """
     if name not in ZOO:
-        raise ModelError(f"unknown zoo model {name!r}, expected one of {', '.join(ZOO)}")
+        raise ModelError(unknown("zoo model", name, ZOO))
     path = Path(str(resources.files("nvmc.models"))) / "pretrained" / ZOO[name].file
     found = hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else "nothing"
     if found != ZOO[name].sha256:

@@ -10,13 +10,15 @@ from __future__ import annotations
 
 import dataclasses
 import importlib
+import re
 import typing
 from typing import Any
 
 import onnx_ir as ir
 from pydantic import TypeAdapter, ValidationError
 
-from nvmc.errors import OptionError
+from nvmc.errors import OptionError, unknown
+from nvmc.hardware.options import pairs, problem
 
 __all__ = ["PASSES", "make_pass", "pass_options"]
 
@@ -42,20 +44,8 @@ def make_pass(text: str) -> ir.passes.InPlacePass:
     """
     name, _, rest = text.partition(":")
     kind = _class_of(name)
-    values: dict[str, list[str]] = {}
-    key = ""
-    for part in filter(None, rest.split(",")):
-        left, equals, right = part.partition("=")
-        if equals:
-            key = left.strip().replace("-", "_")
-            if key in values:
-                raise OptionError(f"--pass {text!r}: {key!r} is given twice; give it once")
-            values[key] = [right.strip()]
-        elif key:
-            values[key].append(part.strip())
-        else:
-            raise OptionError(f"--pass {text!r}: {part!r} is not key=value")
-    return kind(**_converted(kind, values, text))
+    parts = re.split(r",(?=[^,=]*=)", rest)  # before a key; commas in between are of lists
+    return kind(**_converted(kind, pairs(f"--pass {text!r}", parts, "bits=4"), text))
 
 
 def pass_options(name: str) -> dict[str, str]:
@@ -75,7 +65,7 @@ def pass_options(name: str) -> dict[str, str]:
 
 def _class_of(name: str) -> Any:
     if name not in PASSES:
-        raise OptionError(f"pass {name!r} is unknown; expected one of {', '.join(sorted(PASSES))}")
+        raise OptionError(unknown("pass", name, sorted(PASSES)))
     module, _, attribute = PASSES[name].partition(":")
     return getattr(importlib.import_module(module), attribute)
 
@@ -84,15 +74,14 @@ def _fields(kind: Any) -> list[dataclasses.Field[Any]]:
     return [field for field in dataclasses.fields(kind) if field.init]
 
 
-def _converted(kind: Any, values: dict[str, list[str]], text: str) -> dict[str, Any]:
+def _converted(kind: Any, values: dict[str, str], text: str) -> dict[str, Any]:
     fields = {field.name: field for field in _fields(kind)}
     types = typing.get_type_hints(kind)
     options: dict[str, Any] = {}
-    for key, parts in values.items():
+    for key, value in values.items():
         if key not in fields:
-            known = ", ".join(fields) or "none (it has no options)"
-            raise OptionError(f"--pass {text!r}: unknown key {key!r}; expected one of {known}")
-        options[key] = _value(types[key], parts, f"--pass {text!r}: {key}")
+            raise OptionError(f"--pass {text!r}: {unknown('key', key, fields)}")
+        options[key] = _value(types[key], value, f"--pass {text!r}: {key}")
     for field in fields.values():
         required = field.default is dataclasses.MISSING
         required = required and field.default_factory is dataclasses.MISSING
@@ -101,16 +90,16 @@ def _converted(kind: Any, values: dict[str, list[str]], text: str) -> dict[str, 
     return options
 
 
-def _value(kind: Any, parts: list[str], where: str) -> Any:
-    """`parts` as a value of type `kind`; pydantic does the conversion."""
+def _value(kind: Any, text: str, where: str) -> Any:
+    """`text` as a value of type `kind`, or the list of its parts; pydantic does the conversion."""
     adapter: TypeAdapter[Any] = TypeAdapter(kind)
-    joined = ",".join(parts)
-    candidates: list[Any] = [None] if joined.lower() == "none" else []
-    candidates += [joined, parts]
-    problem = ""
+    parts = [part.strip() for part in text.split(",") if part]
+    candidates: list[Any] = [None] if text.lower() == "none" else []
+    candidates += [",".join(parts), parts]
+    told = ""
     for candidate in candidates:
         try:
             return adapter.validate_python(candidate)
         except ValidationError as error:
-            problem = problem or str(error.errors()[0]["msg"])
-    raise OptionError(f"{where} is {joined!r}: {problem}")
+            told = told or problem(error)
+    raise OptionError(f"{where}: {told}")

@@ -11,6 +11,7 @@ import numpy as np
 import onnx_ir as ir
 
 from nvmc.errors import ModelError, OptionError
+from nvmc.hardware.options import pairs
 from nvmc.passes.graph.layers import (
     ACTIVATIONS,
     AFFINE_MARK,
@@ -161,14 +162,12 @@ def _parsed(rates: Mapping[str, float] | str) -> dict[str, float]:
     if isinstance(rates, Mapping):
         return dict(rates)
     parsed: dict[str, float] = {}
-    for part in filter(None, rates.split(";")):
-        glob, _, text = part.rpartition("=")
+    form, example = "GLOB=RATE", "conv1=0.1;fc*=0.3"
+    for glob, text in pairs("rates", rates.split(";"), example, form=form, names=True).items():
         try:
-            parsed[glob.strip()] = float(text)
+            parsed[glob] = float(text)
         except ValueError:
-            glob = ""
-        if not glob:
-            raise OptionError(f"rates: {part!r} is not GLOB=RATE; write conv1=0.1;fc*=0.3")
+            raise OptionError(f"rates: {glob}={text} is not {form}; write {example}") from None
     return parsed
 
 

@@ -16,6 +16,7 @@ from nvmc.compiled.operators import DOMAIN, OPS, VERSION
 from nvmc.errors import ArtifactError
 from nvmc.hardware.chip import Array, Chip
 from nvmc.hardware.devices import Target
+from nvmc.hardware.options import problem
 from nvmc.hardware.tiling import Place
 from nvmc.passes.graph.mappable import nodes_of, place_of
 from nvmc.passes.graph.names import Names
@@ -44,7 +45,9 @@ def target_of(model: ir.Model) -> Target:
     try:
         return Target.model_validate_json(text)
     except ValidationError as error:
-        raise ArtifactError(f"{TARGET_KEY!r} in the model is damaged; compile again") from error
+        raise ArtifactError(
+            f"{TARGET_KEY!r} in the model is damaged ({problem(error, Target)}); compile again"
+        ) from error
 
 
 def arrays_of(model: ir.Model) -> list[Array]:

@@ -10,6 +10,7 @@ import numpy as np
 import onnx_ir as ir
 
 from nvmc.errors import ModelError, OptionError
+from nvmc.hardware.options import pairs
 from nvmc.passes.graph.mappable import layers_of
 from nvmc.passes.graph.names import Names
 
@@ -132,15 +133,13 @@ def mark_activations(model: ir.Model, skip: tuple[str, ...] = ()) -> dict[str, s
 
 def _parsed(text: str) -> dict[str, tuple[float, float]]:
     parsed: dict[str, tuple[float, float]] = {}
-    for part in filter(None, text.split(";")):
-        name, _, pair = part.rpartition("=")
+    form, example = "NAME=LOW:HIGH", "x=0:1;a=-2:2"
+    for name, pair in pairs("ranges", text.split(";"), example, form=form, names=True).items():
         low, _, high = pair.partition(":")
         try:
-            parsed[name.strip()] = (float(low), float(high))
+            parsed[name] = (float(low), float(high))
         except ValueError:
-            name = ""
-        if not name:
-            raise OptionError(f"ranges: {part!r} is not NAME=LOW:HIGH; write x=0:1;a=-2:2")
+            raise OptionError(f"ranges: {name}={pair} is not {form}; write {example}") from None
     return parsed
 
 

@@ -11,6 +11,7 @@ from pydantic import ValidationError
 
 from nvmc.errors import OptionError
 from nvmc.hardware.devices import Periphery
+from nvmc.hardware.options import problem
 
 __all__ = ["periphery_from", "periphery_options"]
 
@@ -71,11 +72,7 @@ def periphery_from(options: Mapping[str, Any]) -> Periphery:
     try:
         return Periphery.model_validate(given)
     except ValidationError as error:
-        first = error.errors()[0]
-        problem = str(first["msg"]).removeprefix("Value error, ")
-        name = str(first["loc"][0]).replace("_", "-") if first["loc"] else ""
-        found = f"--{name} is {first['input']!r}: " if name else ""
-        raise OptionError(f"{found}{problem[:1].lower()}{problem[1:]}") from error
+        raise OptionError(problem(error, Periphery, option=True)) from error
 
 
 def _range(text: str) -> float | str:

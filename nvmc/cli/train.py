@@ -16,6 +16,7 @@ from nvmc.cli.train_report import Report, epoch_progress, print_methods, print_r
 from nvmc.compiled.options import CompileOptions
 from nvmc.errors import OptionError
 from nvmc.hardware.devices import parse_noise
+from nvmc.hardware.options import pairs, problem, value_of
 from nvmc.interruption import Loading, interrupted
 from nvmc.models import resolve_model
 
@@ -28,8 +29,6 @@ AFFINE = "turn=12,scale=0.1,shift=2"
 
 TARGET_OPTIONS = ("weight_bits", "cell_bits", "encoding", "per_channel", "tile")
 """What `console.target_options` adds."""
-
-_WORDS = {"none": None, "true": True, "yes": True, "false": False, "no": False}
 
 _SETTINGS: dict[str, tuple[Any, str | None, str]] = {
     "epochs": (int, "N", "Passes over the images.  [default: 100]"),
@@ -138,7 +137,7 @@ def train_command(
     source = resolve_model(model)
     result = Path(f"{source.stem}-{method}.onnx") if output is None else output
     kept = Path(f"{result}.checkpoint") if checkpoint is None else checkpoint
-    chosen = training.make_method(method, _pairs("--method-option", method_options))
+    chosen = training.make_method(method, _values("--method-option", method_options, "th=2"))
     task = _task(training, data, options)
     with _followers(training, task.settings.epochs, tensorboard, not as_json) as on_epoch:
         with _telling_how_to_resume(kept):
@@ -176,52 +175,17 @@ def _settings(training: Any, options: Mapping[str, Any]) -> Any:
     given = {name: options[name] for name in _SETTINGS if options[name] is not None}
     if "augment" in given:
         text = AFFINE if given["augment"] == "affine" else given["augment"]
-        given["augment"] = _pairs("--augment", text.split(","))
+        given["augment"] = _values("--augment", text.split(","), "turn=12")
     try:
         return training.Settings.model_validate(given)
     except ValidationError as error:
-        first = error.errors()[0]
-        flag, *inner = (str(part).replace("_", "-") for part in first["loc"])
-        problem = str(first["msg"]).removeprefix("Value error, ")
-        if first["type"] == "extra_forbidden":
-            problem = "unknown; expected turn, scale or shift"
-        where = f"--{' '.join([flag, *inner])}"
-        raise OptionError(
-            f"{where} is {first['input']!r}: {problem[:1].lower()}{problem[1:]}"
-        ) from error
+        raise OptionError(problem(error, training.Settings, option=True)) from error
 
 
-def _pairs(flag: str, texts: Sequence[str]) -> dict[str, Any]:
-    """`K=V` texts by key, dashes read as underscores.
-
-    Raises:
-        OptionError: One is not of that form, or a key is given twice.
-    """
-    found: dict[str, Any] = {}
-    for text in texts:
-        key, equals, value = (part.strip() for part in text.partition("="))
-        name = key.replace("-", "_")
-        if not equals or not key:
-            example = "turn=12" if flag == "--augment" else "th=2"
-            raise OptionError(f"{flag} {text!r} is not KEY=VALUE; write it so, as {example}")
-        if name in found:
-            raise OptionError(f"{flag}: {key!r} is given twice; give it once")
-        found[name] = _value(value)
-    return found
-
-
-def _value(text: str) -> Any:
-    """A number, yes or no, nothing, or several of them, as `a,b` or `a;b`; else the text itself."""
-    if "," in text or ";" in text:
-        return tuple(_value(part.strip()) for part in text.replace(";", ",").split(","))
-    if text.lower() in _WORDS:
-        return _WORDS[text.lower()]
-    for kind in (int, float):
-        try:
-            return kind(text)
-        except ValueError:
-            continue
-    return text
+def _values(where: str, texts: Sequence[str], example: str) -> dict[str, Any]:
+    """KEY=VALUE texts as values by key; `none` is nothing."""
+    found = pairs(where, texts, example)
+    return {key: None if text.lower() == "none" else value_of(text) for key, text in found.items()}
 
 
 @contextmanager

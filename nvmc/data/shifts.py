@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from nvmc.errors import DataError, OptionError
+from nvmc.errors import DataError, OptionError, unknown
 from nvmc.rng import stream
 
 _ndimage: Any = ndimage  # its types are incomplete
@@ -59,7 +59,7 @@ def shifts_for(x: NDArray[Any], kinds: Sequence[str] | None = None) -> list[Shif
     chosen = list(KINDS if images else KINDS[1:]) if kinds is None else list(kinds)
     for kind in chosen:
         if kind not in KINDS:
-            raise OptionError(f"shift {kind!r} is unknown; expected {' or '.join(KINDS)}")
+            raise OptionError(unknown("shift", kind, KINDS))
     if "rotation" in chosen and not images:
         raise DataError(
             f"inputs of shape {list(x.shape[1:])} cannot be turned; expected channels, rows and "

@@ -16,6 +16,7 @@ from nvmc.errors import OptionError
 from nvmc.hardware.chip import Chip
 from nvmc.hardware.devices import Device, NoiseSource, Target, as_noise, load_device
 from nvmc.hardware.devices.periphery import MAX_CONVERTER_BITS, Periphery
+from nvmc.hardware.options import problem
 
 __all__ = [
     "PARAMETERS",
@@ -227,8 +228,8 @@ def _with_converter(field: str) -> Callable[[Setup, float | None], Setup]:
         try:
             periphery = Periphery.model_validate(stated)
         except ValidationError as error:
-            problem = str(error.errors()[0]["msg"]).removeprefix("Value error, ")
-            raise OptionError(f"{field.replace('_', '-')} {bits}: {problem}") from error
+            what = f"--{field.replace('_', '-')} {bits}"
+            raise OptionError(f"{what}: {problem(error, Periphery)}") from error
         return replace(setup, target=setup.target.model_copy(update={"periphery": periphery}))
 
     return change

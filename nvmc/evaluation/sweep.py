@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from nvmc.compiled.artifact import Compiled
 from nvmc.data import load_data
-from nvmc.errors import OptionError
+from nvmc.errors import OptionError, unknown
 from nvmc.evaluation.description import Description, Fidelity, in_common
 from nvmc.evaluation.parameters import PARAMETERS, Setup, Value
 from nvmc.evaluation.population import Archive, Executor, Threads, Workload
@@ -217,8 +217,8 @@ def _axes(values: Values) -> tuple[str, ...]:
     known = ", ".join(f"--{name}" for name in PARAMETERS)
     if not values or not all(values.values()):
         raise OptionError(f"there is nothing to sweep; give one or two of {known}")
-    if unknown := sorted(values.keys() - PARAMETERS.keys()):
-        raise OptionError(f"parameter {unknown[0]!r} is unknown; expected one of {known}")
+    if strange := sorted(values.keys() - PARAMETERS.keys()):
+        raise OptionError(unknown("parameter", strange[0], PARAMETERS))
     several = [name for name in PARAMETERS if len(values.get(name, ())) > 1]
     axes = tuple(sorted(several, key=lambda name: -len(values[name])))
     if len(axes) > 2:

@@ -14,7 +14,7 @@ from typing import Any, TypedDict, Unpack
 from nvmc.compiled.artifact import MODEL_FILE, Compiled, TensorEntry
 from nvmc.compiled.masks import Outputs
 from nvmc.data import Data, Dataset, load_data
-from nvmc.errors import ModelError, OptionError
+from nvmc.errors import ModelError, OptionError, unknown
 from nvmc.evaluation.description import Fidelity
 from nvmc.evaluation.ordering import run_ideal
 from nvmc.evaluation.plan import MOST_RUNS
@@ -279,5 +279,4 @@ def _scored_entry(
     for entry in outputs:
         if entry.name == name:
             return entry
-    names = ", ".join(entry.name for entry in outputs)
-    raise OptionError(f"output {name!r} is unknown; expected one of {names}")
+    raise OptionError(unknown("output", name, [entry.name for entry in outputs]))

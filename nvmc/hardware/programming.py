@@ -15,7 +15,6 @@ from array_api_compat import array_namespace
 from nvmc.hardware.devices import Cells, Target
 from nvmc.hardware.devices.noise import Draws, Programming
 from nvmc.hardware.devices.sources.base import Stage
-from nvmc.hardware.encoding import Layout
 
 __all__ = ["Acting", "Clip", "Programmed", "Weight", "cells_of", "program_cells", "weights_of"]
 
@@ -26,11 +25,14 @@ Acting = Callable[[Stage], Iterable[tuple[Any, Draws]]]
 
 
 class Weight(Protocol):
-    """A weight tensor as its cells are to hold it; arrays of one namespace."""
+    """A weight tensor as its cells are to hold it; arrays of one namespace.
+
+    Typed loosely, as pyright takes no `cached_property` for a property of a protocol.
+    """
 
     @property
-    def layout(self) -> Layout:
-        """How its cells represent its codes."""
+    def layout(self) -> Any:
+        """How its cells represent its codes: a `Layout`."""
         ...
 
     @property
@@ -39,8 +41,8 @@ class Weight(Protocol):
         ...
 
     @property
-    def cells(self) -> Cells:
-        """The target state of its cells."""
+    def cells(self) -> Any:
+        """The target state of its cells: `Cells`."""
         ...
 
     @property

@@ -70,7 +70,8 @@ class AblatedChip(Chip):
         return super().program(array)
 
     def _levels(self, array: Array, cells: Cells, acting: Acting) -> tuple[Any, Any, Any | None]:
-        levels, sign, pulses = super()._levels(array, cells, acting)
+        found, sign, pulses = super()._levels(array, cells, acting)
+        levels: Any = found
         if self.only.slices is not None or not self.only.whole:
             levels = np.where(self._noisy_planes(array), levels, array.cells.targets)
         return levels, sign if self.only.whole else array.sign, pulses

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from nvmc.errors import OptionError
+from nvmc.errors import OptionError, unknown
 from nvmc.hardware.chip import Chip
 from nvmc.hardware.devices import Target, load_device
 from nvmc.runtime.crossbar.operand import Start
@@ -67,9 +67,7 @@ class ProviderOptions:
         known = ("device", "sigma", "seed", "chip", "time", "first_image", "images")
         for key in texts:
             if key not in known:
-                raise OptionError(
-                    f"provider option {key!r} is unknown; expected one of {', '.join(known)}"
-                )
+                raise OptionError(unknown("provider option", key, known))
         return cls(
             device=texts.get("device"),
             sigma=None if "sigma" not in texts else _number("sigma", texts["sigma"], float),

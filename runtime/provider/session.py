@@ -13,6 +13,7 @@ from nvmc.compiled.operators import OPS
 from nvmc.errors import ProviderError
 from nvmc.hardware.chip import Chip
 from nvmc.hardware.devices import Target
+from nvmc.hardware.options import problem
 from nvmc.runtime.crossbar.ranges import RangeObserver
 from nvmc.runtime.provider.claims import Claim, ClaimLog, Node, refusal
 from nvmc.runtime.provider.kernels import NodeKernel, ProgrammedArrays
@@ -105,7 +106,7 @@ def _parse(target: str) -> Target:
     try:
         return Target.model_validate_json(target)
     except ValidationError as error:
-        problem = error.errors()[0]["msg"]
+        told = problem(error, Target)
         raise ProviderError(
-            f"the model's metadata 'nvmc.target' is damaged ({problem}); compile again"
+            f"the model's metadata 'nvmc.target' is damaged ({told}); compile again"
         ) from error

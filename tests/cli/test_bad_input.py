@@ -210,7 +210,7 @@ def test_device_file(run: Run, good: str, tmp_path: Path, text: str, named: str)
         (["--percentile", "0"], "0"),
         (["--percentile", "100"], "100"),
         (["--device", "nix"], "nix"),
-        (["--noise", "stuck-at:p=0.1"], "p: "),
+        (["--noise", "stuck-at:p=0.1"], "key 'p' is unknown"),
         (["--noise", "dust"], "dust"),
         (["--output", "logits"], "logits"),
         (["--data", "imagenet"], "imagenet"),

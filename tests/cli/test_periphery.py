@@ -34,8 +34,8 @@ def test_options_reach_the_target_and_choose_the_fidelity(tmp_path: Path, capsys
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--adc-bits", "17"], "--adc-bits is 17"),
-        (["--dac-bits", "0"], "--dac-bits is 0"),
+        (["--adc-bits", "17"], "--adc-bits: input should be less than or equal to 16 (got 17)"),
+        (["--dac-bits", "0"], "--dac-bits: input should be greater than or equal to 1 (got 0)"),
         (["--dac-mode", "bit-serial"], "bit-serial inputs need dac_bits"),
         (["--dac-bits", "1", "--signed-inputs", "offset"], "need at least 2 dac_bits"),
         (["--adc-range", "wide"], "--adc-range is 'wide'; expected full, calibrated or a number"),

@@ -17,6 +17,7 @@ from nvmc.hardware.devices import Conductance, Device, Target, parse_noise
 from nvmc.hardware.devices.laws import Bias
 from nvmc.hardware.restriction import AblatedChip, Selection
 from nvmc.rng import Draw
+from nvmc.runtime.crossbar.operand import CircuitOperand
 
 ENCODINGS = ("sign-magnitude", "differential", "offset")
 US = (1.0, 2.0, 4.0, 9.0)
@@ -85,6 +86,21 @@ def test_a_column_conducts_the_sum_of_inputs_times_conductances():
     levels = Chip.of(array.target, 0, 0).program(array).levels
     conducted = (levels[0] + array.target.off_level) * array.target.step_us
     assert conducted.tolist() == pytest.approx(US, rel=1e-6)
+
+
+@pytest.mark.parametrize("encoding", ENCODINGS)
+def test_the_circuit_computes_with_the_same_levels(encoding: Any):
+    """Ideal periphery: the analog sum of conductances is the product with the chip's weights."""
+    array = array_on(device(), encoding=encoding)
+    chip = Chip.of(array.target, 3, 5)
+    codes = np.stack([CODES, CODES[::-1]], axis=1)
+    array = Array("w", codes, np.float32(1), array.target)
+    operand = CircuitOperand(array, chip.program(array), chip)
+    x = np.random.default_rng(0).standard_normal((4, 1, 1, 31))
+    found = operand.mvm("MatMul", entries=4, dtype=x.dtype)(x)
+    wanted = x @ chip.program(array).weights.astype(np.float64)
+    np.testing.assert_allclose(found, wanted, rtol=0, atol=31 * 5 * ROUNDED)
+    assert not np.allclose(found, x @ codes, atol=0.1)
 
 
 @pytest.mark.parametrize("encoding", ENCODINGS)

@@ -78,7 +78,7 @@ def test_anything_else_is_a_path() -> None:
 
 @pytest.mark.parametrize("name", ["lenet", "", "lenet5-digits.onnx", "../zoo"])
 def test_unknown_name_lists_the_choices(name: str) -> None:
-    with pytest.raises(ModelError, match="unknown zoo model .* lenet5-digits, mlp3-digits"):
+    with pytest.raises(ModelError, match="zoo model .* is unknown; .* lenet5-digits, mlp3-digits"):
         resolve_model(f"zoo:{name}")
 
 

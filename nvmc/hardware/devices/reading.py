@@ -7,13 +7,16 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ValidationError
+from pydantic import TypeAdapter, ValidationError
 
-from nvmc.errors import DeviceError, OptionError
+from nvmc.errors import DeviceError, OptionError, unknown
 from nvmc.hardware.devices.device import Device
-from nvmc.hardware.devices.noise import SOURCES, NoiseSource, Source
+from nvmc.hardware.devices.noise import NoiseSource, Source
+from nvmc.hardware.options import pairs, problem, value_of
 
 __all__ = ["as_noise", "device_names", "load_device", "parse_noise"]
+
+_SOURCE: TypeAdapter[NoiseSource] = TypeAdapter(Source)
 
 
 def device_names() -> list[str]:
@@ -45,10 +48,7 @@ def load_device(name: str | Path | Device) -> Device:
             ) from error
         return _parse_device(content, text)
     if text not in device_names():
-        raise DeviceError(
-            f"device {text!r} is unknown; expected one of {', '.join(device_names())}, or the path "
-            "of a .toml file"
-        )
+        raise DeviceError(unknown("device", text, [*device_names(), "FILE.toml"]))
     library = resources.files("nvmc.hardware.devices") / "library" / f"{text}.toml"
     return _parse_device(library.read_bytes(), text)
 
@@ -59,41 +59,7 @@ def _parse_device(content: bytes, where: str) -> Device:
     except (UnicodeDecodeError, tomllib.TOMLDecodeError, RecursionError) as error:
         raise DeviceError(f"device file {where!r} is not TOML: {error}") from error
     except ValidationError as error:
-        raise DeviceError(f"device file {where!r}: {_first_problem(error)}") from error
-
-
-def _first_problem(error: ValidationError) -> str:
-    """The first problem pydantic found, on one line, with the key that it is about."""
-    first: Any = error.errors()[0]
-    place = _place(first["loc"])
-    match first["type"]:
-        case "extra_forbidden":
-            problem = "unknown key"
-        case "missing":
-            problem = "is missing"
-        case "union_tag_not_found":
-            problem = f"has no type; expected one of {', '.join(SOURCES)}"
-        case "union_tag_invalid":
-            kind = first["ctx"]["tag"]
-            problem = f"type {kind!r} is unknown; expected one of {', '.join(SOURCES)}"
-        case _:
-            problem = str(first["msg"]).removeprefix("Value error, ")
-            if isinstance(first["input"], str | int | float):
-                problem += f" (got {first['input']!r})"
-    return " ".join((f"{place}: {problem}" if place else problem).split())
-
-
-_UNIONS = ("clip", "levels", "nu_mean", "nu_std", "weight_bits")  # keys of more than one form
-
-
-def _place(location: tuple[int | str, ...]) -> str:
-    """The dotted key a location stands for, without pydantic's names of union members."""
-    parts: list[str] = []
-    for before, part in zip((None, *location), location, strict=False):
-        in_source = (before == "noise" or isinstance(before, int)) and part in SOURCES
-        if before not in _UNIONS and not in_source:
-            parts.append(str(part))
-    return ".".join(parts)
+        raise DeviceError(f"device file {where!r}: {problem(error, Device)}") from error
 
 
 def as_noise(source: NoiseSource | str) -> NoiseSource:
@@ -110,32 +76,16 @@ def parse_noise(text: str) -> NoiseSource:
     Raises:
         OptionError: Unknown type or key, or a value out of range.
     """
+    where = f"--noise {text!r}"
     kind, _, rest = text.partition(":")
-    fields: dict[str, Any] = {"type": kind.strip()}
-    for part in filter(None, rest.split(",")):
-        key, equals, value = (piece.strip() for piece in part.partition("="))
-        if not equals:
-            raise OptionError(f"--noise {text!r}: {part!r} is not key=value")
-        if key in fields:
-            raise OptionError(f"--noise {text!r}: {key} is given twice")
-        fields[key] = tuple(map(_number, value.split(";"))) if ";" in value else _number(value)
+    given = pairs(where, rest.split(","), "sigma=0.1")
+    fields: dict[str, Any] = {key: value_of(value) for key, value in given.items()}
+    if "type" in fields:
+        raise OptionError(f"{where}: 'type' is given twice; give it once")
+    fields["type"] = kind.strip()
     if fields["type"] in ("programming", "global", "read"):
         fields.setdefault("basis", "level")
     try:
-        return _NoiseHolder(noise=fields).noise  # pyright: ignore[reportArgumentType]
+        return _SOURCE.validate_python(fields)
     except ValidationError as error:
-        problem = _first_problem(error).removeprefix("noise.").removeprefix("noise: ")
-        raise OptionError(f"--noise {text!r}: {problem}") from error
-
-
-def _number(text: str) -> float | str:
-    for kind in (int, float):
-        try:
-            return kind(text)
-        except ValueError:
-            continue
-    return text
-
-
-class _NoiseHolder(BaseModel):
-    noise: Source
+        raise OptionError(f"{where}: {problem(error, Source)}") from error

@@ -6,7 +6,8 @@ from collections.abc import Mapping
 
 from pydantic import ValidationError
 
-from nvmc.errors import OptionError
+from nvmc.errors import OptionError, unknown
+from nvmc.hardware.options import problem
 from nvmc.training.method import Method
 from nvmc.training.methods.a_trice import ATrice
 from nvmc.training.methods.awp import Awp
@@ -58,16 +59,8 @@ def make_method(kind: str, options: Mapping[str, object] | None = None) -> Metho
         OptionError: There is no such method, or it has no such option, or not of that value.
     """
     if kind not in METHODS:
-        raise OptionError(f"method {kind!r} is unknown; expected one of {', '.join(METHODS)}")
+        raise OptionError(unknown("method", kind, METHODS))
     try:
         return METHODS[kind].model_validate(dict(options or {}))
     except ValidationError as error:
-        first = error.errors()[0]
-        key = ".".join(map(str, first["loc"])) or "options"
-        known = ", ".join(METHODS[kind].model_fields) or "none"
-        if first["type"] == "extra_forbidden":
-            what = f"has no option {key!r}; expected {known}"
-        else:
-            problem = str(first["msg"]).removeprefix("Value error, ")
-            what = f"{key} is {first['input']!r}: {problem[:1].lower()}{problem[1:]}"
-        raise OptionError(f"method {kind!r}: {what}") from error
+        raise OptionError(f"method {kind!r}: {problem(error, METHODS[kind])}") from error

@@ -6,7 +6,6 @@ with Right-Censored Gaussian Noise*, ICCAD 2023 (arXiv:2307.15853); "TRICE" belo
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import ClassVar
 
 from nvmc.training.gaussians import Law, Mirrored, RightCensored, RightTruncated
@@ -16,13 +15,20 @@ __all__ = ["CutGaussian", "LcGaussian", "LtGaussian", "RcGaussian", "RtGaussian"
 
 
 class CutGaussian(FixedInjected):
-    """A cut Gaussian of fixed strength on every weight; a subclass names its law."""
+    """A cut Gaussian of fixed strength on every weight; a subclass names its law.
 
-    law: ClassVar[Callable[[float], Law]]
+    Attributes:
+        law: The law that is cut on the right.
+        left: Whether it is mirrored, and so cut on the left.
+    """
+
+    law: ClassVar[type[RightCensored] | type[RightTruncated]]
+    left: ClassVar[bool] = False
 
     def noise(self) -> Law:
         """See `Injected.noise`."""
-        return type(self).law(self.th)
+        right = self.law(self.th)
+        return Mirrored(right) if self.left else right
 
 
 class RcGaussian(CutGaussian):
@@ -30,7 +36,7 @@ class RcGaussian(CutGaussian):
 
     kind: ClassVar[str] = "rc-gaussian"
     title: ClassVar[str] = "right-censored Gaussian noise of fixed strength (TRICE, Eq. 10)"
-    law: ClassVar[Callable[[float], Law]] = RightCensored
+    law = RightCensored
 
 
 class LcGaussian(CutGaussian):
@@ -38,7 +44,8 @@ class LcGaussian(CutGaussian):
 
     kind: ClassVar[str] = "lc-gaussian"
     title: ClassVar[str] = "left-censored Gaussian noise of fixed strength (TRICE, Sec. III-D)"
-    law: ClassVar[Callable[[float], Law]] = staticmethod(lambda th: Mirrored(RightCensored(th)))
+    law = RightCensored
+    left: ClassVar[bool] = True
 
 
 class RtGaussian(CutGaussian):
@@ -46,7 +53,7 @@ class RtGaussian(CutGaussian):
 
     kind: ClassVar[str] = "rt-gaussian"
     title: ClassVar[str] = "right-truncated Gaussian noise of fixed strength (TRICE, Sec. III-D)"
-    law: ClassVar[Callable[[float], Law]] = RightTruncated
+    law = RightTruncated
 
 
 class LtGaussian(CutGaussian):
@@ -54,4 +61,5 @@ class LtGaussian(CutGaussian):
 
     kind: ClassVar[str] = "lt-gaussian"
     title: ClassVar[str] = "left-truncated Gaussian noise of fixed strength (TRICE, Sec. III-D)"
-    law: ClassVar[Callable[[float], Law]] = staticmethod(lambda th: Mirrored(RightTruncated(th)))
+    law = RightTruncated
+    left: ClassVar[bool] = True

@@ -1,0 +1,124 @@
+"""Options as people write them, KEY=VALUE, and the one line that says what is wrong with one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, get_args
+
+from pydantic import BaseModel, ValidationError
+
+from nvmc.errors import OptionError, unknown
+
+__all__ = ["pairs", "problem", "value_of"]
+
+
+def pairs(
+    where: str,
+    texts: Iterable[str],
+    example: str,
+    *,
+    form: str = "KEY=VALUE",
+    names: bool = False,
+) -> dict[str, str]:
+    """KEY=VALUE texts by key, in the order given; dashes of keys are read as underscores.
+
+    Args:
+        where: Whose texts they are, such as `--augment`; errors begin with it.
+        texts: The texts; empty ones are skipped.
+        example: One that is right.
+        form: What the texts look like.
+        names: Keys are names of things in the network: they stay as they are, and may hold `=`.
+
+    Raises:
+        OptionError: A text is not of that form, or a key is given twice.
+    """
+    found: dict[str, str] = {}
+    for text in filter(None, texts):
+        key, equals, value = text.rpartition("=") if names else text.partition("=")
+        key = key.strip() if names else key.strip().replace("-", "_")
+        if not equals or not key:
+            raise OptionError(f"{where}: {text!r} is not {form}; write it so, as {example}")
+        if key in found:
+            raise OptionError(f"{where}: {key!r} is given twice; give it once")
+        found[key] = value.strip()
+    return found
+
+
+def value_of(text: str) -> Any:
+    """A number, or several values of `a,b` or `a;b`; else the text itself."""
+    if "," in text or ";" in text:
+        return tuple(value_of(part.strip()) for part in text.replace(";", ",").split(","))
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            continue
+    return text
+
+
+def problem(error: ValidationError, model: Any = None, *, option: bool = False) -> str:
+    """The first problem that pydantic found, on one line: the key, what is wrong, what was given.
+
+    Args:
+        error: From validating `model`.
+        model: A model, or the type of several; names the known keys and the nearest of them.
+        option: Whether keys are options of the command line, `--weight-bits`.
+    """
+    first: Any = error.errors()[0]
+    keys, here = _place(first, model)
+    strange = keys.pop() if first["type"] == "extra_forbidden" else ""
+    where = ".".join(keys)
+    if option and keys:
+        where = "--" + " ".join(keys).replace("_", "-")
+    tags = [tag for kind in here if (tag := _tag(kind)) is not None]
+    match first["type"]:
+        case "extra_forbidden":
+            known = list(dict.fromkeys(name for kind in here for name in kind.model_fields))
+            told = unknown("key", strange, known)
+        case "missing":
+            told = "is missing"
+        case "union_tag_not_found":
+            told = f"has no type; expected one of {', '.join(tags)}"
+        case "union_tag_invalid":
+            told = unknown("type", first["ctx"]["tag"], tags)
+        case _:
+            told = str(first["msg"]).removeprefix("Value error, ")
+            if told[1:2].islower():
+                told = told[:1].lower() + told[1:]
+            if isinstance(first["input"], str | int | float):
+                told += f" (got {first['input']!r})"
+    return " ".join((f"{where}: {told}" if where else told).split())
+
+
+def _place(first: Any, model: Any) -> tuple[list[str], list[type[BaseModel]]]:
+    """The keys that lead to a problem, and the models that have their fields there.
+
+    What else stands in pydantic's location is its names of the members of unions.
+    """
+    keys: list[str] = []
+    here = _models(model)
+    for number, part in enumerate(first["loc"], start=1):
+        fields = {name: field for kind in here for name, field in kind.model_fields.items()}
+        if first["type"] == "extra_forbidden" and number == len(first["loc"]):
+            keys.append(str(part))
+        elif part in fields:
+            keys.append(part)
+            here = _models(fields[part].annotation)
+        elif isinstance(part, int):
+            keys.append(str(part))
+        elif tagged := [kind for kind in here if _tag(kind) == part]:
+            here = tagged
+    return keys, here
+
+
+def _models(annotation: Any) -> list[type[BaseModel]]:
+    """Every model that a type may be, in its order."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return [annotation]
+    return [kind for part in get_args(annotation) for kind in _models(part)]
+
+
+def _tag(kind: type[BaseModel]) -> str | None:
+    """What tells a model of a union from the others."""
+    field = kind.model_fields.get("type")
+    return None if field is None else field.default
