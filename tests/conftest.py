@@ -1,7 +1,10 @@
 """What every test shares: hypothesis draws the same examples on every machine and every run."""
 
 import os
+import re
 import signal
+from importlib.util import find_spec
+from pathlib import Path
 
 import pytest
 from hypothesis import settings
@@ -13,6 +16,32 @@ for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
 
 settings.register_profile("nvmc", derandomize=True, deadline=None, max_examples=50)
 settings.load_profile("nvmc")
+
+TORCH = find_spec("torch") is not None
+NEEDS_TORCH = re.compile(
+    r"^(?:import|from) (?:torch|nvmc\.(?:torchgraph|training|executors\.torch)|small_training)\b",
+    re.MULTILINE,
+)
+
+
+def pytest_ignore_collect(collection_path: Path) -> bool | None:
+    """Without torch, leave out the files that import it, themselves or through the package."""
+    left_out = (
+        not TORCH
+        and collection_path.suffix == ".py"
+        and NEEDS_TORCH.search(collection_path.read_text(encoding="utf-8"))
+    )
+    return True if left_out else None
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    if not TORCH and item.get_closest_marker("torch"):
+        pytest.skip("torch is not installed")
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    if not TORCH:
+        terminalreporter.write_line("torch is not installed: what needs it was left out")
 
 
 @pytest.fixture(scope="session", autouse=True)

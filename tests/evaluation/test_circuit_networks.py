@@ -70,7 +70,7 @@ def test_without_converters_a_circuit_is_its_cells(
     assert seen and set(seen) <= {entry.name for entry in compiled.manifest.arrays}
     for one, two in zip(found, expected, strict=True):
         # float32 sums of at most 144 products over two layers, and for offset the shift of half
-        # the range, which is taken off again: see tests/test_one_chip.py
+        # the range, which is taken off again: see tests/hardware/test_one_chip.py
         size = float(np.max(np.abs(two), initial=1e-6))
         np.testing.assert_allclose(one, two, rtol=0, atol=4 * 2.1e-4 * size)
 
