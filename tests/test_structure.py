@@ -154,6 +154,7 @@ def undeclared(source: Source) -> Iterator[str]:
         yield f"public by name but not in __all__: {sorted(hidden)}"
 
 
+@pytest.mark.torch
 def test_public_names_are_those_in_all():
     """Order is ruff's matter (RUF022), docstrings of definitions too (D)."""
     assert not offenders(undeclared)

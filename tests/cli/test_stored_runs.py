@@ -125,18 +125,19 @@ def killed(path: Path, more: int, *words: str, count: Callable[[Path], int] = st
 
 @pytest.mark.parametrize("words", [["--limit", "200"], ["--limit", "5", "--fidelity", "circuit"]])
 def test_killed_and_started_again(folder: Path, simulate: Simulate, words: list[str]) -> None:
-    """At the first of 300 chips, and later."""
+    """At the first of 100 chips, and later."""
+    words = [*words, "--runs", "100"]
     for more in (1, 20):
         killed(folder / RESULTS_FILE, more, *words)
     kept = stored(folder / RESULTS_FILE)
     found = simulate(*words)
     assert found["recorded"] == kept >= 21
     assert answer(found) == answer(simulate(*words, "--no-store"))
-    assert simulate(*words)["recorded"] == 300
+    assert simulate(*words)["recorded"] == 100
 
 
-ADAPTIVE = ["--adaptive", "--runs", "150", "--percentile", "5"]
-ROUNDS = ["--precision", "0.1pp", "--runs", "80", "--max-runs", "150", "--percentile", "5"]
+ADAPTIVE = ["--adaptive", "--runs", "150", "--percentile", "5", "--limit", "300"]
+ROUNDS = [*ADAPTIVE[3:], "--precision", "0.1pp", "--runs", "80", "--max-runs", "150"]
 
 
 @pytest.mark.parametrize("words", [ADAPTIVE, ROUNDS, [*ROUNDS, "--adaptive"]])
@@ -152,7 +153,7 @@ def test_adaptive_runs_and_rounds_killed(
 
 
 def test_adaptive_and_plain_runs_share_their_chips(folder: Path, simulate: Simulate) -> None:
-    adaptive, plain = [*ADAPTIVE, "--limit", "300"], [*ADAPTIVE[1:], "--limit", "300"]
+    adaptive, plain = ADAPTIVE, ADAPTIVE[1:]
     first = simulate(*adaptive)
     assert first["share"] < 0.9
     kept = sum(value is not None for value in first["values"])

@@ -209,10 +209,9 @@ def test_docs_name_every_method_and_option() -> None:
 
 
 def test_curves_for_tensorboard(capsys: Capture) -> None:
-    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-
+    accumulator = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
     found = json.loads(ok(capsys, *SMALL, "--method", "erm", "--tensorboard", "logs", "--json"))
-    events = EventAccumulator("logs")
+    events = accumulator.EventAccumulator("logs")
     events.Reload()
     for name in ("loss", "kpp"):
         curve = [(point.step, point.value) for point in events.Scalars(name)]

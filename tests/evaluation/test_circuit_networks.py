@@ -51,10 +51,15 @@ def lenet(tmp_path_factory: pytest.TempPathFactory) -> Compiled:
     return compile_model(resolve_model("zoo:lenet5-digits"), cells, output=folder)
 
 
-@pytest.mark.parametrize("subtract", ["analog", "digital"])
 @pytest.mark.parametrize(
-    ("encoding", "bits"),
-    [("sign-magnitude", 4), ("differential", 5), ("offset", 4), ("sign-magnitude", "none")],
+    ("encoding", "bits", "subtract"),
+    [
+        ("sign-magnitude", 4, "digital"),
+        ("differential", 5, "analog"),
+        ("differential", 5, "digital"),
+        ("offset", 4, "analog"),
+        ("sign-magnitude", "none", "analog"),
+    ],
 )
 @pytest.mark.parametrize("name", MAPPED)
 def test_without_converters_a_circuit_is_its_cells(

@@ -11,6 +11,7 @@ from nvmc.errors import OptionError
 from nvmc.executors.accelerator import parse_accelerator
 
 
+@pytest.mark.torch
 def test_it_is_an_executor() -> None:
     executor = parse_accelerator("cpu", 3)
     assert executor.name == "torch on cpu"

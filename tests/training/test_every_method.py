@@ -33,13 +33,15 @@ NORMALISED = """g (float[N,8] x) => (float[N,3] y)
 }"""
 
 
-def run(folder: Path, kind: str, name: str, epochs: int = 4, **options: Any) -> Path:
+def run(
+    folder: Path, kind: str, name: str, epochs: int = 4, rate: float = 1e-2, **options: Any
+) -> Path:
     output = folder / f"{name}.onnx"
     method = make_method(kind, OPTIONS.get(kind))
     source = small_network(folder)
     if kind == "invnorm":  # it inverts a normalisation
         onnx.save(proto_of(NORMALISED), source)
-    train(source, small_task(epochs=epochs), method, output=output, **options)
+    train(source, small_task(epochs=epochs, rate=rate), method, output=output, **options)
     return output
 
 
@@ -63,7 +65,7 @@ def test_interrupted_after_any_epoch_gives_the_same_bytes(tmp_path: Path, kind: 
 
 @pytest.mark.parametrize("kind", METHODS)
 def test_what_comes_out_is_onnx_that_compiles(tmp_path: Path, kind: str) -> None:
-    output = run(tmp_path, kind, "out", epochs=20)
+    output = run(tmp_path, kind, "out", epochs=8, rate=3e-2)
     onnx.checker.check_model(str(output), full_check=True)
     data = blobs(20, 3)
     session = onnxruntime.InferenceSession(str(output), providers=["CPUExecutionProvider"])

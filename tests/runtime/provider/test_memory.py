@@ -16,7 +16,7 @@ from nvmc.runtime.provider.session import ProviderSession
 from provider_networks import batch, codes_of, fefet, network
 from provider_standins import stand_in
 
-CALLS = 10_000
+CALLS = 5_000
 SESSIONS = 200
 
 

@@ -235,8 +235,16 @@ def killed_after(stop: int) -> Callable[[Epoch], None]:
     return stopped
 
 
-@pytest.mark.parametrize("kind", ["bayesft", "bayes-noise"])
-@pytest.mark.parametrize(("stop", "carry"), [(1, True), (4, True), (7, True), (5, False)])
+@pytest.mark.parametrize(
+    ("kind", "stop", "carry"),
+    [
+        ("bayesft", 1, True),
+        ("bayes-noise", 4, True),
+        ("bayesft", 7, True),
+        ("bayesft", 5, False),
+        ("bayes-noise", 5, False),
+    ],
+)
 def test_a_killed_run_goes_on_as_if_nothing_had_happened(
     tmp_path: Path, kind: str, stop: int, carry: bool
 ):
