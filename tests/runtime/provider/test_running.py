@@ -262,8 +262,8 @@ def test_wrong_results_are_errors(monkeypatch: Patch, result: Any, message: str)
 
 def test_a_missing_kernel_fails_the_session(monkeypatch: Patch):
     stand_in(monkeypatch, "CrossbarMatMul", zeros)
-    monkeypatch.delattr("provider.standins.current")
-    with pytest.raises(Exception, match="ProviderError: operator MatMul has no kernel"):
+    monkeypatch.delattr("provider_standins.current")
+    with pytest.raises(Exception, match="ProviderError: operator CrossbarMatMul has no kernel"):
         make_session(matmul())
 
 
