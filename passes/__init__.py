@@ -20,7 +20,7 @@ from pydantic import TypeAdapter, ValidationError
 from nvmc.errors import OptionError, unknown
 from nvmc.hardware.options import pairs, problem
 
-__all__ = ["PASSES", "make_pass", "pass_options"]
+__all__ = ["PASSES", "make_pass"]
 
 PASSES: dict[str, str] = {
     "canonicalize": "nvmc.passes.canonicalize:Canonicalize",
@@ -48,21 +48,6 @@ def make_pass(text: str) -> ir.passes.InPlacePass:
     return kind(**_converted(kind, pairs(f"--pass {text!r}", parts, "bits=4"), text))
 
 
-def pass_options(name: str) -> dict[str, str]:
-    """The options of the pass called `name`, each with its type and default, for people.
-
-    Raises:
-        OptionError: Unknown pass.
-    """
-    kind = _class_of(name)
-    shown: dict[str, str] = {}
-    for field in _fields(kind):
-        required = field.default is dataclasses.MISSING
-        required = required and field.default_factory is dataclasses.MISSING
-        shown[field.name] = f"{field.type}" if required else f"{field.type} = {field.default!r}"
-    return shown
-
-
 def _class_of(name: str) -> Any:
     if name not in PASSES:
         raise OptionError(unknown("pass", name, sorted(PASSES)))
@@ -70,12 +55,8 @@ def _class_of(name: str) -> Any:
     return getattr(importlib.import_module(module), attribute)
 
 
-def _fields(kind: Any) -> list[dataclasses.Field[Any]]:
-    return [field for field in dataclasses.fields(kind) if field.init]
-
-
 def _converted(kind: Any, values: dict[str, str], text: str) -> dict[str, Any]:
-    fields = {field.name: field for field in _fields(kind)}
+    fields = {field.name: field for field in dataclasses.fields(kind) if field.init}
     types = typing.get_type_hints(kind)
     options: dict[str, Any] = {}
     for key, value in values.items():

@@ -144,20 +144,11 @@ def chosen_executor(
             f"jobs is {jobs} and workers are {workers!r}; say how many behind the colon only"
         )
     if accelerator != "cpu":
-        return nullcontext(_accelerated(accelerator, jobs))
+        from nvmc.executors import parse_accelerator
+
+        return nullcontext(parse_accelerator(accelerator, jobs))
     if workers is not None:
         from nvmc.executors import parse_workers
 
         return parse_workers(workers)
     return nullcontext(Threads(jobs))
-
-
-def _accelerated(device: str, jobs: int | None) -> Executor:
-    try:
-        from nvmc.executors.torch import TorchExecutor
-    except ModuleNotFoundError as error:
-        raise OptionError(
-            f"accelerator {device!r} needs PyTorch, and there is no module {error.name!r}; "
-            "`pip install nvmc[train]` brings it"
-        ) from error
-    return TorchExecutor(device, jobs=jobs)

@@ -10,7 +10,6 @@ from contextlib import AbstractContextManager, nullcontext
 
 from nvmc.errors import OptionError
 from nvmc.evaluation.population import Executor, Threads
-from nvmc.executors.accelerator import parse_accelerator
 from nvmc.runtime.montecarlo import default_jobs
 
 __all__ = ["WORKERS", "parse_accelerator", "parse_workers"]
@@ -37,6 +36,26 @@ def parse_workers(text: str) -> AbstractContextManager[Executor]:
             "dask:tcp://HOST:8786"
         )
     return WORKERS[kind](text, rest)
+
+
+def parse_accelerator(text: str, jobs: int | None = None) -> Executor:
+    """What runs chips on `cuda` or `cuda:NUMBER`; `cpu` does the same more slowly.
+
+    Args:
+        text: The device, as torch names it.
+        jobs: Threads that program chips; as many as there are cores by default.
+
+    Raises:
+        OptionError: torch is not installed, does not know the device or sees none of its kind.
+    """
+    try:
+        from nvmc.executors.torch import TorchExecutor
+    except ModuleNotFoundError as error:
+        raise OptionError(
+            f"accelerator {text!r} needs PyTorch, and there is no module {error.name!r}; "
+            "`pip install nvmc[train]` brings it"
+        ) from error
+    return TorchExecutor(text, jobs=jobs)
 
 
 def _threads(text: str, rest: str) -> AbstractContextManager[Executor]:

@@ -21,7 +21,6 @@ from nvmc.errors import OptionError
 from nvmc.evaluation.population import Workload
 from nvmc.executors.torch_images import Images
 from nvmc.executors.torch_network import (
-    Batching,
     ChipsNetwork,
     exact_arithmetic,
     prepared,
@@ -54,8 +53,6 @@ class TorchExecutor:
         device: What torch calls it: `cuda`, `cuda:1`, `cpu`.
         memory: Bytes that activations may take; by default 4 GiB of a CUDA device, less where not
             twice as much is free, and 256 MiB on the CPU.
-        batching: How chips run at once: `vmap`; `unfold`, which makes products of convolutions; or
-            `loop`, one after the other.
         jobs: Threads that program chips; as many as there are cores by default.
 
     Attributes:
@@ -69,12 +66,10 @@ class TorchExecutor:
         self,
         device: str = "cuda",
         memory: int | None = None,
-        batching: Batching = "vmap",
         jobs: int | None = None,
     ) -> None:
         self.device = _device(device)
         self._memory = memory or _free_memory(self.device)
-        self._batching: Batching = batching
         self._jobs = jobs or default_jobs()
         self._ready: tuple[Workload, ChipsNetwork, Images] | None = None
 
@@ -96,7 +91,8 @@ class TorchExecutor:
         if self._ready is None:
             return ""
         found = self._ready[1]
-        way = f"{found.batching}, {found.chips} chips and {found.images} images at once"
+        count = "1 chip" if found.chips == 1 else f"{found.chips} chips"
+        way = f"{count} and {found.images} images at once"
         return f"{way}; {found.note}" if found.note else way
 
     @property
@@ -143,7 +139,7 @@ class TorchExecutor:
     ) -> None:
         if self._ready is None or self._ready[0] is not workload:
             self._ready = None  # let go of the memory first
-            found = prepared(network, workload.feed, self.device, self._memory, self._batching)
+            found = prepared(network, workload.feed, self.device, self._memory)
             images = Images(workload.feed, workload.metric, self.device, self._memory // 4)
             self._ready = workload, found, images
         _, on_device, images = self._ready

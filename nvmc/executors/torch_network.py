@@ -7,7 +7,7 @@ from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any, Literal, cast
+from typing import Any, cast
 
 import torch
 from torch import Tensor
@@ -19,14 +19,9 @@ from nvmc.hardware.chip import Chip
 from nvmc.passes.weights_as_inputs import with_weights_as_inputs
 from nvmc.runtime.montecarlo import Feed, Network
 from nvmc.torchgraph.graph import Graph
-from nvmc.torchgraph.operators.convolution import unfolded_conv
 from nvmc.torchgraph.operators.recurrent import gru, lstm, rnn
 
-__all__ = ["Batching", "ChipsNetwork", "exact_arithmetic", "prepared"]
-
-Batching = Literal["vmap", "unfold", "loop"]
-"""Chips side by side by `torch.func.vmap`; the same, convolutions as products of unfolded windows;
-or one after the other."""
+__all__ = ["ChipsNetwork", "exact_arithmetic", "prepared"]
 
 MOST_IMAGES = 512
 """Most images at once: what is computed for nothing behind the last one stays small."""
@@ -34,7 +29,7 @@ MOST_CHIPS = 64
 LEAST_CHIPS = 8
 """If fewer fit in at once, one chip is work enough for a device, and its kernels are the better."""
 _TRIED_IMAGES = 2
-_WITHIN = {"vmap": 2, "unfold": 4, "loop": 2}
+_WITHIN = 2
 """What a run takes at most, in what its values take: operators need memory within themselves."""
 _STEPPED: Mapping[str, Any] = {
     "GRU": partial(gru, fusing=False),
@@ -42,7 +37,6 @@ _STEPPED: Mapping[str, Any] = {
     "RNN": partial(rnn, fusing=False),
 }
 """torch's own recurrent kernels take one set of weights."""
-_UNFOLDED: Mapping[str, Any] = {"Conv": unfolded_conv}
 _HARMLESS = (
     "There is a performance drop because we have not yet implemented the batching rule",
     "The given NumPy array is not writable",  # nothing writes to it
@@ -87,9 +81,9 @@ class ChipsNetwork:
     Attributes:
         graph: The network, its crossbar weights being inputs.
         output: Name of the scored output.
-        batching: How chips are run.
-        chips: How many at once. This and `images` follow from the network, the number of all
-            images and the memory alone, so no value depends on how many chips or images are asked.
+        chips: How many run side by side; 1 where they run one after the other. This and `images`
+            follow from the network, the number of all images and the memory alone, so no value
+            depends on how many chips or images are asked.
         images: How many at once.
         fixed: Whether the network takes no other number of images.
         note: What was not possible, in words; empty where nothing was.
@@ -97,7 +91,6 @@ class ChipsNetwork:
 
     graph: Graph
     output: str
-    batching: Batching
     chips: int
     images: int
     fixed: bool
@@ -114,7 +107,7 @@ class ChipsNetwork:
             ModelError: torch cannot run the network, or the output has no row an image.
         """
         try:
-            found = _run(self.graph, self.output, self.batching, chips, images)
+            found = _run(self.graph, self.output, chips, images, together=self.chips > 1)
         except (NvmcError, torch.OutOfMemoryError):
             raise
         except Exception as error:  # torch raises many types without a common base
@@ -128,9 +121,7 @@ class ChipsNetwork:
         return found
 
 
-def prepared(
-    network: Network, feed: Feed, device: torch.device, memory: int, batching: Batching
-) -> ChipsNetwork:
+def prepared(network: Network, feed: Feed, device: torch.device, memory: int) -> ChipsNetwork:
     """The network on `device`; whether its chips can run side by side is found out by trying.
 
     Args:
@@ -138,7 +129,6 @@ def prepared(
         feed: The images.
         device: Where it is to run.
         memory: Bytes that its activations may take.
-        batching: How chips are to run where they can.
 
     Raises:
         OptionError: It has an operator that torch's graph does not know.
@@ -148,27 +138,21 @@ def prepared(
     images = {k: tensor_of(x).to(device) for k, x in feed.batch(0, size).items()}
     chips = {k: x.to(device) for k, x in _two_chips(network, size).items()}
     alone = _graph(network, device, {})
-    one = ChipsNetwork(alone, network.output, "loop", 1, size, network.fixed)
+    one = ChipsNetwork(alone, network.output, 1, size, network.fixed)
     expected = one.outputs(chips, images)
     inputs = {**images, **{k: x[0] for k, x in chips.items()}}
     footprint = -(-alone.footprint(inputs, [network.output]) // size)
-
-    def fitting(way: Batching) -> tuple[int, int]:
-        """How many chips and how many images at once."""
-        pairs = max(1, memory // (_WITHIN[way] * max(1, footprint)))
-        many = size if network.fixed else min(MOST_IMAGES, len(feed), pairs)
-        return min(MOST_CHIPS, pairs // many, memory // max(1, _chip_bytes(chips))), many
-
-    one = replace(one, images=fitting("loop")[1])
-    together, many = fitting(batching)
-    if batching == "loop" or together < LEAST_CHIPS:
+    pairs = max(1, memory // (_WITHIN * max(1, footprint)))  # of a chip and an image
+    many = size if network.fixed else min(MOST_IMAGES, len(feed), pairs)
+    together = min(MOST_CHIPS, pairs // many, memory // max(1, _chip_bytes(chips)))
+    one = replace(one, images=many)
+    if together < LEAST_CHIPS:
         return one
-    instead = {**_STEPPED, **(_UNFOLDED if batching == "unfold" else {})}
-    stacked = _graph(network, device, instead)
+    stacked = _graph(network, device, _STEPPED)
     problem = _tried(stacked, network.output, chips, images, expected)
     if problem:
         return replace(one, note=f"chips run one by one: {problem}")
-    return ChipsNetwork(stacked, network.output, batching, together, many, network.fixed)
+    return ChipsNetwork(stacked, network.output, together, many, network.fixed)
 
 
 def _chip_bytes(chips: Mapping[str, Tensor]) -> int:
@@ -209,7 +193,7 @@ def _tried(
     compared is the mean.
     """
     try:
-        found = _run(graph, output, "vmap", chips, images)
+        found = _run(graph, output, chips, images, together=True)
     except Exception as error:  # torch raises many types without a common base
         return _first_line(error)
     if found.shape != expected.shape:
@@ -223,14 +207,15 @@ def _tried(
 def _run(
     graph: Graph,
     output: str,
-    batching: Batching,
     chips: Mapping[str, Tensor],
     images: Mapping[str, Tensor],
+    *,
+    together: bool,
 ) -> Tensor:
     def one(own: Mapping[str, Tensor], shared: Mapping[str, Tensor]) -> Tensor:
         return graph({**shared, **own}, wanted=[output])[output]
 
-    if batching == "loop":
+    if not together:
         count = len(next(iter(chips.values())))
         return torch.stack([one({k: x[i] for k, x in chips.items()}, images) for i in range(count)])
     side_by_side: Any = torch.func.vmap(one, in_dims=(0, None))

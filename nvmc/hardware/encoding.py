@@ -34,7 +34,7 @@ from numpy.typing import NDArray
 
 from nvmc.hardware.tiling import Channels
 
-__all__ = ["Encoding", "Layout", "dequantize", "quantize", "scale_of"]
+__all__ = ["Encoding", "Layout", "quantize", "scale_of"]
 
 Encoding = Literal["sign-magnitude", "differential", "offset"]
 
@@ -73,11 +73,6 @@ def quantize(
     codes = np.asarray(weight / divisor)  # the rest in place: a layer may hold 10^8 weights
     np.clip(np.rint(codes, out=codes), -top, top, out=codes)
     return codes.astype(np.int8 if bits <= 7 else np.int16 if bits <= 15 else np.int32)
-
-
-def dequantize(codes: NDArray[Any], scale: NDArray[Any]) -> NDArray[Any]:
-    """What the ideal chip computes with: code * s, in the scale's precision."""
-    return codes.astype(scale.dtype) * scale
 
 
 @dataclass(frozen=True)

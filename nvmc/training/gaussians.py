@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-__all__ = ["Law", "Mirrored", "RightCensored", "RightTruncated", "Uncut"]
+__all__ = ["Law", "Mirrored", "RightCensored", "RightTruncated"]
 
 
 class Law(ABC):
@@ -43,25 +43,6 @@ class Law(ABC):
     @abstractmethod
     def variance(self) -> float:
         """Variance, in units of sigma squared."""
-
-
-@dataclass(frozen=True)
-class Uncut(Law):
-    """N(0, 1)."""
-
-    def sample(self, shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
-        """Independent draws; see `Law.sample`."""
-        return _normal(shape, generator)
-
-    @property
-    def mean(self) -> float:
-        """Expected value."""
-        return 0.0
-
-    @property
-    def variance(self) -> float:
-        """Variance."""
-        return 1.0
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 from nvmc.errors import OptionError
 from nvmc.rng import stream
@@ -131,31 +131,6 @@ class Search:
         if not inside:
             raise OptionError(f"trial at {tuple(point)}; expected a point within {self._ranges}")
         self._trials.append(Trial(_numbers(point), float(value)))
-
-    def posterior(self, points: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Mean and standard deviation of the function at points (n, d), each of shape (n,).
-
-        Raises:
-            OptionError: There is no trial yet.
-        """
-        if not self._trials:
-            raise OptionError("no trial yet; tell one before asking for the posterior")
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            optimizer = self._fitted()
-            inputs = optimizer.space.transform(np.asarray(points, np.float64).tolist())
-            mean, spread = optimizer.models[-1].predict(inputs, return_std=True)
-        return -np.asarray(mean, np.float64), np.asarray(spread, np.float64)
-
-    def kernel(self) -> tuple[float, NDArray[np.float64]]:
-        """k_0 (in squared units of the values) and k_1 … k_d of the fitted kernel, per unit²."""
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            model = self._fitted().models[-1]
-        low, high = np.transpose(self._ranges)
-        lengths = np.asarray(model.kernel_.k2.length_scale, np.float64) * (high - low)
-        amplitude = float(model.kernel_.k1.constant_value) * float(model.y_train_std_) ** 2
-        return amplitude, 1 / (2 * lengths**2)
 
     def _design(self) -> NDArray[np.float64]:
         """Uniform points that share no slice of any range: a Latin hypercube (initial, d)."""

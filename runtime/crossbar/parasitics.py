@@ -22,7 +22,7 @@ their bottom end into virtual ground. A cell g[r,c] joins node (r, c) of its wor
 
 The first segment of a word line lies before its first cell, the last segment of a bit line after
 its last cell, so cell (r, c) is c + 1 segments from its driver and R - r from its sense end.
-docs/parasitics.md has the derivation; `nvmc.runtime.crossbar.parasitics_nodal` is the slow solution
+docs/parasitics.md has the derivation; `tests/resistor_network.py` is the slow solution
 to hold this against.
 """
 

@@ -1,9 +1,9 @@
-"""Chips a second on an accelerator: side by side, one by one, and what else the machine can do.
+"""Chips a second on an accelerator: and what else the machine can do.
 
 LeNet-5 (10,000 images of 1x28x28) and ResNet-18 (10,000 of 3x32x32), fefet2, 4-bit weights in 2-bit
 cells. Interleaved, each repeat running each of them once:
 
-- `TorchExecutor`, chips by vmap, by vmap with convolutions as products of windows, one by one;
+- `TorchExecutor`;
 - programming alone, what the executor's threads do on the CPU meanwhile;
 - a plain PyTorch loop on the same device: a module, its weights perturbed in place, chip by chip;
 - `nvmc simulate` on the CPU, on fewer images where those take long;
@@ -34,15 +34,14 @@ from nvmc.data import Dataset
 from nvmc.evaluation.population import Threads, Workload
 from nvmc.evaluation.workload import set_up
 from nvmc.executors.torch import TorchExecutor
-from nvmc.executors.torch_network import Batching, exact_arithmetic
-from nvmc.executors.torch_weights import Programming
+from nvmc.executors.torch_network import exact_arithmetic
+from nvmc.executors.torch_weights import WeightProgrammer
 from nvmc.hardware.chip import Chip
 from nvmc.models.export import export_onnx
 from nvmc.runtime.montecarlo import Network, Span, default_jobs
 
 TARGET = Target.of(load_device("fefet2"))
 SIGMA, LOOP_BATCH = 0.1, 500
-BATCHINGS: tuple[Batching, ...] = ("vmap", "unfold", "loop")
 
 
 @dataclass(frozen=True)
@@ -146,7 +145,7 @@ def programming(workload: Workload, count: int) -> Callable[[], object]:
 
     def run() -> None:
         cpu = torch.device("cpu")
-        with Programming(network, chips(count), 1, cpu, jobs=jobs, memory=1 << 30) as groups:
+        with WeightProgrammer(network, chips(count), 1, cpu, jobs=jobs, memory=1 << 30) as groups:
             for _ in groups:
                 pass
 
@@ -177,16 +176,15 @@ def compare(name: str, case: Case, device: torch.device, repeats: int) -> None:
     """Time all contestants and print a row for each."""
     with tempfile.TemporaryDirectory() as folder:
         workload = workload_of(case, case.images, Path(folder))
-    executors = {way: TorchExecutor(str(device), case.memory, way) for way in BATCHINGS}
+    executor = TorchExecutor(str(device), case.memory)
     product, operations = sgemm(device)
 
     def on(executor: TorchExecutor | Threads, count: int, images: int) -> Callable[[], object]:
         return lambda: executor.totals(workload, chips(count), Span(0, images), lambda *_: None)
 
     rows: dict[str, tuple[Callable[[], object], float]] = {}  # what to run, chips that this makes
-    for way, executor in executors.items():
-        count = whole_groups(case, executor, workload)
-        rows[f"torch, {way}"] = (on(executor, count, case.images), count)
+    count = whole_groups(case, executor, workload)
+    rows["accelerator"] = (on(executor, count, case.images), count)
     rows["programming alone"] = (programming(workload, case.chips), case.chips)
     rows["plain torch loop"] = (plain_loop(case, workload, device), case.chips)
     images, count = case.slow
@@ -200,8 +198,7 @@ def compare(name: str, case: Case, device: torch.device, repeats: int) -> None:
         part = case.flops * case.images / seconds / rate
         of_rate = "" if label == "programming alone" else f", {part:6.1%} of sgemm"
         print(f"{label:20} {seconds:.5f} s a chip, {1 / seconds:9.2f} chips/s{of_rate}")
-    for way, executor in executors.items():
-        print(f"{way}: {executor.plan}")
+    print(f"accelerator: {executor.plan}")
 
 
 def main() -> None:

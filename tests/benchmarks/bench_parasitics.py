@@ -1,8 +1,8 @@
 """Time and memory of a tile's effective conductances, against the sparse nodal solution.
 
-Run as `python tests/benchmarks/bench_parasitics.py`; medians of interleaved repeats. The oracle is
-timed for one input vector and for all unit vectors, which is what `effective` answers; sgemm is
-the product that a tile is used in, for 1,000 images.
+Run as `PYTHONPATH=tests python tests/benchmarks/bench_parasitics.py`; medians of interleaved
+repeats. The oracle is timed for one input vector and for all unit vectors, which is what
+`effective` answers; sgemm is the product that a tile is used in, for 1,000 images.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from measure import interleaved, machine
 from numpy.typing import NDArray
 
 from nvmc.runtime.crossbar.parasitics import approximate, effective
-from nvmc.runtime.crossbar.parasitics_nodal import nodal_currents
+from resistor_network import nodal_currents
 
 SIZES = (32, 64, 128)
 REPEATS = 7

@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from functools import wraps
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +23,7 @@ from nvmc.evaluation.workload import set_up
 from nvmc.executors import torch_network
 from nvmc.executors.torch import TorchExecutor
 from nvmc.executors.torch_images import Images, right_decisions
-from nvmc.executors.torch_network import Batching, ChipsNetwork, exact_arithmetic, prepared
+from nvmc.executors.torch_network import ChipsNetwork, exact_arithmetic, prepared
 from nvmc.executors.torch_weights import WeightProgrammer
 from nvmc.metrics import agreement, correct
 from nvmc.metrics.accuracy import Accuracy
@@ -33,13 +32,11 @@ from nvmc.metrics.ideal_agreement import Agreement
 from nvmc.models import resolve_model
 from nvmc.rng import stream
 from nvmc.runtime.montecarlo import Feed, Network, Span, evaluate_chips, outputs_of
-from nvmc.torchgraph.operators.convolution import unfolded_conv
 from onnx_text import proto_of
 
 TARGET = Target.of(load_device("fefet2"))
 CPU = torch.device("cpu")
 MEMORY = 64 << 20
-BATCHINGS: tuple[Batching, ...] = ("vmap", "unfold", "loop")
 
 NETWORKS = {
     "resnet": """g (float[N,3,8,8] x) => (float[N,K] y)
@@ -130,6 +127,12 @@ def workload(tmp_path_factory: pytest.TempPathFactory) -> Make:
     return make
 
 
+@pytest.fixture(params=[torch_network.LEAST_CHIPS, 1000], ids=["side by side", "one by one"])
+def batching(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Runs a test both ways: a thousand chips do not fit in at once."""
+    monkeypatch.setattr(torch_network, "LEAST_CHIPS", request.param)
+
+
 def chips(count: int, sigma: float = 0.2) -> list[Chip]:
     return [Chip.of(TARGET, 0, index, sigma) for index in range(count)]
 
@@ -153,22 +156,21 @@ def expected_totals(workload: Workload, some: list[Chip], span: Span | None = No
     return evaluate_chips(workload.network, workload.feed, workload.metric, some, span, jobs=1)
 
 
-@pytest.mark.parametrize("batching", BATCHINGS)
+@pytest.mark.usefixtures("batching")
 @pytest.mark.parametrize("name", ["lenet5", "mlp3", "resnet", "lstm", "segments", "fixed"])
-def test_decisions_are_those_of_onnxruntime(workload: Make, name: str, batching: Batching) -> None:
+def test_decisions_are_those_of_onnxruntime(workload: Make, name: str) -> None:
     """One decision in a thousand may lie within rounding of another; here none is known to."""
     a_workload = workload(name, "digits" if name in ZOO else None)
-    executor = TorchExecutor("cpu", MEMORY, batching)
+    executor = TorchExecutor("cpu", MEMORY)
     found, expected = totals(executor, a_workload, chips(6)), expected_totals(a_workload, chips(6))
-    assert executor.plan.startswith(batching)
     assert len(np.unique(expected)) > 1
     decisions = a_workload.metric.classes.size  # pyright: ignore
     assert np.abs(found - expected).max() <= max(1, decisions // 1000)
 
 
-@pytest.mark.parametrize("batching", BATCHINGS)
+@pytest.mark.usefixtures("batching")
 @pytest.mark.parametrize("name", ["lenet5", "resnet"])
-def test_outputs_are_within_rounding(workload: Make, name: str, batching: Batching) -> None:
+def test_outputs_are_within_rounding(workload: Make, name: str) -> None:
     """A sum of n products is within n units of the sum of their magnitudes (Higham, Sec. 3.1).
 
     Sums, ReLU and maxima carry errors on, so with the magnitudes of all weights and images for
@@ -179,7 +181,7 @@ def test_outputs_are_within_rounding(workload: Make, name: str, batching: Batchi
     assert isinstance(network, Network)
     feed = Feed({k: x[:20] for k, x in a_workload.feed.inputs.items()})
     with exact_arithmetic(), torch.no_grad():
-        side = prepared(network, feed, CPU, MEMORY, batching)
+        side = prepared(network, feed, CPU, MEMORY)
         images = {k: torch.from_numpy(x) for k, x in feed.inputs.items()}
         weights = programmed(network, chips(side.chips), side.chips)
         found = side.outputs(weights, images).numpy()
@@ -229,13 +231,11 @@ def test_groups_are_programmed_in_order(workload: Make) -> None:
             assert group == range(6, 7)
 
 
-@pytest.mark.parametrize("batching", BATCHINGS)
-def test_no_total_depends_on_the_order_or_on_what_is_asked(
-    workload: Make, batching: Batching
-) -> None:
+@pytest.mark.usefixtures("batching")
+def test_no_total_depends_on_the_order_or_on_what_is_asked(workload: Make) -> None:
     """Groups and batches have one size, so each chip is computed alike, whoever is beside it."""
     a_workload = workload("lenet5", "digits")
-    executor = TorchExecutor("cpu", MEMORY, batching)
+    executor = TorchExecutor("cpu", MEMORY)
     some, images = chips(9), len(a_workload.feed)
     whole = totals(executor, a_workload, some)
     assert np.array_equal(totals(executor, a_workload, some[::-1]), whole[::-1])
@@ -263,14 +263,14 @@ def test_numbers_that_are_no_classes_are_scored_as_such(workload: Make) -> None:
     np.testing.assert_allclose(found, expected, rtol=1e-3)
 
 
-@pytest.mark.parametrize("batching", BATCHINGS)
-def test_stochastic_networks_have_their_masks(workload: Make, batching: Batching) -> None:
+@pytest.mark.usefixtures("batching")
+def test_stochastic_networks_have_their_masks(workload: Make) -> None:
     steps = ["insert-dropout:rate=0.3,active=true"]
     a_workload = workload("mlp3", "digits", passes=steps)
     assert a_workload.network.masks
     for passes in (1, 3):
         several = replace(a_workload, network=replace(a_workload.network, passes=passes))
-        executor = TorchExecutor("cpu", MEMORY, batching)
+        executor = TorchExecutor("cpu", MEMORY)
         expected = expected_totals(several, chips(5))
         assert len(np.unique(expected)) > 1
         assert np.abs(totals(executor, several, chips(5)) - expected).max() <= 1
@@ -286,9 +286,9 @@ def test_where_vmap_cannot_go_chips_run_alone(workload: Make) -> None:
     assert np.array_equal(
         totals(executor, a_workload, chips(5)), expected_totals(a_workload, chips(5))
     )
-    assert "loop, 1 chips and 64 images at once; chips run one by one: " in executor.plan
+    assert "1 chip and 64 images at once; chips run one by one: " in executor.plan
     totals(executor, workload("mlp3", "digits"), chips(1))
-    assert executor.plan == "vmap, 64 chips and 50 images at once"
+    assert executor.plan == "64 chips and 50 images at once"
 
 
 def hand_made() -> tuple[np.ndarray, np.ndarray]:
@@ -346,15 +346,15 @@ def test_images_are_filled_up_with_the_last_one(memory: int) -> None:
     assert np.array_equal(images.batch(4, 4)["x"].numpy(), x[[4, 5, 5, 5]])
 
 
-@pytest.mark.parametrize("batching", BATCHINGS)
+@pytest.mark.usefixtures("batching")
 @pytest.mark.parametrize("name", ["lenet5", "mlp3", "resnet", "lstm", "segments", "fixed"])
-def test_nothing_waits_for_the_device(workload: Make, name: str, batching: Batching) -> None:
+def test_nothing_waits_for_the_device(workload: Make, name: str) -> None:
     """On torch's `meta` device nothing has a value, so reading one to go on would fail."""
     network = workload(name, "digits" if name in ZOO else None).network
     assert isinstance(network, Network)
     feed = workload(name, "digits" if name in ZOO else None).feed
     with exact_arithmetic(), torch.no_grad():
-        side = prepared(network, feed, CPU, MEMORY, batching)
+        side = prepared(network, feed, CPU, MEMORY)
         side.graph.to("meta")
         images = {
             k: torch.empty(side.images, *x.shape[1:], device="meta") for k, x in feed.inputs.items()
@@ -375,7 +375,7 @@ def test_size_follows_the_memory(workload: Make) -> None:
     sizes: list[tuple[int, int]] = []
     for memory in (1 << 10, 1 << 22, 1 << 24, 1 << 26, 1 << 30):
         with exact_arithmetic(), torch.no_grad():
-            side = prepared(network, a_workload.feed, CPU, memory, "vmap")
+            side = prepared(network, a_workload.feed, CPU, memory)
         sizes.append((side.chips, side.images))
         # relu1's input and output, one image: 2 x 6 x 28 x 28 floats; twice that within operators
         pairs = max(1, memory // (2 * 2 * 4704 * 4))
@@ -411,22 +411,6 @@ def test_out_of_memory_takes_fewer_images(workload: Make, crowded: list[int]) ->
     crowded.clear()
     totals(executor, a_workload, chips(1))
     assert set(crowded) == {6}  # found out once
-
-
-@pytest.mark.parametrize("batching", BATCHINGS)
-def test_convolutions_are_products_where_asked(
-    workload: Make, batching: Batching, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    called: list[str] = []
-
-    @wraps(unfolded_conv)
-    def conv(*arguments: Any, **options: Any) -> torch.Tensor:
-        called.append("product")
-        return unfolded_conv(*arguments, **options)
-
-    monkeypatch.setitem(torch_network._UNFOLDED, "Conv", conv)  # pyright: ignore
-    totals(TorchExecutor("cpu", MEMORY, batching), workload("lenet5", "digits"), chips(1))
-    assert bool(called) == (batching == "unfold")
 
 
 def test_no_memory_at_all_is_an_error(workload: Make, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -491,7 +475,7 @@ def test_a_network_that_cannot_run_is_an_error(workload: Make) -> None:
 def test_an_output_without_a_row_an_image_is_an_error(workload: Make) -> None:
     a_workload = workload("mlp3", "digits")
     (name,) = a_workload.feed.inputs
-    side = prepared(a_workload.network, a_workload.feed, CPU, MEMORY, "vmap")  # pyright: ignore
+    side = prepared(a_workload.network, a_workload.feed, CPU, MEMORY)  # pyright: ignore
     side.graph.forward = lambda *_, **__: {side.output: torch.zeros(7, 2)}  # pyright: ignore
     with pytest.raises(ModelError, match=r"shape \[7, 2\] for 5 images; expected one row an image"):
         side.outputs({"w": torch.zeros(2, 1)}, {name: torch.zeros(5, 1)})
@@ -503,7 +487,7 @@ def test_a_chip_that_cannot_be_programmed_ends_the_run(workload: Make) -> None:
             raise OptionError("this chip is broken")
 
     a_workload = workload("mlp3", "digits")
-    executor = TorchExecutor("cpu", MEMORY, "loop", jobs=2)
+    executor = TorchExecutor("cpu", MEMORY, jobs=2)
     broken = Broken(0, 3)
     seen: list[int] = []
     with pytest.raises(OptionError, match="this chip is broken"):

@@ -11,7 +11,7 @@ import pytest
 from nvmc.errors import ClusterError, OptionError
 from nvmc.evaluation.population import Threads
 from nvmc.executors import cluster as clusters
-from nvmc.executors import parse_workers
+from nvmc.executors import parse_accelerator, parse_workers
 from nvmc.runtime.montecarlo import default_jobs
 
 
@@ -45,6 +45,13 @@ def test_dask_may_be_missing(text: str, monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setitem(sys.modules, "distributed", None)
     with pytest.raises(OptionError, match=r"`pip install nvmc\[cluster\]`"):
         parse_workers(text)
+
+
+def test_torch_may_be_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delitem(sys.modules, "nvmc.executors.torch", raising=False)
+    monkeypatch.setitem(sys.modules, "torch", None)
+    with pytest.raises(OptionError, match=r"no module 'torch'; `pip install nvmc\[train\]`"):
+        parse_accelerator("cuda")
 
 
 def test_a_scheduler_file_may_be_missing_or_something_else(tmp_path: Path) -> None:

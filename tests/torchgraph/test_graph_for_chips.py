@@ -8,37 +8,8 @@ import pytest
 import torch
 
 from nvmc.torchgraph.graph import Graph
-from nvmc.torchgraph.operators.convolution import conv, unfolded_conv
 from nvmc.torchgraph.operators.recurrent import gru, lstm, rnn
 from onnx_text import model_of
-
-CONVOLUTIONS: list[tuple[tuple[int, ...], tuple[int, ...], dict[str, Any]]] = [
-    ((2, 3, 7, 8), (4, 3, 3, 3), {}),
-    ((2, 3, 7, 8), (4, 3, 3, 2), {"pads": (1, 0, 2, 1), "strides": (2, 3)}),
-    ((2, 3, 7, 8), (4, 3, 5, 5), {"auto_pad": "SAME_UPPER", "strides": (2, 2)}),
-    ((2, 3, 7, 8), (5, 3, 1, 1), {}),
-    ((2, 4, 7, 8), (6, 2, 3, 3), {"group": 2, "pads": (1, 1, 1, 1)}),
-    ((2, 3, 7, 8), (4, 3, 3, 3), {"dilations": (2, 1)}),
-    ((2, 3, 9), (4, 3, 4), {"strides": (2,)}),
-    ((1, 2, 4, 5, 6), (3, 2, 2, 2, 2), {}),
-]
-
-
-@pytest.mark.parametrize(("size", "kernel", "options"), CONVOLUTIONS)
-@pytest.mark.parametrize("biased", [False, True])
-def test_unfolded_convolutions_are_convolutions(
-    size: tuple[int, ...], kernel: tuple[int, ...], options: dict[str, Any], biased: bool
-) -> None:
-    generator = torch.Generator().manual_seed(0)
-    x = torch.randn(size, generator=generator, dtype=torch.float64)
-    w = torch.randn(2, *kernel, generator=generator, dtype=torch.float64)
-    b = torch.randn(kernel[0], generator=generator, dtype=torch.float64) if biased else None
-    expected = torch.stack([conv(x, one, b, **options) for one in w])
-    found = unfolded_conv(x, w[0], b, **options)
-    # sums of up to 76 products of a few units in float64
-    torch.testing.assert_close(found, expected[0], rtol=0, atol=1e-12)
-    several: Any = torch.func.vmap(lambda one: unfolded_conv(x, one, b, **options))
-    torch.testing.assert_close(several(w), expected, rtol=0, atol=1e-12)
 
 
 @pytest.mark.parametrize("direction", ["forward", "reverse", "bidirectional"])

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from nvmc.torchgraph.operators.padding import filled, pads_of
 
-__all__ = ["conv", "conv_transpose", "unfolded_conv"]
+__all__ = ["conv", "conv_transpose"]
 
 _CONV = {1: torch.conv1d, 2: torch.conv2d, 3: torch.conv3d}
 _TRANSPOSED = {1: torch.conv_transpose1d, 2: torch.conv_transpose2d, 3: torch.conv_transpose3d}
@@ -34,45 +34,6 @@ def conv(
     if begin != end:
         x, begin = filled(x, begin, end), (0,) * rank
     return _CONV[rank](x, w, b, strides, begin, dilations, group)
-
-
-def unfolded_conv(
-    x: Tensor,
-    w: Tensor,
-    b: Tensor | None = None,
-    *,
-    auto_pad: str = "NOTSET",
-    dilations: Ints | None = None,
-    group: int = 1,
-    kernel_shape: Ints | None = None,
-    pads: Ints | None = None,
-    strides: Ints | None = None,
-) -> Tensor:
-    """`conv` as one product of the unfolded windows and the kernels, where it is a plain 2-D one.
-
-    Under `torch.func.vmap` over x and w, `conv` is a convolution in groups; this is a batched
-    product. It takes as much memory as the windows: up to kernel_height * kernel_width times x.
-    """
-    rank = w.dim() - 2
-    strides, dilations = strides or (1,) * rank, dilations or (1,) * rank
-    if rank != 2 or group != 1 or set(dilations) != {1}:
-        return conv(
-            *(x, w, b),
-            auto_pad=auto_pad,
-            dilations=dilations,
-            group=group,
-            pads=pads,
-            strides=strides,
-        )
-    begin, end = pads_of(x.shape[2:], w.shape[2:], strides, dilations, pads, auto_pad)
-    x = filled(x, begin, end)
-    for axis in (2, 3):
-        x = x.unfold(axis, w.shape[axis], strides[axis - 2])
-    images, _, height, width = x.shape[:4]
-    windows = x.permute(0, 2, 3, 1, 4, 5).reshape(images * height * width, -1)
-    y = windows @ w.flatten(1).t()
-    y = (y if b is None else y + b).reshape(images, height, width, -1)
-    return y.permute(0, 3, 1, 2)
 
 
 def conv_transpose(

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from nvmc.errors import OptionError
 from nvmc.runtime.crossbar.parasitics import approximate, effective
-from nvmc.runtime.crossbar.parasitics_nodal import ResistorNetwork, nodal_currents
+from resistor_network import ResistorNetwork, nodal_currents
 
 Real = NDArray[np.floating[Any]]
 

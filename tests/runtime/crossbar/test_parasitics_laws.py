@@ -17,7 +17,7 @@ import pytest
 from numpy.typing import NDArray
 
 from nvmc.runtime.crossbar.parasitics import effective
-from nvmc.runtime.crossbar.parasitics_nodal import nodal_currents
+from resistor_network import nodal_currents
 
 Real = NDArray[np.floating[Any]]
 

@@ -12,7 +12,7 @@ from nvmc.errors import OptionError
 from nvmc.hardware.devices import Target, load_device
 from nvmc.hardware.devices.periphery import Periphery, WireOhm
 from nvmc.runtime.crossbar.array import through_wires
-from nvmc.runtime.crossbar.parasitics_nodal import nodal_currents
+from resistor_network import nodal_currents
 
 Real = NDArray[np.floating[Any]]
 
