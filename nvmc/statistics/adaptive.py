@@ -8,8 +8,9 @@ least 1 - delta over the order of the images, whatever the chips are. Proof: doc
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
+from enum import Enum, auto
 from typing import Any
 
 import numpy as np
@@ -62,6 +63,24 @@ class Eliminated:
     delta: float
 
 
+class _State(Enum):
+    """What an elimination waits for. It moves on when all of that is added (`_move`).
+
+    BEGIN ─▶ HARD ─▶ LOOK ─▶ CEILING ─▶ CONTEND ─┐ as long as there are contenders
+      │               ▲                  │  ▲    │
+      │               └── the next look ─┤  └────┘
+      └───── nothing may be dropped ─────┴─▶ REST ─▶ DONE
+    """
+
+    BEGIN = auto()
+    HARD = auto()  # every chip runs the hard images; no random sample, so nothing is concluded
+    LOOK = auto()  # the chips that are left run up to the present look
+    CEILING = auto()  # those that seem lowest run all images: no more than the `rank`-th of them
+    CONTEND = auto()  # those that seem to lie below the ceiling run all images, and lower it
+    REST = auto()  # after the last look those that are left run all images
+    DONE = auto()
+
+
 class Elimination:
     """Decides which chips are run on which images, until the `rank` lowest are known.
 
@@ -105,6 +124,8 @@ class Elimination:
         self._chips, self._images, self._rank = chips, images, rank
         self._hard, self._decisions, self._delta = hard, decisions, delta
         self._looks = look_ends(images, hard)
+        # Totals are only compared at these numbers of images, the same for every chip. A total at
+        # another number (`_known`) is where a chip goes on, and decides nothing.
         self._stops = np.unique([0, hard, *self._looks, images])
         self._totals = np.full((chips, len(self._stops)), np.nan)
         self._totals[:, 0] = 0
@@ -113,25 +134,28 @@ class Elimination:
         for chip, totals in self._known.items():
             for end, total in totals.items():
                 self._check(chip, end, total)
+        # All chips complete: take that in at once. Otherwise a state takes in what it waits for, so
+        # that a run that is taken up drops at every look what it would have dropped then.
         if sum(images in totals for totals in self._known.values()) == chips:
             self._recall(np.arange(chips), images)
-        self._steps = self._plan()
-        self._step: tuple[Positions, int] | None = next(self._steps, None)
+        self._state, self._look = _State.BEGIN, 0
+        self._asked: tuple[Positions, int] = (np.arange(0), 0)
+        self._move()
 
     def next(self) -> Work | None:
         """What to run now; None when the lowest chips are known.
 
         All of it must be added before anything else is asked for.
         """
-        while self._step is not None:
-            chips, end = self._step
+        while self._state is not _State.DONE:
+            chips, end = self._asked
             self._recall(chips, end)
             chips = chips[~self._reached(chips, end)]
             if len(chips):
                 starts = self._starts(chips, end)
                 first = int(starts.min())
                 return Work(tuple(chips[starts == first].tolist()), first, end - first)
-            self._step = next(self._steps, None)
+            self._move()
         return None
 
     def total(self, chip: int, images: int) -> float:
@@ -196,41 +220,57 @@ class Elimination:
             if stops:
                 self.add(chip, min(stops), known[min(stops)])
 
-    def _plan(self) -> Iterator[tuple[Positions, int]]:
-        """The steps: (chips, images that each of them must have been run on before the next)."""
-        if self._rank < self._chips and self._delta > 0:
-            if self._hard:
-                yield self._undecided(), self._hard
-            for look in self._looks:
-                yield self._undecided(), look
-                yield self._lowest(), self._images
-                yield from self._drop()
-        yield self._undecided(), self._images
+    def _move(self) -> None:
+        """Enter the next state, and choose the chips and the images that it waits for.
 
-    def _lowest(self) -> Positions:
+        All totals asked for are in by now, so jobs and machines change nothing.
+        """
+        left, images = self._undecided(), self._images
+        match self._state:
+            case _State.BEGIN if self._rank == self._chips or self._delta == 0:
+                self._state, self._asked = _State.REST, (left, images)
+            case _State.BEGIN if self._hard:
+                self._state, self._asked = _State.HARD, (left, self._hard)
+            case _State.BEGIN | _State.HARD:
+                self._state, self._asked = _State.LOOK, (left, self._looks[0])
+            case _State.LOOK:
+                self._state, self._asked = _State.CEILING, (self._lowest(left), images)
+            case _State.CEILING | _State.CONTEND if len(chips := self._contenders(left)):
+                self._state, self._asked = _State.CONTEND, (chips, images)
+            case _State.CEILING | _State.CONTEND:
+                self._look += 1
+                last = self._look == len(self._looks)
+                end = images if last else self._looks[self._look]
+                self._state = _State.REST if last else _State.LOOK
+                self._asked = (self._undecided(), end)  # some have just been dropped
+            case _State.REST | _State.DONE:
+                self._state = _State.DONE
+
+    def _lowest(self, chips: Positions) -> Positions:
         """Chips to be completed so that `rank` are: those that seem to be the lowest."""
-        chips = self._undecided()
-        lacking = self._rank - len(self._completed())
+        lacking = self._rank - len(self._completed())  # 0 from the second look on
         return chips[np.argsort(self._estimates(chips), kind="stable")[:lacking]]
 
-    def _drop(self) -> Iterator[tuple[Positions, int]]:
-        """Drop what can be dropped; complete the chips that still seem to be among the lowest."""
-        while len(chips := self._undecided()):
-            lowest = self._completed()
-            chips = chips[~self._beyond(chips, lowest)]
-            hits = self._estimates(chips)
-            promising = np.flatnonzero(hits <= lowest[-1])
-            if not len(promising):
-                return
-            first = np.argsort(hits[promising], kind="stable")[: max(LEAST, self._rank // 4)]
-            yield chips[promising[first]], self._images
+    def _contenders(self, chips: Positions) -> Positions:
+        """Drop what can be dropped; the next chips of the others that seem to be among the lowest.
+
+        Some at a time: each that is completed may lower the ceiling, and spare the later ones.
+        """
+        if not len(chips):
+            return chips
+        lowest = self._completed()
+        chips = chips[~self._beyond(chips, lowest)]
+        hits = self._estimates(chips)
+        promising = np.flatnonzero(hits <= lowest[-1])
+        first = np.argsort(hits[promising], kind="stable")[: max(LEAST, self._rank // 4)]
+        return chips[promising[first]]
 
     def _beyond(self, chips: Positions, lowest: Floats) -> NDArray[np.bool_]:
         """Which chips are dropped: with as few hits as the lowest, so few misses are unlikely."""
         images, looks = self._images - self._hard, self._last_looks(chips)
         ranks, levels = _levels(self._rank, self._delta / len(self._looks))
         beyond = np.zeros(len(chips), bool)
-        for look in np.unique(looks).tolist():
+        for look in np.unique(looks).tolist():  # a run that is taken up may know some chips later
             here = np.flatnonzero(looks == look)
             before, sampled = self._at(chips[here], self._hard), look - self._hard
             seen = sampled * self._decisions - (self._at(chips[here], look) - before)
@@ -289,6 +329,8 @@ class Elimination:
 
     def _reached(self, chips: Positions, end: int) -> NDArray[np.bool_]:
         """Which chips need not be run to `end`: they were, or have been looked at later."""
+        # A total beyond the hard images does not tell how many of the hits are hard ones, which the
+        # estimates need; only a complete chip needs none.
         enough = (
             self._stops >= end if end > self._hard else np.isin(self._stops, (end, self._images))
         )
