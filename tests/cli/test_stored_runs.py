@@ -117,7 +117,7 @@ def killed(path: Path, more: int, *words: str, count: Callable[[Path], int] = st
     process = started(*words, stop=more + 10)
     while count(path) < before + more:
         assert process.poll() is None, "it ended before it was killed"
-        time.sleep(0.002)
+        time.sleep(0.01)
     process.send_signal(signal.SIGKILL)
     process.communicate()
     assert process.returncode == -signal.SIGKILL

@@ -225,10 +225,11 @@ LONG = ["--epochs", "16", "--seed", "3", *FINDS, "--method-option", "tolerance=1
 # As `nvmc`, but it writes a byte into a pipe after each epoch that it has kept, and after so many
 # it goes no further: whoever means to stop it on the way is never too late.
 STOPPING = [
-    *NVMC[:-1],
+    *NVMC[:-2],
+    "-c",
     """
 import contextlib, os, sys, threading
-from nvmc.cli import main
+from nvmc.__main__ import main
 from nvmc.training import loop
 
 left, pipe, save = int(sys.argv.pop(1)), int(sys.argv.pop(1)), loop.save_checkpoint
