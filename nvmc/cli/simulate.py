@@ -100,8 +100,7 @@ def simulate_command(
     """
     if figure is not None and adaptive:
         raise OptionError(
-            "a histogram shows all chips, and --adaptive drops most of them; leave one of the two "
-            "out"
+            "a histogram shows all chips, but --adaptive drops most; leave one of the two out"
         )
     network = opened(compiled)
     ages = [] if time is None else parse_values("time", time)

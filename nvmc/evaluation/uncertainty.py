@@ -204,11 +204,10 @@ def uncertainty(
     workload = set_up(compiled, setup.target, **options | Options(data=dataset))
     if options.get("mc_passes") is None and workload.network.masks:
         workload = replace(workload, network=replace(workload.network, passes=PASSES))
-    network, started = workload.network, time.perf_counter()
-    labels = workload.metric.classes
+    labels, started = workload.metric.classes, time.perf_counter()
     assert labels is not None
-    count = min(jobs or default_jobs(), runs)
-    population = _ChipsWithThresholds(network, labels, chips, count, on_chip)
+    at_once = min(jobs or default_jobs(), runs)
+    population = _ChipsWithThresholds(workload.network, labels, chips, at_once, on_chip)
     return Uncertainty(
         rows=tuple(population.row(workload.feed, shift, seed) for shift in wanted),
         description=workload.describe(setup, seed, runs),
