@@ -70,10 +70,11 @@ class AblatedChip(Chip):
         return super().program(array)
 
     def _levels(self, array: Array, cells: Cells, acting: Acting) -> tuple[Any, Any, Any | None]:
-        found, sign, pulses = super()._levels(array, cells, acting)
-        levels: Any = found
+        levels, sign, pulses = super()._levels(array, cells, acting)
         if self.only.slices is not None or not self.only.whole:
-            levels = np.where(self._noisy_planes(array), levels, array.cells.targets)
+            drawn: NDArray[np.float32] = levels
+            goal: NDArray[np.float32] = array.cells.targets
+            levels = np.where(self._noisy_planes(array), drawn, goal)
         return levels, sign if self.only.whole else array.sign, pulses
 
     def _acting(self, array: Array) -> Acting:

@@ -19,7 +19,7 @@ import onnxruntime
 import pytest
 
 from nvmc.cli import main
-from nvmc.cli.train import _pairs, train_command
+from nvmc.cli.train import _values, train_command
 from nvmc.data import load_data
 from nvmc.models import resolve_model
 from nvmc.training import METHODS, Settings, make_method
@@ -163,7 +163,7 @@ def test_options_can_be_typed_as_they_are_listed(capsys: Capture, kind: str) -> 
     assert own is not None
     given = dict(re.findall(r"(\w+)=(\S+?),?\s", own[1]))
     assert given.keys() == METHODS[kind].model_fields.keys()
-    typed = _pairs("--method-option", [f"{key}={value}" for key, value in given.items()])
+    typed = _values("", [f"{key}={value}" for key, value in given.items()], "th=2")
     assert make_method(kind, typed) == make_method(kind)
 
 
