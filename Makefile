@@ -39,7 +39,7 @@ $(BIN)/python:
 
 $(VENV)/.run: $(BIN)/python $(SOURCES)
 	@echo "Installing nvmc into $(VENV) ..."
-	@$(PIP) -e .
+	@$(PIP) --no-compile -e .
 	@touch $@
 
 $(VENV)/.dev: $(BIN)/python $(SOURCES)
@@ -47,6 +47,8 @@ $(VENV)/.dev: $(BIN)/python $(SOURCES)
 	@$(PIP) -e '.[$(EXTRAS)]'
 	@touch $(VENV)/.run $@
 
+# Most of its libraries' modules stay unread, so those it imports are compiled to bytecode then.
+demo: export PYTHONDONTWRITEBYTECODE :=
 demo: $(VENV)/.run
 	@mkdir -p build/demo
 	$(BIN)/nvmc compile zoo:lenet5-digits --device fefet2 -o build/demo/lenet5.nvmc
