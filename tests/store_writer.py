@@ -1,7 +1,9 @@
 """A process that fills a store, for tests that kill it, crowd it and take its disk away.
 
-Arguments: STORE FIRST LAST [PAUSE_S]. Chips FIRST … LAST - 1 that are not known get their sum and
-are printed once they are kept. `SEEN` images a chip, sums as irregular as binary64 has them.
+Arguments: STORE FIRST LAST [PAUSE_S|lines]. Chips FIRST … LAST - 1 that are not known get their sum
+and are printed once they are kept. After each it pauses, or reads a line from standard input, so
+that whoever writes these decides how far it gets. `SEEN` images a chip, sums as irregular as
+binary64 has them.
 """
 
 from __future__ import annotations
@@ -32,13 +34,16 @@ def whole(chips: int) -> dict[int, tuple[int, float]]:
     return {chip: (SEEN, total_of(chip)) for chip in range(chips)}
 
 
-def fill(experiment: Experiment, first: int, last: int, pause_s: float) -> None:
+def fill(experiment: Experiment, first: int, last: int, pause: str) -> None:
     known = experiment.known()
     for chip in range(first, last):
         if chip not in known:
             experiment.add(*row_of(chip))
             print(chip, flush=True)
-            time.sleep(pause_s)
+            if pause == "lines":
+                sys.stdin.readline()
+            else:
+                time.sleep(float(pause))
 
 
 def complain(trouble: str) -> None:
@@ -48,5 +53,5 @@ def complain(trouble: str) -> None:
 if __name__ == "__main__":
     path, first, last, *pause = sys.argv[1:]
     with Store.open(path, on_trouble=complain) as store:
-        fill(store.experiment(KEY, INFO), int(first), int(last), float(pause[0]) if pause else 0)
+        fill(store.experiment(KEY, INFO), int(first), int(last), *(pause or ["0"]))
         sys.exit(store.unsaved > 0)

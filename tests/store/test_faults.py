@@ -23,10 +23,11 @@ TESTS = Path(__file__).parents[1]
 WRITER = [sys.executable, str(TESTS / "store_writer.py")]
 
 
-def writer(path: Path, first: int, last: int, pause_s: float = 0) -> subprocess.Popen[str]:
+def writer(path: Path, first: int, last: int, pause: float | str = 0) -> subprocess.Popen[str]:
     """A process that fills the store in `path` and says which chips it has kept."""
     return subprocess.Popen(
-        [*WRITER, str(path), str(first), str(last), str(pause_s)],
+        [*WRITER, str(path), str(first), str(last), str(pause)],
+        stdin=subprocess.PIPE if pause == "lines" else None,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -208,14 +209,15 @@ def compile_again(folder: Path, content: str) -> None:
 def test_compiling_again_keeps_results_even_of_a_run_that_goes_on(tmp_path: Path) -> None:
     folder = tmp_path / "net.nvmc"
     compile_again(folder, "first")
-    run = writer(folder / RESULTS_FILE, 0, 1200, 0.001)
-    assert run.stdout is not None
+    run = writer(folder / RESULTS_FILE, 0, 1200, "lines")
+    assert run.stdin is not None and run.stdout is not None and run.stderr is not None
     run.stdout.readline()
     for number in range(60):
+        run.stdin.write(10 * "\n")  # ten chips more, beside the compilation
+        run.stdin.flush()
         compile_again(folder, str(number))
-        time.sleep(0.005)
     while_it_ran = run.poll() is None
-    assert run.stderr is not None
+    run.stdin.close()  # on to the end
     with run:  # communicate would pass over lines that were read already
         out, err = run.stdout.read(), run.stderr.read()
     assert while_it_ran and (run.returncode, err) == (0, "")
