@@ -20,7 +20,7 @@ from nvmc.cli import main
 from nvmc.cli.stored import StoreToBe
 from nvmc.compiled.artifact import RESULTS_FILE, replacing_folder
 from nvmc.errors import StoreError
-from nvmc.evaluation.result import Fidelity
+from nvmc.evaluation.description import Fidelity
 from nvmc.store import Store
 from source_tree import ROOT
 

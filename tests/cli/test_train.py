@@ -163,7 +163,7 @@ def test_options_can_be_typed_as_they_are_listed(capsys: Capture, kind: str) -> 
     assert own is not None
     given = dict(re.findall(r"(\w+)=(\S+?),?\s", own[1]))
     assert given.keys() == METHODS[kind].model_fields.keys()
-    typed = _values("", [f"{key}={value}" for key, value in given.items()], "th=2")
+    typed = _values("--method-option", [f"{key}={value}" for key, value in given.items()], "th=2")
     assert make_method(kind, typed) == make_method(kind)
 
 
