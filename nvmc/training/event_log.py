@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib
 import warnings
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 from nvmc.errors import ArtifactError, OptionError
@@ -54,12 +53,7 @@ class EventLog:
     def __enter__(self) -> EventLog:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         if self._open is not None:
             self._open.close()
 

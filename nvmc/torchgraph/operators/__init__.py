@@ -1,6 +1,7 @@
 """The ONNX operators that can be trained: one table.
 
-To add an operator: a function in one of the files here, and its row.
+To add an operator: a function in one of the files here, and its row; where torch has the very
+function, the row alone.
 """
 
 from __future__ import annotations
@@ -9,6 +10,9 @@ from collections.abc import Mapping
 from functools import partial
 from types import MappingProxyType
 
+import torch
+import torch.nn.functional as F
+
 from nvmc.torchgraph.operators import (
     activation,
     arithmetic,
@@ -16,7 +20,6 @@ from nvmc.torchgraph.operators import (
     cells,
     convolution,
     creation,
-    functions,
     geometry,
     indexing,
     linear,
@@ -31,24 +34,25 @@ from nvmc.torchgraph.operators import (
     resize,
     shape,
 )
+from nvmc.torchgraph.operators.functions import binary, unary
 from nvmc.torchgraph.operators.operator import Context, Operator
 
 __all__ = ["OPERATORS", "Context", "Operator"]
 
 OPERATORS: Mapping[str, Operator] = MappingProxyType(
     {
-        "Abs": Operator(functions.absolute),
-        "Acos": Operator(functions.acos),
-        "Acosh": Operator(functions.acosh),
-        "Add": Operator(arithmetic.add, terms=("a", "b"), scalars=("b",)),
+        "Abs": Operator(unary(torch.abs)),
+        "Acos": Operator(unary(torch.acos)),
+        "Acosh": Operator(unary(torch.acosh)),
+        "Add": Operator(binary(torch.add), terms=("a", "b"), scalars=("b",)),
         "AffineGrid": Operator(geometry.affine_grid, host=("size",)),
-        "And": Operator(logic.conjunction),
+        "And": Operator(binary(torch.logical_and)),
         "ArgMax": Operator(reduction.argmax),
         "ArgMin": Operator(reduction.argmin),
-        "Asin": Operator(functions.asin),
-        "Asinh": Operator(functions.asinh),
-        "Atan": Operator(functions.atan),
-        "Atanh": Operator(functions.atanh),
+        "Asin": Operator(unary(torch.asin)),
+        "Asinh": Operator(unary(torch.asinh)),
+        "Atan": Operator(unary(torch.atan)),
+        "Atanh": Operator(unary(torch.atanh)),
         "Attention": Operator(attention.attention, check=logic.unknown_type),
         "AveragePool": Operator(pooling.average_pool, check=padding.unknown_padding),
         "BatchNormalization": Operator(
@@ -58,13 +62,13 @@ OPERATORS: Mapping[str, Operator] = MappingProxyType(
         ),
         "Bernoulli": Operator(random.bernoulli, random=True, check=logic.unknown_type),
         "BitShift": Operator(logic.bit_shift),
-        "BitwiseAnd": Operator(logic.bitwise_and),
-        "BitwiseNot": Operator(logic.bitwise_not),
-        "BitwiseOr": Operator(logic.bitwise_or),
-        "BitwiseXor": Operator(logic.bitwise_xor),
+        "BitwiseAnd": Operator(binary(torch.bitwise_and)),
+        "BitwiseNot": Operator(unary(torch.bitwise_not)),
+        "BitwiseOr": Operator(binary(torch.bitwise_or)),
+        "BitwiseXor": Operator(binary(torch.bitwise_xor)),
         "Cast": Operator(logic.cast, through=("x",), check=logic.unknown_type),
         "CastLike": Operator(logic.cast_like, through=("x",)),
-        "Ceil": Operator(functions.ceil),
+        "Ceil": Operator(unary(torch.ceil)),
         "Celu": Operator(activation.celu),
         "CenterCropPad": Operator(padding.center_crop_pad, host=("shape",)),
         "Clip": Operator(
@@ -75,8 +79,8 @@ OPERATORS: Mapping[str, Operator] = MappingProxyType(
         "ConstantOfShape": Operator(creation.constant_of_shape, host=("shape",)),
         "Conv": Operator(convolution.conv, weights=("w", "b"), check=padding.unknown_padding),
         "ConvTranspose": Operator(convolution.conv_transpose, weights=("w", "b")),
-        "Cos": Operator(functions.cos),
-        "Cosh": Operator(functions.cosh),
+        "Cos": Operator(unary(torch.cos)),
+        "Cosh": Operator(unary(torch.cosh)),
         "CumProd": Operator(reduction.cumprod, host=("axis",)),
         "CumSum": Operator(reduction.cumsum, host=("axis",)),
         "DepthToSpace": Operator(shape.depth_to_space),
@@ -97,13 +101,13 @@ OPERATORS: Mapping[str, Operator] = MappingProxyType(
         "DynamicQuantizeLinear": Operator(quantisation.dynamic_quantize_linear),
         "Einsum": Operator(linear.einsum, weights=("x",)),
         "Elu": Operator(activation.elu),
-        "Equal": Operator(logic.equal),
-        "Erf": Operator(functions.erf),
-        "Exp": Operator(functions.exp),
+        "Equal": Operator(binary(torch.eq)),
+        "Erf": Operator(unary(torch.erf)),
+        "Exp": Operator(unary(torch.exp)),
         "Expand": Operator(shape.expand, through=("x",), host=("shape",)),
         "EyeLike": Operator(creation.eye_like, check=logic.unknown_type),
         "Flatten": Operator(shape.flatten, through=("x",)),
-        "Floor": Operator(functions.floor),
+        "Floor": Operator(unary(torch.floor)),
         "GRU": Operator(
             recurrent.gru,
             weights=("w", "r", "b"),
@@ -120,19 +124,19 @@ OPERATORS: Mapping[str, Operator] = MappingProxyType(
         "GlobalAveragePool": Operator(pooling.global_average_pool),
         "GlobalLpPool": Operator(pooling.global_lp_pool),
         "GlobalMaxPool": Operator(pooling.global_max_pool),
-        "Greater": Operator(logic.greater),
-        "GreaterOrEqual": Operator(logic.greater_or_equal),
+        "Greater": Operator(binary(torch.gt)),
+        "GreaterOrEqual": Operator(binary(torch.ge)),
         "GridSample": Operator(geometry.grid_sample, check=geometry.unknown_sampling),
         "GroupNormalization": Operator(normalisation.group_normalization, weights=("scale", "b")),
         "HardSigmoid": Operator(activation.hard_sigmoid),
-        "HardSwish": Operator(activation.hard_swish),
+        "HardSwish": Operator(unary(F.hardswish)),
         "Hardmax": Operator(activation.hardmax),
         "Identity": Operator(shape.identity, through=("x",)),
         "InstanceNormalization": Operator(
             normalisation.instance_normalization, weights=("scale", "b")
         ),
         "IsInf": Operator(logic.is_inf),
-        "IsNaN": Operator(logic.is_nan),
+        "IsNaN": Operator(unary(torch.isnan)),
         "LRN": Operator(normalisation.local_response_normalization),
         "LSTM": Operator(
             recurrent.lstm,
@@ -142,9 +146,9 @@ OPERATORS: Mapping[str, Operator] = MappingProxyType(
         ),
         "LayerNormalization": Operator(normalisation.layer_normalization, weights=("scale", "b")),
         "LeakyRelu": Operator(activation.leaky_relu),
-        "Less": Operator(logic.less),
-        "LessOrEqual": Operator(logic.less_or_equal),
-        "Log": Operator(functions.log),
+        "Less": Operator(binary(torch.lt)),
+        "LessOrEqual": Operator(binary(torch.le)),
+        "Log": Operator(unary(torch.log)),
         "LogSoftmax": Operator(activation.log_softmax),
         "LpNormalization": Operator(normalisation.lp_normalization),
         "LpPool": Operator(pooling.lp_pool, check=padding.unknown_padding),
@@ -155,14 +159,14 @@ OPERATORS: Mapping[str, Operator] = MappingProxyType(
         "Mean": Operator(arithmetic.mean),
         "MeanVarianceNormalization": Operator(normalisation.mean_variance_normalization),
         "Min": Operator(arithmetic.minimum),
-        "Mish": Operator(activation.mish),
+        "Mish": Operator(unary(F.mish)),
         "Mod": Operator(arithmetic.mod),
-        "Mul": Operator(arithmetic.mul, terms=("a", "b"), through=("a", "b"), scalars=("b",)),
-        "Neg": Operator(functions.neg, through=("x",)),
+        "Mul": Operator(binary(torch.mul), terms=("a", "b"), through=("a", "b"), scalars=("b",)),
+        "Neg": Operator(unary(torch.neg), through=("x",)),
         "NonZero": Operator(indexing.nonzero),
-        "Not": Operator(logic.negation),
+        "Not": Operator(unary(torch.logical_not)),
         "OneHot": Operator(indexing.one_hot, host=("depth",)),
-        "Or": Operator(logic.disjunction),
+        "Or": Operator(binary(torch.logical_or)),
         "PRelu": Operator(activation.prelu, weights=("slope",)),
         "Pad": Operator(
             padding.pad, through=("x",), fixed=("fill",), host=("given", "axes"), scalars=("fill",)
@@ -190,7 +194,7 @@ OPERATORS: Mapping[str, Operator] = MappingProxyType(
             random.random_uniform_like, random=True, check=logic.unknown_type
         ),
         "Range": Operator(creation.ramp, near=("start", "limit", "delta")),
-        "Reciprocal": Operator(arithmetic.reciprocal),
+        "Reciprocal": Operator(unary(torch.reciprocal)),
         "ReduceL1": Operator(partial(reduction.reduced, kind="L1"), host=("given",)),
         "ReduceL2": Operator(partial(reduction.reduced, kind="L2"), host=("given",)),
         "ReduceLogSum": Operator(partial(reduction.reduced, kind="LogSum"), host=("given",)),
@@ -201,7 +205,7 @@ OPERATORS: Mapping[str, Operator] = MappingProxyType(
         "ReduceProd": Operator(partial(reduction.reduced, kind="Prod"), host=("given",)),
         "ReduceSum": Operator(partial(reduction.reduced, kind="Sum"), host=("given",)),
         "ReduceSumSquare": Operator(partial(reduction.reduced, kind="SumSquare"), host=("given",)),
-        "Relu": Operator(activation.relu),
+        "Relu": Operator(unary(torch.relu)),
         "Reshape": Operator(shape.reshape, through=("x",), host=("shape",)),
         "Resize": Operator(
             resize.resize, host=("first", "second", "sizes"), check=resize.unknown_resize
@@ -215,26 +219,26 @@ OPERATORS: Mapping[str, Operator] = MappingProxyType(
         "Selu": Operator(activation.selu),
         "Shape": Operator(shape.shape_of),
         "Shrink": Operator(activation.shrink),
-        "Sigmoid": Operator(activation.sigmoid),
+        "Sigmoid": Operator(unary(torch.sigmoid)),
         "Sign": Operator(arithmetic.sign, through=("x",)),
-        "Sin": Operator(functions.sin),
-        "Sinh": Operator(functions.sinh),
+        "Sin": Operator(unary(torch.sin)),
+        "Sinh": Operator(unary(torch.sinh)),
         "Size": Operator(shape.size_of),
         "Slice": Operator(
             shape.slices, through=("x",), host=("starts_input", "ends_input", "axes_input", "steps")
         ),
         "Softmax": Operator(activation.softmax),
         "Softplus": Operator(activation.softplus),
-        "Softsign": Operator(activation.softsign),
+        "Softsign": Operator(unary(F.softsign)),
         "SpaceToDepth": Operator(shape.space_to_depth),
         "Split": Operator(shape.split, through=("x",), host=("given",)),
-        "Sqrt": Operator(functions.sqrt),
+        "Sqrt": Operator(unary(torch.sqrt)),
         "Squeeze": Operator(shape.squeeze, through=("x",), host=("given",)),
-        "Sub": Operator(arithmetic.sub, terms=("a", "b"), scalars=("b",)),
+        "Sub": Operator(binary(torch.sub), terms=("a", "b"), scalars=("b",)),
         "Sum": Operator(arithmetic.total, terms=("x",)),
         "Swish": Operator(activation.swish),
-        "Tan": Operator(functions.tan),
-        "Tanh": Operator(activation.tanh),
+        "Tan": Operator(unary(torch.tan)),
+        "Tanh": Operator(unary(torch.tanh)),
         "ThresholdedRelu": Operator(activation.thresholded_relu),
         "Tile": Operator(shape.tile, through=("x",), host=("repeats",)),
         "TopK": Operator(reduction.top_k, host=("given",)),
@@ -243,6 +247,6 @@ OPERATORS: Mapping[str, Operator] = MappingProxyType(
         "Unsqueeze": Operator(shape.unsqueeze, through=("x",), host=("given",)),
         "Upsample": Operator(resize.upsample, host=("given",), check=resize.unknown_resize),
         "Where": Operator(logic.where, through=("x", "y")),
-        "Xor": Operator(logic.exclusive),
+        "Xor": Operator(binary(torch.logical_xor)),
     }
 )

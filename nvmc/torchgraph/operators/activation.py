@@ -14,41 +14,20 @@ __all__ = [
     "elu",
     "gelu",
     "hard_sigmoid",
-    "hard_swish",
     "hardmax",
     "leaky_relu",
     "log_softmax",
-    "mish",
     "prelu",
-    "relu",
     "selu",
     "shrink",
-    "sigmoid",
     "softmax",
     "softplus",
-    "softsign",
     "swish",
-    "tanh",
     "thresholded_relu",
 ]
 
 _LINEAR_FROM = 40.0
 """Above it, softplus is the identity to double precision."""
-
-
-def relu(x: Tensor) -> Tensor:
-    """Relu."""
-    return torch.relu(x)
-
-
-def sigmoid(x: Tensor) -> Tensor:
-    """Sigmoid."""
-    return torch.sigmoid(x)
-
-
-def tanh(x: Tensor) -> Tensor:
-    """Tanh."""
-    return torch.tanh(x)
 
 
 def leaky_relu(x: Tensor, *, alpha: float = 0.01) -> Tensor:
@@ -83,11 +62,6 @@ def gelu(x: Tensor, *, approximate: str = "none") -> Tensor:
     return F.gelu(x, approximate=approximate)
 
 
-def mish(x: Tensor) -> Tensor:
-    """Mish."""
-    return F.mish(x)
-
-
 def swish(x: Tensor, *, alpha: float = 1.0) -> Tensor:
     """Swish: x sigmoid(alpha x)."""
     return F.silu(x) if alpha == 1.0 else x * torch.sigmoid(alpha * x)
@@ -98,19 +72,9 @@ def softplus(x: Tensor) -> Tensor:
     return F.softplus(x, threshold=_LINEAR_FROM)
 
 
-def softsign(x: Tensor) -> Tensor:
-    """Softsign."""
-    return F.softsign(x)
-
-
 def hard_sigmoid(x: Tensor, *, alpha: float = 0.2, beta: float = 0.5) -> Tensor:
     """HardSigmoid."""
     return torch.clamp(alpha * x + beta, 0, 1)
-
-
-def hard_swish(x: Tensor) -> Tensor:
-    """HardSwish."""
-    return F.hardswish(x)
 
 
 def thresholded_relu(x: Tensor, *, alpha: float = 1.0) -> Tensor:

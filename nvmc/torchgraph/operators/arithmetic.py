@@ -10,35 +10,16 @@ from torch import Tensor
 from nvmc.torchgraph.operators.straight import straight
 
 __all__ = [
-    "add",
     "div",
     "maximum",
     "mean",
     "minimum",
     "mod",
-    "mul",
     "power",
-    "reciprocal",
     "rounded",
     "sign",
-    "sub",
     "total",
 ]
-
-
-def add(a: Tensor, b: Tensor) -> Tensor:
-    """Add."""
-    return a + b
-
-
-def sub(a: Tensor, b: Tensor) -> Tensor:
-    """Sub."""
-    return a - b
-
-
-def mul(a: Tensor, b: Tensor) -> Tensor:
-    """Mul."""
-    return a * b
 
 
 def div(a: Tensor, b: Tensor) -> Tensor:
@@ -56,11 +37,6 @@ def mod(a: Tensor, b: Tensor, *, fmod: int = 0) -> Tensor:
 def power(x: Tensor, y: Tensor) -> Tensor:
     """Pow, in the type of x."""
     return torch.pow(x, y).to(x.dtype)
-
-
-def reciprocal(x: Tensor) -> Tensor:
-    """Reciprocal."""
-    return torch.reciprocal(x)
 
 
 def rounded(x: Tensor) -> Tensor:

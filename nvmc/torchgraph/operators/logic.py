@@ -11,24 +11,10 @@ from torch import Tensor
 
 __all__ = [
     "bit_shift",
-    "bitwise_and",
-    "bitwise_not",
-    "bitwise_or",
-    "bitwise_xor",
     "cast",
     "cast_like",
-    "conjunction",
-    "disjunction",
     "dtype_of",
-    "equal",
-    "exclusive",
-    "greater",
-    "greater_or_equal",
     "is_inf",
-    "is_nan",
-    "less",
-    "less_or_equal",
-    "negation",
     "unknown_type",
     "where",
 ]
@@ -50,71 +36,6 @@ _TYPES: Mapping[int, torch.dtype] = {
 }
 
 
-def equal(a: Tensor, b: Tensor) -> Tensor:
-    """Equal."""
-    return torch.eq(a, b)
-
-
-def greater(a: Tensor, b: Tensor) -> Tensor:
-    """Greater."""
-    return torch.gt(a, b)
-
-
-def greater_or_equal(a: Tensor, b: Tensor) -> Tensor:
-    """GreaterOrEqual."""
-    return torch.ge(a, b)
-
-
-def less(a: Tensor, b: Tensor) -> Tensor:
-    """Less."""
-    return torch.lt(a, b)
-
-
-def less_or_equal(a: Tensor, b: Tensor) -> Tensor:
-    """LessOrEqual."""
-    return torch.le(a, b)
-
-
-def conjunction(a: Tensor, b: Tensor) -> Tensor:
-    """And."""
-    return torch.logical_and(a, b)
-
-
-def disjunction(a: Tensor, b: Tensor) -> Tensor:
-    """Or."""
-    return torch.logical_or(a, b)
-
-
-def exclusive(a: Tensor, b: Tensor) -> Tensor:
-    """Xor."""
-    return torch.logical_xor(a, b)
-
-
-def negation(x: Tensor) -> Tensor:
-    """Not."""
-    return torch.logical_not(x)
-
-
-def bitwise_and(a: Tensor, b: Tensor) -> Tensor:
-    """BitwiseAnd."""
-    return torch.bitwise_and(a, b)
-
-
-def bitwise_or(a: Tensor, b: Tensor) -> Tensor:
-    """BitwiseOr."""
-    return torch.bitwise_or(a, b)
-
-
-def bitwise_xor(a: Tensor, b: Tensor) -> Tensor:
-    """BitwiseXor."""
-    return torch.bitwise_xor(a, b)
-
-
-def bitwise_not(x: Tensor) -> Tensor:
-    """BitwiseNot."""
-    return torch.bitwise_not(x)
-
-
 def bit_shift(x: Tensor, y: Tensor, *, direction: str) -> Tensor:
     """BitShift."""
     shift = torch.bitwise_left_shift if direction == "LEFT" else torch.bitwise_right_shift
@@ -126,11 +47,6 @@ def is_inf(x: Tensor, *, detect_negative: int = 1, detect_positive: int = 1) -> 
     found = torch.isinf(x)
     found = found if detect_negative else found & (x > 0)
     return found if detect_positive else found & (x < 0)
-
-
-def is_nan(x: Tensor) -> Tensor:
-    """IsNaN."""
-    return torch.isnan(x)
 
 
 def where(condition: Tensor, x: Tensor, y: Tensor) -> Tensor:
