@@ -30,6 +30,8 @@ def inline_functions(model: ir.Model) -> bool:
     """
     if not model.functions:
         return False
+    # onnx_ir's InlinePass cannot convert a function of another opset, and names what it inlines in
+    # another way: the layers would have other random numbers.
     try:
         inlined = onnx.inliner.inline_local_functions(without_weights(model), True)
     except Exception as error:

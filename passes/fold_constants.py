@@ -40,12 +40,16 @@ def lift_constants(model: ir.Model) -> bool:
     Initializers are no longer inputs, and so cannot be overridden. Nothing is copied.
     """
     graph = model.graph
+    # Of the main graph only: the inputs of a loop's body have places, which onnx_ir's
+    # RemoveInitializersFromInputsPass would change.
     inputs = [value for value in graph.inputs if not value.is_initializer()]
     changed = len(inputs) < len(graph.inputs)
     graph.inputs.clear()
     graph.inputs.extend(inputs)
     lifting = common.LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0)
     changed |= bool(lifting(model).modified)
+    # onnx_ir's LiftSubgraphInitializersToMainGraphPass compares names with the main graph's only; a
+    # weight that has the name of a value in another subgraph would be hidden there.
     inner = [g for g in model.graphs() if g is not graph and g.initializers]
     names = Names(model) if inner else None
     for subgraph in inner:

@@ -15,6 +15,8 @@ def infer_shapes(model: ir.Model) -> bool:
 
     Dynamic dimensions keep their names. Where inference fails, what is known stays.
     """
+    # onnx_ir's ShapeInferencePass is not used: it gives sequences the type of a tensor, and logs
+    # a traceback where inference fails.
     try:
         inferred = onnx.shape_inference.infer_shapes(without_weights(model), data_prop=True)
     except onnx.shape_inference.InferenceError:

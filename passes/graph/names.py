@@ -51,6 +51,8 @@ class Names:
 
 def name_nodes(model: ir.Model) -> bool:
     """Name every unnamed node after its operator, and make names that occur twice unique."""
+    # Names decide a layer's random numbers. onnx_ir's NameFixPass counts in another way, renames
+    # values too, and lets a subgraph's node have the name of one outside.
     nodes = list(ir.traversal.RecursiveGraphIterator(model.graph))
     taken = Counter(node.name for node in nodes)
     met: set[str] = set()
