@@ -115,6 +115,7 @@ class FeedMasks(ir.passes.InPlacePass):
         wide = (1,) * (len(sizes) - len(shape)) + shape
         if axis is None or len(wide) != len(sizes) or wide[axis] != 1:
             return shape, None
+        # They have an image axis now, which the shapes written in the file do not.
         for inner in path[1:3]:
             inner.outputs[0].shape = None
         return tuple(0 if i == axis else size for i, size in enumerate(wide)), axis
@@ -255,6 +256,8 @@ class _Shapes:
     """Shapes of values for a number of images that no other size has by chance."""
 
     def __init__(self, model: ir.Model) -> None:
+        # Shapes in the file may name the images in several ways or hold the exporter's batch, so
+        # they are inferred anew from the inputs alone.
         proto = without_weights(model)
         del proto.graph.value_info[:]
         first = model.graph.inputs[0].shape
@@ -291,6 +294,7 @@ class _Shapes:
             return tuple(known), None
         axes = [i for i, size in enumerate(known) if size == self._images]
         if self._images == _PROBE:
+            # Images folded into another axis (N * T rows): where one ends cannot be told.
             merged = any(size > _PROBE and size % _PROBE == 0 for size in known)
             clear = len(axes) < 2 and not merged
         else:

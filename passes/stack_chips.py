@@ -62,21 +62,24 @@ class _Builder:
         self.uses = Counter(name for node in graph.node for name in node.input)
         self.common = {value.name for value in graph.input}
         self.common |= {name for name in self.initializers if name not in self.arrays}
-        self.common.add("")
+        self.common.add("")  # an input that is left out
+        # In graph order, so what follows from shared values alone is shared too and computed once.
         for node in graph.node:
             if all(name in self.common for name in node.input):
                 self.common.update(node.output)
-        self.wide: set[str] = set()
+        self.wide: set[str] = set()  # values that hold the channels of all chips, side by side
 
     def count(self) -> int:
         """Chips that fill the lanes of the first layer; 1 where it is full, or there is none."""
         graph = self.model.graph
+        # A subgraph reads outer values by name, which `_copy` would not rename in it.
         weights = sum(math.prod(self.initializers[name].dims) for name in self.arrays)
         if weights > MOST_WEIGHTS or any(a.HasField("g") for n in graph.node for a in n.attribute):
             return 1
         first = next((node for node in graph.node if self._joins(node)), None)
         if first is None:
             return 1
+        # The least number of chips whose channels together are a multiple of the lanes.
         return LANES // math.gcd(LANES, self.initializers[first.input[1]].dims[0])
 
     def build(self, count: int) -> onnx.ModelProto:
@@ -97,6 +100,7 @@ class _Builder:
                 self.wide.add(node.output[0])
                 nodes.append(node)
             else:
+                # Behind this node chips differ, so each gets a copy of it and its own channels.
                 for name in node.input:
                     if name in self.wide:
                         nodes.append(self._split(name, channels[name], count, tensors))
@@ -114,6 +118,8 @@ class _Builder:
             return False
         group = next((a.i for a in node.attribute if a.name == "group"), 1)
         bias = node.input[2] if len(node.input) > 2 else ""
+        # A weight that another node reads too would be needed alone as well. With
+        # groups, stacked channels would fall into other groups. A computed bias cannot be repeated.
         own = node.input[1] in self.arrays and self.uses[node.input[1]] == 1
         return (
             own and group == 1 and (not bias or bias in self.initializers and bias in self.common)
@@ -123,6 +129,8 @@ class _Builder:
         """Whether a node treats each channel of a joined layer by itself and alike."""
         if node.op_type not in _CHANNELWISE or node.domain or node.input[0] not in self.wide:
             return False
+        # One number for all channels is one for all chips; a vector would have to be repeated. A
+        # second reader might not be channelwise, and would then need the split as well.
         others = [name for name in node.input[1:] if name]
         single = all(
             name in self.common
@@ -177,6 +185,7 @@ class _Builder:
                     copy.name = name_in_stack(value.name, chip)
                 if value.name not in self.common or chip == 0:
                     outputs.append(copy)
+        # onnxruntime warns of initializers that nothing reads, such as a bias that was joined.
         read = {name for node in nodes for name in node.input}
         for name, tensor in self.initializers.items():
             if name in self.common and name in read:

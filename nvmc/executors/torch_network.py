@@ -64,6 +64,7 @@ def exact_arithmetic() -> Generator[None]:
         filling.fill_uninitialized_memory = False
         torch.use_deterministic_algorithms(True, warn_only=True)
         with warnings.catch_warnings():
+            # An operator without a deterministic kernel only warns: the network is still to run.
             for message in _HARMLESS:
                 warnings.filterwarnings("ignore", message)
             yield
@@ -171,6 +172,7 @@ def _graph(network: Network, device: torch.device, instead: Mapping[str, Any]) -
 
 def _two_chips(network: Network, images: int) -> dict[str, Tensor]:
     """The ideal chip and one with half its weights, for a trial."""
+    # Two different chips: with equal ones a graph that mixes them up would pass the trial.
     chip = Chip.ideal()
     found: dict[str, Tensor] = {}
     for array in network.arrays:

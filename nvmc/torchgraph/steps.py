@@ -24,6 +24,8 @@ __all__ = ["NOTHING", "Program", "Step", "read"]
 NOTHING = 0
 """The slot of an input that is left out; it always holds None."""
 
+# The forms in which a step can read a value: where the graph's tensors are, on the CPU, or as
+# Python numbers. Shapes are computed on the CPU: Python would have to wait for a size on a GPU.
 _DEVICE, _HOST, _NUMBERS = "device", "host", "numbers"
 _GROWING = frozenset("ConstantOfShape Expand EyeLike OneHot Range Tile Trilu".split())
 """What these make of a shape may be large: it is made where the graph's tensors are."""
@@ -103,6 +105,7 @@ class _Reader:
         self._opset = opset
         self._instead = instead
         self._program = Program()
+        # A value has a slot for each form it is read in; the conversion is a step, made once.
         self._slots: dict[tuple[ir.Value, str], int] = {}
         self._known: dict[ir.Value, Tensor] = {}
         self._at_host: set[ir.Value] = set()
@@ -114,6 +117,8 @@ class _Reader:
         inputs = [value for value in graph.inputs if value not in initial]
         for value in inputs:
             self._slots[value, _DEVICE] = self._new(value)
+        # Before the nodes: what has a slot is no constant (`_constant`), so that nothing computed
+        # from a trained value is folded.
         self._read_parameters()
         wanted = _wanted_as_numbers(graph)
         for node in graph:
@@ -151,13 +156,16 @@ class _Reader:
         if node.op_type in self._instead:
             operator = replace(operator, function=self._instead[node.op_type])
         kinds = [_kind(operator, i) for i in range(len(node.inputs))]
+        # Attributes are filled in, and complained about, while reading: a run only calls.
         function = _prepared(operator, node, self._opset)
         if self._is_constant(operator, node):
             self._fold(function, node, kinds)
             return
+        # torch is quicker with a Python number than with a tensor of one element.
         kinds = [self._number(operator, node, i) or kind for i, kind in enumerate(kinds)]
         contextual = "context" in operator.keywords
         at_host = self._runs_at_host(operator, node, wanted)
+        # A size is known wherever the tensor is, so what is measured is not copied to the CPU.
         if at_host and node.op_type not in _MEASURES:
             kinds = [_HOST if kind == _DEVICE else kind for kind in kinds]
         if at_host and contextual:
@@ -190,6 +198,7 @@ class _Reader:
     def _runs_at_host(self, operator: Operator, node: ir.Node, wanted: set[ir.Value]) -> bool:
         if node.op_type in _MEASURES:
             return True
+        # Random numbers come from the run's generator, which is where the graph's tensors are.
         if operator.random or not node.inputs:
             return False
         if node.op_type in _GROWING and wanted.isdisjoint(node.outputs):
@@ -238,6 +247,7 @@ class _Reader:
         return slot
 
     def _converted(self, value: ir.Value, kind: str) -> int:
+        # One of the two is there, as every step's outputs and every input get one of them.
         source = self._slots.get((value, _DEVICE), self._slots.get((value, _HOST)))
         if source is None:
             raise TrainingError(f"value {value.name!r} is used before it is computed")
@@ -262,6 +272,8 @@ class _Reader:
         self, operator: Operator, node: ir.Node, inputs: list[int]
     ) -> list[int]:
         """The inputs, computed statistics replaced by copies: no place to write them back to."""
+        # torch's batch norm writes running statistics in place. On a tensor that another step reads
+        # too, or that autograd has saved, that would be an error or a wrong value.
         kept = set(self._program.statistics.values())
         for index, slot in enumerate(inputs):
             if operator.name_of(index) in operator.statistics and slot not in kept:
@@ -344,7 +356,7 @@ def _check_operators(graph: ir.Graph) -> None:
 def _wanted_as_numbers(graph: ir.Graph) -> set[ir.Value]:
     """Values that some operator needs as Python numbers, and what they are computed from."""
     wanted: set[ir.Value] = set()
-    for node in reversed(graph):
+    for node in reversed(graph):  # users come before what they use, so one pass is enough
         operator = OPERATORS.get(node.op_type)
         if operator is None:
             continue

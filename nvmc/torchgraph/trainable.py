@@ -76,9 +76,12 @@ class _Finder:
     def candidates(self) -> dict[ir.Value, None]:
         found: dict[ir.Value, None] = {}
         for node in self._graph:
+            # A Gather from one number is arithmetic on shapes, not an embedding; a layer may well
+            # have a single weight.
             if not _is_whole(node):
                 self._collect(found, node, "weights", 2 if "Gather" in node.op_type else 1)
             self._collect(found, node, "states", 2)
+            # Ahead of the first layer, numbers normalise the images: they belong to the data.
             if node in self._behind:
                 self._collect(found, node, "terms", 2)
         return found
@@ -87,6 +90,8 @@ class _Finder:
         for value in _inputs(node, role):
             for source, beside in self._sources(value):
                 numbers = _numbers(source, least)
+                # Zeros are padding where activations stand beside them, and in a state the usual
+                # start, which most exporters write although nobody meant to train it.
                 if numbers is None or (not numbers.any() and (beside or role == "states")):
                     continue
                 if role != "terms" or _is_term(node, numbers):
@@ -106,6 +111,7 @@ class _Finder:
             producer = value.producer()
             if array_of(value) is not None:
                 yield value, beside
+            # What depends on the images is no weight, unless it only moves one beside them.
             elif producer is not None and (producer not in self._fed or producer.op_type in _MOVES):
                 for source in _inputs(producer, "through"):
                     if source not in met:
@@ -142,6 +148,8 @@ def _is_whole(node: ir.Node) -> bool:
 
 def _is_term(node: ir.Node, numbers: NDArray[Any]) -> bool:
     """Whether numbers beside a layer's output are a bias, gamma or position, not a grid or mask."""
+    # A factor for each channel is a gamma; one for each pixel is a window or a mask. Sums of any
+    # shape may be learnt: positions are added to patches.
     vector = sum(size > 1 for size in numbers.shape) == 1
     marked = AFFINE_MARK in node.metadata_props
     small = bool(np.abs(numbers).max() < _MASK)
@@ -150,6 +158,7 @@ def _is_term(node: ir.Node, numbers: NDArray[Any]) -> bool:
 
 def _steps(node: ir.Node) -> Iterator[ir.Value]:
     """Constants that a quantisation by Div, Round, Clip and Mul divides or multiplies by."""
+    # x / s rounded and times s again is fake quantisation: its step s is calibrated, not trained.
     if node.op_type == "Div" and node.inputs[1] is not None:
         if any(use.node.op_type == "Round" for use in node.outputs[0].uses()):
             yield node.inputs[1]

@@ -174,6 +174,7 @@ class Crossbars:
             if bits is None:
                 unit = weight.abs().amax() / self.target.layout.highest_target
                 return Held(self.target, unit, weight / unit.clamp_min(_TINY), weight)
+            # In float64 and then rounded, as `scale_of` does it: codes must be those of `compile`.
             unit = (_largest(weight, channels).double() / (2**bits - 1)).to(torch.float32)
             codes = (weight / unit.clamp_min(_TINY)).round_()
             return Held(self.target, unit, codes, codes * unit)
@@ -187,6 +188,8 @@ class Crossbars:
         found: dict[str, Tensor] = {}
         for name in self.names:
             weight = self._weights[name]
+            # The difference is a constant, so the gradient at the noisy point reaches the clean
+            # weight as it is (straight through).
             with torch.no_grad():
                 shift = seen(name, self.held(name)) - weight
             found[name] = weight + shift.to(weight.dtype)

@@ -96,6 +96,7 @@ class Circuit:
         self.dac = dac
         self.adcs = adcs
         self.kernel = kernel
+        # By columns, since operators compute some at a time; made once, as both may hold copies.
         self._products: dict[tuple[int | None, int | None], list[_Product]] = {}
         self._readers: dict[tuple[int | None, int | None], Reader] = {}
 
@@ -193,6 +194,8 @@ class _Sum:
 
     def add(self, codes: Real, weight: float) -> None:
         """Add codes that count for `weight`; overwrites them. The first have the sum's shape."""
+        # The first codes stay as they are: where one pulse or tile is all, nothing is multiplied,
+        # and the factor goes into the scale that every column gets anyway.
         if self._total is None:
             self._total, self._factor = codes, weight
             return
@@ -365,6 +368,8 @@ class CircuitMvm:
 
     def _convert(self, product: _Product, pulse: Pulse, reads: _Numbers) -> Real:
         """One pulse on one row of tiles: its columns read, and their lanes added up."""
+        # Noise of independent cells adds up in squares: its variance is the same product with the
+        # cells' variances and the squared drive, so one normal per column stands for all its cells.
         currents = product.currents(pulse.drive)
         if product.variance is not None and self._normals is not None:
             spread = product.variance(np.square(pulse.drive))
