@@ -22,7 +22,6 @@ namespace avx512 {
 using Vec = __m512;
 constexpr Size kLanes = 16;
 constexpr Size kVecs = 2;
-constexpr Size kCols = 8;
 NVMC_INLINE Vec load(const float* from) { return _mm512_loadu_ps(from); }
 NVMC_INLINE void store(float* to, Vec x) { _mm512_storeu_ps(to, x); }
 NVMC_INLINE Vec broadcast(float x) { return _mm512_set1_ps(x); }
@@ -38,7 +37,6 @@ namespace avx2 {
 using Vec = __m256;
 constexpr Size kLanes = 8;
 constexpr Size kVecs = 2;
-constexpr Size kCols = 6;
 NVMC_INLINE Vec load(const float* from) { return _mm256_loadu_ps(from); }
 NVMC_INLINE void store(float* to, Vec x) { _mm256_storeu_ps(to, x); }
 NVMC_INLINE Vec broadcast(float x) { return _mm256_set1_ps(x); }
@@ -57,7 +55,6 @@ struct Vec {
 };
 constexpr Size kLanes = 4;
 constexpr Size kVecs = 2;
-constexpr Size kCols = 4;
 inline Vec load(const float* from) {
   Vec x;
   std::memcpy(x.at, from, sizeof x.at);
@@ -81,13 +78,10 @@ std::vector<Kernel> found() {
   const bool fma = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
   const bool wide = __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512vl") &&
                     __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512bw");
-  if (fma && wide) {
-    kernels.push_back({"avx512", avx512::kCols, avx512::reach, avx512::encode, avx512::run});
-  }
-  if (fma) kernels.push_back({"avx2", avx2::kCols, avx2::reach, avx2::encode, avx2::run});
+  if (fma && wide) kernels.push_back({"avx512", 8, avx512::reach, avx512::encode, avx512::run});
+  if (fma) kernels.push_back({"avx2", 6, avx2::reach, avx2::encode, avx2::run});
 #endif
-  kernels.push_back(
-      {"portable", portable::kCols, portable::reach, portable::encode, portable::run});
+  kernels.push_back({"portable", 4, portable::reach, portable::encode, portable::run});
   return kernels;
 }
 
