@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from nvmc import __version__
+from nvmc.arguments import checked
 from nvmc.compiled.artifact import (
     MANIFEST_FILE,
     MODEL_FILE,
@@ -26,10 +27,10 @@ from nvmc.compiled.artifact import (
     replacing_folder,
 )
 from nvmc.compiled.options import Calibration, CompileOptions
-from nvmc.data import Dataset, load_data
+from nvmc.data import Data, Dataset, load_data
 from nvmc.errors import ModelError, OptionError
 from nvmc.hardware.chip import Array, Chip
-from nvmc.hardware.devices import Device, Periphery, Target
+from nvmc.hardware.devices import Device, Periphery, Target, as_target, load_device
 from nvmc.passes import make_pass
 from nvmc.passes.graph.arrays import Mapping
 from nvmc.passes.graph.describe import Model, opset_of, serialized, set_target, tensor_entries
@@ -71,29 +72,30 @@ class MappedNetwork:
     calibration: Calibration | None
 
 
+@checked
 def compile_model(
     source: str | Path,
-    target: Target,
+    target: Target | Device | str | Path,
     options: CompileOptions | None = None,
     *,
     output: str | Path | None = None,
-    data: str | None = None,
+    data: Data | None = None,
 ) -> Compiled:
     """Map an ONNX model onto crossbars and write the compiled network.
 
     Args:
         source: An ONNX file; never written to.
-        target: The cells and how they are used.
+        target: The cells and how they are used; or a device, its name or file, used as by default.
         options: Which nodes stay digital, and the like.
         output: The folder to write; `NAME.nvmc` in the working directory by default. A compiled
             network that is there already is replaced, anything else refused.
-        data: Calibration data (docs/data.md), of which the training split is used; for
+        data: Calibration data (docs/data.md), of a spec its training split; for
             `activation_bits` and for calibrated ranges of the target's periphery.
 
     Raises:
         NvmcError: One of its children, by what is wrong; nothing is written then.
     """
-    path = Path(source)
+    path, target = Path(source), as_target(target)
     folder = Path(f"{path.stem}.nvmc") if output is None else Path(output)
     if path.resolve().is_relative_to(folder.resolve()):
         raise OptionError(
@@ -161,13 +163,14 @@ def map_network(
     return MappedNetwork(model, mapper.mapping, target, calibration)
 
 
+@checked
 def program_chip(
     compiled: Compiled,
     index: int,
     output: str | Path,
     *,
     seed: int = 0,
-    device: Device | None = None,
+    device: Device | str | Path | None = None,
     sigma: float | None = None,
     time_s: float | None = None,
     cells: str | Path | None = None,
@@ -181,7 +184,7 @@ def program_chip(
         index: Which chip of the population.
         output: The ONNX file to write.
         seed: Population of chips.
-        device: Another device than the network was compiled for.
+        device: Another device than the network was compiled for: one, its name, or its file.
         sigma: Strength of the device's noise instead of its default.
         time_s: Seconds since programming; the device's default for None.
         cells: A .npz file to write too: for every array `NAME/target` and `NAME/programmed`, the
@@ -198,7 +201,8 @@ def program_chip(
     cells_path = None if cells is None else _npz(cells)
     if cells_path is not None and cells_path.resolve() == Path(output).resolve():
         raise OptionError(f"chip and cells both go to {str(output)!r}; give each a file of its own")
-    target = compiled.manifest.target.on(device)
+    chosen = None if device is None else load_device(device)
+    target = compiled.manifest.target.on(chosen)
     chip = Chip.of(target, seed, index, sigma, time_s)
     model = load_model(compiled.model_path)
     set_target(model, target)
@@ -213,6 +217,7 @@ def program_chip(
     return chip
 
 
+@checked
 def transform_model(source: str | Path, passes: Sequence[str], output: str | Path) -> list[bool]:
     """Run passes on an ONNX model and write the result; says which changed anything.
 
@@ -271,7 +276,7 @@ def _write(
         (temporary / TILES_FILE).write_text(tile_graph_json(tiles) + "\n")
 
 
-def _check_data(activation_bits: int | None, target: Target, data: str | None) -> None:
+def _check_data(activation_bits: int | None, target: Target, data: Data | None) -> None:
     """Complain where calibration data are given for nothing, or missing."""
     wanted = activation_bits is not None or target.periphery.needs_data
     if wanted == (data is not None):

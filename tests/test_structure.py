@@ -33,7 +33,8 @@ FLOORS = {
     "nvmc.hardware": 2,
     "nvmc.statistics": 2,
     "nvmc.store": 2,
-    "nvmc.errors": 1,
+    "nvmc.arguments": 1,
+    "nvmc.errors": 0,
     "nvmc.interruption": 1,
     "nvmc.rng": 1,
 }

@@ -123,10 +123,7 @@ def simulate_command(
             watch=watch,
             **options,
         )
-    note_range(result.description.setup.target.device, [result.description.setup.strength])
-    note_percentile(result.kpp.k)
-    if precision is not None:
-        _note_width(result, _width(precision))
+    _notes(result, precision)
     if figure is not None:
         _draw(figure, result)
     if as_json:
@@ -152,6 +149,15 @@ def _width(text: str) -> float:
     except ValueError:
         pass
     raise OptionError(f"precision is {text!r}; expected percentage points, such as 0.5pp")
+
+
+def _notes(result: Simulation, precision: str | None) -> None:
+    """What the user should know beside the result."""
+    setup = result.description.setup
+    note_range(setup.target.device, [setup.strength])
+    note_percentile(result.kpp.k)
+    if precision is not None:
+        _note_width(result, _width(precision))
 
 
 def _note_width(result: Simulation, width: float) -> None:

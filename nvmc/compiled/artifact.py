@@ -20,6 +20,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict
 
+from nvmc.arguments import checked
 from nvmc.compiled.options import Calibration, CompileOptions
 from nvmc.errors import ArtifactError
 from nvmc.hardware.devices import Target
@@ -171,6 +172,7 @@ def manifest_schema() -> dict[str, Any]:
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", "$id": FORMAT, **schema}
 
 
+@checked
 class Compiled:
     """A compiled network on disk.
 
@@ -211,6 +213,7 @@ class Compiled:
             )
 
 
+@checked
 def open_compiled(folder: str | Path) -> Compiled:
     """The compiled network in `folder`.
 
@@ -239,6 +242,7 @@ def open_compiled(folder: str | Path) -> Compiled:
         raise ArtifactError(f"{str(manifest)!r} is damaged ({detail}); compile again") from error
 
 
+@checked
 def find_compiled(folder: str | Path = ".") -> Compiled:
     """The newest `*.nvmc` in `folder`.
 

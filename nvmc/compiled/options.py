@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import ClassVar, Literal, get_args
 
 from pydantic import ConfigDict
 
+from nvmc.arguments import checked
 from nvmc.errors import OptionError
 
 __all__ = ["Calibration", "CompileOptions", "Kind"]
@@ -15,6 +17,7 @@ Kind = Literal["bias", "norm"]
 """Parameters that may be kept in cells beside the weights."""
 
 
+@partial(checked, types=False)  # a list, or one text, becomes a tuple
 @dataclass(frozen=True)
 class CompileOptions:
     """What decides a compiled network beside its source, its target and its calibration data.

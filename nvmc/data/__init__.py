@@ -14,10 +14,11 @@ from typing import Any
 
 import numpy as np
 
+from nvmc.arguments import checked
 from nvmc.data.cifar10 import read_cifar10
 from nvmc.data.dataset import Dataset, check_labels, check_shape
 from nvmc.data.digits import read_digits
-from nvmc.data.files import SPLITS, Pixels, Split
+from nvmc.data.files import Pixels, Split
 from nvmc.data.mnist import read_mnist
 from nvmc.data.npz import read_npz, read_pair
 from nvmc.errors import DataError
@@ -34,6 +35,7 @@ FOLDERS: dict[str, Callable[[Path, Split], tuple[Pixels, Pixels]]] = {
 """Data sets in a folder of their own files, named KIND:DIR -> what reads images and labels."""
 
 
+@checked
 def load_data(spec: Data, split: Split = "test", limit: int | None = None) -> Dataset:
     """Read a data set by name; or take one that is at hand, which has no splits.
 
@@ -51,8 +53,6 @@ def load_data(spec: Data, split: Split = "test", limit: int | None = None) -> Da
     Raises:
         DataError: The name is unknown, a file is missing or damaged, or its content is no data.
     """
-    if split not in SPLITS:
-        raise DataError(f"split is {split!r}, expected one of {', '.join(SPLITS)}")
     if limit is not None and limit < 1:
         raise DataError(f"limit is {limit}, expected at least 1; leave it out to take every image")
     found = _at_hand(spec) or _read(str(spec), split, limit)

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from nvmc.arguments import checked
 from nvmc.errors import DataError
 from nvmc.rng import stream
 
@@ -19,6 +20,7 @@ Floats = NDArray[np.float32]
 Labels = NDArray[np.int64]
 
 
+@checked
 @dataclass(frozen=True, eq=False)
 class Dataset:
     """Inputs of one split, and what is known of them: classes, values to be met, or neither.

@@ -12,7 +12,8 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from nvmc.errors import OptionError
+from nvmc.arguments import checked
+from nvmc.errors import OptionError, unknown
 from nvmc.hardware.chip import Chip
 from nvmc.hardware.devices import Device, NoiseSource, Target, as_noise, load_device
 from nvmc.hardware.devices.periphery import MAX_CONVERTER_BITS, Periphery
@@ -58,6 +59,7 @@ class Setup:
     time_s: float | None = None
 
     @classmethod
+    @checked
     def of(
         cls,
         target: Target,
@@ -132,6 +134,8 @@ def parse_values(name: str, text: str) -> list[Value]:
     Raises:
         OptionError: A value is none of the parameter's, stands twice, or there are too many.
     """
+    if name not in PARAMETERS:
+        raise OptionError(unknown("parameter", name, PARAMETERS))
     parts = [item for part in text.split(",") for item in _expanded(name, part.strip())]
     if len(parts) > MAX_VALUES:
         raise OptionError(f"--{name} has {len(parts)} values; expected at most {MAX_VALUES}")

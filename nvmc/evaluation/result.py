@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from nvmc.arguments import checked
 from nvmc.evaluation.description import Description
 from nvmc.statistics import Kpp, Summary
 
@@ -68,6 +69,7 @@ class AtTime:
         }
 
 
+@checked
 @dataclass(frozen=True)
 class Simulation:
     """What a population of chips is worth.

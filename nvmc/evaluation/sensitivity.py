@@ -16,6 +16,7 @@ from typing import Any, Literal, Unpack
 import numpy as np
 from numpy.typing import NDArray
 
+from nvmc.arguments import checked
 from nvmc.compiled.artifact import Compiled
 from nvmc.errors import OptionError
 from nvmc.evaluation.description import Description
@@ -154,6 +155,7 @@ def row_of(cost: PartCost) -> dict[str, str | float | None]:
     }
 
 
+@checked
 def sensitivity(
     compiled: Compiled,
     *,

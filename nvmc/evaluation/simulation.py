@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Unpack
 
+from nvmc.arguments import checked
 from nvmc.compiled.artifact import Compiled
 from nvmc.errors import OptionError
 from nvmc.evaluation.description import Description
@@ -25,6 +26,7 @@ LAST = 2**63
 """Chips have lower numbers: SQLite's integers, in which they are kept."""
 
 
+@checked
 def simulate(
     compiled: Compiled,
     *,

@@ -18,11 +18,12 @@ from typing import Any, Unpack
 import numpy as np
 from numpy.typing import NDArray
 
+from nvmc.arguments import checked
 from nvmc.compiled.artifact import Compiled
 from nvmc.data import load_data
 from nvmc.errors import OptionError, unknown
 from nvmc.evaluation.description import Description, Fidelity, in_common
-from nvmc.evaluation.parameters import PARAMETERS, Setup, Value
+from nvmc.evaluation.parameters import PARAMETERS, Setup, Value, parse_values
 from nvmc.evaluation.population import Archive, Executor, Threads, Workload
 from nvmc.evaluation.workload import Options, check_options, fidelity_of, set_up
 from nvmc.hardware.chip import Chips
@@ -33,7 +34,7 @@ __all__ = ["FORMAT", "Point", "Sweep", "point_count", "sweep"]
 
 FORMAT = "nvmc.evaluation.sweep/1"
 
-Values = Mapping[str, Sequence[Value] | str]
+Values = Mapping[str, Sequence[Value]]
 
 
 @dataclass(frozen=True)
@@ -116,9 +117,10 @@ def _point_json(point: Point, shared: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
+@checked
 def sweep(
     compiled: Compiled,
-    values: Values,
+    values: Mapping[str, Sequence[Value] | str],
     *,
     runs: int = 300,
     device: Device | str | Path | None = None,
@@ -154,10 +156,11 @@ def sweep(
     """
     started = time.perf_counter()
     check_options(runs, jobs, percentile)
-    axes = _axes(values)
+    known = {n: parse_values(n, v) if isinstance(v, str) else v for n, v in values.items()}
+    axes = _axes(known)
     setup = Setup.of(compiled.manifest.target, device, noise)
-    setups = [(at, _changed(setup, at)) for at in _grid(values, axes)]
-    workloads = _Workloads(compiled, values, setups, seed, options)
+    setups = [(at, _changed(setup, at)) for at in _grid(known, axes)]
+    workloads = _Workloads(compiled, known, setups, seed, options)
     points: list[Point] = []
     where = executor or Threads(jobs)
     for at, setup in setups:

@@ -26,6 +26,7 @@ from typing import Any, Unpack
 import numpy as np
 from numpy.typing import NDArray
 
+from nvmc.arguments import checked
 from nvmc.compiled.artifact import Compiled
 from nvmc.data import Data, Dataset, load_data
 from nvmc.data.shifts import Shift, shifted, shifts_for
@@ -153,6 +154,7 @@ class Uncertainty:
         }
 
 
+@checked
 def uncertainty(
     compiled: Compiled,
     *,

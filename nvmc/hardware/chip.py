@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from nvmc.arguments import checked
 from nvmc.errors import OptionError
 from nvmc.hardware.devices import Cells, NoiseSource, Read, Target
 from nvmc.hardware.devices.sources.base import Stage
@@ -115,6 +116,7 @@ class Array:
         return self.codes.astype(np.float32) * self.scale.astype(np.float32)
 
 
+@checked
 @dataclass(frozen=True)
 class Chip:
     """A chip's name and the noise that made it.
@@ -149,6 +151,7 @@ class Chip:
         object.__setattr__(self, "_streams", tuple(active) if self.index is not None else ())
 
     @classmethod
+    @checked
     def of(
         cls,
         target: Target,

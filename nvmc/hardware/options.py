@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any, get_args
+from typing import TYPE_CHECKING, Any, get_args
 
 from pydantic import BaseModel, ValidationError
 
 from nvmc.errors import OptionError, unknown
 
-__all__ = ["pairs", "problem", "value_of"]
+__all__ = ["CheckedModel", "pairs", "problem", "value_of"]
 
 
 def pairs(
@@ -64,7 +64,7 @@ def problem(error: ValidationError, model: Any = None, *, option: bool = False) 
         model: A model, or the type of several; names the known keys and the nearest of them.
         option: Whether keys are options of the command line, `--weight-bits`.
     """
-    first: Any = error.errors()[0]
+    first: Any = min(error.errors(), key=lambda one: one["type"] == "missing")
     keys, here = _place(first, model)
     strange = keys.pop() if first["type"] == "extra_forbidden" else ""
     where = ".".join(keys)
@@ -122,3 +122,26 @@ def _tag(kind: type[BaseModel]) -> str | None:
     """What tells a model of a union from the others."""
     field = kind.model_fields.get("type")
     return None if field is None else field.default
+
+
+class _Checked(type(BaseModel)):
+    """Constructors of pydantic models raise OptionError, in one line.
+
+    `model_validate` still raises pydantic's error, whose parts readers of files need.
+    """
+
+    def __call__(cls, *positional: Any, **keywords: Any) -> Any:
+        try:
+            return super().__call__(*positional, **keywords)
+        except ValidationError as error:
+            raise OptionError(f"{cls.__name__}: {problem(error, cls)}") from error
+        except TypeError as error:
+            raise OptionError(f"{cls.__name__}: {error}") from error
+
+
+if TYPE_CHECKING:  # of the models' own constructors and fields, type checkers should see all
+    CheckedModel = BaseModel
+else:
+
+    class CheckedModel(BaseModel, metaclass=_Checked):
+        """A model whose constructor raises OptionError for what does not fit."""

@@ -7,12 +7,14 @@ import warnings
 from pathlib import Path
 from typing import Any
 
+from nvmc.arguments import checked
 from nvmc.errors import ArtifactError, OptionError
 from nvmc.training.outcome import Epoch
 
 __all__ = ["EventLog"]
 
 
+@checked
 class EventLog:
     """Loss and KPP by epoch in a folder that TensorBoard reads; a context manager.
 

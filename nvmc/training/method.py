@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import onnx_ir as ir
 import torch
-from pydantic import BaseModel, ConfigDict
+from pydantic import ConfigDict
 from torch import Tensor
 
+from nvmc.hardware.options import CheckedModel
 from nvmc.torchgraph.tensors import Inputs
 from nvmc.training.replica import Replica
 from nvmc.training.task import Task
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 __all__ = ["Method"]
 
 
-class Method(BaseModel):
+class Method(CheckedModel):
     """Plain training on the weights that cells can hold; the base of every method.
 
     A method is a class in a file of its own in `nvmc.training.methods` and a row of its table. Its

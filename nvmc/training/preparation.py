@@ -11,14 +11,15 @@ import onnx_ir as ir
 import torch
 
 from nvmc import __version__
+from nvmc.arguments import checked
 from nvmc.compiled.artifact import TARGET_KEY
 from nvmc.compiled.options import CompileOptions
 from nvmc.compiler import check_skip
-from nvmc.data import Dataset, check_labels, load_data
+from nvmc.data import Data, Dataset, check_labels, load_data
 from nvmc.errors import DataError, ModelError, OptionError
 from nvmc.evaluation.workload import data_for
 from nvmc.hardware.chip import Chip
-from nvmc.hardware.devices import Target
+from nvmc.hardware.devices import Device, Target, as_target
 from nvmc.passes.canonicalize import Canonicalize
 from nvmc.passes.graph.describe import tensor_entries
 from nvmc.passes.io.load import load_model
@@ -39,11 +40,12 @@ HELD_OUT = 0.1
 """Share of a data set without a validation split that is held out of training."""
 
 
+@checked
 def make_task(
-    data: str,
-    target: Target,
+    data: Data,
+    target: Target | Device | str | Path,
     *,
-    validation: str | None = None,
+    validation: Data | None = None,
     sigma: float | None = None,
     settings: Settings | None = None,
     options: CompileOptions | None = None,
@@ -51,10 +53,11 @@ def make_task(
     """A training task from the names of its data.
 
     Args:
-        data: Spec of the training data (docs/data.md), of which the training split is used.
-        target: The cells.
-        validation: Spec of the held-out data; by default the validation split of `data`, or a
-            tenth of the images of a file, drawn once and for all.
+        data: Training data (docs/data.md): a spec, of which the training split is used, a data set
+            or a pair of arrays (x, y).
+        target: The cells: a target, or a device, its name or its file as its source uses it.
+        validation: Held-out data; by default the validation split of `data`, or a tenth of the
+            images of a file or of arrays, drawn once and for all.
         sigma: Strength of the cells' noise; None for the device's own.
         settings: Optimiser, schedule and the like.
         options: How it will be compiled: `skip` and `activation_bits`.
@@ -63,6 +66,7 @@ def make_task(
         DataError, OptionError: By what is wrong.
     """
     settings, options = settings or Settings(), options or CompileOptions()
+    target = as_target(target)
     if options != CompileOptions(options.skip, activation_bits=options.activation_bits):
         raise OptionError(
             "training takes skip and activation_bits of the options of a compilation; fold, store "
@@ -75,7 +79,7 @@ def make_task(
     whole = train = load_data(data, "train")
     if validation is not None:
         held_out = load_data(validation, "validation")
-    elif data.endswith(".npz"):
+    elif not isinstance(data, str | Path) or str(data).endswith(".npz"):
         train, held_out = _parted(whole)
     else:
         held_out = load_data(data, "validation")

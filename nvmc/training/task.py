@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from nvmc.arguments import checked
 from nvmc.compiled.options import CompileOptions
 from nvmc.data import Dataset
 from nvmc.hardware.devices import Target
@@ -13,6 +14,7 @@ from nvmc.training.settings import Settings
 __all__ = ["Task"]
 
 
+@checked
 @dataclass(frozen=True)
 class Task:
     """One training task.

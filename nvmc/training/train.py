@@ -10,6 +10,7 @@ from typing import Any
 import onnx_ir as ir
 import torch
 
+from nvmc.arguments import checked
 from nvmc.compiled.artifact import replacing_file
 from nvmc.errors import ModelError, NvmcError, OptionError
 from nvmc.passes.feed_masks import draws_numbers
@@ -29,6 +30,7 @@ from nvmc.training.task import Task
 __all__ = ["train"]
 
 
+@checked
 def train(
     source: str | Path,
     task: Task,

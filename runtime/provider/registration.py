@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 import onnxruntime  # pyright: ignore[reportMissingTypeStubs]
 
+from nvmc.arguments import checked
 from nvmc.errors import ModelError, ProviderError
 from nvmc.hardware.chip import Chip
 from nvmc.hardware.devices import load_device
@@ -53,6 +54,7 @@ def _devices() -> list[Any]:
     return [device for device in _ort.get_ep_devices() if device.ep_name == PROVIDER_NAME]
 
 
+@checked
 def register_provider() -> list[Any]:
     """Make the provider known to onnxruntime; again is no error, from any thread.
 
@@ -80,6 +82,7 @@ def _plain(error: Exception) -> str:
     return re.sub(r"^\[ONNXRuntimeError\] : \d+ : \w+ : ", "", str(error))
 
 
+@checked
 def make_session(
     model: str | Path | bytes,
     *,

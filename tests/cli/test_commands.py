@@ -78,7 +78,12 @@ def test_a_first_session(capsys: Capture) -> None:
     assert "conv2.weight" in compiled and "Wrote lenet5-digits.nvmc" in compiled
     assert "5 layers on 18 tiles; the critical path is 5 layers in series" in compiled
     text = ok(capsys, "simulate", "--runs", "20", "--data", "digits")
-    for phrase in ("lenet5-digits.nvmc (the newest here)", "20 chips on 531 images", "KPP", "open"):
+    for phrase in (
+        "lenet5-digits.nvmc (the newest here)",
+        "20 chips, seed 0, 531 images",
+        "KPP",
+        "open",
+    ):
         assert phrase in text
     assert max(map(len, text.splitlines())) <= 80
 
@@ -106,9 +111,14 @@ def test_json_of_simulate(capsys: Capture) -> None:
     result = as_json(
         capsys, "simulate", "--runs", "9", "--data", "digits", "--limit", "50", "--sigma", "0.3"
     )
-    assert result["format"] == "nvmc.evaluation.simulation/1" and result["fidelity"] == "cells"
-    assert (result["runs"], result["images"], result["seed"]) == (9, 50, 0)
-    assert (result["device"], result["sigma"], result["metric"]) == ("rram4", 0.3, "accuracy")
+    assert (
+        result["format"] == "nvmc.evaluation.simulation/1"
+        and result["description"]["fidelity"] == "cells"
+    )
+    assert tuple(result["description"][key] for key in ("runs", "images", "seed")) == (9, 50, 0)
+    assert tuple(result["description"][key] for key in ("device", "sigma", "metric")) == (
+        *("rram4", 0.3, "accuracy"),
+    )
     values = result["values"]
     assert len(values) == 9 and len(set(values)) > 1
     assert result["mean"] == pytest.approx(np.mean(values), rel=1e-12)
@@ -185,7 +195,7 @@ def test_without_data_it_says_so(capsys: Capture) -> None:
     text = " ".join(ok(capsys, "simulate", "--runs", "3").split())
     assert "No labels" in text and "not accuracy" in text
     result = as_json(capsys, "simulate", "--runs", "3")
-    assert result["metric"] == "agreement" and result["ideal"] == 1
+    assert result["description"]["metric"] == "agreement" and result["ideal"] == 1
 
 
 def test_any_encoding_will_do(capsys: Capture, tmp_path: Path) -> None:
@@ -231,7 +241,7 @@ def test_other_device_and_more_noise(capsys: Capture, tmp_path: Path) -> None:
         '[[noise]]\ntype = "programming"\nbasis = "level"\n'
     )
     mine = as_json(capsys, *common, "--device", "./mine.toml")
-    assert mine["device"] == "mine" and set(mine["values"]) == {mine["ideal"]}
+    assert mine["description"]["device"] == "mine" and set(mine["values"]) == {mine["ideal"]}
 
 
 def test_sigma_beyond_the_source_is_noted(capsys: Capture) -> None:

@@ -28,7 +28,7 @@ def test_options_reach_the_target_and_choose_the_fidelity(tmp_path: Path, capsys
     assert (found.adc_bits, found.adc_range, found.subtract) == (7, 24.5, "digital")
     for asked, told in (([], "circuit"), (["--fidelity", "cells"], "cells")):
         assert nvmc("simulate", folder, "--runs", "1", "--limit", "4", "--json", *asked) == 0
-        assert json.loads(capsys.readouterr().out)["fidelity"] == told
+        assert json.loads(capsys.readouterr().out)["description"]["fidelity"] == told
 
 
 @pytest.mark.parametrize(

@@ -7,12 +7,15 @@ import json
 import math
 import os
 import pty
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow.parquet as parquet
 import pytest
 
@@ -92,10 +95,13 @@ def test_list_finds_the_newest_network_here(run: Run, folder: str) -> None:
     text = run("list")
     assert f"{folder}/{RESULTS_FILE}: 2 experiments, 800 chips" in text
     header, *rows = text.splitlines()[1:]
-    assert header.split() == ["id", "device", "sigma", "images", "also", "chips", "written"]
+    assert header.split() == [
+        *("id", "device", "sigma", "images", "also", "chips", "mean", "KPP", "written"),
+    ]
     for row, identifier in zip(rows, (first, second), strict=True):
         assert row.split()[:-1] == [
             *(identifier[:8], "fefet2", "0.1", "531", "digits", "seed", "12089258…", "400"),
+            *(f"{100 * np.mean(VALUES):.2f}", f"{100 * sorted(VALUES)[4]:.2f}"),
         ]
     assert run() == run("list", folder) == text
     assert run("list", f"{folder}/{RESULTS_FILE}") == text
@@ -165,7 +171,7 @@ def test_show_says_what_simulate_says(run: Run, k: float) -> None:
     assert (found["mean"], found["std"], found["min"]) == (summary.mean, summary.std, summary.min)
     assert found["percentile"] == {
         **{name: getattr(kpp, name) for name in ("k", "value", "low", "high")},
-        **{"confidence": 0.95, "runs_needed": kpp.runs_needed},
+        **{"confidence": 0.95, "runs_needed": kpp.runs_needed, "is_worst": k < 0.25},
     }
     text = run(*words)
     for value in (summary.mean, summary.min, kpp.value, kpp.low, kpp.high):
@@ -294,6 +300,12 @@ def test_delete_asks_on_a_terminal(tmp_path: Path, answer: str, left: int) -> No
         assert len(store.experiments()) == left
 
 
+def stored(path: str) -> list[tuple[Any, ...]]:
+    """The rows of all chips, as they are in the file."""
+    with closing(sqlite3.connect(path)) as file:
+        return file.execute("SELECT * FROM chip").fetchall()
+
+
 def test_merge(run: Run, folder: str) -> None:
     """As array jobs do: stores of one population's parts, and one that knows more of a chip."""
     parts = [Path("a.sqlite"), Path("b.sqlite"), Path(folder) / RESULTS_FILE]
@@ -305,11 +317,15 @@ def test_merge(run: Run, folder: str) -> None:
     with Store.open(parts[0]) as store:
         store.experiment(KEY, INFO).add_many([(25, 60, 1.0, None), (40, 60, 2.0, None)])
         store.experiment({"another": 1}, INFO)
+    for path in parts:  # long ago, as far as the file knows
+        with closing(sqlite3.connect(path)) as file, file:
+            file.execute("UPDATE chip SET written = 1600000000")
     before = [path.read_bytes() for path in parts]
     text = run("merge", "all.sqlite", "a.sqlite", "b.sqlite", folder)
     # 10, 25 and 40; then 10 more; then 10, of which 25 was known in part
     assert "Merged 3 stores into all.sqlite: 2 new experiments, 32 new chips" in text
     assert [path.read_bytes() for path in parts] == before
+    assert [written for *_, written in stored("all.sqlite")] == [1_600_000_000] * 31
     with Store.open("all.sqlite") as store:
         assert store.experiment(KEY, INFO).known() == {
             **{chip: (531, chip / 7) for chip in range(30)},

@@ -36,7 +36,7 @@ def test_tables_and_files(compiled: str, capsys: Capture) -> None:
     assert main([*words, "--csv", "parts.csv"]) == 0
     text = capsys.readouterr().out
     assert max(map(len, text.splitlines())) <= 80
-    assert "10 chips on 60 images (digits)" in " ".join(text.split())
+    assert "10 chips, seed 0, 60 images (digits, limit 60)" in " ".join(text.split())
     for phrase in ("layer (array)", "slice (0: least", "noise source", "stuck-at", "programming"):
         assert phrase in text
     assert main([*words, "--json"]) == 0
@@ -50,10 +50,12 @@ def test_tables_and_files(compiled: str, capsys: Capture) -> None:
     ]
     for row, part in zip(rows, printed["parts"], strict=True):
         assert float(row["cost"]) == part["cost"]
-        assert part["cost"] == pytest.approx(part["kpp_without"] - printed["kpp"], abs=1e-15)
+        assert part["cost"] == pytest.approx(
+            part["kpp_without"] - printed["percentile"]["value"], abs=1e-15
+        )
         assert part["cost_alone"] == pytest.approx(printed["ideal"] - part["kpp_alone"], abs=1e-15)
         assert f"{100 * part['kpp_without']:.2f}" in text
-    assert printed["runs"] == 10 and printed["resamples"] == 1000
+    assert printed["description"]["runs"] == 10 and printed["resamples"] == 1000
 
 
 def test_few_chips_are_noted(compiled: str, capsys: Capture) -> None:
@@ -69,7 +71,7 @@ def test_circuits_with_read_noise(compiled: str, capsys: Capture) -> None:
     common = ["--data", "digits", "--limit", "30", "--percentile", "20", "--json"]
     assert main(["sensitivity", compiled, *words, *common]) == 0
     result = json.loads(capsys.readouterr().out)
-    assert result["fidelity"] == "circuit"
+    assert result["description"]["fidelity"] == "circuit"
     parts = {part["name"]: part for part in result["parts"] if part["kind"] == "source"}
     assert parts.keys() == {"programming", "read"}
     assert parts["read"]["mean_cost"] > parts["programming"]["mean_cost"]

@@ -59,7 +59,7 @@ def test_table(run: Run) -> None:
     text = run("--sigma", "0:0.4:0.2", "--time", "20s,1y", *RETENTION, *COMMON)
     lines = text.splitlines()
     assert max(map(len, lines)) <= 80
-    assert "fefet2, 4 chips a point on 60 images (digits)" in " ".join(text.split())
+    assert "4 chips, seed 0, 60 images (digits, limit 60)" in " ".join(text.split())
     assert "368 runs" in text
     rows = [line.split() for line in lines if line.split()[:1] in (["0"], ["0.2"], ["0.4"])]
     assert [row[:2] for row in rows] == [[s, t] for t in ("20s", "1y") for s in ("0", "0.2", "0.4")]
@@ -74,7 +74,7 @@ def test_four_options_fit_eighty_columns(run: Run) -> None:
         *(*RETENTION, "--data", "digits", "--limit", "5", "--runs", "1"),
     )
     assert max(map(len, text.splitlines())) <= 80
-    assert "sigma 0.1, time 1h" in " ".join(text.split())
+    assert "sigma 0.1, 1 h since programming" in " ".join(text.split())
 
 
 def test_json_is_that_of_simulations(compiled: str, capsys: Capture) -> None:
@@ -85,8 +85,10 @@ def test_json_is_that_of_simulations(compiled: str, capsys: Capture) -> None:
     ]
     for point in result["points"]:
         alone = as_json(capsys, "simulate", compiled, "--sigma", str(point["at"]["sigma"]), *COMMON)
-        for key in ("values", "ideal", "mean", "std", "min", "percentile", "fidelity"):
+        for key in ("values", "ideal", "mean", "std", "min", "percentile"):
             assert point[key] == alone[key]
+        assert result["description"] | point["description"] == alone["description"]
+        assert point["percentile"]["is_worst"]
 
 
 def test_files(run: Run) -> None:

@@ -57,7 +57,10 @@ def test_table_json_and_picture(compiled: str, capsys: Capture) -> None:
     assert "mean of 3 stochastic passes" in " ".join(text.split())
     found = read(capsys, *words, "--figure", "doubts.png")
     assert Path("doubts.png").read_bytes().startswith(b"\x89PNG")
-    assert found["format"] == "nvmc.evaluation.uncertainty/1" and found["mc_passes"] == 3
+    assert (
+        found["format"] == "nvmc.evaluation.uncertainty/1"
+        and found["description"]["mc_passes"] == 3
+    )
     assert [row["kind"] for row in found["rows"]] == ["none"] + ["rotation"] * 12 + ["noise"] * 10
     first = found["rows"][0]
     assert f"{100 * first['accuracy']['mean']:.1f} ±" in text
@@ -81,7 +84,7 @@ def test_a_network_that_draws_nothing_is_noted(plain: str, capsys: Capture) -> N
 def test_simulate_with_passes(compiled: str, capsys: Capture) -> None:
     words = ["simulate", compiled, *COMMON]
     one, same = read(capsys, *words), read(capsys, *words, "--mc-passes", "1", "--jobs", "1")
-    assert one["mc_passes"] == 1 and one["values"] == same["values"]
+    assert one["description"]["mc_passes"] == 1 and one["values"] == same["values"]
     many = read(capsys, *words, "--mc-passes", "8", "--batch", "7")
     again = read(capsys, *words, "--mc-passes", "8", "--jobs", "1")
     assert many["values"] == again["values"] != one["values"]
@@ -94,7 +97,7 @@ def test_every_point_of_a_sweep_is_what_simulate_gives(compiled: str, capsys: Ca
     """The same chips with the same masks at every sigma."""
     words = [compiled, *COMMON, "--mc-passes", "3"]
     found = read(capsys, "sweep", *words, "--sigma", "0,0.2")
-    assert found["mc_passes"] == 3
+    assert found["description"]["mc_passes"] == 3
     for sigma, point in zip(("0", "0.2"), found["points"], strict=True):
         alone = read(capsys, "simulate", *words, "--sigma", sigma, "--jobs", "1")
         assert point["values"] == alone["values"] and point["ideal"] == alone["ideal"]

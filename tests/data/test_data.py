@@ -14,7 +14,7 @@ import pytest
 from sklearn.datasets import load_digits
 
 from nvmc.data import Dataset, check_labels, check_shape, load_data
-from nvmc.errors import DataError
+from nvmc.errors import DataError, OptionError
 
 SPLITS = ("train", "validation", "test")
 
@@ -98,7 +98,7 @@ def test_unknown_name_lists_the_choices(spec: str) -> None:
 
 
 def test_wrong_split_and_limit() -> None:
-    with pytest.raises(DataError, match="split is 'dev', expected one of train, validation, test"):
+    with pytest.raises(OptionError, match="split is 'dev'; expected 'train' or 'validation'"):
         load_data("digits", "dev")  # pyright: ignore[reportArgumentType]
     for limit in (0, -5):
         with pytest.raises(DataError, match=f"limit is {limit}, expected at least 1"):

@@ -94,12 +94,12 @@ def test_the_fidelity_is_what_the_target_needs() -> None:
 
 def test_simulate_says_its_fidelity(lenet: Compiled) -> None:
     found = simulate(lenet, runs=2, limit=4)
-    assert found.fidelity == "circuit"
-    assert found.to_json()["fidelity"] == "circuit"
+    assert found.description.fidelity == "circuit"
+    assert found.to_json()["description"]["fidelity"] == "circuit"
     # the reference is the network, not the quantised circuit: agreement may be less than 1
     assert 0 < found.ideal <= 1
     cells = simulate(lenet, runs=2, limit=4, fidelity="cells")
-    assert cells.to_json()["fidelity"] == "cells"
+    assert cells.to_json()["description"]["fidelity"] == "cells"
 
 
 def test_results_do_not_depend_on_jobs_or_batches(lenet: Compiled) -> None:

@@ -125,7 +125,7 @@ def test_a_chip_is_worth_what_scikit_learn_says(folder: Path, fidelity: Any) -> 
     compiled = compile_model("mlp.onnx", target, output="mlp.nvmc")
     found = simulate(compiled, runs=3, data="test.npz", sigma=0.2, fidelity=fidelity)
     x, y = patients(slice(330, None))
-    assert found.metric == "r2" and found.images == len(x)
+    assert found.metric == "r2" and found.description.images == len(x)
     assert found.deviation == pytest.approx(float(np.std(y)))
     assert found.ideal == pytest.approx(max(-1, r2_score(y, outputs(compiled.model_path, x))))
     for chip, value in enumerate(found.values):

@@ -55,7 +55,7 @@ def test_agreement_is_with_the_ideal_chip_on_the_same_inputs(
     x = load_data("digits", limit=100).x
     np.savez(tmp_path / "x.npz", x=x)
     result = simulate(lenet, runs=3, data=str(tmp_path / "x.npz"), sigma=SIGMA, seed=4)
-    assert (result.metric, result.ideal, result.images) == ("agreement", 1, 100)
+    assert (result.metric, result.ideal, result.description.images) == ("agreement", 1, 100)
     ideal = decisions(lenet.model_path, x)
     for index, value in enumerate(result.values):
         program_chip(lenet, index, tmp_path / "c.onnx", seed=4, sigma=SIGMA)

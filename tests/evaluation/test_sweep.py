@@ -45,7 +45,7 @@ def test_points_are_separate_simulations(compiled: Compiled, digits: Dataset) ->
         assert np.array_equal(point.values, alone.values)
         assert (point.kpp, point.summary) == (alone.kpp, alone.summary)
         assert (point.ideal, result.metric) == (alone.ideal, alone.metric)
-        assert result.images == alone.images
+        assert point.description == alone.description
 
 
 def test_points_depend_neither_on_jobs_nor_on_order(compiled: Compiled, digits: Dataset) -> None:
@@ -162,7 +162,11 @@ def test_converter_bits_are_circuits(compiled: Compiled, digits: Dataset) -> Non
     result = sweep(
         compiled, {"adc-bits": parse_values("adc-bits", "3,12,none")}, runs=2, data=digits
     )
-    assert [point.fidelity for point in result.points] == ["circuit", "circuit", "cells"]
+    assert [point.description.fidelity for point in result.points] == [
+        "circuit",
+        "circuit",
+        "cells",
+    ]
     coarse, fine, none = result.points
     assert coarse.ideal < fine.ideal
     assert np.array_equal(none.values, simulate(compiled, runs=2, data=digits).values)
@@ -174,5 +178,5 @@ def test_converter_bits_are_circuits(compiled: Compiled, digits: Dataset) -> Non
         data=digits,
         fidelity="circuit",
     )
-    assert again.points[0].fidelity == "circuit"
+    assert again.points[0].description.fidelity == "circuit"
     assert np.array_equal(again.points[0].values, forced.values)

@@ -164,19 +164,19 @@ def test_more_passes_come_closer(tmp_path: Path) -> None:
 def test_simulate_is_reproducible_and_says_its_passes(compiled: Compiled) -> None:
     options = {"runs": 3, "data": "digits", "limit": 40, "sigma": 0.2}
     one = simulate(compiled, **options)  # pyright: ignore[reportArgumentType]
-    assert one.mc_passes == 1
+    assert one.description.mc_passes == 1
     again = simulate(compiled, **options, mc_passes=1, jobs=1, batch=7)  # pyright: ignore
     assert np.array_equal(one.values, again.values) and one.ideal == again.ideal
     many = simulate(compiled, **options, mc_passes=5)  # pyright: ignore[reportArgumentType]
-    assert many.mc_passes == 5 and many.to_json()["mc_passes"] == 5
+    assert many.description.mc_passes == 5 and many.to_json()["description"]["mc_passes"] == 5
     assert not np.array_equal(many.values, one.values)
 
 
 def test_passes_of_a_network_that_draws_nothing(tmp_path: Path) -> None:
     onnx.save(proto_of(MLP), tmp_path / "m.onnx")
     compiled = compile_model(tmp_path / "m.onnx", TARGET, output=tmp_path / "m.nvmc")
-    assert simulate(compiled, runs=2).mc_passes is None
-    assert simulate(compiled, runs=2, mc_passes=1).mc_passes is None
+    assert simulate(compiled, runs=2).description.mc_passes is None
+    assert simulate(compiled, runs=2, mc_passes=1).description.mc_passes is None
     with pytest.raises(OptionError, match="draws nothing"):
         simulate(compiled, runs=2, mc_passes=2)
     with pytest.raises(OptionError, match="at least 1"):

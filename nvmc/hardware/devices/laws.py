@@ -14,7 +14,9 @@ from itertools import pairwise
 from typing import Annotated, Any
 
 from array_api_compat import array_namespace
-from pydantic import BaseModel, Field, model_validator
+from pydantic import Field, model_validator
+
+from nvmc.hardware.options import CheckedModel
 
 __all__ = [
     "Above",
@@ -45,7 +47,7 @@ _MOST_KEPT = 1 << 20  # cells of an array for which what sources find out is kep
 _TINY = 1e-7  # the smallest x of which a logarithm or a negative power is taken
 
 
-class Strict(BaseModel, extra="forbid", frozen=True):
+class Strict(CheckedModel, extra="forbid", frozen=True):
     """What people write, such as a part of a device file: unknown keys are errors."""
 
 
@@ -115,7 +117,7 @@ class Cells:
     places: tuple[float, ...] | None = None
     found: dict[str, tuple[Any, Any]] | None = field(default=None, compare=False, repr=False)
 
-    def once(self, source: BaseModel, find: Callable[[], Any]) -> Any:
+    def once(self, source: CheckedModel, find: Callable[[], Any]) -> Any:
         """`find()`, which depends on `source` and these cells only: chip after chip the same.
 
         Of every class of sources the latest is kept, so what is kept does not grow. Large arrays

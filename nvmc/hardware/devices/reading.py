@@ -9,6 +9,7 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
+from nvmc.arguments import checked
 from nvmc.errors import DeviceError, OptionError, unknown
 from nvmc.hardware.devices.device import Device
 from nvmc.hardware.devices.noise import NoiseSource, Source
@@ -25,6 +26,7 @@ def device_names() -> list[str]:
     return sorted(f.name[: -len(".toml")] for f in folder.iterdir() if f.name.endswith(".toml"))
 
 
+@checked
 def load_device(name: str | Path | Device) -> Device:
     """A device by library name, or from a user's own TOML file; a device is what it is.
 
@@ -67,6 +69,7 @@ def as_noise(source: NoiseSource | str) -> NoiseSource:
     return parse_noise(source) if isinstance(source, str) else source
 
 
+@checked
 def parse_noise(text: str) -> NoiseSource:
     """A noise source from `type:key=value,key=value`, as typed after `--noise`.
 

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
+from nvmc.arguments import checked
 from nvmc.errors import OptionError
 from nvmc.hardware.devices.device import Bits, Device
 from nvmc.hardware.devices.laws import Strict
 from nvmc.hardware.devices.noise import BitFlip, NoiseSource
 from nvmc.hardware.devices.periphery import Periphery
+from nvmc.hardware.devices.reading import load_device
 from nvmc.hardware.encoding import Encoding, Layout
 
-__all__ = ["Target"]
+__all__ = ["Target", "as_target"]
 
 Size = Annotated[int, Field(ge=1, strict=True)]
 
@@ -52,9 +55,10 @@ class Target(Strict, frozen=True):
         return self
 
     @classmethod
+    @checked
     def of(
         cls,
-        device: Device,
+        device: Device | str | Path,
         *,
         weight_bits: int | Literal["none"] | None = None,
         cell_bits: int | None = None,
@@ -64,13 +68,14 @@ class Target(Strict, frozen=True):
         cols: int = 128,
         periphery: Periphery | None = None,
     ) -> Target:
-        """A target with the device's defaults where an argument is None.
+        """A target with the defaults of a device, its name or file where an argument is None.
 
         Raises:
             OptionError: The bits do not fit the device or each other, an argument needs
                 quantised weights and they are analog, or nobody says how many bits a weight has on
                 a device whose cells have a number of levels.
         """
+        device = load_device(device)
         bits = _bits_of(device, weight_bits)
         if bits is not None and not 1 <= bits <= 16:
             raise OptionError(f"weight bits are {bits}; expected 1 to 16, or none for analog")
@@ -213,3 +218,8 @@ def _bits_of(device: Device, given: int | Literal["none"] | None) -> int | None:
             "defaults.weight_bits in its file"
         )
     return chosen if isinstance(chosen, int) else None
+
+
+def as_target(target: Target | Device | str | Path) -> Target:
+    """A target as it is; or a device, its name or its file with the device's defaults."""
+    return target if isinstance(target, Target) else Target.of(target)

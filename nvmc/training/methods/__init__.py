@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from pydantic import ValidationError
 
+from nvmc.arguments import checked
 from nvmc.errors import OptionError, unknown
 from nvmc.hardware.options import problem
 from nvmc.training.method import Method
@@ -52,6 +53,7 @@ METHODS: dict[str, type[Method]] = {
 }
 
 
+@checked
 def make_method(kind: str, options: Mapping[str, object] | None = None) -> Method:
     """A method by name, with its options; texts are read as their types.
 

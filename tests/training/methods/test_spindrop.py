@@ -78,7 +78,7 @@ def test_the_written_network_drops_and_is_reproducible(kind: str, tmp_path: Path
     one, many = (
         simulate(compiled, data=stripes(80, 3), runs=4, sigma=0.1, mc_passes=t) for t in (1, 20)
     )
-    assert one.mc_passes == 1 and many.mc_passes == 20
+    assert one.description.mc_passes == 1 and many.description.mc_passes == 20
     # chance is 1/3, and 5 standard errors of 80 images above it 0.6
     assert many.summary.mean > 0.6
     assert not np.array_equal(many.values, one.values)
@@ -92,7 +92,7 @@ def test_inactive_networks_draw_nothing(kind: str, tmp_path: Path) -> None:
     outcome = train(network(tmp_path), task(), method, output=path)
     compiled = compile_model(path, small_target(weight_bits=8), output=tmp_path / "m.nvmc")
     result = simulate(compiled, data=stripes(60, 2), runs=1, sigma=0.1)
-    assert result.mc_passes is None
+    assert result.description.mc_passes is None
     assert result.ideal == outcome.after.ideal
 
 

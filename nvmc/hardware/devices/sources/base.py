@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import Any, ClassVar, Literal, Protocol
 
-from pydantic import BaseModel
-
 from nvmc.hardware.devices.laws import Positive
+from nvmc.hardware.options import CheckedModel
 
 __all__ = ["Draws", "GaussianSource", "NoiseSource", "Stage"]
 
@@ -25,7 +24,7 @@ class Draws(Protocol):
         ...
 
 
-class NoiseSource(BaseModel, extra="forbid", frozen=True):
+class NoiseSource(CheckedModel, extra="forbid", frozen=True):
     """Base of all sources. Fields are the options a device file may set."""
 
     stage: ClassVar[Stage]

@@ -1,0 +1,193 @@
+"""Arguments of the public functions: a misspelt keyword or a wrong type is one line.
+
+What an argument may be is what its annotation says, so there is no second list.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache, wraps
+from numbers import Integral, Real
+from pathlib import Path
+from types import UnionType
+from typing import (
+    Annotated,
+    Any,
+    Literal,
+    TypeVar,
+    Union,
+    Unpack,
+    cast,
+    get_args,
+    get_origin,
+    get_type_hints,
+)
+
+from nvmc.errors import OptionError, nearest
+
+__all__ = ["checked"]
+
+T = TypeVar("T")
+
+SHOWN = 60
+"""Characters of a wrong value that a message shows."""
+
+
+def checked(item: T, *, types: bool = True) -> T:
+    """A function, or a class with an `__init__` of its own, that checks its arguments.
+
+    It raises OptionError, before anything is done, for a keyword that it has not, for an argument
+    that is missing, and for a value of another type than the annotation says. Whole numbers and
+    numbers of NumPy become Python's. A `**options: Unpack[...]` stands for the keys of its
+    TypedDict.
+
+    Args:
+        item: The function or class.
+        types: Whether to check the values, too.
+    """
+    if isinstance(item, type):
+        kind = cast(Any, item)
+        kind.__init__ = _checking(kind.__init__, item.__name__, types)
+        return item
+    function = cast(Any, item)
+    return _checking(function, function.__qualname__, types)
+
+
+def _checking(function: Callable[..., Any], name: str, types: bool) -> Any:
+    @wraps(function)
+    def calling(*positional: Any, **keywords: Any) -> Any:
+        known, signature = _keywords(function)
+        for key in keywords:
+            if key not in known:
+                raise OptionError(_unknown(name, key, known))
+        try:
+            given = {**signature.bind_partial(*positional, **keywords).arguments, **keywords}
+            for key, value in given.items() if types else ():
+                if not _fits(value, known.get(key, Any)):
+                    expected = _words(known[key])
+                    raise OptionError(f"{name}: {key} is {_shown(value)}; expected {expected}")
+            signature.bind(*positional, **keywords)
+        except TypeError as error:
+            raise OptionError(f"{name}: {error}") from error
+        plain = [_plain(value) for value in positional]
+        return function(*plain, **{key: _plain(value) for key, value in keywords.items()})
+
+    return calling
+
+
+@cache
+def _keywords(function: Callable[..., Any]) -> tuple[dict[str, Any], inspect.Signature]:
+    """What each argument of a function may be, and how they are given."""
+    signature, hints = inspect.signature(function), get_type_hints(function, include_extras=True)
+    known: dict[str, Any] = {}
+    for name, parameter in signature.parameters.items():
+        if parameter.kind is not parameter.VAR_KEYWORD:
+            known[name] = hints.get(name, Any)
+        elif get_origin(hints.get(name)) is Unpack:
+            known |= get_type_hints(get_args(hints[name])[0], include_extras=True)
+    return known, signature
+
+
+def _unknown(name: str, key: str, known: Mapping[str, Any]) -> str:
+    options = [option for option in known if option not in ("self", "cls")]
+    guess = nearest(key, options)
+    hint = f"did you mean {guess!r}?" if guess else f"it has {', '.join(options) or 'none'}"
+    return f"{name} has no option {key!r}; {hint}"
+
+
+def _plain(value: Any) -> Any:
+    """NumPy's numbers as Python's, which JSON and SQLite take."""
+    if isinstance(value, bool | int | float):
+        return value
+    if isinstance(value, Integral):
+        return int(value)
+    return float(value) if isinstance(value, Real) else value
+
+
+def _fits(value: Any, hint: Any) -> bool:
+    """Whether a value is what an annotation says."""
+    origin, arguments = get_origin(hint), get_args(hint)
+    if hint is Any or isinstance(hint, TypeVar):
+        return True
+    if origin in (Union, UnionType):
+        return any(_fits(value, one) for one in arguments)
+    if origin is Annotated:
+        return _fits(value, arguments[0])
+    if origin is Literal:
+        return any(type(value) is type(one) and value == one for one in arguments)
+    if hint is None or hint in (int, float):
+        number = Integral if hint is int else Real
+        return value is None if hint is None else _is_number(value, number)
+    if origin is None:
+        return _is_one(value, hint)
+    if issubclass(origin, Callable):
+        return callable(value)
+    if not isinstance(value, origin) or isinstance(value, str | bytes):
+        return False
+    return _entries_fit(value, arguments)
+
+
+def _is_one(value: Any, kind: Any) -> bool:
+    """Whether a value is of a class, or has what a protocol wants."""
+    if getattr(kind, "_is_protocol", False):
+        wanted = cast(Mapping[str, Any], vars(kind))
+        return {name for name in wanted if not name.startswith("_")} <= set(dir(value))
+    return isinstance(value, kind)
+
+
+def _is_number(value: Any, kind: type) -> bool:
+    return isinstance(value, kind) and not isinstance(value, bool)
+
+
+def _entries_fit(value: Any, arguments: tuple[Any, ...]) -> bool:
+    """Whether the entries of a mapping or a sequence fit; those of anything else are not seen."""
+    if isinstance(value, Mapping):
+        pairs = cast(Mapping[Any, Any], value).items()
+        return all(_fits(k, arguments[0]) and _fits(v, arguments[1]) for k, v in pairs)
+    if isinstance(value, Sequence):
+        entries = cast(Sequence[Any], value)
+        one = [argument for argument in arguments if argument is not Ellipsis]
+        hints = one * len(entries) if len(one) == 1 else one
+        return len(hints) == len(entries) and all(map(_fits, entries, hints))
+    return True
+
+
+_WORDS: dict[Any, str] = {
+    Any: "anything",
+    bool: "True or False",
+    float: "a number",
+    int: "a whole number",
+    str: "a text",
+    None: "None",
+    type(None): "None",
+    Path: "a path",
+}
+
+
+def _words(hint: Any) -> str:
+    """What an annotation says, for people."""
+    origin, arguments = get_origin(hint), get_args(hint)
+    if hint in _WORDS:
+        return _WORDS[hint]
+    if origin in (Union, UnionType):
+        return " or ".join(dict.fromkeys(map(_words, arguments)))
+    if origin is Annotated:
+        return _words(arguments[0])
+    if origin is Literal:
+        return " or ".join(map(repr, arguments))
+    if origin is None:
+        name = str(getattr(hint, "__name__", hint))
+        return f"{'an' if name[0] in 'AEIOU' else 'a'} {name}"
+    if issubclass(origin, Callable):
+        return "a function"
+    if issubclass(origin, Mapping):
+        return f"a mapping from {_words(arguments[0])} to {_words(arguments[1])}"
+    if issubclass(origin, Sequence):
+        return f"a list ({_words(arguments[0])} per entry)" if arguments else "a list"
+    return "an array" if origin.__name__ == "ndarray" else f"a {origin.__name__}"
+
+
+def _shown(value: Any) -> str:
+    text = " ".join(repr(value).split())
+    return text if len(text) <= SHOWN else f"{text[:SHOWN]}…"
