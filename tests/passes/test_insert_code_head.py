@@ -173,7 +173,9 @@ def test_compiling_leaves_the_decoding_digital(tmp_path: Path):
         CompileOptions(store=("bias", "norm")),
         output=tmp_path / "out.nvmc",
     )
-    assert [layer.arrays for layer in compiled.manifest.layers if layer.op != "CrossbarParameter"] == [
+    assert [
+        layer.arrays for layer in compiled.manifest.layers if layer.op != "CrossbarParameter"
+    ] == [
         ["w1"],
         ["w2"],
     ]
