@@ -15,6 +15,7 @@ import click
 from nvmc.compiled.artifact import Compiled, find_compiled, open_compiled
 from nvmc.errors import OptionError
 from nvmc.evaluation.population import Executor, Threads
+from nvmc.metrics import METRICS
 from nvmc.report.figure import check_figure
 
 __all__ = ["OPTIONS", "chosen_executor", "opened", "run_options"]
@@ -72,6 +73,11 @@ OPTIONS: dict[str, Callable[[Command], Command]] = {
     "limit": click.option("--limit", type=int, metavar="N", help="Use the first N images only."),
     "output": click.option(
         "--output", metavar="NAME", help="The output to score.  [default: the first]"
+    ),
+    "metric": click.option(
+        "--metric",
+        metavar="NAME",
+        help=f"What chips are judged by: {', '.join(METRICS)}.  [default: what the data allow]",
     ),
     "fidelity": click.option(
         "--fidelity",

@@ -47,7 +47,7 @@ DELTA = 1e-3
     metavar="T,…",
     help="Times since programming, such as 1h,1d,30d: the same chips at each.",
 )
-@run_options("percentile", "seed", "fidelity", "limit", "output", "batch", "mc-passes")
+@run_options("percentile", "seed", "fidelity", "limit", "output", "metric", "batch", "mc-passes")
 @click.option(
     "--first", default=0, show_default=True, help="Number of the first chip, for array jobs."
 )

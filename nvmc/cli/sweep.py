@@ -48,7 +48,9 @@ def _parameter_options(command: F) -> F:
 @click.argument("compiled", required=False, type=click.Path(path_type=Path))
 @_parameter_options
 @click.option("--runs", default=300, show_default=True, help="Chips a point.")
-@run_options("data", "device", "noise", "percentile", "seed", "fidelity", "limit", "output")
+@run_options(
+    "data", "device", "noise", "percentile", "seed", "fidelity", "limit", "output", "metric"
+)
 @run_options("batch", "mc-passes", "jobs", "workers", "accelerator", "store", "no-store")
 @click.option("--csv", "csv_file", type=click.Path(path_type=Path), help="Write a row a point.")
 @click.option("--chips-csv", type=click.Path(path_type=Path), help="Write a row a chip.")
