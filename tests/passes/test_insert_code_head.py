@@ -9,6 +9,7 @@ import onnx_ir as ir
 import pytest
 from hypothesis import given
 
+from nvmc.compiled.operators import PARAMETER
 from nvmc.compiled.options import CompileOptions
 from nvmc.compiler import compile_model
 from nvmc.errors import ModelError, OptionError
@@ -173,12 +174,8 @@ def test_compiling_leaves_the_decoding_digital(tmp_path: Path):
         CompileOptions(store=("bias", "norm")),
         output=tmp_path / "out.nvmc",
     )
-    assert [
-        layer.arrays for layer in compiled.manifest.layers if layer.op != "CrossbarParameter"
-    ] == [
-        ["w1"],
-        ["w2"],
-    ]
+    layers = [entry for entry in compiled.manifest.layers if entry.op != PARAMETER]
+    assert [layer.arrays for layer in layers] == [["w1"], ["w2"]]
     assert {entry.name for entry in compiled.manifest.arrays} == {"w1", "b1", "w2", "b2"}
     kept = ir.load(compiled.model_path)
     assert json.loads(kept.metadata_props[CODE_KEY])["length"] == 16

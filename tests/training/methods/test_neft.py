@@ -64,17 +64,17 @@ def test_rows_stay_as_they_are():
 
 
 def test_snapshots_are_behind_activations_and_evenly_spread():
-    graph = model_of(CONVNET).graph
-    assert snapshot_values(graph, 3) == ["r1", "c2", "t"]
-    assert snapshot_values(graph, 9) == ["r1", "c2", "t"]
-    assert snapshot_values(graph, 2) == ["r1", "c2"]
-    assert snapshot_values(graph, 1) == ["r1"]
+    model = model_of(CONVNET)
+    assert snapshot_values(model, 3) == ["r1", "c2", "t"]
+    assert snapshot_values(model, 9) == ["r1", "c2", "t"]
+    assert snapshot_values(model, 2) == ["r1", "c2"]
+    assert snapshot_values(model, 1) == ["r1"]
 
 
 def test_a_network_of_one_layer_has_no_snapshot():
-    graph = model_of("g (float[N,4] x) => (float[N,3] y) <float[4,3] w> {y = MatMul (x, w)}").graph
+    model = model_of("g (float[N,4] x) => (float[N,3] y) <float[4,3] w> {y = MatMul (x, w)}")
     with pytest.raises(TrainingError, match="ovf"):
-        snapshot_values(graph, 3)
+        snapshot_values(model, 3)
 
 
 def test_oriented_forwards_see_more_noise(tmp_path: Path):
