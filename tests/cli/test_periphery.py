@@ -22,7 +22,7 @@ def test_options_reach_the_target_and_choose_the_fidelity(tmp_path: Path, capsys
     options = ["--dac-bits", "6", "--dac-mode", "bit-serial", "--signed-inputs", "offset"]
     options += ["--adc-bits", "7", "--adc-range", "24.5", "--subtract", "digital"]
     assert nvmc("compile", "zoo:mlp3-digits", "-o", folder, *options) == 0
-    assert "7-bit ADC, range 24.5" in capsys.readouterr().out.replace("\n", " ")
+    assert "7-bit ADC (range 24.5)" in capsys.readouterr().out.replace("\n", " ")
     found = open_compiled(folder).manifest.target.periphery
     assert (found.dac_bits, found.dac_mode, found.signed_inputs) == (6, "bit-serial", "offset")
     assert (found.adc_bits, found.adc_range, found.subtract) == (7, 24.5, "digital")

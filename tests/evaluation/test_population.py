@@ -12,9 +12,10 @@ import pytest
 
 from nvmc import Chip
 from nvmc.errors import OptionError
+from nvmc.evaluation.parameters import Setup
 from nvmc.evaluation.population import Population, Workload
 from nvmc.hardware.chip import Chips
-from nvmc.hardware.devices import parse_noise
+from nvmc.hardware.devices import Target, load_device
 from nvmc.rng import stream
 from nvmc.runtime.montecarlo import Span
 from workload_standins import PATTERN, Kept, Table, bench_of_images, chips_from
@@ -161,21 +162,25 @@ class Shelf:
 
 
 def test_what_tells_populations_apart() -> None:
-    """The chip but for its index, the workload, and what computes."""
-    target = {"device": {"name": "d", "sigma": 0.1}}
-    workload = replace(bench_of_images(IMAGES), identity={"network": "n", "target": target})
+    """All that makes a chip but its index, the workload, and what computes."""
+    identity = {"network": "n", "output": "y", "data": "seeded 0"}
+    workload = replace(bench_of_images(IMAGES), identity=identity)
     shelf, table = Shelf(), Table(HITS)
-    chips = [PATTERN, replace(PATTERN, seed=4), replace(PATTERN, clip=True)]
-    chips += [replace(PATTERN, sources=(parse_noise("stuck-at:p_low=0.01"),))]
-    chips += [replace(PATTERN, time_s=5.0), replace(PATTERN, index=7)]
-    for chip in chips:
-        workload.records(shelf, chip, table, None)
+    device = load_device("fefet2")
+    plain = Setup(Target.of(device))
+    clipped = Setup(Target.of(device.model_copy(update={"clip": not device.clip})))
+    stuck = Setup.of(plain.target, noise=["stuck-at:p_low=0.01"])
+    ageing = Setup.of(plain.target, noise=["retention:nu_mean=0.1,t0_s=1"], time_s=5.0)
+    cases = [(plain, 0, 0), (plain, 4, 0), (clipped, 0, 0), (stuck, 0, 0), (ageing, 0, 0)]
+    cases += [(replace(ageing, time_s=6.0), 0, 0), (replace(plain, sigma=0.5), 0, 0)]
+    for setup, seed, first in [*cases, (plain, 0, 7)]:
+        workload.records(shelf, workload.describe(setup, seed, 10, first), table)
     first, *others, last = shelf.keys
     assert first == last
-    assert all(key != first for key in others)
+    assert len({str(key) for key in others}) == len(others) and first not in others
     assert first["engine"] == "table 1" and first["network"] == "n"
     with pytest.raises(OptionError, match="in memory only"):
-        bench_of_images(IMAGES).records(shelf, PATTERN, table, None)
+        bench_of_images(IMAGES).describe(plain, 0, 10)
 
 
 def test_a_part_of_a_population_is_made_as_it_is_asked_for() -> None:

@@ -22,7 +22,7 @@ from training_graphs import NETWORKS
 
 LIGHT = Path(onnx.__file__).parent / "backend" / "test" / "data" / "light"
 QUICK = {"light_squeezenet", "light_shufflenet"}
-CONTROL = {"branch", "loop", "scan"}
+CONTROL = ("branch", "loop", "scan")
 TEXTS = {
     **{name: (text, 21) for name, text in NETWORKS.items()},
     **{f"mapped-{n}": (text, 21) for n, (_, text) in MAPPED.items() if n not in CONTROL},
