@@ -5,6 +5,7 @@ import re
 import signal
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import settings
@@ -39,7 +40,7 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
         pytest.skip("torch is not installed")
 
 
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+def pytest_terminal_summary(terminalreporter: Any) -> None:
     if not TORCH:
         terminalreporter.write_line("torch is not installed: what needs it was left out")
 
