@@ -6,7 +6,7 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 .PHONY: help demo test test-slow lint bench clean
 
-PYTHONS ?= python3.13 python3.12 python3.11 python3
+PYTHONS ?= python3.11 python3.12 python3.13 python3
 USABLE := import ensurepip, os, sys, sysconfig, venv; \
   headers = os.path.join(sysconfig.get_path("include"), "Python.h"); \
   sys.exit(sys.version_info < (3, 11) or not os.path.exists(headers))
