@@ -70,7 +70,7 @@ class Detached:
         model: Serialised standard ONNX; the weight of each array is missing external data.
         arrays: The arrays.
         dtypes: What type the network wants each array's weight in, by name.
-        batch: Images a run: the network's own number, or what suits the cache where that is free.
+        batch: Images per run: the network's own number, or what suits the cache where that is free.
         fixed: Whether that number is the network's own.
         stack: Several chips in one model, where that pays and their masks do not differ.
         masks: The random numbers that go in through inputs of their own.

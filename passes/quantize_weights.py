@@ -28,8 +28,8 @@ class QuantizeWeights(ir.passes.InPlacePass):
 
     Attributes:
         bits: H, 1 to 16.
-        per_channel: One step an output channel instead of one a tensor. Layers that share a
-            weight but not its channel axis get one step a tensor.
+        per_channel: One step per output channel instead of one per tensor. Layers that share a
+            weight but not its channel axis get one step per tensor.
         skip: Globs of node names that stay as they are.
     """
 

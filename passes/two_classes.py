@@ -50,7 +50,7 @@ def check_sign(model: ir.Model, output: str) -> None:
     from_constant = node.op_type in ("Div", "Sub") and first is not None and _is_constant(first)
     if node.op_type in _NO_SIGN or from_constant:
         raise ModelError(
-            f"output {output!r} holds one number a decision, made by {node.op_type}, which is "
+            f"output {output!r} holds one number per decision, made by {node.op_type}, which is "
             "neither a score nor a Sigmoid's probability; export the score before it, or one for "
             "each class"
         )

@@ -50,7 +50,7 @@ def mean_outputs(passes: Iterable[NDArray[Any]], holds: Outputs) -> NDArray[Any]
     than two along axis 1, are averaged as they are.
 
     Args:
-        passes: Outputs of all images, one array a pass.
+        passes: Outputs of all images, one array per pass.
         holds: What they hold.
 
     Returns:
@@ -75,7 +75,7 @@ def predicted(passes: Iterable[NDArray[Any]], holds: Outputs) -> Prediction | No
     """The predictive distribution that passes of shape (N, C, ...) give; None without a pass.
 
     Args:
-        passes: Outputs of all images, one array a pass.
+        passes: Outputs of all images, one array per pass.
         holds: What they hold.
     """
     remaining = iter(passes)

@@ -20,7 +20,7 @@ CONVERTER_IMAGES = 512
 """Images that converters' ranges come from: a circuit takes a hundred times what its network does,
 and 512 images show 99.99 % of the currents well enough."""
 BATCH = 32
-"""Most images a run."""
+"""Most images per run."""
 _HELD = 1 << 28
 """Bytes that the watched values of a run may take."""
 

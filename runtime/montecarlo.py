@@ -66,7 +66,7 @@ class Network:
         arrays: The weights on crossbars.
         dtypes: What type the model wants each array's weight in, by name.
         output: Name of the output that is scored.
-        batch: Images a run; fixed by the model or chosen for the cache.
+        batch: Images per run; fixed by the model or chosen for the cache.
         fixed: Whether the model takes no other number.
         holds: What the output holds.
         masks: The random numbers that go in.
@@ -93,7 +93,7 @@ class CircuitNetwork:
     Attributes:
         model: Serialised; its metadata say which cells and which periphery hold its arrays.
         output: Name of the output that is scored.
-        batch: Images a run; fixed by the model or chosen for the memory.
+        batch: Images per run; fixed by the model or chosen for the memory.
         fixed: Whether the model takes no other number.
         holds: What the output holds.
         masks: The random numbers that go in.

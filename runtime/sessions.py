@@ -42,10 +42,10 @@ def open_model(model: bytes, weights: Mapping[str, NDArray[Any]]) -> Any:
 def run_batch(
     session: Any, names: Sequence[str], inputs: Mapping[str, NDArray[Any]], size: int
 ) -> list[NDArray[Any]]:
-    """The outputs of those names for `size` images, each with one row an image.
+    """The outputs of those names for `size` images, each with one row per image.
 
     Raises:
-        ModelError: onnxruntime fails, or an output has no row an image.
+        ModelError: onnxruntime fails, or an output has no row per image.
     """
     try:
         found: Any = session.run(names, inputs)
@@ -55,7 +55,7 @@ def run_batch(
         if outputs.ndim == 0 or len(outputs) != size:
             raise ModelError(
                 f"output {name!r} has shape {list(outputs.shape)} for {size} images; expected one "
-                "row an image along its first axis: choose another with --output"
+                "row per image along its first axis: choose another with --output"
             )
     return found
 

@@ -34,7 +34,7 @@ class Tally:
         self._bytes = 0
 
     def take(self, outputs: list[NDArray[Any]]) -> None:
-        """The next images' outputs, one array a chip."""
+        """The next images' outputs, one array per chip."""
         self._waiting.append(outputs)
         self._bytes += outputs[0].nbytes
         if self._bytes >= SCORED_BYTES:

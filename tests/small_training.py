@@ -38,7 +38,7 @@ def small_target(device: str = "rram4", **use: Any) -> Target:
 
 
 def small_task(target: Target | None = None, sigma: float | None = 0.2, **settings: Any) -> Task:
-    """96 images in three steps an epoch, KPPs over 20 chips on 60 images."""
+    """96 images in three steps per epoch, KPPs over 20 chips on 60 images."""
     chosen = {"epochs": 4, "batch": 32, "chips": 20, "percentile": 5.0, "rate": 1e-2, **settings}
     return Task(target or small_target(), sigma, blobs(96, 1), blobs(60, 2), Settings(**chosen))
 

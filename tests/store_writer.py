@@ -2,7 +2,7 @@
 
 Arguments: STORE FIRST LAST [PAUSE_S|lines]. Chips FIRST … LAST - 1 that are not known get their sum
 and are printed once they are kept. After each it pauses, or reads a line from standard input, so
-that whoever writes these decides how far it gets. `SEEN` images a chip, sums as irregular as
+that whoever writes these decides how far it gets. `SEEN` images per chip, sums as irregular as
 binary64 has them.
 """
 

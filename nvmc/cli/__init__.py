@@ -1,4 +1,4 @@
-"""The command line. One file a command; click and rich live only here.
+"""The command line. One file per command; click and rich live only here.
 
 `COMMANDS` names every command; a new one is a file here and a row there. Results go to standard
 output, everything else (progress, notes, errors) to standard error.

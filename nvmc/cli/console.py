@@ -173,14 +173,14 @@ def target_options(command: F) -> F:
                 metavar="H",
                 help="Weight bits, 1 to 16, or none for analog weights.  [default: the device's]",
             ),
-            click.option("--cell-bits", type=int, metavar="B", help="Bits a cell, 1 to H."),
+            click.option("--cell-bits", type=int, metavar="B", help="Bits per cell, 1 to H."),
             click.option(
                 "--encoding",
                 type=click.Choice(["sign-magnitude", "differential", "offset"]),
                 help="How the sign is stored.  [default: the device's]",
             ),
             click.option(
-                "--per-channel", is_flag=True, help="One scale an output channel, not a tensor."
+                "--per-channel", is_flag=True, help="One scale per output channel, not a tensor."
             ),
             click.option(
                 "--tile", default="128x128", show_default=True, metavar="RxC", help="Tile size."

@@ -71,7 +71,7 @@ def _show(name: str, as_json: bool) -> None:
     type=click.Choice(LAWS),
     default="auto",
     show_default=True,
-    help="Spread: a factor a level, or a polynomial in the conductance, of degree 0 to 4.",
+    help="Spread: a factor per level, or a polynomial in the conductance, of degree 0 to 4.",
 )
 @click.option(
     "--figure",

@@ -86,7 +86,10 @@ OPTIONS: dict[str, Callable[[Command], Command]] = {
         "[default: what the target needs]",
     ),
     "batch": click.option(
-        "--batch", type=int, metavar="N", help="Images a run; bounds the memory.  [default: chosen]"
+        "--batch",
+        type=int,
+        metavar="N",
+        help="Images per run; bounds the memory.  [default: chosen]",
     ),
     "mc-passes": click.option(
         "--mc-passes",

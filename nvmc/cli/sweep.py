@@ -47,13 +47,13 @@ def _parameter_options(command: F) -> F:
 @click.command("sweep")
 @click.argument("compiled", required=False, type=click.Path(path_type=Path))
 @_parameter_options
-@click.option("--runs", default=300, show_default=True, help="Chips a point.")
+@click.option("--runs", default=300, show_default=True, help="Chips per point.")
 @run_options(
     "data", "device", "noise", "percentile", "seed", "fidelity", "limit", "output", "metric"
 )
 @run_options("batch", "mc-passes", "jobs", "workers", "accelerator", "store", "no-store")
-@click.option("--csv", "csv_file", type=click.Path(path_type=Path), help="Write a row a point.")
-@click.option("--chips-csv", type=click.Path(path_type=Path), help="Write a row a chip.")
+@click.option("--csv", "csv_file", type=click.Path(path_type=Path), help="Write a row per point.")
+@click.option("--chips-csv", type=click.Path(path_type=Path), help="Write a row per chip.")
 @run_options("figure", "json")
 def sweep_command(
     compiled: Path | None,

@@ -32,7 +32,7 @@ TARGET_OPTIONS = ("weight_bits", "cell_bits", "encoding", "per_channel", "tile")
 
 _SETTINGS: dict[str, tuple[Any, str | None, str]] = {
     "epochs": (int, "N", "Passes over the images.  [default: 100]"),
-    "batch": (int, "N", "Images a step.  [default: 128]"),
+    "batch": (int, "N", "Images per step.  [default: 128]"),
     "optimizer": (click.Choice(["adamw", "adam", "sgd"]), None, "[default: adamw]"),
     "rate": (float, "R", "Learning rate, the highest of its schedule.  [default: 0.001]"),
     "schedule": (

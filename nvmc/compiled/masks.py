@@ -63,7 +63,7 @@ class Mask:
         return values if self.axis == 0 else np.moveaxis(values, 0, self.axis)
 
     def _values(self, numbers: CountedDraw, number: int, first: int, count: int) -> NDArray[Any]:
-        """Shape (count, numbers an image). An image begins with a block of its own."""
+        """Shape (count, numbers per image). An image begins with a block of its own."""
         sizes = (size for i, size in enumerate(self.shape) if i != self.axis)
         each, bits = math.prod(sizes), 16 if self.law == "keep" else 32
         blocks = -(-each * bits // _BLOCK_BITS)

@@ -52,7 +52,7 @@ class Dataset:
             if array is not None and len(array) != len(self.x):
                 raise DataError(
                     f"{self.name} has {len(self.x)} images but {len(array)} rows of {name}; give "
-                    "one row an image"
+                    "one row per image"
                 )
         if self.y is not None and self.targets is not None:
             raise DataError(f"{self.name} has classes and values to be met; give one of the two")

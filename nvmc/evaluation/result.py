@@ -23,7 +23,7 @@ class AtTime:
 
     Attributes:
         time_s: Seconds; None for the device's own time, or where nothing depends on it.
-        values: One value a chip, in chip order, shape (runs,); NaN where a chip was dropped.
+        values: One value per chip, in chip order, shape (runs,); NaN where a chip was dropped.
         kpp: K-th percentile performance and its interval.
         summary: Mean, standard deviation, minimum.
         share: Images that were run, of all images on all chips.
@@ -99,7 +99,7 @@ class Simulation:
 
     @property
     def values(self) -> NDArray[np.float64]:
-        """One value a chip at the first time, in chip order, shape (runs,)."""
+        """One value per chip at the first time, in chip order, shape (runs,)."""
         return self.times[0].values
 
     @property

@@ -177,7 +177,7 @@ def sensitivity(
 
     Args:
         compiled: From `open_compiled` or `nvmc.compile_model`.
-        runs: Chips a population; this and all below as in `nvmc.evaluation.simulation.simulate`.
+        runs: Chips per population; this and all below as in `nvmc.evaluation.simulation.simulate`.
         device: Another device than the network was compiled for: one, its name, or its file.
         noise: More noise sources behind the device's own: sources, or texts as after `--noise`.
         sigma: Strength of the device's noise instead of its default.

@@ -45,7 +45,7 @@ class Point:
         at: The value of every parameter that was given, by its name in `PARAMETERS`.
         description: Network, chips, images, and how they were run.
         ideal: Value of the chip whose every cell is on target.
-        values: One value a chip, in chip order, shape (runs,).
+        values: One value per chip, in chip order, shape (runs,).
         kpp: K-th percentile performance and its interval.
         summary: Mean, standard deviation, minimum.
     """
@@ -139,7 +139,7 @@ def sweep(
         compiled: From `open_compiled` or `nvmc.compile_model`.
         values: By parameter, a text such as `0:0.4:0.05`, or values from
             `nvmc.evaluation.parameters.parse_values`; at most two may have several.
-        runs: Chips a point. This and all below are as in `simulate`, which gives the same.
+        runs: Chips per point. This and all below are as in `simulate`, which gives the same.
         device: Another device than the network was compiled for: one, its name, or its file.
         noise: More noise sources behind the device's own: sources, or texts as after `--noise`.
         percentile: k of the k-th percentile performance.

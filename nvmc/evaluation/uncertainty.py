@@ -99,7 +99,7 @@ class Row:
 
     Attributes:
         shift: How the images were shifted.
-        chips: One entry a chip, in chip order.
+        chips: One entry per chip, in chip order.
     """
 
     shift: Shift

@@ -61,7 +61,7 @@ class Options(TypedDict, total=False):
         output: The output that is scored; the first by default.
         metric: Name of the metric (`nvmc.metrics.METRICS`); by default the one that suits the data.
         fidelity: `cells` or `circuit`; by default what the target needs (`fidelity_of`).
-        batch: Images a run, which bounds the memory; by default what suits the cache. Changes
+        batch: Images per run, which bounds the memory; by default what suits the cache. Changes
             nothing else.
         mc_passes: Passes of a stochastic network that are averaged (docs/simulate.md); one by
             default.
@@ -163,7 +163,7 @@ def _digest(compiled: Compiled) -> str:
 
 
 def _changes(network: Network, options: Options) -> dict[str, Any]:
-    """What the options change of a network: passes an image, images a run."""
+    """What the options change of a network: passes per image, images per run."""
     changes: dict[str, Any] = {}
     passes, batch = options.get("mc_passes"), options.get("batch")
     if passes is not None:

@@ -105,7 +105,7 @@ class ChipsNetwork:
             images: Inputs that all chips share.
 
         Raises:
-            ModelError: torch cannot run the network, or the output has no row an image.
+            ModelError: torch cannot run the network, or the output has no row per image.
         """
         try:
             found = _run(self.graph, self.output, chips, images, together=self.chips > 1)
@@ -117,7 +117,7 @@ class ChipsNetwork:
         if found.dim() < 2 or found.shape[1] != size:
             raise ModelError(
                 f"output {self.output!r} has shape {list(found.shape[1:])} for {size} images; "
-                "expected one row an image along its first axis: choose another with --output"
+                "expected one row per image along its first axis: choose another with --output"
             )
         return found
 

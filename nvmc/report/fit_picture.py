@@ -42,7 +42,7 @@ def _spread(axes: Any, fit: DeviceFit) -> None:
     errors = [g.spread_error for g in fit.groups]
     axes.errorbar(x, measured, errors, fmt="o", color=BLUE, ms=4, capsize=2, label="measured")
     if fit.polynomial is None:
-        axes.plot(x, [g.law for g in fit.groups], "-", color=ORANGE, label="one factor a level")
+        axes.plot(x, [g.law for g in fit.groups], "-", color=ORANGE, label="one factor per level")
     else:
         grid = np.linspace(fit.min_us, fit.max_us, 201)
         law = fit.polynomial(grid / fit.max_us)

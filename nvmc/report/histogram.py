@@ -24,7 +24,7 @@ class Sample:
 
     Attributes:
         label: What sets it apart, such as its time; empty for the only one.
-        values: One value a chip, shape (runs,).
+        values: One value per chip, shape (runs,).
         kpp: K-th percentile performance and its interval.
         summary: Mean, standard deviation, minimum.
     """

@@ -1,4 +1,4 @@
-"""What has been found so far: one SQLite file, one row a chip (docs/results.md).
+"""What has been found so far: one SQLite file, one row per chip (docs/results.md).
 
 `Store` opens the file, `Experiment` is one question's chips in it. Nothing that was added is lost
 when the process is killed, and several processes may write at once.

@@ -1,4 +1,4 @@
-"""Chips as a table in a file, one row a chip: CSV, or Parquet where pyarrow is there."""
+"""Chips as a table in a file, one row per chip: CSV, or Parquet where pyarrow is there."""
 
 from __future__ import annotations
 

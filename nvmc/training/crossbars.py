@@ -113,7 +113,7 @@ class Crossbars:
         """What a fresh chip computes with, as far as its law goes.
 
         Where programming errors are all there is, a weight's error is one Gaussian of the spread in
-        closed form: one draw a weight instead of one a cell. Otherwise as `programmed`.
+        closed form: one draw per weight instead of one per cell. Otherwise as `programmed`.
         """
         sources = self.target.device.sources(sigma)
         active = [source for source in sources if source.active]

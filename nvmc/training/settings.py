@@ -34,7 +34,7 @@ class Settings(Strict, frozen=True):
 
     Attributes:
         epochs: Passes over the training images.
-        batch: Images a step.
+        batch: Images per step.
         optimizer: `adamw`, `adam` or `sgd`.
         rate: Learning rate, the highest of its schedule.
         decay: Weight decay.

@@ -197,7 +197,7 @@ def compare(name: str, case: Case, device: torch.device, repeats: int) -> None:
         seconds = medians[label] / made
         part = case.flops * case.images / seconds / rate
         of_rate = "" if label == "programming alone" else f", {part:6.1%} of sgemm"
-        print(f"{label:20} {seconds:.5f} s a chip, {1 / seconds:9.2f} chips/s{of_rate}")
+        print(f"{label:20} {seconds:.5f} s per chip, {1 / seconds:9.2f} chips/s{of_rate}")
     print(f"accelerator: {executor.plan}")
 
 

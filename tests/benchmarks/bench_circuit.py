@@ -173,7 +173,7 @@ def circuits(folder: Path) -> None:
 def growth(folder: Path) -> None:
     """More images, smaller tiles, more slices."""
     for number in (250, 500, 1000, 2000, 4000):
-        print(f"{number:5,} images      {a_chip(folder, images=number):.4f} s a chip")
+        print(f"{number:5,} images      {a_chip(folder, images=number):.4f} s per chip")
     for rows in (256, 128, 64, 32, 16):
         tiles = sum(a.tiles for a in network(folder, rows).manifest.arrays)
         print(f"{rows:4} rows, {tiles:3} tiles {a_chip(folder, rows=rows):.4f} s")
@@ -204,7 +204,7 @@ def convolutions() -> None:
     for kernel in KERNELS:
         number = 4 if kernel in ("portable", NUMPY) else 100
         found = alone(convolution((6, 14, 16, 5, 1), kernel, number)[0])
-        print(f"kernel {kernel:9} {1e6 * found / number:8.1f} us an image")
+        print(f"kernel {kernel:9} {1e6 * found / number:8.1f} us per image")
 
 
 def threads(folder: Path) -> None:

@@ -150,7 +150,7 @@ def between_processes() -> None:
         started = time.perf_counter()
         client.scatter(np.ones(SENT // 8), broadcast=True, hash=False)
         sent = SENT / 1e6 / (time.perf_counter() - started)
-        print(f"scattered to both: {sent:.0f} MB a second each")
+        print(f"scattered to both: {sent:.0f} MB per second each")
 
 
 def main() -> None:

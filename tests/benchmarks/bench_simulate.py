@@ -81,7 +81,7 @@ def main() -> None:
     print(f"LeNet-5, {IMAGES:,} images, {CHIPS} chips, median of {REPEATS} interleaved repeats")
     base = medians["PyTorch loop"]
     for name, seconds in medians.items():
-        print(f"{name:14} {seconds / CHIPS:.4f} s a chip, {base / seconds:.2f} x the baseline")
+        print(f"{name:14} {seconds / CHIPS:.4f} s per chip, {base / seconds:.2f} x the baseline")
 
 
 if __name__ == "__main__":

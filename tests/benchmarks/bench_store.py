@@ -39,7 +39,7 @@ def bare(connection: sqlite3.Connection) -> Callable[[], None]:
 
 
 def appended(file: TextIO) -> Callable[[], None]:
-    """One line a chip, given to the operating system."""
+    """One line per chip, given to the operating system."""
 
     def run() -> None:
         for chip in range(CHIPS):
@@ -79,12 +79,12 @@ def writing(folder: Path, repeats: int) -> None:
         )
         for name, taken in seconds.items():
             chip, rate = 1e6 * taken / CHIPS, CHIPS / taken
-            print(f"{name:32} {chip:8.1f} us a chip {rate:10,.0f} chips/s")
+            print(f"{name:32} {chip:8.1f} us per chip {rate:10,.0f} chips/s")
         alone = stored(store.experiment({"group": 0}, {}), 1)
         started = time.thread_time()
         alone()
         chip = 1e6 * (time.thread_time() - started) / CHIPS
-        print(f"{'store, 1: of that, the processor':32} {chip:8.1f} us a chip")
+        print(f"{'store, 1: of that, the processor':32} {chip:8.1f} us per chip")
 
 
 def timed(name: str, run: Callable[[], object]) -> None:
@@ -102,7 +102,7 @@ def reading(folder: Path, chips: int) -> None:
         ]
         timed("written at once", lambda: experiment.add_many(rows))
     size = path.stat().st_size
-    print(f"{'size':32} {size / 2**20:8.1f} MiB {size / chips:8.1f} bytes a chip")
+    print(f"{'size':32} {size / 2**20:8.1f} MiB {size / chips:8.1f} bytes per chip")
     with Store.open(path) as store:
         experiment = store.experiment({"large": 1}, {})
         timed("known()", experiment.known)

@@ -76,7 +76,7 @@ def main() -> None:
     base, own = medians["plain torch"], medians["erm"]
     for name, seconds in medians.items():
         print(
-            f"{name:28} {1e3 * seconds / STEPS:6.2f} ms a step, {seconds / base:.2f} x plain, "
+            f"{name:28} {1e3 * seconds / STEPS:6.2f} ms per step, {seconds / base:.2f} x plain, "
             f"{seconds / own:.2f} x erm"
         )
     print(f"aim: a step of noise injection at most {AIM} x plain")

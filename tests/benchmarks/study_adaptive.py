@@ -108,7 +108,7 @@ def table(
             np.save(ROOT / "part.npy", np.packbits(rows, axis=1))
             (ROOT / "part.npy").replace(path)
             print(
-                f"{path.name}: {(time.perf_counter() - started) / BLOCK:.3f} s a chip", flush=True
+                f"{path.name}: {(time.perf_counter() - started) / BLOCK:.3f} s per chip", flush=True
             )
         blocks.append(np.unpackbits(np.load(path), axis=1, count=len(labels)).astype(bool))
     return np.concatenate(blocks)[:chips]

@@ -219,7 +219,7 @@ def run_all(jobs: list[Job], path: Path) -> str:
 
 
 def table(found: list[dict[str, Any]], methods: list[str], value: str = "kpp") -> str:
-    """Mean and standard deviation over seeds in %, a row a sigma, a column a method."""
+    """Mean and standard deviation over seeds in %, a row per sigma, a column per method."""
     lines = ["| sigma_d | " + " | ".join(methods) + " |", "| --- " * (len(methods) + 1) + "|"]
     for sigma in sorted({record["sigma"] for record in found}):
         cells: list[str] = []

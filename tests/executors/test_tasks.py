@@ -50,7 +50,7 @@ def test_names_give_the_chips_back() -> None:
 
 
 def test_a_thousand_names_are_a_small_message() -> None:
-    """Some bytes a chip, whatever the sources."""
+    """Some bytes per chip, whatever the sources."""
     one, many = (len(pickle.dumps(named(chips(runs)))) for runs in (1, 1001))
     assert many - one < 5 * 1000
 

@@ -477,7 +477,9 @@ def test_an_output_without_a_row_an_image_is_an_error(workload: Make) -> None:
     (name,) = a_workload.feed.inputs
     side = prepared(a_workload.network, a_workload.feed, CPU, MEMORY)  # pyright: ignore
     side.graph.forward = lambda *_, **__: {side.output: torch.zeros(7, 2)}  # pyright: ignore
-    with pytest.raises(ModelError, match=r"shape \[7, 2\] for 5 images; expected one row an image"):
+    with pytest.raises(
+        ModelError, match=r"shape \[7, 2\] for 5 images; expected one row per image"
+    ):
         side.outputs({"w": torch.zeros(2, 1)}, {name: torch.zeros(5, 1)})
 
 

@@ -211,7 +211,7 @@ def test_the_idle_cell_of_a_pair_is_noisy():
 
 
 def test_every_cell_has_a_normal_of_its_own():
-    """Not one a level, nor one shared by slices, polarities or channels."""
+    """Not one per level, nor one shared by slices, polarities or channels."""
     for encoding in ENCODINGS:
         target = Target.of(load_device("fefet2"), encoding=encoding)
         held = array(target, np.full((20, 30), 5))

@@ -288,7 +288,7 @@ def test_read_noise_makes_a_chip_that_needs_the_circuit():
 
 
 def test_every_cell_has_an_exponent_of_its_own():
-    """Not one a level, nor one shared by slices, polarities or channels."""
+    """Not one per level, nor one shared by slices, polarities or channels."""
     noise = {"type": "retention", "nu_mean": 0.5, "nu_std": 0.1, "t0_s": 1.0}
     for encoding in ENCODINGS:
         target = Target.of(device(noise), weight_bits=4, encoding=encoding)

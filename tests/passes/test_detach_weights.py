@@ -1,4 +1,4 @@
-"""How many images a run: few where activations are large, many where they are small."""
+"""How many images per run: few where activations are large, many where they are small."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from onnx_text import proto_of
 TARGET = Target.of(load_device("fefet1"))
 CONV = "g (float[N,3,{0},{0}] x) => (float[N,{1},{0},{0}] y) <float[{1},3,1,1] w>"
 
-# side and channels of the largest activation, images a run alone and where images share
+# side and channels of the largest activation, images per run alone and where images share
 CASES = [
     (2, 16, 256, 256),  # 256 bytes
     (28, 6, 16, 32),  # 18,816 bytes: 27 in 512 KiB

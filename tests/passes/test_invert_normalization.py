@@ -107,7 +107,7 @@ def test_a_matrix_is_normalised_along_its_row():
     s, b = initializer(model, "s"), initializer(model, "b")
     InvertNormalization()(model)
     x = numbers((7, 4))
-    # Four numbers a row can be close to each other, and then the quotient magnifies the rounding
+    # Four numbers per row can be close to each other, and then the quotient magnifies the rounding
     # of gamma x + beta (up to ~8) by up to 1/sqrt(epsilon).
     np.testing.assert_allclose(
         run(model, x=x)[0], inverted(x, s, b), rtol=0, atol=8 * 4 * 6e-8 / math.sqrt(1e-5)

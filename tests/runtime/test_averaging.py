@@ -49,7 +49,7 @@ def test_variance_is_that_of_the_probabilities() -> None:
 
 
 def test_two_sure_passes_that_contradict() -> None:
-    """p = (1, 0) and (0, 1): the mean is (1/2, 1/2), the variance 1/4 a class."""
+    """p = (1, 0) and (0, 1): the mean is (1/2, 1/2), the variance 1/4 per class."""
     found = predicted(np.array([[[1.0, 0.0]], [[0.0, 1.0]]]), "probabilities")
     assert found is not None
     assert found.mean.tolist() == [[0.5, 0.5]] and found.variance.tolist() == [0.5]

@@ -109,7 +109,7 @@ def test_output_without_a_row_an_image_is_an_error(tmp_path: Path) -> None:
     onnx.save(proto, tmp_path / "m.onnx")
     compiled = compile_model(tmp_path / "m.onnx", TARGET, output=tmp_path / "m.nvmc")
     feed = Feed({"x": np.ones((5, 3), np.float32)})
-    with pytest.raises(ModelError, match="one row an image"):
+    with pytest.raises(ModelError, match="one row per image"):
         outputs_of(load_network(compiled, TARGET), feed, Chip.ideal())
 
 

@@ -156,7 +156,7 @@ def test_who_is_dropped_at_the_first_look(rank: int, seed: int) -> None:
     assert work is not None
     completed = [c for c in range(chips) if not math.isnan(elimination.total(c, images))]
     lowest = np.sort(sums[completed, -1])
-    # Errors add up to delta / 7 a look: over 1 rank, or over groups of 1, 2 and 3 of 4 ranks.
+    # Errors add up to delta / 7 per look: over 1 rank, or over groups of 1, 2 and 3 of 4 ranks.
     held = {1: [(1, delta / 7)], 6: [(6, delta / 21), (5, delta / 42), (3, delta / 84)]}[rank]
     kept = []
     for chip in set(range(chips)) - set(completed):

@@ -95,7 +95,7 @@ class Device(Strict, frozen=True):
         if listed is not None and self.levels != len(listed):
             return (
                 f"conductance.levels_us has {len(listed)} conductances but the device's levels are "
-                f"{self.levels}; give one a level"
+                f"{self.levels}; give one per level"
             )
         return None
 
@@ -110,7 +110,7 @@ class Device(Strict, frozen=True):
                 if self.levels != len(profile):
                     return (
                         f"profile has {len(profile)} factors but the device's levels are "
-                        f"{self.levels}; give one factor a level"
+                        f"{self.levels}; give one factor per level"
                     )
         return None
 

@@ -1,6 +1,6 @@
 """How a cell's spread and its mean error depend on its conductance and on time.
 
-A law is a factor on a source's sigma, in the source's basis: one number a level (`profile`), a
+A law is a factor on a source's sigma, in the source's basis: one number per level (`profile`), a
 polynomial in x = g/g_max, or a curve that saturates with g. A `table` holds one law for each of
 several times since programming.
 """

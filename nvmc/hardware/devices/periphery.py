@@ -63,7 +63,7 @@ class Periphery(Strict, frozen=True):
         subtract: Whether the two polarities are subtracted before the ADC (`analog`) or after it
             (`digital`).
         wire_ohm: Wire resistance; None for none.
-        ranges: What calibration data showed, an entry an array.
+        ranges: What calibration data showed, an entry per array.
     """
 
     dac_bits: ConverterBits | None = None

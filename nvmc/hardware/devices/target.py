@@ -30,7 +30,7 @@ class Target(Strict, frozen=True):
         weight_bits: H, or None for analog weights.
         cell_bits: B; not used by analog weights.
         encoding: How the sign is represented.
-        per_channel: One scale an output channel instead of one a tensor.
+        per_channel: One scale per output channel instead of one per tensor.
         rows: Word lines of a tile.
         cols: Bit lines of a tile.
         periphery: What surrounds the tiles; ideal by default.
@@ -213,7 +213,7 @@ def _bits_of(device: Device, given: int | Literal["none"] | None) -> int | None:
     chosen = device.defaults.weight_bits if given is None else given
     if chosen is None and device.levels != "continuous":
         raise OptionError(
-            f"device {device.name!r} has {device.levels} levels a cell and does not say how many "
+            f"device {device.name!r} has {device.levels} levels per cell and does not say how many "
             "bits a weight has; give --weight-bits 1 to 16 (none: analog weights), or "
             "defaults.weight_bits in its file"
         )

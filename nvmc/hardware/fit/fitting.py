@@ -1,6 +1,6 @@
 """From measured cells to a device: spread and mean error of every level, and retention.
 
-Two laws of the spread: one factor a level (`levels`), where cells are programmed to a few levels,
+Two laws of the spread: one factor per level (`levels`), where cells are programmed to a few levels,
 or a polynomial sigma(g) (`polynomial`) otherwise. What the data cannot support is refused. The
 estimates are in `nvmc.hardware.fit.estimation`, the file that is written in
 `nvmc.hardware.fit.device_file`.

@@ -26,7 +26,7 @@ COLUMNS = {
     "time_s": "time since programming, in seconds, above 0",
     "cell": "name of the cell, where one cell is read at several times",
 }
-"""Every column a file may have; `measured_us` and one of `level` and `target_us` it must have."""
+"""Every column per file may have; `measured_us` and one of `level` and `target_us` it must have."""
 
 LARGEST_LEVEL = 2**16 - 1
 

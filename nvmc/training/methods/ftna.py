@@ -24,7 +24,7 @@ __all__ = ["Ftna"]
 
 
 class Ftna(Method):
-    """An error-correcting output code instead of one output a class.
+    """An error-correcting output code instead of one output per class.
 
     The last layer gets one logistic output a bit of the code, trained with binary cross entropy
     against the label's code word; an image is of the class whose word is nearest. Words that

@@ -48,9 +48,9 @@ class Injected(Method):
     """Noise of one law in every step; a subclass names the law and its strength.
 
     A weight's noise is a draw of the law times the weight's standard deviation over chips of
-    strength sigma_t: a Gaussian at sigma_t = sigma_d mirrors the device (TRICE, Eq. 14). One draw a
-    weight, not one a cell; for Gaussians that is the same. Gradients, taken at the noisy point, go
-    to the clean weight (Alg. 1, line 6).
+    strength sigma_t: a Gaussian at sigma_t = sigma_d mirrors the device (TRICE, Eq. 14). One draw
+    per weight, not one per cell; for Gaussians that is the same. Gradients, taken at the noisy
+    point, go to the clean weight (Alg. 1, line 6).
 
     Attributes:
         th: Where the law is cut, in units of sigma_t.

@@ -1,4 +1,4 @@
-"""One number a layer, found by Bayesian optimisation while the weights are trained."""
+"""One number per layer, found by Bayesian optimisation while the weights are trained."""
 
 from __future__ import annotations
 

@@ -90,7 +90,7 @@ def test_constant_exponents_are_clipped_at_zero(mean: float, std: float):
 
 
 def test_a_decaying_cell_tends_to_no_conductance_not_to_its_lowest_level():
-    """On 5 to 25 us a cell at level 1/2 has 15 us; it passes 5 us, which is level 0."""
+    """On 5 to 25 us per cell at level 1/2 has 15 us; it passes 5 us, which is level 0."""
     noise = {"type": "retention", "t0_s": 1.0, "nu_mean": 0.5}
     target = Target.of(
         device(noise, sigma=None, conductance={"min_us": 5.0, "max_us": 25.0}), encoding="offset"

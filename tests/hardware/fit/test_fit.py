@@ -131,7 +131,7 @@ def test_uneven_targets_are_kept_with_their_mean_errors(level: bool, tmp_path: P
     assert device.conductance.levels_us == tuple(aims)
     array = Array("w", np.full(9, 1, np.int8), np.array(1.0), Target.of(device, cell_bits=1))
     us = array.target.step_us
-    assert us == pytest.approx(2)  # one bit a cell uses 5 and 7 uS
+    assert us == pytest.approx(2)  # one bit per cell uses 5 and 7 uS
     off = Chip.of(array.target, 0, 0, sigma=0.0).program(array).levels[0] * us + 5
     assert off == pytest.approx(7.5, abs=Z * 0.1 / math.sqrt(40) + 1e-4)
 
@@ -143,7 +143,7 @@ def test_uneven_targets_are_kept_with_their_mean_errors(level: bool, tmp_path: P
 def test_a_fitted_device_with_levels_says_how_weights_use_it(
     count: int, weight_bits: int, cell_bits: int, tmp_path: Path
 ):
-    """floor(log2 levels) bits a cell, never analog weights without a word."""
+    """floor(log2 levels) bits per cell, never analog weights without a word."""
     fit = fit_device(spaced([5.0 + i for i in range(count)]))
     defaults = saved(fit, tmp_path).defaults
     assert (defaults.weight_bits, defaults.cell_bits) == (weight_bits, cell_bits)

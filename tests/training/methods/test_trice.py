@@ -78,7 +78,7 @@ def test_each_network_sees_noise_of_its_own_on_the_same_batches(
         method.epoch(run, epoch)
     steps = len(noise) // 6
     assert [len(set(noise[i * steps : (i + 1) * steps])) for i in range(6)] == [1] * 6
-    assert len(set(noise)) == 6  # a stream an epoch and network
+    assert len(set(noise)) == 6  # a stream per epoch and network
     for epoch in (0, 3):
         parts = [images[(epoch + i) * steps : (epoch + i + 1) * steps] for i in range(3)]
         assert parts[0] == parts[1] == parts[2]

@@ -48,7 +48,7 @@ class NoiseSource(CheckedModel, extra="forbid", frozen=True):
 
     @property
     def profiles(self) -> tuple[tuple[float, ...], ...]:
-        """Every list that holds one number a level."""
+        """Every list that holds one number per level."""
         return ()
 
     @property

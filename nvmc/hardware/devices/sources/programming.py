@@ -67,7 +67,7 @@ class Programming(GaussianSource, SpreadLaw, frozen=True):
 
     @property
     def profiles(self) -> tuple[tuple[float, ...], ...]:
-        """Every list that holds one number a level."""
+        """Every list that holds one number per level."""
         rows = self.table or ()
         biases = [b for b in (self.bias, *(row.bias for row in rows)) if b is not None]
         lists = [law.profile for law in (self, *rows, *biases)]

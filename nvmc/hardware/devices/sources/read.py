@@ -65,7 +65,7 @@ class Read(SpreadLaw, NoiseSource, frozen=True):
 
     @property
     def profiles(self) -> tuple[tuple[float, ...], ...]:
-        """Every list that holds one number a level."""
+        """Every list that holds one number per level."""
         return () if self.profile is None else (self.profile,)
 
     @property
