@@ -14,7 +14,6 @@ from nvmc.cli.console import count, out, print_json, target_from, target_options
 from nvmc.cli.heading import periphery_text
 from nvmc.cli.periphery import periphery_from, periphery_options
 from nvmc.compiled.artifact import Compiled, Manifest
-from nvmc.compiled.operators import OPS
 from nvmc.compiled.options import CompileOptions
 from nvmc.compiler import compile_model
 from nvmc.models import resolve_model
@@ -113,7 +112,11 @@ def _layer_table(manifest: Manifest) -> Table:
     arrays = manifest.arrays
     tiles, cells = sum(a.tiles for a in arrays), sum(a.cells for a in arrays)
     room = tiles * manifest.target.rows * manifest.target.cols
-    ops = {name: OPS[layer.op].replaces for layer in manifest.layers for name in layer.arrays}
+    ops = {
+        name: layer.op.removeprefix("Crossbar")
+        for layer in manifest.layers
+        for name in layer.arrays
+    }
     weights = sum(a.cells // a.planes for a in arrays)
     footer = ("total", "", "", f"{weights:,}", f"{tiles:,}", f"{cells:,}", _share(cells, room))
     for name, foot in zip(
