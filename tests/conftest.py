@@ -25,6 +25,12 @@ NEEDS_TORCH = re.compile(
 )
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--interrupts", type=int, default=20, help="How often a slow test interrupts each command."
+    )
+
+
 def pytest_ignore_collect(collection_path: Path) -> bool | None:
     """Without torch, leave out the files that import it, themselves or through the package."""
     left_out = (

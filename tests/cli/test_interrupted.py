@@ -172,8 +172,14 @@ HAMMERED = ["--data", "digits", "--limit", "100", "--runs", "24"]
 @pytest.mark.timeout(0)
 @pytest.mark.parametrize("jobs", ["1", "2"])
 @pytest.mark.parametrize("fidelity", ["cells", "circuit"])
-def test_interrupted_at_any_moment_often(tmp_path: Path, fidelity: Fidelity, jobs: str) -> None:
-    """75 times, from the first moment to some time behind the last; the other cases make it 300."""
+def test_interrupted_at_any_moment_often(
+    tmp_path: Path, fidelity: Fidelity, jobs: str, pytestconfig: pytest.Config
+) -> None:
+    """At random moments, from the first to some time behind the last.
+
+    `pytest -m slow --interrupts 75 tests/cli/test_interrupted.py` makes it 300 in its four cases.
+    """
+    interrupts = pytestconfig.getoption("interrupts")
     network = tmp_path / "out.nvmc"
     assert main(["compile", "zoo:lenet5-digits", "-o", str(network)]) == 0
     words = ["simulate", "out.nvmc", *HAMMERED, "--fidelity", fidelity, "--jobs", jobs]
@@ -183,7 +189,7 @@ def test_interrupted_at_any_moment_often(tmp_path: Path, fidelity: Fidelity, job
     span = time.monotonic() - started
     expected = values(network / RESULTS_FILE)
     assert len(expected) == 24
-    moments = np.random.default_rng(int(jobs)).random(75) * 1.1 * span
+    moments = np.random.default_rng(int(jobs)).random(interrupts) * 1.1 * span
     ended = {"in time": 0, "kept something": 0, "was done": 0}
     for moment in moments:
         for file in network.glob(f"{RESULTS_FILE}*"):
