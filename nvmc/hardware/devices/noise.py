@@ -11,15 +11,14 @@ slow loops alike. Sources act in one of four stages:
 | `weight` | `apply`: weights (*shape), in the network's units                           |
 | `read`   | `spread`: present levels -> standard deviation of one read of each, in steps |
 
-`SOURCES` names them all, and `Source` is the type of any of them in a file or a manifest; a new
-source is a class in `nvmc.hardware.devices.sources`, a row in the one and a member of the other. An
-`apply` makes no array that lives longer than it must: a chip of a large network is programmed array
-by array.
+`Source` is the type of any of them in a file or a manifest, and `SOURCES` names its members; a new
+source is a class in `nvmc.hardware.devices.sources` and a member of `Source`. An `apply` makes no
+array that lives longer than it must: a chip of a large network is programmed array by array.
 """
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, get_args
 
 from pydantic import Field
 
@@ -52,20 +51,6 @@ __all__ = [
     "Uniform",
 ]
 
-SOURCES: dict[str, type[NoiseSource]] = {
-    "programming": Programming,
-    "retention": Retention,
-    "global": Global,
-    "stuck-at": StuckAt,
-    "bitflip": BitFlip,
-    "lognormal-drift": LogNormalDrift,
-    "additive": Additive,
-    "multiplicative": Multiplicative,
-    "uniform": Uniform,
-    "read": Read,
-}
-
-
 Source = Annotated[
     Programming
     | Retention
@@ -79,3 +64,8 @@ Source = Annotated[
     | Read,
     Field(discriminator="type"),
 ]
+
+SOURCES: dict[str, type[NoiseSource]] = {
+    source.model_fields["type"].default: source for source in get_args(get_args(Source)[0])
+}
+"""Type, as a file says it -> source."""
