@@ -111,7 +111,7 @@ def periphery_text(periphery: Facts) -> str:
     """
     wires, clips = periphery.get("wire_ohm"), periphery.get("dac_range") == "calibrated"
     bits = [periphery.get(f"{kind}_bits", "") for kind in ("dac", "adc")]
-    if bits == [None, None] and wires is None and not clips:
+    if bits == [None, None] and periphery.get("wire_ohm", "") is None and not clips:
         return "ideal periphery"
     inputs, currents = bits
     dac = f"{inputs}{'-bit' if inputs else ''} {periphery['dac_mode']} DAC".lstrip()

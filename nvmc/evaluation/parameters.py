@@ -114,6 +114,7 @@ class Parameter:
         parse: The number a text stands for; LookupError, ValueError or ArithmeticError for none.
         change: The setup with the parameter at a number that `parse` gave.
         logarithmic: Whether an axis is better so.
+        circuit: Whether it is of the periphery, which is ideal at fidelity `cells`.
     """
 
     help: str
@@ -123,6 +124,7 @@ class Parameter:
     parse: Callable[[str], float | None]
     change: Callable[[Setup, float | None], Setup]
     logarithmic: bool = False
+    circuit: bool = False
 
 
 def parse_values(name: str, text: str) -> list[Value]:
@@ -247,6 +249,7 @@ def _converter(kind: str) -> Parameter:
         expected="a whole number from 1 to 16, or none",
         parse=_bits,
         change=_with_converter(f"{kind}_bits"),
+        circuit=True,
     )
 
 

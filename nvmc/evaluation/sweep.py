@@ -233,11 +233,12 @@ def _axes(values: Values) -> tuple[str, ...]:
 
 
 def _check_fidelity(values: Values, fidelity: Fidelity | None) -> None:
-    """Refuse bits of converters that no point would have."""
-    for name in ("adc-bits", "dac-bits"):
-        if fidelity == "cells" and any(value.number is not None for value in values.get(name, ())):
+    """Refuse a periphery that no point would have."""
+    for name, parameter in PARAMETERS.items() if fidelity == "cells" else ():
+        given = values.get(name, ()) if parameter.circuit else ()
+        if any(value.number is not None for value in given):
             raise OptionError(
-                f"--{name} changes nothing at fidelity 'cells', whose converters are ideal; use "
+                f"--{name} changes nothing at fidelity 'cells', whose periphery is ideal; use "
                 "fidelity 'circuit'"
             )
 
