@@ -13,8 +13,10 @@ from typing import Any, TypeVar
 import click
 
 from nvmc.compiled.artifact import Compiled, find_compiled, open_compiled
+from nvmc.data import NAMED
 from nvmc.errors import OptionError
 from nvmc.evaluation.population import Executor, Threads
+from nvmc.executors import WORKERS, parse_accelerator, parse_workers
 from nvmc.metrics import METRICS
 from nvmc.report.figure import check_figure
 
@@ -35,7 +37,7 @@ OPTIONS: dict[str, Callable[[Command], Command]] = {
     "data": click.option(
         "--data",
         metavar="SPEC",
-        help="digits, FILE.npz (x or inputs by name, and y), mnist:DIR or cifar10:DIR. Without "
+        help=f"digits, FILE.npz (x or inputs by name, and y), {NAMED}. Without "
         "data, chips are compared with the ideal chip on seeded inputs.",
     ),
     "device": click.option(
@@ -61,7 +63,8 @@ OPTIONS: dict[str, Callable[[Command], Command]] = {
     "workers": click.option(
         "--workers",
         metavar="KIND:…",
-        help="Where chips are run: threads:N, processes:N, dask:ADDRESS.  [default: threads]",
+        help=f"Where chips are run: {', '.join(form for form, _ in WORKERS.values())}.  "
+        "[default: threads]",
     ),
     "accelerator": click.option(
         "--accelerator",
@@ -153,11 +156,7 @@ def chosen_executor(
             f"jobs is {jobs} and workers are {workers!r}; say how many behind the colon only"
         )
     if accelerator != "cpu":
-        from nvmc.executors import parse_accelerator
-
         return nullcontext(parse_accelerator(accelerator, jobs))
     if workers is not None:
-        from nvmc.executors import parse_workers
-
         return parse_workers(workers)
     return nullcontext(Threads(jobs))

@@ -14,6 +14,7 @@ from pydantic import ValidationError
 from nvmc.cli.console import note_range, print_json, target_from, target_options
 from nvmc.cli.train_report import Report, epoch_progress, print_methods, print_report
 from nvmc.compiled.options import CompileOptions
+from nvmc.data import NAMED
 from nvmc.errors import OptionError
 from nvmc.hardware.devices import parse_noise
 from nvmc.hardware.options import pairs, problem, value_of
@@ -81,7 +82,7 @@ def _settings_options(command: F) -> F:
     metavar="K=V",
     help="An option of the method.  May be repeated.",
 )
-@click.option("--data", metavar="SPEC", help="digits, FILE.npz, mnist:DIR or cifar10:DIR.")
+@click.option("--data", metavar="SPEC", help=f"digits, FILE.npz, {NAMED}.")
 @click.option(
     "--validation", metavar="SPEC", help="Held-out data.  [default: of --data, else a tenth of it]"
 )

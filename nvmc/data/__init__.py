@@ -23,7 +23,7 @@ from nvmc.data.mnist import read_mnist
 from nvmc.data.npz import read_npz, read_pair
 from nvmc.errors import DataError
 
-__all__ = ["Data", "Dataset", "Split", "check_labels", "check_shape", "load_data"]
+__all__ = ["NAMED", "Data", "Dataset", "Split", "check_labels", "check_shape", "load_data"]
 
 Data = str | Path | Dataset | Sequence[Any]
 """A data set by name, one that is at hand, or a pair of arrays (x, y)."""
@@ -33,6 +33,9 @@ FOLDERS: dict[str, Callable[[Path, Split], tuple[Pixels, Pixels]]] = {
     "cifar10": read_cifar10,
 }
 """Data sets in a folder of their own files, named KIND:DIR -> what reads images and labels."""
+
+NAMED = " or ".join(f"{kind}:DIR" for kind in FOLDERS)
+"""Their names, for people."""
 
 
 @checked
@@ -78,8 +81,7 @@ def _read(spec: str, split: Split, limit: int | None) -> Dataset:
         return Dataset(spec, x, labels[:limit].astype(np.int64))
     if spec.endswith(".npz"):
         return read_npz(spec)
-    folders = " or ".join(f"{name}:DIR" for name in FOLDERS)
-    raise DataError(f"unknown data set {spec!r}, expected digits, FILE.npz, {folders}")
+    raise DataError(f"unknown data set {spec!r}, expected digits, FILE.npz, {NAMED}")
 
 
 def _folder(text: str) -> Path:

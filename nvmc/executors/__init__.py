@@ -35,7 +35,7 @@ def parse_workers(text: str) -> AbstractContextManager[Executor]:
             f"workers is {text!r}; expected one of {known}, such as processes:4 or "
             "dask:tcp://HOST:8786"
         )
-    return WORKERS[kind](text, rest)
+    return WORKERS[kind][1](text, rest)
 
 
 def parse_accelerator(text: str, jobs: int | None = None) -> Executor:
@@ -82,12 +82,13 @@ def _dask(text: str, rest: str) -> AbstractContextManager[Executor]:
     return cluster_at(rest)
 
 
-WORKERS: dict[str, Callable[[str, str], AbstractContextManager[Executor]]] = {
-    "threads": _threads,
-    "processes": _processes,
-    "dask": _dask,
+WORKERS: dict[str, tuple[str, Callable[[str, str], AbstractContextManager[Executor]]]] = {
+    "threads": ("threads:N", _threads),
+    "processes": ("processes:N", _processes),
+    "dask": ("dask:ADDRESS", _dask),
 }
-"""Kind of workers -> what makes them of the whole text and of what stands behind its colon."""
+"""Kind of workers -> how they are asked for, and what makes them of the whole text and of what
+stands behind its colon."""
 
 
 def _count(text: str, rest: str) -> int:
