@@ -14,7 +14,7 @@ from torch import Tensor
 
 from nvmc.errors import TrainingError
 from nvmc.passes.graph.layers import label
-from nvmc.torchgraph.operators import OPERATORS, Context, Operator
+from nvmc.torchgraph.operators import Context, Operator, operator_of
 from nvmc.torchgraph.operators.random import affine_dropout
 from nvmc.torchgraph.tensors import constant_of, tensor_from
 from nvmc.torchgraph.trainable import statistics, trainable
@@ -152,13 +152,16 @@ class _Reader:
         return slot
 
     def _read_node(self, node: ir.Node, wanted: set[ir.Value]) -> None:
-        operator = OPERATORS[node.op_type]
+        operator = operator_of(node)
+        assert operator is not None  # `_check_operators` has seen to it
         if node.op_type in self._instead:
             operator = replace(operator, function=self._instead[node.op_type])
         kinds = [_kind(operator, i) for i in range(len(node.inputs))]
         # Attributes are filled in, and complained about, while reading: a run only calls.
         function = _prepared(operator, node, self._opset)
         if self._is_constant(operator, node):
+            if "context" in operator.keywords:
+                function = partial(function, context=_AT_HOST)
             self._fold(function, node, kinds)
             return
         # torch is quicker with a Python number than with a tensor of one element.
@@ -221,9 +224,8 @@ class _Reader:
         for value, kind in zip(node.inputs, kinds, strict=True):
             known = None if value is None else self._constant(value)
             arguments.append(known.tolist() if known is not None and kind == _NUMBERS else known)
-        context = {"context": _AT_HOST} if "context" in OPERATORS[node.op_type].keywords else {}
         with torch.no_grad():
-            results: Any = function(*arguments, **context)
+            results: Any = function(*arguments)
         if isinstance(results, Tensor):
             results = (results,)
         for value, result in zip(node.outputs, results, strict=False):
@@ -344,8 +346,8 @@ def _given(node: ir.Node) -> list[ir.Value]:
 
 def _check_operators(graph: ir.Graph) -> None:
     for node in graph:
-        known = node.op_type in OPERATORS or node.op_type == "Constant"
-        if node.domain not in ("", "ai.onnx") or not known:
+        constant = node.op_type == "Constant" and node.domain in ("", "ai.onnx")
+        if operator_of(node) is None and not constant:
             domain = node.domain or "ai.onnx"
             raise TrainingError(
                 f"node {label(node)!r} is {node.op_type} of domain {domain!r}, which training "
@@ -357,7 +359,7 @@ def _wanted_as_numbers(graph: ir.Graph) -> set[ir.Value]:
     """Values that some operator needs as Python numbers, and what they are computed from."""
     wanted: set[ir.Value] = set()
     for node in reversed(graph):  # users come before what they use, so one pass is enough
-        operator = OPERATORS.get(node.op_type)
+        operator = operator_of(node)
         if operator is None:
             continue
         on_way = not wanted.isdisjoint(node.outputs)

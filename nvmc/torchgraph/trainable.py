@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from nvmc.passes.graph.layers import AFFINE_MARK, array_of
 from nvmc.passes.invert_normalization import INVERTED
-from nvmc.torchgraph.operators import OPERATORS, Operator
+from nvmc.torchgraph.operators import operator_of
 
 __all__ = ["statistics", "trainable"]
 
@@ -68,7 +68,7 @@ class _Finder:
             ahead = set(node.predecessors())
             if not inputs.isdisjoint(node.inputs) or not self._fed.isdisjoint(ahead):
                 self._fed.add(node)
-            operator = _operator(node)
+            operator = operator_of(node)
             is_layer = operator is not None and bool(operator.weights)
             if is_layer or not self._behind.isdisjoint(ahead):
                 self._behind.add(node)
@@ -120,17 +120,13 @@ class _Finder:
 
 
 def _inputs(node: ir.Node, role: str) -> Iterator[ir.Value]:
-    operator = _operator(node)
+    operator = operator_of(node)
     if operator is None:
         return
     names: tuple[str, ...] = getattr(operator, role)
     for index, value in enumerate(node.inputs if names else ()):
         if value is not None and operator.name_of(index) in names:
             yield value
-
-
-def _operator(node: ir.Node) -> Operator | None:
-    return None if node.domain not in ("", "ai.onnx") else OPERATORS.get(node.op_type)
 
 
 def _is_whole(node: ir.Node) -> bool:

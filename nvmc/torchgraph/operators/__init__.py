@@ -1,7 +1,7 @@
 """The ONNX operators that can be trained: one table.
 
 To add an operator: a function in one of the files here, and its row; where torch has the very
-function, the row alone.
+function, the row alone. One that is not of the standard domain is called DOMAIN:NAME.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from functools import partial
 from types import MappingProxyType
 
+import onnx_ir as ir
 import torch
 import torch.nn.functional as F
 
@@ -37,7 +38,7 @@ from nvmc.torchgraph.operators import (
 from nvmc.torchgraph.operators.functions import binary, unary
 from nvmc.torchgraph.operators.operator import Context, Operator
 
-__all__ = ["OPERATORS", "Context", "Operator"]
+__all__ = ["OPERATORS", "Context", "Operator", "operator_of"]
 
 OPERATORS: Mapping[str, Operator] = MappingProxyType(
     {
@@ -250,3 +251,9 @@ OPERATORS: Mapping[str, Operator] = MappingProxyType(
         "Xor": Operator(binary(torch.logical_xor)),
     }
 )
+
+
+def operator_of(node: ir.Node) -> Operator | None:
+    """The row of a node; None where its operator has none."""
+    standard = node.domain in ("", "ai.onnx")
+    return OPERATORS.get(node.op_type if standard else f"{node.domain}:{node.op_type}")
