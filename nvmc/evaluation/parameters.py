@@ -269,8 +269,9 @@ def label_of(name: str, device: Device) -> str:
     if name != "sigma":
         return label
     taking = [source for source in device.noise if source.with_sigma(1.0) is not source]
-    units = {UNITS[getattr(source, "basis", "")] for source in taking}
-    return f"{label} [{units.pop()}]" if len(units) == 1 else label
+    units = {UNITS.get(getattr(source, "basis", "")) for source in taking}
+    unit = units.pop() if len(units) == 1 else None
+    return label if unit is None else f"{label} [{unit}]"
 
 
 PARAMETERS: dict[str, Parameter] = {

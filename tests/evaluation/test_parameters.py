@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from nvmc.errors import OptionError
 from nvmc.evaluation.parameters import PARAMETERS, Setup, label_of, parse_time, parse_values
 from nvmc.hardware.devices import Target, load_device, parse_noise
+from nvmc.hardware.devices.sources.base import GaussianSource
 
 RETENTION = "retention:nu_mean=0.05,nu_std=0.01,t0_s=20"
 
@@ -112,3 +113,14 @@ def test_sigma_says_its_unit(device: str, unit: str) -> None:
 def test_sigma_of_several_units_says_none() -> None:
     mixed = load_device("rram4").with_noise([parse_noise("additive:")])
     assert "[" not in label_of("sigma", mixed)
+
+
+class Bare(GaussianSource, frozen=True):
+    """A source whose sigma is a plain number."""
+
+    type: str = "bare"
+
+
+def test_sigma_without_a_unit_says_none() -> None:
+    bare = load_device("rram4").model_copy(update={"noise": (Bare(),)})
+    assert "[" not in label_of("sigma", bare)
