@@ -4,7 +4,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slow lint bench clean
+.PHONY: help demo test test-slow lint bench schema clean
 
 PYTHONS ?= python3.11 python3.12 python3.13 python3
 USABLE := import ensurepip, os, sys, sysconfig, venv; \
@@ -26,6 +26,7 @@ help:
 	@echo "make test-slow  the slow tests"
 	@echo "make lint       ruff and pyright"
 	@echo "make bench      the benchmarks"
+	@echo "make schema     the published schema of manifest.json, from its types"
 	@echo "make clean      remove .venv and everything built"
 
 $(BIN)/python:
@@ -69,6 +70,12 @@ bench: $(VENV)/.dev
 	@for benchmark in tests/benchmarks/bench_*.py; do \
 	  echo "== $$benchmark"; $(BIN)/python $$benchmark; \
 	done
+
+schema: $(VENV)/.run
+	@mkdir -p build
+	@$(BIN)/python -c 'import json; from nvmc.compiled.artifact import manifest_schema; \
+	  print(json.dumps(manifest_schema(), indent=1))' > build/schema.json
+	@mv build/schema.json nvmc/compiled/schema/manifest.schema.json
 
 clean:
 	rm -rf .venv .venv-* build dist nvmc.egg-info .pytest_cache .ruff_cache .hypothesis

@@ -91,7 +91,7 @@ def test_a_first_session(capsys: Capture) -> None:
 def test_manifest_follows_its_published_schema(capsys: Capture) -> None:
     printed = as_json(capsys, "compile", "zoo:lenet5-digits", "--store", "bias")
     text = (resources.files("nvmc.compiled") / "schema" / "manifest.schema.json").read_text()
-    assert json.loads(text) == manifest_schema(), "regenerate the published schema"
+    assert json.loads(text) == manifest_schema(), "run `make schema`"
     written = json.loads(Path("lenet5-digits.nvmc/manifest.json").read_text())
     assert printed == written
     jsonschema.validate(written, json.loads(text))
