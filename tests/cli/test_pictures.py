@@ -43,7 +43,7 @@ def test_values_without_a_grain(compiled: str, tmp_path: Path) -> None:
         assert path.is_file()
 
 
-@pytest.mark.parametrize("place", ["absent/chips.png", "absent/.svg"])
+@pytest.mark.parametrize("place", ["absent/chips.png", "absent/chips.svg"])
 def test_nowhere_to_write(compiled: str, capsys: Capture, tmp_path: Path, place: str) -> None:
     capsys.readouterr()
     assert main(["simulate", compiled, *COMMON, "--figure", str(tmp_path / place)]) == 1

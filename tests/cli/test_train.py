@@ -94,7 +94,8 @@ def test_the_same_network_comes_out_with_a_better_yield(capsys: Capture) -> None
     assert np.mean(logits.argmax(1) == data.y) > 0.9
     for command in found["next"]:
         assert main(shlex.split(command)[1:] + ["--runs", "3"] * ("simulate" in command)) == 0
-    assert "fefet1, sigma 0.4, 3 chips" in " ".join(capsys.readouterr().out.split())
+    said = " ".join(capsys.readouterr().out.split())
+    assert "fefet1, sigma 0.4, noise" in said and "3 chips, seed" in said
 
 
 def test_table(capsys: Capture) -> None:

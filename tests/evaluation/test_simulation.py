@@ -74,7 +74,7 @@ def test_another_device_and_noise_are_the_simulated_ones(lenet: Compiled) -> Non
     (array, *_) = arrays_of(load_model(lenet.model_path))
     assert array.target.layout == same.layout
     here = simulate(lenet, runs=5, data=x, device=load_device("fefet2"), sigma=SIGMA)
-    assert here.target == same
+    assert here.description.setup.target == same
     strong = simulate(lenet, runs=5, data=x, sigma=SIGMA)
     assert here.summary.mean > strong.summary.mean  # spreads of 2 sigma instead of 4
 

@@ -25,7 +25,7 @@ from nvmc.executors.torch import TorchExecutor
 from nvmc.executors.torch_images import Images, right_decisions
 from nvmc.executors.torch_network import ChipsNetwork, exact_arithmetic, prepared
 from nvmc.executors.torch_weights import WeightProgrammer
-from nvmc.metrics import agreement, correct
+from nvmc.metrics import Metric, agreement, correct
 from nvmc.metrics.accuracy import Accuracy
 from nvmc.metrics.determination import Determination
 from nvmc.metrics.ideal_agreement import Agreement
@@ -504,10 +504,14 @@ def test_a_chip_that_cannot_be_programmed_ends_the_run(workload: Make) -> None:
     assert len(totals(executor, a_workload, chips(2))) == 2
 
 
-class Summed:
+class Summed(Metric):
     """Every bit of the outputs counts."""
 
-    metric = "sum"
+    name = short = title = "sum"
+    reference = "values"
+
+    def __init__(self, reference: np.ndarray) -> None:
+        pass
 
     def add(self, outputs: np.ndarray, first: int) -> float:
         return float(np.abs(outputs.astype(np.float64)).sum())
@@ -518,12 +522,12 @@ class Summed:
 
 def test_no_bit_depends_on_the_threads_of_torch(workload: Make) -> None:
     """A sum to one number is what torch splits among its threads on every processor."""
-    summed = replace(workload("sum"), score=Summed())
+    summed = replace(workload("sum"), metric=Summed(np.empty(0)))
     before, found = torch.get_num_threads(), set[bytes]()
     try:
         for threads in (1, 2, 4):
             torch.set_num_threads(threads)
-            executor = TorchExecutor("cpu", MEMORY, "loop")
+            executor = TorchExecutor("cpu", MEMORY)
             found.add(totals(executor, summed, chips(3)).tobytes())
             assert torch.get_num_threads() == threads
     finally:

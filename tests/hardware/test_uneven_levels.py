@@ -16,6 +16,7 @@ from nvmc.hardware.chip import Array, Chip
 from nvmc.hardware.devices import Conductance, Device, Target, parse_noise
 from nvmc.hardware.devices.laws import Bias
 from nvmc.hardware.restriction import AblatedChip, Selection
+from nvmc.hardware.tiling import Place
 from nvmc.rng import Draw
 from nvmc.runtime.crossbar.operand import CircuitOperand
 
@@ -97,7 +98,7 @@ def test_the_circuit_computes_with_the_same_levels(encoding: Any):
     array = Array("w", codes, np.float32(1), array.target)
     operand = CircuitOperand(array, chip.program(array), chip)
     x = np.random.default_rng(0).standard_normal((4, 1, 1, 31))
-    found = operand.mvm("MatMul", entries=4, dtype=x.dtype)(x)
+    found = operand.mvm(Place("CrossbarMatMul"), entries=4, dtype=x.dtype)(x)
     wanted = x @ chip.program(array).weights.astype(np.float64)
     np.testing.assert_allclose(found, wanted, rtol=0, atol=31 * 5 * ROUNDED)
     assert not np.allclose(found, x @ codes, atol=0.1)

@@ -87,5 +87,5 @@ def test_chips_of_it_simulate(name: str, tmp_path: Path) -> None:
     target = Target.of(load_device("fefet2"))
     compiled_network = compile_model(source, target, output=tmp_path / "m.nvmc")
     result = simulate(compiled_network, runs=2, limit=1, sigma=0.01, jobs=1)
-    assert result.images == 1 and np.isfinite(result.values).all()
+    assert result.description.images == 1 and np.isfinite(result.values).all()
     assert len(load_network(compiled_network, target).arrays) == LAYERS[name]

@@ -35,7 +35,7 @@ def test_kernels_get_views_weights_and_attributes(monkeypatch: Patch):
         seen["weights"], seen["attributes"] = weights, attributes
         return [np.full((2, 3), 7, np.float32)]
 
-    stand_in(monkeypatch, "Gemm", kernel)
+    stand_in(monkeypatch, "CrossbarGemm", kernel)
     text = """g (float[N, 4] x) => (float[N, 3] y) {
         y = nvmc.CrossbarGemm <arrays = ["w"], alpha = 0.25, transB = 1> (x, w_codes, w_scale) }"""
     codes = codes_of((3, 4))
@@ -58,14 +58,14 @@ def test_list_attributes_and_omitted_outputs(monkeypatch: Patch):
         seen["attributes"] = attributes
         return [None, np.full((1, 2, 3), 5, np.float32), None]
 
-    stand_in(monkeypatch, "LSTM", kernel)
+    stand_in(monkeypatch, "CrossbarLSTM", kernel)
     text = """g (float[6, 2, 4] x, float[1, 2, 3] h) => (float[1, 2, 3] last) {
         omitted, last, unread = nvmc.CrossbarLSTM <arrays = ["w", "r"], hidden_size = 3,
             activations = ["Sigmoid", "Tanh", "Tanh"], activation_alpha = [0.5, 1.5, 2.5],
             direction = "forward">
             (x, w_codes, s, r_codes, s, , , h) }"""
     constants = {"w_codes": codes_of((1, 12, 4)), "r_codes": codes_of((1, 12, 3)), "s": SCALE}
-    model = network(text, constants, fefet(), ("LSTM",))
+    model = network(text, constants, fefet(), ("CrossbarLSTM",))
     feeds = {"x": np.zeros((6, 2, 4), np.float32), "h": np.zeros((1, 2, 3), np.float32)}
     result = make_session(model).run(None, feeds)[0]
     np.testing.assert_array_equal(result, np.full((1, 2, 3), 5, np.float32))

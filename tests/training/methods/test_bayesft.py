@@ -271,7 +271,7 @@ def test_what_cannot_be_searched_is_refused(tmp_path: Path):
     unknown = replace(drift_task(), sigma=None, target=Target.of(load_device("stt-mram")))
     with pytest.raises(NvmcError, match="stt-mram"):
         quick().check(unknown)
-    with pytest.raises(OptionError, match="cap is 1"):
+    with pytest.raises(OptionError, match="cap: input should be less than 1"):
         make_method("bayesft", {"cap": 1.0})
 
 

@@ -71,8 +71,8 @@ def test_bound_under_programming_errors_is_their_relative_spread(tmp_path: Path)
     run = small_run(tmp_path, CorrectNet(), small_task(sigma=0.2))
     crossbars = run.replicas[0].crossbars
     held = [crossbars.held(name) for name in crossbars.names]
-    variance = sum(float(h.unit**2) * 0.2**2 * 17 * h.weights.numel() for h in held)
-    spread = math.sqrt(variance / sum(float((h.weights**2).sum()) for h in held))
+    variance = sum(float(h.unit**2) * 0.2**2 * 17 * h.ideal.numel() for h in held)
+    spread = math.sqrt(variance / sum(float((h.ideal**2).sum()) for h in held))
     # 2,112 deviations tell their standard deviation to 1 / sqrt(2 * 2112) = 1.5 %, m to less.
     assert amplification(run, run.replicas[0]) == pytest.approx(1 + 3 * spread, rel=0.08)
 
