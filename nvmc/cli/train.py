@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 import click
 from pydantic import ValidationError
 
-from nvmc.cli.console import note_range, print_json, target_from, target_options
+from nvmc.cli.console import note_percentile, note_range, print_json, target_from, target_options
 from nvmc.cli.train_report import Report, epoch_progress, print_methods, print_report
 from nvmc.compiled.options import CompileOptions
 from nvmc.data import NAMED
@@ -152,6 +152,7 @@ def train_command(
                 on_epoch=on_epoch,
             )
     note_range(task.target.device, [task.sigma])
+    note_percentile(task.settings.percentile)
     report = Report(source, result, task, outcome, options)
     if as_json:
         print_json(report.to_json())
