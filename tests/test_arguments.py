@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -13,6 +12,7 @@ import pytest
 from pydantic import BaseModel
 
 import nvmc
+import nvmc.training as training
 from nvmc import Compiled, Target, compile_model, load_device, simulate
 from nvmc.arguments import checked
 from nvmc.compiled.options import CompileOptions
@@ -24,8 +24,6 @@ from nvmc.evaluation.uncertainty import uncertainty
 from nvmc.hardware.devices import SOURCES, Conductance, Defaults, Periphery, parse_noise
 from nvmc.hardware.options import CheckedModel
 from nvmc.models import resolve_model
-
-training = importlib.import_module("nvmc.training")
 
 PUBLIC: list[Any] = [
     *(getattr(nvmc, name) for name in nvmc.__all__ if name not in ("NvmcError", "__version__")),
