@@ -64,7 +64,7 @@ def network(
     return model.SerializeToString()
 
 
-def matmul(target: Target | None = None, name: str = "dense") -> bytes:
+def matmul(target: Target | None = None, name: str = "dense", version: int = VERSION) -> bytes:
     """One MatMul of (N, 4) with codes (4, 3)."""
     label = f"[{name}]" if name else ""
     return network(
@@ -73,6 +73,7 @@ def matmul(target: Target | None = None, name: str = "dense") -> bytes:
         {"w_codes": codes_of((4, 3)), "w_scale": np.float32(0.5).reshape(())},
         fefet() if target is None else target,
         functions=("CrossbarMatMul",),
+        version=version,
     )
 
 

@@ -265,7 +265,7 @@ def _row(entry: Entry, found: Worth | None, named: bool) -> dict[str, str]:
         "chips": f"{entry.complete:,}",
         "begun": f"{entry.begun:,}" if entry.begun else "",
         "mean": f"{100 * found[0].mean:.2f}" if found else "",
-        "KPP": f"{100 * found[1].value:.2f}" if found else "",
+        "KPP": f"{100 * found[1].value:.2f}" + " (worst)" * found[1].is_worst if found else "",
         "written": _moment(entry.written),
     }
 

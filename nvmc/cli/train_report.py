@@ -21,6 +21,7 @@ from rich.table import Table
 
 from nvmc.cli.console import count, err, ordinal, out, percent
 from nvmc.metrics import METRICS
+from nvmc.statistics import percentile_index
 
 __all__ = ["FORMAT", "Report", "epoch_progress", "print_methods", "print_report"]
 
@@ -74,6 +75,12 @@ class Report:
             simulating += ["--mc-passes", PASSES]
         return [shlex.join(map(str, words)) for words in (compiling, simulating)]
 
+    @property
+    def is_worst(self) -> bool:
+        """Whether the KPPs are just the worst chips' values."""
+        settings = self.task.settings
+        return percentile_index(settings.chips, settings.percentile) == 0
+
     def to_json(self) -> dict[str, Any]:
         """The run as `nvmc train --json` prints it; docs/train.md names the keys."""
         task = self.task
@@ -92,6 +99,7 @@ class Report:
             "skip": list(task.options.skip),
             "activation_bits": task.options.activation_bits,
             "settings": task.settings.model_dump(mode="json"),
+            "is_worst": self.is_worst,
             **self.outcome.to_json(),
             "next": self.commands,
         }
@@ -184,7 +192,8 @@ def _facts(report: Report) -> list[str]:
     lines = [
         f"KPP of {count(task.settings.chips, 'chip')} on "
         f"{count(len(task.validation.x), 'held-out image')} ({task.validation.name})"
-        f"{', nothing dropped' if outcome.dropout_off else ''}",
+        f"{', nothing dropped' if outcome.dropout_off else ''}"
+        f"{', just the worst chip' if report.is_worst else ''}",
         f"{ran}{stopped} in {outcome.seconds:.1f} s{resumed}; the weights are those of epoch "
         f"{outcome.kept}",
     ]

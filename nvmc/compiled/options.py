@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import partial
-from typing import ClassVar, Literal, get_args
+from typing import Any, ClassVar, Literal, get_args
 
 from pydantic import ConfigDict
 
@@ -44,13 +44,20 @@ class CompileOptions:
     def __post_init__(self) -> None:
         """Check the values; a list is taken as a tuple, a text as the only one of its kind."""
         for name in ("skip", "store", "passes"):
-            given = getattr(self, name)
-            object.__setattr__(self, name, (given,) if isinstance(given, str) else tuple(given))
+            given: Any = getattr(self, name)
+            texts: Any = (given,) if isinstance(given, str) else given
+            if not isinstance(texts, list | tuple) or not all(isinstance(x, str) for x in texts):
+                raise OptionError(f"{name} is {given!r}; expected a list of texts")
+            object.__setattr__(self, name, tuple(texts))
         for kind in self.store:
             if kind not in get_args(Kind):
                 raise OptionError(f"store is {kind!r}; expected {' or '.join(get_args(Kind))}")
-        if self.activation_bits is not None and self.activation_bits not in range(1, 17):
-            raise OptionError(f"activation bits is {self.activation_bits}; expected 1 to 16")
+        fold: Any = self.fold_batchnorm
+        if not isinstance(fold, bool):
+            raise OptionError(f"fold_batchnorm is {fold!r}; expected True or False")
+        bits: Any = self.activation_bits
+        if bits is not None and (isinstance(bits, bool) or bits not in range(1, 17)):
+            raise OptionError(f"activation bits is {bits!r}; expected a whole number from 1 to 16")
 
 
 @dataclass(frozen=True)

@@ -263,13 +263,20 @@ UNITS = {
 """What a noise source's basis is called behind a number."""
 
 
+def _unit(source: NoiseSource) -> str | None:
+    """What a source's sigma counts in; it is a factor where a law of its own has the unit."""
+    basis, laws = getattr(source, "basis", ""), set(getattr(source, "laws", ()))
+    law = getattr(source, "table", None) is not None or laws & {"polynomial", "saturating"}
+    return "factor" if law or (laws and basis == "us") else UNITS.get(basis)
+
+
 def label_of(name: str, device: Device) -> str:
     """What an axis over a parameter is called; sigma has the unit of the sources that take it."""
     label = PARAMETERS[name].label
     if name != "sigma":
         return label
     taking = [source for source in device.noise if source.with_sigma(1.0) is not source]
-    units = {UNITS.get(getattr(source, "basis", "")) for source in taking}
+    units = {_unit(source) for source in taking}
     unit = units.pop() if len(units) == 1 else None
     return label if unit is None else f"{label} [{unit}]"
 

@@ -28,6 +28,8 @@ COLUMNS = {
     "weight_bits": "int64",
     "cell_bits": "int64",
     "encoding": "string",
+    "per_channel": "bool",
+    "tile": "string",
     "fidelity": "string",
     "mc_passes": "int64",
     "output": "string",
@@ -119,6 +121,7 @@ def _write_parquet(rows: Iterator[tuple[Any, ...]], path: Path) -> int:
     arrow: Any = pyarrow
     make_writer: Any = parquet.ParquetWriter
     types = {"string": arrow.string(), "double": arrow.float64(), "int64": arrow.int64()}
+    types["bool"] = arrow.bool_()
     schema = arrow.schema([(name, types[kind]) for name, kind in COLUMNS.items()])
     count = 0
     with make_writer(path, schema) as writer:

@@ -9,7 +9,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any
 
-from nvmc.compiled.operators import DOMAIN, OPS, VERSION, Op
+from nvmc.compiled.operators import DOMAIN, OPS, Op
 
 __all__ = ["Claim", "ClaimLog", "Node", "Value", "record_claims", "refusal"]
 
@@ -102,11 +102,6 @@ def refusal(node: Node, has_target: bool) -> str | None:
     """
     if node.domain != DOMAIN:
         return f"its domain is {node.domain!r}, not {DOMAIN!r}"
-    if node.version != VERSION:
-        return (
-            f"the model imports {DOMAIN} version {node.version}; expected version {VERSION}: "
-            "compile its source again with this nvmc"
-        )
     op = OPS.get(node.op)
     if op is None:
         return f"{DOMAIN} has no operator {node.op!r}; it has {', '.join(OPS)}"

@@ -9,7 +9,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from nvmc.compiled.operators import OPS
+from nvmc.compiled.operators import DOMAIN, OPS, VERSION
 from nvmc.errors import ProviderError
 from nvmc.hardware.chip import Chip
 from nvmc.hardware.devices import Target
@@ -65,7 +65,8 @@ class ProviderSession:
             target: The model's metadata `nvmc.target`, JSON, or None.
 
         Raises:
-            NvmcError: The target is damaged, or the session's options do not fit it.
+            NvmcError: The target is damaged, the session's options do not fit it, or another
+                version of nvmc compiled the network: as digital nodes it would be an ideal chip.
         """
         if target is not None and self._crossbars is None:
             cells = _parse(target)
@@ -76,6 +77,11 @@ class ProviderSession:
             self._crossbars = ProgrammedArrays(cells, chip, self._observers, self._options.start)
         answers: list[bool] = []
         for node in map(Node.of, nodes):
+            if node.domain == DOMAIN and node.version != VERSION:
+                raise ProviderError(
+                    f"the model imports {DOMAIN} version {node.version}; expected version "
+                    f"{VERSION}: compile its source again with this nvmc"
+                )
             claim = Claim(node, refusal(node, target is not None))
             self._claims.add(claim)
             answers.append(claim.accepted)

@@ -104,7 +104,13 @@ def test_bits_that_clash_with_the_periphery_are_refused() -> None:
 
 @pytest.mark.parametrize(
     ("device", "unit"),
-    [("rram4", "[level steps]"), ("additive", "[of full range]"), ("reram-lognormal", "[ln]")],
+    [
+        ("rram4", "[level steps]"),
+        ("additive", "[of full range]"),
+        ("reram-lognormal", "[ln]"),
+        ("rram-wan2022", "[factor]"),  # the polynomial has the unit
+        ("sonos-agrawal2022", "[factor]"),
+    ],
 )
 def test_sigma_says_its_unit(device: str, unit: str) -> None:
     assert label_of("sigma", load_device(device)).endswith(unit)
