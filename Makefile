@@ -17,6 +17,7 @@ EXTRAS ?= dev,train,report,tensorboard,cluster,parquet
 PIP := PIP_DISABLE_PIP_VERSION_CHECK=1 $(BIN)/python -m pip install -qq -c $(CONSTRAINTS)
 # One process per core; each takes whole files, so that what a file sets up is made once.
 JOBS ?= logical
+TESTS ?= tests
 PYTEST := $(BIN)/python -m pytest -q -n $(JOBS) --maxprocesses 8 --dist loadfile
 SOURCES := pyproject.toml setup.py constraints.txt $(wildcard nvmc/*/csrc/* runtime/*/csrc/*)
 
@@ -56,7 +57,7 @@ demo: $(VENV)/.run
 	$(BIN)/nvmc simulate build/demo/lenet5.nvmc --runs 300 --data digits
 
 test: $(VENV)/.dev
-	$(PYTEST)
+	$(PYTEST) $(TESTS)
 
 test-slow: $(VENV)/.dev
 	$(PYTEST) -m slow
