@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, ClassVar, Literal, get_args
+from typing import Any, ClassVar, Literal, cast, get_args
 
 from pydantic import ConfigDict
 
@@ -46,9 +47,12 @@ class CompileOptions:
         for name in ("skip", "store", "passes"):
             given: Any = getattr(self, name)
             texts: Any = (given,) if isinstance(given, str) else given
-            if not isinstance(texts, list | tuple) or not all(isinstance(x, str) for x in texts):
+            if not isinstance(texts, list | tuple):
                 raise OptionError(f"{name} is {given!r}; expected a list of texts")
-            object.__setattr__(self, name, tuple(texts))
+            listed = cast(Sequence[Any], texts)
+            if not all(isinstance(text, str) for text in listed):
+                raise OptionError(f"{name} is {given!r}; expected a list of texts")
+            object.__setattr__(self, name, tuple(listed))
         for kind in self.store:
             if kind not in get_args(Kind):
                 raise OptionError(f"store is {kind!r}; expected {' or '.join(get_args(Kind))}")
