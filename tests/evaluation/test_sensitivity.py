@@ -159,6 +159,7 @@ def test_one_run_has_no_error_of_the_mean() -> None:
     assert (one.kpp, one.mean, one.mean_error) == (0.25, 0.25, None)
 
 
+@pytest.mark.slow
 def test_standard_errors_cover() -> None:
     """Estimate ± 1.96 errors holds the true difference of 10th percentiles about 95 times in 100.
 

@@ -174,6 +174,7 @@ def test_ranks_cover_at_least_what_they_promise(runs: int, k: float) -> None:
         assert coverage < 0.95 + 2 * most
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", CONTINUOUS)
 def test_coverage_is_that_of_the_ranks(name: str) -> None:
     """Within 2 standard errors: of 6 comparisons 0.3 lie outside by chance, 3 once in 550 times."""

@@ -59,6 +59,7 @@ def test_one_round_is_the_plain_interval() -> None:
     assert plan_rounds(400, 400, 1).kpp(values) == percentile_performance(values, 1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("k", [5, 50])
 @pytest.mark.parametrize("kind", ["continuous", "ties"])
 def test_coverage_when_stopping_at_the_precision(k: float, kind: str) -> None:

@@ -141,6 +141,7 @@ def test_seeds_name_searches(acquisition: Acquisition):
     assert told(1, acquisition).trials != told(1, acquisition, seed=1).trials
 
 
+@pytest.mark.slow
 @BOTH
 @pytest.mark.parametrize(("function", "dimensions"), [(bowl, 4), (bump, 2)])
 def test_it_beats_random_search(

@@ -84,12 +84,14 @@ def test_the_check_sees_a_leak(leak: str):
         check_calls(work)
 
 
+@pytest.mark.slow
 def test_calls_do_not_leak():
     session = make_session(model_of(8))
     feeds = {"x": batch(4, 8)}
     check_calls(lambda: session.run(None, feeds))
 
 
+@pytest.mark.slow
 def test_failing_calls_do_not_leak(monkeypatch: pytest.MonkeyPatch):
     def kernel(inputs: list[Any], *_: Any) -> list[Any]:
         raise ValueError("no")
