@@ -15,6 +15,7 @@ from google.protobuf.message import DecodeError
 
 from nvmc.errors import ModelError
 from nvmc.passes.graph.mappable import FLOATS, PARAMETERISED
+from nvmc.passes.io.free_sizes import free_sizes
 from nvmc.passes.io.parse import parse_model
 from nvmc.passes.io.without_weights import SMALL, without_weights
 
@@ -48,6 +49,7 @@ def load_model(path: str | Path) -> ir.Model:
     except Exception as error:  # any fault of the file surfaces here, in many types
         raise ModelError(f"{where} is damaged: {_first_line(error)}; export it again") from error
     _check_opset(model, where)
+    free_sizes(model)
     folder = Path(path).absolute().parent
     for graph in _graphs(model):
         ir.external_data.set_base_dir(graph, folder)
