@@ -8,6 +8,7 @@ import onnx_ir as ir
 import onnx_ir.passes.common as common
 
 from nvmc.passes.convert_opset import convert_opset, inline_functions
+from nvmc.passes.expand_learners import expand_learners
 from nvmc.passes.fold_constants import fold_constants, lift_constants
 from nvmc.passes.graph.names import name_nodes
 from nvmc.passes.infer_shapes import infer_shapes
@@ -27,7 +28,8 @@ class Canonicalize(ir.passes.InPlacePass):
     Functions are inlined, the opset is raised to 21, constants become initializers of the main
     graph (no initializer is an input any more), constant subgraphs that feed weights are folded,
     shapes are inferred, MatMul + Add on matrices becomes Gemm, `auto_pad` becomes pads where
-    shapes are known, dead nodes go, and every node has a name of its own.
+    shapes are known, linear models and scalers of `ai.onnx.ml` are written out, dead nodes go, and
+    every node has a name of its own.
     """
 
     def call(self, model: ir.Model) -> ir.passes.PassResult:
@@ -42,6 +44,7 @@ class Canonicalize(ir.passes.InPlacePass):
         changed |= inline_functions(model)
         changed |= convert_opset(model, OPSET)
         changed |= lift_constants(model)
+        changed |= expand_learners(model)
         changed |= fold_constants(model)
         changed |= bool(common.RemoveUnusedNodesPass()(model).modified)
         changed |= infer_shapes(model)

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from nvmc.passes.graph.mappable import PARAMETERISED, initializer_of
 from nvmc.passes.graph.names import Names
+from nvmc.passes.io.without_weights import bytes_of
 
 __all__ = ["fold_constants", "lift_constants"]
 
@@ -210,7 +211,7 @@ def _small(node: ir.Node, tensors: list[Any]) -> bool:
         return False
     if node.op_type == "ConstantOfShape" and tensors[0] is not None:
         return math.prod(tensors[0].numpy().tolist()) * 8 <= SMALL
-    return sum(tensor.nbytes for tensor in tensors if tensor is not None) <= 16 * SMALL
+    return sum(map(bytes_of, tensors)) <= 16 * SMALL
 
 
 def _key(node: ir.Node) -> tuple[Any, ...]:

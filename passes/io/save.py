@@ -12,7 +12,7 @@ import numpy as np
 import onnx
 import onnx_ir as ir
 
-from nvmc.passes.io.without_weights import SMALL
+from nvmc.passes.io.without_weights import SMALL, bytes_of
 
 __all__ = ["save_model"]
 
@@ -34,9 +34,7 @@ def save_model(model: ir.Model, path: Path) -> None:
     large = [
         (str(value.name), tensor)  # a tensor that models share may have another's name
         for value in model.graph.initializers.values()
-        if (tensor := value.const_value) is not None
-        and tensor.nbytes > SMALL
-        and tensor.dtype != ir.DataType.STRING
+        if (tensor := value.const_value) is not None and bytes_of(tensor) > SMALL
     ]
     if sum(tensor.nbytes for _, tensor in large) > LARGEST_FILE:
         ir.save(model, path, external_data=f"{path.name}.data")

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 import onnx
 import onnx_ir as ir
 
-__all__ = ["SMALL", "without_weights"]
+__all__ = ["SMALL", "bytes_of", "without_weights"]
 
 SMALL = 4096
 """Initializers of at most this many bytes are kept: they may be shapes, axes or scales."""
@@ -27,12 +27,17 @@ def without_weights(model: ir.Model) -> onnx.ModelProto:
         return ir.to_proto(model)
 
 
+def bytes_of(tensor: ir.TensorProtocol | None) -> int:
+    """What a tensor takes; 0 for none, and for strings, which have no fixed size."""
+    return 0 if tensor is None or tensor.dtype == ir.DataType.STRING else tensor.nbytes
+
+
 @contextmanager
 def _without_weights(model: ir.Model) -> Generator[None]:
     graph = model.graph
     inputs = list(graph.inputs)
     initializers = list(graph.initializers.items())
-    large = [(n, v) for n, v in initializers if v.const_value and v.const_value.nbytes > SMALL]
+    large = [(n, v) for n, v in initializers if bytes_of(v.const_value) > SMALL]
     values = [(value, value.const_value) for _, value in large]
     for name, value in large:
         tensor = value.const_value
