@@ -44,6 +44,7 @@ from nvmc.passes.quantize_activations import QuantizeActivations, activation_ten
 from nvmc.runtime.calibration import CONVERTER_IMAGES, calibrate, calibration_on
 from nvmc.runtime.feeding import feed_of
 from nvmc.runtime.ranges import calibrate_converters
+from nvmc.runtime.sessions import check_loads
 
 __all__ = [
     "MappedNetwork",
@@ -51,6 +52,7 @@ __all__ = [
     "compile_model",
     "map_network",
     "program_chip",
+    "save_checked",
     "transform_model",
 ]
 
@@ -118,7 +120,7 @@ def compile_model(
             f"{'; '.join(reasons[:3])}); give a network with constant weights"
         )
     entry = SourceEntry(file=path.name, sha256=_sha256(path), opset=opset)
-    _write(mapped, options, entry, folder)
+    _write(mapped, options, entry, path, folder)
     return open_compiled(folder)
 
 
@@ -210,7 +212,8 @@ def program_chip(
     compiled.check_arrays(array.name for array in arrays)
     ProgramChip(chip)(model)
     with ExitStack() as files:
-        save_model(model, files.enter_context(replacing_file(Path(output))))
+        temporary = files.enter_context(replacing_file(Path(output)))
+        save_checked(model, temporary, compiled.model_path)
         if cells_path is not None:
             temporary = files.enter_context(replacing_file(cells_path))
             np.savez(temporary, allow_pickle=False, **_cells(chip, arrays))
@@ -230,8 +233,27 @@ def transform_model(source: str | Path, passes: Sequence[str], output: str | Pat
     model = load_model(source)
     changed = [bool(step(model).modified) for step in steps]
     with replacing_file(Path(output)) as temporary:
-        save_model(model, temporary)
+        save_checked(model, temporary, Path(source))
     return changed
+
+
+def save_checked(model: Model, path: Path, source: Path) -> None:
+    """Write a network made of `source`, and make sure that a stock onnxruntime loads it.
+
+    Raises:
+        ModelError: onnxruntime does not load the source either.
+        OSError: The file cannot be written.
+        RuntimeError: The network is not valid: a fault of what made it.
+    """
+    save_model(model, path)
+    try:
+        check_loads(path)
+    except ModelError as error:
+        try:
+            check_loads(source)
+        except ModelError as problem:
+            raise ModelError(f"{str(source)!r}: {problem}; export it again") from problem
+        raise RuntimeError(f"{path.name} is not valid: {error}") from error
 
 
 def check_skip(model: Model, skip: Sequence[str]) -> None:
@@ -254,12 +276,12 @@ def check_skip(model: Model, skip: Sequence[str]) -> None:
 
 
 def _write(
-    mapped: MappedNetwork, options: CompileOptions, source: SourceEntry, folder: Path
+    mapped: MappedNetwork, options: CompileOptions, entry: SourceEntry, source: Path, folder: Path
 ) -> None:
     model, mapping, target = mapped.model, mapped.mapping, mapped.target
     manifest = Manifest(
         nvmc=__version__,
-        source=source,
+        source=entry,
         target=target,
         options=options,
         calibration=mapped.calibration,
@@ -271,7 +293,7 @@ def _write(
     )
     tiles = tile_graph(model, mapping, target.rows, target.cols)
     with replacing_folder(folder) as temporary:
-        save_model(model, temporary / MODEL_FILE)
+        save_checked(model, temporary / MODEL_FILE, source)
         (temporary / MANIFEST_FILE).write_text(manifest.model_dump_json(indent=1) + "\n")
         (temporary / TILES_FILE).write_text(tile_graph_json(tiles) + "\n")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from typing import Any
 
 import numpy as np
@@ -71,12 +72,13 @@ def fold_constants(model: ir.Model) -> bool:
     weight behind a chain of operators keeps its own name. Two equal computations on one weight
     give one weight, so that it stays shared.
     """
-    folder = _Folder(model)
     nodes = list(ir.traversal.RecursiveGraphIterator(model.graph))
+    folder = _Folder(model, nodes)
     wanted = _feeding_weights(nodes)
     changed = False
     for node in nodes:
         changed |= folder.fold(node, node in wanted)
+    folder.tidy()
     return changed
 
 
@@ -112,12 +114,18 @@ def _foldable(node: ir.Node) -> bool:
 
 
 class _Folder:
-    """Folds node after node, in order."""
+    """Folds node after node, in order; then tidies up.
 
-    def __init__(self, model: ir.Model) -> None:
-        self._model = model
+    What a folded node read stays until all are done: an equal node further on reads it too.
+    """
+
+    def __init__(self, model: ir.Model, nodes: list[ir.Node]) -> None:
+        self._graph = model.graph
+        self._names = Names(model)
+        self._met = Counter(value.name for node in nodes for value in node.outputs)
         self._opset = model.graph.opset_imports.get("", 1)
         self._done: dict[tuple[Any, ...], list[ir.Value]] = {}
+        self._read: dict[ir.Value, ir.Value | None] = {}
 
     def fold(self, node: ir.Node, wanted: bool) -> bool:
         """Replace the node by its results where all its operands are constant."""
@@ -136,21 +144,24 @@ class _Folder:
             self._done[key] = values
         for old, new in zip(node.outputs, values, strict=True):
             old.replace_all_uses_with(new)
-        self._remove(node, values)
+        sources = [value for value in node.inputs if value is not None]
+        for source in sources:
+            self._read.pop(source, None)  # the last reader decides, at its place in the order
+            self._read[source] = (
+                values[0] if source is sources[0] and node.op_type in _VIEWS else None
+            )
+        assert node.graph is not None
+        node.graph.remove(node, safe=True)
         return True
 
-    def _remove(self, node: ir.Node, values: list[ir.Value]) -> None:
-        """Remove a folded node and what only it read; a reshaped weight takes the source's name."""
-        graph = node.graph
-        assert graph is not None
-        sources = [value for value in node.inputs if value is not None]
-        graph.remove(node, safe=True)
-        for source in sources:
-            if source.uses() or source.is_graph_output() or source in values:
+    def tidy(self) -> None:
+        """Remove what only folded nodes read; a reshaped weight takes the source's name."""
+        for source, view in self._read.items():
+            if source.uses() or source.is_graph_output() or source is view:
                 continue
-            self._model.graph.initializers.pop(str(source.name), None)
-            if source is sources[0] and node.op_type in _VIEWS:
-                values[0].name = source.name
+            self._graph.initializers.pop(str(source.name), None)
+            if view is not None:
+                view.name = source.name
 
     def _computed(self, node: ir.Node, tensors: list[Any], wanted: bool) -> list[ir.Value] | None:
         arrays = [None if tensor is None else tensor.numpy() for tensor in tensors]
@@ -166,16 +177,21 @@ class _Folder:
                 return [first]
         values: list[ir.Value] = []
         for output, result in zip(node.outputs, results, strict=True):
-            name, output.name = str(output.name), None
+            name, output.name = self._name(output), None
             value = ir.Value(
                 name=name,
                 shape=ir.Shape(result.shape),
                 type=ir.TensorType(ir.DataType.from_numpy(result.dtype)),
                 const_value=ir.Tensor(result, name=name),
             )
-            self._model.graph.register_initializer(value)
+            self._graph.register_initializer(value)
             values.append(value)
         return values
+
+    def _name(self, output: ir.Value) -> str:
+        """The output's name, or another where two subgraphs' values share it, or it has none."""
+        name = output.name or "constant"
+        return name if self._met[output.name] == 1 and output.name else self._names.fresh(name)
 
 
 def _evaluate(

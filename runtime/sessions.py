@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import onnxruntime
@@ -12,7 +13,7 @@ from nvmc.errors import ModelError
 
 _ort: Any = onnxruntime  # it is untyped
 
-__all__ = ["first_line", "open_model", "run_batch"]
+__all__ = ["check_loads", "first_line", "open_model", "run_batch"]
 
 
 def open_model(model: bytes, weights: Mapping[str, NDArray[Any]]) -> Any:
@@ -25,14 +26,34 @@ def open_model(model: bytes, weights: Mapping[str, NDArray[Any]]) -> Any:
     Raises:
         ModelError: onnxruntime refuses the network.
     """
+    options = _options()
+    if weights:
+        values = [_ort.OrtValue.ortvalue_from_numpy(value) for value in weights.values()]
+        options.add_external_initializers(list(weights), values)
+    return _opened(model, options)
+
+
+def check_loads(path: Path) -> None:
+    """Make sure that a stock onnxruntime loads the file; nothing is optimised, nor kept.
+
+    Raises:
+        ModelError: It refuses the network.
+    """
+    options = _options()
+    options.graph_optimization_level = _ort.GraphOptimizationLevel.ORT_DISABLE_ALL
+    _opened(str(path), options)
+
+
+def _options() -> Any:
     options: Any = _ort.SessionOptions()
     options.intra_op_num_threads = 1
     options.inter_op_num_threads = 1
     options.log_severity_level = 4  # its errors are raised, and said once
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    if weights:
-        values = [_ort.OrtValue.ortvalue_from_numpy(value) for value in weights.values()]
-        options.add_external_initializers(list(weights), values)
+    return options
+
+
+def _opened(model: bytes | str, options: Any) -> Any:
     try:
         return _ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # onnxruntime raises many types without a common base

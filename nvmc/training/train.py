@@ -12,11 +12,11 @@ import torch
 
 from nvmc.arguments import checked
 from nvmc.compiled.artifact import replacing_file
+from nvmc.compiler import save_checked
 from nvmc.errors import ModelError, NvmcError, OptionError
 from nvmc.passes.feed_masks import draws_numbers
 from nvmc.passes.graph.mappable import initializer_of
 from nvmc.passes.io.load import load_model
-from nvmc.passes.io.save import save_model
 from nvmc.torchgraph.graph import write_values
 from nvmc.training.evaluation import finished_network, judge_source
 from nvmc.training.loop import Loop
@@ -72,7 +72,7 @@ def train(
         model, canonical = _finished(path, run, method, replica)
         dropout_off = draws_numbers(model) and not draws_numbers(run.model)
     with replacing_file(result) as temporary:
-        save_model(model, temporary)
+        save_checked(model, temporary, path)
     if kept is not None:
         kept.unlink(missing_ok=True)
     return Outcome(

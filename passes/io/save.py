@@ -12,7 +12,7 @@ import numpy as np
 import onnx
 import onnx_ir as ir
 
-from nvmc.passes.io.without_weights import SMALL, bytes_of
+from nvmc.passes.io.without_weights import SMALL, bytes_of, without_weights
 
 __all__ = ["save_model"]
 
@@ -30,7 +30,12 @@ def save_model(model: ir.Model, path: Path) -> None:
 
     Raises:
         OSError: The file cannot be written.
+        RuntimeError: onnx.checker refuses the model: a fault of the passes that made it.
     """
+    try:
+        onnx.checker.check_model(without_weights(model))
+    except Exception as error:  # its ValidationError, or protobuf's own
+        raise RuntimeError(f"{path.name} would not be valid ONNX: {error}") from error
     large = [
         (str(value.name), tensor)  # a tensor that models share may have another's name
         for value in model.graph.initializers.values()
