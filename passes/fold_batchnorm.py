@@ -10,6 +10,7 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 
 from nvmc.hardware.tiling import Channels
+from nvmc.passes.graph.grids import rescale_grid
 from nvmc.passes.graph.mappable import Layer, initializer_of, layer_of
 from nvmc.passes.graph.names import Names
 
@@ -64,6 +65,8 @@ def _fold(norm: ir.Node, names: Names) -> bool:
     dtype = weight.dtype
     channels = Channels(found.place, weight.shape)
     _replace(layer, 1, (weight * factor[channels.numbers]).astype(dtype), names)
+    if layer.inputs[1] is not None:
+        rescale_grid(layer.inputs[1], factor[channels.numbers])
     _replace(layer, 2, offset.astype(dtype), names)
     if layer.op_type == "Gemm":
         layer.attributes.pop("beta", None)

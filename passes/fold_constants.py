@@ -13,6 +13,7 @@ import onnx_ir as ir
 import onnx_ir.passes.common as common
 from numpy.typing import NDArray
 
+from nvmc.passes.graph.grids import Grid, grid_of, grid_of_result, note_grid
 from nvmc.passes.graph.mappable import PARAMETERISED, initializer_of
 from nvmc.passes.graph.names import Names
 from nvmc.passes.io.without_weights import bytes_of
@@ -175,8 +176,9 @@ class _Folder:
         if node.op_type in _VIEWS and first is not None and given is not None:
             if results[0].dtype == given.dtype and np.array_equal(results[0], given):
                 return [first]
+        grids = self._grids(node, arrays, results)
         values: list[ir.Value] = []
-        for output, result in zip(node.outputs, results, strict=True):
+        for output, result, grid in zip(node.outputs, results, grids, strict=True):
             name, output.name = self._name(output), None
             value = ir.Value(
                 name=name,
@@ -186,12 +188,23 @@ class _Folder:
             )
             self._graph.register_initializer(value)
             values.append(value)
+            if grid is not None:
+                note_grid(value, grid)
         return values
 
     def _name(self, output: ir.Value) -> str:
         """The output's name, or another where two subgraphs' values share it, or it has none."""
         name = output.name or "constant"
         return name if self._met[output.name] == 1 and output.name else self._names.fresh(name)
+
+    def _grids(
+        self, node: ir.Node, arrays: list[Any], results: list[NDArray[Any]]
+    ) -> list[Grid | None]:
+        """Which grids the results lie on, where they are weights of a quantised network."""
+        known = [None if value is None else grid_of(value) for value in node.inputs]
+        return grid_of_result(
+            node, arrays, known, results, lambda given: _evaluate(node, list(given), self._opset)
+        )
 
 
 def _evaluate(

@@ -17,6 +17,7 @@ from nvmc.passes.graph.image_shapes import ImageShapes, Traffic
 from nvmc.passes.graph.mappable import Layer, layers_of, nodes_of, refusal_of
 from nvmc.passes.graph.names import Names
 from nvmc.passes.graph.node_parameters import NodeParameter, parameters_of
+from nvmc.passes.guard_products import GuardProducts
 
 __all__ = ["MapCrossbars", "set_inputs"]
 
@@ -63,6 +64,7 @@ class MapCrossbars(ir.passes.InPlacePass):
             self._replace(layer, table, sizes)
             _complete_outputs(layer, names)
         common.RemoveUnusedNodesPass()(model)
+        GuardProducts()(model)
         self._list_digital(model)
         for name in sorted(used):
             _add_function(model, OPS[name])

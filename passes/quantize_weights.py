@@ -8,8 +8,9 @@ import numpy as np
 import onnx_ir as ir
 
 from nvmc.errors import OptionError
-from nvmc.hardware.encoding import quantize, scale_of
+from nvmc.hardware.encoding import as_codes, quantize, scale_of
 from nvmc.hardware.tiling import shared_channels
+from nvmc.passes.graph.grids import Fit, fit_grid, grid_of
 from nvmc.passes.graph.mappable import Layer, finite_array, layers_of, mark_quantized
 from nvmc.passes.graph.names import Names
 
@@ -24,7 +25,9 @@ class QuantizeWeights(ir.passes.InPlacePass):
     nodes Cast and Mul (and a Cast to the network's own type where that is not float32), so the
     result is plain ONNX; the last node's metadata names the two and their bits, which is what
     `map-crossbars` goes by. A weight that several layers share is quantised once; nodes that cannot
-    be mapped keep the float weight. Weights that are quantised already stay as they are.
+    be mapped keep the float weight. Weights that are quantised already stay as they are. A weight
+    of a quantised network keeps its own codes and steps where H bits hold them (`fit_grid`), one
+    step per output channel too where `per_channel` is off.
 
     Attributes:
         bits: H, 1 to 16.
@@ -61,12 +64,8 @@ class QuantizeWeights(ir.passes.InPlacePass):
         self, model: ir.Model, names: Names, source: ir.Value, users: list[tuple[Layer, str]]
     ) -> None:
         weight = finite_array(source)
-        channels = None
-        if self.per_channel:
-            channels = shared_channels((layer.place for layer, _ in users), weight.shape)
-        scale = scale_of(weight, self.bits, channels).astype(np.float32)
-        codes = quantize(weight, scale, self.bits)
-        restored = _restored(model.graph, names, source, codes, scale, self.bits)
+        scale, codes, told = self._coded(source, weight, users)
+        restored = _restored(model.graph, names, source, codes, scale, self.bits, told)
         for layer, name in users:
             layer.node.replace_input_with(layer.op.inputs.index(name), restored)
         assert source.name is not None and source.graph is not None
@@ -76,6 +75,24 @@ class QuantizeWeights(ir.passes.InPlacePass):
         else:
             source.graph.initializers.pop(source.name)
 
+    def _coded(
+        self, source: ir.Value, weight: np.ndarray, users: list[tuple[Layer, str]]
+    ) -> tuple[np.ndarray, np.ndarray, str]:
+        """Step and codes: the weight's own where it has some that fit, else the target's."""
+        grid, told = grid_of(source), ""
+        wanted = self.per_channel or grid is not None
+        places = [layer.place for layer, _ in users]
+        channels = shared_channels(places, weight.shape) if wanted else None
+        if grid is not None:
+            fit = fit_grid(weight, grid, self.bits, channels)
+            if isinstance(fit, Fit):
+                scale = fit.scale.astype(np.float32)
+                return scale, as_codes(fit.codes, self.bits), fit.told
+            told = fit
+        scale = scale_of(weight, self.bits, channels if self.per_channel else None)
+        scale = scale.astype(np.float32)
+        return scale, quantize(weight, scale, self.bits), told
+
 
 def _restored(
     graph: ir.Graph,
@@ -84,6 +101,7 @@ def _restored(
     codes: np.ndarray,
     scale: np.ndarray,
     bits: int,
+    told: str,
 ) -> ir.Value:
     """Codes and step as initializers, and the product that gives the weight back and says so."""
     dtype = source.dtype or ir.DataType.FLOAT
@@ -100,6 +118,6 @@ def _restored(
         node.outputs[0].shape = ir.Shape(codes.shape)
         node.outputs[0].dtype = ir.DataType.FLOAT
     nodes[-1].outputs[0].dtype = dtype
-    mark_quantized(nodes[-1], stored, step, bits)
+    mark_quantized(nodes[-1], stored, step, bits, told)
     graph.insert_before(next(iter(graph)), nodes)
     return nodes[-1].outputs[0]

@@ -13,7 +13,21 @@ from nvmc.errors import ModelError
 
 _ort: Any = onnxruntime  # it is untyped
 
-__all__ = ["check_loads", "first_line", "open_model", "run_batch"]
+__all__ = ["check_loads", "first_line", "keep_values", "open_model", "run_batch"]
+
+_KEPT = {"session.disable_quant_qdq": "1", "session.disable_double_qdq_remover": "1"}
+"""Off: onnxruntime's optimisers that change values; docs/provider.md lists them."""
+
+
+def keep_values(options: Any) -> None:
+    """Switch off, in `SessionOptions`, what gives a network with quantised activations new values.
+
+    WeightBiasQuantization rounds weights to 8 bits again, DoubleQDQPairsRemover merges two grids,
+    and the transformers of QDQ groups compute in integers. Other networks are not touched by them,
+    so these run as before.
+    """
+    for key, value in _KEPT.items():
+        options.add_session_config_entry(key, value)
 
 
 def open_model(model: bytes, weights: Mapping[str, NDArray[Any]]) -> Any:
@@ -50,6 +64,7 @@ def _options() -> Any:
     options.inter_op_num_threads = 1
     options.log_severity_level = 4  # its errors are raised, and said once
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    keep_values(options)
     return options
 
 

@@ -8,8 +8,11 @@ import onnx_ir as ir
 import onnxruntime as ort
 
 
-def proto_of(text: str, seed: int = 0, opset: int = 21) -> onnx.ModelProto:
-    """Parse a graph; tensors declared in <> without numbers become standard normal initializers."""
+def proto_of(text: str, seed: int = 0, opset: int = 21, **stored: np.ndarray) -> onnx.ModelProto:
+    """Parse a graph; tensors declared in <> without numbers become standard normal initializers.
+
+    `stored` are more initializers, by name, of any type.
+    """
     proto = onnx.parser.parse_model(f'<ir_version: 10, opset_import: ["" : {opset}]>{text}')
     generator = np.random.default_rng(seed)
     for info in proto.graph.value_info:
@@ -18,6 +21,8 @@ def proto_of(text: str, seed: int = 0, opset: int = 21) -> onnx.ModelProto:
         array = generator.standard_normal(shape).astype(kind)
         proto.graph.initializer.append(onnx.numpy_helper.from_array(array, info.name))
     del proto.graph.value_info[:]
+    for name, values in stored.items():
+        proto.graph.initializer.append(onnx.numpy_helper.from_array(np.asarray(values), name))
     return onnx.shape_inference.infer_shapes(proto, strict_mode=True)
 
 

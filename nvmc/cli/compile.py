@@ -130,11 +130,14 @@ def _layer_table(manifest: Manifest) -> Table:
             overflow="fold" if name == "array" else "ellipsis",
             no_wrap=name != "array",
         )
+    grids = any(a.grid for a in arrays)
+    if grids:
+        table.add_column("the network's own codes", overflow="fold")
     for a in arrays:
         shape = "x".join(map(str, a.shape))
         stored = f"{a.cells // a.planes:,}"
-        used = f"{a.utilization:.1%}"
-        table.add_row(a.name, ops[a.name], shape, stored, f"{a.tiles:,}", f"{a.cells:,}", used)
+        row = [a.name, ops[a.name], shape, stored, f"{a.tiles:,}", f"{a.cells:,}"]
+        table.add_row(*row, f"{a.utilization:.1%}", *([a.grid] if grids else []))
     return table
 
 

@@ -87,6 +87,8 @@ class ArrayEntry(_Entry):
         utilization: Cells in use over cells in its tiles.
         codes: Name of the initializer with the signed codes in model.onnx.
         scale: Name of the initializer with the step.
+        grid: What became of the codes that a quantised network has for it: `kept int8 per channel`,
+            `refitted from int8 per channel to 4 bits`; empty where the network has none.
     """
 
     name: str
@@ -100,6 +102,7 @@ class ArrayEntry(_Entry):
     utilization: float
     codes: str
     scale: str
+    grid: str = ""
 
 
 Shape = list[int | None] | None

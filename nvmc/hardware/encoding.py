@@ -34,7 +34,7 @@ from numpy.typing import NDArray
 
 from nvmc.hardware.tiling import Channels
 
-__all__ = ["Encoding", "Layout", "quantize", "scale_of"]
+__all__ = ["Encoding", "Layout", "as_codes", "quantize", "scale_of"]
 
 Encoding = Literal["sign-magnitude", "differential", "offset"]
 
@@ -72,6 +72,11 @@ def quantize(
     top = 2**bits - 1
     codes = np.asarray(weight / divisor)  # the rest in place: a layer may hold 10^8 weights
     np.clip(np.rint(codes, out=codes), -top, top, out=codes)
+    return as_codes(codes, bits)
+
+
+def as_codes(codes: NDArray[Any], bits: int) -> NDArray[np.signedinteger[Any]]:
+    """Whole numbers in the smallest of int8, int16 and int32 that holds 2^H - 1."""
     return codes.astype(np.int8 if bits <= 7 else np.int16 if bits <= 15 else np.int32)
 
 

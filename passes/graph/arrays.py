@@ -12,7 +12,8 @@ from nvmc.compiled.operators import PARAMETER
 from nvmc.errors import OptionError
 from nvmc.hardware.devices import Target
 from nvmc.hardware.encoding import quantize, scale_of
-from nvmc.hardware.tiling import Matrix, Place, matrix_of, tiles_of
+from nvmc.hardware.tiling import Channels, Matrix, Place, matrix_of, tiles_of
+from nvmc.passes.graph.grids import fit_grid, grid_of
 from nvmc.passes.graph.mappable import Layer, Weight, finite_array
 from nvmc.passes.graph.names import Names
 
@@ -62,7 +63,7 @@ class ArrayTable:
         shape = finite_array(weight.source).shape
         placed = self._quantized(weight) if weight.scale is not None else self._analog(weight)
         self._placed[weight.source] = placed
-        self._list(placed, shape, matrix_of(layer.place, shape))
+        self._list(placed, shape, matrix_of(layer.place, shape), self._grid(layer, weight))
         return placed
 
     def of_parameter(self, source: ir.Value) -> Placed:
@@ -124,7 +125,15 @@ class ArrayTable:
         taken = {placed.name for placed in self._placed.values()}
         return name if name not in taken else self._names.fresh(f"{name}_array")
 
-    def _list(self, placed: Placed, shape: tuple[int, ...], matrix: Matrix) -> None:
+    def _grid(self, layer: Layer, weight: Weight) -> str:
+        """What became of the grid of a quantised network's weight."""
+        grid = grid_of(weight.source)
+        if weight.scale is not None or grid is None:
+            return weight.grid
+        values = finite_array(weight.source)
+        return str(fit_grid(values, grid, None, Channels(layer.place, values.shape)))
+
+    def _list(self, placed: Placed, shape: tuple[int, ...], matrix: Matrix, grid: str = "") -> None:
         """Add the array to the manifest's table."""
         target = self._target
         planes = target.layout.planes
@@ -143,5 +152,6 @@ class ArrayTable:
                 utilization=cells / (len(tiles) * target.rows * target.cols),
                 codes=str(placed.codes.name),
                 scale=str(placed.scale.name),
+                grid=grid,
             )
         )

@@ -66,12 +66,14 @@ class Weight:
         source: The initializer that names it: the float weight, or its codes.
         scale: The initializer of the step where the weight is quantised, else None.
         bits: Bits of the codes where `quantize-weights` made them, else None.
+        grid: What became of the grid that a quantised network gives it, in words; empty without.
     """
 
     operand: ir.Value
     source: ir.Value
     scale: ir.Value | None = None
     bits: int | None = None
+    grid: str = ""
 
 
 @dataclass(frozen=True)
@@ -242,7 +244,7 @@ def weight_of(value: ir.Value) -> Weight | str:
         stored = node.graph.initializers
         if quantized.codes in stored and quantized.scale in stored:
             codes, scale = stored[quantized.codes], stored[quantized.scale]
-            return Weight(value, codes, scale, quantized.bits)
+            return Weight(value, codes, scale, quantized.bits, quantized.grid)
     return _UNFOLDED if is_constant(value) else "is computed at run time, not constant"
 
 
@@ -253,11 +255,14 @@ class _Quantized:
     codes: str
     scale: str
     bits: int
+    grid: str = ""
 
 
-def mark_quantized(node: ir.Node, codes: ir.Value, scale: ir.Value, bits: int) -> None:
+def mark_quantized(
+    node: ir.Node, codes: ir.Value, scale: ir.Value, bits: int, grid: str = ""
+) -> None:
     """Say that the output of `node` is a weight of so many bits, codes * scale."""
-    fields = _Quantized(str(codes.name), str(scale.name), bits)
+    fields = _Quantized(str(codes.name), str(scale.name), bits, grid)
     node.metadata_props[_QUANTIZED] = json.dumps(asdict(fields))
 
 

@@ -16,6 +16,7 @@ from nvmc.hardware.chip import Chip
 from nvmc.hardware.devices import load_device
 from nvmc.runtime.provider.options import ProviderOptions
 from nvmc.runtime.provider.session import use_chip
+from nvmc.runtime.sessions import keep_values
 
 __all__ = ["PROVIDER_NAME", "check_version", "make_session", "register_provider"]
 
@@ -129,6 +130,7 @@ def make_session(
         settings.log_severity_level = 3
     # Threads that wait by spinning take the cores that NumPy computes on.
     settings.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    keep_values(settings)
     settings.add_provider_for_devices(register_provider(), options.texts)
     content = model if isinstance(model, bytes) else str(model)
     try:

@@ -1,0 +1,209 @@
+"""The grid that a constant weight of a quantised network lies on: whole numbers times a step.
+
+`fold_constants` computes such weights as floating-point numbers, and notes here what their codes
+counted in, so that `quantize-weights` need not round them a second time.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import onnx_ir as ir
+from numpy.typing import NDArray
+
+from nvmc.hardware.tiling import Channels
+
+__all__ = ["Fit", "Grid", "fit_grid", "grid_of", "grid_of_result", "note_grid", "rescale_grid"]
+
+_KEY = "nvmc.grid"
+_MOVES = frozenset(
+    """Expand Flatten Gather Identity Pad Reshape Slice Split Squeeze Tile Transpose
+    Unsqueeze""".split()
+)
+"""Moves the first operand's elements; what it does to a weight it does to the weight's steps."""
+_ROUNDS = frozenset("Ceil Floor Round".split())
+
+Steps = NDArray[np.float64]
+Evaluate = Callable[[Sequence[NDArray[Any] | None]], list[NDArray[Any]] | None]
+"""What the node computes from other operands of the same shapes."""
+
+
+@dataclass(frozen=True)
+class Grid:
+    """What a weight's codes count in.
+
+    Attributes:
+        steps: Of the weight's rank, with length 1 on every axis along which they are equal.
+        kind: Type of the codes, as `int8`; empty where they are rounded floating-point numbers.
+        top: Largest magnitude that the type has room for; None without a type.
+    """
+
+    steps: Steps
+    kind: str = ""
+    top: int | None = None
+
+
+@dataclass(frozen=True)
+class Fit:
+    """A weight's own codes on a target.
+
+    Attributes:
+        codes: Whole numbers of the weight's shape, float64.
+        scale: Their step, a scalar or one per output channel, as `scale_of` gives it.
+        told: In words, for the manifest.
+    """
+
+    codes: NDArray[np.float64]
+    scale: Steps
+    told: str
+
+
+def grid_of(value: ir.Value) -> Grid | None:
+    """The grid that is noted of an initializer."""
+    found: Any = value.meta.get(_KEY)
+    return found if isinstance(found, Grid) else None
+
+
+def note_grid(value: ir.Value, grid: Grid) -> None:
+    """Note the grid of an initializer."""
+    value.meta[_KEY] = grid
+
+
+def rescale_grid(value: ir.Value, factor: NDArray[Any]) -> None:
+    """Say that an initializer with a grid was multiplied by `factor`, which broadcasts to it."""
+    grid = grid_of(value)
+    if grid is not None:
+        note_grid(value, replace(grid, steps=np.abs(grid.steps * factor)))
+
+
+def fit_grid(
+    weight: NDArray[Any], grid: Grid, bits: int | None, channels: Channels | None
+) -> Fit | str:
+    """The weight in its own codes, or in words that it has to be rounded anew.
+
+    Codes that leave room for it are multiplied by a whole number, so that cells use their range:
+    int4 has k = 31 on 8 bits. Where the type's bits are the target's (int8 on 8), codes stay.
+
+    Args:
+        weight: Float, of any shape.
+        grid: Noted of it; it may be out of date, and is then of no use.
+        bits: H of the target; None where cells are analog and nothing is rounded.
+        channels: The output channels that can have a step each; None for one step per tensor.
+    """
+    steps, scale = grid.steps, _scale(grid.steps, weight, channels)
+    where = "in blocks" if scale is None else "per channel" if scale.size > 1 else "per tensor"
+    codes = np.rint(weight / np.where(steps > 0, steps, 1))
+    precision = float(np.finfo(weight.dtype).eps) if weight.dtype.kind == "f" else 2.0**-7
+    wide = weight.astype(np.float64)
+    if not np.all(np.abs(codes * steps - wide) <= 2 * precision * np.abs(wide)):
+        return ""
+    largest = int(np.abs(codes).max(initial=0))
+    name = f"{grid.kind or f'{largest.bit_length() + 1}-bit'} {where}"
+    if bits is None:
+        return f"{name}: values kept, cells are analog"
+    room = 2**bits - 1
+    factor = max(1, room // max(1, largest if grid.top is None else grid.top))
+    if scale is None or largest * factor > room:
+        return f"refitted from {name} to {bits} bit{'s' * (bits > 1)}"
+    told = f"kept {name}" + (f", codes x{factor}" if factor > 1 else "")
+    return Fit(codes * factor, scale / factor, told)
+
+
+def _scale(steps: Steps, weight: NDArray[Any], channels: Channels | None) -> Steps | None:
+    """The steps as `scale_of` would give them; None where they differ within a channel."""
+    if steps.size == 1:
+        return steps.reshape(())
+    if channels is None or channels.numbers.ndim != weight.ndim:
+        return None
+    numbers, wide = np.broadcast_arrays(channels.numbers, steps)
+    first = np.zeros(channels.count)
+    first[numbers] = wide
+    return first[channels.numbers] if np.array_equal(first[numbers], wide) else None
+
+
+def grid_of_result(
+    node: ir.Node,
+    operands: Sequence[NDArray[Any] | None],
+    grids: Sequence[Grid | None],
+    results: Sequence[NDArray[Any]],
+    evaluate: Evaluate,
+) -> list[Grid | None]:
+    """The grid of each result of a constant node, as far as it follows from its operands'."""
+    kind, first, shape = node.op_type, operands[0], results[0].shape
+    own = grids[0] if grids else None
+    found: Grid | None = None
+    if first is None:
+        return [None] * len(results)
+    if kind == "DequantizeLinear" and operands[1] is not None and _type_of(first.dtype):
+        found = _dequantized(node, first, operands[1], operands[2] if operands[2:] else None)
+    elif kind == "Cast" and own is None and (known := _type_of(first.dtype)):
+        found = Grid(np.ones((1,) * len(shape)), *known)
+    elif kind in _ROUNDS:
+        found = Grid(np.ones((1,) * len(shape)))
+    elif own is not None and kind in _MOVES:
+        wide = np.broadcast_to(own.steps.astype(np.float32), first.shape)
+        moved = evaluate([np.ascontiguousarray(wide), *operands[1:]])
+        return [None if m is None else replace(own, steps=_compact(m)) for m in moved or [None]]
+    elif kind in ("Mul", "Div") and operands[1] is not None:
+        found = _scaled(kind, (first, operands[1]), grids, shape)
+    elif own is not None and own.steps.ndim == len(shape) and first.shape == shape:
+        if kind in ("Cast", "Clip"):
+            found = own
+        elif kind in ("Add", "Sub"):  # a zero point: codes reach further than their type
+            found = replace(own, top=None if own.top is None else 2 * own.top)
+    return [found] * len(results)
+
+
+def _scaled(
+    kind: str, pair: tuple[NDArray[Any], NDArray[Any]], grids: Sequence[Grid | None], shape: Any
+) -> Grid | None:
+    """The grid of a product or quotient with plain numbers."""
+    for index in (0, 1) if kind == "Mul" else (0,):
+        grid, other = grids[index], pair[1 - index].astype(np.float64)
+        if grid is None or grids[1 - index] is not None or pair[index].shape != shape:
+            continue
+        with np.errstate(all="ignore"):
+            steps = np.abs(grid.steps * other if kind == "Mul" else grid.steps / other)
+        return replace(grid, steps=_compact(steps))
+    return None
+
+
+def _dequantized(
+    node: ir.Node, codes: NDArray[Any], scale: NDArray[Any], zero: NDArray[Any] | None
+) -> Grid:
+    steps = scale.astype(np.float64)
+    axis = node.attributes.get_int("axis", 1) % max(1, codes.ndim)
+    block = node.attributes.get_int("block_size", 0)
+    if block:
+        steps = np.repeat(steps, block, axis).take(range(codes.shape[axis]), axis)
+    elif steps.size > 1:
+        steps = steps.reshape([-1 if i == axis else 1 for i in range(codes.ndim)])
+    else:
+        steps = steps.reshape((1,) * codes.ndim)
+    known = _type_of(codes.dtype)
+    assert known is not None
+    kind, top = known
+    if zero is not None and zero.astype(np.int64).any():
+        top = 2 * top - 1 if kind.startswith("int") else top
+    return Grid(_compact(steps), kind, top)
+
+
+def _type_of(dtype: np.dtype[Any]) -> tuple[str, int] | None:
+    """Name and largest magnitude of an integer type, ml_dtypes' narrow ones included."""
+    found = re.fullmatch(r"(u?)int(\d+)", dtype.name)
+    if found is None:
+        return None
+    width = int(found[2])
+    return dtype.name, 2**width - 1 if found[1] else 2 ** (width - 1)
+
+
+def _compact(steps: NDArray[Any]) -> Steps:
+    """Length 1 on every axis along which nothing changes."""
+    for axis in range(steps.ndim):
+        first = steps.take([0], axis) if steps.shape[axis] else steps
+        steps = first if np.all(steps == first) else steps
+    return steps.astype(np.float64)
