@@ -31,8 +31,8 @@ class QuantizeWeights(ir.passes.InPlacePass):
 
     Attributes:
         bits: H, 1 to 16.
-        per_channel: One step per output channel instead of one per tensor. Layers that share a
-            weight but not its channel axis get one step per tensor.
+        per_channel: One step per output channel instead of one per tensor; of one bit always.
+            Layers that share a weight but not its channel axis get one step per tensor.
         skip: Globs of node names that stay as they are.
     """
 
@@ -79,17 +79,18 @@ class QuantizeWeights(ir.passes.InPlacePass):
         self, source: ir.Value, weight: np.ndarray, users: list[tuple[Layer, str]]
     ) -> tuple[np.ndarray, np.ndarray, str]:
         """Step and codes: the weight's own where it has some that fit, else the target's."""
-        grid, told = grid_of(source), ""
-        wanted = self.per_channel or grid is not None
+        # One bit is the sign of any weight: nothing finer than its magnitude is kept of a grid.
+        grid, told = (None if self.bits == 1 else grid_of(source)), ""
+        own_steps = self.per_channel or self.bits == 1
         places = [layer.place for layer, _ in users]
-        channels = shared_channels(places, weight.shape) if wanted else None
+        channels = shared_channels(places, weight.shape) if own_steps or grid else None
         if grid is not None:
             fit = fit_grid(weight, grid, self.bits, channels)
             if isinstance(fit, Fit):
                 scale = fit.scale.astype(np.float32)
                 return scale, as_codes(fit.codes, self.bits), fit.told
             told = fit
-        scale = scale_of(weight, self.bits, channels if self.per_channel else None)
+        scale = scale_of(weight, self.bits, channels if own_steps else None)
         scale = scale.astype(np.float32)
         return scale, quantize(weight, scale, self.bits), told
 

@@ -64,12 +64,14 @@ class Spec:
 
     @property
     def stored(self) -> int:
+        if self.bits == 1:  # +1 or -1: the sign is the only bit
+            return 0 if self.encoding == "sign-magnitude" else 1
         return self.bits + 1 if self.encoding == "offset" else self.bits
 
     @property
     def planes(self) -> list[tuple[int, int]]:
         """(slice, polarity) of every plane, in order."""
-        count = math.ceil(self.stored / self.cell)
+        count = max(1, math.ceil(self.stored / self.cell))
         polarities = (1, -1) if self.encoding == "differential" else (1,)
         return [(i, polarity) for i in range(count) for polarity in polarities]
 
@@ -77,7 +79,7 @@ class Spec:
         found: list[int] = []
         for i, polarity in self.planes:
             if self.encoding == "offset":
-                held = code + 2**self.bits - 1
+                held = (code + 1) // 2 if self.bits == 1 else code + 2**self.bits - 1
             elif self.encoding == "differential":
                 held = max(polarity * code, 0)
             else:
@@ -280,6 +282,8 @@ def _stick(levels: list, source: dict[str, Any], spec: Spec, rng: np.random.Gene
 
 def _weight(levels: list, sign: int, w: int, spec: Spec) -> Any:
     total = f32(0)
+    if spec.bits == 1 and spec.encoding == "offset":  # levels 0 and 1 are -1 and +1
+        return f32(2) * levels[0][w] - f32(1)
     for plane, (i, polarity) in enumerate(spec.planes):
         total += levels[plane][w] * f32(polarity * 2 ** (i * spec.cell))
     if spec.encoding == "sign-magnitude":

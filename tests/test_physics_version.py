@@ -23,9 +23,14 @@ OPEN = ("stt-mram",)
 """Devices that leave a strength to the user."""
 
 
+ONE_BIT = ("sign-magnitude", "differential", "offset")
+
+
 def numbers_of(target: Target) -> list[float]:
     """Weights of one chip, and the spread of its reads where they have one."""
     codes = stream(0, 0, "codes").integers(-7, 8, (2, 3))
+    if target.weight_bits == 1:
+        codes = np.where(codes < 0, -1, 1)
     array = Array("w", codes.astype(np.float32), np.float32(0.25), target)
     if target.weight_bits is not None:
         array = Array("w", codes.astype(np.int8), np.float32(0.25), target)
@@ -44,6 +49,10 @@ def numbers() -> dict[str, list[float]]:
     found = {name: numbers_of(Target.of(load_device(name))) for name in whole}
     plain = Target.of(load_device("ideal"), weight_bits=4)
     found |= {text: numbers_of(plain.on(None, [parse_noise(text)])) for text in MORE}
+    binary = load_device("bitflip").with_noise([parse_noise("programming:sigma=0.1,basis=level")])
+    for encoding in ONE_BIT:
+        noisy = Target.of(binary, weight_bits=1, encoding=encoding)
+        found[f"one bit, {encoding}"] = numbers_of(noisy.on(None, [parse_noise("bitflip:p=0.3")]))
     found["reads"] = CountedDraw(3, 5, "w", "read").normal((1, 2, 3), (4,)).tolist()
     masks = [
         Mask("drop", "a", (0, 4), 0, "float32", "keep", rate=0.5),

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nvmc.arguments import checked
-from nvmc.errors import OptionError
+from nvmc.errors import ArtifactError, OptionError
 from nvmc.hardware.devices import Cells, NoiseSource, Read, Target
 from nvmc.hardware.devices.sources.base import Stage
 from nvmc.hardware.encoding import Layout
@@ -32,7 +32,7 @@ from nvmc.rng import Draw
 
 __all__ = ["PHYSICS", "Array", "Chip", "Chips", "Programmed"]
 
-PHYSICS = 2
+PHYSICS = 3
 """Version of what decides a chip's value: raised with every change of a number that is drawn or of
 what is computed with it, so that results from before are not taken for results of now."""
 
@@ -50,6 +50,9 @@ class Array:
         target: The cells that hold it.
         place: How its layer uses it, which says on which tiles its cells sit; only needed where a
             noise source tells tiles apart.
+
+    Raises:
+        ArtifactError: Codes of one bit hold a zero, as those of nvmc did before PHYSICS 3.
     """
 
     name: str
@@ -57,6 +60,12 @@ class Array:
     scale: NDArray[Any]
     target: Target
     place: Place | None = None
+
+    def __post_init__(self) -> None:
+        if self.layout.binary and not np.all(self.codes):
+            raise ArtifactError(
+                f"array {self.name!r} has 1-bit codes of 0; expected -1 and +1: compile again"
+            )
 
     def __getstate__(self) -> dict[str, Any]:
         """Without what was derived, which the receiver derives again."""

@@ -20,6 +20,15 @@ sign differ only in the planes' coefficients c_p, the shift, and whether a digit
 All three represent the same codes -(2^H-1) ... 2^H-1, so the ideal chip does not depend on the
 encoding; `offset` needs one more bit for it. A code of zero has sign +1. Analog weights (H = none)
 take one cell, or two when differential, whose level is continuous in [0, top].
+
+One bit (H = 1) is the sign: codes are -1 and +1, without a zero, s is the mean of |W| per output
+channel, and a weight of zero has the code +1 (Rastegari et al., XNOR-Net, 2016, Eq. 6).
+
+| encoding         | cells of +1 | of -1 | c_p   | sign    | shift | bits stored   |
+| ---------------- | ----------- | ----- | ----- | ------- | ----- | ------------- |
+| `sign-magnitude` | 1           | 1     | 1     | digital | 0     | the sign      |
+| `differential`   | 1, 0        | 0, 1  | 1, -1 | none    | 0     | one in each   |
+| `offset`         | 1           | 0     | 2     | none    | 1     | one           |
 """
 
 from __future__ import annotations
@@ -32,7 +41,7 @@ import numpy as np
 from array_api_compat import array_namespace
 from numpy.typing import NDArray
 
-from nvmc.hardware.tiling import Channels
+from nvmc.hardware.tiling import Channels, mean_magnitude
 
 __all__ = ["Encoding", "Layout", "as_codes", "quantize", "scale_of"]
 
@@ -42,7 +51,9 @@ Encoding = Literal["sign-magnitude", "differential", "offset"]
 def scale_of(
     weight: NDArray[Any], bits: int, channels: Channels | None = None
 ) -> NDArray[np.float64]:
-    """The step of Eq. 11: max|W| / (2^H - 1).
+    """The step of Eq. 11: max|W| / (2^H - 1). Of one bit: mean|W|.
+
+    A mean of equal magnitudes is that magnitude exactly, so binary weights come back bit for bit.
 
     Args:
         weight: Finite weights of any shape.
@@ -53,6 +64,8 @@ def scale_of(
         A scalar array, or one that broadcasts against `weight`, of its rank with length 1 on every
         axis that does not tell channels apart. It is zero where all weights are zero.
     """
+    if bits == 1:
+        return np.asarray(mean_magnitude(weight) if channels is None else channels.mean(weight))
     if channels is None:
         largest = np.max(np.abs(weight), initial=0.0)
     else:
@@ -65,9 +78,13 @@ def quantize(
 ) -> NDArray[np.signedinteger[Any]]:
     """Signed codes sign(W) * round(|W| / s), |code| <= 2^H - 1 (Eq. 11); zero where s is zero.
 
+    Those of one bit are -1 where W < 0, else +1.
+
     Returns:
         Codes of `weight`'s shape in the smallest of int8, int16 and int32 that holds 2^H - 1.
     """
+    if bits == 1:
+        return np.where(weight < 0, np.int8(-1), np.int8(1))
     divisor = np.where(scale == 0, 1.0, scale)
     top = 2**bits - 1
     codes = np.asarray(weight / divisor)  # the rest in place: a layer may hold 10^8 weights
@@ -103,15 +120,22 @@ class Layout:
 
     @property
     def code_bits(self) -> int:
-        """Bits stored in cells for one weight; 0 when analog."""
+        """Bits stored in cells for one weight; 0 when analog, and where the sign is all."""
         if self.weight_bits is None:
             return 0
+        if self.binary:
+            return 0 if self.signed else 1
         return self.weight_bits + (self.encoding == "offset")
+
+    @property
+    def binary(self) -> bool:
+        """Whether codes are -1 and +1 only."""
+        return self.weight_bits == 1
 
     @property
     def slices(self) -> int:
         """Cells per weight and polarity."""
-        return 1 if self.weight_bits is None else -(-self.code_bits // self.cell_bits)
+        return max(1, -(-self.code_bits // self.cell_bits))
 
     @property
     def polarities(self) -> int:
@@ -138,7 +162,7 @@ class Layout:
     @cached_property
     def coefficients(self) -> NDArray[np.float32]:
         """What each plane's level counts for, in code steps; shape (planes,)."""
-        if self.weight_bits is None and self.encoding == "offset":
+        if self.encoding == "offset" and (self.weight_bits is None or self.binary):
             return np.array([2.0], np.float32)  # codes -top ... top on levels 0 ... top
         powers = 2.0 ** (self.cell_bits * np.arange(self.slices))
         signs = [1.0, -1.0][: self.polarities]
@@ -178,7 +202,9 @@ class Layout:
         wide = xp.astype(codes, xp.int32)
         if self.encoding == "differential":
             return [xp.clip(wide, min=0), xp.clip(-wide, min=0)]
-        return [wide + int(self.shift)] if self.shift else [xp.abs(wide)]
+        if not self.shift:
+            return [xp.abs(wide)]
+        return [(wide + int(self.shift)) >> int(self.binary)]
 
     def _analog_levels(self, codes: Any) -> Any:
         xp = array_namespace(codes)

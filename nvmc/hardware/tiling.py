@@ -24,6 +24,7 @@ __all__ = [
     "Tile",
     "matrices",
     "matrix_of",
+    "mean_magnitude",
     "shared_channels",
     "tile_numbers",
     "tiles_of",
@@ -165,6 +166,38 @@ class Channels:
         columns = xp.max(xp.abs(matrices(self._place, weight)), axis=1)
         channels = xp.max(xp.reshape(columns, (self.count, self._columns)), axis=1)
         return channels[xp.asarray(self.numbers, device=weight.device)]
+
+    def mean(self, weight: Any) -> Any:
+        """mean|W| of each channel in float64, to be broadcast against the weight, NumPy or torch.
+
+        One order of summation, so that both libraries give the same bits.
+        """
+        xp = array_namespace(weight)
+        columns = _sum_of_rows(xp.astype(xp.abs(matrices(self._place, weight)), xp.float64))
+        shared = xp.reshape(columns, (self.count, self._columns)).T
+        channels = _sum_of_rows(shared[None, ...])[0, ...] / (math.prod(weight.shape) // self.count)
+        return channels[xp.asarray(self.numbers, device=weight.device)]
+
+
+def mean_magnitude(weight: Any) -> Any:
+    """mean|W| of a weight in float64, summed as `Channels.mean` does; 0 of an empty one."""
+    xp = array_namespace(weight)
+    flat = xp.reshape(xp.astype(xp.abs(weight), xp.float64), (1, -1, 1))
+    return _sum_of_rows(flat)[0, 0] / max(1, flat.shape[1])
+
+
+def _sum_of_rows(values: Any) -> Any:
+    """The sum along axis 1 of (groups, rows, cols), in halves: rows i and i + rows/2 first."""
+    xp = array_namespace(values)
+    if not values.shape[1]:
+        return xp.sum(values, axis=1)
+    while values.shape[1] > 1:
+        half = values.shape[1] // 2
+        left = values[:, 2 * half :, :]
+        values = values[:, :half, :] + values[:, half : 2 * half, :]
+        if left.shape[1]:
+            values = xp.concat([values[:, :1, :] + left, values[:, 1:, :]], axis=1)
+    return values[:, 0, :]
 
 
 def shared_channels(places: Iterable[Place], shape: tuple[int, ...]) -> Channels | None:

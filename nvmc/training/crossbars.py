@@ -29,7 +29,7 @@ from nvmc.hardware.devices.noise import (
 from nvmc.hardware.devices.sources.base import Stage
 from nvmc.hardware.encoding import Layout
 from nvmc.hardware.programming import cells_of, program_cells, weights_of
-from nvmc.hardware.tiling import Channels, Place, shared_channels
+from nvmc.hardware.tiling import Channels, Place, mean_magnitude, shared_channels
 from nvmc.passes.graph.mappable import layers_of
 
 __all__ = ["Crossbars", "Held"]
@@ -175,6 +175,10 @@ class Crossbars:
                 unit = weight.abs().amax() / self.target.layout.highest_target
                 return Held(self.target, unit, weight / unit.clamp_min(_TINY), weight)
             # In float64 and then rounded, as `scale_of` does it: codes must be those of `compile`.
+            if bits == 1:
+                mean = mean_magnitude(weight) if channels is None else channels.mean(weight)
+                unit, codes = mean.to(torch.float32), torch.where(weight < 0, -1.0, 1.0)
+                return Held(self.target, unit, codes, codes * unit)
             unit = (_largest(weight, channels).double() / (2**bits - 1)).to(torch.float32)
             codes = (weight / unit.clamp_min(_TINY)).round_()
             return Held(self.target, unit, codes, codes * unit)
@@ -267,7 +271,7 @@ def _channels(model: ir.Model, target: Target, skip: tuple[str, ...]) -> dict[st
             name = str(weight.source.name)
             places.setdefault(name, []).append(layer.place)
             shapes[name] = tuple(weight.source.shape.numpy()) if weight.source.shape else ()
-    if not target.per_channel:
+    if not target.per_channel and target.weight_bits != 1:
         return dict.fromkeys(places)
     return {name: shared_channels(each, shapes[name]) for name, each in places.items()}
 

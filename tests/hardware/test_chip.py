@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 import reference_chip as slow
-from nvmc.errors import OptionError
+from nvmc.errors import ArtifactError, OptionError
 from nvmc.hardware.chip import Array, Chip
 from nvmc.hardware.devices import SOURCES, Device, NoiseSource, Target, load_device
 from nvmc.hardware.encoding import Encoding, quantize, scale_of
@@ -44,7 +44,8 @@ def array(target: Target, codes: Any, scale: float = 0.125, name: str = "w") -> 
 
 def uniform_codes(bits: int, count: int) -> np.ndarray:
     top = 2**bits - 1
-    return np.random.default_rng(5).integers(-top, top + 1, count)
+    codes = np.random.default_rng(5).integers(-top, top + 1, count)
+    return np.where(codes < 0, -1, 1) if bits == 1 else codes  # one bit has no zero
 
 
 # --- the same as plain loops -------------------------------------------------------------------
@@ -231,6 +232,34 @@ def test_cells_with_fewer_bits_use_the_lowest_levels_of_the_device():
     target = Target.of(device(spread), weight_bits=4, cell_bits=1)
     sigma = target.device.noise[0].spread(array(target, [0, 15]).cells)  # type: ignore[attr-defined]
     assert sigma[0].tolist() == pytest.approx([0.1, 0.4])
+
+
+@pytest.mark.parametrize("encoding", ENCODINGS)
+def test_a_flipped_bit_of_one_turns_the_weight_round(encoding: Encoding):
+    """A weight flips with probability p; each cell of a differential pair by itself, so that one
+    flip leaves 0 (2 p (1 - p)) and two turn it round (p^2). Counts within 5 standard deviations."""
+    n, p = 40_000, 0.2
+    target = Target.of(device({"type": "bitflip", "p": p}), weight_bits=1, encoding=encoding)
+    held = array(target, uniform_codes(1, n), scale=0.5)
+    found = Chip.of(target, 0, 0).program(held).weights / held.ideal
+    turned = {-1.0: p} if encoding != "differential" else {-1.0: p * p, 0.0: 2 * p * (1 - p)}
+    assert set(np.unique(found)) == {1.0, *turned}
+    for value, share in turned.items():
+        spread = np.sqrt(n * share * (1 - share))
+        assert abs(np.count_nonzero(found == value) - n * share) < 5 * spread
+
+
+def test_cells_alone_hold_no_bit_of_a_sign():
+    flips = device({"type": "bitflip", "p": 0.1, "bits": "cells"})
+    with pytest.raises(OptionError, match="a 1-bit weight under sign-magnitude is its sign alone"):
+        Target.of(flips, weight_bits=1)
+    assert Target.of(flips, weight_bits=1, encoding="offset").layout.plane_bits.tolist() == [1]
+
+
+def test_codes_of_zero_are_no_codes_of_one_bit():
+    target = Target.of(load_device("bitflip"), weight_bits=1)
+    with pytest.raises(ArtifactError, match="1-bit codes of 0; .*compile again"):
+        array(target, [1, 0, -1])
 
 
 @pytest.mark.parametrize("name", ["additive", "uniform"])

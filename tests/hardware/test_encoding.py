@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 
 from nvmc.hardware.encoding import Encoding, Layout, quantize, scale_of
-from nvmc.hardware.tiling import Channels, Place
+from nvmc.hardware.tiling import Channels, Place, mean_magnitude
 
 ENCODINGS: list[Encoding] = ["sign-magnitude", "differential", "offset"]
 BITS = [(h, b) for h in range(1, 17) for b in range(1, h + 1)]
@@ -18,6 +19,8 @@ BITS = [(h, b) for h in range(1, 17) for b in range(1, h + 1)]
 def some_codes(bits: int) -> np.ndarray:
     """Every code up to 8 bits; above, the ends, the middle, powers of two and a sample."""
     top = 2**bits - 1
+    if bits == 1:
+        return np.array([-1, 1])
     if bits <= 8:
         return np.arange(-top, top + 1)
     powers = 2 ** np.arange(bits)
@@ -35,14 +38,14 @@ def test_slices_recombine_to_the_code(bits: int, encoding: Encoding):
         levels = layout.levels(codes)
         assert levels.shape == (layout.planes, codes.size) and levels.dtype == np.float32
         assert np.array_equal(levels, np.rint(levels))
-        tops = 2.0**layout.plane_bits - 1
+        tops = 2.0 ** np.maximum(layout.plane_bits, 1) - 1  # of one bit, cells that store none
         assert np.all((levels >= 0) & (levels <= tops[:, None])), layout
         assert np.array_equal(layout.combine(levels, layout.sign(codes)), codes), layout
 
 
 @pytest.mark.parametrize("encoding", ENCODINGS)
 def test_bits_of_all_planes_are_the_stored_bits(encoding: Encoding):
-    for bits, cell in BITS:
+    for bits, cell in BITS[1:]:
         layout = Layout(bits, cell, encoding)
         stored = bits + 1 if encoding == "offset" else bits
         assert layout.plane_bits.sum() == stored * layout.polarities, layout
@@ -84,7 +87,7 @@ def channels_of(weight: np.ndarray) -> Channels:
     return Channels(Place("CrossbarConv"), weight.shape)
 
 
-@given(weights, st.integers(1, 16), st.booleans())
+@given(weights, st.integers(2, 16), st.booleans())
 def test_quantisation_error_is_at_most_half_a_step(weight, bits: int, per_channel: bool):
     """In float64 the quotient and the product round to 2^-53 each, of codes below 2^16."""
     scale = scale_of(weight, bits, channels_of(weight) if per_channel else None)
@@ -94,7 +97,7 @@ def test_quantisation_error_is_at_most_half_a_step(weight, bits: int, per_channe
     assert np.abs(codes.astype(int)).max() <= 2**bits - 1
 
 
-@given(weights, st.integers(1, 16))
+@given(weights, st.integers(2, 16))
 def test_the_largest_weight_of_a_channel_takes_the_largest_code(weight, bits: int):
     scale = scale_of(weight, bits, channels_of(weight))
     assert scale.shape == (weight.shape[0],) + (1,) * (weight.ndim - 1)
@@ -113,7 +116,7 @@ def test_quantising_twice_is_quantising_once(weight, bits: int):
     np.testing.assert_allclose(again, scale, rtol=2**-51)
 
 
-@pytest.mark.parametrize("bits", [1, 4, 16])
+@pytest.mark.parametrize("bits", [2, 4, 16])
 @pytest.mark.parametrize("per_channel", [False, True])
 def test_zeros_are_zero(bits: int, per_channel: bool):
     weight = np.zeros((3, 4), np.float32)
@@ -131,7 +134,7 @@ def test_zeros_are_zero(bits: int, per_channel: bool):
 def test_any_float_type_gives_the_same_codes(dtype: type):
     """Sixty-fourths up to 2 are exact in all three."""
     weight = np.arange(-128, 129).astype(dtype) / 64
-    for bits in (1, 4, 8, 16):
+    for bits in (2, 4, 8, 16):
         scale = scale_of(weight, bits)
         assert scale.dtype == np.float64
         expected = np.rint(np.arange(-128, 129) / 128 * (2**bits - 1))
@@ -156,6 +159,62 @@ def test_a_float32_step_keeps_the_codes_in_range():
         weight = rng.standard_normal(1000).astype(np.float32)
         codes = quantize(weight, scale_of(weight, bits).astype(np.float32), bits)
         assert np.abs(codes.astype(int)).max() == 2**bits - 1
+
+
+# --- one bit -----------------------------------------------------------------------------------
+
+
+def test_one_bit_is_the_sign_in_every_encoding():
+    """No zero; offset needs one cell, since its two levels are the two codes."""
+    codes = np.array([-1, 1], np.int8)
+    expected = {
+        "sign-magnitude": ([[1, 1]], [-1, 1], [1], 0, [0]),
+        "differential": ([[0, 1], [1, 0]], [1, 1], [1, -1], 0, [1, 1]),
+        "offset": ([[0, 1]], [1, 1], [2], 1, [1]),
+    }
+    for encoding in ENCODINGS:
+        layout = Layout(1, 1, encoding)
+        levels, sign, coefficients, shift, bits = expected[encoding]
+        assert layout.levels(codes).tolist() == levels
+        assert layout.sign(codes).tolist() == sign
+        assert layout.coefficients.tolist() == coefficients
+        assert (layout.shift, layout.plane_bits.tolist()) == (shift, bits)
+        assert layout.planes == len(levels)
+
+
+@given(weights, st.booleans())
+def test_codes_of_one_bit_are_signs_and_their_scale_the_mean(weight, per_channel: bool):
+    """The scale that minimises |W - s q|^2 (XNOR-Net, Eq. 6); float64 sums of n terms are good to
+    n 2^-53, and there are at most 625."""
+    scale = scale_of(weight, 1, channels_of(weight) if per_channel else None)
+    codes = quantize(weight, scale.astype(np.float32), 1)
+    assert codes.dtype == np.int8 and np.array_equal(codes, np.where(weight < 0, -1, 1))
+    axes = tuple(range(1, weight.ndim)) if per_channel else None
+    exact = np.abs(weight.astype(np.float64)).mean(axis=axes, keepdims=per_channel)
+    np.testing.assert_allclose(scale, exact, rtol=625 * 2**-52)
+
+
+@given(weights, arrays(np.float32, 5, elements=st.floats(0, 1e6, width=32)))
+def test_weights_of_one_magnitude_a_channel_are_exact_at_one_bit(weight, magnitudes):
+    """The mean of n equal float32 numbers is that number: sums up to n = 2^29 are exact."""
+    alpha = magnitudes[: len(weight)].reshape(-1, *(1,) * (weight.ndim - 1))
+    binary = np.where(weight < 0, -alpha, alpha).astype(np.float32)
+    scale = scale_of(binary, 1, channels_of(binary)).astype(np.float32)
+    assert np.array_equal(scale, alpha)
+    assert np.array_equal(quantize(binary, scale, 1) * scale, binary)
+
+
+@pytest.mark.parametrize("place", [Place("CrossbarConv", 2), Place("CrossbarConvTranspose", 2)])
+def test_numpy_and_torch_have_the_same_mean_bit_for_bit(place: Place):
+    weight = np.random.default_rng(3).standard_normal((6, 5, 3, 3)).astype(np.float32)
+    channels, same = Channels(place, weight.shape), torch.tensor(weight)
+    assert np.array_equal(channels.mean(weight), channels.mean(same).numpy())
+    assert mean_magnitude(weight) == mean_magnitude(same).item()
+    for number in range(channels.count):
+        chosen = np.broadcast_to(channels.numbers == number, weight.shape)
+        found = np.broadcast_to(channels.mean(weight), weight.shape)[chosen]
+        assert np.ptp(found) == 0
+        np.testing.assert_allclose(found[0], np.abs(weight[chosen]).mean(), rtol=1e-6)
 
 
 @pytest.mark.parametrize("top", [1.0, 3.0])

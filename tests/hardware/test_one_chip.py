@@ -27,6 +27,7 @@ TARGETS = {
     ),
     "offset": Target.of(load_device("fefet1"), weight_bits=6, encoding="offset"),
     "bitflip": Target.of(load_device("bitflip")),
+    "one bit": Target.of(load_device("bitflip"), weight_bits=1, encoding="offset"),
     "analog": Target.of(load_device("reram-lognormal")),
 }
 

@@ -81,13 +81,22 @@ def test_nothing_to_quantise() -> None:
     assert not QuantizeWeights(4)(model).modified
 
 
-@pytest.mark.parametrize("bits", [1, 7, 8, 15, 16])
+@pytest.mark.parametrize("bits", [2, 7, 8, 15, 16])
 def test_codes_of_every_width(bits: int) -> None:
     before, after = quantised("gemm", bits)
     weight, stored = arrays(before)["w"], arrays(after)
     scale = scale_of(weight, bits).astype(np.float32)
     np.testing.assert_array_equal(stored["w.codes"], quantize(weight, scale, bits))
     np.testing.assert_array_equal(stored["w.scale"], scale)
+
+
+def test_one_bit_has_a_scale_per_channel_and_no_zero() -> None:
+    """s = mean|W| of each column of W (n inputs), to float32's rounding of a float64 sum."""
+    before, after = quantised("gemm", 1)
+    weight, stored = arrays(before)["w"], arrays(after)
+    np.testing.assert_array_equal(stored["w.codes"], np.where(weight < 0, -1, 1))
+    exact = np.abs(weight.astype(np.float64)).mean(axis=0, keepdims=True)
+    np.testing.assert_allclose(stored["w.scale"], exact, rtol=2**-24)
 
 
 @pytest.mark.parametrize(

@@ -64,19 +64,24 @@ class Replayed:
 
 @pytest.mark.parametrize(
     ("bits", "cell_bits", "encoding", "per_channel"),
-    [*product([(4)], [2], ENCODINGS, [False, True]), (7, 3, "differential", True)],
+    [
+        *product([(4)], [2], ENCODINGS, [False, True]),
+        (7, 3, "differential", True),
+        *product([1], [1], ENCODINGS, [False]),
+    ],
 )
 def test_the_ideal_chip_is_the_compiled_one(bits, cell_bits, encoding, per_channel):
     device = load_device("ideal")
     target = Target.of(
         device, weight_bits=bits, cell_bits=cell_bits, encoding=encoding, per_channel=per_channel
     )
-    crossbars, arrays, _ = held_by(target)
+    crossbars, arrays, graph = held_by(target)
     found = crossbars.quantized()
     assert set(found) == set(arrays)
     for name, array in arrays.items():
         # W + (q - W) in float32 is q to one rounding of each of the two sums.
-        bound = 2 * 2**-24 * (np.abs(array.ideal) + array.scale)
+        shift = np.abs(array.ideal - graph.weights[name].detach().numpy())
+        bound = 2 * 2**-24 * (np.abs(array.ideal) + shift)
         assert np.all(np.abs(found[name].detach().numpy() - array.ideal) <= bound)
         held = crossbars.held(name)
         assert np.array_equal(held.codes.numpy().astype(np.int32), array.codes.astype(np.int32))

@@ -201,6 +201,11 @@ class Target(Strict, frozen=True):
                     f"noise source {source.type!r} acts on stored bits, but the weights are "
                     "analog; compile with --weight-bits 1 to 16"
                 )
+            if isinstance(source, BitFlip) and source.bits == "cells" and not self.layout.code_bits:
+                raise OptionError(
+                    "noise source 'bitflip' acts on bits in cells, but a 1-bit weight under "
+                    "sign-magnitude is its sign alone; use bits=all, or encoding offset"
+                )
             if isinstance(source, BitFlip) and source.bits == "sign" and not self.layout.signed:
                 raise OptionError(
                     f"noise source 'bitflip' acts on sign bits, which encoding {self.encoding!r} "

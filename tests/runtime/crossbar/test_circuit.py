@@ -53,7 +53,7 @@ def target(
     return Target.of(
         cells,
         weight_bits=bits or "none",
-        cell_bits=2 if bits else None,
+        cell_bits=min(2, bits) if bits else None,
         encoding=encoding,
         rows=rows,
         periphery=Periphery.model_validate(periphery),
@@ -170,7 +170,7 @@ def _double(case: Case) -> Case:
     encoding=st.sampled_from(ENCODINGS),
     inputs=st.sampled_from(["two-phase", "offset"]),
     subtract=st.sampled_from(["analog", "digital"]),
-    bits=st.sampled_from([4, None]),
+    bits=st.sampled_from([4, 1, None]),
     rows=st.integers(2, 20),
 )
 def test_without_converters_it_is_the_product_with_the_programmed_weights(
@@ -244,7 +244,7 @@ def test_scales_that_differ_along_a_column_are_refused() -> None:
         operand.mvm(Place("CrossbarMatMul"), entries=1, dtype=np.float32)
 
 
-@pytest.mark.parametrize("bits", [4, None])
+@pytest.mark.parametrize("bits", [4, 1, None])
 @pytest.mark.parametrize("encoding", ENCODINGS)
 @pytest.mark.parametrize("kind", ["additive", "multiplicative", "lognormal-drift"])
 def test_noise_on_weights_reaches_the_circuit(
