@@ -171,7 +171,7 @@ def test_compiling_leaves_the_decoding_digital(tmp_path: Path):
     compiled = compile_model(
         tmp_path / "code.onnx",
         target,
-        CompileOptions(store=("bias", "norm")),
+        CompileOptions(store=("bias",)),
         output=tmp_path / "out.nvmc",
     )
     layers = [entry for entry in compiled.manifest.layers if entry.op != PARAMETER]
