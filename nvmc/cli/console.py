@@ -23,11 +23,13 @@ from nvmc.errors import OptionError
 from nvmc.hardware.devices import Device, Target, load_device
 from nvmc.hardware.encoding import Encoding
 from nvmc.metrics import METRICS
-from nvmc.statistics import Kpp
+from nvmc.statistics import Ends, Kpp
 
 __all__ = [
     "count",
+    "ends_text",
     "err",
+    "interval_rows",
     "note",
     "note_percentile",
     "note_range",
@@ -114,6 +116,33 @@ def passes_text(passes: int) -> str:
 def percent(value: float | None, digits: int = 2) -> str:
     """A share as percent, or `open` for an end of an interval that is not known."""
     return "open" if value is None else f"{100 * value:.{digits}f} %"
+
+
+def ends_text(ends: Ends) -> str:
+    """An interval in percent, without the unit."""
+    return " to ".join("open" if v is None else f"{100 * v:.2f}" for v in (ends.low, ends.high))
+
+
+def interval_rows(kpp: Kpp, images: int | None, metric: str) -> list[tuple[str, str, str]]:
+    """Rows of a table with a KPP's intervals: name, ends, and what each is certain over.
+
+    Args:
+        kpp: The KPP.
+        images: How many images chips were run on; None where that is not known.
+        metric: Name of the metric.
+    """
+    here = "on these images" if images is None else f"on these {count(images, 'image')}"
+    own = f"its {kpp.confidence:.0%} interval"
+
+    def row(name: str, ends: Ends, of: str) -> tuple[str, str, str]:
+        closing = "" if ends.closed else f"; {ends.runs_needed:,} runs close it"
+        return name, f"{ends_text(ends)} %", of + closing
+
+    alone = kpp.chips_alone
+    if kpp.covers == "chips":
+        short = METRICS[metric].short if metric in METRICS else metric
+        return [row(own, alone, f"of chips alone, {here}: for {short} it covers no others")]
+    return [row(own, kpp.interval, "of chips and images"), row(here, alone, "of chips alone")]
 
 
 def ordinal(number: float) -> str:

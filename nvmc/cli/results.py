@@ -13,6 +13,7 @@ from rich.table import Table
 
 from nvmc.cli.console import (
     count,
+    interval_rows,
     note,
     note_percentile,
     ordinal,
@@ -28,6 +29,7 @@ from nvmc.errors import OptionError
 from nvmc.evaluation.parameters import duration_text
 from nvmc.metrics import METRICS
 from nvmc.statistics import (
+    Images,
     Kpp,
     Summary,
     percentile_index,
@@ -225,8 +227,21 @@ def _worth(store: Store, entry: Entry, percentile: float) -> Worth | None:
     percentile_index(1, percentile)
     if entry.begun or not entry.complete:
         return None
-    values = [value for *_, value in store.rows(entry.id) if value is not None]
-    return summarize(values), percentile_performance(values, percentile)
+    chips = [(total, value) for *_, total, value in store.rows(entry.id) if value is not None]
+    values = [value for _, value in chips]
+    kpp = percentile_performance(values, percentile, images=_sampled(entry, chips))
+    return summarize(values), kpp
+
+
+def _sampled(entry: Entry, chips: Iterable[tuple[float, float]]) -> Images | None:
+    """What the values of an experiment are shares of, from a chip's hits and its value."""
+    images, metric = entry.facts.get("images"), entry.facts.get("metric")
+    if not images or metric not in METRICS or not METRICS[metric].counts:
+        return None
+    for total, value in chips:
+        if value > 0:
+            return Images(images, round(total / (value * images)))
+    return Images(images, 2)  # all at 0: its ends hold for any number of decisions
 
 
 def _table(entries: Sequence[Entry], found: Sequence[Worth | None]) -> Table:
@@ -332,8 +347,8 @@ def _statistics(entry: Entry, found: Worth | None) -> list[tuple[str, str]]:
         ]
     summary, kpp = found
     spread = "" if summary.std is None else f" ± {100 * summary.std:.2f} over chips"
-    closed = kpp.low is not None and kpp.high is not None
-    interval = f"{percent(kpp.low)} to {percent(kpp.high)}"
+    images, metric = entry.facts.get("images"), str(entry.facts.get("metric", ""))
+    intervals = interval_rows(kpp, images, metric)
     return [
         ("chips", chips),
         ("mean", f"{percent(summary.mean)}{spread}"),
@@ -342,10 +357,7 @@ def _statistics(entry: Entry, found: Worth | None) -> list[tuple[str, str]]:
             f"{ordinal(kpp.k)} percentile (KPP)",
             percent(kpp.value) + (f", {worst_text(kpp)}" if kpp.is_worst else ""),
         ),
-        (
-            f"its {kpp.confidence:.0%} interval",
-            interval if closed else f"{interval}; {kpp.runs_needed} runs close it",
-        ),
+        *((name, f"{ends}, {of}") for name, ends, of in intervals),
     ]
 
 

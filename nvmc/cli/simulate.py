@@ -10,6 +10,8 @@ from rich.table import Table
 
 from nvmc.cli.console import (
     count,
+    ends_text,
+    interval_rows,
     note,
     note_percentile,
     note_range,
@@ -65,7 +67,7 @@ DELTA = 1e-3
 @click.option(
     "--precision",
     metavar="Wpp",
-    help="More chips in rounds until the KPP's interval is no wider, such as 0.5pp.",
+    help="More chips in rounds until the KPP's interval on these images is no wider: 0.5pp.",
 )
 @click.option(
     "--max-runs",
@@ -164,11 +166,11 @@ def _note_width(result: Simulation, width: float) -> None:
     """Say where rounds ended before the interval was narrow enough."""
     wide = [at for at in result.times if not at.is_within(width)]
     if wide:
-        low, high = wide[0].kpp.low, wide[0].kpp.high
+        low, high = wide[0].kpp.chips_alone.low, wide[0].kpp.chips_alone.high
         found = "open" if low is None or high is None else f"{100 * (high - low):.2f}pp wide"
         note(
-            f"the interval is {found} after {count(len(wide[0].values), 'chip')}, not "
-            f"{100 * width:g}pp; give more --max-runs"
+            f"the interval of chips alone is {found} after "
+            f"{count(len(wide[0].values), 'chip')}, not {100 * width:g}pp; give more --max-runs"
         )
 
 
@@ -225,7 +227,10 @@ def _times(result: Simulation) -> Table:
     """One row a time since programming."""
     table = Table(box=None, pad_edge=True)
     kpp, metric = "KPP (worst chip)" if result.kpp.is_worst else "KPP", _against_ideal(result)
-    for name in ("time", "mean", "worst", kpp, "its interval"):
+    both = result.kpp.covers == "chips and images"
+    images = f"on these {count(result.description.images, 'image')}"
+    own = [f"its {result.kpp.confidence:.0%} interval"] if both else []
+    for name in ("time", "mean", "worst", kpp, *own, images):
         table.add_column(name, justify="right", no_wrap=True)
     if metric:
         table.add_column("of")
@@ -236,7 +241,8 @@ def _times(result: Simulation) -> Table:
             percent(summary.mean),
             percent(summary.min),
             percent(kpp.value),
-            f"{percent(kpp.low)} to {percent(kpp.high)}",
+            *([ends_text(kpp.interval)] if both else []),
+            ends_text(kpp.chips_alone),
             *([metric] if metric else []),
         )
     return table
@@ -264,8 +270,7 @@ def _values(result: Simulation) -> list[tuple[str, str, str]]:
     kpp, summary = result.kpp, result.summary
     spread = "" if summary.std is None else f"± {100 * summary.std:.2f} over chips"
     if summary.mean_bound:
-        spread = f"estimated, with a deviation of at most {100 * summary.mean_bound:.2f}"
-    closed = kpp.low is not None and kpp.high is not None
+        spread = f"estimated, to about ± {100 * summary.mean_bound:.2f} over orders of the images"
     return [
         ("mean", percent(summary.mean), spread),
         ("worst chip", percent(summary.min), _rmse(result, summary.min)),
@@ -274,11 +279,7 @@ def _values(result: Simulation) -> list[tuple[str, str, str]]:
             percent(kpp.value),
             "; ".join(filter(None, (_rmse(result, kpp.value), worst_text(kpp)))),
         ),
-        (
-            f"its {kpp.confidence:.0%} interval",
-            f"{percent(kpp.low)} to {percent(kpp.high)}",
-            "" if closed else f"{kpp.runs_needed} runs close it",
-        ),
+        *interval_rows(kpp, result.description.images, result.metric),
     ]
 
 

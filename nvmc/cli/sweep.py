@@ -11,6 +11,7 @@ from rich.table import Table
 
 from nvmc.cli.console import (
     count,
+    ends_text,
     note_percentile,
     note_range,
     out,
@@ -120,16 +121,10 @@ def _print(result: Sweep, folder: str, newest: bool) -> None:
         console.print(line)
     print_metric(result.metric)
     kpp = result.points[0].kpp
-    table = Table(box=None, pad_edge=True)
-    for title in (
-        *result.axes,
-        "ideal",
-        "mean",
-        "std",
-        "worst",
-        f"KPP {kpp.k:g}",
-        f"its {kpp.confidence:.0%} interval",
-    ):
+    table = Table(box=None, pad_edge=True, padding=(0, 1, 0, 0))
+    own = [f"its {kpp.confidence:.0%} interval"] if kpp.covers == "chips and images" else []
+    titles = ("ideal", "mean", "std", "worst", f"KPP {kpp.k:g}", *own, "on these images")
+    for title in (*result.axes, *titles):
         table.add_column(title, justify="right", no_wrap=True)
     for i, curve in enumerate(result.curves()):
         if i:
@@ -137,9 +132,13 @@ def _print(result: Sweep, folder: str, newest: bool) -> None:
         for point in curve:
             table.add_row(*_cells(point, result.axes))
     console.print(table)
-    open_end = any(p.kpp.low is None or p.kpp.high is None for p in result.points)
-    needed = f" An open end needs {kpp.runs_needed} runs." if open_end else ""
+    open_end = any(not p.kpp.interval.closed for p in result.points)
+    needed = f" An open end needs {kpp.interval.runs_needed} runs." if open_end else ""
     console.print(f"Values are {METRICS[result.metric].short} in %.{needed}")
+    said = "The interval is of chips and images; that on these images is of chips alone."
+    if not own:
+        said = "The interval is of chips alone: it holds on these images and covers no others."
+    console.print(said)
     if kpp.is_worst:
         console.print(f"The KPP of {count(kpp.runs, 'run')} is {worst_text(kpp)}.")
 
@@ -151,11 +150,12 @@ def _device(result: Sweep) -> Device:
 def _cells(point: Point, axes: tuple[str, ...]) -> list[str]:
     kpp, summary = point.kpp, point.summary
     shares = (point.ideal, summary.mean, summary.std, summary.min, kpp.value)
-    interval = " to ".join("open" if v is None else f"{100 * v:.2f}" for v in (kpp.low, kpp.high))
+    both = [ends_text(kpp.interval)] if kpp.covers == "chips and images" else []
     return [
         *(point.at[name].text for name in axes),
         *("-" if share is None else f"{100 * share:.2f}" for share in shares),
-        interval,
+        *both,
+        ends_text(kpp.chips_alone),
     ]
 
 
@@ -171,8 +171,11 @@ def _point_rows(result: Sweep) -> Iterator[dict[str, str | int | float | None]]:
             "k": kpp.k,
             "kpp": kpp.value,
             "kpp_is_worst": str(kpp.is_worst).lower(),
-            "kpp_low": kpp.low,
-            "kpp_high": kpp.high,
+            "kpp_low": kpp.interval.low,
+            "kpp_high": kpp.interval.high,
+            "kpp_covers": kpp.covers,
+            "kpp_low_chips_alone": kpp.chips_alone.low,
+            "kpp_high_chips_alone": kpp.chips_alone.high,
             "confidence": kpp.confidence,
             **_facts(point),
         }

@@ -12,12 +12,13 @@ from dataclasses import dataclass, replace
 from threading import Lock
 
 import numpy as np
+from numpy.typing import NDArray
 
 from nvmc.errors import OptionError
 from nvmc.evaluation.population import Population, Workload
 from nvmc.evaluation.result import AtTime
 from nvmc.runtime.montecarlo import CircuitNetwork
-from nvmc.statistics import Summary, highest_rank, percentile_of_lowest, percentile_performance
+from nvmc.statistics import Kpp, Summary, highest_rank, percentile_of_lowest
 from nvmc.statistics import summarize as summary_of
 from nvmc.statistics.adaptive import Elimination, Work
 from nvmc.statistics.sequential import Rounds, plan_rounds
@@ -41,8 +42,8 @@ class Plan:
         percentile: k of the k-th percentile performance.
         delta: How likely the answer may be another than that of all chips on all images; None
             runs them all.
-        precision: Width of the interval at which rounds end, in units of values; None for one
-            round.
+        precision: Width of the interval for chips alone at which rounds end, in units of values;
+            None for one round. What the images leave open no number of chips would narrow.
         max_runs: Chips of the last round; None for 10,000, or twice `runs` where those are more.
     """
 
@@ -139,14 +140,25 @@ def _round(
     images = len(population.workload.feed)
     population.advance(range(plan.runs), images, meter.add)
     values = population.values[: plan.runs]
-    kpp = rounds.kpp(values) if rounds else percentile_performance(values, plan.percentile)
+    kpp = _kpp(values, population.workload, plan, rounds)
     return AtTime(population.time_s, values, kpp, summary_of(values))
+
+
+def _kpp(lowest: NDArray[np.float64], workload: Workload, plan: Plan, rounds: Rounds | None) -> Kpp:
+    """The KPP and its intervals from the lowest chips, or all."""
+    images = workload.sampled
+    if rounds:
+        return rounds.kpp(lowest, plan.runs, images)
+    return percentile_of_lowest(lowest, plan.runs, plan.percentile, images=images)
 
 
 def _eliminated(population: Population, plan: Plan, rounds: Rounds | None, meter: _Meter) -> AtTime:
     """The lowest chips on all images, the others as far as it takes to know them higher."""
     workload, runs = population.workload, plan.runs
-    rank = rounds.highest_rank(runs) if rounds else highest_rank(runs, plan.percentile)
+    if rounds:
+        rank = rounds.highest_rank(runs, workload.sampled)
+    else:
+        rank = highest_rank(runs, plan.percentile, images=workload.sampled)
     known = population.history(runs)
     hard = workload.hard
     blind = [p for p, sums in known.items() if hard not in sums and max(sums) > hard > 0]
@@ -169,10 +181,7 @@ def _eliminated(population: Population, plan: Plan, rounds: Rounds | None, meter
     for chip in np.flatnonzero(~np.isnan(found.totals)).tolist():
         values[chip] = workload.metric.finish(float(found.totals[chip]), len(workload.feed))
     lowest = values[~np.isnan(values)]
-    if rounds:
-        kpp = rounds.kpp(lowest, runs)
-    else:
-        kpp = percentile_of_lowest(lowest, runs, plan.percentile)
+    kpp = _kpp(lowest, workload, plan, rounds)
     if not found.dropped:
         return AtTime(population.time_s, values, kpp, summary_of(values))
     mean, bound = (
@@ -192,9 +201,8 @@ def _work(population: Population, elimination: Elimination, work: Work, meter: _
 
 def _decisions(workload: Workload) -> int:
     """Decisions that are counted in each image."""
-    classes = workload.metric.classes
-    if classes is not None:
-        return classes.size // len(workload.feed)
+    if workload.sampled is not None:
+        return workload.sampled.decisions
     raise OptionError(
         f"an adaptive run counts decisions, but the metric here is {workload.metric.short}; give "
         "--data with class labels, choose another --output, or leave --adaptive out"

@@ -28,6 +28,7 @@ from nvmc.runtime.montecarlo import (
     default_jobs,
     evaluate_chips,
 )
+from nvmc.statistics import Images
 
 __all__ = ["Archive", "Executor", "Population", "Records", "Threads", "Workload"]
 
@@ -163,6 +164,17 @@ class Workload:
     def mc_passes(self) -> int | None:
         """Stochastic passes that are averaged; None where the network draws nothing."""
         return self.network.passes if self.network.masks else None
+
+    @property
+    def sampled(self) -> Images | None:
+        """What a value is a share of; None where the metric counts no decisions.
+
+        The same number of decisions in each image: only then is a value a mean over images.
+        """
+        classes, images = self.metric.classes, len(self.feed)
+        if classes is None or classes.size % images:
+            return None
+        return Images(images, classes.size // images)
 
     def run(
         self,

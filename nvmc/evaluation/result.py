@@ -24,12 +24,12 @@ class AtTime:
     Attributes:
         time_s: Seconds; None for the device's own time, or where nothing depends on it.
         values: One value per chip, in chip order, shape (runs,); NaN where a chip was dropped.
-        kpp: K-th percentile performance and its interval.
+        kpp: K-th percentile performance and its intervals.
         summary: Mean, standard deviation, minimum.
         share: Images that were run, of all images on all chips.
         delta: How likely KPP and interval are others than those of all chips on all images, at
             most.
-        precision: Width of the interval that was asked for; None where none was.
+        precision: Width of the interval for chips alone that was asked for; None where none was.
     """
 
     time_s: float | None
@@ -46,8 +46,8 @@ class AtTime:
         return int(np.count_nonzero(np.isnan(self.values)))
 
     def is_within(self, width: float | None) -> bool:
-        """Whether the KPP's interval is closed and no wider than that."""
-        low, high = self.kpp.low, self.kpp.high
+        """Whether the KPP's interval for chips alone is closed and no wider than that."""
+        low, high = self.kpp.chips_alone.low, self.kpp.chips_alone.high
         if low is None or high is None or width is None:
             return False
         return high - low <= width + 1e-12  # both are rounded

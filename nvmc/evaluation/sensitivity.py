@@ -206,7 +206,7 @@ def sensitivity(
     return Sensitivity(
         description=workload.describe(setup, seed, runs),
         ideal=workload.ideal,
-        kpp=percentile_performance(found[EVERYTHING], percentile),
+        kpp=percentile_performance(found[EVERYTHING], percentile, images=workload.sampled),
         mean=float(np.mean(found[EVERYTHING])),
         costs=tuple(costs),
         seconds=time.perf_counter() - started,

@@ -46,7 +46,7 @@ class Point:
         description: Network, chips, images, and how they were run.
         ideal: Value of the chip whose every cell is on target.
         values: One value per chip, in chip order, shape (runs,).
-        kpp: K-th percentile performance and its interval.
+        kpp: K-th percentile performance and its intervals.
         summary: Mean, standard deviation, minimum.
     """
 
@@ -168,7 +168,7 @@ def sweep(
         described = workload.describe(setup, seed, runs)
         records = None if store is None else workload.records(store, described, where)
         found = workload.run(Chips(pattern, 0, runs), where, records, on_chip)
-        kpp = percentile_performance(found, percentile)
+        kpp = percentile_performance(found, percentile, images=workload.sampled)
         points.append(Point(at, described, workload.ideal, found, kpp, summarize(found)))
     return Sweep(axes, tuple(points), time.perf_counter() - started)
 

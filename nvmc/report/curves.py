@@ -10,9 +10,15 @@ from typing import Any
 import numpy as np
 
 from nvmc.report.figure import GREY, INK, figure_in, heading, shades, style
-from nvmc.statistics import Kpp
+from nvmc.statistics import Covers, Kpp
 
 __all__ = ["Axis", "Curve", "draw_curves"]
+
+
+_COVERS: dict[Covers, str] = {
+    "chips and images": "chips and images",
+    "chips": "chips alone,\non these images",
+}
 
 
 @dataclass(frozen=True)
@@ -97,8 +103,9 @@ def _draw(
 ) -> None:
     mark = "o" if len(where) < 30 else ""
     kpp = [curve.kpp[i] for i in order]
-    low = [100 * (k.value if k.low is None else k.low) for k in kpp]
-    high = [100 * (k.value if k.high is None else k.high) for k in kpp]
+    ends = [k.interval for k in kpp]
+    low = [100 * (k.value if e.low is None else e.low) for k, e in zip(kpp, ends, strict=True)]
+    high = [100 * (k.value if e.high is None else e.high) for k, e in zip(kpp, ends, strict=True)]
     mean, ideal = (100 * np.asarray(line)[order] for line in (curve.mean, curve.ideal))
     axes.fill_between(where, low, high, color=colour, alpha=0.15, linewidth=0)
     axes.plot(where, ideal, color=ideal_colour, linestyle=":", linewidth=1.2)
@@ -114,11 +121,12 @@ def _legends(axes: Any, curves: Sequence[Curve], legend: str) -> None:
     """Beside the plot: what the line styles mean, and what the colours do."""
     lines = axes.get_lines()
     kpp = [k for curve in curves for k in curve.kpp]
-    open_low, open_high = any(k.low is None for k in kpp), any(k.high is None for k in kpp)
+    intervals = [k.interval for k in kpp]
+    open_low, open_high = (any(getattr(i, e) is None for i in intervals) for e in ("low", "high"))
     ends = {(True, False): "lower end", (False, True): "upper end", (True, True): "ends"}
-    band = f"its {kpp[0].confidence:.0%} interval"
+    band = f"its {kpp[0].confidence:.0%} interval:\n{_COVERS[kpp[0].covers]}"
     if (open_low, open_high) in ends:
-        band += f"\n({ends[open_low, open_high]} open:\n{kpp[0].runs_needed} runs close it)"
+        band += f"\n({ends[open_low, open_high]} open:\n{intervals[0].runs_needed} runs close it)"
     ideal, mean, worst = lines[:3]
     handles: list[Any] = [worst, axes.collections[0], mean, ideal]
     texts = [f"KPP, k = {kpp[0].k:g}{_worst(kpp[0])}", band, "mean", "ideal chip"]

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nvmc.report.figure import BLUE, GREY, INK, RED, figure_in, heading, style
-from nvmc.statistics import Kpp, Summary
+from nvmc.statistics import Ends, Kpp, Summary
 
 __all__ = ["Sample", "draw_histogram"]
 
@@ -25,7 +25,7 @@ class Sample:
     Attributes:
         label: What sets it apart, such as its time; empty for the only one.
         values: One value per chip, shape (runs,).
-        kpp: K-th percentile performance and its interval.
+        kpp: K-th percentile performance and its intervals.
         summary: Mean, standard deviation, minimum.
     """
 
@@ -46,8 +46,9 @@ def draw_histogram(
     """Write the picture of a simulation to `path`: a histogram for each sample.
 
     Bars are a whole number of images wide, so that no bar is favoured by where the possible
-    values fall. The k-th percentile performance is a line in a band, its interval; where the runs
-    do not support an end of it, the band goes to the edge, and the legend says so.
+    values fall. The k-th percentile performance is a line in two bands, its intervals for chips
+    and images and for chips alone; where the runs do not support an end, the band goes to the
+    edge, and the legend says so.
 
     Args:
         path: The file; its suffix says the format, as in `figure_in`.
@@ -64,10 +65,13 @@ def draw_histogram(
     edges = _edges([sample.values for sample in samples], ideal, images)
     with figure_in(path, width=8.4, height=1.6 + 2.0 * len(samples)) as figure:
         rows: Any = figure.subplots(len(samples), 1, sharex=True, squeeze=False)[:, 0]
+        intervals = [sample.kpp.interval for sample in samples]
+        low = min([edges[0], *(100 * i.low for i in intervals if i.low is not None)])
+        high = max([edges[-1], *(100 * i.high for i in intervals if i.high is not None)])
+        margin = 0.02 * (high - low)
         for axes, sample in zip(rows, samples, strict=True):
             style(axes, sample.label, "", "chips")
-            margin = 0.02 * (edges[-1] - edges[0])
-            axes.set_xlim(edges[0] - margin, edges[-1] + margin)
+            axes.set_xlim(low - margin, high + margin)
             _draw(axes, sample, ideal, edges)
         rows[-1].set_xlabel(f"{metric} [%]", color=INK)
         heading(figure, lines)
@@ -86,18 +90,17 @@ def _edges(values: Sequence[NDArray[np.float64]], ideal: float, images: int | No
 
 def _draw(axes: Any, sample: Sample, ideal: float, edges: Any) -> None:
     kpp, mean = sample.kpp, 100 * sample.summary.mean
-    low, high = axes.get_xlim()
-    low = low if kpp.low is None else 100 * kpp.low
-    high = high if kpp.high is None else 100 * kpp.high
-    band = f"its {kpp.confidence:.0%} interval"
-    if kpp.low is None or kpp.high is None:
-        band += f"\n(open: {kpp.runs_needed} runs close it)"
     worst = f"KPP, k = {kpp.k:g}: {100 * kpp.value:.2f}"
     if kpp.is_worst:
         worst += "\n(the worst chip)"
     axes.hist(100 * sample.values, bins=edges, color=BLUE, alpha=0.8, linewidth=0)
     axes.axvline(100 * kpp.value, color=RED, linewidth=1.6, label=worst)
-    axes.axvspan(low, high, color=RED, alpha=0.1, linewidth=0, zorder=0, label=band)
+    here = "on these images:\nchips alone"
+    if kpp.covers == "chips and images":
+        _band(axes, kpp.interval, 0.1, f"its {kpp.confidence:.0%} interval:\nchips and images")
+    else:
+        here = f"its {kpp.confidence:.0%} interval\n{here}"
+    _band(axes, kpp.chips_alone, 0.15, here)
     axes.axvline(mean, color=INK, linestyle="--", linewidth=1.2, label=f"mean: {mean:.2f}")
     axes.axvline(100 * ideal, color=GREY, linestyle=":", label=f"ideal chip: {100 * ideal:.2f}")
     axes.legend(
@@ -108,3 +111,13 @@ def _draw(axes: Any, sample: Sample, ideal: float, edges: Any) -> None:
         bbox_to_anchor=(1.01, 1.0),
         borderaxespad=0.0,
     )
+
+
+def _band(axes: Any, ends: Ends, alpha: float, label: str) -> None:
+    """An interval; an open end goes to the edge."""
+    low, high = axes.get_xlim()
+    low = low if ends.low is None else 100 * ends.low
+    high = high if ends.high is None else 100 * ends.high
+    if not ends.closed:
+        label += f"\n(open: {ends.runs_needed} runs close it)"
+    axes.axvspan(low, high, color=RED, alpha=alpha, linewidth=0, zorder=0, label=label)

@@ -1,6 +1,9 @@
 """What a population of chips is worth, and with how few images and chips one can say so."""
 
+from nvmc.statistics.images import Images
 from nvmc.statistics.kpp import (
+    Covers,
+    Ends,
     Interval,
     Kpp,
     Summary,
@@ -15,6 +18,9 @@ from nvmc.statistics.kpp import (
 )
 
 __all__ = [
+    "Covers",
+    "Ends",
+    "Images",
     "Interval",
     "Kpp",
     "Summary",

@@ -11,15 +11,18 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import special
 
 from nvmc.errors import OptionError
+from nvmc.statistics.images import Images, ends
 
 __all__ = [
+    "Covers",
+    "Ends",
     "Interval",
     "Kpp",
     "Summary",
@@ -35,23 +38,51 @@ __all__ = [
 ]
 
 Values = Sequence[float] | NDArray[np.floating[Any]]
+Covers = Literal["chips and images", "chips"]
+"""What an interval is certain over: other images of the same kind too, or these images alone."""
+
+
+@dataclass(frozen=True)
+class Ends:
+    """An interval; an end is None where `runs` cannot support it, and `runs_needed` closes both."""
+
+    low: float | None
+    high: float | None
+    runs_needed: int
+
+    @property
+    def closed(self) -> bool:
+        """Whether there are both ends."""
+        return self.low is not None and self.high is not None
+
+    def to_json(self) -> dict[str, float | None]:
+        """The keys that `--json` gives everywhere; an open end is null."""
+        return {"low": self.low, "high": self.high, "runs_needed": self.runs_needed}
 
 
 @dataclass(frozen=True)
 class Kpp:
     """The k-th percentile performance of N runs, in the unit of the runs' values.
 
-    `low` and `high` enclose the population's k-th percentile with at least `confidence`; an end
-    is None where `runs` cannot support it, and `runs_needed` closes both.
+    Attributes:
+        k: Percentile.
+        value: The KPP of the runs.
+        interval: It encloses the k-th percentile of all chips with at least `confidence`: of their
+            values on all images of this kind, or only on these, as `covers` says.
+        covers: What the interval is certain over.
+        chips_alone: It encloses the k-th percentile of the values of all chips on these very
+            images, with at least `confidence`.
+        confidence: Of each interval.
+        runs: Number of chips.
     """
 
     k: float
     value: float
-    low: float | None
-    high: float | None
+    interval: Ends
+    covers: Covers
+    chips_alone: Ends
     confidence: float
     runs: int
-    runs_needed: int
 
     @property
     def is_worst(self) -> bool:
@@ -63,16 +94,16 @@ class Kpp:
         """Fewest runs whose KPP is not just the worst chip's value: 100 / k, rounded up."""
         return math.ceil(1 / _fraction(self.k))
 
-    def to_json(self) -> dict[str, float | None]:
-        """The keys that `--json` gives everywhere; an open end is null."""
+    def to_json(self) -> dict[str, Any]:
+        """The keys that `--json` gives everywhere."""
         return {
             "k": self.k,
             "value": self.value,
             "is_worst": self.is_worst,
-            "low": self.low,
-            "high": self.high,
+            **self.interval.to_json(),
+            "covers": self.covers,
+            "chips_alone": self.chips_alone.to_json(),
             "confidence": self.confidence,
-            "runs_needed": self.runs_needed,
         }
 
 
@@ -120,29 +151,42 @@ def percentile_index(runs: int, k: float) -> int:
     return math.floor(runs * _fraction(k))
 
 
-def percentile_performance(values: Values, k: float, confidence: float = 0.95) -> Kpp:
-    """K-th percentile performance and its distribution-free two-sided confidence interval.
+def percentile_performance(
+    values: Values, k: float, confidence: float = 0.95, images: Images | None = None
+) -> Kpp:
+    """K-th percentile performance and its distribution-free two-sided confidence intervals.
 
-    With the values sorted, x_(1) <= ... <= x_(N), p = k / 100 and B ~ Binomial(N, p), the ends
-    are order statistics: low = x_(l) with the largest l for which P(B <= l - 1) <= a / 2, high =
-    x_(u) with the smallest u for which P(B >= u) <= a / 2, a = 1 - confidence. Ties only make
-    the interval more certain. `scipy.stats.quantile_test` uses the same convention (Conover,
-    Practical Nonparametric Statistics, 3rd ed., section 3.2).
+    With the values sorted, x_(1) <= ... <= x_(N), p = k / 100 and B ~ Binomial(N, p), the ends for
+    chips alone are order statistics: low = x_(l) with the largest l for which
+    P(B <= l - 1) <= a / 2, high = x_(u) with the smallest u for which P(B >= u) <= a / 2,
+    a = 1 - confidence. Ties only make the interval more certain. `scipy.stats.quantile_test` uses
+    the same convention (Conover, Practical Nonparametric Statistics, 3rd ed., section 3.2).
+
+    With `images` the interval holds for other images too (`nvmc.statistics.images`).
 
     Args:
         values: One value per run, in any order; finite, at least one.
-        k: Percentile in (0, 100); 1 asks what 99 of 100 chips reach.
+        k: Percentile in (0, 100); 1 asks what about 99 of 100 chips reach.
         confidence: In (0, 1).
+        images: What the values are shares of; None where they are no such shares, and the
+            interval covers chips alone.
 
     Raises:
         OptionError: k or confidence out of range, no values, or a value that is not finite.
     """
     array = _checked(values)
-    return percentile_of_lowest(array, array.size, k, confidence)
+    return percentile_of_lowest(array, array.size, k, confidence, images=images)
 
 
 def percentile_of_lowest(
-    lowest: Values, runs: int, k: float, confidence: float = 0.95, nominal: float | None = None
+    lowest: Values,
+    runs: int,
+    k: float,
+    confidence: float = 0.95,
+    *,
+    nominal: float | None = None,
+    looks: int = 1,
+    images: Images | None = None,
 ) -> Kpp:
     """`percentile_performance` of `runs` values of which only the lowest are known.
 
@@ -150,31 +194,57 @@ def percentile_of_lowest(
         lowest: The lowest values, in any order, at least `highest_rank` of them; more do no harm.
         runs: Number of all values.
         k: Percentile in (0, 100).
-        confidence: What the interval is reported to have, in (0, 1).
-        nominal: What its ranks are taken for, if that is another: an interval that may be looked
-            at several times is wider (`nvmc.statistics.sequential`).
+        confidence: What the intervals are reported to have, in (0, 1).
+        nominal: What the ranks for chips alone are taken for, if that is another: an interval that
+            may be looked at several times is wider (`nvmc.statistics.sequential`).
+        looks: How many times the interval for chips and images may be looked at.
+        images: As in `percentile_performance`.
 
     Raises:
         OptionError: An argument is out of range, or too few values are given.
     """
     ordered = np.sort(_checked(lowest))
     _tail(confidence)
-    needed = highest_rank(runs, k, confidence if nominal is None else nominal)
+    nominal = confidence if nominal is None else nominal
+    needed = highest_rank(runs, k, confidence, nominal=nominal, looks=looks, images=images)
     if not needed <= ordered.size <= runs:
         raise OptionError(
             f"{ordered.size} values are given; expected {needed} to {runs}: the lowest of {runs}"
         )
     index = percentile_index(runs, k)
-    low, high = interval_ranks(runs, k, confidence if nominal is None else nominal)
+    low, high = interval_ranks(runs, k, nominal)
+    alone = Ends(
+        low=float(ordered[low - 1]) if low >= 1 else None,
+        high=float(ordered[high - 1]) if high <= runs else None,
+        runs_needed=runs_needed(k, nominal),
+    )
+    both = None if images is None else _both(ordered, runs, k, _shared(confidence, looks), images)
     return Kpp(
         k=k,
         value=float(ordered[index]),
-        low=float(ordered[low - 1]) if low >= 1 else None,
-        high=float(ordered[high - 1]) if high <= runs else None,
+        interval=both or alone,
+        covers="chips and images" if both else "chips",
+        chips_alone=alone,
         confidence=confidence,
         runs=runs,
-        runs_needed=runs_needed(k, confidence if nominal is None else nominal),
     )
+
+
+def _both(
+    ordered: NDArray[np.float64], runs: int, k: float, confidence: float, images: Images
+) -> Ends:
+    """The interval for chips and images."""
+    low, high = ends(runs, float(_fraction(k)), _tail(confidence))
+    return Ends(
+        None if low is None else images.lower(float(ordered[low.rank - 1]), low.risk),
+        None if high is None else images.upper(float(ordered[high.rank - 1]), high.risk),
+        runs_needed(k, confidence),
+    )
+
+
+def _shared(confidence: float, looks: int) -> float:
+    """The confidence of each look that makes all of them hold at once (Bonferroni)."""
+    return 1 - (1 - confidence) / looks
 
 
 def interval_ranks(runs: int, k: float, confidence: float = 0.95) -> tuple[int, int]:
@@ -191,15 +261,28 @@ def interval_ranks(runs: int, k: float, confidence: float = 0.95) -> tuple[int, 
     return low, high
 
 
-def highest_rank(runs: int, k: float, confidence: float = 0.95) -> int:
-    """Rank, from 1, of the highest value that the KPP of `runs` values or its interval takes.
+def highest_rank(
+    runs: int,
+    k: float,
+    confidence: float = 0.95,
+    *,
+    nominal: float | None = None,
+    looks: int = 1,
+    images: Images | None = None,
+) -> int:
+    """Rank, from 1, of the highest value that the KPP of `runs` values or an interval takes.
+
+    Args are those of `percentile_of_lowest`.
 
     Raises:
         OptionError: An argument is out of range.
     """
-    own = percentile_index(runs, k) + 1
-    high = interval_ranks(runs, k, confidence)[1]
-    return max(own, high) if high <= runs else own
+    ranks = [percentile_index(runs, k) + 1]
+    ranks.append(interval_ranks(runs, k, confidence if nominal is None else nominal)[1])
+    if images is not None:
+        _, high = ends(runs, float(_fraction(k)), _tail(_shared(confidence, looks)))
+        ranks.append(0 if high is None else high.rank)
+    return max(rank for rank in ranks if rank <= runs)
 
 
 def runs_needed(k: float, confidence: float = 0.95) -> int:
@@ -238,8 +321,7 @@ def summarize(values: Values) -> Summary:
 def accuracy_interval(correct: int, n: int, confidence: float = 0.95) -> Interval:
     """Exact (Clopper-Pearson) interval of a true accuracy, from hits on n independent images.
 
-    The ends are quantiles of Beta(correct, n - correct + 1) and Beta(correct + 1, n - correct)
-    (Clopper and Pearson, Biometrika 26, 1934); the coverage is at least `confidence`.
+    It is that of Clopper and Pearson (`Images.lower`); the coverage is at least `confidence`.
 
     Returns:
         Ends as fractions in [0, 1].
@@ -252,9 +334,8 @@ def accuracy_interval(correct: int, n: int, confidence: float = 0.95) -> Interva
     if not 0 <= correct <= n:
         raise OptionError(f"correct is {correct}, expected 0 to {n}; count hits among n images")
     tail = _tail(confidence)
-    low = special.betaincinv(correct, n - correct + 1, tail) if correct > 0 else 0.0
-    high = special.betainccinv(correct + 1, n - correct, tail) if correct < n else 1.0
-    return Interval(float(low), float(high), confidence)
+    images, share = Images(n), correct / n
+    return Interval(images.lower(share, tail), images.upper(share, tail), confidence)
 
 
 def _fraction(k: float) -> Fraction:

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from scipy import special
 
 from nvmc.errors import OptionError
+from nvmc.statistics.images import Images
 from nvmc.statistics.kpp import (
     Kpp,
     Values,
@@ -43,7 +44,7 @@ class Rounds:
         runs: Chips of each round, ascending; a round's chips are among those of the next.
         k: Percentile.
         confidence: That all rounds' intervals hold the percentile at once, at least.
-        nominal: That a round's interval holds it, taken by itself.
+        nominal: That a round's interval for chips alone holds it, taken by itself.
     """
 
     runs: tuple[int, ...]
@@ -51,27 +52,41 @@ class Rounds:
     confidence: float
     nominal: float
 
-    def kpp(self, values: Values, runs: int | None = None) -> Kpp:
-        """The KPP after a round, with the interval of that round.
+    def kpp(self, values: Values, runs: int | None = None, images: Images | None = None) -> Kpp:
+        """The KPP after a round, with the intervals of that round.
 
         Args:
             values: The round's values, or the lowest of them, `highest_rank` at least.
             runs: Chips of the round, if not as many as values.
+            images: As in `percentile_performance`.
 
         Raises:
             OptionError: No round has so many chips, or there are too few values.
         """
         return percentile_of_lowest(
-            values, self._planned(runs or len(values)), self.k, self.confidence, self.nominal
+            values,
+            self._planned(runs or len(values)),
+            self.k,
+            self.confidence,
+            nominal=self.nominal,
+            looks=len(self.runs),
+            images=images,
         )
 
-    def highest_rank(self, runs: int) -> int:
-        """Rank, from 1, of the highest value that the round's KPP and interval take.
+    def highest_rank(self, runs: int, images: Images | None = None) -> int:
+        """Rank, from 1, of the highest value that the round's KPP and intervals take.
 
         Raises:
             OptionError: No round has so many chips.
         """
-        return highest_rank(self._planned(runs), self.k, self.nominal)
+        return highest_rank(
+            self._planned(runs),
+            self.k,
+            self.confidence,
+            nominal=self.nominal,
+            looks=len(self.runs),
+            images=images,
+        )
 
     def _planned(self, runs: int) -> int:
         if runs not in self.runs:

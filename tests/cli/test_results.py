@@ -21,7 +21,7 @@ import pytest
 
 from nvmc.cli import main
 from nvmc.compiled.artifact import RESULTS_FILE
-from nvmc.statistics import percentile_performance, summarize
+from nvmc.statistics import Images, percentile_performance, summarize
 from nvmc.store import Store
 from nvmc.store.export import COLUMNS
 
@@ -167,15 +167,18 @@ def test_show_says_what_simulate_says(run: Run, k: float) -> None:
     (identifier,) = fill(Path("r.sqlite"), 1)
     words = ("show", identifier[:6], "--store", "r.sqlite", "--percentile", str(k))
     found = json.loads(run(*words, "--json"))
-    kpp, summary = percentile_performance(VALUES, k), summarize(VALUES)
+    kpp = percentile_performance(VALUES, k, images=Images(531))
+    summary = summarize(VALUES)
     assert (found["mean"], found["std"], found["min"]) == (summary.mean, summary.std, summary.min)
-    assert found["percentile"] == {
-        **{name: getattr(kpp, name) for name in ("k", "value", "low", "high")},
-        **{"confidence": 0.95, "runs_needed": kpp.runs_needed, "is_worst": k < 0.25},
-    }
+    assert found["percentile"] == kpp.to_json()
+    assert found["percentile"]["is_worst"] == (k < 0.25)
     text = run(*words)
-    for value in (summary.mean, summary.min, kpp.value, kpp.low, kpp.high):
-        assert value is not None and f"{100 * value:.2f} %" in text
+    ends = (*kpp.interval.to_json().values(), *kpp.chips_alone.to_json().values())
+    for value in (summary.mean, summary.min, kpp.value):
+        assert f"{100 * value:.2f} %" in text
+    for value in ends[:2] + ends[3:5]:
+        assert value is not None and f"{100 * value:.2f}" in text
+    assert "of chips and images" in text and "on these 531 images" in text
     assert identifier in "".join(text.split()) and "400, of numbers 0 to 399" in text
 
 

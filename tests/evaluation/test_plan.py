@@ -18,7 +18,7 @@ from nvmc.evaluation.result import AtTime
 from nvmc.metrics.determination import Determination
 from nvmc.rng import stream
 from nvmc.runtime.montecarlo import CircuitNetwork
-from nvmc.statistics import highest_rank, percentile_performance, summarize
+from nvmc.statistics import Images, highest_rank, percentile_performance, summarize
 from nvmc.statistics.adaptive import Elimination, look_ends
 from nvmc.statistics.sequential import plan_rounds
 from workload_standins import Kept, Table, bench_of_images, chips_from
@@ -53,14 +53,14 @@ def test_a_plain_plan_runs_all() -> None:
     values = full(hits)[10:50]
     assert table.asked == [(list(range(10, 50)), 0, IMAGES)]
     np.testing.assert_array_equal(found.values, values)
-    assert found.kpp == percentile_performance(values, 5)
+    assert found.kpp == percentile_performance(values, 5, images=Images(IMAGES))
     assert found.summary == summarize(values)
     assert (found.share, found.delta, found.dropped) == (1, 0, 0)
     assert watched == [(float(done), 40) for done in range(41)]
 
 
-def same_answer(found: AtTime, values: NDArray[np.float64], k: float) -> None:
-    assert found.kpp == percentile_performance(values, k)
+def same_answer(found: AtTime, values: NDArray[np.float64], k: float, decisions: int = 1) -> None:
+    assert found.kpp == percentile_performance(values, k, images=Images(IMAGES, decisions))
     assert found.summary.min == values.min()
     whole = ~np.isnan(found.values)
     np.testing.assert_array_equal(found.values[whole], values[whole])
@@ -72,7 +72,7 @@ def test_dropping_gives_the_same_answer_with_fewer_images(decisions: int, hard: 
     hits = spread(220, decisions=decisions)
     population, table = people(hits, 200, first=20, decisions=decisions, hard=hard)
     found = evaluate_population(population, Plan(200, 2, delta=1e-3))
-    same_answer(found, full(hits, decisions)[20:], 2)
+    same_answer(found, full(hits, decisions)[20:], 2, decisions)
     assert found.dropped > 50 and found.delta == 1e-3
     assert table.run == population.images.sum() < 160 * IMAGES
     assert found.share == pytest.approx(table.run / (200 * IMAGES))
@@ -108,8 +108,8 @@ def test_rounds_end_once_the_interval_is_narrow(delta: float | None) -> None:
     widths: dict[int, float] = {}
     for runs in rounds.runs:
         kpp = rounds.kpp(full(hits)[:runs])
-        assert kpp.low is not None and kpp.high is not None
-        widths[runs] = kpp.high - kpp.low
+        assert kpp.chips_alone.low is not None and kpp.chips_alone.high is not None
+        widths[runs] = kpp.chips_alone.high - kpp.chips_alone.low
     enough = rounds.runs[2]
     assert widths[enough] < min(widths[runs] for runs in rounds.runs[:2])
     population, table = people(hits, 900)
@@ -117,7 +117,7 @@ def test_rounds_end_once_the_interval_is_narrow(delta: float | None) -> None:
         population, Plan(100, 10, delta, precision=widths[enough], max_runs=900)
     )
     assert len(found.values) == enough
-    assert found.kpp == rounds.kpp(full(hits)[:enough])
+    assert found.kpp == rounds.kpp(full(hits)[:enough], images=Images(IMAGES))
     assert population.images[enough:].sum() == 0
     assert table.run == population.images.sum()  # nothing twice
     assert found.delta == (delta or 0)
@@ -131,7 +131,7 @@ def test_rounds_end_at_the_last_one() -> None:
     found = evaluate_population(people(hits, 160)[0], plan, lambda _, runs: watched.append(runs))
     assert len(found.values) == 160 and not found.is_within(1e-6)
     assert sorted(set(watched)) == list(plan_rounds(100, 160, 10).runs)
-    assert found.kpp == plan_rounds(100, 160, 10).kpp(full(hits))
+    assert found.kpp == plan_rounds(100, 160, 10).kpp(full(hits), images=Images(IMAGES))
 
 
 def test_delta_is_shared_by_the_rounds(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -147,10 +147,11 @@ def test_delta_is_shared_by_the_rounds(monkeypatch: pytest.MonkeyPatch) -> None:
     )
     rounds = plan_rounds(100, 160, 10)
     share = 0.02 / len(rounds.runs)
-    assert asked == [(runs, rounds.highest_rank(runs), share) for runs in rounds.runs]
+    images = Images(IMAGES)
+    assert asked == [(runs, rounds.highest_rank(runs, images), share) for runs in rounds.runs]
     asked.clear()
     evaluate_population(people(spread(160), 160)[0], Plan(160, 10, 0.02))
-    assert asked == [(160, highest_rank(160, 10), 0.02)]
+    assert asked == [(160, highest_rank(160, 10, images=images), 0.02)]
 
 
 @pytest.mark.parametrize("plan", [Plan(100, 5, 0.01), Plan(60, 5, 0.01, 1e-6, 100)])

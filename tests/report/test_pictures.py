@@ -68,14 +68,14 @@ def test_curves_show_what_they_were_given(tmp_path: Path, figures: list[Any]) ->
     np.testing.assert_allclose(kpp.get_ydata(), [100 * one.kpp[i].value for i in order])
     np.testing.assert_allclose(ideal.get_ydata(), 99)
     heights = axes.collections[0].get_paths()[0].vertices[:, 1]
-    assert heights.min() == pytest.approx(100 * min(k.low or 0 for k in one.kpp))
-    assert heights.max() == pytest.approx(100 * max(k.high or 0 for k in one.kpp))
+    assert heights.min() == pytest.approx(100 * min(k.interval.low or 0 for k in one.kpp))
+    assert heights.max() == pytest.approx(100 * max(k.interval.high or 0 for k in one.kpp))
     assert "open" not in texts(axes.get_legend())
 
 
 def test_open_ends_are_said_not_drawn(tmp_path: Path, figures: list[Any]) -> None:
     one = curve("", 2, 50)
-    assert all(k.low is None for k in one.kpp)
+    assert all(k.interval.low is None for k in one.kpp)
     draw_curves(tmp_path / "c.png", ["title"], "accuracy", Axis("σ", [0.1, 0.2]), [one])
     (axes,) = figures[0].axes
     heights = axes.collections[0].get_paths()[0].vertices[:, 1]

@@ -71,8 +71,8 @@ def test_ends_are_the_tightest_that_exact_sums_allow(
     # On the tail itself (p = 1/2, confidence 1/2) floating point may fall on either side.
     p, tail = Fraction(str(k)) / 100, Fraction(1 - confidence) / 2
     slack = Fraction(1, 10**12)
-    low = int(result.low) if result.low is not None else 0
-    high = int(result.high) if result.high is not None else runs + 1
+    low = int(result.interval.low) if result.interval.low is not None else 0
+    high = int(result.interval.high) if result.interval.high is not None else runs + 1
     if low > 0:
         assert at_most(low - 1, runs, p) <= tail + slack
     assert at_most(low, runs, p) > tail - slack
@@ -92,10 +92,10 @@ def test_interval_holds_the_value_and_closes_with_enough_runs(
 ) -> None:
     values = np.random.default_rng(seed).integers(0, 50, runs) / 50
     result = percentile_performance(values, k, confidence)
-    assert result.low is None or result.low <= result.value
-    assert result.high is None or result.value <= result.high
-    closed = result.low is not None and result.high is not None
-    assert closed == (runs >= result.runs_needed)
+    assert result.interval.low is None or result.interval.low <= result.value
+    assert result.interval.high is None or result.value <= result.interval.high
+    closed = result.interval.low is not None and result.interval.high is not None
+    assert closed == (runs >= result.interval.runs_needed)
 
 
 @pytest.mark.parametrize("runs", [1, 6, 50, 300, 368, 1000])
@@ -103,7 +103,7 @@ def test_interval_holds_the_value_and_closes_with_enough_runs(
 def test_convention_is_scipys(runs: int, k: float) -> None:
     values = np.random.default_rng(runs).normal(size=runs)
     theirs = stats.quantile_test(values, q=0, p=k / 100).confidence_interval(0.95)
-    ours = percentile_performance(values, k)
+    ours = percentile_performance(values, k).interval
     for mine, other in ((ours.low, theirs.low), (ours.high, theirs.high)):
         assert (mine is None and np.isnan(other)) or mine == other
 
@@ -150,8 +150,8 @@ def covered(distribution: Any, runs: int, k: float, seed: int) -> float:
     draws = distribution.rvs((REPETITIONS, runs), random_state=np.random.default_rng(seed))
     for values in draws:
         result = percentile_performance(values, k)
-        low = -math.inf if result.low is None else result.low
-        high = math.inf if result.high is None else result.high
+        low = -math.inf if result.interval.low is None else result.interval.low
+        high = math.inf if result.interval.high is None else result.interval.high
         found += low <= truth <= high
     return found / REPETITIONS
 
@@ -170,7 +170,7 @@ def test_ranks_cover_at_least_what_they_promise(runs: int, k: float) -> None:
     # Each side misses with at most 2.5 %, and with one more term of the sum by more than that.
     most = stats.binom.pmf(np.arange(runs + 1), runs, k / 100).max()
     assert 0.95 - 1e-12 <= coverage
-    if percentile_performance(np.zeros(runs), k).low is not None:
+    if percentile_performance(np.zeros(runs), k).interval.low is not None:
         assert coverage < 0.95 + 2 * most
 
 
@@ -207,7 +207,9 @@ def test_the_lowest_are_enough(values: list[int], k: float, data: st.DataObject)
     known = data.draw(st.integers(rank, runs))
     lowest = data.draw(st.permutations(sorted(values)[:known]))
     assert percentile_of_lowest(lowest, runs, k) == whole
-    assert sorted(values)[rank - 1] == (whole.value if whole.high is None else whole.high)
+    assert sorted(values)[rank - 1] == (
+        whole.value if whole.interval.high is None else whole.interval.high
+    )
     if rank > 1:
         with pytest.raises(OptionError, match=f"{rank - 1} values are given; expected {rank} to"):
             percentile_of_lowest(lowest[: rank - 1], runs, k)

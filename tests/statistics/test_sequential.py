@@ -74,12 +74,13 @@ def test_coverage_when_stopping_at_the_precision(k: float, kind: str) -> None:
     covered, stopped = 0, []
     for values in draws:
         for runs in plan.runs:
-            kpp = plan.kpp(values[:runs])
+            found = plan.kpp(values[:runs])
+            kpp = found.interval
             if kpp.low is not None and kpp.high is not None and kpp.high - kpp.low <= width:
                 break
         assert kpp.low is not None and kpp.high is not None
         covered += kpp.low <= truth <= kpp.high
-        stopped.append(kpp.runs)
+        stopped.append(found.runs)
     assert len(set(stopped)) > 1  # it did stop, and not always at the same round
     error = np.sqrt(0.95 * 0.05 / REPETITIONS)
     assert covered / REPETITIONS >= 0.95 - 2 * error
