@@ -14,7 +14,7 @@ from scipy import optimize, stats
 
 from chips_and_images import WORLDS, coverage
 from nvmc.errors import OptionError
-from nvmc.statistics import Images, highest_rank, interval_ranks, percentile_performance
+from nvmc.statistics import Images, highest_rank, percentile_performance
 from nvmc.statistics.images import ends
 from nvmc.statistics.sequential import plan_rounds
 
