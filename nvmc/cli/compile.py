@@ -86,8 +86,9 @@ def _print(compiled: Compiled) -> None:
     target = manifest.target
     bits = f"{target.weight_bits}-bit weights" if target.weight_bits else "analog weights"
     cells = f" in {target.cell_bits}-bit cells" if target.weight_bits else ""
+    half = " (half of the cells stay unformed)" if target.layout.signed else ""
     console.print(
-        f"{target.device.name}: {bits}{cells}, {target.encoding}, "
+        f"{target.device.name}: {bits}{cells}, {target.encoding}{half}, "
         f"tiles of {target.rows}x{target.cols}"
     )
     if not target.periphery.ideal:

@@ -81,10 +81,12 @@ class ArrayEntry(_Entry):
         name: Name of the array, the weight's name in the source network.
         shape: The weight's ONNX shape.
         groups, rows, cols: The matrices a crossbar computes with (`nvmc.hardware.tiling.Matrix`).
-        planes: Cells per weight.
-        tiles: Number of tiles.
-        cells: Cells in use, all planes.
-        utilization: Cells in use over cells in its tiles.
+        planes: Places for cells per weight, each in a crossbar of its own: slices, times two where
+            the sign is kept by two polarities.
+        tiles: Number of tiles, all planes.
+        cells: Places for cells that weights take, all planes. Under `sign-magnitude` one of the two
+            polarities holds the cell, and the other's place stays unformed.
+        utilization: Places taken over all places in its tiles.
         codes: Name of the initializer with the signed codes in model.onnx.
         scale: Name of the initializer with the step.
         grid: What became of the codes that a quantised network has for it: `kept int8 per channel`,

@@ -148,6 +148,15 @@ class Layout:
         return self.slices * self.polarities
 
     @property
+    def crossbars(self) -> int:
+        """Crossbars that hold an array: one for each slice, or two where there are two polarities.
+
+        Under `sign-magnitude` a weight's cell lies in the positive or in the negative one, and its
+        place in the other stays unformed: two crossbars a slice with one cell a weight in them.
+        """
+        return self.slices * (1 if self.encoding == "offset" else 2)
+
+    @property
     def signed(self) -> bool:
         """Whether a digital sign is applied outside the array."""
         return self.encoding == "sign-magnitude"

@@ -12,7 +12,7 @@ from nvmc.compiled.operators import PARAMETER
 from nvmc.errors import OptionError
 from nvmc.hardware.devices import Target
 from nvmc.hardware.encoding import quantize, scale_of
-from nvmc.hardware.tiling import Channels, Matrix, Place, matrix_of, tiles_of
+from nvmc.hardware.tiling import Channels, Place, matrix_of, tiles_of
 from nvmc.passes.graph.grids import fit_grid, grid_of
 from nvmc.passes.graph.mappable import Layer, Weight, finite_array
 from nvmc.passes.graph.names import Names
@@ -63,7 +63,7 @@ class ArrayTable:
         shape = finite_array(weight.source).shape
         placed = self._quantized(weight) if weight.scale is not None else self._analog(weight)
         self._placed[weight.source] = placed
-        self._list(placed, shape, matrix_of(layer.place, shape), self._grid(layer, weight))
+        self._list(placed, shape, layer.place, self._grid(layer, weight))
         return placed
 
     def of_parameter(self, source: ir.Value) -> Placed:
@@ -88,7 +88,7 @@ class ArrayTable:
                 self._array_name(name), codes, self._names.initializer(f"{name}{_SCALE}", scale)
             )
         self._placed[source] = placed
-        self._list(placed, values.shape, matrix_of(Place(PARAMETER), values.shape))
+        self._list(placed, values.shape, Place(PARAMETER))
         return placed
 
     def _analog(self, weight: Weight) -> Placed:
@@ -133,10 +133,12 @@ class ArrayTable:
         values = finite_array(weight.source)
         return str(fit_grid(values, grid, None, Channels(layer.place, values.shape)))
 
-    def _list(self, placed: Placed, shape: tuple[int, ...], matrix: Matrix, grid: str = "") -> None:
+    def _list(self, placed: Placed, shape: tuple[int, ...], place: Place, grid: str = "") -> None:
         """Add the array to the manifest's table."""
-        target = self._target
-        planes = target.layout.planes
+        target, matrix = self._target, matrix_of(place, shape)
+        # Parameters are read cell by cell, and their sign is a bit beside: no negative column.
+        layout = target.layout
+        planes = layout.planes if place.op == PARAMETER else layout.crossbars
         tiles = list(tiles_of(matrix, planes, target.rows, target.cols))
         cells = sum(tile.cells for tile in tiles)
         self._mapping.arrays.append(

@@ -97,10 +97,11 @@ def sgemm(size: int) -> tuple[np.ndarray, np.ndarray]:
 def layer_products(compiled: Compiled, count: int) -> list[tuple[np.ndarray, np.ndarray]]:
     """The factors of one product a layer."""
     rng = np.random.default_rng(0)
+    slices = compiled.manifest.target.layout.slices
     factors: list[tuple[np.ndarray, np.ndarray]] = []
     for a in compiled.manifest.arrays:
         vectors = count * VECTORS.get(a.name, 1)
-        left = rng.standard_normal((a.cols * a.planes, a.rows), np.float32)
+        left = rng.standard_normal((a.cols * slices, a.rows), np.float32)
         factors.append((left, rng.standard_normal((a.rows, vectors), np.float32)))
     return factors
 

@@ -104,8 +104,9 @@ def test_manifest_follows_its_published_schema(capsys: Capture) -> None:
         own = [tile["cells"] for tile in tiles if tile["array"] == array["name"]]
         assert (len(own), sum(own)) == (array["tiles"], array["cells"])
     assert len(tiles) == sum(array["tiles"] for array in written["arrays"])
-    # LeNet-5 has 61,470 weights and 236 biases; 4 bits in 2-bit cells are 2 cells each.
-    assert sum(array["cells"] for array in written["arrays"]) == 2 * (61470 + 236)
+    # LeNet-5 has 61,470 weights and 236 biases; 4 bits in 2-bit cells are 2 slices each, with a
+    # positive and a negative crossbar where products are taken.
+    assert sum(array["cells"] for array in written["arrays"]) == 2 * (2 * 61470 + 236)
 
 
 def test_json_of_simulate(capsys: Capture) -> None:

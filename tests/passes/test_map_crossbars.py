@@ -180,9 +180,9 @@ def test_tiles_hold_every_weight_in_every_plane() -> None:
         tiles = list(tiles_of(matrix, array.planes, target.rows, target.cols))
         assert len(tiles) == array.tiles
         assert sum(tile.cells for tile in tiles) == array.cells
-        assert array.cells == np.prod(array.shape) * target.layout.planes
+        assert array.cells == np.prod(array.shape) * target.layout.crossbars
         assert array.utilization == array.cells / (array.tiles * 64)
-        assert array.planes == target.layout.planes
+        assert array.planes == target.layout.crossbars
 
 
 def test_skipped_layers_stay_digital_and_say_so() -> None:
