@@ -93,8 +93,8 @@ def _fit(
 ) -> None:
     """Make a device file from measured conductances.
 
-    MEASURED is a CSV file with a header and a reading a line: measured_us, and level or target_us;
-    also time_s, and cell where one cell is read at several times.
+    MEASURED is a CSV file with a header and a reading a line: measured_us, and level or target_us
+    (or _s, _ms, _ns: siemens); also time_s, and cell where one cell is read at several times.
     """
     from nvmc.cli.fit_report import fit_json, print_fit
     from nvmc.hardware.fit.device_file import device_text

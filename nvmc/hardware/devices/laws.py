@@ -16,6 +16,7 @@ from typing import Annotated, Any
 from array_api_compat import array_namespace
 from pydantic import Field, model_validator
 
+from nvmc.hardware.devices.units import implausible
 from nvmc.hardware.options import CheckedModel
 
 __all__ = [
@@ -69,6 +70,10 @@ class Conductance(Strict, frozen=True):
     def _ordered(self) -> Conductance:
         if self.min_us >= self.max_us:
             raise ValueError(f"min_us is {self.min_us}; expected less than max_us {self.max_us}")
+        if expected := implausible(self.max_us):
+            raise ValueError(
+                f"max_us is {self.max_us:g}; expected {expected}: give conductances in microsiemens"
+            )
         if self.levels_us is None:
             return self
         for below, above in pairwise(self.levels_us):

@@ -14,8 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nvmc.errors import DataError
+from nvmc.hardware.devices.units import implausible
 
-__all__ = ["COLUMNS", "Measurements", "read_measurements"]
+__all__ = ["COLUMNS", "UNITS", "Measurements", "read_measurements"]
 
 Float = NDArray[np.floating[Any]]
 
@@ -26,8 +27,12 @@ COLUMNS = {
     "time_s": "time since programming, in seconds, above 0",
     "cell": "name of the cell, where one cell is read at several times",
 }
-"""Every column per file may have; `measured_us` and one of `level` and `target_us` it must have."""
+"""Every column per file may have, conductances in any of `UNITS`; it must have `measured_us`, and
+`level` or `target_us`."""
 
+UNITS = {"us": 1.0, "s": 1e6, "ms": 1e3, "ns": 1e-3}
+"""Endings of `measured_` and `target_`: siemens with their prefix, and microsiemens in one."""
+CONDUCTANCES = ("measured", "target")
 LARGEST_LEVEL = 2**16 - 1
 
 
@@ -86,17 +91,40 @@ def read_measurements(path: Path) -> Measurements:
         if name != "cell"
     }
     level = numbers.get("level")
+    measured, target = (_conductance(kind, numbers, where) for kind in CONDUCTANCES)
+    assert measured is not None  # _check_header
     read = Measurements(
         file=path.name,
         digest=hashlib.sha256(content).hexdigest(),
-        measured=numbers["measured_us"],
+        measured=measured,
         level=None if level is None else level.astype(np.int64),
-        target=numbers.get("target_us"),
+        target=target,
         time=numbers.get("time_s"),
         cell=_labels(columns["cell"]) if "cell" in columns else None,
     )
     _check_agreement(read, lines, where)
     return read
+
+
+def _conductance(kind: str, numbers: dict[str, Float], where: str) -> Float | None:
+    """The column of measured or of target conductances in µS; None where there is none.
+
+    Raises:
+        DataError: Its full scale is no cell's, so its unit is another.
+    """
+    for unit, factor in UNITS.items():
+        name = f"{kind}_{unit}"
+        if name not in numbers:
+            continue
+        highest = float(numbers[name].max())
+        if highest > 0 and (expected := implausible(highest * factor)):
+            others = ", ".join(f"{kind}_{other}" for other in UNITS if other != unit)
+            raise DataError(
+                f"{where}: {name} goes up to {highest:g}, which is {highest * factor:g} uS; "
+                f"expected {expected}: name the column by its unit ({others})"
+            )
+        return numbers[name] * factor if unit != "us" else numbers[name]
+    return None
 
 
 def _table(content: bytes, where: str) -> tuple[list[str], list[int], list[list[str]]]:
@@ -122,15 +150,22 @@ def _table(content: bytes, where: str) -> tuple[list[str], list[int], list[list[
 
 
 def _check_header(names: list[str], where: str) -> None:
-    expected = f"expected columns among {', '.join(COLUMNS)}, separated by commas"
+    expected = (
+        f"expected columns among {', '.join(COLUMNS)}, separated by commas (conductances in other "
+        "units end in _s, _ms or _ns)"
+    )
+    seen: list[str] = []
     for name in names:
-        if name not in COLUMNS:
+        kind, _, unit = name.rpartition("_")
+        plain = f"{kind}_us" if kind in CONDUCTANCES and unit in UNITS else name
+        if plain not in COLUMNS:
             raise DataError(f"{where}: column {name!r} is unknown; {expected}")
-        if names.count(name) > 1:
+        if plain in seen:
             raise DataError(f"{where}: column {name!r} is given twice; drop one")
-    if "measured_us" not in names:
+        seen.append(plain)
+    if "measured_us" not in seen:
         raise DataError(f"{where}: there is no column measured_us; {expected}")
-    if "level" not in names and "target_us" not in names:
+    if "level" not in seen and "target_us" not in seen:
         raise DataError(f"{where}: there is neither level nor target_us; add one of them")
 
 

@@ -7,6 +7,7 @@ Estimates over n readings are held to Z standard errors, which a right fit leave
 from __future__ import annotations
 
 import math
+import re
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -419,6 +420,7 @@ BAD_FILES = {
     "unknown column": (rows("level,measured", "0,1"), "'measured' is unknown; expected columns"),
     "semicolons": (rows("level;measured_us", "0;1"), "unknown; .* separated by commas"),
     "column twice": (rows("level,measured_us,level", "0,1,1"), "'level' is given twice"),
+    "two units": (rows("level,measured_us,measured_s", "0,1,1"), "'measured_s' is given twice"),
     "short line": (rows("level,measured_us", "0,1", "", "1"), "line 4: there are 1 fields"),
     "long line": (rows("level,measured_us", "0,1,2"), "line 2: there are 3 fields; expected 2"),
     "text": (rows("level,measured_us", "0,high"), "line 2: measured_us is 'high'; .* finite"),
@@ -455,6 +457,51 @@ def test_a_bad_file_is_one_line_with_its_place(case: str, tmp_path: Path):
     with pytest.raises(DataError, match=message) as caught:
         read_measurements(file)
     assert "bad.csv" in str(caught.value) and "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(("unit", "factor"), [("s", 1e-6), ("ms", 1e-3), ("us", 1.0), ("ns", 1e3)])
+def test_the_unit_can_be_said(unit: str, factor: float, tmp_path: Path):
+    made, file = four_levels(25), tmp_path / "made.csv"
+    assert made.level is not None and made.target is not None
+    lines = [
+        f"{level},{target * factor!r},{measured * factor!r}"
+        for level, target, measured in zip(
+            made.level.tolist(), made.target.tolist(), made.measured.tolist(), strict=True
+        )
+    ]
+    file.write_text(rows(f"level,target_{unit},measured_{unit}", *lines), encoding="utf-8")
+    read = read_measurements(file)
+    np.testing.assert_allclose(read.measured, made.measured, rtol=1e-14)
+    assert read.target is not None
+    np.testing.assert_allclose(read.target, made.target, rtol=1e-14)
+
+
+@pytest.mark.parametrize(
+    ("header", "value", "found"),
+    [
+        ("measured_us", "7.5e-05", "measured_us goes up to 7.5e-05, which is 7.5e-05 uS"),
+        ("measured_us", "75000", "measured_us goes up to 75000, which is 75000 uS"),
+        ("measured_s", "75", "measured_s goes up to 75, which is 7.5e+07 uS"),
+        ("measured_ns", "0.02", "measured_ns goes up to 0.02, which is 2e-05 uS"),
+    ],
+)
+def test_a_unit_that_no_cell_has_is_refused(header: str, value: str, found: str, tmp_path: Path):
+    file = tmp_path / "made.csv"
+    file.write_text(rows(f"level,{header}", "0,0", f"1,{value}"), encoding="utf-8")
+    with pytest.raises(DataError, match=re.escape(found)) as caught:
+        read_measurements(file)
+    assert "expected 0.001 to 20000 uS" in str(caught.value) and "\n" not in str(caught.value)
+    assert "name the column by its unit" in str(caught.value)
+
+
+def test_a_conductance_in_siemens_is_no_device(tmp_path: Path):
+    text = device_text(fit_device(four_levels(25)), "mine")
+    file = tmp_path / "mine.toml"
+    file.write_text(
+        text.replace("max_us = 35.0", "max_us = 3.5e-05").replace("min_us = 5.0", "min_us = 5e-06")
+    )
+    with pytest.raises(DeviceError, match="max_us is 3.5e-05; expected 0.001 to 20000 uS"):
+        load_device(file)
 
 
 def test_a_file_that_cannot_be_read(tmp_path: Path):
