@@ -178,6 +178,8 @@ def _kind(value: ir.Value | None) -> Outputs:
             return "probabilities"
         if node.op_type == "LogSoftmax":
             return "log-probabilities"
+        if node.op_type in ("ArgMax", "ArgMin") or (node.op_type == "TopK" and value.index()):
+            return "classes"
         value = node.inputs[0] if node.op_type in PASSING else None
     return "scores"
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -91,19 +92,20 @@ def _range(array: NDArray[Any], kind: np.dtype[Any]) -> bool:
     return limits.min <= int(array.min()) and int(array.max()) <= limits.max
 
 
-def check_first_axis(inputs: Sequence[TensorEntry], scored: TensorEntry) -> None:
-    """Complain where images are known to lie along another axis of an input than the first.
+def check_first_axis(inputs: Sequence[TensorEntry], outputs: Sequence[TensorEntry]) -> None:
+    """Complain where images seem to lie along another axis of an input than the first.
 
     Raises:
-        ModelError: They do.
+        ModelError: They do, by the name of the outputs' first axis.
     """
-    images = scored.shape[0] if scored.shape else None
-    for entry in inputs:
-        shape = entry.shape or [None]
+    for output, entry in product(outputs, inputs):
+        images, shape = (output.shape or [None])[0], entry.shape or [None]
         if isinstance(images, str) and images in shape[1:] and shape[0] != images:
             raise ModelError(
-                f"input {entry.name!r} has shape {shape} with its images along {images!r}; "
-                "expected them along the first axis: export the network batch first"
+                f"input {entry.name!r} has shape {shape} with its images along {images!r}, as "
+                f"output {output.name!r} has; expected them along the first axis: say where they "
+                f"lie with --batch-axis {entry.name}={shape.index(images)}, or --batch-axis "
+                f"{entry.name}=0 if along {shape[0]!r}"
             )
 
 

@@ -32,7 +32,7 @@ from nvmc.metrics import Metric
 from nvmc.runtime.averaging import mean_outputs
 from nvmc.runtime.blas import single_threaded_blas
 from nvmc.runtime.provider import make_session
-from nvmc.runtime.sessions import open_model, run_batch
+from nvmc.runtime.sessions import open_model, run_batch, run_once
 from nvmc.runtime.tally import Tally
 
 _ort: Any = onnxruntime  # it is untyped
@@ -53,6 +53,7 @@ __all__ = [
     "in_parallel",
     "open_session",
     "outputs_of",
+    "outputs_of_some",
 ]
 
 
@@ -71,6 +72,7 @@ class Network:
         holds: What the output holds.
         masks: The random numbers that go in.
         passes: How many passes of a stochastic network are averaged.
+        shape: Of the output for one image, once that is known: no chip may put out another.
         stack: The network for several chips at once, where that pays; never where there are masks.
     """
 
@@ -83,6 +85,7 @@ class Network:
     holds: Outputs = "scores"
     masks: tuple[Mask, ...] = ()
     passes: int = 1
+    shape: tuple[int, ...] | None = None
     stack: Stack | None = None
 
 
@@ -98,6 +101,7 @@ class CircuitNetwork:
         holds: What the output holds.
         masks: The random numbers that go in.
         passes: How many passes of a stochastic network are averaged.
+        shape: Of the output for one image, once that is known: no chip may put out another.
     """
 
     model: bytes
@@ -107,6 +111,7 @@ class CircuitNetwork:
     holds: Outputs = "scores"
     masks: tuple[Mask, ...] = ()
     passes: int = 1
+    shape: tuple[int, ...] | None = None
 
 
 @dataclass(frozen=True)
@@ -253,7 +258,8 @@ def _evaluate(
     for first in range(span.first, span.end, network.batch):
         if stop.is_set():
             return [float("nan")] * len(names)
-        found = run_batch(session, names, feed.batch(first, network.batch), network.batch)
+        inputs = feed.batch(first, network.batch)
+        found = run_batch(session, names, inputs, network.batch, network.shape)
         tally.take([outputs[: span.end - first] for outputs in found])
     return tally.totals()
 
@@ -263,6 +269,18 @@ def outputs_of(network: Network | CircuitNetwork, feed: Feed, chip: Chip) -> NDA
     outputs = ChipSession(network, chip).outputs(feed)
     assert outputs is not None
     return outputs
+
+
+def outputs_of_some(network: Network, feed: Feed, most: int) -> NDArray[Any]:
+    """The output of the ideal chip for the first images, at most `most`, whatever its shape is.
+
+    A network that takes one number of images only gets that number.
+    """
+    size = network.batch if network.fixed else min(most, len(feed))
+    chip = Chip.ideal()
+    masks = ChipMasks(network.masks, chip.seed, chip.index)
+    session = open_session(network, chip)
+    return run_once(session, [network.output], feed.batch(0, size) | masks.feed(0, 0, size))[0]
 
 
 class ChipSession:
@@ -311,12 +329,14 @@ class ChipSession:
     ) -> Iterator[tuple[int, NDArray[Any]]]:
         """One pass batch by batch: the first image's place, and the scored output."""
         network, images = self._network, span or feed.span
+        shape = network.shape
         for first in range(images.first, images.end, network.batch):
             if stop is not None and stop.is_set():
                 return
             size = network.batch if network.fixed else min(network.batch, images.end - first)
             inputs = feed.batch(first, size) | self._masks.feed(number, first, size)
-            outputs = run_batch(self._session, [network.output], inputs, size)[0]
+            outputs = run_batch(self._session, [network.output], inputs, size, shape)[0]
+            shape = outputs.shape[1:]
             yield first, outputs[: images.end - first]
 
 

@@ -13,7 +13,7 @@ from nvmc.errors import ModelError
 
 _ort: Any = onnxruntime  # it is untyped
 
-__all__ = ["check_loads", "first_line", "keep_values", "open_model", "run_batch"]
+__all__ = ["check_loads", "first_line", "keep_values", "open_model", "run_batch", "run_once"]
 
 _KEPT = {"session.disable_quant_qdq": "1", "session.disable_double_qdq_remover": "1"}
 """Off: onnxruntime's optimisers that change values; docs/provider.md lists them."""
@@ -76,24 +76,53 @@ def _opened(model: bytes | str, options: Any) -> Any:
 
 
 def run_batch(
-    session: Any, names: Sequence[str], inputs: Mapping[str, NDArray[Any]], size: int
+    session: Any,
+    names: Sequence[str],
+    inputs: Mapping[str, NDArray[Any]],
+    size: int,
+    shape: tuple[int, ...] | None = None,
 ) -> list[NDArray[Any]]:
     """The outputs of those names for `size` images, each with one row per image.
 
+    Args:
+        session: Of onnxruntime.
+        names: Of the outputs.
+        inputs: By name.
+        size: Images in them.
+        shape: Of one image's part of an output, as it was found on other images; None where it is
+            not known yet.
+
     Raises:
-        ModelError: onnxruntime fails, or an output has no row per image.
+        ModelError: onnxruntime fails, or an output has no row per image, or one of another shape.
     """
-    try:
-        found: Any = session.run(names, inputs)
-    except Exception as error:  # onnxruntime raises many types without a common base
-        raise ModelError(f"onnxruntime cannot run the network: {first_line(error)}") from error
+    found = run_once(session, names, inputs)
     for name, outputs in zip(names, found, strict=True):
         if outputs.ndim == 0 or len(outputs) != size:
             raise ModelError(
                 f"output {name!r} has shape {list(outputs.shape)} for {size} images; expected one "
-                "row per image along its first axis: choose another with --output"
+                "row per image along its first axis: choose another with --output, or name the "
+                "axis of images with --batch-axis"
+            )
+        if shape is not None and outputs.shape[1:] != shape:
+            raise ModelError(
+                f"output {name!r} has shape {list(outputs.shape[1:])} for one image and "
+                f"{list(shape)} for another; expected one size for all images and chips: choose "
+                "another with --output, or export the network without the node that decides it "
+                "(such as NonMaxSuppression)"
             )
     return found
+
+
+def run_once(session: Any, names: Sequence[str], inputs: Mapping[str, NDArray[Any]]) -> Any:
+    """The outputs of those names, of whatever shape.
+
+    Raises:
+        ModelError: onnxruntime fails.
+    """
+    try:
+        return session.run(names, inputs)
+    except Exception as error:  # onnxruntime raises many types without a common base
+        raise ModelError(f"onnxruntime cannot run the network: {first_line(error)}") from error
 
 
 def first_line(error: Exception) -> str:

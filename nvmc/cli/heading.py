@@ -85,7 +85,8 @@ def _images(facts: Facts) -> Iterator[str]:
         first = "" if limit is None else f", limit {limit:,}"
         yield f"{count(facts['images'], 'image')} ({facts.get('data', '-')}{first})"
     if facts.get("output") is not None:
-        yield f"output {facts['output']}"
+        reading = facts.get("reading")
+        yield f"output {facts['output']}{f' ({reading})' if reading else ''}"
 
 
 def noise_text(source: Facts) -> str:

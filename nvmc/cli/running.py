@@ -75,7 +75,16 @@ OPTIONS: dict[str, Callable[[Command], Command]] = {
     ),
     "limit": click.option("--limit", type=int, metavar="N", help="Use the first N images only."),
     "output": click.option(
-        "--output", metavar="NAME", help="The output to score.  [default: the first]"
+        "--output", metavar="NAME", help="The output to score.  [default: the first that fits]"
+    ),
+    "class-axis": click.option(
+        "--class-axis", type=int, metavar="A", help="Its axis of the classes.  [default: found]"
+    ),
+    "batch-axis": click.option(
+        "--batch-axis",
+        metavar="A|NAME=A,…|none",
+        help="Axis of images of the output, or of inputs and outputs by name; none: the network "
+        "takes one image at a time.  [default: found]",
     ),
     "metric": click.option(
         "--metric",

@@ -46,7 +46,8 @@ HEADINGS = {
 @click.argument("compiled", required=False, type=click.Path(path_type=Path))
 @click.option("--runs", default=100, show_default=True, help="Chips per population.")
 @run_options("data", "device", "sigma", "noise", "time", "percentile", "seed", "fidelity")
-@run_options("limit", "output", "metric", "batch", "jobs", "workers", "accelerator")
+@run_options("limit", "output", "class-axis", "batch-axis", "metric", "batch")
+@run_options("jobs", "workers", "accelerator")
 @click.option("--csv", "csv_file", type=click.Path(path_type=Path), help="Write a row a part.")
 @run_options("json")
 def sensitivity_command(

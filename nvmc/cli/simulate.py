@@ -31,6 +31,7 @@ from nvmc.evaluation.parameters import duration_text, parse_values
 from nvmc.evaluation.result import Simulation
 from nvmc.evaluation.simulation import simulate
 from nvmc.metrics import METRICS
+from nvmc.metrics.determination import LOWEST
 from nvmc.report.histogram import Sample, draw_histogram
 
 __all__ = ["simulate_command"]
@@ -49,7 +50,8 @@ DELTA = 1e-3
     metavar="T,…",
     help="Times since programming, such as 1h,1d,30d: the same chips at each.",
 )
-@run_options("percentile", "seed", "fidelity", "limit", "output", "metric", "batch", "mc-passes")
+@run_options("percentile", "seed", "fidelity", "limit", "output", "class-axis", "batch-axis")
+@run_options("metric", "batch", "mc-passes")
 @click.option(
     "--first", default=0, show_default=True, help="Number of the first chip, for array jobs."
 )
@@ -251,7 +253,7 @@ def _times(result: Simulation) -> Table:
 def _rmse(result: Simulation, value: float) -> str:
     """What a value means in the unit of the targets; nothing where there are none."""
     rmse = result.rmse(value)
-    floored = "at least " if value <= -1 else ""
+    floored = "at least " if value <= LOWEST else ""
     return "" if rmse is None else f"RMSE {floored}{rmse:.4g}"
 
 

@@ -49,9 +49,8 @@ def _parameter_options(command: F) -> F:
 @click.argument("compiled", required=False, type=click.Path(path_type=Path))
 @_parameter_options
 @click.option("--runs", default=300, show_default=True, help="Chips per point.")
-@run_options(
-    "data", "device", "noise", "percentile", "seed", "fidelity", "limit", "output", "metric"
-)
+@run_options("data", "device", "noise", "percentile", "seed", "fidelity", "limit", "output")
+@run_options("class-axis", "batch-axis", "metric")
 @run_options("batch", "mc-passes", "jobs", "workers", "accelerator", "store", "no-store")
 @click.option("--csv", "csv_file", type=click.Path(path_type=Path), help="Write a row per point.")
 @click.option("--chips-csv", type=click.Path(path_type=Path), help="Write a row per chip.")

@@ -12,6 +12,7 @@ import click
 from pydantic import ValidationError
 
 from nvmc.cli.console import note_percentile, note_range, print_json, target_from, target_options
+from nvmc.cli.running import run_options
 from nvmc.cli.train_report import Report, epoch_progress, print_methods, print_report
 from nvmc.compiled.options import CompileOptions
 from nvmc.data import NAMED
@@ -97,6 +98,12 @@ def _settings_options(command: F) -> F:
     metavar="A",
     help="Quantise the layers' inputs, in training and in the result.",
 )
+@click.option(
+    "--scored",
+    metavar="NAME",
+    help="The output to train.  [default: the one that `nvmc simulate` scores]",
+)
+@run_options("class-axis")
 @_settings_options
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="[default: NAME-METHOD.onnx]")
 @click.option(
@@ -170,6 +177,8 @@ def _task(training: Any, data: str, options: Mapping[str, Any]) -> Any:
         sigma=options["sigma"],
         settings=_settings(training, options),
         options=CompileOptions(options["skip"], activation_bits=options["activation_bits"]),
+        output=options["scored"],
+        class_axis=options["class_axis"],
     )
 
 

@@ -65,6 +65,10 @@ class Report:
             compiling += ["--skip", glob]
         simulating: list[object] = ["nvmc", "simulate", f"{self.output.stem}.nvmc"]
         simulating += ["--data", task.train.name]
+        if task.output is not None:
+            simulating += ["--output", task.output]
+        if task.class_axis is not None:
+            simulating += ["--class-axis", task.class_axis]
         if task.sigma is not None:
             simulating += ["--sigma", f"{task.sigma:g}"]
         for text in given["noise"]:
@@ -197,6 +201,8 @@ def _facts(report: Report) -> list[str]:
         f"{ran}{stopped} in {outcome.seconds:.1f} s{resumed}; the weights are those of epoch "
         f"{outcome.kept}",
     ]
+    if outcome.reading.text:
+        lines.append(f"Trained output: {outcome.reading.output} ({outcome.reading.text})")
     if outcome.before.calibration is not None:
         lines.append(f"Before training: {outcome.before.calibration}")
     for name, value in outcome.summary.items():

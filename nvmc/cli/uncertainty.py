@@ -48,7 +48,7 @@ LABELS = {"rotation": "rotation [degrees]", "noise": "noise [share of the range]
     help="How images are moved away. May be repeated.  [default: all that the data allow]",
 )
 @run_options("device", "sigma", "noise", "time", "seed", "fidelity", "limit", "output")
-@run_options("batch", "jobs")
+@run_options("class-axis", "batch-axis", "batch", "jobs")
 @run_options("figure", "json")
 def uncertainty_command(
     compiled: Path | None,
@@ -68,7 +68,7 @@ def uncertainty_command(
     network = opened(compiled)
     dataset = load_data(data, limit=limit)
     dataset = dataset.for_network([entry.name for entry in network.manifest.inputs])
-    rows = len(shifts_for(dataset.x, shifts or None))
+    rows = len(shifts_for(dataset.x, shifts or None, dataset.y))
     with progress("chips", runs * rows, shown=not as_json) as advance:
         result = uncertainty(
             network,

@@ -20,9 +20,9 @@ from nvmc.rng import CountedDraw
 
 __all__ = ["ChipMasks", "Mask", "Outputs"]
 
-Outputs = Literal["scores", "probabilities", "log-probabilities", "values"]
+Outputs = Literal["scores", "probabilities", "log-probabilities", "values", "classes"]
 """What an output holds: scores that a softmax over axis 1 makes probabilities of, or those, or
-values that stand for themselves (regression)."""
+values that stand for themselves (regression), or numbers of the classes decided for."""
 
 _BLOCK_BITS = 256
 

@@ -16,14 +16,23 @@ import numpy as np
 
 from nvmc.arguments import checked
 from nvmc.data.cifar10 import read_cifar10
-from nvmc.data.dataset import Dataset, check_labels, check_shape
+from nvmc.data.dataset import IGNORED, Dataset, check_labels, check_shape
 from nvmc.data.digits import read_digits
 from nvmc.data.files import Pixels, Split
 from nvmc.data.mnist import read_mnist
 from nvmc.data.npz import read_npz, read_pair
 from nvmc.errors import DataError
 
-__all__ = ["NAMED", "Data", "Dataset", "Split", "check_labels", "check_shape", "load_data"]
+__all__ = [
+    "IGNORED",
+    "NAMED",
+    "Data",
+    "Dataset",
+    "Split",
+    "check_labels",
+    "check_shape",
+    "load_data",
+]
 
 Data = str | Path | Dataset | Sequence[Any]
 """A data set by name, one that is at hand, or a pair of arrays (x, y)."""

@@ -14,10 +14,12 @@ from nvmc.arguments import checked
 from nvmc.errors import DataError
 from nvmc.rng import stream
 
-__all__ = ["Dataset", "Floats", "Labels", "check_labels", "check_shape"]
+__all__ = ["IGNORED", "Dataset", "Floats", "Labels", "check_labels", "check_shape"]
 
 Floats = NDArray[np.float32]
 Labels = NDArray[np.int64]
+IGNORED = -100
+"""The label of a decision that does not count, such as padding: PyTorch's `ignore_index`."""
 
 
 @checked
@@ -29,7 +31,7 @@ class Dataset:
         name: The text that named the data set.
         x: Inputs (N, ...), N >= 1; of several, the first. Finite float32, unless the data name the
             input that they are for.
-        y: Classes, int64 (N,) or (N, ...), none negative; None where none are known.
+        y: Classes, int64 (N,) or (N, ...), none negative but `IGNORED`; None where none are known.
         targets: Values that the outputs are to meet (regression), float32 (N, ...), finite; None
             where none are known. Never beside classes.
         inputs: Arrays (N, ...) by the name of the network's input that they are for, `x` among
@@ -150,7 +152,8 @@ def check_labels(dataset: Dataset, classes: int) -> None:
     """
     if dataset.y is None:
         raise DataError(f"{dataset.name} has no labels; accuracy needs them: add an array y")
-    low, high = int(dataset.y.min()), int(dataset.y.max())
+    counted = dataset.y[dataset.y != IGNORED]
+    low, high = int(counted.min(initial=0)), int(counted.max(initial=0))
     if low < 0 or high >= classes:
         raise DataError(
             f"{dataset.name} has label {low if low < 0 else high}, but the model tells 0 to "

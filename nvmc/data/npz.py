@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nvmc.data.dataset import Dataset, Floats, Labels
+from nvmc.data.dataset import IGNORED, Dataset, Floats, Labels
 from nvmc.data.files import first_line
 from nvmc.errors import DataError
 
@@ -114,10 +114,17 @@ def _known(path: str, y: NDArray[Any], count: int) -> tuple[Labels | None, Float
         raise DataError(f"{path} has {count} images but {found} labels; give one label per image")
     if y.dtype.kind == "f":
         return None, _finite(path, "y", y)
-    if y.size and (int(y.min()) < 0 or int(y.max()) > np.iinfo(np.int64).max):
+    counted = y if y.dtype.kind == "u" else y[y != IGNORED]
+    low, high = (int(end(initial=0)) for end in (counted.min, counted.max))
+    if low < 0 or high > np.iinfo(np.int64).max:
         raise DataError(
-            f"y of {path} has label {y.min()}, expected 0 and up; renumber the classes, or save "
-            "values to be met as float32"
+            f"y of {path} has label {low if low < 0 else high}, expected 0 and up, or {IGNORED} "
+            "where a decision does not count; renumber the classes, or save values to be met as "
+            "float32"
+        )
+    if y.size and not counted.size:
+        raise DataError(
+            f"all of y of {path} is {IGNORED}, which says that no decision counts; give labels"
         )
     return y.astype(np.int64), None
 

@@ -14,12 +14,13 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from nvmc.data.dataset import IGNORED, Labels
 from nvmc.errors import DataError, OptionError, unknown
 from nvmc.rng import stream
 
 _ndimage: Any = ndimage  # its types are incomplete
 
-__all__ = ["KINDS", "Kind", "Shift", "shifted", "shifts_for"]
+__all__ = ["KINDS", "Kind", "Shift", "shifted", "shifted_labels", "shifts_for"]
 
 Kind = Literal["rotation", "noise"]
 KINDS: tuple[Kind, ...] = ("rotation", "noise")
@@ -43,23 +44,33 @@ class Shift:
     strength: float
 
 
-def shifts_for(x: NDArray[Any], kinds: Sequence[str] | None = None) -> list[Shift]:
+def shifts_for(
+    x: NDArray[Any], kinds: Sequence[str] | None = None, y: Labels | None = None
+) -> list[Shift]:
     """The data as they are, then every strength of each kind.
 
     Args:
         x: Images along the first axis.
         kinds: Of `KINDS`; by default those that the data allow: only images of shape
-            (N, channels, rows, columns) can be turned.
+            (N, channels, rows, columns) can be turned, and of labels one an image, or maps of the
+            images' proportions.
+        y: Their labels.
 
     Raises:
         OptionError: A kind is unknown.
         DataError: The data cannot be turned.
     """
-    images = x.ndim == 4
+    images = x.ndim == 4 and _turns(x, y)
     chosen = list(KINDS if images else KINDS[1:]) if kinds is None else list(kinds)
     for kind in chosen:
         if kind not in KINDS:
             raise OptionError(unknown("shift", kind, KINDS))
+    if "rotation" in chosen and not images and x.ndim == 4 and y is not None:
+        raise DataError(
+            f"labels of shape {list(y.shape[1:])} per image cannot be turned with images of "
+            f"{x.shape[2]} x {x.shape[3]}; expected one per image, or a map of the same "
+            "proportions: leave the rotation out"
+        )
     if "rotation" in chosen and not images:
         raise DataError(
             f"inputs of shape {list(x.shape[1:])} cannot be turned; expected channels, rows and "
@@ -71,6 +82,26 @@ def shifts_for(x: NDArray[Any], kinds: Sequence[str] | None = None) -> list[Shif
         if kind in chosen:
             found += [Shift(kind, strength) for strength in strengths[kind]]
     return found
+
+
+def _turns(x: NDArray[Any], y: Labels | None) -> bool:
+    """Whether labels stay what they are, or turn, as images do."""
+    sizes = () if y is None else tuple(size for size in y.shape[1:] if size != 1)
+    return not sizes or (len(sizes) == 2 and sizes[0] * x.shape[3] == sizes[1] * x.shape[2])
+
+
+def shifted_labels(y: NDArray[np.integer[Any]], shift: Shift) -> NDArray[np.integer[Any]]:
+    """Labels of shifted images: maps turn as `shifted` turns images, to the nearest pixel.
+
+    What comes in from outside the map has no label: it is `IGNORED`, and counts for nothing.
+    """
+    if shift.kind != "rotation" or shift.strength == 0 or y[0].size == 1:
+        return y
+    rows, columns = (axis for axis in range(1, y.ndim) if y.shape[axis] != 1)
+    axes = (columns, rows)
+    return _ndimage.rotate(
+        y, shift.strength, axes=axes, reshape=False, order=0, mode="constant", cval=IGNORED
+    )
 
 
 def shifted(x: NDArray[Any], shift: Shift, seed: int = 0) -> NDArray[Any]:

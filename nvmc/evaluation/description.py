@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 from nvmc import __version__
 from nvmc.evaluation.parameters import Setup
+from nvmc.evaluation.reading import Reading
 
 __all__ = ["Description", "Fidelity", "as_cells", "in_common"]
 
@@ -26,7 +27,8 @@ class Description:
         setup: Target (device, every noise source, layout, periphery), sigma and time.
         fidelity: `cells`, or `circuit` where the periphery or read noise was in the loop.
         mc_passes: Stochastic passes that were averaged; None where the network draws nothing.
-        output: The output that was scored.
+        reading: The output that was scored, what it holds and along which axes, and why it was
+            read so.
         metric: `accuracy` or, where values are to be met, `r2`; without labels `agreement` (or
             `agreement-r2`) with the ideal chip.
         data: What the images are.
@@ -43,7 +45,7 @@ class Description:
     setup: Setup
     fidelity: Fidelity
     mc_passes: int | None
-    output: str
+    reading: Reading
     metric: str
     data: str
     data_sha256: str | None
@@ -52,6 +54,11 @@ class Description:
     seed: int
     first: int
     runs: int
+
+    @property
+    def output(self) -> str:
+        """The output that was scored."""
+        return self.reading.output
 
     def to_json(self) -> dict[str, Any]:
         """The keys of `description` in `--json` and of the store; docs/results.md names them."""
@@ -74,7 +81,7 @@ class Description:
             "periphery": target.periphery.model_dump(mode="json", exclude={"ranges"}),
             "fidelity": self.fidelity,
             "mc_passes": self.mc_passes,
-            "output": self.output,
+            **self.reading.to_json(),
             "metric": self.metric,
             "data": self.data,
             "data_sha256": self.data_sha256,

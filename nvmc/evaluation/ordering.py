@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from nvmc.data import Dataset, check_labels
 from nvmc.errors import DataError
 from nvmc.hardware.chip import Chip
-from nvmc.metrics import Metric, against_ideal, choose_metric
+from nvmc.metrics import Metric, against_ideal, choose_metric, mean_a_row
 from nvmc.runtime.montecarlo import ChipSession, Feed, Network, outputs_of
 from nvmc.statistics.adaptive import hard_first
 
@@ -37,6 +37,7 @@ class IdealRun:
         hard: How many come first because they are hard; 0 where the output holds no classes.
         metric: What chips are judged by on `feed`.
         ideal: The ideal chip's value, where running it in the other order already says it.
+        shape: Of the output for one image.
     """
 
     feed: Feed
@@ -44,6 +45,7 @@ class IdealRun:
     hard: int
     metric: Metric
     ideal: float | None
+    shape: tuple[int, ...]
 
 
 def run_ideal(
@@ -66,19 +68,21 @@ def run_ideal(
         return _by_targets(network, feed, dataset, metric)
     labels = None if dataset is None else dataset.y
     by_labels = None if labels is None else choose_metric("classes", metric)(labels)
+    scores = network.holds not in ("classes", "values")
     found: list[NDArray[np.float64]] = []
     kept: list[NDArray[Any]] = []
-    total = 0.0
+    total, shape = 0.0, ()
     for first, outputs in _outputs(network, feed):
         own = None if labels is None else labels[first : first + len(outputs)]
         if dataset is None or by_labels is None:
             kept.append(outputs)
         else:
-            if first == 0:
-                _check_classes(network.output, outputs.shape, dataset)
+            if first == 0 and scores:
+                check_labels(dataset, outputs.shape[1])
             total += by_labels.add(outputs, first)
-        if outputs.ndim > 1 and outputs.shape[1] > 1:
+        if scores:
             found.append(margins(outputs, own))
+        shape = outputs.shape[1:]
     hard = round(HARD * len(feed)) if found else 0
     order, hard = hard_first(np.concatenate(found), hard) if hard else (np.arange(len(feed)), 0)
     put = Feed({name: images[order] for name, images in feed.inputs.items()})
@@ -86,12 +90,13 @@ def run_ideal(
         chosen = choose_metric("classes", metric)(labels[order])
         # An image's masks are those of its place, which has changed.
         ideal = None if network.masks else chosen.finish(total, len(feed))
-        return IdealRun(put, order, hard, chosen, ideal)
+        return IdealRun(put, order, hard, chosen, ideal, shape)
     if network.masks:
         decided = outputs_of(network, put, Chip.ideal())
     else:
         decided = np.concatenate(kept)[order]
-    return IdealRun(put, order, hard, against_ideal(decided, metric), 1.0)
+    chosen = against_ideal(decided, metric, holds=network.holds)
+    return IdealRun(put, order, hard, chosen, 1.0, shape)
 
 
 def _by_targets(network: Network, feed: Feed, dataset: Dataset, metric: str | None) -> IdealRun:
@@ -104,7 +109,7 @@ def _by_targets(network: Network, feed: Feed, dataset: Dataset, metric: str | No
             f"the values to be met of {dataset.name} do not differ ({len(feed)} images), so "
             f"{chosen.short} says nothing of chips; give images with other values"
         )
-    return IdealRun(feed, np.arange(len(feed)), 0, chosen, None)
+    return IdealRun(feed, np.arange(len(feed)), 0, chosen, None, shape)
 
 
 def margins(outputs: NDArray[Any], labels: NDArray[np.integer[Any]] | None) -> NDArray[np.float64]:
@@ -114,17 +119,18 @@ def margins(outputs: NDArray[Any], labels: NDArray[np.integer[Any]] | None) -> N
         outputs: Scores of shape (N, C, ...), C >= 2.
         labels: Classes of shape (N, ...), whose score is held against the greatest other, so that
             wrong decisions have negative margins; without, the greatest against the second.
+            Decisions whose label is `IGNORED` do not count.
     """
     scores = np.moveaxis(outputs.astype(np.float64), 1, -1)
     if labels is None:
         two = np.partition(scores, -2, axis=-1)[..., -2:]
         each = two[..., 1] - two[..., 0]
     else:
-        place = labels[..., None]
+        place = np.maximum(labels, 0)[..., None]
         own = np.take_along_axis(scores, place, -1)[..., 0]
         np.put_along_axis(scores, place, -np.inf, -1)
         each = own - scores.max(axis=-1)
-    return each.reshape(len(each), -1).mean(axis=1)
+    return mean_a_row(each, labels)
 
 
 def _outputs(network: Network, feed: Feed) -> Iterator[tuple[int, NDArray[Any]]]:
@@ -133,14 +139,3 @@ def _outputs(network: Network, feed: Feed) -> Iterator[tuple[int, NDArray[Any]]]
         yield 0, outputs_of(replace(network, passes=1), feed, Chip.ideal())
     else:
         yield from ChipSession(network, Chip.ideal()).batches(feed)
-
-
-def _check_classes(output: str, shape: tuple[int, ...], dataset: Dataset) -> None:
-    """Make sure that the output holds the classes that the labels name."""
-    if len(shape) < 2 or shape[1] < 2:
-        raise DataError(
-            f"output {output!r} has shape {[1, *shape[1:]]}, which is no classes to "
-            "hold class labels against; choose another with --output, save y as float32 if it "
-            "holds values to be met, or leave y out"
-        )
-    check_labels(dataset, shape[1])

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from nvmc.errors import OptionError
 from nvmc.evaluation.description import Description, Fidelity
 from nvmc.evaluation.parameters import Setup
+from nvmc.evaluation.reading import Reading
 from nvmc.hardware.chip import Chip, Chips
 from nvmc.metrics import Metric
 from nvmc.runtime.montecarlo import (
@@ -143,6 +144,7 @@ class Workload:
         limit: At most so many images were asked for; None for all.
         identity: What decides a chip's value beside the chip and the engine; empty for a network
             that is no file.
+        reading: How the scored output is read.
     """
 
     network: Network | CircuitNetwork
@@ -154,6 +156,7 @@ class Workload:
     hard: int = 0
     limit: int | None = None
     identity: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    reading: Reading = Reading("", "class scores", 1)
 
     @property
     def fidelity(self) -> Fidelity:
@@ -216,7 +219,7 @@ class Workload:
             setup=setup,
             fidelity=self.fidelity,
             mc_passes=self.mc_passes,
-            output=self.identity["output"],
+            reading=self.reading,
             metric=self.metric.name,
             data=self.data,
             data_sha256=None if data.startswith("seeded") else data,

@@ -115,7 +115,7 @@ class Simulation:
     def rmse(self, value: float) -> float | None:
         """The root mean square error that a value R^2 stands for: deviation * sqrt(1 - R^2).
 
-        None where no values are to be met; the least that it may be where R^2 is floored at -1.
+        None where no values are to be met; the least that it may be where R^2 is the lowest.
         """
         return None if self.deviation is None else self.deviation * (1 - value) ** 0.5
 

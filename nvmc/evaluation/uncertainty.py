@@ -28,15 +28,16 @@ from numpy.typing import NDArray
 
 from nvmc.arguments import checked
 from nvmc.compiled.artifact import Compiled
-from nvmc.data import Data, Dataset, load_data
-from nvmc.data.shifts import Shift, shifted, shifts_for
-from nvmc.errors import DataError
+from nvmc.data import IGNORED, Data, Dataset, load_data
+from nvmc.data.shifts import Shift, shifted, shifted_labels, shifts_for
+from nvmc.errors import DataError, OptionError
 from nvmc.evaluation.description import Description
 from nvmc.evaluation.parameters import Setup
+from nvmc.evaluation.population import Workload
 from nvmc.evaluation.workload import Options, check_options, set_up
 from nvmc.hardware.chip import Chip
 from nvmc.hardware.devices import Device, NoiseSource
-from nvmc.metrics import calibration_error, correct, log_loss
+from nvmc.metrics import calibration_error, correct, log_loss, mean_a_row
 from nvmc.runtime.averaging import Prediction, predicted
 from nvmc.runtime.montecarlo import (
     ChipSession,
@@ -201,13 +202,12 @@ def uncertainty(
             f"the network has inputs {found}; images can be turned and made noisy for one input of "
             "real numbers only"
         )
-    wanted = shifts_for(dataset.x, shifts)
+    wanted = shifts_for(dataset.x, shifts, dataset.y)
     chips = [setup.chip(seed, index) for index in range(runs)]
     workload = set_up(compiled, setup.target, **options | Options(data=dataset))
     if options.get("mc_passes") is None and workload.network.masks:
         workload = replace(workload, network=replace(workload.network, passes=PASSES))
-    labels, started = workload.metric.classes, time.perf_counter()
-    assert labels is not None
+    labels, started = _classes(workload), time.perf_counter()
     at_once = min(jobs or default_jobs(), runs)
     population = _ChipsWithThresholds(workload.network, labels, chips, at_once, on_chip)
     return Uncertainty(
@@ -226,18 +226,19 @@ def measured(
 
     Args:
         prediction: Probabilities of shape (N, C, ...) and variances of shape (N, ...).
-        labels: Classes of shape (N, ...).
+        labels: Classes of shape (N, ...); a decision whose label is `IGNORED` does not count.
         thresholds: Above which an image counts as out of distribution; by default the means of
             these images. An image of many decisions counts with the mean over them.
     """
-    nll = _a_image(log_loss(prediction.mean, labels))
-    guess = _a_image(log_loss(prediction.mean))
+    nll = mean_a_row(log_loss(prediction.mean, labels), labels)
+    guess = mean_a_row(log_loss(prediction.mean), labels)
+    counted = labels != IGNORED
     limits = thresholds or Thresholds(float(nll.mean()), float(guess.mean()))
     return Measures(
-        accuracy=correct(prediction.mean, labels) / labels.size,
+        accuracy=correct(prediction.mean, labels) / max(1, np.count_nonzero(counted)),
         nll=float(nll.mean()),
         nll_predicted=float(guess.mean()),
-        variance=float(np.nan_to_num(prediction.variance, nan=0.0).mean()),
+        variance=float(np.nan_to_num(prediction.variance, nan=0.0)[counted].mean()),
         calibration_error=calibration_error(prediction.mean, labels),
         detected=float(np.mean(nll > limits.nll)),
         detected_predicted=float(np.mean(guess > limits.nll_predicted)),
@@ -265,6 +266,7 @@ class _ChipsWithThresholds:
     def row(self, feed: Feed, shift: Shift, seed: int) -> Row:
         """All chips on the images, shifted. The first call sets the thresholds."""
         moved = Feed({name: shifted(x, shift, seed) for name, x in feed.inputs.items()})
+        labels = shifted_labels(self._labels, shift)
         found: dict[int, Measures] = {}
 
         def work(number: int, stop: Event) -> None:
@@ -272,7 +274,7 @@ class _ChipsWithThresholds:
             prediction = predicted(session.passes(moved, stop), self._network.holds)
             if prediction is None or stop.is_set():
                 return
-            measures = measured(prediction, self._labels, self._thresholds[number])
+            measures = measured(prediction, labels, self._thresholds[number])
             found[number] = measures
             if self._thresholds[number] is None:
                 self._thresholds[number] = Thresholds(measures.nll, measures.nll_predicted)
@@ -283,9 +285,16 @@ class _ChipsWithThresholds:
         return Row(shift, tuple(found[number] for number in range(len(self._chips))))
 
 
-def _a_image(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Mean over the decisions of each image, shape (N,)."""
-    return values.reshape(len(values), -1).mean(axis=1)
+def _classes(workload: Workload) -> NDArray[np.integer[Any]]:
+    """The labels, of an output that gives classes probabilities."""
+    if workload.reading.holds == "class numbers":
+        raise OptionError(
+            f"output {workload.reading.output!r} holds class numbers, which have no probabilities; "
+            "choose an output of class scores with --output"
+        )
+    labels = workload.metric.classes
+    assert labels is not None
+    return labels
 
 
 def _labelled(data: Data | None, limit: int | None) -> Dataset:

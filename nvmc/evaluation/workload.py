@@ -7,31 +7,37 @@ random sample of all, whoever ran it and whenever.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, TypedDict, Unpack
 
-from nvmc.compiled.artifact import MODEL_FILE, Compiled, TensorEntry
+from numpy.typing import NDArray
+
+from nvmc.compiled.artifact import MODEL_FILE, Compiled
 from nvmc.compiled.masks import Outputs
 from nvmc.data import Data, Dataset, load_data
-from nvmc.errors import ModelError, OptionError, unknown
+from nvmc.errors import ModelError, OptionError
 from nvmc.evaluation.description import Fidelity
 from nvmc.evaluation.ordering import run_ideal
 from nvmc.evaluation.plan import MOST_RUNS
 from nvmc.evaluation.population import Workload
+from nvmc.evaluation.reading import BatchAxes, Reading, Wanted, input_axes, parse_batch_axes
+from nvmc.evaluation.scoring import read
 from nvmc.hardware.chip import PHYSICS, Chip
 from nvmc.hardware.devices import Target
+from nvmc.passes.arrange_axes import classes_second, images_first
 from nvmc.passes.detach_weights import detached, has_fixed_batch, images_a_run
-from nvmc.passes.feed_masks import FeedMasks, outputs_kinds
+from nvmc.passes.feed_masks import FeedMasks, draws_numbers, outputs_kinds
 from nvmc.passes.graph.describe import Model, serialized, set_target, tensor_entries
 from nvmc.passes.io.load import load_model
-from nvmc.passes.two_classes import is_single, two_classes
+from nvmc.passes.two_classes import two_classes
 from nvmc.runtime.blas import single_threaded_blas
 from nvmc.runtime.feeding import check_first_axis, feed_of
 from nvmc.runtime.montecarlo import (
     CircuitNetwork,
+    Feed,
     Network,
     evaluate,
+    outputs_of_some,
 )
 from nvmc.statistics import percentile_index
 
@@ -39,12 +45,13 @@ __all__ = [
     "Options",
     "check_options",
     "circuit_of",
-    "data_for",
     "fidelity_of",
     "network_of",
     "set_up",
 ]
 
+PROBED = 16
+"""Most images that are run to see what an output holds."""
 CIRCUIT_IMAGES = 256
 """Most images a run of a circuit."""
 CIRCUIT_BATCHES = 32
@@ -58,7 +65,11 @@ class Options(TypedDict, total=False):
         data: A data set, its spec (docs/data.md), or a pair of arrays (x, y); None compares with
             the ideal chip.
         limit: Use the first `limit` images only.
-        output: The output that is scored; the first by default.
+        output: The output that is scored; by default the first that fits what is known of the
+            images, and class scores rather than the class numbers that are made of them.
+        class_axis: Its axis of the classes; from shapes and labels by default.
+        batch_axis: Its axis of images (`1`), those of inputs and outputs by name (`y=1,x=1`), or
+            `none` for a network that takes one image at a time; the first by default.
         metric: Name of the metric (`nvmc.metrics.METRICS`); by default the one that suits the data.
         fidelity: `cells` or `circuit`; by default what the target needs (`fidelity_of`).
         batch: Images per run, which bounds the memory; by default what suits the cache. Changes
@@ -70,6 +81,8 @@ class Options(TypedDict, total=False):
     data: Data | None
     limit: int | None
     output: str | None
+    class_axis: int | None
+    batch_axis: str | None
     metric: str | None
     fidelity: Fidelity | None
     batch: int | None
@@ -94,63 +107,96 @@ def set_up(
     data, limit = options.get("data"), options.get("limit")
     dataset = None if data is None else load_data(data, limit=limit)
     model = load_model(compiled.model_path) if isinstance(compiled, Compiled) else compiled
-    inputs, outputs = tensor_entries(model.graph.inputs), tensor_entries(model.graph.outputs)
-    scored = _scored_entry(inputs, outputs, options.get("output"))
-    if dataset is not None:
-        dataset = data_for(dataset, inputs, scored).shuffled()
-    check_first_axis(inputs, scored)
-    classes = dataset is not None and dataset.y is not None
+    dataset, axes = _with_images_first(model, dataset, options)
+    feed = feed_of(tensor_entries(model.graph.inputs), dataset, seed, limit)
+    reading = _reading(model, target, dataset, feed, axes, options)
+    dataset = dataset and reading.arranged(dataset)
+    output, holds = _scored(model, reading)
     circuit = None
     if fidelity_of(target, options.get("fidelity")) == "circuit":
-        circuit = circuit_of(model.clone(), target, scored.name, classes=classes)
-    exact = network_of(model, target, scored.name, classes=classes)
+        circuit = circuit_of(model.clone(), target, output)
+    exact = network_of(model, target, output)
     if isinstance(compiled, Compiled):
         compiled.check_arrays(array.name for array in exact.arrays)
-    changes = _changes(exact, options)
-    if dataset is not None and dataset.targets is not None:
-        changes["holds"] = "values"
+    changes = {"holds": holds, **_changes(exact, reading, options)}
     exact = replace(exact, **changes)
-    network = exact if circuit is None else replace(circuit, **changes)
-    feed = feed_of(inputs, dataset, seed, limit)
     with single_threaded_blas():
         run = run_ideal(exact, feed, dataset, options.get("metric"))
+        network = exact = replace(exact, shape=run.shape)
+        if circuit is not None:
+            network = replace(circuit, **changes, shape=run.shape)
         # The run is of cells: a circuit's ideal chip has converters that round.
         ideal = run.ideal if network is exact else None
         if ideal is None:
             ideal = evaluate(network, run.feed, run.metric, Chip.ideal())
     name = "seeded inputs" if dataset is None else dataset.name
-    workload = Workload(network, run.feed, run.metric, ideal, name, hard=run.hard, limit=limit)
+    workload = Workload(
+        network, run.feed, run.metric, ideal, name, run.hard, limit, reading=reading
+    )
     if not isinstance(compiled, Compiled):
         return workload
     identity = {
         "physics": PHYSICS,
         "network": _digest(compiled),
         "target": target.model_dump(mode="json"),
-        "output": scored.name,
+        "output": reading.output,
         "fidelity": workload.fidelity,
         "mc_passes": workload.mc_passes,
         "data": dataset.sha256 if dataset else f"seeded {seed}",
         "images": len(feed),
         "order": hashlib.sha256(run.order.astype("<i8").tobytes()).hexdigest()[:16],
         "metric": workload.metric.name,
+        **reading.identity,
     }
     return replace(workload, name=compiled.folder.name, identity=identity)
 
 
-def data_for(dataset: Dataset, inputs: Sequence[TensorEntry], scored: TensorEntry) -> Dataset:
-    """What a network takes of a data set, with labels in the shape of its decisions.
+def _with_images_first(
+    model: Model, dataset: Dataset | None, options: Options
+) -> tuple[Dataset | None, BatchAxes | None]:
+    """Let the network take images along the first axis.
 
-    Args:
-        dataset: The data set.
-        inputs: The network's.
-        scored: The output that is judged.
-
-    Raises:
-        DataError: An input gets nothing.
+    Returns:
+        What it takes of the data, shuffled, and where its outputs have images; None where nothing
+        is said of that.
     """
-    chosen = dataset.for_network([entry.name for entry in inputs])
-    shape = scored.shape
-    return chosen.for_single(len(shape)) if shape is not None and is_single(shape) else chosen
+    inputs, outputs = tensor_entries(model.graph.inputs), tensor_entries(model.graph.outputs)
+    if not inputs:
+        raise ModelError("the compiled network has no input to give images to")
+    names = [entry.name for entry in (*inputs, *outputs)]
+    given = parse_batch_axes(options.get("batch_axis"), names)
+    if given is None:
+        check_first_axis(inputs, outputs)
+    if dataset is not None:
+        dataset = dataset.for_network(names[: len(inputs)]).shuffled()
+    axes = input_axes(inputs, dataset, given)
+    if None in axes.values():
+        if draws_numbers(model):
+            raise ModelError(
+                "the network draws numbers at inference and takes one image at a time, so every "
+                "image would get the same; export it with an axis of images"
+            )
+        given = given or dict.fromkeys(["", *names])
+    images_first(model, axes)
+    return dataset, given
+
+
+def _reading(
+    model: Model,
+    target: Target,
+    dataset: Dataset | None,
+    feed: Feed,
+    axes: BatchAxes | None,
+    options: Options,
+) -> Reading:
+    """How the scored output is read; the ideal chip is run where shapes do not tell."""
+
+    def probe(name: str) -> NDArray[Any]:
+        return outputs_of_some(network_of(model.clone(), target, name), feed, PROBED)
+
+    named = options.get("output"), options.get("class_axis"), options.get("metric")
+    with single_threaded_blas():
+        return read(model, dataset, Wanted(*named, axes), probe)
 
 
 def _digest(compiled: Compiled) -> str:
@@ -162,7 +208,7 @@ def _digest(compiled: Compiled) -> str:
     return digest.hexdigest()
 
 
-def _changes(network: Network, options: Options) -> dict[str, Any]:
+def _changes(network: Network, reading: Reading, options: Options) -> dict[str, Any]:
     """What the options change of a network: passes per image, images per run."""
     changes: dict[str, Any] = {}
     passes, batch = options.get("mc_passes"), options.get("batch")
@@ -174,6 +220,11 @@ def _changes(network: Network, options: Options) -> dict[str, Any]:
                 f"mc-passes is {passes}, but the network draws nothing at inference, so all passes "
                 "are equal; compile it with --pass insert-dropout:active=true or "
                 "invert-normalization:active=true, or leave mc-passes out"
+            )
+        if passes > 1 and reading.holds == "class numbers":
+            raise OptionError(
+                f"output {reading.output!r} holds class numbers, whose mean over passes says "
+                "nothing; choose an output of class scores with --output"
             )
         changes["passes"] = passes
     if batch is not None:
@@ -220,39 +271,36 @@ def fidelity_of(target: Target, wanted: Fidelity | None = None) -> Fidelity:
     return "circuit" if wanted or noisy or not target.periphery.ideal else "cells"
 
 
-def circuit_of(
-    model: Model, target: Target, output: str, *, classes: bool = False
-) -> CircuitNetwork:
+def circuit_of(model: Model, target: Target, output: str) -> CircuitNetwork:
     """A compiled network ready to run as circuits on `target`; see `network_of`."""
     set_target(model, target)
     batch, fixed = images_a_run(model), has_fixed_batch(model)
     if not fixed:
         batch = min(CIRCUIT_IMAGES, CIRCUIT_BATCHES * batch)
-    scored, holds = _scored(model, output, classes)
+    holds = outputs_kinds(model)[output]
     feed = FeedMasks()
     feed(model)
-    return CircuitNetwork(serialized(model), scored, batch, fixed, holds, feed.masks)
+    return CircuitNetwork(serialized(model), output, batch, fixed, holds, feed.masks)
 
 
-def network_of(model: Model, target: Target, output: str, *, classes: bool = False) -> Network:
+def network_of(model: Model, target: Target, output: str) -> Network:
     """A compiled network ready to run as chips on `target`.
 
     Args:
         model: Of a compiled network; used up by this.
         target: What holds its arrays.
         output: The output that is scored.
-        classes: Whether its classes are scored: a single score is then that of class 1 of two.
 
     Raises:
         ArtifactError: It is not a compiled network.
     """
-    scored, holds = _scored(model, output, classes)
+    holds = outputs_kinds(model)[output]
     found = detached(model, target)
     return Network(
         found.model,
         found.arrays,
         found.dtypes,
-        scored,
+        output,
         found.batch,
         found.fixed,
         holds,
@@ -261,22 +309,12 @@ def network_of(model: Model, target: Target, output: str, *, classes: bool = Fal
     )
 
 
-def _scored(model: Model, name: str, classes: bool) -> tuple[str, Outputs]:
-    """The output that is scored, and what it holds: one score, where classes count, is two."""
-    output = next(output for output in model.graph.outputs if output.name == name)
-    if classes and is_single(output.shape):
+def _scored(model: Model, reading: Reading) -> tuple[str, Outputs]:
+    """The output in the form that is scored, and what it holds: one score is made two."""
+    holds = outputs_kinds(model)[reading.output]
+    name = classes_second(model, reading.output, reading.batch_axis, reading.class_axis)
+    if reading.holds == "one score":
         return two_classes(model, name)
-    return name, outputs_kinds(model)[name]
-
-
-def _scored_entry(
-    inputs: Sequence[TensorEntry], outputs: Sequence[TensorEntry], name: str | None
-) -> TensorEntry:
-    if not inputs:
-        raise ModelError("the compiled network has no input to give images to")
-    if name is None:
-        return outputs[0]
-    for entry in outputs:
-        if entry.name == name:
-            return entry
-    raise OptionError(unknown("output", name, [entry.name for entry in outputs]))
+    if reading.holds == "class scores":
+        return name, holds
+    return name, "classes" if reading.holds == "class numbers" else "values"

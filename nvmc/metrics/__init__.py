@@ -4,27 +4,29 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
+from nvmc.compiled.masks import Outputs
 from nvmc.errors import OptionError, unknown
 from nvmc.metrics.accuracy import Accuracy
-from nvmc.metrics.decisions import agreement, correct, decisions
+from nvmc.metrics.decisions import correct, decisions
 from nvmc.metrics.determination import AgreementR2, Determination
 from nvmc.metrics.ideal_agreement import Agreement
 from nvmc.metrics.metric import Metric, Reference
-from nvmc.metrics.probabilities import calibration_error, log_loss
+from nvmc.metrics.probabilities import calibration_error, log_loss, mean_a_row
 
 __all__ = [
     "METRICS",
     "Metric",
     "Reference",
     "against_ideal",
-    "agreement",
     "calibration_error",
     "choose_metric",
     "correct",
     "decisions",
     "log_loss",
+    "mean_a_row",
 ]
 
 METRICS: dict[str, type[Metric]] = {
@@ -57,18 +59,24 @@ def choose_metric(reference: Reference, name: str | None = None) -> type[Metric]
     return metric
 
 
-def against_ideal(outputs: NDArray[Any], name: str | None = None) -> Metric:
-    """The comparison with the ideal chip's outputs, which are scores of classes or values.
+def against_ideal(
+    outputs: NDArray[Any], name: str | None = None, *, holds: Outputs = "scores"
+) -> Metric:
+    """The comparison with the ideal chip's outputs, which are classes or values.
 
     Args:
-        outputs: Of the ideal chip, shape (N, ...); (N, C, ...) with C >= 2 are scores of C classes.
+        outputs: Of the ideal chip, shape (N, ...).
         name: The metric that is asked for; by default the one that suits the outputs.
+        holds: What they hold; (N, C, ...) with C >= 2 are scores of C classes, unless values.
 
     Raises:
         OptionError: The metric needs something else.
     """
-    classes = outputs.ndim >= 2 and outputs.shape[1] >= 2
-    return choose_metric("ideal classes" if classes else "ideal values", name)(outputs)
+    if holds == "classes":
+        return choose_metric("ideal classes", name)(outputs.astype(np.int64))
+    if holds == "values" or outputs.ndim < 2 or outputs.shape[1] < 2:
+        return choose_metric("ideal values", name)(outputs)
+    return choose_metric("ideal classes", name)(decisions(outputs))
 
 
 _NEEDS: dict[Reference, str] = {

@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from nvmc.data import IGNORED
 from nvmc.metrics.decisions import correct
 from nvmc.metrics.metric import Metric, Reference
 
@@ -17,7 +18,7 @@ class Accuracy(Metric):
     """Top-1 accuracy against labels, in [0, 1].
 
     Args:
-        labels: Classes of shape (N,) or (N, ...).
+        labels: Classes of shape (N,) or (N, ...); `IGNORED` where a decision does not count.
     """
 
     name: ClassVar[str] = "accuracy"
@@ -28,10 +29,11 @@ class Accuracy(Metric):
 
     def __init__(self, labels: NDArray[np.integer[Any]]) -> None:
         self._labels = labels
+        self._decisions = int(np.count_nonzero(labels != IGNORED))
 
     @property
     def classes(self) -> NDArray[np.integer[Any]]:
-        """The class that each decision is held against."""
+        """The class that each decision is held against; none is right where it is negative."""
         return self._labels
 
     def add(self, outputs: NDArray[Any], first: int) -> float:
@@ -39,5 +41,5 @@ class Accuracy(Metric):
         return correct(outputs, self._labels[first : first + len(outputs)])
 
     def finish(self, total: float, images: int) -> float:
-        """Hits over decisions."""
-        return total / max(1, self._labels.size) if images else 0.0
+        """Hits over the decisions that count."""
+        return total / max(1, self._decisions) if images else 0.0

@@ -13,18 +13,19 @@ from numpy.typing import NDArray
 
 from nvmc.errors import DataError
 
-__all__ = ["agreement", "correct", "decided", "decisions"]
+__all__ = ["correct", "decided", "decisions"]
 
 
 def correct(logits: NDArray[Any], labels: NDArray[np.integer[Any]]) -> int:
     """How many decisions of a network equal their labels.
 
     The decision is the class of the greatest output along axis 1, the lowest class index among
-    equals. A decision with a NaN among its outputs is wrong, whatever the label.
+    equals. A decision with a NaN among its outputs is wrong, whatever the label. Outputs of the
+    labels' own shape are no scores but the numbers of the classes decided for.
 
     Args:
-        logits: Outputs of shape (N, C) or (N, C, ...), C >= 2.
-        labels: Classes of shape (N,) or (N, ...).
+        logits: Outputs of shape (N, C) or (N, C, ...), C >= 2; or class numbers (N,) or (N, ...).
+        labels: Classes of shape (N,) or (N, ...); no decision is right where one is negative.
 
     Returns:
         The count of hits, from 0 to `labels.size`.
@@ -32,6 +33,8 @@ def correct(logits: NDArray[Any], labels: NDArray[np.integer[Any]]) -> int:
     Raises:
         DataError: The outputs are no scores of at least two classes, or the shapes do not fit.
     """
+    if logits.shape == labels.shape:
+        return int(np.count_nonzero((logits == labels) & (labels >= 0)))
     chosen, valid = decided(logits)
     if labels.shape != chosen.shape:
         raise DataError(
@@ -39,30 +42,6 @@ def correct(logits: NDArray[Any], labels: NDArray[np.integer[Any]]) -> int:
             f"shape {chosen.shape}; give one label per decision"
         )
     return int(np.count_nonzero((chosen == labels) & valid))
-
-
-def agreement(outputs: NDArray[Any], reference: NDArray[Any]) -> int:
-    """How many decisions of a network equal those of a reference network on the same inputs.
-
-    Decisions are taken as in `correct`; one with a NaN on either side does not agree.
-
-    Args:
-        outputs: Outputs of shape (N, C) or (N, C, ...), C >= 2.
-        reference: The reference's outputs, of the same shape.
-
-    Returns:
-        The count of equal decisions, from 0 to `outputs.size / C`.
-
-    Raises:
-        DataError: The outputs are no scores of at least two classes, or the shapes differ.
-    """
-    if outputs.shape != reference.shape:
-        raise DataError(
-            f"outputs have shape {outputs.shape} but the reference has {reference.shape}; "
-            "run both on the same inputs"
-        )
-    (chosen, valid), (expected, expected_valid) = decided(outputs), decided(reference)
-    return int(np.count_nonzero((chosen == expected) & valid & expected_valid))
 
 
 def decisions(outputs: NDArray[Any]) -> NDArray[np.int64]:

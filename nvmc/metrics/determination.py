@@ -9,18 +9,26 @@ from numpy.typing import NDArray
 
 from nvmc.metrics.metric import Metric, Reference
 
-__all__ = ["AgreementR2", "Determination"]
+__all__ = ["LOWEST", "AgreementR2", "Determination"]
+
+LOWEST = -1e6
+"""What a lower R^2 counts as, and that of a chip with outputs that are NaN or infinite."""
+_EXACT = -100.0
+"""Down to this R^2 sums are exact."""
 
 
 class Determination(Metric):
     """Coefficient of determination R^2, for outputs that are no classes.
 
     1 - squared error / variation, both summed over images and outputs; the variation is that around
-    each output's own mean over the images (scikit-learn's `r2_score`, variance-weighted). Floored
-    at -1, so that one chip whose outputs are NaN or overflow does not spoil the mean.
+    each output's own mean over the images (scikit-learn's `r2_score`, variance-weighted). It has no
+    lower limit but `LOWEST`, which chips with NaN or infinite outputs get too, so that every value
+    is finite.
 
     An image's error counts in whole units of 2^-45 of the variation or less, so that sums are exact
-    and have the same bits whatever the batches, parts or order.
+    and have the same bits whatever the batches, parts or order, while they are below 2^7 variations
+    (R^2 above -127). Greater sums are rounded as they grow, in their last bits; values below -100
+    are given with 6 digits, which hides that.
 
     Args:
         reference: What outputs are held against, any shape with images along axis 0.
@@ -42,21 +50,22 @@ class Determination(Metric):
         self.deviation = float(np.sqrt(self._variation / max(1, around.size)))
 
     def add(self, outputs: NDArray[Any], first: int) -> float:
-        """Squared error of this batch."""
+        """Squared error of this batch; infinite where an output is no number."""
         off = outputs - self._reference[first : first + len(outputs)]
         with np.errstate(over="ignore"):
             errors = np.square(off).reshape(len(off), -1).sum(axis=1)
             if self._unit:
                 errors = np.rint(errors / self._unit) * self._unit
-        return float(np.sum(errors))
+        return float(np.sum(np.where(np.isnan(errors), np.inf, errors)))
 
     def finish(self, total: float, images: int) -> float:
-        """1 - squared error / variation of the reference, at least -1."""
+        """1 - squared error / variation of the reference, at least `LOWEST`."""
         if total == 0:
             return 1.0
         if not np.isfinite(total) or self._variation == 0:
-            return -1.0
-        return max(-1.0, 1 - total / self._variation)
+            return LOWEST
+        value = 1 - total / self._variation
+        return value if value >= _EXACT else max(LOWEST, float(f"{value:.6g}"))
 
 
 class AgreementR2(Determination):

@@ -63,7 +63,11 @@ def judge_source(model: ir.Model, task: Task) -> Judged:
 
 def _judged(network: MappedNetwork, task: Task) -> Judged:
     settings, target = task.settings, network.target
-    workload = set_up(network.model, target, data=task.validation)
+    reading = task.read(network.model)
+    axis = reading.class_axis if reading.holds == "class scores" else None
+    workload = set_up(
+        network.model, target, data=task.validation, output=reading.output, class_axis=axis
+    )
     seed = POPULATION + settings.seed
     values = workload.run([Chip.of(target, seed, k, task.sigma) for k in range(settings.chips)])
     kpp = percentile_performance(values, settings.percentile)

@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from nvmc.compiled.options import Calibration
+from nvmc.evaluation.reading import Reading
 
 __all__ = ["Epoch", "Judged", "Outcome"]
 
@@ -63,6 +64,7 @@ class Outcome:
             stand as such in the source.
         dropout_off: Whether the file drops at inference, and the KPPs are those without.
         summary: What the method found.
+        reading: How the output that was trained is read.
     """
 
     method: str
@@ -77,7 +79,8 @@ class Outcome:
     canonical: bool
     dropout_off: bool
     summary: dict[str, Any]
+    reading: Reading
 
     def to_json(self) -> dict[str, Any]:
         """Plain values for JSON."""
-        return asdict(self)
+        return {**asdict(self), "reading": self.reading.to_json()}

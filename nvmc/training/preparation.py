@@ -17,13 +17,11 @@ from nvmc.compiled.options import CompileOptions
 from nvmc.compiler import check_skip
 from nvmc.data import Data, Dataset, check_labels, load_data
 from nvmc.errors import DataError, ModelError, OptionError
-from nvmc.evaluation.workload import data_for
 from nvmc.hardware.chip import Chip
 from nvmc.hardware.devices import Device, Target, as_target
 from nvmc.passes.canonicalize import Canonicalize
 from nvmc.passes.graph.describe import tensor_entries
 from nvmc.passes.io.load import load_model
-from nvmc.passes.two_classes import is_single
 from nvmc.rng import stream
 from nvmc.runtime.feeding import feed_of
 from nvmc.statistics import percentile_index
@@ -49,6 +47,8 @@ def make_task(
     sigma: float | None = None,
     settings: Settings | None = None,
     options: CompileOptions | None = None,
+    output: str | None = None,
+    class_axis: int | None = None,
 ) -> Task:
     """A training task from the names of its data.
 
@@ -61,6 +61,8 @@ def make_task(
         sigma: Strength of the cells' noise; None for the device's own.
         settings: Optimiser, schedule and the like.
         options: How it will be compiled: `skip` and `activation_bits`.
+        output: The output that is trained; by default the one that `nvmc simulate` scores.
+        class_axis: Its axis of the classes; from shapes and labels by default.
 
     Raises:
         DataError, OptionError: By what is wrong.
@@ -93,7 +95,8 @@ def make_task(
         )
     calibrated = options.activation_bits is not None or target.periphery.needs_data
     calibration = whole if calibrated and train is not whole else None
-    return Task(target, sigma, train, held_out, settings, options, calibration)
+    kinds = settings, options, calibration, output, class_axis
+    return Task(target, sigma, train, held_out, *kinds)
 
 
 def canonical_network(source: Path) -> ir.Model:
@@ -110,14 +113,27 @@ def canonical_network(source: Path) -> ir.Model:
 
 
 def fitted(task: Task, model: ir.Model) -> Task:
-    """The task with the data that the network takes.
+    """The task with the data that the network takes, and how its output is read.
 
     Raises:
-        DataError: An input gets nothing.
+        DataError: An input gets nothing, or the output does not fit the labels.
+        ModelError: The output has no gradient, or its images lie along another axis than the first.
     """
-    inputs, scored = tensor_entries(model.graph.inputs), tensor_entries(model.graph.outputs)[0]
-    both = [data_for(data, inputs, scored) for data in (task.train, task.validation)]
-    return replace(task, train=both[0], validation=both[1])
+    names = [entry.name for entry in tensor_entries(model.graph.inputs)]
+    both = [data.for_network(names) for data in (task.train, task.validation)]
+    reading = replace(task, train=both[0]).read(model)
+    if reading.holds == "class numbers":
+        raise ModelError(
+            f"output {reading.output!r} holds class numbers, which have no gradient; export the "
+            "class scores that they are made of as an output"
+        )
+    if reading.batch_axis != 0:
+        raise ModelError(
+            f"output {reading.output!r} has its images along axis {reading.batch_axis}; training "
+            "needs them along the first: export the network batch first"
+        )
+    train, validation = map(reading.arranged, both)
+    return replace(task, train=train, validation=validation, reading=reading)
 
 
 def prepared_network(model: ir.Model, task: Task, method: Method) -> ir.Model:
@@ -147,6 +163,7 @@ def identity_of(network: ir.Model, task: Task, method: Method) -> dict[str, str]
         "target": task.target.model_dump_json(),
         "sigma": str(task.sigma),
         **{key: str(value) for key, value in asdict(task.options).items()},
+        "reading": str(task.read(network)),
         "method": method.kind,
         **{f"{method.kind} {key}": str(value) for key, value in method.model_dump().items()},
         **settings,
@@ -192,7 +209,9 @@ def _check(model: ir.Model, task: Task) -> None:
                 "dimension: export the network with a dynamic batch"
             )
     check_skip(model, task.options.skip)
-    shape = tensor_entries(model.graph.outputs[:1])[0].shape or []
+    reading = task.read(model)
+    scored = next(v for v in model.graph.outputs if v.name == reading.output)
+    shape = tensor_entries([scored])[0].shape
     if task.train.targets is not None:
         spread = float(np.var(task.train.targets, axis=0, dtype=np.float64).mean()) ** 0.5
         if not SPREADS[0] < spread < SPREADS[1]:
@@ -200,10 +219,10 @@ def _check(model: ir.Model, task: Task) -> None:
                 f"the values to be met of {task.train.name} have a standard deviation of "
                 f"{spread:g}; scale them to about 1"
             )
-    elif is_single(shape):
+    elif reading.holds == "one score":
         check_labels(task.train, 2)
-    elif len(shape) > 1 and isinstance(shape[1], int):
-        check_labels(task.train, shape[1])
+    elif shape and isinstance(classes := shape[reading.class_axis or 0], int):
+        check_labels(task.train, classes)
     augment = task.settings.augment
     if augment is not None and (len(inputs) > 1 or task.train.x.ndim != 4):
         raise OptionError(

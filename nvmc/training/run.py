@@ -12,12 +12,13 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from nvmc.data import Dataset
+from nvmc.data import IGNORED, Dataset
 from nvmc.errors import DataError, ModelError
+from nvmc.evaluation.reading import Reading
 from nvmc.models.augment import Affine
 from nvmc.passes.feed_masks import outputs_kinds
 from nvmc.passes.graph.describe import tensor_entries
-from nvmc.passes.two_classes import check_sign, is_single
+from nvmc.passes.two_classes import check_sign
 from nvmc.runtime.feeding import feed_of
 from nvmc.torchgraph.tensors import Inputs, taken
 from nvmc.training.draws import named_generator
@@ -42,6 +43,7 @@ class Run:
         task: What it is trained for.
         replicas: The networks in training.
         memory: The method's own state, by name.
+        reading: How the output that is trained is read.
     """
 
     def __init__(self, model: ir.Model, task: Task, replicas: int) -> None:
@@ -49,7 +51,8 @@ class Run:
         self.task = task
         self._x = _inputs(model, task.train, task)
         steps = -(-len(task.train.x) // task.settings.batch) * task.settings.epochs
-        scores = scores_of(model) if task.classes else str(model.graph.outputs[0].name)
+        self.reading = task.read(model)
+        scores = scores_of(model, self.reading) if task.classes else self.reading.output
         self.replicas = [Replica(model, task, steps, scores) for _ in range(replicas)]
         self._shape = _shape_of_output(self.replicas[0], self._x)
         self._y = self._known_of(task.train)
@@ -63,23 +66,27 @@ class Run:
     def criterion(self) -> Callable[[Tensor, Tensor], Tensor]:
         """The loss of outputs against what is known of the images.
 
-        Cross entropy of class scores (N, C, ...) and labels (N, ...); of a single score (N, 1, ...)
-        or (N,), which is that of class 1 of two, binary cross entropy. Where the task has values to
-        be met, their mean squared error over the variance of all training targets, around each
-        output's own mean: 1 - R^2, whatever the targets' unit.
+        Cross entropy of class scores, with the classes along the reading's axis, and labels
+        (N, ...); of a single score, which is that of class 1 of two, binary cross entropy.
+        Decisions whose label is `IGNORED` do not count. Where the task has values to be met, their
+        mean squared error over the variance of all training targets, around each output's own mean:
+        1 - R^2, whatever the targets' unit.
         """
         if not self.task.classes:
             return partial(_squared_error, variance=self._variance)
-        return _binary_cross_entropy if self.single else functional.cross_entropy
+        loss = _binary_cross_entropy if self.single else _cross_entropy
+        return partial(loss, axis=self.reading.class_axis)
 
     @property
     def single(self) -> bool:
         """Whether one score a decision tells two classes apart."""
-        return is_single(self.model.graph.outputs[0].shape)
+        return self.reading.holds == "one score"
 
     def right(self, scores: Tensor, y: Tensor) -> Tensor:
-        """Which decisions are those of the labels, in their shape."""
-        return (_logits(scores) > 0 if self.single else scores.argmax(1)) == y
+        """Which of the decisions that count are those of the labels, in one row."""
+        axis = self.reading.class_axis
+        decided = _logits(scores, axis) > 0 if self.single else scores.argmax(axis)
+        return (decided == y)[y != IGNORED]
 
     def generator(self, *names: str | int) -> torch.Generator:
         """The random stream of these names, on the accelerator."""
@@ -114,7 +121,9 @@ class Run:
         accelerator = self.task.settings.accelerator
         if data.y is None:
             return torch.tensor(data.targets_for(self._shape)).to(accelerator)
-        wanted, found = self._shape[1:], data.y.shape[1:]
+        axis = self.reading.class_axis
+        wanted = tuple(size for at, size in enumerate(self._shape, 1) if at != axis)
+        found = data.y.shape[1:]
         if found != wanted:
             raise DataError(
                 f"{data.name} has labels of shape {list(found)} an image, but the network decides "
@@ -156,25 +165,31 @@ def _squared_error(outputs: Tensor, targets: Tensor, variance: float) -> Tensor:
     return functional.mse_loss(outputs, targets) / variance
 
 
-def _logits(scores: Tensor) -> Tensor:
-    """Single scores (N, 1, ...) or (N,) in the shape of their labels."""
-    return scores.squeeze(1) if scores.dim() > 1 else scores
+def _logits(scores: Tensor, axis: int | None) -> Tensor:
+    """Single scores in the shape of their labels: without the axis of size 1 that they may have."""
+    return scores if axis is None else scores.squeeze(axis)
 
 
-def _binary_cross_entropy(scores: Tensor, labels: Tensor) -> Tensor:
-    flat = _logits(scores)
-    return functional.binary_cross_entropy_with_logits(flat, labels.to(flat.dtype))
+def _cross_entropy(scores: Tensor, labels: Tensor, axis: int) -> Tensor:
+    return functional.cross_entropy(scores.movedim(axis, 1), labels, ignore_index=IGNORED)
 
 
-def scores_of(model: ir.Model) -> str:
-    """Name of the first output, or of what enters the softmax or sigmoid it comes from.
+def _binary_cross_entropy(scores: Tensor, labels: Tensor, axis: int | None) -> Tensor:
+    flat, counted = _logits(scores, axis), labels != IGNORED
+    target = labels.clamp(min=0).to(flat.dtype)
+    weight = None if bool(counted.all()) else counted.to(flat.dtype) / counted.double().mean()
+    return functional.binary_cross_entropy_with_logits(flat, target, weight)
+
+
+def scores_of(model: ir.Model, reading: Reading) -> str:
+    """Name of the output that is trained, or of what enters its softmax or sigmoid.
 
     Raises:
         ModelError: The softmax does not run over the classes, or a sigmoid stands elsewhere than
             last.
     """
-    output = model.graph.outputs[0]
-    if is_single(output.shape):
+    output = next(value for value in model.graph.outputs if value.name == reading.output)
+    if reading.holds == "one score":
         return _logit_of(model, output)
     node = output.producer()
     while node is not None and node.op_type == "Identity" and node.inputs[0] is not None:
@@ -184,10 +199,11 @@ def scores_of(model: ir.Model) -> str:
     value = node.inputs[0]
     axis = node.attributes.get_int("axis", -1)
     rank = len(output.shape or ())
-    if value is None or axis not in (1, 1 - rank):
+    classes = reading.class_axis or 0
+    if value is None or axis not in (classes, classes - rank):
         raise ModelError(
-            f"output {output.name!r} is a softmax along axis {axis}; expected the classes along "
-            "axis 1: export the network so"
+            f"output {output.name!r} is a softmax along axis {axis}, but its classes lie along "
+            f"axis {classes}; give --class-axis {axis}, or export the network so"
         )
     return str(value.name)
 

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import onnx_ir as ir
+
 from nvmc.arguments import checked
 from nvmc.compiled.options import CompileOptions
 from nvmc.data import Dataset
+from nvmc.evaluation.reading import Reading, Wanted
+from nvmc.evaluation.scoring import read
 from nvmc.hardware.devices import Target
 from nvmc.metrics import choose_metric
 from nvmc.training.settings import Settings
@@ -27,6 +31,9 @@ class Task:
         settings: Optimiser, schedule and the like.
         options: How it is compiled: `skip` and `activation_bits`, which hold in training too.
         calibration: What `nvmc compile` would calibrate on where that is not `train` as a whole.
+        output: Name of the output that is trained; None for the one that `nvmc simulate` scores.
+        class_axis: Its axis of the classes; None for the one that shapes and labels tell.
+        reading: How that output is read; None while no network is known.
     """
 
     target: Target
@@ -36,6 +43,9 @@ class Task:
     settings: Settings = Settings()
     options: CompileOptions = CompileOptions()
     calibration: Dataset | None = None
+    output: str | None = None
+    class_axis: int | None = None
+    reading: Reading | None = None
 
     @property
     def calibration_images(self) -> Dataset:
@@ -51,6 +61,10 @@ class Task:
     def metric(self) -> str:
         """What chips are judged by: `accuracy`, or the coefficient of determination `r2`."""
         return choose_metric("classes" if self.classes else "values").name
+
+    def read(self, model: ir.Model) -> Reading:
+        """How the output that is trained is read."""
+        return self.reading or read(model, self.train, Wanted(self.output, self.class_axis))
 
     @property
     def strength(self) -> float | None:

@@ -88,6 +88,7 @@ def train(
         canonical=canonical,
         dropout_off=dropout_off,
         summary=method.summary(run),
+        reading=run.reading,
     )
 
 

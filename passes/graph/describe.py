@@ -10,10 +10,11 @@ from nvmc.compiled.artifact import TARGET_KEY, TensorEntry
 from nvmc.errors import ModelError
 from nvmc.hardware.devices import Target
 
-__all__ = ["opset_of", "serialized", "set_target", "tensor_entries"]
+__all__ = ["opset_of", "serialized", "set_target", "shape_of", "tensor_entries"]
 
 Model = ir.Model
 """The type, for annotations."""
+Shape = list[int | str | None] | None
 
 
 def opset_of(model: Model) -> int:
@@ -54,9 +55,14 @@ def tensor_entries(values: Iterable[ir.Value]) -> list[TensorEntry]:
     return [_entry(value) for value in values]
 
 
+def shape_of(value: ir.Value) -> Shape:
+    """The shape of a value: names or None for free sizes; None where the rank is not known."""
+    if value.shape is None:
+        return None
+    return [size if isinstance(size, int) else size.value for size in value.shape]
+
+
 def _entry(value: ir.Value) -> TensorEntry:
-    shape = None
-    if value.shape is not None:
-        shape = [size if isinstance(size, int) else size.value for size in value.shape]
+    shape = shape_of(value)
     dtype = ir.DataType.FLOAT if value.dtype is None else value.dtype
     return TensorEntry(name=str(value.name), dtype=dtype.numpy().name, shape=shape)

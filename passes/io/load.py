@@ -18,6 +18,7 @@ from nvmc.passes.graph.mappable import FLOATS, PARAMETERISED
 from nvmc.passes.io.free_sizes import free_sizes
 from nvmc.passes.io.parse import parse_model
 from nvmc.passes.io.without_weights import SMALL, without_weights
+from nvmc.passes.io.zipmap import cut_zip_maps
 
 __all__ = ["NEWEST_OPSET", "OLDEST_OPSET", "load_model"]
 
@@ -38,12 +39,13 @@ def load_model(path: str | Path) -> ir.Model:
     Raises:
         ModelError: The file is missing, is not ONNX or is damaged; its opset is not supported; its
             external data is missing, too short or outside the model's folder; a weight holds NaN
-            or infinity; or `onnx.checker` refuses it.
+            or infinity; an output holds maps that no ZipMap makes; or `onnx.checker` refuses it.
     """
     where = repr(str(path))
     proto = _parse(Path(path), where)
     if proto.graph.sparse_initializer:
         raise ModelError(f"{where} has sparse initializers; make them dense first")
+    cut_zip_maps(proto, where)
     try:
         model = ir.from_proto(proto)
     except Exception as error:  # any fault of the file surfaces here, in many types

@@ -151,7 +151,10 @@ GOOD = np.ones((2, 3), dtype=np.float32)
         ({"x": GOOD, "y": 1}, "has 2 images but one labels"),
         ({"x": GOOD, "y": ["a", "b"]}, "y of .* is <U1, expected class numbers"),
         ({"x": GOOD, "y": [0, -1]}, "has label -1, expected 0 and up"),
-        ({"x": GOOD, "y": np.array([2**63, 1], dtype=np.uint64)}, "has label 1, expected"),
+        (
+            {"x": GOOD, "y": np.array([2**63, 1], dtype=np.uint64)},
+            "has label 9223372036854775808, expected",
+        ),
         ({"x": np.array([{}, None], dtype=object)}, "cannot be read as .npz"),
     ],
 )

@@ -187,7 +187,7 @@ def test_labels_of_the_shape_of_the_output(folder: Path) -> None:
     assert made[0] == made[1]
     np.savez("wide.npz", x=x, y=np.stack([y, y], 1))
     task = make_task("wide.npz", target, validation="test.npz", sigma=0.2, settings=settings)
-    with pytest.raises(DataError, match=r"labels of shape \[2\] an image"):
+    with pytest.raises(DataError, match=r"labels of shape \[2\] per image"):
         train("m.onnx", task, make_method("erm"), output="out.onnx")
 
 

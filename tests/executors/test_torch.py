@@ -25,7 +25,7 @@ from nvmc.executors.torch import TorchExecutor
 from nvmc.executors.torch_images import Images, right_decisions
 from nvmc.executors.torch_network import ChipsNetwork, exact_arithmetic, prepared
 from nvmc.executors.torch_weights import WeightProgrammer
-from nvmc.metrics import Metric, agreement, correct
+from nvmc.metrics import Metric, correct, decisions
 from nvmc.metrics.accuracy import Accuracy
 from nvmc.metrics.determination import Determination
 from nvmc.metrics.ideal_agreement import Agreement
@@ -321,10 +321,11 @@ def test_decisions_are_counted_as_metrics_count_them(kind: Any) -> None:
 def test_agreement_is_counted_as_metrics_count_it() -> None:
     outputs, _ = hand_made()
     for reference in (outputs[0], outputs[1], np.nan_to_num(outputs[0])):
-        images = Images(Feed({"x": reference}), Agreement(reference), CPU, 0)
+        score = Agreement(decisions(reference))
+        images = Images(Feed({"x": reference}), score, CPU, 0)
         found = images.hits(torch.tensor(outputs), 0)
         assert found is not None
-        assert found.tolist() == [agreement(one, reference) for one in outputs]
+        assert found.tolist() == [score.add(one, 0) for one in outputs]
 
 
 def test_what_is_no_decision_is_left_to_the_score() -> None:

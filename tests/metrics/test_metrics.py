@@ -5,8 +5,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from nvmc.data import IGNORED
 from nvmc.errors import DataError
-from nvmc.metrics import agreement, calibration_error, correct, decisions, log_loss
+from nvmc.metrics import calibration_error, correct, decisions, log_loss, mean_a_row
+from nvmc.metrics.accuracy import Accuracy
+from nvmc.metrics.ideal_agreement import Agreement
+
+
+def agreement(outputs: np.ndarray, reference: np.ndarray) -> float:
+    return Agreement(decisions(reference)).add(outputs, 0)
 
 
 def test_counts_hits() -> None:
@@ -54,11 +61,39 @@ def test_agreement_needs_equal_decisions_only() -> None:
     assert agreement(first, 3 * first - 1) == 3
 
 
+def test_outputs_of_the_labels_shape_are_class_numbers() -> None:
+    """Two of (1, 2, 0, 1) are right; a class number never equals what is undecided or ignored."""
+    labels = np.array([1, 0, 0, 2])
+    assert correct(np.array([1, 2, 0, 1]), labels) == 2
+    assert correct(np.array([1.0, 2.0, 0.0, np.nan], np.float32), labels) == 2
+    assert correct(np.array([[True], [False]]), np.array([[1], [1]])) == 1
+    assert correct(np.array([-1, -100]), np.array([-1, -100])) == 0
+
+
+def test_ignored_decisions_do_not_count() -> None:
+    """Padding is neither right nor wrong: the share is that of the other decisions."""
+    generator = np.random.default_rng(3)
+    scores, labels = generator.random((6, 4, 5)), generator.integers(4, size=(6, 5))
+    counted = generator.random((6, 5)) < 0.6
+    padded = np.where(counted, labels, IGNORED)
+    metric = Accuracy(padded)
+    total = metric.add(scores[:4], 0) + metric.add(scores[4:], 4)
+    hits = scores.argmax(1) == labels
+    assert metric.finish(total, 6) == np.mean(hits[counted])
+    loss = log_loss(scores, padded)
+    assert np.array_equal(np.isnan(loss), ~counted)
+    assert np.array_equal(loss[counted], log_loss(scores, labels)[counted])
+    alone = [loss[i][counted[i]].mean() if counted[i].any() else 0 for i in range(6)]
+    np.testing.assert_allclose(mean_a_row(loss, padded), alone, rtol=1e-14)
+    rows = scores.transpose(0, 2, 1)[counted]
+    assert calibration_error(scores, padded) == calibration_error(rows, labels[counted])
+
+
 def test_integer_outputs_count() -> None:
     assert correct(np.array([[1, 2], [2, 1]], dtype=np.int8), np.array([1, 0])) == 2
 
 
-@pytest.mark.parametrize("shape", [(3,), (3, 1), (3, 1, 4)])
+@pytest.mark.parametrize("shape", [(4,), (3, 1), (3, 1, 4)])
 def test_no_classes_to_choose_from(shape: tuple[int, ...]) -> None:
     with pytest.raises(DataError, match="expected .N, C, .* C >= 2"):
         correct(np.zeros(shape), np.zeros(3, dtype=np.int64))
@@ -67,8 +102,6 @@ def test_no_classes_to_choose_from(shape: tuple[int, ...]) -> None:
 def test_shapes_that_do_not_fit() -> None:
     with pytest.raises(DataError, match="labels have shape .2,. .* need labels of shape .3,."):
         correct(np.zeros((3, 2)), np.zeros(2, dtype=np.int64))
-    with pytest.raises(DataError, match="the reference has"):
-        agreement(np.zeros((3, 2)), np.zeros((3, 4)))
 
 
 def test_outputs_that_are_no_scores() -> None:

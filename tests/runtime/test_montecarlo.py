@@ -16,8 +16,8 @@ from compiled_networks import load_circuit, load_network
 from nvmc import Chip, Target, compile_model, load_device
 from nvmc.errors import ModelError
 from nvmc.hardware.devices import parse_noise
-from nvmc.metrics import against_ideal
-from nvmc.metrics.determination import Determination
+from nvmc.metrics import against_ideal, decisions
+from nvmc.metrics.determination import LOWEST, Determination
 from nvmc.metrics.ideal_agreement import Agreement
 from nvmc.models import resolve_model
 from nvmc.rng import stream
@@ -117,7 +117,7 @@ def test_scores_add_up_over_batches() -> None:
     generator = stream(0, 0, "scores")
     reference = generator.standard_normal((20, 4))
     outputs = reference + 0.5 * generator.standard_normal((20, 4))
-    whole, parts = Agreement(reference), Agreement(reference)
+    whole, parts = Agreement(decisions(reference)), Agreement(decisions(reference))
     total = parts.add(outputs[:7], 0) + parts.add(outputs[7:], 7)
     assert total == whole.add(outputs, 0)
     assert whole.finish(total, 20) == np.mean(outputs.argmax(1) == reference.argmax(1))
@@ -128,7 +128,8 @@ def test_determination_is_r_squared() -> None:
     score = Determination(reference)
     assert score.finish(score.add(reference, 0), 4) == 1
     assert score.finish(score.add(np.full(4, 3.0), 0), 4) == 0
-    assert score.finish(score.add(np.full(4, np.nan), 0), 4) == -1
+    assert score.finish(score.add(np.full(4, np.nan), 0), 4) == LOWEST
+    assert score.finish(score.add(np.full(4, np.inf), 0), 4) == LOWEST
     assert isinstance(against_ideal(reference), Determination)
 
 
@@ -149,14 +150,26 @@ def test_errors_add_up_to_the_same_bits_in_any_parts() -> None:
 def test_constant_targets_are_met_or_not() -> None:
     score = Determination(np.full((4, 1), 2.5))
     assert score.finish(score.add(np.full((4, 1), 2.5), 0), 4) == 1
-    assert score.finish(score.add(np.full((4, 1), 2.5 + 1e-9), 0), 4) == -1
+    assert score.finish(score.add(np.full((4, 1), 2.5 + 1e-9), 0), 4) == LOWEST
+
+
+@pytest.mark.parametrize("scale", [3.0, 30.0, 500.0])
+def test_chips_worse_than_the_mean_are_not_floored(scale: float) -> None:
+    """Outputs k times too large have R^2 = 1 - (k - 1)^2 q, q = sum(y^2) / variation."""
+    targets = stream(0, 0, "worse").standard_normal((400, 3))
+    score = Determination(targets)
+    share = np.sum(targets**2) / np.sum((targets - targets.mean(0)) ** 2)
+    wanted = 1 - (scale - 1) ** 2 * share
+    parts = [score.add(scale * targets[k : k + 7], k) for k in range(0, 400, 7)]
+    found = {score.finish(sum(p), 400) for p in (parts, parts[::-1])}
+    assert len(found) == 1 and found.pop() == pytest.approx(wanted, rel=1e-5)
 
 
 def test_outputs_wait_until_they_are_many() -> None:
     """The sum is that over single batches, whatever is scored at once; for hits the same bits."""
     generator = stream(0, 0, "tally")
     outputs = generator.standard_normal((2, 5000, 4))
-    score = Agreement(generator.standard_normal((5007, 4)))
+    score = Agreement(decisions(generator.standard_normal((5007, 4))))
     calls: list[int] = []
 
     class Counted(Agreement):

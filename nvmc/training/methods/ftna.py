@@ -13,7 +13,6 @@ from torch.nn import functional
 
 from nvmc.errors import TrainingError
 from nvmc.passes.insert_code_head import InsertCodeHead, code_logits
-from nvmc.passes.two_classes import is_single
 from nvmc.torchgraph.tensors import Inputs
 from nvmc.training.method import Method
 from nvmc.training.replica import Replica
@@ -70,7 +69,13 @@ class Ftna(Method):
         Raises:
             TrainingError: One score stands for two classes.
         """
-        if is_single(model.graph.outputs[0].shape):
+        reading = task.read(model)
+        if reading.output != model.graph.outputs[0].name:
+            raise TrainingError(
+                "method 'ftna' codes the classes of the first output, but "
+                f"{reading.output!r} is trained; export the network with it first"
+            )
+        if reading.holds == "one score":
             raise TrainingError(
                 "method 'ftna' codes classes, and the network has one score for two of them; "
                 "export it with a score for each, or use another method"

@@ -1,0 +1,140 @@
+"""A network's outputs: what they hold, and along which axis classes lie, as their nodes tell."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import onnx_ir as ir
+
+from nvmc.compiled.masks import Outputs
+from nvmc.passes.feed_masks import outputs_kinds
+from nvmc.passes.graph.describe import Shape, shape_of
+from nvmc.passes.graph.layers import ACTIVATIONS, is_constant
+
+__all__ = ["Output", "class_axis", "outputs_of"]
+
+_CHANNELS = frozenset(
+    "AveragePool BatchNormalization Conv ConvInteger ConvTranspose DepthToSpace GlobalAveragePool "
+    "GroupNormalization InstanceNormalization MaxPool QLinearConv".split()
+)
+"""Operators whose second axis is that of channels."""
+_SOFTMAX = frozenset(["LogSoftmax", "Softmax"])
+_SAME_AXES = ACTIVATIONS | frozenset(
+    "Add Cast Concat DequantizeLinear Div Dropout Exp Identity LayerNormalization Log Max Min Mul "
+    "Neg Pad QuantizeLinear RMSNormalization Resize Slice Sqrt Sub Sum Where".split()
+)
+"""Operators whose output has the axes of one of their inputs."""
+_DEPTH = 40
+
+
+@dataclass(frozen=True)
+class Output:
+    """An output of a network.
+
+    Attributes:
+        value: In its graph.
+        kind: What it holds, as the node that makes it tells.
+    """
+
+    value: ir.Value
+    kind: Outputs
+
+    @property
+    def name(self) -> str:
+        """Its name."""
+        return str(self.value.name)
+
+    @property
+    def is_numeric(self) -> bool:
+        """Whether it is a tensor of numbers."""
+        known = self.value.type is None or isinstance(self.value.type, ir.TensorType)
+        return known and self.value.dtype != ir.DataType.STRING
+
+    @property
+    def dtype(self) -> str:
+        """NumPy's name of its type; empty where it is not known."""
+        return "" if self.value.dtype is None else self.value.dtype.numpy().name
+
+    @property
+    def shape(self) -> Shape:
+        """Its shape: names or None for free sizes; None where not even the rank is known."""
+        return shape_of(self.value)
+
+    def class_axis(self) -> tuple[int, str] | None:
+        """The axis of its classes, and the operator that tells; see `class_axis`."""
+        return None if self.value.shape is None else class_axis(self.value, len(self.value.shape))
+
+    def learn(self, shape: Sequence[int]) -> None:
+        """Note the shape of a run, whose first size is one of many, where none was known."""
+        if self.value.shape is None or len(self.value.shape) != len(shape):
+            self.value.shape = ir.Shape([None, *shape[1:]])
+
+
+def outputs_of(model: ir.Model) -> list[Output]:
+    """The outputs of a network, in order."""
+    kinds = outputs_kinds(model)
+    return [Output(value, kinds[str(value.name)]) for value in model.graph.outputs]
+
+
+def class_axis(value: ir.Value | None, rank: int) -> tuple[int, str] | None:
+    """The axis along which a network's last layer puts its classes, and the operator that tells.
+
+    A softmax names it; a convolution has its channels along axis 1, a product with a constant
+    matrix its columns along the last axis. Transposes on the way are followed, and what keeps the
+    axes of its input is looked through.
+
+    Args:
+        value: The output.
+        rank: Its rank.
+
+    Returns:
+        The axis from 0, and the operator's name; None where nothing tells.
+    """
+    found = _axis(value, rank, _DEPTH)
+    return found if found is not None and 0 <= found[0] < rank else None
+
+
+def _axis(value: ir.Value | None, rank: int, depth: int) -> tuple[int, str] | None:
+    node = None if value is None else value.producer()
+    if value is None or node is None or depth == 0:
+        return None
+    op, data = node.op_type.removeprefix("Crossbar"), node.inputs[0] if node.inputs else None
+    if op in _CHANNELS:
+        return 1, op
+    if op in _SOFTMAX:
+        return node.attributes.get_int("axis", -1) % rank, op
+    if op in ("Gemm", "MatMul", "MatMulInteger"):
+        return _of_product(node, op, rank)
+    if op == "Transpose":
+        found = _axis(data, rank, depth - 1)
+        order = node.attributes.get_ints("perm", None) or range(rank)[::-1]
+        return None if found is None else (list(order).index(found[0]), found[1])
+    if op in ("Reshape", "Squeeze", "Unsqueeze"):
+        return _of_reshaped(value, data, rank, depth)
+    if op in _SAME_AXES:
+        alike = (v for v in node.inputs if v is not None and _rank(v) in (None, rank))
+        return next(filter(None, (_axis(v, rank, depth - 1) for v in alike)), None)
+    return None
+
+
+def _of_product(node: ir.Node, op: str, rank: int) -> tuple[int, str] | None:
+    if node.domain or is_constant(node.inputs[1]):
+        return rank - 1, op
+    return (rank - 2, op) if is_constant(node.inputs[0]) and rank >= 2 else None
+
+
+def _of_reshaped(
+    value: ir.Value, data: ir.Value | None, rank: int, depth: int
+) -> tuple[int, str] | None:
+    """The last axis stays what it is where its size does."""
+    inner = _rank(data)
+    if inner is None or data is None or data.shape is None or value.shape is None:
+        return None
+    found = _axis(data, inner, depth - 1)
+    kept = bool(inner) and isinstance(data.shape[-1], int) and data.shape[-1] == value.shape[-1]
+    return (rank - 1, found[1]) if found is not None and found[0] == inner - 1 and kept else None
+
+
+def _rank(value: ir.Value | None) -> int | None:
+    return None if value is None or value.shape is None else len(value.shape)
