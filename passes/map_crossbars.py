@@ -8,13 +8,15 @@ import onnx
 import onnx_ir as ir
 import onnx_ir.passes.common as common
 
-from nvmc.compiled.artifact import TARGET_KEY, DigitalEntry, LayerEntry
+from nvmc.compiled.artifact import TARGET_KEY
 from nvmc.compiled.operators import DOMAIN, OPS, PARAMETER, VERSION, Op, function_text
 from nvmc.compiled.options import CompileOptions
+from nvmc.compiled.work import DigitalEntry, LayerEntry
 from nvmc.hardware.devices import Target
 from nvmc.passes.graph.arrays import ArrayTable, Mapping, Placed
 from nvmc.passes.graph.image_shapes import ImageShapes, Traffic
 from nvmc.passes.graph.mappable import Layer, layers_of, nodes_of, refusal_of
+from nvmc.passes.graph.multiply_adds import Counted, MultiplyAdds, count_multiply_adds
 from nvmc.passes.graph.names import Names
 from nvmc.passes.graph.node_parameters import NodeParameter, parameters_of
 from nvmc.passes.guard_products import GuardProducts
@@ -59,13 +61,16 @@ class MapCrossbars(ir.passes.InPlacePass):
             return ir.passes.PassResult(model, False)
         shapes = ImageShapes(model)
         traffic = [shapes.traffic(layer) for layer in layers]
+        work = count_multiply_adds(model)
+        self.mapping.assumed = work.assumed
         self._store(model, parameters, table, names)
         for layer, sizes in zip(layers, traffic, strict=True):
+            sizes["multiply_adds"] = work.of[layer.node].weights
             self._replace(layer, table, sizes)
             _complete_outputs(layer, names)
         common.RemoveUnusedNodesPass()(model)
         GuardProducts()(model)
-        self._list_digital(model)
+        self._list_digital(model, work)
         for name in sorted(used):
             _add_function(model, OPS[name])
         model.metadata_props[TARGET_KEY] = self.target.model_dump_json()
@@ -117,15 +122,18 @@ class MapCrossbars(ir.passes.InPlacePass):
         self._name_arrays(node, [placed.name], {})
         return output
 
-    def _list_digital(self, model: ir.Model) -> None:
+    def _list_digital(self, model: ir.Model, work: MultiplyAdds) -> None:
         for node in nodes_of(model):
             if node.domain != DOMAIN:
+                counted = work.of.get(node, Counted())
                 self.mapping.digital.append(
                     DigitalEntry(
                         name=node.name or "",
                         op=node.op_type,
                         domain=node.domain,
                         reason=refusal_of(node, self.options.skip),
+                        multiply_adds=counted.weights,
+                        activation_multiply_adds=counted.activations,
                     )
                 )
 

@@ -13,6 +13,7 @@ from rich.table import Table
 from nvmc.cli.console import count, out, print_json, target_from, target_options
 from nvmc.cli.heading import periphery_text
 from nvmc.cli.periphery import periphery_from, periphery_options
+from nvmc.cli.work import note_share, work_lines
 from nvmc.compiled.artifact import Compiled, Manifest
 from nvmc.compiled.options import CompileOptions
 from nvmc.compiler import compile_model
@@ -47,6 +48,12 @@ __all__ = ["compile_command"]
     help="Keep biases or normalisation parameters in cells too.",
 )
 @click.option("--pass", "passes", multiple=True, metavar="NAME:K=V,…", help="Run a pass first.")
+@click.option(
+    "--require-mapped",
+    type=float,
+    metavar="SHARE",
+    help="Refuse where less of the weights' multiply-adds is on crossbars; 0.99 is 99 %.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the manifest as JSON.")
 def compile_command(
     model: str,
@@ -78,6 +85,7 @@ def compile_command(
         print_json(compiled.manifest.model_dump(mode="json"))
     else:
         _print(compiled)
+    note_share(compiled.manifest)
 
 
 def _print(compiled: Compiled) -> None:
@@ -102,6 +110,8 @@ def _print(compiled: Compiled) -> None:
         f"{count(len(manifest.layers), 'layer')} on {count(tiles, 'tile')}; the "
         f"critical path is {count(series, 'layer')} in series"
     )
+    for line in [] if manifest.work is None else work_lines(manifest.work):
+        console.print(line)
     reasons = Counter((entry.op, entry.reason) for entry in manifest.digital)
     if reasons:
         console.print(_digital_table(reasons))

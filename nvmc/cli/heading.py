@@ -7,6 +7,7 @@ from textwrap import wrap
 from typing import Any, cast
 
 from nvmc.cli.console import count, passes_text
+from nvmc.cli.work import share_text
 from nvmc.evaluation.parameters import duration_text
 
 __all__ = ["heading", "noise_text", "periphery_text"]
@@ -50,6 +51,8 @@ def _versions(facts: Facts) -> Iterator[str]:
         yield f"model {facts['network_sha256'][:12]}"
     if facts.get("nvmc"):
         yield f"nvmc {facts['nvmc']}"
+    if "mapped_share" in facts:
+        yield share_text(facts["mapped_share"])
 
 
 def _cells(facts: Facts) -> Iterator[str]:

@@ -20,6 +20,7 @@ from rich.progress import (
 from rich.table import Table
 
 from nvmc.cli.console import count, err, ordinal, out, percent
+from nvmc.cli.work import share_text
 from nvmc.metrics import METRICS
 from nvmc.statistics import percentile_index
 
@@ -200,6 +201,7 @@ def _facts(report: Report) -> list[str]:
         f"{', just the worst chip' if report.is_worst else ''}",
         f"{ran}{stopped} in {outcome.seconds:.1f} s{resumed}; the weights are those of epoch "
         f"{outcome.kept}",
+        share_text(outcome.before.mapped_share),
     ]
     if outcome.reading.text:
         lines.append(f"Trained output: {outcome.reading.output} ({outcome.reading.text})")

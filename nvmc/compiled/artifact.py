@@ -18,10 +18,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict
-
 from nvmc.arguments import checked
 from nvmc.compiled.options import Calibration, CompileOptions
+from nvmc.compiled.work import DigitalEntry, Entry, LayerEntry, Work
 from nvmc.errors import ArtifactError
 from nvmc.hardware.devices import Target
 
@@ -34,8 +33,6 @@ __all__ = [
     "TILES_FILE",
     "ArrayEntry",
     "Compiled",
-    "DigitalEntry",
-    "LayerEntry",
     "Manifest",
     "SourceEntry",
     "TensorEntry",
@@ -54,11 +51,7 @@ TILES_FILE = "tiles.json"
 RESULTS_FILE = "results.sqlite"
 
 
-class _Entry(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class SourceEntry(_Entry):
+class SourceEntry(Entry):
     """The network that was compiled."""
 
     file: str
@@ -66,7 +59,7 @@ class SourceEntry(_Entry):
     opset: int
 
 
-class TensorEntry(_Entry):
+class TensorEntry(Entry):
     """An input or output of the network; a dynamic dimension is its name, or null."""
 
     name: str
@@ -74,7 +67,7 @@ class TensorEntry(_Entry):
     shape: list[int | str | None] | None
 
 
-class ArrayEntry(_Entry):
+class ArrayEntry(Entry):
     """One weight tensor on crossbars, programmed once however many layers use it.
 
     Attributes:
@@ -107,42 +100,7 @@ class ArrayEntry(_Entry):
     grid: str = ""
 
 
-Shape = list[int | None] | None
-"""Sizes of one image's values, null where the network does not fix one; null if nothing is known.
-"""
-
-
-class LayerEntry(_Entry):
-    """One node that runs on crossbars; shapes and products are for one image.
-
-    Attributes:
-        name: Name of the node.
-        op: Its `nvmc` operator.
-        arrays: The arrays it reads: of recurrent layers the input's and the state's.
-        input_shape: Of its activation input, without the images' axis; null of a parameter.
-        output_shape: Of its first output, likewise.
-        products: Vectors that each of its arrays is multiplied with, counted once for every group
-            and direction; null where sizes are not fixed, in subgraphs, and of a parameter.
-    """
-
-    name: str
-    op: str
-    arrays: list[str]
-    input_shape: Shape = None
-    output_shape: Shape = None
-    products: int | None = None
-
-
-class DigitalEntry(_Entry):
-    """One node that runs digitally, and why."""
-
-    name: str
-    op: str
-    domain: str
-    reason: str
-
-
-class Manifest(_Entry):
+class Manifest(Entry):
     """Everything `manifest.json` holds.
 
     Attributes:
@@ -156,6 +114,7 @@ class Manifest(_Entry):
         arrays: Weights on crossbars.
         layers: Nodes that run on them.
         digital: Nodes that do not.
+        work: The multiply-adds of both; null in networks that were compiled before it was counted.
     """
 
     format: Literal["nvmc.compiled/2"] = FORMAT
@@ -169,6 +128,12 @@ class Manifest(_Entry):
     arrays: list[ArrayEntry]
     layers: list[LayerEntry]
     digital: list[DigitalEntry]
+    work: Work | None = None
+
+    @property
+    def mapped_share(self) -> float | None:
+        """Share of the weights' multiply-adds that is on crossbars; None where not known."""
+        return None if self.work is None else self.work.share
 
 
 def manifest_schema() -> dict[str, Any]:

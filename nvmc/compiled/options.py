@@ -29,6 +29,8 @@ class CompileOptions:
         fold_batchnorm: Fold BatchNormalization into the layer before it.
         activation_bits: Bits of what enters the mapped layers, 1 to 16; None leaves it exact.
         passes: Passes to run on the float network, as `name:key=value`.
+        require_mapped: Least share of the weights' multiply-adds that has to be on crossbars, 0 to
+            1; None asks for nothing.
 
     Raises:
         OptionError: Bits or a kind of parameter that there is not.
@@ -41,6 +43,7 @@ class CompileOptions:
     fold_batchnorm: bool = False
     activation_bits: int | None = None
     passes: tuple[str, ...] = ()
+    require_mapped: float | None = None
 
     def __post_init__(self) -> None:
         """Check the values; a list is taken as a tuple, a text as the only one of its kind."""
@@ -62,6 +65,10 @@ class CompileOptions:
         bits: Any = self.activation_bits
         if bits is not None and (isinstance(bits, bool) or bits not in range(1, 17)):
             raise OptionError(f"activation bits is {bits!r}; expected a whole number from 1 to 16")
+        share: Any = self.require_mapped
+        numeric = isinstance(share, int | float) and not isinstance(share, bool)
+        if share is not None and not (numeric and 0 <= share <= 1):
+            raise OptionError(f"require_mapped is {share!r}; expected a share from 0 to 1")
 
 
 @dataclass(frozen=True)

@@ -24,6 +24,8 @@ class Description:
     Attributes:
         network: Name of the compiled network.
         network_sha256: Of its model, with external data.
+        mapped_share: Share of the weights' multiply-adds that is on crossbars; None where that is
+            not known (`nvmc.compiled.work.Work`).
         setup: Target (device, every noise source, layout, periphery), sigma and time.
         fidelity: `cells`, or `circuit` where the periphery or read noise was in the loop.
         mc_passes: Stochastic passes that were averaged; None where the network draws nothing.
@@ -42,6 +44,7 @@ class Description:
 
     network: str
     network_sha256: str
+    mapped_share: float | None
     setup: Setup
     fidelity: Fidelity
     mc_passes: int | None
@@ -67,6 +70,7 @@ class Description:
             "nvmc": __version__,
             "network": self.network,
             "network_sha256": self.network_sha256,
+            "mapped_share": self.mapped_share,
             "device": target.device.name,
             "sigma": self.setup.strength,
             "time_s": self.setup.age,

@@ -142,6 +142,7 @@ class Workload:
         name: What the network is called.
         hard: How many images come first because they are hard; the others are in random order.
         limit: At most so many images were asked for; None for all.
+        mapped_share: Share of the weights' multiply-adds on crossbars; None where not known.
         identity: What decides a chip's value beside the chip and the engine; empty for a network
             that is no file.
         reading: How the scored output is read.
@@ -155,6 +156,7 @@ class Workload:
     name: str = ""
     hard: int = 0
     limit: int | None = None
+    mapped_share: float | None = None
     identity: Mapping[str, Any] = field(default_factory=dict[str, Any])
     reading: Reading = Reading("", "class scores", 1)
 
@@ -216,6 +218,7 @@ class Workload:
         return Description(
             network=self.name,
             network_sha256=self.identity["network"],
+            mapped_share=self.mapped_share,
             setup=setup,
             fidelity=self.fidelity,
             mc_passes=self.mc_passes,

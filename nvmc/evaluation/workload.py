@@ -148,7 +148,8 @@ def set_up(
         "metric": workload.metric.name,
         **reading.identity,
     }
-    return replace(workload, name=compiled.folder.name, identity=identity)
+    share = compiled.manifest.mapped_share
+    return replace(workload, name=compiled.folder.name, mapped_share=share, identity=identity)
 
 
 def _with_images_first(

@@ -20,6 +20,7 @@ COLUMNS = {
     "nvmc": "string",
     "network": "string",
     "network_sha256": "string",
+    "mapped_share": "double",
     "device": "string",
     "sigma": "double",
     "time_s": "double",

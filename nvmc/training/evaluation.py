@@ -71,4 +71,5 @@ def _judged(network: MappedNetwork, task: Task) -> Judged:
     seed = POPULATION + settings.seed
     values = workload.run([Chip.of(target, seed, k, task.sigma) for k in range(settings.chips)])
     kpp = percentile_performance(values, settings.percentile)
-    return Judged(workload.ideal, kpp.value, network.calibration)
+    share = network.mapping.work.share
+    return Judged(workload.ideal, kpp.value, network.calibration, share)

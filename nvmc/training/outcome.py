@@ -39,11 +39,14 @@ class Judged:
         kpp: k-th percentile of it over chips.
         calibration: The images that ranges come from, of activations where the network came
             without them, and of converters; None where there are no such ranges.
+        mapped_share: Share of the weights' multiply-adds that is on crossbars; None where not
+            known.
     """
 
     ideal: float
     kpp: float
     calibration: Calibration | None = None
+    mapped_share: float | None = None
 
 
 @dataclass(frozen=True)

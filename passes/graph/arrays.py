@@ -7,8 +7,9 @@ from dataclasses import dataclass, field
 import numpy as np
 import onnx_ir as ir
 
-from nvmc.compiled.artifact import ArrayEntry, DigitalEntry, LayerEntry
+from nvmc.compiled.artifact import ArrayEntry
 from nvmc.compiled.operators import PARAMETER
+from nvmc.compiled.work import DigitalEntry, LayerEntry, Work
 from nvmc.errors import OptionError
 from nvmc.hardware.devices import Target
 from nvmc.hardware.encoding import quantize, scale_of
@@ -30,6 +31,13 @@ class Mapping:
     arrays: list[ArrayEntry] = field(default_factory=list[ArrayEntry])
     layers: list[LayerEntry] = field(default_factory=list[LayerEntry])
     digital: list[DigitalEntry] = field(default_factory=list[DigitalEntry])
+    assumed: dict[str, int] = field(default_factory=dict[str, int])
+    """Axes that the network leaves open, and the sizes taken to count multiply-adds."""
+
+    @property
+    def work(self) -> Work:
+        """The multiply-adds of all of it."""
+        return Work.of(self.layers, self.digital, self.assumed)
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import TypedDict
 
 import onnx
@@ -22,11 +23,12 @@ _BY_INPUT = frozenset({"ConvTranspose", "GRU", "LSTM", "RNN"})
 
 
 class Traffic(TypedDict, total=False):
-    """What one image comes to at a layer: fields of `nvmc.compiled.artifact.LayerEntry`."""
+    """What one image comes to at a layer: fields of `nvmc.compiled.work.LayerEntry`."""
 
     input_shape: list[int | None] | None
     output_shape: list[int | None] | None
     products: int | None
+    multiply_adds: int | None
 
 
 class ImageShapes:
@@ -34,21 +36,31 @@ class ImageShapes:
 
     Args:
         model: In canonical form, before its layers are mapped; only read.
+        assume: Size of every axis of an input that the network leaves open behind the first; None
+            leaves it open.
+
+    Attributes:
+        images: How many images the sizes of `whole` are of.
+        assumed: The axes that got a size by `assume`: by name, or as `input[axis]`.
     """
 
-    def __init__(self, model: ir.Model) -> None:
+    def __init__(self, model: ir.Model, assume: int | None = None) -> None:
         self._graph = model.graph
+        self.assumed: dict[str, int] = {}
         self._sizes: dict[str, tuple[int | None, ...]] = {}
-        first = next((next(iter(v.shape or ()), None) for v in model.graph.inputs), None)
-        self._images = first if isinstance(first, int) and first > 0 else _IMAGES
+        axis, self.images = _axis_of_images(model)
         proto = without_weights(model)
         del proto.graph.value_info[:]
         for value in proto.graph.output:
             value.type.tensor_type.ClearField("shape")
         for value in proto.graph.input[: len(model.graph.inputs)]:
             sizes = value.type.tensor_type.shape.dim
-            if sizes and not sizes[0].HasField("dim_value"):
-                sizes[0].dim_value = self._images
+            if len(sizes) > axis and not sizes[axis].HasField("dim_value"):
+                sizes[axis].dim_value = self.images
+            for place, size in enumerate(sizes):
+                if assume is not None and not size.HasField("dim_value"):
+                    self.assumed[size.dim_param or f"{value.name}[{place}]"] = assume
+                    size.dim_value = assume
         try:
             graph = onnx.shape_inference.infer_shapes(proto, data_prop=True).graph
         except onnx.shape_inference.InferenceError:
@@ -59,10 +71,16 @@ class ImageShapes:
                 known = (d.dim_value if d.HasField("dim_value") else None for d in sizes)
                 self._sizes[value.name] = tuple(known)
 
+    def whole(self, value: ir.Value) -> Sequence[int | None] | None:
+        """The shape for all `images`; None where nothing is known."""
+        if value.const_value is not None:
+            return tuple(int(size) for size in value.const_value.shape.numpy())
+        return self._sizes.get(str(value.name))
+
     def of(self, value: ir.Value | None) -> list[int | None] | None:
         """The shape of one image's part, without the axis of images where nothing else is on it."""
         sizes = None if value is None else self._sizes.get(str(value.name))
-        images = self._images
+        images = self.images
         axis = next((i for i, size in enumerate(sizes or ()) if size and size % images == 0), None)
         if sizes is None or axis is None:
             return None
@@ -87,3 +105,17 @@ class ImageShapes:
             if op in _BY_INPUT and op != "ConvTranspose":
                 products *= matrix.groups  # a direction each
         return {"input_shape": shapes[0], "output_shape": shapes[1], "products": products}
+
+
+def _axis_of_images(model: ir.Model) -> tuple[int, int]:
+    """The inputs' axis along which images lie, and how many: the first, unless time comes first.
+
+    It does where the first axis is fixed to several and one other is open.
+    """
+    shape = model.graph.inputs[0].shape if model.graph.inputs else None
+    sizes = [] if shape is None else list(shape)
+    first = sizes[0] if sizes else None
+    if not isinstance(first, int) or first < 1:
+        return 0, _IMAGES
+    free = [axis for axis, size in enumerate(sizes) if not isinstance(size, int)]
+    return (free[0], _IMAGES) if first > 1 and len(free) == 1 else (0, first)

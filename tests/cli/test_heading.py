@@ -39,6 +39,7 @@ def test_every_command_says_what_its_result_is_of(compiled: Path, capsys: Captur
     found = read(capsys, "simulate", compiled, *COMMON, "--runs", 3, "--first", 5)["description"]
     model = hashlib.sha256(hashlib.sha256((compiled / "model.onnx").read_bytes()).digest())
     assert found["network"] == "mlp3.nvmc" and found["network_sha256"] == model.hexdigest()
+    assert found["mapped_share"] == 1
     assert found["nvmc"] == nvmc.__version__ and found["device"] == "fefet2"
     assert [source["type"] for source in found["noise"]] == [
         *("programming", "stuck-at", "retention"),
@@ -82,7 +83,13 @@ def test_lines_hold_everything_and_fit_eighty_columns(compiled: Path, capsys: Ca
     lines = heading(facts)
     assert max(map(len, lines)) <= 80
     text = " ".join(lines)
-    for part in ("mlp3.nvmc", facts["network_sha256"][:12], f"nvmc {nvmc.__version__}", "fefet2"):
+    for part in (
+        "mlp3.nvmc",
+        "100 % of the weights' multiply-adds on crossbars",
+        facts["network_sha256"][:12],
+        f"nvmc {nvmc.__version__}",
+        "fefet2",
+    ):
         assert part in text
     for part in ("stuck-at:p_low=0.2", "retention:nu_mean=0.05", "sigma 0.1", "1 h since"):
         assert part in text
@@ -128,7 +135,8 @@ def test_what_points_of_a_sweep_differ_in_is_not_said() -> None:
 def test_without_data_every_value_is_named(compiled: Path, capsys: Capture) -> None:
     capsys.readouterr()
     assert main(["simulate", str(compiled), "--runs", "3", "--no-store"]) == 0
-    rows = [line for line in capsys.readouterr().out.splitlines() if " % " in line]
+    said = capsys.readouterr().out.splitlines()
+    rows = [line for line in said if " % " in line and "multiply-adds" not in line]
     assert len(rows) == 5
     assert all("agreement with the ideal chip" in " ".join(row.split()) for row in rows)
 
