@@ -8,6 +8,7 @@ import onnx_ir as ir
 import onnx_ir.passes.common as common
 
 from nvmc.passes.convert_opset import convert_opset, inline_functions
+from nvmc.passes.dequantize import dequantize
 from nvmc.passes.expand_learners import expand_learners
 from nvmc.passes.fold_constants import fold_constants, lift_constants
 from nvmc.passes.graph.names import name_nodes
@@ -26,7 +27,8 @@ class Canonicalize(ir.passes.InPlacePass):
     """Bring a network into one form without changing what it computes.
 
     Functions are inlined, the opset is raised to 21, constants become initializers of the main
-    graph (no initializer is an input any more), constant subgraphs that feed weights are folded,
+    graph (no initializer is an input any more), operators of quantised networks become float ones
+    between QuantizeLinear and DequantizeLinear, constant subgraphs that feed weights are folded,
     shapes are inferred, MatMul + Add on matrices becomes Gemm, `auto_pad` becomes pads where
     shapes are known, linear models and scalers of `ai.onnx.ml` are written out, dead nodes go, and
     every node has a name of its own.
@@ -45,6 +47,7 @@ class Canonicalize(ir.passes.InPlacePass):
         changed |= convert_opset(model, OPSET)
         changed |= lift_constants(model)
         changed |= expand_learners(model)
+        changed |= dequantize(model)
         changed |= fold_constants(model)
         changed |= bool(common.RemoveUnusedNodesPass()(model).modified)
         changed |= infer_shapes(model)

@@ -8,6 +8,7 @@ from nvmc.compiled.options import CompileOptions
 from nvmc.hardware.devices import Target
 from nvmc.passes import make_pass
 from nvmc.passes.canonicalize import Canonicalize
+from nvmc.passes.fix_batch import FixBatch
 from nvmc.passes.fold_batchnorm import FoldBatchnorm
 from nvmc.passes.map_crossbars import MapCrossbars
 from nvmc.passes.quantize_weights import QuantizeWeights
@@ -26,7 +27,7 @@ def compile_passes(
         OptionError: A pass of the user's is none, or has wrong options.
     """
     options = options or CompileOptions()
-    passes: list[ir.passes.InPlacePass] = [Canonicalize()]
+    passes: list[ir.passes.InPlacePass] = [Canonicalize(), FixBatch()]
     if options.fold_batchnorm:
         passes.append(FoldBatchnorm())
     passes += map(make_pass, options.passes)

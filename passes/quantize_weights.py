@@ -79,8 +79,7 @@ class QuantizeWeights(ir.passes.InPlacePass):
         self, source: ir.Value, weight: np.ndarray, users: list[tuple[Layer, str]]
     ) -> tuple[np.ndarray, np.ndarray, str]:
         """Step and codes: the weight's own where it has some that fit, else the target's."""
-        # One bit is the sign of any weight: nothing finer than its magnitude is kept of a grid.
-        grid, told = (None if self.bits == 1 else grid_of(source)), ""
+        grid, told = grid_of(source), ""
         own_steps = self.per_channel or self.bits == 1
         places = [layer.place for layer, _ in users]
         channels = shared_channels(places, weight.shape) if own_steps or grid else None

@@ -10,9 +10,12 @@ import onnx
 import onnxruntime as ort
 from onnxruntime import quantization as oq
 
+from nvmc import Compiled, Target, compile_model, load_device
 from onnx_text import proto_of
 
 IMAGES = np.random.default_rng(5).standard_normal((24, 3, 8, 8)).astype(np.float32)
+
+_DRAWN = np.random.default_rng(7)
 
 _NETWORK = """g (float[N,3,8,8] x) => (float[N,5] y)
 <float[6,3,3,3] w1, float[6] b1, float[8,3,3,3] w2, float[8] b2, float[8,5] w3, float[5] b3> {
@@ -59,3 +62,36 @@ def exact(proto: onnx.ModelProto, feeds: dict[str, np.ndarray]) -> list[np.ndarr
         proto.SerializeToString(), options, providers=["CPUExecutionProvider"]
     )
     return session.run(None, feeds)
+
+
+def compile_network(proto: onnx.ModelProto, folder: Path, bits: int = 8) -> Compiled:
+    """The network compiled to 8 bits, one scale per tensor where it brings none."""
+    onnx.save(proto, folder / "m.onnx")
+    target = Target.of(load_device("fefet2"), weight_bits=bits, cell_bits=min(2, bits))
+    return compile_model(folder / "m.onnx", target, output=folder / "m.nvmc")
+
+
+def ideal(network: Compiled, feeds: dict[str, np.ndarray]) -> np.ndarray:
+    """The ideal chip's first output."""
+    return exact(onnx.load(network.model_path), feeds)[0]
+
+
+def model(text: str, **stored: np.ndarray) -> onnx.ModelProto:
+    """A network whose nodes may be of other domains, without inference of its shapes."""
+    proto = onnx.parser.parse_model(
+        '<ir_version: 10, opset_import: ["" : 21, "com.microsoft" : 1, "onnx.brevitas" : 1, '
+        f'"qonnx.custom_op.general" : 1]>{text}'
+    )
+    for name, values in stored.items():
+        proto.graph.initializer.append(onnx.numpy_helper.from_array(np.asarray(values), name))
+    return proto
+
+
+def codes(*shape: int, top: int = 127) -> np.ndarray:
+    """Random weights of int8; `top` = 60 saturates no kernel of onnxruntime."""
+    return _DRAWN.integers(-top, top + 1, shape).astype(np.int8)
+
+
+def steps(count: int) -> np.ndarray:
+    """Random scales."""
+    return _DRAWN.uniform(0.01, 0.1, count).astype(np.float32)

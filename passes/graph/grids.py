@@ -86,7 +86,7 @@ def fit_grid(
     """The weight in its own codes, or in words that it has to be rounded anew.
 
     Codes that leave room for it are multiplied by a whole number, so that cells use their range:
-    int4 has k = 31 on 8 bits. Where the type's bits are the target's (int8 on 8), codes stay.
+    int4 has k = 31 on 8 bits. One bit holds no code of zero. Where the type's bits are the target's (int8 on 8), codes stay.
 
     Args:
         weight: Float, of any shape.
@@ -107,7 +107,8 @@ def fit_grid(
         return f"{name}: values kept, cells are analog"
     room = 2**bits - 1
     factor = max(1, room // max(1, largest if grid.top is None else grid.top))
-    if scale is None or largest * factor > room:
+    zero_of_one_bit = bits == 1 and not np.all(codes)
+    if scale is None or largest * factor > room or zero_of_one_bit:
         return f"refitted from {name} to {bits} bit{'s' * (bits > 1)}"
     told = f"kept {name}" + (f", codes x{factor}" if factor > 1 else "")
     return Fit(codes * factor, scale / factor, told)

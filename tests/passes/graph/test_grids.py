@@ -90,6 +90,18 @@ def test_int4_fills_the_codes_of_8_bits_without_rounding() -> None:
     assert "kept int4 per channel, codes x31" in told(model)
 
 
+@pytest.mark.parametrize("zero", [False, True])
+def test_one_bit_keeps_signs_but_no_zero(zero: bool) -> None:
+    signs = np.where(CODES < 0, -1, 1)
+    signs[2, 1] = 0 if zero else 1
+    model = network(PER_CHANNEL, q=signs.astype(np.int8), s=STEPS)
+    codes, scale = quantised(model, 1)
+    assert set(codes.ravel()) == {-1, 1}
+    assert ("refitted from int8 per channel to 1 bit" if zero else "kept int8") in told(model)
+    if not zero:
+        np.testing.assert_array_equal(codes * scale, signs * STEPS)
+
+
 def test_a_zero_point_makes_symmetric_codes_of_the_same_weight() -> None:
     text = PER_CHANNEL.replace("(q, s)", "(q, s, z)")
     zero = np.array([3, 0, 200, 128], np.uint8)

@@ -1,0 +1,48 @@
+"""Operators of quantised networks -> what passes know: DequantizeLinear, then the float operator.
+
+A row of the table is an operator and the function that writes standard nodes for it. A function
+that cannot do so, for weights that are computed at run time say, leaves the node as it is and
+returns False. The weight's own codes are kept behind it (`nvmc.passes.graph.grids`).
+
+To add an operator: a row in the file of its family.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import onnx_ir as ir
+
+from nvmc.passes.dequantize.blocks import BLOCKS
+from nvmc.passes.dequantize.dynamic import DYNAMIC
+from nvmc.passes.dequantize.qlinear import QLINEAR
+from nvmc.passes.dequantize.qonnx import QONNX
+from nvmc.passes.dequantize.rewrite import Rewrite
+from nvmc.passes.graph.mappable import nodes_of
+from nvmc.passes.graph.names import Names
+
+__all__ = ["dequantize"]
+
+_TABLE: dict[tuple[str, str], Callable[[Rewrite], bool]] = {}
+for _family in (QLINEAR, DYNAMIC, BLOCKS, QONNX):
+    for _key, _function in _family.items():
+        if _key in _TABLE:
+            raise RuntimeError(f"{_key} has two rows in nvmc.passes.dequantize")
+        _TABLE[_key] = _function
+
+
+def dequantize(model: ir.Model) -> bool:
+    """Replace every operator of the table; returns whether there was any.
+
+    Args:
+        model: With constants as initializers, in opset 21 or newer where that is possible.
+    """
+    found = [node for node in nodes_of(model) if (node.domain, node.op_type) in _TABLE]
+    if not found:
+        return False
+    names = Names(model)
+    changed = [_TABLE[node.domain, node.op_type](Rewrite(node, names)) for node in found]
+    used = {node.domain for node in nodes_of(model)}
+    for domain in {domain for domain, _ in _TABLE if domain} - used:
+        model.graph.opset_imports.pop(domain, None)
+    return any(changed)
