@@ -94,9 +94,8 @@ class Rewrite:
             steps: What its codes count in, of the weight's rank.
             kind: Type of the codes.
         """
-        top = 2 ** int(kind.lstrip("uint")) - 1  # behind a zero point
         value = self._names.initializer(f"{name}_float", np.ascontiguousarray(values))
-        note_grid(value, Grid(steps.astype(np.float64), kind, top))
+        note_grid(value, Grid(steps.astype(np.float64), kind))
         return value
 
     def dequantized(

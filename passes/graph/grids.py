@@ -39,12 +39,10 @@ class Grid:
     Attributes:
         steps: Of the weight's rank, with length 1 on every axis along which they are equal.
         kind: Type of the codes, as `int8`; empty where they are rounded floating-point numbers.
-        top: Largest magnitude that the type has room for; None without a type.
     """
 
     steps: Steps
     kind: str = ""
-    top: int | None = None
 
 
 @dataclass(frozen=True)
@@ -64,7 +62,8 @@ class Fit:
 
 def grid_of(value: ir.Value) -> Grid | None:
     """The grid that is noted of an initializer."""
-    found: Any = value.meta.get(_KEY)
+    meta: Any = value.meta
+    found = meta.get(_KEY)
     return found if isinstance(found, Grid) else None
 
 
@@ -85,8 +84,8 @@ def fit_grid(
 ) -> Fit | str:
     """The weight in its own codes, or in words that it has to be rounded anew.
 
-    Codes that leave room for it are multiplied by a whole number, so that cells use their range:
-    int4 has k = 31 on 8 bits. One bit holds no code of zero. Where the type's bits are the target's (int8 on 8), codes stay.
+    Codes of fewer bits than the target's are multiplied by a whole number, so that cells use their
+    range: codes up to 8 by 31 on 8 bits. Those up to 128 stay there. One bit holds no code of zero.
 
     Args:
         weight: Float, of any shape.
@@ -106,7 +105,7 @@ def fit_grid(
     if bits is None:
         return f"{name}: values kept, cells are analog"
     room = 2**bits - 1
-    factor = max(1, room // max(1, largest if grid.top is None else grid.top))
+    factor = max(1, room >> (largest - 1).bit_length() if largest else 1)
     zero_of_one_bit = bits == 1 and not np.all(codes)
     if scale is None or largest * factor > room or zero_of_one_bit:
         return f"refitted from {name} to {bits} bit{'s' * (bits > 1)}"
@@ -140,9 +139,9 @@ def grid_of_result(
     if first is None:
         return [None] * len(results)
     if kind == "DequantizeLinear" and operands[1] is not None and _type_of(first.dtype):
-        found = _dequantized(node, first, operands[1], operands[2] if operands[2:] else None)
+        found = Grid(_dequantized(node, first, operands[1]), _type_of(first.dtype))
     elif kind == "Cast" and own is None and (known := _type_of(first.dtype)):
-        found = Grid(np.ones((1,) * len(shape)), *known)
+        found = Grid(np.ones((1,) * len(shape)), known)
     elif kind in _ROUNDS:
         found = Grid(np.ones((1,) * len(shape)))
     elif own is not None and kind in _MOVES:
@@ -152,10 +151,7 @@ def grid_of_result(
     elif kind in ("Mul", "Div") and operands[1] is not None:
         found = _scaled(kind, (first, operands[1]), grids, shape)
     elif own is not None and own.steps.ndim == len(shape) and first.shape == shape:
-        if kind in ("Cast", "Clip"):
-            found = own
-        elif kind in ("Add", "Sub"):  # a zero point: codes reach further than their type
-            found = replace(own, top=None if own.top is None else 2 * own.top)
+        found = own if kind in ("Add", "Cast", "Clip", "Sub") else None
     return [found] * len(results)
 
 
@@ -173,9 +169,7 @@ def _scaled(
     return None
 
 
-def _dequantized(
-    node: ir.Node, codes: NDArray[Any], scale: NDArray[Any], zero: NDArray[Any] | None
-) -> Grid:
+def _dequantized(node: ir.Node, codes: NDArray[Any], scale: NDArray[Any]) -> Steps:
     steps = scale.astype(np.float64)
     axis = node.attributes.get_int("axis", 1) % max(1, codes.ndim)
     block = node.attributes.get_int("block_size", 0)
@@ -185,21 +179,12 @@ def _dequantized(
         steps = steps.reshape([-1 if i == axis else 1 for i in range(codes.ndim)])
     else:
         steps = steps.reshape((1,) * codes.ndim)
-    known = _type_of(codes.dtype)
-    assert known is not None
-    kind, top = known
-    if zero is not None and zero.astype(np.int64).any():
-        top = 2 * top - 1 if kind.startswith("int") else top
-    return Grid(_compact(steps), kind, top)
+    return _compact(steps)
 
 
-def _type_of(dtype: np.dtype[Any]) -> tuple[str, int] | None:
-    """Name and largest magnitude of an integer type, ml_dtypes' narrow ones included."""
-    found = re.fullmatch(r"(u?)int(\d+)", dtype.name)
-    if found is None:
-        return None
-    width = int(found[2])
-    return dtype.name, 2**width - 1 if found[1] else 2 ** (width - 1)
+def _type_of(dtype: np.dtype[Any]) -> str:
+    """Name of an integer type, ml_dtypes' narrow ones included; empty for others."""
+    return dtype.name if re.fullmatch(r"u?int\d+", dtype.name) else ""
 
 
 def _compact(steps: NDArray[Any]) -> Steps:

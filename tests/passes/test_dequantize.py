@@ -130,7 +130,7 @@ def _cases() -> dict[str, Case]:
             ),
             {"x": ROWS[:1]},
             by_onnxruntime,
-            "kept int8 per channel",
+            "kept int8 per channel, codes x3",
             1e-4,
         ),
         "MatMulIntegerToFloat": Case(
@@ -147,7 +147,7 @@ def _cases() -> dict[str, Case]:
             ),
             {"x": ROWS8},
             by_onnxruntime,
-            "kept int8 per channel",
+            "kept int8 per channel, codes x3",
             1e-4,
         ),
         "QGemm": Case(
@@ -164,13 +164,13 @@ def _cases() -> dict[str, Case]:
             ),
             {"x": ROWS8},
             lambda proto, feeds: gemm(proto, feeds["x"]),
-            "kept int8 per channel",
+            "kept int8 per channel, codes x3",
             1e-4,
         ),
     }
     for bits, size, zeros, grid in [
-        (4, 16, None, "kept uint4 per channel, codes x17"),
-        (4, 16, "packed", "kept uint4 per channel, codes x17"),
+        (4, 16, None, "kept uint4 per channel, codes x31"),
+        (4, 16, "packed", "kept uint4 per channel, codes x15"),
         (8, 16, "packed", "kept uint8 per channel"),
         (2, 16, "float", ""),
         (4, 32, "packed", "refitted from uint4 in blocks to 8 bits"),

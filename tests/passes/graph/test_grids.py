@@ -13,7 +13,7 @@ import pytest
 from nvmc import Target, compile_model, load_device
 from nvmc.passes.canonicalize import Canonicalize
 from nvmc.passes.fold_batchnorm import FoldBatchnorm
-from nvmc.passes.graph.grids import Fit, fit_grid, grid_of
+from nvmc.passes.graph.grids import Fit, Grid, fit_grid, grid_of
 from nvmc.passes.quantize_weights import QuantizeWeights
 from onnx_text import proto_of
 
@@ -102,6 +102,12 @@ def test_one_bit_keeps_signs_but_no_zero(zero: bool) -> None:
         np.testing.assert_array_equal(codes * scale, signs * STEPS)
 
 
+def test_codes_of_three_bits_in_a_wider_type_fill_the_range_too() -> None:
+    three = np.clip(CODES, -4, 3)
+    codes, _ = quantised(network(PER_CHANNEL, q=three.astype(np.int8), s=STEPS), 8)
+    np.testing.assert_array_equal(codes, three * 63)  # 255 // 4
+
+
 def test_a_zero_point_makes_symmetric_codes_of_the_same_weight() -> None:
     text = PER_CHANNEL.replace("(q, s)", "(q, s, z)")
     zero = np.array([3, 0, 200, 128], np.uint8)
@@ -174,7 +180,7 @@ def test_a_note_that_is_out_of_date_is_not_believed() -> None:
     weight = tensor.numpy()
     assert isinstance(fit_grid(weight[:, :1], grid, 8, None), str)
     assert fit_grid(weight * np.float32(1.001), grid, 8, None) == ""
-    one = fit_grid(CODES.astype(np.float32), type(grid)(np.ones((1, 1)), "int8", 128), 8, None)
+    one = fit_grid(CODES.astype(np.float32), Grid(np.ones((1, 1)), "int8"), 8, None)
     assert isinstance(one, Fit) and one.told == "kept int8 per tensor"
 
 
