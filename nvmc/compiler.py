@@ -49,6 +49,7 @@ from nvmc.runtime.sessions import check_loads
 
 __all__ = [
     "MappedNetwork",
+    "check_bits",
     "check_skip",
     "compile_model",
     "map_network",
@@ -140,7 +141,8 @@ def map_network(
         target: The cells and how they are used.
         options: Which nodes stay digital, and the like.
         data: The training split, which calibrates what `options` and `target` want ranges of.
-        strict: Whether a glob of `options.skip` that matches no layer is an error.
+        strict: Whether a glob of `options.skip` or of the target's that matches no layer is an
+            error.
 
     Raises:
         NvmcError: One of its children, by what is wrong.
@@ -150,6 +152,7 @@ def map_network(
         step(model)
     if strict:
         check_skip(model, options.skip)
+        check_bits(model, target)
     bits, converters, calibration = options.activation_bits, target.periphery.needs_data, None
     if bits is not None or converters:
         if data is None:
@@ -162,6 +165,7 @@ def map_network(
         QuantizeActivations(bits, ranges, options.skip)(model)
     mapper(model)
     _check_share(mapper.mapping, options.require_mapped)
+    target = mapper.target
     if converters and data is not None:
         target = _calibrated(model, target, data.of(slice(CONVERTER_IMAGES)))
     return MappedNetwork(model, mapper.mapping, target, calibration)
@@ -275,6 +279,34 @@ def check_skip(model: Model, skip: Sequence[str]) -> None:
             raise OptionError(
                 f"--skip {glob!r} matches no layer; its nodes are {', '.join(names[:6])}{more}"
             )
+
+
+def check_bits(model: Model, target: Target) -> None:
+    """Complain where a glob of the target's layers decides on none.
+
+    Args:
+        model: In canonical form.
+        target: The cells.
+
+    Raises:
+        OptionError: One matches none, or only such as an earlier glob matches.
+    """
+    left = [
+        (layer.node.name or "", str(w.operand.name))
+        for layer in layers_of(model)
+        for w in layer.weights
+    ]
+    names = ", ".join(f"{node} ({weight})" for node, weight in left[:6])
+    names += f" and {len(left) - 6} more" if len(left) > 6 else ""
+    for number, part in enumerate(target.layers):
+        rest = [pair for pair in left if not part.fits(*pair)]
+        if len(rest) == len(left):
+            more = " that the globs before it leave" if number else ""
+            raise OptionError(
+                f"--bits {part.glob}={part.weight_bits} matches no layer or weight{more}; the "
+                f"layers (weights) are {names}"
+            )
+        left = rest
 
 
 def _write(

@@ -33,7 +33,7 @@ class MapCrossbars(ir.passes.InPlacePass):
     operators' function bodies and the target, so it runs in any onnxruntime.
 
     Attributes:
-        target: The cells.
+        target: The cells; behind a call with the arrays that each of its `layers` uses.
         options: Which nodes stay digital, and which parameters beside the weights cells hold.
         mapping: What the last call mapped where.
     """
@@ -73,6 +73,7 @@ class MapCrossbars(ir.passes.InPlacePass):
         self._list_digital(model, work)
         for name in sorted(used):
             _add_function(model, OPS[name])
+        self.target = self.target.placed(table.layers)
         model.metadata_props[TARGET_KEY] = self.target.model_dump_json()
         return ir.passes.PassResult(model, True)
 

@@ -32,5 +32,7 @@ def compile_passes(
         passes.append(FoldBatchnorm())
     passes += map(make_pass, options.passes)
     if target.weight_bits is not None:
-        passes.append(QuantizeWeights(target.weight_bits, target.per_channel, options.skip))
+        passes.append(
+            QuantizeWeights(target.weight_bits, target.per_channel, options.skip, target.layers)
+        )
     return (*passes, MapCrossbars(target, options))

@@ -61,7 +61,8 @@ def arrays_of(model: ir.Model) -> list[Array]:
     places = _places(model)
     for name, codes, scale, _ in _operands(model):
         if name not in arrays:
-            arrays[name] = Array(name, _numpy(codes), _numpy(scale), target, places[name])
+            cells = target.of_array(name)
+            arrays[name] = Array(name, _numpy(codes), _numpy(scale), cells, places[name])
     return list(arrays.values())
 
 

@@ -8,6 +8,7 @@ import numpy as np
 import onnx_ir as ir
 
 from nvmc.errors import OptionError
+from nvmc.hardware.devices import LayerTarget
 from nvmc.hardware.encoding import as_codes, quantize, scale_of
 from nvmc.hardware.tiling import shared_channels
 from nvmc.passes.graph.grids import Fit, fit_grid, grid_of
@@ -34,11 +35,13 @@ class QuantizeWeights(ir.passes.InPlacePass):
         per_channel: One step per output channel instead of one per tensor; of one bit always.
             Layers that share a weight but not its channel axis get one step per tensor.
         skip: Globs of node names that stay as they are.
+        layers: Bits by globs of node or weight names, where not `bits`; the first counts.
     """
 
     bits: int
     per_channel: bool = False
     skip: tuple[str, ...] = ()
+    layers: tuple[LayerTarget, ...] = ()
 
     def __post_init__(self) -> None:
         if not 1 <= self.bits <= 16:
@@ -49,6 +52,7 @@ class QuantizeWeights(ir.passes.InPlacePass):
 
         Raises:
             ModelError: A weight holds NaN or infinity.
+            OptionError: Layers that share a weight are to hold it in different numbers of bits.
         """
         users: dict[ir.Value, list[tuple[Layer, str]]] = {}
         for layer in layers_of(model, self.skip):
@@ -64,8 +68,9 @@ class QuantizeWeights(ir.passes.InPlacePass):
         self, model: ir.Model, names: Names, source: ir.Value, users: list[tuple[Layer, str]]
     ) -> None:
         weight = finite_array(source)
-        scale, codes, told = self._coded(source, weight, users)
-        restored = _restored(model.graph, names, source, codes, scale, self.bits, told)
+        bits = self._bits(source, users)
+        scale, codes, told = self._coded(source, weight, users, bits)
+        restored = _restored(model.graph, names, source, codes, scale, bits, told)
         for layer, name in users:
             layer.node.replace_input_with(layer.op.inputs.index(name), restored)
         assert source.name is not None and source.graph is not None
@@ -76,22 +81,36 @@ class QuantizeWeights(ir.passes.InPlacePass):
             source.graph.initializers.pop(source.name)
 
     def _coded(
-        self, source: ir.Value, weight: np.ndarray, users: list[tuple[Layer, str]]
+        self, source: ir.Value, weight: np.ndarray, users: list[tuple[Layer, str]], bits: int
     ) -> tuple[np.ndarray, np.ndarray, str]:
         """Step and codes: the weight's own where it has some that fit, else the target's."""
         grid, told = grid_of(source), ""
-        own_steps = self.per_channel or self.bits == 1
+        own_steps = self.per_channel or bits == 1
         places = [layer.place for layer, _ in users]
         channels = shared_channels(places, weight.shape) if own_steps or grid else None
         if grid is not None:
-            fit = fit_grid(weight, grid, self.bits, channels)
+            fit = fit_grid(weight, grid, bits, channels)
             if isinstance(fit, Fit):
                 scale = fit.scale.astype(np.float32)
-                return scale, as_codes(fit.codes, self.bits), fit.told
+                return scale, as_codes(fit.codes, bits), fit.told
             told = fit
-        scale = scale_of(weight, self.bits, channels if own_steps else None)
+        scale = scale_of(weight, bits, channels if own_steps else None)
         scale = scale.astype(np.float32)
-        return scale, quantize(weight, scale, self.bits), told
+        return scale, quantize(weight, scale, bits), told
+
+    def _bits(self, source: ir.Value, users: list[tuple[Layer, str]]) -> int:
+        found: dict[int, str] = {}
+        for layer, _ in users:
+            name = layer.node.name or ""
+            parts = (p.weight_bits for p in self.layers if p.fits(name, str(source.name)))
+            found.setdefault(next(parts, self.bits), name)
+        if len(found) > 1:
+            told = " and ".join(f"{name!r} in {bits}" for bits, name in found.items())
+            raise OptionError(
+                f"weight {source.name!r} is shared by layers that are to hold it in different "
+                f"numbers of bits ({told}); give them the same"
+            )
+        return next(iter(found))
 
 
 def _restored(

@@ -60,6 +60,7 @@ def compile_command(
     device: str,
     output: Path | None,
     weight_bits: str | None,
+    bits: tuple[str, ...],
     cell_bits: int | None,
     encoding: str | None,
     per_channel: bool,
@@ -73,7 +74,7 @@ def compile_command(
     The folder's model.onnx is standard ONNX that onnxruntime runs as the ideal chip.
     """
     source = resolve_model(model)
-    target = target_from(device, weight_bits, cell_bits, encoding, per_channel, tile)
+    target = target_from(device, weight_bits, bits, cell_bits, encoding, per_channel, tile)
     compiled = compile_model(
         source,
         target.model_copy(update={"periphery": periphery_from(options)}),

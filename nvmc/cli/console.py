@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import contextmanager
 from typing import Any, TypeVar, cast
 
@@ -202,6 +202,12 @@ def target_options(command: F) -> F:
                 metavar="H",
                 help="Weight bits, 1 to 16, or none for analog weights.  [default: the device's]",
             ),
+            click.option(
+                "--bits",
+                multiple=True,
+                metavar="GLOB=H,…",
+                help="Weight bits by names of layers or weights; the first match counts.",
+            ),
             click.option("--cell-bits", type=int, metavar="B", help="Bits per cell, 1 to H."),
             click.option(
                 "--encoding",
@@ -223,6 +229,7 @@ def target_options(command: F) -> F:
 def target_from(
     device: str,
     weight_bits: str | None,
+    bits: Sequence[str],
     cell_bits: int | None,
     encoding: str | None,
     per_channel: bool,
@@ -246,4 +253,19 @@ def target_from(
         per_channel=per_channel,
         rows=int(rows),
         cols=int(cols),
+        bits=_layer_bits(bits),
     )
+
+
+def _layer_bits(texts: Sequence[str]) -> dict[str, int]:
+    """Bits by glob, from `GLOB=H,GLOB=H` as typed after --bits."""
+    found: dict[str, int] = {}
+    for text in texts:
+        for part in text.split(","):
+            glob, _, bits = part.strip().rpartition("=")
+            if not (glob and bits.isdecimal()):
+                raise OptionError(f"--bits has {part!r}; expected GLOB=H, such as 'conv*=1,fc*=6'")
+            if glob in found:
+                raise OptionError(f"--bits: {glob!r} stands twice; give it once")
+            found[glob] = int(bits)
+    return found

@@ -58,6 +58,8 @@ def _versions(facts: Facts) -> Iterator[str]:
 def _cells(facts: Facts) -> Iterator[str]:
     """The device with everything that makes its chips differ."""
     yield str(facts.get("device", "-"))
+    if facts.get("bits"):
+        yield f"bits {','.join(facts['bits'])} (else {facts.get('weight_bits', '-')})"
     if facts.get("sigma") is not None:
         yield f"sigma {facts['sigma']:g}"
     if facts.get("time_s") is not None:

@@ -29,7 +29,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 AFFINE = "turn=12,scale=0.1,shift=2"
 """What `--augment affine` stands for: how the zoo was trained."""
 
-TARGET_OPTIONS = ("weight_bits", "cell_bits", "encoding", "per_channel", "tile")
+TARGET_OPTIONS = ("weight_bits", "bits", "cell_bits", "encoding", "per_channel", "tile")
 """What `console.target_options` adds."""
 
 _SETTINGS: dict[str, tuple[Any, str | None, str]] = {

@@ -59,6 +59,8 @@ class Report:
         for name in ("weight_bits", "cell_bits", "encoding"):
             if given[name] is not None:
                 compiling += [f"--{name.replace('_', '-')}", given[name]]
+        for text in given["bits"]:
+            compiling += ["--bits", text]
         compiling += ["--per-channel"] * bool(given["per_channel"])
         if given["tile"] != "128x128":
             compiling += ["--tile", given["tile"]]

@@ -84,6 +84,7 @@ class ArrayEntry(Entry):
         scale: Name of the initializer with the step.
         grid: What became of the codes that a quantised network has for it: `kept int8 per channel`,
             `refitted from int8 per channel to 4 bits`; empty where the network has none.
+        weight_bits, cell_bits: H and B of this array; null of analog weights.
     """
 
     name: str
@@ -98,6 +99,8 @@ class ArrayEntry(Entry):
     codes: str
     scale: str
     grid: str = ""
+    weight_bits: int | None = None
+    cell_bits: int | None = None
 
 
 class Manifest(Entry):

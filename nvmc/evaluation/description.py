@@ -78,6 +78,7 @@ class Description:
                 source.model_dump(mode="json", exclude_none=True) for source in target.device.noise
             ],
             "weight_bits": target.weight_bits,
+            "bits": [f"{part.glob}={part.weight_bits}" for part in target.layers],
             "cell_bits": target.cell_bits if target.weight_bits is not None else None,
             "encoding": target.encoding,
             "per_channel": target.per_channel,

@@ -274,7 +274,8 @@ def _parts(compiled: Compiled, setup: Setup) -> list[Part]:
     for entry in compiled.manifest.arrays:
         others, one = arrays - {entry.name}, frozenset([entry.name])
         parts.append(Part("layer", entry.name, Selection(arrays=others), Selection(arrays=one)))
-    slices = frozenset(range(setup.target.layout.slices))
+    cells = (setup.target.of_array(name).layout for name in arrays)
+    slices = frozenset(range(max(layout.slices for layout in cells)))
     for i in sorted(slices) if len(slices) > 1 else ():
         alone = Selection(slices=frozenset([i]), whole=False)
         parts.append(Part("slice", str(i), Selection(slices=slices - {i}), alone))

@@ -27,6 +27,7 @@ COLUMNS = {
     "noise": "string",
     "periphery": "string",
     "weight_bits": "int64",
+    "bits": "string",
     "cell_bits": "int64",
     "encoding": "string",
     "per_channel": "bool",

@@ -92,8 +92,9 @@ class Crossbars:
     ) -> None:
         self.target = target
         self._weights = weights
-        self._tables: dict[tuple[NoiseSource, ...], Tensor] = {}
-        self._channels = _channels(model, target, tuple(skip))
+        self._tables: dict[tuple[Any, ...], Tensor] = {}
+        self._targets = _targets(model, target, tuple(skip))
+        self._channels = _channels(model, self._targets, tuple(skip))
         self.names = tuple(name for name in self._channels if name in weights)
 
     def quantized(self) -> dict[str, Tensor]:
@@ -170,18 +171,19 @@ class Crossbars:
         with torch.no_grad():
             weight = self._weights[name].detach()
             channels = self._channels[name]
-            bits = self.target.weight_bits
+            target = self._targets[name]
+            bits = target.weight_bits
             if bits is None:
-                unit = weight.abs().amax() / self.target.layout.highest_target
-                return Held(self.target, unit, weight / unit.clamp_min(_TINY), weight)
+                unit = weight.abs().amax() / target.layout.highest_target
+                return Held(target, unit, weight / unit.clamp_min(_TINY), weight)
             # In float64 and then rounded, as `scale_of` does it: codes must be those of `compile`.
             if bits == 1:
                 mean = mean_magnitude(weight) if channels is None else channels.mean(weight)
                 unit, codes = mean.to(torch.float32), torch.where(weight < 0, -1.0, 1.0)
-                return Held(self.target, unit, codes, codes * unit)
+                return Held(target, unit, codes, codes * unit)
             unit = (_largest(weight, channels).double() / (2**bits - 1)).to(torch.float32)
             codes = (weight / unit.clamp_min(_TINY)).round_()
-            return Held(self.target, unit, codes, codes * unit)
+            return Held(target, unit, codes, codes * unit)
 
     def chip(self, name: str, sources: Sequence[NoiseSource], draws: Draws) -> Tensor:
         """Weight `name` on one chip, as in `programmed`, without gradient."""
@@ -210,29 +212,30 @@ class Crossbars:
     def _spread(self, held: Held, sources: Sequence[NoiseSource]) -> Tensor:
         """The spread of one weight; of its shape, or one that broadcasts against it."""
         active = [source for source in sources if source.active]
-        if self.target.weight_bits is not None and all(isinstance(s, Programming) for s in active):
-            table = self._table(tuple(active), held.codes.device)
+        if held.target.weight_bits is not None and all(isinstance(s, Programming) for s in active):
+            table = self._table(tuple(active), held.target, held.codes.device)
             if table.ndim == 0:
                 return table * held.unit
             return table[held.codes.long() + table.numel() // 2] * held.unit
         return self._variance(held, active).sqrt()
 
-    def _table(self, sources: tuple[NoiseSource, ...], device: torch.device) -> Tensor:
+    def _table(
+        self, sources: tuple[NoiseSource, ...], target: Target, device: torch.device
+    ) -> Tensor:
         """Spread of the codes -(2^H - 1) ... 2^H - 1 in code steps; a scalar where all are one."""
-        if sources not in self._tables:
+        key = (sources, target.weight_bits, target.cell_bits)
+        if key not in self._tables:
             if len(self._tables) >= _TABLES:
                 self._tables.clear()
-            top = 2 ** (self.target.weight_bits or 0) - 1
+            top = 2 ** (target.weight_bits or 0) - 1
             codes = torch.arange(-top, top + 1, dtype=torch.float32)
-            found = self._variance(Held(self.target, torch.ones(()), codes, codes), sources).sqrt()
-            self._tables[sources] = (found[0] if bool((found == found[0]).all()) else found).to(
-                device
-            )
-        return self._tables[sources]
+            found = self._variance(Held(target, torch.ones(()), codes, codes), sources).sqrt()
+            self._tables[key] = (found[0] if bool((found == found[0]).all()) else found).to(device)
+        return self._tables[key]
 
     def _variance(self, held: Held, sources: Sequence[NoiseSource]) -> Tensor:
         cells = held.cells.placed()
-        coefficients = self.target.layout.coefficients.tolist()
+        coefficients = held.layout.coefficients.tolist()
         variance = torch.zeros_like(held.ideal)
         for source in sources:
             match source:
@@ -262,7 +265,19 @@ def _is_gaussian(source: NoiseSource) -> bool:
     return source.bias is None and source.table is None
 
 
-def _channels(model: ir.Model, target: Target, skip: tuple[str, ...]) -> dict[str, Channels | None]:
+def _targets(model: ir.Model, target: Target, skip: tuple[str, ...]) -> dict[str, Target]:
+    """The cells of each mapped weight: of the first layer that uses it, as all must agree."""
+    found: dict[str, Target] = {}
+    for layer in layers_of(model, skip):
+        for weight in layer.weights:
+            name = str(weight.source.name)
+            found.setdefault(name, target.of_layer(layer.node.name or "", name))
+    return found
+
+
+def _channels(
+    model: ir.Model, targets: Mapping[str, Target], skip: tuple[str, ...]
+) -> dict[str, Channels | None]:
     """The channels of each mapped weight that have a scale each; None for one scale per tensor."""
     places: dict[str, list[Place]] = {}
     shapes: dict[str, tuple[int, ...]] = {}
@@ -271,9 +286,11 @@ def _channels(model: ir.Model, target: Target, skip: tuple[str, ...]) -> dict[st
             name = str(weight.source.name)
             places.setdefault(name, []).append(layer.place)
             shapes[name] = tuple(weight.source.shape.numpy()) if weight.source.shape else ()
-    if not target.per_channel and target.weight_bits != 1:
-        return dict.fromkeys(places)
-    return {name: shared_channels(each, shapes[name]) for name, each in places.items()}
+    own = {name for name, cells in targets.items() if cells.per_channel or cells.weight_bits == 1}
+    return {
+        name: shared_channels(each, shapes[name]) if name in own else None
+        for name, each in places.items()
+    }
 
 
 def _largest(weight: Tensor, channels: Channels | None) -> Tensor:

@@ -14,7 +14,7 @@ from nvmc import __version__
 from nvmc.arguments import checked
 from nvmc.compiled.artifact import TARGET_KEY
 from nvmc.compiled.options import CompileOptions
-from nvmc.compiler import check_skip
+from nvmc.compiler import check_bits, check_skip
 from nvmc.data import Data, Dataset, check_labels, load_data
 from nvmc.errors import DataError, ModelError, OptionError
 from nvmc.hardware.chip import Chip
@@ -209,6 +209,7 @@ def _check(model: ir.Model, task: Task) -> None:
                 "dimension: export the network with a dynamic batch"
             )
     check_skip(model, task.options.skip)
+    check_bits(model, task.target)
     reading = task.read(model)
     scored = next(v for v in model.graph.outputs if v.name == reading.output)
     shape = tensor_entries([scored])[0].shape

@@ -50,13 +50,18 @@ class Placed:
 
 
 class ArrayTable:
-    """Makes the arrays of one model and lists them, each weight once."""
+    """Makes the arrays of one model and lists them, each weight once.
+
+    Attributes:
+        layers: Name of the layer that first uses an array, by the array's name.
+    """
 
     def __init__(self, target: Target, names: Names, mapping: Mapping) -> None:
         self._target = target
         self._names = names
         self._mapping = mapping
         self._placed: dict[ir.Value, Placed] = {}
+        self.layers: dict[str, str] = {}
 
     def of_layer(self, layer: Layer, weight: Weight) -> Placed:
         """The array of a layer's weight.
@@ -69,9 +74,14 @@ class ArrayTable:
         if placed is not None:
             return placed
         shape = finite_array(weight.source).shape
-        placed = self._quantized(weight) if weight.scale is not None else self._analog(weight)
+        target = self._target.of_layer(layer.node.name or "", str(weight.operand.name))
+        if weight.scale is not None:
+            placed = self._quantized(weight, target.weight_bits)
+        else:
+            placed = self._analog(weight)
         self._placed[weight.source] = placed
-        self._list(placed, shape, layer.place, self._grid(layer, weight))
+        self.layers[placed.name] = layer.node.name or ""
+        self._list(placed, shape, layer.place, target, self._grid(layer, weight))
         return placed
 
     def of_parameter(self, source: ir.Value) -> Placed:
@@ -79,12 +89,19 @@ class ArrayTable:
 
         Raises:
             ModelError: It holds NaN or infinity.
+            OptionError: It is to be held in one bit, which would leave its sign.
         """
         placed = self._placed.get(source)
         if placed is not None:
             return placed
         values = finite_array(source)
         bits = self._target.weight_bits
+        if bits == 1:
+            raise OptionError(
+                f"parameter {source.name!r} is to be kept in cells, but 1 bit holds its sign only; "
+                "give --weight-bits 2 to 16, with --bits for layers that have 1 bit, or leave "
+                "--store out"
+            )
         if bits is None:
             placed = self._analog(Weight(source, source))
         else:
@@ -96,7 +113,7 @@ class ArrayTable:
                 self._array_name(name), codes, self._names.initializer(f"{name}{_SCALE}", scale)
             )
         self._placed[source] = placed
-        self._list(placed, values.shape, Place(PARAMETER))
+        self._list(placed, values.shape, Place(PARAMETER), self._target)
         return placed
 
     def _analog(self, weight: Weight) -> Placed:
@@ -111,8 +128,8 @@ class ArrayTable:
         one = np.asarray(1.0, np.float32)
         return Placed(name, weight.source, self._names.initializer(f"{name}{_SCALE}", one))
 
-    def _quantized(self, weight: Weight) -> Placed:
-        bits, name = self._target.weight_bits, str(weight.operand.name)
+    def _quantized(self, weight: Weight, bits: int | None) -> Placed:
+        name = str(weight.operand.name)
         assert weight.scale is not None and weight.bits is not None
         if bits is None:
             raise OptionError(
@@ -141,11 +158,12 @@ class ArrayTable:
         values = finite_array(weight.source)
         return str(fit_grid(values, grid, None, Channels(layer.place, values.shape)))
 
-    def _list(self, placed: Placed, shape: tuple[int, ...], place: Place, grid: str = "") -> None:
+    def _list(
+        self, placed: Placed, shape: tuple[int, ...], place: Place, target: Target, grid: str = ""
+    ) -> None:
         """Add the array to the manifest's table."""
-        target, matrix = self._target, matrix_of(place, shape)
+        matrix, layout = matrix_of(place, shape), target.layout
         # Parameters are read cell by cell, and their sign is a bit beside: no negative column.
-        layout = target.layout
         planes = layout.planes if place.op == PARAMETER else layout.crossbars
         tiles = list(tiles_of(matrix, planes, target.rows, target.cols))
         cells = sum(tile.cells for tile in tiles)
@@ -163,5 +181,7 @@ class ArrayTable:
                 codes=str(placed.codes.name),
                 scale=str(placed.scale.name),
                 grid=grid,
+                weight_bits=target.weight_bits,
+                cell_bits=None if target.weight_bits is None else target.cell_bits,
             )
         )

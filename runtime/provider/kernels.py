@@ -105,11 +105,12 @@ class ProgrammedArrays:
         self, name: str, codes: NDArray[Any], scale: NDArray[Any], place: Place | None
     ) -> None:
         """Program an array; what is kept shares no memory with the node's inputs."""
+        target = self.target.of_array(name)
         if self.circuit:
-            array = Array(name, np.array(codes), np.array(scale), self.target, place)
+            array = Array(name, np.array(codes), np.array(scale), target, place)
             self._arrays[name] = array, self.chip.program(array)
         else:
-            array = Array(name, codes, scale, self.target, place)
+            array = Array(name, codes, scale, target, place)
             self._exact[name] = ExactOperand(np.array(self.chip.program(array).weights))
         self._users[name] = 0
 

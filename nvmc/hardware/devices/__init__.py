@@ -4,7 +4,7 @@ from nvmc.hardware.devices.device import Defaults, Device
 from nvmc.hardware.devices.noise import SOURCES, Cells, Conductance, NoiseSource, Read
 from nvmc.hardware.devices.periphery import ArrayRange, Periphery, WireOhm
 from nvmc.hardware.devices.reading import as_noise, device_names, load_device, parse_noise
-from nvmc.hardware.devices.target import Target, as_target
+from nvmc.hardware.devices.target import LayerTarget, Target, as_target
 
 __all__ = [
     "SOURCES",
@@ -13,6 +13,7 @@ __all__ = [
     "Conductance",
     "Defaults",
     "Device",
+    "LayerTarget",
     "NoiseSource",
     "Periphery",
     "Read",

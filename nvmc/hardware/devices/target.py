@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -17,9 +18,29 @@ from nvmc.hardware.devices.periphery import Periphery
 from nvmc.hardware.devices.reading import load_device
 from nvmc.hardware.encoding import Encoding, Layout
 
-__all__ = ["Target", "as_target"]
+__all__ = ["LayerTarget", "Target", "as_target"]
 
 Size = Annotated[int, Field(ge=1, strict=True)]
+
+
+class LayerTarget(Strict, frozen=True):
+    """How the cells of some layers are used, where that is not as the target says.
+
+    Attributes:
+        glob: Of the names of layers or of their weights; of several that match, the first counts.
+        weight_bits: H of these layers.
+        cell_bits: B of these layers.
+        arrays: The arrays that hold them; empty until the network is mapped.
+    """
+
+    glob: Annotated[str, Field(min_length=1)]
+    weight_bits: Bits
+    cell_bits: Bits
+    arrays: tuple[str, ...] = ()
+
+    def fits(self, layer: str, weight: str) -> bool:
+        """Whether a weight of a layer is meant."""
+        return fnmatchcase(layer, self.glob) or fnmatchcase(weight, self.glob)
 
 
 class Target(Strict, frozen=True):
@@ -34,6 +55,7 @@ class Target(Strict, frozen=True):
         rows: Word lines of a tile.
         cols: Bit lines of a tile.
         periphery: What surrounds the tiles; ideal by default.
+        layers: Layers that use their cells otherwise.
     """
 
     device: Device
@@ -44,14 +66,14 @@ class Target(Strict, frozen=True):
     rows: Size = 128
     cols: Size = 128
     periphery: Periphery = Periphery()
+    layers: tuple[LayerTarget, ...] = ()
 
     @model_validator(mode="after")
     def _consistent(self) -> Target:
-        limit = self.device.max_cell_bits
-        if self.weight_bits is not None:
-            limit = min(limit, self.weight_bits)
-        if self.cell_bits > limit:
-            raise ValueError(f"cell_bits is {self.cell_bits}; expected at most {limit}")
+        for part in (self, *self.layers):
+            limit = min(self.device.max_cell_bits, part.weight_bits or self.device.max_cell_bits)
+            if part.cell_bits > limit:
+                raise ValueError(f"cell_bits is {part.cell_bits}; expected at most {limit}")
         return self
 
     @classmethod
@@ -67,8 +89,13 @@ class Target(Strict, frozen=True):
         rows: int = 128,
         cols: int = 128,
         periphery: Periphery | None = None,
+        bits: Mapping[str, int] | None = None,
     ) -> Target:
         """A target with the defaults of a device, its name or file where an argument is None.
+
+        `bits` are weight bits by globs of the names of layers or weights, where not `weight_bits`;
+        the first glob that matches counts. Their cells hold as many bits as `cell_bits` and the
+        layer's weights allow.
 
         Raises:
             OptionError: The bits do not fit the device or each other, an argument needs
@@ -76,20 +103,12 @@ class Target(Strict, frozen=True):
                 a device whose cells have a number of levels.
         """
         device = load_device(device)
-        bits = _bits_of(device, weight_bits)
-        if bits is not None and not 1 <= bits <= 16:
-            raise OptionError(f"weight bits are {bits}; expected 1 to 16, or none for analog")
-        if bits is None and (cell_bits is not None or per_channel):
-            given = "channels have scales of their own" if per_channel else f"B is {cell_bits}"
-            raise OptionError(
-                f"{given}, but the weights are analog; give --weight-bits 1 to 16 as well"
-            )
+        own, layers = _bits_of(device, weight_bits), dict(bits or {})
+        _check_bits(own, layers, cell_bits, per_channel)
         cell = cell_bits
         if cell is None:
             cell = device.defaults.cell_bits or device.max_cell_bits
-            cell = min(cell, bits if bits is not None else cell)
-        if bits is not None and not 1 <= cell <= bits:
-            raise OptionError(f"cell bits are {cell}; expected 1 to the weight bits ({bits})")
+            cell = min(cell, max((own or cell, *layers.values())))
         if not 1 <= cell <= device.max_cell_bits:
             raise OptionError(
                 f"cell bits are {cell}, but a cell of {device.name!r} has {device.levels} levels; "
@@ -99,16 +118,47 @@ class Target(Strict, frozen=True):
             raise OptionError(f"tile is {rows}x{cols}; expected at least 1x1")
         target = cls(
             device=device,
-            weight_bits=bits,
-            cell_bits=cell,
+            weight_bits=own,
+            cell_bits=min(cell, own or cell),
             encoding=encoding or device.defaults.encoding,
             per_channel=per_channel,
             rows=rows,
             cols=cols,
             periphery=periphery or Periphery(),
+            layers=tuple(
+                LayerTarget(glob=glob, weight_bits=each, cell_bits=min(cell, each))
+                for glob, each in layers.items()
+            ),
         )
         target.check_sources(device.noise)
         return target
+
+    def of_layer(self, layer: str, weight: str) -> Target:
+        """How the cells of a layer's weight are used, by the names of the node and the weight."""
+        return self._of(next((part for part in self.layers if part.fits(layer, weight)), None))
+
+    def of_array(self, name: str) -> Target:
+        """How the cells of an array of a mapped network are used, by its name."""
+        return self._of(next((part for part in self.layers if name in part.arrays), None))
+
+    def _of(self, part: LayerTarget | None) -> Target:
+        if not self.layers:
+            return self
+        own = {} if part is None else part.model_dump(include={"weight_bits", "cell_bits"})
+        return self.model_copy(update={**own, "layers": ()})
+
+    def placed(self, layers: Mapping[str, str]) -> Target:
+        """This target with the arrays that its layers use.
+
+        Args:
+            layers: Name of the layer that uses an array, by the array's name.
+        """
+        left, found = dict(layers), list[LayerTarget]()
+        for part in self.layers:
+            arrays = tuple(array for array, name in left.items() if part.fits(name, array))
+            found.append(part.model_copy(update={"arrays": arrays}))
+            left = {a: name for a, name in left.items() if a not in arrays}
+        return self.model_copy(update={"layers": tuple(found)})
 
     @property
     def layout(self) -> Layout:
@@ -182,7 +232,7 @@ class Target(Strict, frozen=True):
                 f"{self.device.name!r}, but a cell of {chosen.name!r} has {chosen.levels} levels; "
                 "compile for that device"
             )
-        return Target.of(
+        moved = Target.of(
             chosen,
             weight_bits=self.weight_bits or "none",
             cell_bits=self.cell_bits if self.weight_bits else None,
@@ -191,17 +241,27 @@ class Target(Strict, frozen=True):
             rows=self.rows,
             cols=self.cols,
             periphery=self.periphery,
-        )
+        ).model_copy(update={"layers": self.layers})
+        for part in self.layers:
+            if part.cell_bits > chosen.max_cell_bits:
+                raise OptionError(
+                    f"cells of layers {part.glob!r} hold {part.cell_bits} bits, but a cell of "
+                    f"{chosen.name!r} has {chosen.levels} levels; expected at most "
+                    f"{chosen.max_cell_bits}"
+                )
+        moved.check_sources(chosen.noise)
+        return moved
 
     def check_sources(self, sources: Iterable[NoiseSource]) -> None:
         """Raise OptionError where a noise source cannot act on this target."""
+        stored = any(self._of(part).layout.code_bits for part in (None, *self.layers))
         for source in sources:
             if source.quantized_only and self.weight_bits is None:
                 raise OptionError(
                     f"noise source {source.type!r} acts on stored bits, but the weights are "
                     "analog; compile with --weight-bits 1 to 16"
                 )
-            if isinstance(source, BitFlip) and source.bits == "cells" and not self.layout.code_bits:
+            if isinstance(source, BitFlip) and source.bits == "cells" and not stored:
                 raise OptionError(
                     "noise source 'bitflip' acts on bits in cells, but a 1-bit weight under "
                     "sign-magnitude is its sign alone; use bits=all, or encoding offset"
@@ -223,6 +283,25 @@ def _bits_of(device: Device, given: int | Literal["none"] | None) -> int | None:
             "defaults.weight_bits in its file"
         )
     return chosen if isinstance(chosen, int) else None
+
+
+def _check_bits(
+    own: int | None, layers: Mapping[str, int], cell_bits: int | None, per_channel: bool
+) -> None:
+    """Raise OptionError where bits are out of range, or asked for of analog weights."""
+    for what, bits in (("weight bits", own), *((f"bits of {g!r}", b) for g, b in layers.items())):
+        if bits is not None and not 1 <= bits <= 16:
+            none = ", or none for analog" if what == "weight bits" else ""
+            raise OptionError(f"{what} are {bits}; expected 1 to 16{none}")
+    if own is None and (cell_bits is not None or per_channel or layers):
+        given = f"B is {cell_bits}" if cell_bits is not None else "some layers have bits"
+        given = "channels have scales of their own" if per_channel else given
+        raise OptionError(
+            f"{given}, but the weights are analog; give --weight-bits 1 to 16 as well"
+        )
+    most = max(own or 0, *layers.values(), 0)
+    if own is not None and cell_bits is not None and not 1 <= cell_bits <= most:
+        raise OptionError(f"cell bits are {cell_bits}; expected 1 to the weight bits ({most})")
 
 
 def as_target(target: Target | Device | str | Path) -> Target:
