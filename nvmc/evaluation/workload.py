@@ -131,7 +131,7 @@ def set_up(
             ideal = evaluate(network, run.feed, run.metric, Chip.ideal())
     name = "seeded inputs" if dataset is None else dataset.name
     workload = Workload(
-        network, run.feed, run.metric, ideal, name, run.hard, limit, reading=reading
+        network, run.feed, run.metric, ideal, name, hard=run.hard, limit=limit, reading=reading
     )
     if not isinstance(compiled, Compiled):
         return workload
