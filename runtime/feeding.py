@@ -100,6 +100,13 @@ def check_first_axis(inputs: Sequence[TensorEntry], outputs: Sequence[TensorEntr
     """
     for output, entry in product(outputs, inputs):
         images, shape = (output.shape or [None])[0], entry.shape or [None]
+        free = [at for at, size in enumerate(shape) if not isinstance(size, int)]
+        if free and isinstance(shape[0], int) and shape[0] > 1:
+            raise ModelError(
+                f"input {entry.name!r} has shape {shape}, of which another axis than the first is "
+                f"free; say where its images lie with --batch-axis {entry.name}={free[0]}, or "
+                f"--batch-axis {entry.name}=0 for {shape[0]} images at a time"
+            )
         if isinstance(images, str) and images in shape[1:] and shape[0] != images:
             raise ModelError(
                 f"input {entry.name!r} has shape {shape} with its images along {images!r}, as "

@@ -130,9 +130,8 @@ def set_up(
         if ideal is None:
             ideal = evaluate(network, run.feed, run.metric, Chip.ideal())
     name = "seeded inputs" if dataset is None else dataset.name
-    workload = Workload(
-        network, run.feed, run.metric, ideal, name, hard=run.hard, limit=limit, reading=reading
-    )
+    judged: Any = {"hard": run.hard, "limit": limit, "reading": reading}
+    workload = Workload(network, run.feed, run.metric, ideal, name, **judged)
     if not isinstance(compiled, Compiled):
         return workload
     identity = {

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from nvmc.data.shifts import Shift, shifted, shifts_for
+from nvmc.data import IGNORED
+from nvmc.data.shifts import Shift, shifted, shifted_labels, shifts_for
 from nvmc.errors import DataError, OptionError
 
 IMAGES = np.random.default_rng(0).random((3, 2, 9, 9), dtype=np.float32)
@@ -75,3 +76,36 @@ def test_what_cannot_be_shifted() -> None:
     with pytest.raises(OptionError, match="blur"):
         shifts_for(IMAGES, ["blur"])
     assert shifted(IMAGES, Shift("noise", 0.0)) is IMAGES
+
+
+@pytest.mark.parametrize("shape", [(6, 9), (6, 1, 9), (1, 12, 18)])
+def test_label_maps_turn_with_their_images(shape: tuple[int, ...]) -> None:
+    """To the nearest pixel; what was outside counts for nothing, and half a turn brings none in."""
+    images = np.zeros((2, 1, 6, 9), np.float32)
+    labels = np.random.default_rng(1).integers(1, 5, (2, *shape))
+    turned = shifted_labels(labels, Shift("rotation", 180.0))
+    flat = labels.reshape(2, *(size for size in shape if size != 1))
+    assert np.array_equal(turned.reshape(flat.shape), flat[:, ::-1, ::-1])
+    tilted = shifted_labels(labels, Shift("rotation", 21.0))
+    assert tilted.shape == labels.shape and set(np.unique(tilted)) <= {IGNORED, 1, 2, 3, 4}
+    assert (tilted == IGNORED).any()
+    assert {shift.kind for shift in shifts_for(images, y=labels)} == {"none", "rotation", "noise"}
+    assert shifted_labels(labels, Shift("noise", 0.5)) is labels
+
+
+def test_a_turned_map_is_the_turned_image_of_it() -> None:
+    """Where an image says its labels by steps of one, both turn alike but at the steps."""
+    bars = np.zeros((1, 32, 32), np.int64)
+    bars[0, 10:15] = 1
+    shift = Shift("rotation", 84.0)
+    turned, picture = shifted_labels(bars, shift), shifted(bars[:, None].astype(np.float32), shift)
+    counted = turned != IGNORED
+    assert np.array_equal(turned[counted] == 1, picture[:, 0][counted] > 0.5)
+
+
+@pytest.mark.parametrize("shape", [(4,), (9, 6), (2, 3, 4)])
+def test_other_labels_cannot_be_turned(shape: tuple[int, ...]) -> None:
+    images, labels = np.zeros((2, 1, 6, 9), np.float32), np.ones((2, *shape), np.int64)
+    with pytest.raises(DataError, match="labels of shape .* per image cannot be turned"):
+        shifts_for(images, ["rotation"], labels)
+    assert {shift.kind for shift in shifts_for(images, None, labels)} == {"none", "noise"}
