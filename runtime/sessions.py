@@ -100,8 +100,9 @@ def run_batch(
         if outputs.ndim == 0 or len(outputs) != size:
             raise ModelError(
                 f"output {name!r} has shape {list(outputs.shape)} for {size} images; expected one "
-                "row per image along its first axis: choose another with --output, or name the "
-                "axis of images with --batch-axis"
+                "row per image along its first axis: choose another with --output, name the axis "
+                "of images with --batch-axis, or export the network without the node that makes "
+                "rows depend on the image (such as NonMaxSuppression)"
             )
         if shape is not None and outputs.shape[1:] != shape:
             raise ModelError(

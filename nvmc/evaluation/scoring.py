@@ -59,7 +59,7 @@ def read(
     if not values:
         raise ModelError(
             f"the network puts out {', '.join(every) or 'nothing'}, no tensor of numbers; export "
-            "it with one (zipmap=False)"
+            "it with an output that is one"
         )
     reader = _Reader(model, dataset, wanted, probe)
     if wanted.output is not None:

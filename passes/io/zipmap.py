@@ -22,7 +22,8 @@ def cut_zip_maps(proto: onnx.ModelProto, where: str) -> None:
         ModelError: An output is a map, or a sequence of maps, that no ZipMap makes.
     """
     graph = proto.graph
-    zipped = {node.output[0]: node for node in graph.node if node.op_type == "ZipMap"}
+    zip_maps = (n for n in graph.node if n.op_type == "ZipMap" and n.input and n.output)
+    zipped = {node.output[0]: node for node in zip_maps}
     for output in graph.output:
         if not _holds_maps(output.type):
             continue

@@ -12,7 +12,7 @@ import pytest
 from nvmc.errors import ModelError
 from nvmc.passes.io.load import NEWEST_OPSET, OLDEST_OPSET, load_model
 from onnx_models import MAPPED, feeds_of, run_proto
-from onnx_text import proto_of
+from onnx_text import proto_of, session_of
 
 TEXT = MAPPED["conv2d"][1]
 
@@ -231,3 +231,38 @@ def test_old_models_need_not_list_weights_as_inputs(tmp_path: Path, proto: onnx.
     proto.ir_version = 3
     proto.opset_import[0].version = 9
     load_model(saved(tmp_path, proto))
+
+
+def zipped(kind: int = onnx.TensorProto.INT64) -> onnx.ModelProto:
+    """What skl2onnx writes of a classifier: the label, and a map of class to probability."""
+    proto = proto_of(
+        "g (float[N,4] x) => (int64[N] label) <float[4,3] w> { s = MatMul (x, w) "
+        "probabilities = Softmax (s) label = ArgMax <axis = 1, keepdims = 0> (s) }"
+    )
+    helper = onnx.helper
+    one = helper.make_map_type_proto(kind, helper.make_tensor_type_proto(1, []))
+    maps = helper.make_value_info("output_probability", helper.make_sequence_type_proto(one))
+    node = helper.make_node(
+        "ZipMap", ["probabilities"], [maps.name], domain="ai.onnx.ml", classlabels_int64s=[0, 1, 2]
+    )
+    proto.graph.node.append(node)
+    proto.graph.output.append(maps)
+    proto.opset_import.append(helper.make_opsetid("ai.onnx.ml", 3))
+    return proto
+
+
+def test_zip_maps_are_read_past(tmp_path: Path) -> None:
+    onnx.save(zipped(), tmp_path / "m.onnx")
+    model = load_model(tmp_path / "m.onnx")
+    assert [value.name for value in model.graph.outputs] == ["label", "probabilities"]
+    assert "ZipMap" not in [node.op_type for node in model.graph]
+    found = session_of(model).run(["probabilities"], {"x": np.ones((2, 4), np.float32)})[0]
+    np.testing.assert_allclose(found.sum(axis=1), 1, rtol=1e-6)
+
+
+def test_other_maps_are_refused_by_name(tmp_path: Path) -> None:
+    proto = zipped()
+    proto.graph.node[-1].op_type = "CastMap"
+    onnx.save(proto, tmp_path / "m.onnx")
+    with pytest.raises(ModelError, match="'output_probability' holds maps.*zipmap=False"):
+        load_model(tmp_path / "m.onnx")
