@@ -11,9 +11,10 @@ from typing import Any
 import numpy as np
 import onnx_ir as ir
 
+from nvmc.compiled.masks import Outputs
 from nvmc.passes.graph.names import Names
 
-__all__ = ["classes_second", "images_first"]
+__all__ = ["classes_second", "images_first", "log_probabilities"]
 
 
 def images_first(model: ir.Model, inputs: Mapping[str, int | None]) -> None:
@@ -68,6 +69,30 @@ def classes_second(model: ir.Model, output: str, images: int | None, classes: in
     if last is not value:
         model.graph.outputs.append(last)
     return str(last.name)
+
+
+def log_probabilities(model: ir.Model, output: str, holds: Outputs) -> str:
+    """Add the logarithms of the probabilities that class scores (N, C, ...) stand for.
+
+    Args:
+        model: Changed in place; opset 13 or above.
+        output: Name of an output.
+        holds: What it holds.
+
+    Returns:
+        The new output's name; `output` where it holds them.
+    """
+    if holds == "log-probabilities":
+        return output
+    name = Names(model).fresh(f"{output}/log_probabilities")
+    value = next(value for value in model.graph.outputs if value.name == output)
+    kind, attributes = ("Log", {}) if holds == "probabilities" else ("LogSoftmax", {"axis": 1})
+    node = ir.node(kind, [value], attributes, name=name)
+    node.outputs[0].name, node.outputs[0].type = name, value.type
+    node.outputs[0].shape = value.shape
+    model.graph.append(node)
+    model.graph.outputs.append(node.outputs[0])
+    return name
 
 
 def _appended(

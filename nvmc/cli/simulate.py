@@ -250,8 +250,10 @@ def _times(result: Simulation) -> Table:
     return table
 
 
-def _rmse(result: Simulation, value: float) -> str:
-    """What a value means in the unit of the targets; nothing where there are none."""
+def _meaning(result: Simulation, value: float) -> str:
+    """What a value means: a perplexity, or an error in the unit of the targets; or nothing."""
+    if result.metric == "perplexity":
+        return f"perplexity {1 / value:.4g}" if value else "perplexity infinite"
     rmse = result.rmse(value)
     floored = "at least " if value <= LOWEST else ""
     return "" if rmse is None else f"RMSE {floored}{rmse:.4g}"
@@ -260,7 +262,7 @@ def _rmse(result: Simulation, value: float) -> str:
 def _rows(result: Simulation) -> list[tuple[str, str, str]]:
     metric = _against_ideal(result)
     name = "ideal chip" if metric else f"ideal chip {METRICS[result.metric].short}"
-    ideal = (name, percent(result.ideal), _rmse(result, result.ideal))
+    ideal = (name, percent(result.ideal), _meaning(result, result.ideal))
     values = [ideal] if len(result.times) > 1 else [ideal, *_values(result)]
     named = [
         (label, value, "; ".join(filter(None, (metric, said)))) for label, value, said in values
@@ -275,11 +277,11 @@ def _values(result: Simulation) -> list[tuple[str, str, str]]:
         spread = f"estimated, to about ± {100 * summary.mean_bound:.2f} over orders of the images"
     return [
         ("mean", percent(summary.mean), spread),
-        ("worst chip", percent(summary.min), _rmse(result, summary.min)),
+        ("worst chip", percent(summary.min), _meaning(result, summary.min)),
         (
             f"{ordinal(kpp.k)} percentile (KPP)",
             percent(kpp.value),
-            "; ".join(filter(None, (_rmse(result, kpp.value), worst_text(kpp)))),
+            "; ".join(filter(None, (_meaning(result, kpp.value), worst_text(kpp)))),
         ),
         *interval_rows(kpp, result.description.images, result.metric),
     ]

@@ -200,9 +200,10 @@ def _work(population: Population, elimination: Elimination, work: Work, meter: _
 
 
 def _decisions(workload: Workload) -> int:
-    """Decisions that are counted in each image."""
-    if workload.sampled is not None:
-        return workload.sampled.decisions
+    """Decisions of each image; one whose label is `IGNORED` is a miss of every chip."""
+    classes = workload.metric.classes
+    if classes is not None:
+        return classes.size // len(workload.feed)
     raise OptionError(
         f"an adaptive run counts decisions, but the metric here is {workload.metric.short}; give "
         "--data with class labels, choose another --output, or leave --adaptive out"

@@ -14,6 +14,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from nvmc.data import IGNORED
 from nvmc.errors import OptionError
 from nvmc.evaluation.description import Description, Fidelity
 from nvmc.evaluation.parameters import Setup
@@ -179,7 +180,8 @@ class Workload:
         classes, images = self.metric.classes, len(self.feed)
         if classes is None or classes.size % images:
             return None
-        return Images(images, classes.size // images)
+        counted = np.count_nonzero(classes.reshape(images, -1) != IGNORED, axis=1)
+        return Images(images, int(counted[0])) if (counted == counted[0]).all() else None
 
     def run(
         self,

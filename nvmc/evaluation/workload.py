@@ -24,7 +24,8 @@ from nvmc.evaluation.reading import BatchAxes, Reading, Wanted, input_axes, pars
 from nvmc.evaluation.scoring import read
 from nvmc.hardware.chip import PHYSICS, Chip
 from nvmc.hardware.devices import Target
-from nvmc.passes.arrange_axes import classes_second, images_first
+from nvmc.metrics import METRICS, Metric
+from nvmc.passes.arrange_axes import classes_second, images_first, log_probabilities
 from nvmc.passes.detach_weights import detached, has_fixed_batch, images_a_run
 from nvmc.passes.feed_masks import FeedMasks, draws_numbers, outputs_kinds
 from nvmc.passes.graph.describe import Model, serialized, set_target, tensor_entries
@@ -111,7 +112,7 @@ def set_up(
     feed = feed_of(tensor_entries(model.graph.inputs), dataset, seed, limit)
     reading = _reading(model, target, dataset, feed, axes, options)
     dataset = dataset and reading.arranged(dataset)
-    output, holds = _scored(model, reading)
+    output, holds = _scored(model, reading, options.get("metric"))
     circuit = None
     if fidelity_of(target, options.get("fidelity")) == "circuit":
         circuit = circuit_of(model.clone(), target, output)
@@ -144,7 +145,7 @@ def set_up(
         "data": dataset.sha256 if dataset else f"seeded {seed}",
         "images": len(feed),
         "order": hashlib.sha256(run.order.astype("<i8").tobytes()).hexdigest()[:16],
-        "metric": workload.metric.name,
+        "metric": _name_of(workload.metric),
         **reading.identity,
     }
     share = compiled.manifest.mapped_share
@@ -225,6 +226,10 @@ def _changes(network: Network, reading: Reading, options: Options) -> dict[str, 
             raise OptionError(
                 f"output {reading.output!r} holds class numbers, whose mean over passes says "
                 "nothing; choose an output of class scores with --output"
+            )
+        if passes > 1 and METRICS.get(options.get("metric") or "", Metric).log_probabilities:
+            raise OptionError(
+                f"mc-passes is {passes}; expected 1 with metric {options.get('metric')!r}"
             )
         changes["passes"] = passes
     if batch is not None:
@@ -309,12 +314,24 @@ def network_of(model: Model, target: Target, output: str) -> Network:
     )
 
 
-def _scored(model: Model, reading: Reading) -> tuple[str, Outputs]:
+def _name_of(metric: Metric) -> str:
+    """A metric's name in the key of results."""
+    return metric.name if metric.version == 1 else f"{metric.name} {metric.version}"
+
+
+def _scored(model: Model, reading: Reading, metric: str | None) -> tuple[str, Outputs]:
     """The output in the form that is scored, and what it holds: one score is made two."""
     holds = outputs_kinds(model)[reading.output]
     name = classes_second(model, reading.output, reading.batch_axis, reading.class_axis)
     if reading.holds == "one score":
-        return two_classes(model, name)
-    if reading.holds == "class scores":
-        return name, holds
-    return name, "classes" if reading.holds == "class numbers" else "values"
+        name, holds = two_classes(model, name)
+    if metric in METRICS and METRICS[metric].log_probabilities:
+        if reading.holds not in ("class scores", "one score"):
+            raise OptionError(
+                f"metric {metric!r} wants class scores, but output {reading.output!r} holds "
+                f"{reading.holds}; choose another with --output"
+            )
+        return log_probabilities(model, name, holds), "log-probabilities"
+    if reading.holds == "values":
+        return name, "values"
+    return name, "classes" if reading.holds == "class numbers" else holds

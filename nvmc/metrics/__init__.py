@@ -14,6 +14,7 @@ from nvmc.metrics.decisions import correct, decisions
 from nvmc.metrics.determination import AgreementR2, Determination
 from nvmc.metrics.ideal_agreement import Agreement
 from nvmc.metrics.metric import Metric, Reference
+from nvmc.metrics.perplexity import Perplexity
 from nvmc.metrics.probabilities import calibration_error, log_loss, mean_a_row
 
 __all__ = [
@@ -30,7 +31,7 @@ __all__ = [
 ]
 
 METRICS: dict[str, type[Metric]] = {
-    metric.name: metric for metric in (Accuracy, Determination, Agreement, AgreementR2)
+    metric.name: metric for metric in (Accuracy, Determination, Agreement, AgreementR2, Perplexity)
 }
 """All metrics by name. The first of those that hold outputs against the same is the default."""
 

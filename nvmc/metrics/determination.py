@@ -41,6 +41,7 @@ class Determination(Metric):
     short: ClassVar[str] = "R²"
     title: ClassVar[str] = "the coefficient of determination R² against the targets"
     reference: ClassVar[Reference] = "values"
+    version: ClassVar[int] = 2  # 1 had a floor of -1
 
     def __init__(self, reference: NDArray[Any]) -> None:
         self._reference = reference.astype(np.float64)

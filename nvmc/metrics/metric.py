@@ -26,6 +26,8 @@ class Metric(ABC):
         title: What a value is, for the sentence "Values are ...".
         reference: What it holds outputs against.
         counts: Whether it counts decisions, so that values are whole numbers over their number.
+        log_probabilities: Whether it wants class scores as the logarithms of probabilities.
+        version: Counts changes of what a value is: a store does not take one for another.
         deviation: Standard deviation of the values to be met, shape (); None where there are none.
     """
 
@@ -34,6 +36,8 @@ class Metric(ABC):
     title: ClassVar[str]
     reference: ClassVar[Reference]
     counts: ClassVar[bool] = False
+    log_probabilities: ClassVar[bool] = False
+    version: ClassVar[int] = 1
     deviation: float | None = None
 
     @abstractmethod

@@ -147,6 +147,10 @@ def test_padding_does_not_count() -> None:
     found = simulate(compiled, runs=2, sigma=0.4, data=(x, np.where(counted, y, IGNORED)))
     hits = of_chip(1, "y", {"x": x}).argmax(-1) == y
     assert found.values[1] == hits[counted].mean()
+    data: Any = (x, np.where(counted, y, IGNORED))
+    runs = simulate(compiled, runs=20, sigma=0.4, data=data, percentile=10)
+    fast = simulate(compiled, runs=20, sigma=0.4, data=data, percentile=10, delta=1e-3)
+    assert fast.kpp.value == runs.kpp.value
 
 
 AMBIGUOUS = (
@@ -306,3 +310,47 @@ def test_training_prefers_scores_to_the_numbers_made_of_them() -> None:
     outcome = train("m.onnx", task, make_method("erm"), output="out.onnx")
     assert outcome.reading.output == "scores"
     assert outcome.after.ideal > outcome.before.ideal + 0.2
+
+
+@pytest.mark.parametrize(
+    "last", ["y = MatMul (x, w)", "z = MatMul (x, w) y = Softmax (z)", "y = LogSoftmax (z)"]
+)
+def test_perplexity_is_that_of_the_labels(last: str, capsys: Capture) -> None:
+    """exp of minus the mean log-likelihood over the tokens that are no padding."""
+    first = "z = MatMul (x, w) " if last.startswith("y = Log") else ""
+    compiled = compiled_of(TAGS.replace("y = MatMul (x, w)", first + last))
+    x = drawn(60, 7, 4)
+    y = np.random.default_rng(0).integers(5, size=(60, 7))
+    y[np.arange(7) >= np.random.default_rng(1).integers(1, 8, 60)[:, None]] = IGNORED
+    data: Any = (x, y)
+    found = simulate(compiled, runs=3, sigma=0.4, data=data, metric="perplexity")
+    outputs = of_chip(2, "y", {"x": x}).astype(np.float64)
+    shares = outputs if "= Soft" in last else np.exp(outputs)
+    shares /= shares.sum(-1, keepdims=True)
+    own = np.take_along_axis(shares, np.maximum(y, 0)[..., None], -1)[..., 0][y != IGNORED]
+    assert found.values[2] == pytest.approx(np.exp(np.log(own).mean()), rel=1e-5)
+    parts = simulate(compiled, runs=3, sigma=0.4, data=data, metric="perplexity", batch=7)
+    assert np.array_equal(parts.values, found.values)
+    np.savez("d.npz", x=x, y=y)
+    words = ["simulate", "m.nvmc", "--data", "d.npz", "--metric", "perplexity", "--runs", "1"]
+    assert main([*words, "--sigma", "0.4"]) == 0
+    assert f"perplexity {1 / found.values[0]:.4g}" in capsys.readouterr().out
+
+
+def test_perplexity_needs_scores() -> None:
+    compiled, x = compiled_of(LABELLED), drawn(20, 8)
+    y = np.random.default_rng(0).integers(3, size=20)
+    assert simulate(compiled, runs=1, data=(x, y), metric="perplexity").ideal < 1
+    with pytest.raises(OptionError, match="wants class scores, but output 'label' holds class num"):
+        simulate(compiled, runs=1, data=(x, y), metric="perplexity", output="label")
+
+
+def test_images_of_unequal_labels_are_no_sample_of_equal_parts() -> None:
+    compiled, x = compiled_of(TAGS), drawn(12, 7, 4)
+    y = np.zeros((12, 7), np.int64)
+    target = compiled.manifest.target
+    assert (found := set_up(compiled, target, data=(x, y)).sampled) and found.decisions == 7
+    y[:, 5:] = IGNORED
+    assert (found := set_up(compiled, target, data=(x, y)).sampled) and found.decisions == 5
+    y[0, 0] = IGNORED
+    assert set_up(compiled, target, data=(x, y)).sampled is None

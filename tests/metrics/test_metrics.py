@@ -10,6 +10,7 @@ from nvmc.errors import DataError
 from nvmc.metrics import calibration_error, correct, decisions, log_loss, mean_a_row
 from nvmc.metrics.accuracy import Accuracy
 from nvmc.metrics.ideal_agreement import Agreement
+from nvmc.metrics.perplexity import Perplexity
 
 
 def agreement(outputs: np.ndarray, reference: np.ndarray) -> float:
@@ -165,3 +166,20 @@ def test_decisions_are_classes_or_none() -> None:
     assert decisions(outputs).tolist() == [0, 1, -1, -1]
     with pytest.raises(DataError, match="C >= 2 classes"):
         decisions(outputs[:, :1])
+
+
+def test_likelihoods_add_up_to_the_same_bits_in_any_parts() -> None:
+    generator = np.random.default_rng(0)
+    scores = np.log(generator.dirichlet(np.ones(6), (50, 3))).transpose(0, 2, 1)
+    scores[3, :, 1], scores[4, 2, 0] = -np.inf, np.nan
+    labels = np.where(generator.random((50, 3)) < 0.2, IGNORED, generator.integers(6, size=(50, 3)))
+    labels[3, 1], labels[4, 0] = 2, 2
+    metric = Perplexity(labels)
+    whole = metric.add(scores, 0)
+    parts = [metric.add(scores[k : k + 7], k) for k in range(0, 50, 7)]
+    assert sum(parts) == sum(parts[::-1]) == whole
+    counted = labels != IGNORED
+    own = np.take_along_axis(scores, np.maximum(labels, 0)[:, None], 1)[:, 0][counted]
+    least = np.log(np.finfo(np.float64).tiny)
+    mean = np.where(np.isfinite(own), own, least).mean()
+    assert metric.finish(whole, 50) == pytest.approx(np.exp(mean), rel=1e-6)
