@@ -33,12 +33,14 @@ from nvmc.errors import ModelError, OptionError
 from nvmc.hardware.chip import Array, Chip
 from nvmc.hardware.devices import Device, Periphery, Target, as_target, load_device
 from nvmc.passes import make_pass
+from nvmc.passes.bind_inputs import bind_inputs, states_of
 from nvmc.passes.graph.arrays import Mapping
 from nvmc.passes.graph.describe import Model, opset_of, serialized, set_target, tensor_entries
 from nvmc.passes.graph.mappable import layers_of
 from nvmc.passes.graph.tile_graph import tile_graph, tile_graph_json
 from nvmc.passes.io.load import load_model
 from nvmc.passes.io.save import save_model
+from nvmc.passes.loop_states import LoopStates
 from nvmc.passes.pipeline import compile_passes
 from nvmc.passes.program_chip import ProgramChip, arrays_of
 from nvmc.passes.quantize_activations import QuantizeActivations, activation_tensors
@@ -112,6 +114,7 @@ def compile_model(
     if TARGET_KEY in model.metadata_props:
         raise ModelError(f"{str(path)!r} is a compiled network already; compile its source")
     opset = opset_of(model)
+    bind_inputs(model, options)
     limit = CONVERTER_IMAGES if options.activation_bits is None else None
     images = None if data is None else load_data(data, "train", limit)
     mapped = map_network(model, target, options, images, strict=True)
@@ -160,12 +163,16 @@ def map_network(
         calibration = calibration_on(data, bits is not None, converters)
     if bits is not None and data is not None:
         tensors = activation_tensors(model, options.skip)
-        images = feed_of(tensor_entries(model.graph.inputs), data, 0, None)
-        ranges = calibrate(serialized(model, tensors), tensors, images)
+        whole = model.clone() if options.state else model
+        LoopStates(options, tensors)(whole)
+        images = feed_of(tensor_entries(whole.graph.inputs), data, 0, None)
+        ranges = calibrate(serialized(whole, tensors), tensors, images)
         QuantizeActivations(bits, ranges, options.skip)(model)
+    mapper.sizes = _sizes(model, data, options)
     mapper(model)
     _check_share(mapper.mapping, options.require_mapped)
     target = mapper.target
+    LoopStates(options)(model)
     if converters and data is not None:
         target = _calibrated(model, target, data.of(slice(CONVERTER_IMAGES)))
     return MappedNetwork(model, mapper.mapping, target, calibration)
@@ -380,6 +387,19 @@ def _calibrated(model: Model, target: Target, data: Dataset) -> Target:
     found = target.model_copy(update={"periphery": periphery})
     set_target(model, found)
     return found
+
+
+def _sizes(
+    model: Model, data: Dataset | None, options: CompileOptions
+) -> dict[str, tuple[int, ...]]:
+    """Sizes of an image of the data by input; of one step where images are sequences."""
+    if data is None:
+        return {}
+    states = states_of(options)
+    names = [e.name for e in tensor_entries(model.graph.inputs) if e.name not in states]
+    chosen = data.for_network(names)
+    arrays = chosen.inputs or {names[0]: chosen.x}
+    return {name: array.shape[2 if states else 1 :] for name, array in arrays.items()}
 
 
 def _cells(chip: Chip, arrays: Sequence[Array]) -> dict[str, Any]:

@@ -174,6 +174,9 @@ def outputs_kinds(model: ir.Model) -> dict[str, Outputs]:
 
 def _kind(value: ir.Value | None) -> Outputs:
     while value is not None and (node := value.producer()) is not None:
+        if node.op_type == "Scan":
+            value = node.attributes["body"].as_graph().outputs[value.index() or 0]
+            continue
         if node.op_type in ("HardSigmoid", "Sigmoid", "Softmax"):
             return "probabilities"
         if node.op_type == "LogSoftmax":

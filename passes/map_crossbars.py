@@ -35,11 +35,13 @@ class MapCrossbars(ir.passes.InPlacePass):
     Attributes:
         target: The cells; behind a call with the arrays that each of its `layers` uses.
         options: Which nodes stay digital, and which parameters beside the weights cells hold.
+        sizes: Of an image by input, for axes that the network leaves free: layers are counted so.
         mapping: What the last call mapped where.
     """
 
     target: Target
     options: CompileOptions = field(default_factory=CompileOptions)
+    sizes: dict[str, tuple[int, ...]] = field(default_factory=dict[str, tuple[int, ...]])
     mapping: Mapping = field(init=False, default_factory=Mapping)
 
     def call(self, model: ir.Model) -> ir.passes.PassResult:
@@ -59,9 +61,9 @@ class MapCrossbars(ir.passes.InPlacePass):
             used.add(PARAMETER)
         if not used and TARGET_KEY in model.metadata_props:
             return ir.passes.PassResult(model, False)
-        shapes = ImageShapes(model)
+        shapes = ImageShapes(model, self.sizes)
         traffic = [shapes.traffic(layer) for layer in layers]
-        work = count_multiply_adds(model)
+        work = count_multiply_adds(model, self.sizes)
         self.mapping.assumed = work.assumed
         self._store(model, parameters, table, names)
         for layer, sizes in zip(layers, traffic, strict=True):

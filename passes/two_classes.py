@@ -42,8 +42,13 @@ def check_sign(model: ir.Model, output: str) -> None:
     """
     value = next(value for value in model.graph.outputs if value.name == output)
     node = value.producer()
-    while node is not None and node.op_type in PASSING | {"Neg"} and node.inputs[0] is not None:
-        node = node.inputs[0].producer()
+    while node is not None and node.op_type in PASSING | {"Neg", "Scan"}:
+        source = node.inputs[0]
+        if node.op_type == "Scan":
+            source = node.attributes["body"].as_graph().outputs[value.index() or 0]
+        if source is None:
+            break
+        value, node = source, source.producer()
     if node is None:
         return
     first = node.inputs[0] if node.inputs else None

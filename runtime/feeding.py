@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from nvmc.compiled.artifact import TensorEntry
 from nvmc.data import Dataset, check_shape
 from nvmc.errors import DataError, ModelError, OptionError
-from nvmc.rng import stream
 from nvmc.runtime.montecarlo import Feed
+from nvmc.runtime.seeded import seeded_inputs
 
 __all__ = ["SEEDED_INPUTS", "check_first_axis", "feed_of"]
 
@@ -40,7 +40,7 @@ def feed_of(
         count = SEEDED_INPUTS if limit is None else limit
         if count < 1:
             raise OptionError(f"limit is {count}; expected at least 1")
-        return Feed({entry.name: _seeded(entry, count, seed) for entry in inputs})
+        return Feed(seeded_inputs(inputs, count, seed))
     data = dataset.for_network([entry.name for entry in inputs])
     free = any(entry.shape and not isinstance(entry.shape[0], int) for entry in inputs)
     for entry in inputs:
@@ -49,7 +49,8 @@ def feed_of(
         if not entry.shape or (free and isinstance(entry.shape[0], int)):
             raise DataError(
                 f"input {entry.name!r} has shape {list(entry.shape)}, without an axis for images "
-                "as the others have; export the network with one, or with a constant instead"
+                "as the others have; say what it holds for every image with nvmc compile --input "
+                f"{entry.name}=VALUE"
             )
         check_shape(data, entry.shape, entry.name if len(inputs) > 1 else None)
     arrays = data.inputs or {inputs[0].name: data.x}
@@ -114,17 +115,3 @@ def check_first_axis(inputs: Sequence[TensorEntry], outputs: Sequence[TensorEntr
                 f"lie with --batch-axis {entry.name}={shape.index(images)}, or --batch-axis "
                 f"{entry.name}=0 if along {shape[0]!r}"
             )
-
-
-def _seeded(entry: TensorEntry, count: int, seed: int) -> NDArray[Any]:
-    """`count` inputs: uniform in [0, 1) when real, zeros and ones when whole numbers."""
-    shape = (entry.shape or [None])[1:]
-    if any(not isinstance(size, int) for size in shape) or not entry.shape:
-        raise DataError(
-            f"input {entry.name!r} has shape {entry.shape}; expected images along the first axis "
-            "and fixed sizes behind it: export it so, or give --data FILE.npz"
-        )
-    sizes = [size for size in shape if isinstance(size, int)]
-    draws = stream(seed, 0, "input", entry.name).random((count, *sizes), dtype=np.float32)
-    kind = np.dtype(entry.dtype)
-    return draws.astype(kind) if kind.kind == "f" else (draws < 0.5).astype(kind)

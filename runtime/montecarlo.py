@@ -102,6 +102,7 @@ class CircuitNetwork:
         masks: The random numbers that go in.
         passes: How many passes of a stochastic network are averaged.
         shape: Of the output for one image, once that is known: no chip may put out another.
+        turns: Steps of each image, where images are sequences for a network with states.
     """
 
     model: bytes
@@ -112,6 +113,7 @@ class CircuitNetwork:
     masks: tuple[Mask, ...] = ()
     passes: int = 1
     shape: tuple[int, ...] | None = None
+    turns: int = 1
 
 
 @dataclass(frozen=True)
@@ -355,7 +357,12 @@ def open_session(network: Network | CircuitNetwork, chip: Chip, span: Span | Non
         images = span or Span(0, network.batch)
         size = network.batch if network.fixed else min(network.batch, images.count)
         return make_session(
-            network.model, chip=chip, quiet=True, first_image=images.first, images=size
+            network.model,
+            chip=chip,
+            quiet=True,
+            first_image=images.first,
+            images=size,
+            turns=network.turns,
         )
     weights = {array.name: _weights(network, array, chip) for array in network.arrays}
     return open_model(network.model, weights)

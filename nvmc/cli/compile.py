@@ -10,7 +10,14 @@ from typing import Any
 import click
 from rich.table import Table
 
-from nvmc.cli.console import count, out, print_json, target_from, target_options
+from nvmc.cli.console import (
+    count,
+    input_options,
+    out,
+    print_json,
+    target_from,
+    target_options,
+)
 from nvmc.cli.heading import periphery_text
 from nvmc.cli.periphery import periphery_from, periphery_options
 from nvmc.cli.work import note_share, work_lines
@@ -46,6 +53,13 @@ __all__ = ["compile_command"]
     multiple=True,
     type=click.Choice(["bias", "norm"]),
     help="Keep biases or normalisation parameters in cells too.",
+)
+@input_options
+@click.option(
+    "--state",
+    multiple=True,
+    metavar="INPUT=OUTPUT",
+    help="Feed an output back as the next step's input: runs over sequences.",
 )
 @click.option("--pass", "passes", multiple=True, metavar="NAME:K=V,…", help="Run a pass first.")
 @click.option(

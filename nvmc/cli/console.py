@@ -29,6 +29,7 @@ __all__ = [
     "count",
     "ends_text",
     "err",
+    "input_options",
     "interval_rows",
     "note",
     "note_percentile",
@@ -224,6 +225,24 @@ def target_options(command: F) -> F:
     ):
         command = option(command)
     return command
+
+
+def input_options(command: F) -> F:
+    """The options that say what a network's inputs are."""
+    shape = click.option(
+        "--shape",
+        multiple=True,
+        metavar="INPUT=NxSIZE…",
+        help="Sizes of an input; a name leaves an axis free.",
+    )
+    constant = click.option(
+        "--input",
+        "inputs",
+        multiple=True,
+        metavar="INPUT=VALUE",
+        help="What an input holds for every image: zeros, ones, a number or FILE.npy.",
+    )
+    return shape(constant(command))
 
 
 def target_from(

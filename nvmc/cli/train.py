@@ -11,7 +11,14 @@ from typing import Any, TypeVar
 import click
 from pydantic import ValidationError
 
-from nvmc.cli.console import note_percentile, note_range, print_json, target_from, target_options
+from nvmc.cli.console import (
+    input_options,
+    note_percentile,
+    note_range,
+    print_json,
+    target_from,
+    target_options,
+)
 from nvmc.cli.running import run_options
 from nvmc.cli.train_report import Report, epoch_progress, print_methods, print_report
 from nvmc.compiled.options import CompileOptions
@@ -104,6 +111,7 @@ def _settings_options(command: F) -> F:
     help="The output to train.  [default: the one that `nvmc simulate` scores]",
 )
 @run_options("class-axis")
+@input_options
 @_settings_options
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="[default: NAME-METHOD.onnx]")
 @click.option(
@@ -176,7 +184,12 @@ def _task(training: Any, data: str, options: Mapping[str, Any]) -> Any:
         validation=options["validation"],
         sigma=options["sigma"],
         settings=_settings(training, options),
-        options=CompileOptions(options["skip"], activation_bits=options["activation_bits"]),
+        options=CompileOptions(
+            options["skip"],
+            activation_bits=options["activation_bits"],
+            shape=options["shape"],
+            inputs=options["inputs"],
+        ),
         output=options["scored"],
         class_axis=options["class_axis"],
     )

@@ -66,6 +66,10 @@ class Report:
             compiling += ["--tile", given["tile"]]
         for glob in task.options.skip:
             compiling += ["--skip", glob]
+        for text in task.options.shape:
+            compiling += ["--shape", text]
+        for text in () if self.outcome.canonical else task.options.inputs:
+            compiling += ["--input", text]  # nvmc's form has them bound already
         simulating: list[object] = ["nvmc", "simulate", f"{self.output.stem}.nvmc"]
         simulating += ["--data", task.train.name]
         if task.output is not None:
@@ -105,6 +109,8 @@ class Report:
             "target": task.target.model_dump(mode="json"),
             "skip": list(task.options.skip),
             "activation_bits": task.options.activation_bits,
+            "shape": list(task.options.shape),
+            "inputs": list(task.options.inputs),
             "settings": task.settings.model_dump(mode="json"),
             "is_worst": self.is_worst,
             **self.outcome.to_json(),

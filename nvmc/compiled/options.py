@@ -12,7 +12,12 @@ from pydantic import ConfigDict
 from nvmc.arguments import checked
 from nvmc.errors import OptionError
 
-__all__ = ["Calibration", "CompileOptions", "Kind"]
+__all__ = ["LOOPED", "STEPS", "Calibration", "CompileOptions", "Kind"]
+
+STEPS = "steps"
+"""Name of the axis of steps of a network that runs over sequences (`CompileOptions.state`)."""
+LOOPED = "nvmc.looped"
+"""Metadata key of a model that does."""
 
 Kind = Literal["bias", "norm"]
 """Parameters that may be kept in cells beside the weights."""
@@ -31,6 +36,12 @@ class CompileOptions:
         passes: Passes to run on the float network, as `name:key=value`.
         require_mapped: Least share of the weights' multiply-adds that has to be on crossbars, 0 to
             1; None asks for nothing.
+        shape: Sizes of inputs, `input=1x3x224x224`; a name in the place of a number leaves an axis
+            free.
+        inputs: Inputs that hold the same for every image, `input=zeros`, `ones`, a number or
+            `FILE.npy`; of a state, what it begins with.
+        state: State inputs that take an output of the step before, `input=output`: the network is
+            one step, and runs over sequences.
 
     Raises:
         OptionError: Bits or a kind of parameter that there is not.
@@ -44,10 +55,13 @@ class CompileOptions:
     activation_bits: int | None = None
     passes: tuple[str, ...] = ()
     require_mapped: float | None = None
+    shape: tuple[str, ...] = ()
+    inputs: tuple[str, ...] = ()
+    state: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         """Check the values; a list is taken as a tuple, a text as the only one of its kind."""
-        for name in ("skip", "store", "passes"):
+        for name in ("skip", "store", "passes", "shape", "inputs", "state"):
             given: Any = getattr(self, name)
             texts: Any = (given,) if isinstance(given, str) else given
             if not isinstance(texts, list | tuple):

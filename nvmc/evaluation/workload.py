@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from nvmc.compiled.artifact import MODEL_FILE, Compiled
 from nvmc.compiled.masks import Outputs
+from nvmc.compiled.options import LOOPED
 from nvmc.data import Data, Dataset, load_data
 from nvmc.errors import ModelError, OptionError
 from nvmc.evaluation.description import Fidelity
@@ -40,6 +41,7 @@ from nvmc.runtime.montecarlo import (
     evaluate,
     outputs_of_some,
 )
+from nvmc.runtime.seeded import seeded_text
 from nvmc.statistics import percentile_index
 
 __all__ = [
@@ -109,7 +111,8 @@ def set_up(
     dataset = None if data is None else load_data(data, limit=limit)
     model = load_model(compiled.model_path) if isinstance(compiled, Compiled) else compiled
     dataset, axes = _with_images_first(model, dataset, options)
-    feed = feed_of(tensor_entries(model.graph.inputs), dataset, seed, limit)
+    inputs = tensor_entries(model.graph.inputs)
+    feed = feed_of(inputs, dataset, seed, limit)
     reading = _reading(model, target, dataset, feed, axes, options)
     dataset = dataset and reading.arranged(dataset)
     output, holds = _scored(model, reading, options.get("metric"))
@@ -125,12 +128,12 @@ def set_up(
         run = run_ideal(exact, feed, dataset, options.get("metric"))
         network = exact = replace(exact, shape=run.shape)
         if circuit is not None:
-            network = replace(circuit, **changes, shape=run.shape)
+            network = replace(circuit, **changes, shape=run.shape, turns=_turns(model, feed))
         # The run is of cells: a circuit's ideal chip has converters that round.
         ideal = run.ideal if network is exact else None
         if ideal is None:
             ideal = evaluate(network, run.feed, run.metric, Chip.ideal())
-    name = "seeded inputs" if dataset is None else dataset.name
+    name = seeded_text(inputs) if dataset is None else dataset.name
     judged: Any = {"hard": run.hard, "limit": limit, "reading": reading}
     workload = Workload(network, run.feed, run.metric, ideal, name, **judged)
     if not isinstance(compiled, Compiled):
@@ -150,6 +153,12 @@ def set_up(
     }
     share = compiled.manifest.mapped_share
     return replace(workload, name=compiled.folder.name, mapped_share=share, identity=identity)
+
+
+def _turns(model: Model, feed: Feed) -> int:
+    """How often a run reads the arrays for the same images."""
+    looped = LOOPED in model.metadata_props
+    return next(iter(feed.inputs.values())).shape[1] if looped else 1
 
 
 def _with_images_first(

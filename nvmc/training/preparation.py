@@ -19,6 +19,7 @@ from nvmc.data import Data, Dataset, check_labels, load_data
 from nvmc.errors import DataError, ModelError, OptionError
 from nvmc.hardware.chip import Chip
 from nvmc.hardware.devices import Device, Target, as_target
+from nvmc.passes.bind_inputs import bind_inputs
 from nvmc.passes.canonicalize import Canonicalize
 from nvmc.passes.graph.describe import tensor_entries
 from nvmc.passes.io.load import load_model
@@ -60,7 +61,7 @@ def make_task(
             images of a file or of arrays, drawn once and for all.
         sigma: Strength of the cells' noise; None for the device's own.
         settings: Optimiser, schedule and the like.
-        options: How it will be compiled: `skip` and `activation_bits`.
+        options: How it will be compiled: `skip`, `activation_bits`, `shape` and `inputs`.
         output: The output that is trained; by default the one that `nvmc simulate` scores.
         class_axis: Its axis of the classes; from shapes and labels by default.
 
@@ -69,10 +70,11 @@ def make_task(
     """
     settings, options = settings or Settings(), options or CompileOptions()
     target = as_target(target)
-    if options != CompileOptions(options.skip, activation_bits=options.activation_bits):
+    taken = ("skip", "activation_bits", "shape", "inputs")
+    if options != CompileOptions(**{name: getattr(options, name) for name in taken}):
         raise OptionError(
-            "training takes skip and activation_bits of the options of a compilation; fold, store "
-            "or run passes after it, or train what `nvmc transform` writes"
+            f"training takes {', '.join(taken)} of the options of a compilation; fold, store or "
+            "run passes after it, or train what `nvmc transform` writes"
         )
     if settings.accelerator == "cuda" and not torch.cuda.is_available():
         raise OptionError("accelerator is cuda, but torch finds no CUDA device; use cpu")
@@ -99,15 +101,17 @@ def make_task(
     return Task(target, sigma, train, held_out, *kinds)
 
 
-def canonical_network(source: Path) -> ir.Model:
-    """The network in a file, in canonical form.
+def canonical_network(source: Path, options: CompileOptions | None = None) -> ir.Model:
+    """The network in a file, in canonical form, with the sizes and constants of the options.
 
     Raises:
         ModelError: It cannot be read, or is a compiled one.
+        OptionError: A size or a constant is not for this network.
     """
     model = load_model(source)
     if TARGET_KEY in model.metadata_props:
         raise ModelError(f"{str(source)!r} is a compiled network; train its source")
+    bind_inputs(model, options or CompileOptions())
     Canonicalize()(model)
     return model
 

@@ -29,7 +29,8 @@ class Task:
         train: Images that gradients come from, with classes or targets.
         validation: Held-out images that KPPs are taken on, with the same.
         settings: Optimiser, schedule and the like.
-        options: How it is compiled: `skip` and `activation_bits`, which hold in training too.
+        options: How it is compiled: `skip`, `activation_bits`, `shape` and `inputs`, which hold in
+            training too.
         calibration: What `nvmc compile` would calibrate on where that is not `train` as a whole.
         output: Name of the output that is trained; None for the one that `nvmc simulate` scores.
         class_axis: Its axis of the classes; None for the one that shapes and labels tell.

@@ -58,7 +58,7 @@ def train(
     path, result = Path(source), Path(output)
     kept = None if checkpoint is None else Path(checkpoint)
     _check_files(path, result, kept, resume)
-    network = canonical_network(path)
+    network = canonical_network(path, task.options)
     task = fitted(task, network)
     with _deterministic():
         run = _begun(path, network, task, method)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TypedDict
 
 import onnx
@@ -36,29 +36,40 @@ class ImageShapes:
 
     Args:
         model: In canonical form, before its layers are mapped; only read.
-        assume: Size of every axis of an input that the network leaves open behind the first; None
-            leaves it open.
+        sizes: Of an image by input, for axes that the network leaves open.
+        assume: Size of every other axis of an input that the network leaves open behind the first;
+            None leaves it open.
 
     Attributes:
         images: How many images the sizes of `whole` are of.
         assumed: The axes that got a size by `assume`: by name, or as `input[axis]`.
     """
 
-    def __init__(self, model: ir.Model, assume: int | None = None) -> None:
+    def __init__(
+        self,
+        model: ir.Model,
+        sizes: Mapping[str, Sequence[int]] | None = None,
+        assume: int | None = None,
+    ) -> None:
         self._graph = model.graph
         self.assumed: dict[str, int] = {}
         self._sizes: dict[str, tuple[int | None, ...]] = {}
-        axis, self.images = _axis_of_images(model)
+        axis, named, self.images = _axis_of_images(model)
         proto = without_weights(model)
         del proto.graph.value_info[:]
         for value in proto.graph.output:
             value.type.tensor_type.ClearField("shape")
         for value in proto.graph.input[: len(model.graph.inputs)]:
-            sizes = value.type.tensor_type.shape.dim
-            if len(sizes) > axis and not sizes[axis].HasField("dim_value"):
-                sizes[axis].dim_value = self.images
-            for place, size in enumerate(sizes):
-                if assume is not None and not size.HasField("dim_value"):
+            image = list((sizes or {}).get(value.name, ()))
+            dims = value.type.tensor_type.shape.dim
+            for place, size in enumerate(dims):
+                if size.HasField("dim_value"):
+                    continue
+                if place == axis or (named is not None and size.dim_param == named):
+                    size.dim_value = self.images
+                elif place - 1 < len(image) and len(image) == len(dims) - 1 and axis == 0:
+                    size.dim_value = image[place - 1]
+                elif assume is not None:
                     self.assumed[size.dim_param or f"{value.name}[{place}]"] = assume
                     size.dim_value = assume
         try:
@@ -67,8 +78,8 @@ class ImageShapes:
             return  # nothing is known
         for value in (*graph.input, *graph.value_info, *graph.output):
             if value.type.tensor_type.HasField("shape"):
-                sizes = value.type.tensor_type.shape.dim
-                known = (d.dim_value if d.HasField("dim_value") else None for d in sizes)
+                dims = value.type.tensor_type.shape.dim
+                known = (d.dim_value if d.HasField("dim_value") else None for d in dims)
                 self._sizes[value.name] = tuple(known)
 
     def whole(self, value: ir.Value) -> Sequence[int | None] | None:
@@ -107,15 +118,20 @@ class ImageShapes:
         return {"input_shape": shapes[0], "output_shape": shapes[1], "products": products}
 
 
-def _axis_of_images(model: ir.Model) -> tuple[int, int]:
-    """The inputs' axis along which images lie, and how many: the first, unless time comes first.
+def _axis_of_images(model: ir.Model) -> tuple[int, str | None, int]:
+    """The inputs' axis along which images lie, its name, and how many images.
 
-    It does where the first axis is fixed to several and one other is open.
+    It is the first, unless time comes first: there the first axis is fixed to several and one other
+    is open.
     """
     shape = model.graph.inputs[0].shape if model.graph.inputs else None
     sizes = [] if shape is None else list(shape)
     first = sizes[0] if sizes else None
-    if not isinstance(first, int) or first < 1:
-        return 0, _IMAGES
-    free = [axis for axis, size in enumerate(sizes) if not isinstance(size, int)]
-    return (free[0], _IMAGES) if first > 1 and len(free) == 1 else (0, first)
+    axis = 0
+    if isinstance(first, int) and first > 0:
+        free = [axis for axis, size in enumerate(sizes) if not isinstance(size, int)]
+        if first == 1 or len(free) != 1:
+            return 0, None, first
+        axis = free[0]
+    size = sizes[axis] if sizes else None
+    return axis, size.value if isinstance(size, ir.SymbolicDim) else None, _IMAGES

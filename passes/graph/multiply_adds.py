@@ -8,7 +8,7 @@ biases, pooling and other element-wise work are not counted.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import zip_longest
 
@@ -53,17 +53,20 @@ class MultiplyAdds:
     assumed: dict[str, int] = field(default_factory=dict[str, int])
 
 
-def count_multiply_adds(model: ir.Model) -> MultiplyAdds:
+def count_multiply_adds(
+    model: ir.Model, sizes: Mapping[str, Sequence[int]] | None = None
+) -> MultiplyAdds:
     """Count them for one image.
 
     Args:
         model: In canonical form, before its layers are mapped; only read.
+        sizes: Of an image by input, for axes that the network leaves open.
     """
-    shapes = ImageShapes(model)
+    shapes = ImageShapes(model, sizes)
     found = _counted(model, shapes)
     if all(None not in (c.weights, c.activations) for c in found.values()):
         return MultiplyAdds(found)
-    wider = ImageShapes(model, ASSUMED)
+    wider = ImageShapes(model, sizes, ASSUMED)
     if not wider.assumed:
         return MultiplyAdds(found)
     return MultiplyAdds(_counted(model, wider), wider.assumed)

@@ -185,20 +185,30 @@ def _in_memory(tensor: ir.ExternalTensor) -> ir.TensorProtocol:
 def _check_structure(model: ir.Model, where: str) -> None:
     """onnx.checker on everything but the large weights.
 
-    Two things that onnxruntime does not mind either are let through: nodes out of order (they are
-    sorted), and initializers that an IR version below 4 wants to see among the inputs.
+    Three things that onnxruntime does not mind either are let through: nodes out of order (they are
+    sorted), initializers that an IR version below 4 wants to see among the inputs, and inputs and
+    outputs without a shape.
     """
     model.ir_version = max(model.ir_version, _FREE_INITIALIZERS)
     try:
-        onnx.checker.check_model(without_weights(model))
+        onnx.checker.check_model(_with_shapes(model))
         return
     except Exception as error:
         problem = error
     try:
         model.graph.sort()
-        onnx.checker.check_model(without_weights(model))
+        onnx.checker.check_model(_with_shapes(model))
     except Exception:
         raise ModelError(f"{where} is not valid ONNX: {_first_line(problem)}") from problem
+
+
+def _with_shapes(model: ir.Model) -> onnx.ModelProto:
+    """The model for the checker, which wants a shape, any, of every input and output."""
+    proto = without_weights(model)
+    for value in (*proto.graph.input, *proto.graph.output):
+        if value.type.HasField("tensor_type"):
+            value.type.tensor_type.shape.SetInParent()
+    return proto
 
 
 def _check_values(model: ir.Model, where: str) -> None:

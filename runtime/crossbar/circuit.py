@@ -33,6 +33,8 @@ __all__ = ["Circuit", "CircuitMvm", "Normals", "Observer"]
 
 Real = NDArray[np.floating[Any]]
 _Numbers = tuple[NDArray[np.int64], NDArray[np.int64]]
+_TURN = 32
+"""Bits of a part's number; above them stands the turn."""
 
 
 class Normals(Protocol):
@@ -231,6 +233,7 @@ class CircuitMvm:
         base: Number of the call's first entry among all that the node has seen.
         normals: Where read noise draws from; None without.
         observer: Watches while ranges are calibrated.
+        turn: Number of the call among those that bring the same entries, step after step.
     """
 
     def __init__(
@@ -239,9 +242,11 @@ class CircuitMvm:
         base: int = 0,
         normals: Normals | None = None,
         observer: Observer | None = None,
+        turn: int = 0,
     ) -> None:
         self._circuit = circuit
         self._base = base
+        self._part = turn << _TURN
         self._normals = normals
         self._observer = observer
 
@@ -316,7 +321,7 @@ class CircuitMvm:
         noise = None
         if self._normals is not None:
             entries, parts = reads.numbers(len(y))
-            noise = (self._normals.key, self._base + entries, parts)
+            noise = (self._normals.key, self._base + entries, self._part + parts)
         self._circuit.reader(cols).read(source, places, drive, y, bias, noise)
 
     def _by_numpy(self, x: Real, cols: slice, reads: Reads, drive: Drive) -> Real:
@@ -376,7 +381,7 @@ class CircuitMvm:
             np.sqrt(spread, out=spread)
             conversion = product.first_conversion + pulse.index
             for index, (entry, part) in enumerate(zip(*reads, strict=True)):
-                counter = (conversion, int(part), self._base + int(entry))
+                counter = (conversion, self._part + int(part), self._base + int(entry))
                 spread[index] *= self._normals.normal(counter, spread[index].shape)
             currents += spread
         if self._observer is not None:

@@ -88,10 +88,12 @@ class Start:
     Attributes:
         first: Images that were run before.
         images: Images that each call of the kernel belongs to.
+        turns: Calls that bring the same images, one step of each after the other.
     """
 
     first: int = 0
     images: int = 1
+    turns: int = 1
 
     def entry(self, array: str, entries: int) -> int:
         """Number of the first entry of a first call that brings so many.
@@ -151,6 +153,7 @@ class CircuitOperand:
         self._circuits: dict[tuple[Any, ...], Circuit] = {}
         self._start = start
         self._seen: int | None = None
+        self._turn = 0
         self._lock = Lock()
         self._check_ranges()
 
@@ -174,11 +177,12 @@ class CircuitOperand:
             first = self._seen
             if first is None:
                 first = 0 if self._reads is None else self._start.entry(self._array.name, entries)
-            self._seen = first + entries
+            turn, self._turn = self._turn, (self._turn + 1) % self._start.turns
+            self._seen = first if self._turn else first + entries
             if key not in self._circuits:
                 self._circuits[key] = self._circuit(partial(matrices, place), dtype)
             circuit = self._circuits[key]
-        return CircuitMvm(circuit, first, self._reads, self._observer)
+        return CircuitMvm(circuit, first, self._reads, self._observer, turn)
 
     def _circuit(self, view: View, dtype: DTypeLike) -> Circuit:
         target = self._array.target

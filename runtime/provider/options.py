@@ -30,6 +30,8 @@ class ProviderOptions:
         time: Seconds since programming; None for the device's own.
         first_image: Images that the chip has seen before: reads go on from there.
         images: Images that each run of the session brings; None where `first_image` is 0.
+        turns: Steps that a network with states takes in each run: so often its arrays are read for
+            the same images.
 
     Raises:
         OptionError: A number is out of range.
@@ -42,11 +44,13 @@ class ProviderOptions:
     time: float | None = None
     first_image: int = 0
     images: int | None = None
+    turns: int = 1
 
     def __post_init__(self) -> None:
         if self.sigma is not None and not 0 <= self.sigma < float("inf"):
             raise OptionError(f"sigma is {self.sigma}; expected a finite number of at least 0")
-        for key, lowest in (("seed", 0), ("chip", 0), ("first_image", 0), ("images", 1)):
+        lowest_of = {"seed": 0, "chip": 0, "first_image": 0, "images": 1, "turns": 1}
+        for key, lowest in lowest_of.items():
             number = getattr(self, key)
             if number is not None and number < lowest:
                 raise OptionError(
@@ -64,7 +68,7 @@ class ProviderOptions:
         Raises:
             OptionError: An unknown option, or a value that it cannot have.
         """
-        known = ("device", "sigma", "seed", "chip", "time", "first_image", "images")
+        known = ("device", "sigma", "seed", "chip", "time", "first_image", "images", "turns")
         for key in texts:
             if key not in known:
                 raise OptionError(unknown("provider option", key, known))
@@ -76,6 +80,7 @@ class ProviderOptions:
             time=None if "time" not in texts else _number("time", texts["time"], float),
             first_image=_number("first_image", texts.get("first_image", "0"), int),
             images=None if "images" not in texts else _number("images", texts["images"], int),
+            turns=_number("turns", texts.get("turns", "1"), int),
         )
 
     @property
@@ -84,6 +89,7 @@ class ProviderOptions:
         values: dict[str, Any] = {"seed": self.seed, "chip": self.chip, "sigma": self.sigma}
         values["device"], values["time"] = self.device, self.time
         values["first_image"], values["images"] = self.first_image or None, self.images
+        values["turns"] = self.turns if self.turns > 1 else None
         if self.chip is None:
             values["chip"] = IDEAL
         return {key: str(value) for key, value in values.items() if value is not None}
@@ -91,7 +97,7 @@ class ProviderOptions:
     @property
     def start(self) -> Start:
         """Where among the images of a longer run the session starts."""
-        return Start(self.first_image, self.images or 1)
+        return Start(self.first_image, self.images or 1, self.turns)
 
     def chip_of(self, target: Target) -> tuple[Target, Chip]:
         """The cells and the chip that a network compiled for `target` runs on.

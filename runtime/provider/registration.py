@@ -94,6 +94,7 @@ def make_session(
     time_s: float | None = None,
     first_image: int = 0,
     images: int | None = None,
+    turns: int = 1,
     threads: int = 1,
     quiet: bool = False,
 ) -> Any:
@@ -110,6 +111,7 @@ def make_session(
         first_image: Images that another session has run on the same chip: its reads go on where
             those ended, whoever names the chip.
         images: Images that each run brings; needed where `first_image` is not 0.
+        turns: Steps that a network with states takes in each run (`nvmc compile --state`).
         threads: Threads of onnxruntime's own operators.
         quiet: Keep onnxruntime's warnings to itself.
 
@@ -121,7 +123,7 @@ def make_session(
     """
     made = chip if isinstance(chip, Chip) else None
     number = None if isinstance(chip, (Chip, str)) else chip
-    options = ProviderOptions(device, sigma, seed, number, time_s, first_image, images)
+    options = ProviderOptions(device, sigma, seed, number, time_s, first_image, images, turns)
     if device is not None:
         load_device(device)
     settings = _ort.SessionOptions()

@@ -107,3 +107,19 @@ def test_subgraphs_and_parameters_are_not_counted() -> None:
         (["v"], None),
         (["w"], 1),
     ]
+
+
+def test_sizes_that_are_free_are_those_of_the_data() -> None:
+    """Six tokens of an image: six products each; nobody knows them without."""
+    text = """g (int64[N,seq] ids) => (float[N,seq,4] y) <float[9,8] e, float[8,4] w> {
+      h = Gather (e, ids)
+      y = MatMul (h, w)
+    }"""
+    assert counts(text) == [([None, 8], [None, 4], None)]
+    *before, mapper = compile_passes(Target.of(load_device("fefet2")))
+    mapper.sizes = {"ids": (6,)}
+    model = model_of(text)
+    for step in (*before, mapper):
+        step(model)
+    (layer,) = mapper.mapping.layers
+    assert (layer.input_shape, layer.output_shape, layer.products) == ([6, 8], [6, 4], 6)
