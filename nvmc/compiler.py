@@ -29,11 +29,12 @@ from nvmc.compiled.artifact import (
 from nvmc.compiled.options import Calibration, CompileOptions
 from nvmc.compiled.work import dearest
 from nvmc.data import Data, Dataset, load_data
-from nvmc.errors import ModelError, OptionError
+from nvmc.errors import ModelError, NvmcError, OptionError
 from nvmc.hardware.chip import Array, Chip
 from nvmc.hardware.devices import Device, Periphery, Target, as_target, load_device
 from nvmc.passes import make_pass
-from nvmc.passes.bind_inputs import bind_inputs, states_of
+from nvmc.passes.bind_inputs import bind_inputs, fix_sizes, states_of
+from nvmc.passes.feed_masks import FeedMasks, draws_numbers
 from nvmc.passes.graph.arrays import Mapping
 from nvmc.passes.graph.describe import Model, opset_of, serialized, set_target, tensor_entries
 from nvmc.passes.graph.mappable import layers_of
@@ -45,8 +46,9 @@ from nvmc.passes.pipeline import compile_passes
 from nvmc.passes.program_chip import ProgramChip, arrays_of
 from nvmc.passes.quantize_activations import QuantizeActivations, activation_tensors
 from nvmc.runtime.calibration import CONVERTER_IMAGES, calibrate, calibration_on
-from nvmc.runtime.feeding import feed_of
+from nvmc.runtime.feeding import check_first_axis, feed_of
 from nvmc.runtime.ranges import calibrate_converters
+from nvmc.runtime.seeded import seeded_sizes
 from nvmc.runtime.sessions import check_loads
 
 __all__ = [
@@ -332,6 +334,7 @@ def _write(
         layers=mapping.layers,
         digital=mapping.digital,
         work=mapping.work,
+        refusal=_refusal(model),
     )
     tiles = tile_graph(model, mapping, target.rows, target.cols)
     with replacing_folder(folder) as temporary:
@@ -387,6 +390,23 @@ def _calibrated(model: Model, target: Target, data: Dataset) -> Target:
     found = target.model_copy(update={"periphery": periphery})
     set_target(model, found)
     return found
+
+
+def _refusal(model: Model) -> str | None:
+    """Why chips of a compiled network cannot be simulated, as far as the network alone tells."""
+    inputs, outputs = tensor_entries(model.graph.inputs), tensor_entries(model.graph.outputs)
+    if not inputs:
+        return "the network has no input to give images to"
+    try:
+        sizes = seeded_sizes(inputs)
+        check_first_axis(inputs, outputs)
+        if draws_numbers(model):
+            copy = model.clone()
+            fix_sizes(copy, sizes)
+            FeedMasks()(copy)
+    except NvmcError as error:
+        return str(error)
+    return None
 
 
 def _sizes(

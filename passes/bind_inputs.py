@@ -22,7 +22,15 @@ from nvmc.passes.convert_opset import convert_opset
 from nvmc.passes.graph.names import Names
 from nvmc.passes.infer_shapes import infer_shapes
 
-__all__ = ["IMAGES", "bind_inputs", "bound_value", "constants_of", "given_shapes", "states_of"]
+__all__ = [
+    "IMAGES",
+    "_shapes_of",
+    "bind_inputs",
+    "bound_value",
+    "constants_of",
+    "fix_sizes",
+    "states_of",
+]
 
 IMAGES = "images"
 """Name of the images' axis where the network has none for it."""
@@ -32,7 +40,7 @@ _EXPAND = 8
 Size = int | str | None
 
 
-def given_shapes(options: CompileOptions) -> dict[str, tuple[Size, ...]]:
+def _shapes_of(options: CompileOptions) -> dict[str, tuple[Size, ...]]:
     """Sizes by the name of the input, as `options.shape` says; None leaves an axis free.
 
     Raises:
@@ -66,7 +74,7 @@ def bind_inputs(model: ir.Model, options: CompileOptions) -> None:
         OptionError: An input is unknown, a size is not the network's, or a value does not fit.
         ModelError: An input has no shape, or holds no numbers.
     """
-    shapes, constants, states = given_shapes(options), constants_of(options), states_of(options)
+    shapes, constants, states = _shapes_of(options), constants_of(options), states_of(options)
     if (constants or states) and (model.graph.opset_imports.get("") or 1) < _EXPAND:
         convert_opset(model, _EXPAND)
     initial = set(model.graph.initializers.values())
@@ -101,6 +109,15 @@ def bind_inputs(model: ir.Model, options: CompileOptions) -> None:
     kept = [value for value in model.graph.inputs if value not in last]
     model.graph.inputs.clear()
     model.graph.inputs.extend([*kept, *last])
+
+
+def fix_sizes(model: ir.Model, sizes: Mapping[str, Sequence[int]]) -> None:
+    """Fix the sizes that inputs leave free behind the images, as these say by name."""
+    for value in model.graph.inputs:
+        if value.name in sizes and value.shape:
+            images = value.shape[0]
+            free = None if not isinstance(images, int) else images
+            _shape(model, value, [free, *sizes[value.name]])
 
 
 def bound_value(
@@ -165,12 +182,17 @@ def _bind(model: ir.Model, value: ir.Value, text: str, fed: Sequence[ir.Value]) 
 
 
 def _check_type(value: ir.Value) -> None:
-    if isinstance(value.type, ir.TensorType) and value.dtype != ir.DataType.STRING:
+    if value.dtype == ir.DataType.STRING:
+        holds = "strings"
+    elif value.dtype in (ir.DataType.COMPLEX64, ir.DataType.COMPLEX128):
+        holds = "complex numbers"
+    elif isinstance(value.type, ir.TensorType):
         return
-    holds = "strings" if isinstance(value.type, ir.TensorType) else "a sequence, map or optional"
+    else:
+        holds = "a sequence, map or optional"
     raise ModelError(
-        f"input {value.name!r} holds {holds}; expected numbers: export the network without what "
-        "turns them into numbers, and feed it those"
+        f"input {value.name!r} holds {holds}; expected real numbers: export the network without "
+        "what turns them into such, and feed it those"
     )
 
 

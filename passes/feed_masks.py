@@ -8,8 +8,9 @@ is run in and on what was run before. Numbers that come from outside have names 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
+import numpy as np
 import onnx
 import onnx_ir as ir
 
@@ -22,8 +23,9 @@ from nvmc.passes.io.without_weights import without_weights
 
 __all__ = ["PASSING", "FeedMasks", "draws_numbers", "outputs_kinds"]
 
-_UNIFORM = frozenset(["Bernoulli", "RandomUniform", "RandomUniformLike"])
-_OTHER = frozenset(["Multinomial", "RandomNormal", "RandomNormalLike"])
+_NORMAL = frozenset(["RandomNormal", "RandomNormalLike"])
+_ALONE = frozenset(["RandomNormal", "RandomUniform"])
+_DRAWING = frozenset(["Bernoulli", "Multinomial", "RandomUniformLike"]) | _NORMAL | _ALONE
 _PROBE = 7919
 """Images that shapes are inferred for: a prime, so that a size tells what it is made of."""
 PASSING = frozenset("Cast Flatten Identity Reshape Squeeze Transpose Unsqueeze".split())
@@ -36,17 +38,17 @@ class FeedMasks(ir.passes.InPlacePass):
 
     An active Dropout (`training_mode` true) becomes `Mul` by its mask, which holds 0 or
     1 / (1 - ratio) for every element of every image; `Where(mask, y, 0)` behind it goes, as it
-    changes nothing. RandomUniformLike and Bernoulli are drawn for every image, and so is the
-    RandomUniform of affine dropout (`invert-normalization`): a pass runs every image by itself, as
-    a chip does. Any other RandomUniform is drawn once a pass for all images. A Dropout that is
-    inactive stays.
+    changes nothing. RandomUniformLike, RandomNormalLike, Bernoulli and Multinomial are drawn for
+    every image, and so is the RandomUniform of affine dropout (`invert-normalization`): a pass runs
+    every image by itself, as a chip does. Any other RandomUniform or RandomNormal is drawn once a
+    pass for all images. A Dropout that is inactive stays.
 
     Attributes:
         masks: What the last call cut out, in the graph's order.
 
     Raises:
-        ModelError: A node draws what cannot be named: another law, inside a subgraph, of a shape
-            or a rate that is not known.
+        ModelError: A node draws what cannot be named: inside a subgraph, of a shape or a rate that
+            is not known.
     """
 
     masks: tuple[Mask, ...] = field(init=False, default=())
@@ -66,11 +68,12 @@ class FeedMasks(ir.passes.InPlacePass):
     def _cut(self, graph: ir.Graph, node: ir.Node) -> Mask:
         if node.op_type == "Dropout":
             return self._cut_dropout(graph, node)
-        like = None if node.op_type == "RandomUniform" else node.inputs[0]
+        if node.op_type == "Multinomial":
+            return self._cut_multinomial(graph, node)
+        like = None if node.op_type in _ALONE else node.inputs[0]
         given = node.attributes.get_int("dtype", None)
         kind = like.dtype if like is not None and given is None else None
         kind = kind or ir.DataType(given or ir.DataType.FLOAT)
-        low, high = (node.attributes.get_float(*end) for end in (("low", 0.0), ("high", 1.0)))
         shape, axis = self._alone(node) if like is None else self._shapes.of(node, like)
         if node.op_type == "Bernoulli":
             drawn = self._input(
@@ -82,17 +85,41 @@ class FeedMasks(ir.passes.InPlacePass):
             output = node.outputs[0]
             output.replace_all_uses_with(drawn, replace_graph_outputs=True)
             graph.remove(node, safe=True)
-        assert drawn.dtype is not None
-        numbers = {"low": low, "high": high}
-        return Mask(
-            label(node),
-            str(drawn.name),
-            shape,
-            axis,
-            drawn.dtype.numpy().name,
-            "uniform",
-            **numbers,
+        names = ("mean", "scale") if node.op_type in _NORMAL else ("low", "high")
+        defaults = zip(names, (0.0, 1.0), strict=True)
+        numbers = {name: node.attributes.get_float(name, default) for name, default in defaults}
+        law = "normal" if node.op_type in _NORMAL else "uniform"
+        return _mask(node, drawn, shape, axis, law, **numbers)
+
+    def _cut_multinomial(self, graph: ir.Graph, node: ir.Node) -> Mask:
+        """Classes by inversion: as many cumulated probabilities as a uniform number reaches."""
+        scores = node.inputs[0]
+        assert scores is not None
+        (_, classes), axis = self._shapes.of(node, scores)
+        samples = node.attributes.get_int("sample_size", 1)
+        kind = ir.DataType(node.attributes.get_int("dtype", ir.DataType.INT32))
+        shape = (0 if axis == 0 else 1, samples)
+        drawn = self._input(graph, node, shape, axis, scores.dtype or ir.DataType.FLOAT)
+        one, two, last = (
+            self._names.initializer(f"{drawn.name}_{name}", np.array(value, np.int64))
+            for name, value in (("one", [1]), ("two", [2]), ("last", classes - 1))
         )
+        new: list[ir.Node] = []
+
+        def add(op: str, inputs: list[ir.Value], **attributes: Any) -> ir.Value:
+            name = self._names.fresh(f"{drawn.name}_{op.lower()}")
+            new.append(ir.node(op, inputs, attributes, name=name))
+            new[-1].outputs[0].name = name
+            return new[-1].outputs[0]
+
+        sums = add("CumSum", [add("Softmax", [scores], axis=-1), one])
+        ends = [add("Unsqueeze", [sums, one]), add("Unsqueeze", [drawn, two])]
+        passed = add("Cast", [add("LessOrEqual", ends)], to=ir.DataType.INT64)
+        chosen = add("ReduceSum", [passed, two], keepdims=0)
+        # The last sum may be rounded to less than 1, and the number be above it.
+        add("Cast", [add("Min", [chosen, last])], to=kind)
+        _replace(graph, node, new)
+        return _mask(node, drawn, shape, axis, "uniform")
 
     def _alone(self, node: ir.Node) -> tuple[tuple[int, ...], int | None]:
         """Sizes of what a RandomUniform draws, and the image axis that affine dropout gives it.
@@ -146,7 +173,7 @@ class FeedMasks(ir.passes.InPlacePass):
             new.insert(0, cast)
         _replace(graph, node, new)
         remove_unused(graph, others)
-        return Mask(label(node), str(drawn.name), shape, axis, kind.numpy().name, "keep", rate)
+        return _mask(node, drawn, shape, axis, "keep", rate=rate)
 
     def _input(
         self,
@@ -165,6 +192,19 @@ class FeedMasks(ir.passes.InPlacePass):
         )
         graph.inputs.append(value)
         return value
+
+
+def _mask(
+    node: ir.Node,
+    drawn: ir.Value,
+    shape: tuple[int, ...],
+    axis: int | None,
+    law: Literal["keep", "uniform", "normal"],
+    **numbers: float,
+) -> Mask:
+    assert drawn.dtype is not None
+    kind = drawn.dtype.numpy().name
+    return Mask(label(node), str(drawn.name), shape, axis, kind, law, **numbers)
 
 
 def outputs_kinds(model: ir.Model) -> dict[str, Outputs]:
@@ -195,7 +235,7 @@ def draws_numbers(model: ir.Model) -> bool:
 def _draws(node: ir.Node) -> bool:
     if node.domain not in ("", "ai.onnx"):
         return False
-    return node.op_type in _UNIFORM | _OTHER or (node.op_type == "Dropout" and _active(node))
+    return node.op_type in _DRAWING or (node.op_type == "Dropout" and _active(node))
 
 
 def _active(node: ir.Node) -> bool:
@@ -209,9 +249,7 @@ def _active(node: ir.Node) -> bool:
 
 def _check(node: ir.Node, graph: ir.Graph) -> None:
     problem = ""
-    if node.op_type in _OTHER:
-        problem = "expected Dropout, RandomUniform, RandomUniformLike or Bernoulli"
-    elif node.graph is not graph:
+    if node.graph is not graph:
         problem = "it lies in a subgraph; expected random numbers in the main graph only"
     elif node.op_type == "Dropout" and array_of(node.inputs[2]) is None:
         problem = "its training mode is computed; expected a constant"
@@ -292,7 +330,8 @@ class _Shapes:
             shape = "an unknown shape" if sizes is None else f"shape {sizes}"
             raise ModelError(
                 f"node {label(node)!r} ({node.op_type}) draws numbers for {str(value.name)!r} of "
-                f"{shape}; expected fixed sizes behind the images: export it so"
+                f"{shape}; expected fixed sizes behind the images: compile with --shape, or export "
+                "it so"
             )
         known = [size for size in sizes if size is not None]
         if str(value.name) in self._weights:

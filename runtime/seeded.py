@@ -13,7 +13,7 @@ from nvmc.compiled.options import STEPS
 from nvmc.errors import DataError
 from nvmc.rng import stream
 
-__all__ = ["seeded_inputs", "seeded_text"]
+__all__ = ["seeded_inputs", "seeded_sizes", "seeded_text"]
 
 LENGTH = 128
 """Tokens, samples or whatever else a free axis counts, where nothing better is known."""
@@ -37,6 +37,15 @@ def seeded_inputs(inputs: Sequence[TensorEntry], count: int, seed: int) -> dict[
     """
     sizes, _ = _sizes(inputs)
     return {e.name: _drawn(e, count, sizes[e.name], seed) for e in inputs}
+
+
+def seeded_sizes(inputs: Sequence[TensorEntry]) -> dict[str, tuple[int, ...]]:
+    """Sizes of seeded inputs behind the images, by name.
+
+    Raises:
+        DataError: An input has no axis for images.
+    """
+    return _sizes(inputs)[0]
 
 
 def seeded_text(inputs: Sequence[TensorEntry]) -> str:

@@ -13,6 +13,7 @@ from rich.table import Table
 from nvmc.cli.console import (
     count,
     input_options,
+    note,
     out,
     print_json,
     target_from,
@@ -96,6 +97,10 @@ def compile_command(
         output=output,
         data=data,
     )
+    if compiled.manifest.refusal is not None:
+        note(
+            f"nvmc simulate and nvmc train refuse this network as it is: {compiled.manifest.refusal}"
+        )
     if as_json:
         print_json(compiled.manifest.model_dump(mode="json"))
     else:

@@ -118,6 +118,8 @@ class Manifest(Entry):
         layers: Nodes that run on them.
         digital: Nodes that do not.
         work: The multiply-adds of both; null in networks that were compiled before it was counted.
+        refusal: Why `nvmc simulate` and `nvmc train` refuse the network; null where nothing is
+            known against it.
     """
 
     format: Literal["nvmc.compiled/2"] = FORMAT
@@ -132,6 +134,7 @@ class Manifest(Entry):
     layers: list[LayerEntry]
     digital: list[DigitalEntry]
     work: Work | None = None
+    refusal: str | None = None
 
     @property
     def mapped_share(self) -> float | None:

@@ -38,10 +38,13 @@ class Mask:
         axis: The axis along which images lie; None where all images of a pass share the numbers.
         dtype: What the graph wants.
         law: `keep`: scale with probability 1 - rate, else 0, 16 random bits a number, so the rate
-            is met to 2^-16. `uniform`: multiples of 2^-24 of low … high.
+            is met to 2^-16. `uniform`: multiples of 2^-24 of low … high. `normal`: standard normals
+            times scale plus mean.
         rate: Probability of 0.
         low: Lowest number of `uniform`.
         high: End of the numbers of `uniform`, not reached but by rounding.
+        mean: Of the numbers of `normal`.
+        scale: Their standard deviation.
     """
 
     node: str
@@ -49,10 +52,12 @@ class Mask:
     shape: tuple[int, ...]
     axis: int | None
     dtype: str
-    law: Literal["keep", "uniform"]
+    law: Literal["keep", "uniform", "normal"]
     rate: float = 0.0
     low: float = 0.0
     high: float = 1.0
+    mean: float = 0.0
+    scale: float = 1.0
 
     def draw(self, numbers: CountedDraw, number: int, first: int, count: int) -> NDArray[Any]:
         """The numbers of images `first` … in pass `number`, `count` along the image axis."""
@@ -66,10 +71,14 @@ class Mask:
         """Shape (count, numbers per image). An image begins with a block of its own."""
         sizes = (size for i, size in enumerate(self.shape) if i != self.axis)
         each, bits = math.prod(sizes), 16 if self.law == "keep" else 32
+        kind = np.dtype(self.dtype)
+        if self.law == "normal":
+            images = range(first, first + count)
+            normals = [numbers.normal((number, 0, image), (each,)) for image in images]
+            return (self.mean + self.scale * np.stack(normals)).astype(kind, copy=False)
         blocks = -(-each * bits // _BLOCK_BITS)
         words = numbers.blocks((number, 0, 0), first * blocks, count * blocks)
         drawn = words.view(f"<u{bits // 8}").reshape(count, -1)[:, :each]
-        kind = np.dtype(self.dtype)
         if self.law == "keep":
             kept = drawn >= np.uint16(min(round(self.rate * 2**16), 2**16 - 1))
             return np.multiply(kept, kind.type(1 / (1 - self.rate)), dtype=kind)

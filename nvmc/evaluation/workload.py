@@ -12,7 +12,7 @@ from typing import Any, TypedDict, Unpack
 
 from numpy.typing import NDArray
 
-from nvmc.compiled.artifact import MODEL_FILE, Compiled
+from nvmc.compiled.artifact import MODEL_FILE, Compiled, TensorEntry
 from nvmc.compiled.masks import Outputs
 from nvmc.compiled.options import LOOPED
 from nvmc.data import Data, Dataset, load_data
@@ -27,6 +27,7 @@ from nvmc.hardware.chip import PHYSICS, Chip
 from nvmc.hardware.devices import Target
 from nvmc.metrics import METRICS, Metric
 from nvmc.passes.arrange_axes import classes_second, images_first, log_probabilities
+from nvmc.passes.bind_inputs import fix_sizes
 from nvmc.passes.detach_weights import detached, has_fixed_batch, images_a_run
 from nvmc.passes.feed_masks import FeedMasks, draws_numbers, outputs_kinds
 from nvmc.passes.graph.describe import Model, serialized, set_target, tensor_entries
@@ -112,7 +113,7 @@ def set_up(
     model = load_model(compiled.model_path) if isinstance(compiled, Compiled) else compiled
     dataset, axes = _with_images_first(model, dataset, options)
     inputs = tensor_entries(model.graph.inputs)
-    feed = feed_of(inputs, dataset, seed, limit)
+    feed = _fed(model, inputs, dataset, seed, limit)
     reading = _reading(model, target, dataset, feed, axes, options)
     dataset = dataset and reading.arranged(dataset)
     output, holds = _scored(model, reading, options.get("metric"))
@@ -153,6 +154,16 @@ def set_up(
     }
     share = compiled.manifest.mapped_share
     return replace(workload, name=compiled.folder.name, mapped_share=share, identity=identity)
+
+
+def _fed(
+    model: Model, inputs: list[TensorEntry], dataset: Dataset | None, seed: int, limit: int | None
+) -> Feed:
+    """The images; a network that draws numbers draws them for images of their sizes."""
+    feed = feed_of(inputs, dataset, seed, limit)
+    if draws_numbers(model):
+        fix_sizes(model, {name: images.shape[1:] for name, images in feed.inputs.items()})
+    return feed
 
 
 def _turns(model: Model, feed: Feed) -> int:

@@ -11,6 +11,7 @@ import pytest
 from nvmc.compiled.masks import ChipMasks, Mask
 
 KEEP = Mask("drop", "m", (0, 3, 5), 0, "float32", "keep", rate=0.3)
+NORMAL = Mask("noise", "n", (0, 6), 0, "float32", "normal", mean=2.0, scale=0.5)
 UNIFORM = Mask("draw", "u", (0, 7), 0, "float32", "uniform", low=-1.0, high=3.0)
 
 
@@ -43,7 +44,19 @@ def test_uniforms_are_what_their_words_say() -> None:
     assert np.array_equal(drawn(UNIFORM, 2, 5, 1).ravel(), expected.astype(np.float32))
 
 
-@pytest.mark.parametrize("mask", [KEEP, UNIFORM, replace(KEEP, shape=(3, 0, 40), axis=1)])
+def test_normals_are_numpys_of_the_image() -> None:
+    """NumPy's ziggurat on the stream of the node, from counter (0, pass, 0, image) on."""
+    key = [4]
+    for name in ("noise", "mask"):
+        digest = hashlib.blake2b(name.encode(), digest_size=16).digest()
+        key += [int.from_bytes(digest[i : i + 4], "little") for i in range(0, 16, 4)]
+    state = np.random.SeedSequence(9, spawn_key=key).generate_state(2, np.uint64)
+    philox = np.random.Philox(key=state, counter=[0, 3, 0, 8])
+    expected = 2 + 0.5 * np.random.Generator(philox).standard_normal(6, dtype=np.float32)
+    assert np.array_equal(drawn(NORMAL, 3, 8, 1)[0], expected.astype(np.float32))
+
+
+@pytest.mark.parametrize("mask", [KEEP, UNIFORM, NORMAL, replace(KEEP, shape=(3, 0, 40), axis=1)])
 def test_an_image_draws_the_same_in_any_batch(mask: Mask) -> None:
     assert mask.axis is not None
     whole = np.moveaxis(drawn(mask, 1, 0, 20), mask.axis, 0)

@@ -157,7 +157,7 @@ ACTIVE = "<bool t = {1}, float r = {0.5}>"
 @pytest.mark.parametrize(
     ("text", "named"),
     [
-        ("g (float[N,3] x) => (float[N,3] y) { y = RandomNormalLike (x) }", "RandomNormalLike"),
+        ("g (float[N,T] x) => (float[N,T] y) { y = RandomNormalLike (x) }", "with --shape"),
         (
             "g (float[N,3] x, float r) => (float[N,3] y) <bool t = {1}>{ y = Dropout (x, r, t) }",
             "computed ratio",
@@ -184,6 +184,44 @@ def test_what_cannot_be_named_is_refused(text: str, named: str) -> None:
     with pytest.raises(ModelError, match=named) as caught:
         FeedMasks()(model_of(text))
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("node", ["RandomNormalLike", "RandomNormal"])
+def test_normals_come_in_from_outside(node: str) -> None:
+    """For every image where they are like something with images, else once a pass."""
+    given = "(x)" if node.endswith("Like") else "()"
+    shape = "" if node.endswith("Like") else ", shape = [1, 3]"
+    model = model_of(
+        "g (float[N,3] x) => (float[N,3] y) "
+        f"{{ r = {node} <mean = 2.0, scale = 0.5{shape}> {given} y = Add (x, r) }}"
+    )
+    (mask,) = fed(model).masks
+    assert (mask.law, mask.mean, mask.scale) == ("normal", 2.0, 0.5)
+    assert (mask.shape, mask.axis) == (((0, 3), 0) if node.endswith("Like") else ((1, 3), None))
+    feeds = ChipMasks([mask], 0, 0).feed(0, 0, 5)
+    x = np.random.default_rng(3).standard_normal((5, 3)).astype(np.float32)
+    assert np.array_equal(run(model, x=x, **feeds)[0], x + feeds[mask.input])
+
+
+@pytest.mark.parametrize("kind", [6, 7])
+def test_classes_are_drawn_by_inversion(kind: int) -> None:
+    """The class whose part of the cumulated probabilities a number lies in; never one of none."""
+    model = model_of(
+        f"g (float[N,4] x) => (int{32 if kind == 6 else 64}[N,500] y) "
+        f"{{ y = Multinomial <sample_size = 500, dtype = {kind}> (x) }}"
+    )
+    (mask,) = fed(model).masks
+    weights = np.array([[0, 1, 0, 3], [2, 1, 1, 0], [0, 0, 0, 1]], np.float64)
+    with np.errstate(divide="ignore"):
+        x = np.log(weights).astype(np.float32)
+    feeds = ChipMasks([mask], 0, 0).feed(0, 0, 3)
+    (y,) = run(model, x=x, **feeds)
+    assert y.dtype == (np.int32 if kind == 6 else np.int64)
+    shares = weights / weights.sum(1, keepdims=True)
+    for row, share, numbers in zip(y, shares, feeds[mask.input], strict=True):
+        expected = np.searchsorted(np.cumsum(share), numbers, side="right").clip(max=3)
+        assert np.array_equal(row, expected)
+        assert set(row) <= set(np.flatnonzero(share))
 
 
 def test_what_outputs_hold() -> None:
