@@ -31,7 +31,8 @@ _CLASSES = {
     "an integer product whose weight is not constant, or in steps of rows": """ConvInteger
         MatMulInteger QLinearConv QLinearMatMul""",
     "multiplies activations with activations": "Attention LinearAttention",
-    "not mapped; write the product as MatMul or Conv to map it": "DeformConv Einsum",
+    "not mapped; write the product as MatMul or Conv to map it": "DeformConv",
+    "not an Einsum of two operands that MatMul can compute": "Einsum",
 }
 
 _REASONS: dict[str, str] = {}

@@ -197,12 +197,12 @@ def test_skipped_layers_stay_digital_and_say_so() -> None:
 REFUSED = [
     ("y = MatMul (x, x)", "weight B is computed at run time"),
     ("i = Cast <to = 6> (x) m = MatMul (i, k) y = Cast <to = 1> (m)", "is of type INT32"),
-    ('y = Einsum <equation = "ij,jk->ik"> (x, w)', "not mapped; write the product as MatMul"),
+    ('y = Einsum <equation = "ij,ij->ij"> (x, w)', "not an Einsum of two operands that MatMul"),
     ("y = Relu (x)", "element-wise"),
     ("y = Softmax (x)", "normalisation"),
     ("y = Transpose (x)", "moves or converts data"),
     ("y = Dropout (x)", "dropout, no matrix product"),
-    ("y = Gemm (w, x)", "weight B is computed at run time"),
+    ("y = Gemm (x, x)", "weight B is computed at run time"),
     ("r = Reshape (x, s) y = Conv (r, r)", "weight W is computed at run time"),
 ]
 

@@ -1,0 +1,1 @@
+"""What one fused operator comes to in standard ones: a family of operators a file."""
