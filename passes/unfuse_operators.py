@@ -67,10 +67,16 @@ def unfuse_operators(model: ir.Model) -> bool:
                 "extended), or give the network it was made of"
             )
     changed = False
+    if any(_needs_shapes(node) for node in ir.traversal.RecursiveGraphIterator(model.graph)):
+        changed = infer_shapes(model)
     while _unfuse_some(model):
         changed = True
         infer_shapes(model)  # some forms need the ranks of what others give
     return changed
+
+
+def _needs_shapes(node: ir.Node) -> bool:
+    return (node.domain, node.op_type) in UNFUSED and node.op_type != "Gemm"
 
 
 def _unfuse_some(model: ir.Model) -> bool:
