@@ -36,6 +36,7 @@ from nvmc.passes import make_pass
 from nvmc.passes.bind_inputs import bind_inputs, fix_sizes, states_of
 from nvmc.passes.feed_masks import FeedMasks, draws_numbers
 from nvmc.passes.graph.arrays import Mapping
+from nvmc.passes.graph.assumptions import assumptions_of
 from nvmc.passes.graph.describe import Model, opset_of, serialized, set_target, tensor_entries
 from nvmc.passes.graph.mappable import layers_of
 from nvmc.passes.graph.tile_graph import tile_graph, tile_graph_json
@@ -335,6 +336,7 @@ def _write(
         digital=mapping.digital,
         work=mapping.work,
         refusal=_refusal(model),
+        assumptions=assumptions_of(model),
     )
     tiles = tile_graph(model, mapping, target.rows, target.cols)
     with replacing_folder(folder) as temporary:

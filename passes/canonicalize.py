@@ -11,10 +11,12 @@ from nvmc.passes.convert_opset import convert_opset, inline_functions
 from nvmc.passes.dequantize import dequantize
 from nvmc.passes.expand_learners import expand_learners
 from nvmc.passes.fold_constants import fold_constants, lift_constants
+from nvmc.passes.graph.assumptions import assume
 from nvmc.passes.graph.names import name_nodes
 from nvmc.passes.infer_shapes import infer_shapes
 from nvmc.passes.normal_forms import explicit_pads, fuse_gemm
 from nvmc.passes.unfuse_operators import unfuse_operators
+from nvmc.passes.widen_floats import widen_floats
 
 __all__ = ["OPSET", "Canonicalize"]
 
@@ -29,11 +31,11 @@ class Canonicalize(ir.passes.InPlacePass):
 
     Functions are inlined, the opset is raised to 21, constants become initializers of the main
     graph (no initializer is an input any more), operators of quantised networks become float ones
-    between QuantizeLinear and DequantizeLinear, operators that onnxruntime fused become standard
-    ones again, an Einsum with a constant side becomes MatMul, constant subgraphs that feed weights
-    are folded, shapes are inferred, MatMul + Add on matrices becomes Gemm, `auto_pad` becomes pads
-    where shapes are known, linear models and scalers of `ai.onnx.ml` are written out, dead nodes
-    go, and every node has a name of its own.
+    between QuantizeLinear and DequantizeLinear, bfloat16 becomes float32, operators that onnxruntime
+    fused become standard ones again, an Einsum with a constant side becomes MatMul, constant
+    subgraphs that feed weights are folded, shapes are inferred, MatMul + Add on matrices becomes
+    Gemm, `auto_pad` becomes pads where shapes are known, linear models and scalers of `ai.onnx.ml`
+    are written out, dead nodes go, and every node has a name of its own.
     """
 
     def call(self, model: ir.Model) -> ir.passes.PassResult:
@@ -49,6 +51,9 @@ class Canonicalize(ir.passes.InPlacePass):
         changed |= convert_opset(model, OPSET)
         changed |= lift_constants(model)
         changed |= expand_learners(model)
+        if widen_floats(model, [ir.DataType.BFLOAT16]):
+            assume(model, "bfloat16 is computed in float32; the weights keep their values")
+            changed = True
         changed |= dequantize(model)
         if unfuse_operators(model):
             changed = True

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import onnx_ir as ir
 
+from nvmc.passes.graph.assumptions import assume
 from nvmc.passes.graph.mappable import nodes_of
 
 __all__ = ["FixBatch"]
@@ -40,4 +41,6 @@ class FixBatch(ir.passes.InPlacePass):
             if value.shape is not None:
                 sizes = [d if isinstance(d, int) else d.value for d in value.shape]
                 value.shape = ir.Shape([1 if size in free else size for size in sizes])
+        if changed:
+            assume(model, "DynamicQuantizeLinear takes the range of a whole run: one image a run")
         return ir.passes.PassResult(model, changed)

@@ -26,9 +26,9 @@ def proto_of(text: str, seed: int = 0, opset: int = 21, **stored: np.ndarray) ->
     return onnx.shape_inference.infer_shapes(proto, strict_mode=True)
 
 
-def model_of(text: str, seed: int = 0, opset: int = 21) -> ir.Model:
+def model_of(text: str, seed: int = 0, opset: int = 21, **stored: np.ndarray) -> ir.Model:
     """`proto_of`, for passes."""
-    return ir.from_proto(proto_of(text, seed, opset))
+    return ir.from_proto(proto_of(text, seed, opset, **stored))
 
 
 def session_of(model: ir.Model) -> ort.InferenceSession:

@@ -135,6 +135,8 @@ def _print(compiled: Compiled) -> None:
     reasons = Counter((entry.op, entry.reason) for entry in manifest.digital)
     if reasons:
         console.print(_digital_table(reasons))
+    for text in manifest.assumptions:
+        console.print(f"Assumed: {text}")
     console.print(f"Wrote {compiled.folder}")
 
 

@@ -120,6 +120,7 @@ class Manifest(Entry):
         work: The multiply-adds of both; null in networks that were compiled before it was counted.
         refusal: Why `nvmc simulate` and `nvmc train` refuse the network; null where nothing is
             known against it.
+        assumptions: What is computed otherwise than the network says, a sentence each.
     """
 
     format: Literal["nvmc.compiled/2"] = FORMAT
@@ -135,6 +136,7 @@ class Manifest(Entry):
     digital: list[DigitalEntry]
     work: Work | None = None
     refusal: str | None = None
+    assumptions: list[str] = []
 
     @property
     def mapped_share(self) -> float | None:

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from nvmc.errors import ModelError, TrainingError
 from nvmc.passes.quantize_activations import mark_activations
+from nvmc.passes.widen_floats import HALVES, widen_floats
 from nvmc.torchgraph.graph import Graph
 from nvmc.torchgraph.tensors import Inputs
 from nvmc.training.activations import ActivationRanges
@@ -23,7 +24,7 @@ __all__ = ["Replica", "copied"]
 
 
 class Replica:
-    """One network in training.
+    """One network in training, in float32 where the source has half precision.
 
     Args:
         model: The network in canonical form; only read.
@@ -44,9 +45,10 @@ class Replica:
 
     def __init__(self, model: ir.Model, task: Task, steps: int, scores: str) -> None:
         settings, bits = task.settings, task.options.activation_bits
+        model = model.clone()
+        widen_floats(model, HALVES)  # half precision has too few digits for an optimiser's steps
         self.activations: ActivationRanges | None = None
         if bits is not None:
-            model = model.clone()
             marks = mark_activations(model, task.options.skip)
             ranges = ActivationRanges(marks, bits)
             self.activations = ranges.to(settings.accelerator)

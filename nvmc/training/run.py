@@ -151,6 +151,7 @@ class Run:
 def _inputs(model: ir.Model, data: Dataset, task: Task) -> Inputs:
     feed = feed_of(tensor_entries(model.graph.inputs), data, 0, None).inputs
     x = {name: torch.tensor(array).to(task.settings.accelerator) for name, array in feed.items()}
+    x = {name: v.float() if v.dtype == torch.float16 else v for name, v in x.items()}
     return next(iter(x.values())) if len(x) == 1 else x
 
 

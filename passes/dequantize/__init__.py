@@ -10,6 +10,7 @@ To add an operator: a row in the file of its family.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 import onnx_ir as ir
 
@@ -18,6 +19,7 @@ from nvmc.passes.dequantize.dynamic import DYNAMIC
 from nvmc.passes.dequantize.qlinear import QLINEAR
 from nvmc.passes.dequantize.qonnx import QONNX
 from nvmc.passes.dequantize.rewrite import Rewrite
+from nvmc.passes.graph.assumptions import assume
 from nvmc.passes.graph.mappable import nodes_of
 from nvmc.passes.graph.names import Names
 
@@ -41,7 +43,8 @@ def dequantize(model: ir.Model) -> bool:
     if not found:
         return False
     names = Names(model)
-    changed = [_TABLE[node.domain, node.op_type](Rewrite(node, names)) for node in found]
+    note = partial(assume, model)
+    changed = [_TABLE[node.domain, node.op_type](Rewrite(node, names, note)) for node in found]
     used = {node.domain for node in nodes_of(model)}
     for domain in {domain for domain, _ in _TABLE if domain} - used:
         model.graph.opset_imports.pop(domain, None)

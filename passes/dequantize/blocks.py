@@ -29,6 +29,8 @@ def _matmul_nbits(rewrite: Rewrite) -> bool:
         return False
     if (zeros is not None and shift is None) or found.get_int("weight_prepacked", 0):
         return False
+    if found.get_int("accuracy_level", 0) == 4:
+        rewrite.assume("MatMulNBits computes with its input as it is; accuracy_level 4 allows int8")
     blocks = -(-rows // size)
     whole = _unpacked(codes.reshape(cols, -1), bits)[:, : blocks * size].astype(np.float32)
     middle: NDArray[Any] = np.full((cols, blocks), 2 ** (bits - 1), np.float32)

@@ -111,6 +111,7 @@ def _lstm(rewrite: Rewrite) -> bool:
                 str(value.name), floats.swapaxes(1, 2), steps.swapaxes(1, 2), codes.dtype.name
             )
         )
+    rewrite.assume("DynamicQuantizeLSTM keeps its state between steps in float32, not in 8 bits")
     node = rewrite.node
     settings = rewrite.kept(*(name for name in node.attributes))
     made = ir.node(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -25,10 +26,12 @@ class Rewrite:
     Args:
         node: What is replaced; `finish` removes it.
         names: Of the model, for what is new.
+        assume: Takes a sentence on what is not done as the operator has it.
     """
 
-    def __init__(self, node: ir.Node, names: Names) -> None:
+    def __init__(self, node: ir.Node, names: Names, assume: Callable[[str], None]) -> None:
         self.node = node
+        self.assume = assume
         self._names = names
 
     def input(self, index: int) -> ir.Value | None:

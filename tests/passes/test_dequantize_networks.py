@@ -70,6 +70,7 @@ def test_dynamic_quantisation_runs_image_by_image(tmp_path: Path) -> None:
     network = compile_network(proto, tmp_path)
     assert [a.grid for a in network.manifest.arrays] == ["kept uint8 per tensor"] * 3
     assert network.manifest.inputs[0].shape == [1, 3, 8, 8]
+    assert any("one image a run" in text for text in network.manifest.assumptions)
     for image in IMAGES[:6, None]:
         expected = exact(proto, {"x": image})[0]
         # a code of an activation turns where sums in float32 come in another order
@@ -103,6 +104,7 @@ def test_a_dynamic_lstm_keeps_its_codes(tmp_path: Path) -> None:
     x = RNG.standard_normal((7, 1, 4)).astype(F32)
     network = compile_network(proto, tmp_path)
     assert [a.grid for a in network.manifest.arrays] == ["kept int8 per tensor, codes x3"] * 2
+    assert any("DynamicQuantizeLSTM" in text for text in network.manifest.assumptions)
     float_proto = proto_of(
         """g (float[7,1,4] x) => (float[7,1,1,5] y) {
           q, s, z = DynamicQuantizeLinear (x)
