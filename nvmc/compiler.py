@@ -38,6 +38,7 @@ from nvmc.passes.feed_masks import FeedMasks, draws_numbers
 from nvmc.passes.graph.arrays import Mapping
 from nvmc.passes.graph.assumptions import assumptions_of
 from nvmc.passes.graph.describe import Model, opset_of, serialized, set_target, tensor_entries
+from nvmc.passes.graph.input_grids import dac_limits, told_of_inputs
 from nvmc.passes.graph.mappable import layers_of
 from nvmc.passes.graph.tile_graph import tile_graph, tile_graph_json
 from nvmc.passes.io.load import load_model
@@ -165,7 +166,7 @@ def map_network(
             raise OptionError("ranges are to be calibrated, but there are no data; give some")
         calibration = calibration_on(data, bits is not None, converters)
     if bits is not None and data is not None:
-        tensors = activation_tensors(model, options.skip)
+        tensors = activation_tensors(model, options.skip, bits)
         whole = model.clone() if options.state else model
         LoopStates(options, tensors)(whole)
         images = feed_of(tensor_entries(whole.graph.inputs), data, 0, None)
@@ -173,6 +174,7 @@ def map_network(
         QuantizeActivations(bits, ranges, options.skip)(model)
     mapper.sizes = _sizes(model, data, options)
     mapper(model)
+    mapper.mapping.tell_inputs(told_of_inputs(model, target.periphery))
     _check_share(mapper.mapping, options.require_mapped)
     target = mapper.target
     LoopStates(options)(model)
@@ -388,7 +390,8 @@ def _calibrated(model: Model, target: Target, data: Dataset) -> Target:
         return serialized(model)
 
     images = feed_of(tensor_entries(model.graph.inputs), data, 0, None)
-    periphery = calibrate_converters(behind, target.periphery, images)
+    own = dac_limits(model, target.periphery)
+    periphery = calibrate_converters(behind, target.periphery, images, own)
     found = target.model_copy(update={"periphery": periphery})
     set_target(model, found)
     return found

@@ -11,6 +11,7 @@ import onnx_ir as ir
 
 from nvmc.errors import ModelError, OptionError
 from nvmc.hardware.options import pairs
+from nvmc.passes.graph.input_grids import InputGrid, input_grid
 from nvmc.passes.graph.mappable import layers_of
 from nvmc.passes.graph.names import Names
 
@@ -91,27 +92,37 @@ class QuantizeActivations(ir.passes.InPlacePass):
         return ir.passes.PassResult(model, modified)
 
 
-def activation_tensors(model: ir.Model, skip: tuple[str, ...] = ()) -> list[str]:
+def activation_tensors(
+    model: ir.Model, skip: tuple[str, ...] = (), bits: int | None = None
+) -> list[str]:
     """Names of the tensors of the main graph that enter a layer: what there is to calibrate.
 
-    Tensors that are already rounded are left out, and so are those of subgraphs, which no session
-    can be asked for.
+    Tensors that are already rounded are left out, also by the network itself to at most `bits`, and
+    so are those of subgraphs, which no session can be asked for.
     """
     rounded = {chain[-1].outputs[0] for chain in _existing(model).values()}
     return [
         str(value.name)
         for value in _readers(model, skip)
-        if value not in rounded and _graph_of(model, value) is model.graph
+        if value not in rounded
+        and _graph_of(model, value) is model.graph
+        and not _fits(input_grid(value), bits)
     ]
 
 
-def mark_activations(model: ir.Model, skip: tuple[str, ...] = ()) -> dict[str, str]:
+def _fits(grid: InputGrid | None, bits: int | None) -> bool:
+    return grid is not None and bits is not None and grid.bits <= bits
+
+
+def mark_activations(
+    model: ir.Model, skip: tuple[str, ...] = (), bits: int | None = None
+) -> dict[str, str]:
     """Put an Identity where `QuantizeActivations` would put a chain, for training to round at.
 
     Returns:
         Name of the Identity's output by the name of each of `activation_tensors`.
     """
-    wanted = set(activation_tensors(model, skip))
+    wanted = set(activation_tensors(model, skip, bits))
     names = Names(model)
     marks: dict[str, str] = {}
     for value, uses in _readers(model, skip).items():

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from nvmc.hardware.chip import Chip
 from nvmc.hardware.devices import ArrayRange, Periphery
@@ -18,6 +18,7 @@ def calibrate_converters(
     model: Callable[[Periphery], bytes],
     periphery: Periphery,
     images: Feed,
+    own: Mapping[str, float] | None = None,
 ) -> Periphery:
     """The periphery with the ranges that the ideal chip shows on some images.
 
@@ -27,6 +28,7 @@ def calibrate_converters(
         model: The compiled network behind a periphery, as the bytes of its file.
         periphery: Some of whose ranges are calibrated.
         images: What the network is fed.
+        own: Ranges of inputs, by array, that are not to be measured: the network's own codes fit.
 
     Raises:
         DataError: The images do not fit the network.
@@ -35,9 +37,11 @@ def calibrate_converters(
     exact = {"adc_bits": None, "adc_range": "full"}
     dynamic = periphery.model_copy(update={**exact, "dac_range": "dynamic", "ranges": ()})
     seen = _seen(model(dynamic), images)
-    if periphery.adc_bits is None or periphery.adc_range != "calibrated":
-        return _with(periphery, [o.range_of(name, False) for name, o in seen.items()])
     inputs = tuple(observer.range_of(name, False) for name, observer in seen.items())
+    if own:
+        inputs = tuple(r.model_copy(update={"input": own.get(r.array, r.input)}) for r in inputs)
+    if periphery.adc_bits is None or periphery.adc_range != "calibrated":
+        return _with(periphery, list(inputs))
     seen = _seen(model(periphery.model_copy(update={**exact, "ranges": inputs})), images)
     currents = {name: observer.range_of(name, True).current for name, observer in seen.items()}
     return _with(periphery, [r.model_copy(update={"current": currents[r.array]}) for r in inputs])

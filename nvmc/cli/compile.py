@@ -121,6 +121,8 @@ def _print(compiled: Compiled) -> None:
     )
     if not target.periphery.ideal:
         console.print(periphery_text(target.periphery.model_dump(mode="json")))
+    for text, arrays in sorted(Counter(a.inputs for a in manifest.arrays if a.inputs).items()):
+        console.print(f"The network's own input {text} at {count(arrays, 'array')}")
     if manifest.calibration is not None:
         told = str(manifest.calibration)
         console.print(f"{told[0].upper()}{told[1:]}")

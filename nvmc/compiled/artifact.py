@@ -85,6 +85,8 @@ class ArrayEntry(Entry):
         grid: What became of the codes that a quantised network has for it: `kept int8 per channel`,
             `refitted from int8 per channel to 4 bits`; empty where the network has none.
         weight_bits, cell_bits: H and B of this array; null of analog weights.
+        inputs: What the DAC does to inputs that the network has rounded itself: `codes of 8 bits
+            are the DAC's`, or `are rounded again by the DAC`; empty without either.
     """
 
     name: str
@@ -101,6 +103,7 @@ class ArrayEntry(Entry):
     grid: str = ""
     weight_bits: int | None = None
     cell_bits: int | None = None
+    inputs: str = ""
 
 
 class Manifest(Entry):

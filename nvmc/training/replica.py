@@ -49,7 +49,7 @@ class Replica:
         widen_floats(model, HALVES)  # half precision has too few digits for an optimiser's steps
         self.activations: ActivationRanges | None = None
         if bits is not None:
-            marks = mark_activations(model, task.options.skip)
+            marks = mark_activations(model, task.options.skip, bits)
             ranges = ActivationRanges(marks, bits)
             self.activations = ranges.to(settings.accelerator)
         self.graph = Graph.of(model).to(settings.accelerator)

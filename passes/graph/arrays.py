@@ -39,6 +39,12 @@ class Mapping:
         """The multiply-adds of all of it."""
         return Work.of(self.layers, self.digital, self.assumed)
 
+    def tell_inputs(self, told: dict[str, str]) -> None:
+        """Say of each array what a DAC does to inputs that the network has rounded."""
+        self.arrays = [
+            entry.model_copy(update={"inputs": told.get(entry.name, "")}) for entry in self.arrays
+        ]
+
 
 @dataclass(frozen=True)
 class Placed:
