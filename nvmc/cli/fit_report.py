@@ -10,12 +10,10 @@ from rich.console import Console
 from rich.table import Table
 
 from nvmc.hardware.fit.device_file import provenance
+from nvmc.hardware.fit.doubts import chance, retention_doubts, spread_doubts
 from nvmc.hardware.fit.fitting import DeviceFit, Group
 
 __all__ = ["fit_json", "print_fit"]
-
-DOUBTFUL = 0.01
-"""P-value below which a fit is said not to describe the data."""
 
 
 def print_fit(fit: DeviceFit, console: Console) -> None:
@@ -42,15 +40,11 @@ def _groups(fit: DeviceFit) -> Table:
             f"{g.bias:+.3g} ± {g.bias_error:.1g}",
             f"{g.spread:.4g} ± {g.spread_error:.1g}",
             f"{g.law:.4g}",
-            _p(g.normal),
+            chance(g.normal),
         )
     table.caption = "conductances in uS; normal: p-value of Anderson-Darling"
     table.caption_justify = "left"
     return table
-
-
-def _p(value: float) -> str:
-    return "p < 0.001" if value < 0.001 else f"p = {value:.3f}"
 
 
 def _spread_lines(fit: DeviceFit) -> list[str]:
@@ -63,17 +57,13 @@ def _spread_lines(fit: DeviceFit) -> list[str]:
         lines.append(f"Spread: {terms} uS, x = g / {fit.max_us:g} uS (degree by AICc)")
     elif fit.equal is not None:
         same = "may be the same at every level" if fit.equal >= 0.05 else "differs between levels"
-        lines.append(f"Spread: it {same} (Levene: {_p(fit.equal)}); one sigma per level was saved")
+        lines.append(
+            f"Spread: it {same} (Levene: {chance(fit.equal)}); one sigma per level was saved"
+        )
     if fit.quality is not None:
         value, free, p = fit.quality
-        verdict = "" if p >= DOUBTFUL else ": the polynomial does not describe the spread"
-        lines.append(f"Fit of the spread: chi-square {value:.1f} on {free} ({_p(p)}){verdict}")
-    odd = [i for i, g in enumerate(fit.groups) if g.normal < DOUBTFUL / len(fit.groups)]
-    if odd:
-        where = ", ".join(map(str, odd))
-        kind = "level" if fit.law == "levels" else "group"
-        lines.append(f"Not normal: {kind} {where}; a chip is drawn with normal errors all the same")
-    return lines
+        lines.append(f"Fit of the spread: chi-square {value:.1f} on {free} ({chance(p)})")
+    return lines + spread_doubts(fit)
 
 
 def _bias_lines(fit: DeviceFit) -> list[str]:
@@ -124,19 +114,7 @@ def _retention_lines(fit: DeviceFit) -> list[str]:
         f"({d.count})"
         for d in kept.drifts
     ]
-    if kept.uneven:
-        lines.append("nu differs between conductances; one was saved for all")
-    if kept.by_cell and not kept.corrected:
-        lines.append(
-            "No cell was read three times: the spread of nu holds the error of measuring it"
-        )
-    if not kept.by_cell:
-        lines.append("No column cell: the spread of nu comes from how the spread of ln g grows")
-    if kept.normal is not None and kept.normal < DOUBTFUL:
-        lines.append(f"nu is not normal between cells ({_p(kept.normal)}); chips draw it normal")
-    if kept.skipped:
-        lines.append(f"{kept.skipped} readings of cells that read 0 uS were left out of retention")
-    return lines
+    return lines + retention_doubts(fit)
 
 
 def fit_json(fit: DeviceFit, output: Path, figure: Path | None) -> dict[str, Any]:
@@ -167,6 +145,7 @@ def fit_json(fit: DeviceFit, output: Path, figure: Path | None) -> dict[str, Any
         else dict(zip(("value", "freedom", "p"), fit.quality, strict=True)),
         "equal_spreads_p": fit.equal,
         "biased": fit.biased,
+        "doubts": spread_doubts(fit) + retention_doubts(fit),
         "retention": None
         if kept is None
         else {

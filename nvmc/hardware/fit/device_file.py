@@ -9,6 +9,7 @@ from collections.abc import Iterable
 import numpy as np
 
 from nvmc.errors import OptionError
+from nvmc.hardware.fit.doubts import retention_doubts, spread_doubts
 from nvmc.hardware.fit.fitting import DeviceFit
 
 __all__ = ["device_text", "provenance"]
@@ -58,6 +59,7 @@ def device_text(fit: DeviceFit, name: str, title: str | None = None) -> str:
         "[[noise]]",
         'type = "programming"',
         *(_levels(fit) if fit.law == "levels" else _polynomial(fit)),
+        *(f"# {doubt}" for doubt in spread_doubts(fit)),
         *_retention(fit),
     ]
     return "\n".join(lines) + "\n"
@@ -125,6 +127,7 @@ def _retention(fit: DeviceFit) -> list[str]:
         f"t0_s = {_number(kept.t0_s)}  # s, the earliest of {kept.times} times",
         f"nu_mean = {_number(kept.mean)}  # standard error {kept.error:.2g}",
         f"nu_std = {_number(kept.spread)}",
+        *(f"# {doubt}" for doubt in retention_doubts(fit)),
     ]
 
 

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from scipy import stats
 
 __all__ = [
+    "CellDrifts",
     "FittedSpread",
     "choose_mean",
     "choose_spread",
@@ -21,8 +22,10 @@ __all__ = [
     "drift_of_means",
     "equal_spreads",
     "fit_spread",
+    "growth_of_spread",
     "normality",
     "spread_chi_square",
+    "spread_error",
 ]
 
 Float = NDArray[np.floating[Any]]
@@ -57,6 +60,25 @@ def normality(values: Float) -> float:
     return float(np.clip(p, 0.0, 1.0))
 
 
+def spread_error(values: Float) -> float:
+    """Standard error of the standard deviation, whatever the law of the values.
+
+    The jackknife of ln s (Efron and Tibshirani, An Introduction to the Bootstrap, 1993, ch. 11),
+    but no less than s / sqrt(2 (n - 1)), which is right for normal values and far too small for
+    heavy tails. How often it covers: docs/fit.md.
+    """
+    n = len(values)
+    squares = (values - np.mean(values)) ** 2
+    total, s = float(np.sum(squares)), float(np.std(values, ddof=1))
+    normal = s / np.sqrt(2 * (n - 1))
+    left = (total - squares * n / (n - 1)) / (n - 2)  # variances without one value each
+    if n < 3 or np.any(left <= 0):
+        return float(normal)
+    logs = np.log(left) / 2
+    jackknife = s * np.sqrt((n - 1) / n * np.sum((logs - np.mean(logs)) ** 2))
+    return float(max(jackknife, normal))
+
+
 def equal_spreads(groups: Sequence[Float]) -> float:
     """P-value of one spread for all groups, whatever their means: Levene's test on medians."""
     result: Any = stats.levene(*groups, center="median")
@@ -74,7 +96,8 @@ class FittedSpread:
 
     Attributes:
         coefficients: c_0 ... c_d.
-        covariance: Their covariance, from the Fisher information.
+        covariance: Their covariance: from the Fisher information, times the excess of the fourth
+            moment over a normal's, where there is one.
         aicc: Akaike's criterion with its small-sample correction; the smaller the better.
     """
 
@@ -138,7 +161,13 @@ def fit_spread(x: Float, residuals: Float, degree: int) -> FittedSpread | None:
         return None
     n, k = len(x), degree + 1
     aicc = 2 * k - 2 * best + 2 * k * (k + 1) / max(n - k - 1, 1)
-    return FittedSpread(c, np.linalg.inv(2 * weighted.T @ weighted), float(aicc))
+    inverse = np.linalg.inv(2 * weighted.T @ weighted)
+    # The score of a residual is w (z^2 - 1), whose variance is 2 w w' for normal ones. Each is
+    # divided by 1 - its leverage, as in the jackknife.
+    leverage: Float = 2 * np.sum((weighted @ inverse) * weighted, axis=1)
+    excess = ((residuals / (columns @ c)) ** 2 - 1) / (1 - np.minimum(leverage, 0.99))
+    tails = max(1.0, float(np.mean(excess**2)) / 2)
+    return FittedSpread(c, tails * inverse, float(aicc))
 
 
 def _likelihood(sigma: Float, residuals: Float) -> float:
@@ -190,18 +219,42 @@ def spread_chi_square(groups: Sequence[Float], parameters: int) -> tuple[float, 
     return value, free, float(stats.chi2.sf(value, free))
 
 
-def drift_of_cells(cell: NDArray[np.int64], time: Float, measured: Float) -> tuple[Float, float]:
+@dataclass(frozen=True)
+class CellDrifts:
+    """Exponents nu of cells; every array has shape (cells,).
+
+    Attributes:
+        nu: Exponent; NaN where a cell was read once.
+        scatter: Sum of squares of ln g about the cell's line.
+        free: Degrees of freedom of that sum.
+        length: Sum of squares of ln t about its mean.
+    """
+
+    nu: Float
+    scatter: Float
+    free: Float
+    length: Float
+
+    def of(self, rows: Any) -> CellDrifts:
+        """Some of the cells."""
+        return CellDrifts(self.nu[rows], self.scatter[rows], self.free[rows], self.length[rows])
+
+    @property
+    def noise(self) -> float:
+        """Variance that nu has from the readings' scatter; NaN where nothing is known of it."""
+        free = float(np.sum(self.free))
+        if free < 1:
+            return np.nan
+        return float(np.mean(float(np.sum(self.scatter)) / free / self.length))
+
+
+def drift_of_cells(cell: NDArray[np.int64], time: Float, measured: Float) -> CellDrifts:
     """Exponent nu of every cell that was read at two times or more.
 
     Args:
         cell: Which cell each row is of, 0 ... cells - 1.
         time: Seconds since programming.
         measured: Conductances, above 0.
-
-    Returns:
-        nu of each cell (NaN where it was read once), and the variance that its estimate has from
-        the readings' scatter about the lines, averaged over cells; NaN where no cell was read
-        three times.
     """
     x, y = np.log(time), np.log(measured)
     n = np.bincount(cell).astype(np.float64)
@@ -214,34 +267,50 @@ def drift_of_cells(cell: NDArray[np.int64], time: Float, measured: Float) -> tup
     slope = np.full(shape, np.nan)
     known = n > 1
     slope[known] = sxy[known] / sxx[known]
-    free = float(np.sum(n[known] - 2))
-    if free < 1:
-        return -slope, np.nan
-    scatter = float(np.sum((dy - np.nan_to_num(slope)[cell] * dx)[known[cell]] ** 2)) / free
-    return -slope, float(np.mean(scatter / sxx[known]))
+    rest = (dy - np.nan_to_num(slope)[cell] * dx) ** 2
+    scatter = np.bincount(cell, rest, shape).astype(np.float64)
+    return CellDrifts(-slope, scatter, np.maximum(n - 2, 0), sxx.astype(np.float64))
 
 
-def drift_of_means(time: Float, measured: Float) -> tuple[float, float, float]:
-    """Exponent nu of one level whose cells are not told apart.
+def drift_of_means(length: Float, logs: Sequence[Float], common: float) -> tuple[float, float]:
+    """Exponent nu of one level whose cells are not told apart, and its standard error.
 
-    ln g has mean a - nu ln(t/t0) and variance v + spread(nu)² ln(t/t0)², whose two lines are
-    fitted through the times by least squares, weighted by the number of readings.
+    The mean of ln g is a - nu ln(t/t0): a line through the times by least squares, weighted by the
+    number of readings over their variance. Its error is that of other cells at every time, or of
+    the same cells, whose nu is the same at every time: the greater of the two.
 
     Args:
-        time: Seconds since programming, of two distinct values or more.
-        measured: Conductances, above 0.
+        length: ln(t/t0) of each time, two distinct values or more.
+        logs: ln g of the readings at each.
+        common: Variance of nu between cells.
+    """
+    counts = np.array([len(values) for values in logs])
+    variances = np.array([np.var(values, ddof=1) for values in logs])
+    means = np.array([np.mean(values) for values in logs])
+    slope, error = _line(length, means, counts / variances)
+    shares = counts / variances
+    shares = shares * (length - np.average(length, weights=shares))
+    shares = shares / np.sum(shares * length)  # slope = sum of shares * means
+    rest = np.maximum(variances - common * length**2, 0.0)
+    same = common / counts.min() + float(np.sum(shares**2 * rest / counts))
+    return -slope, max(error, float(np.sqrt(same)))
+
+
+def growth_of_spread(length: Float, logs: Sequence[Float], common: float) -> tuple[float, float]:
+    """Variance of nu of one level whose cells are not told apart, and its standard error.
+
+    The variance of ln g is v + var(nu) ln(t/t0)^2. The line through the times is weighted by what
+    the variances would be if var(nu) were `common`: weights of the variances seen would favour the
+    smaller ones.
 
     Returns:
-        nu, its standard error, and the variance of nu (below 0 by chance where there is none).
+        The variance (below 0 by chance where there is none) and its error.
     """
-    times, index = np.unique(time, return_inverse=True)
-    logs = [np.log(measured[index == i]) for i in range(len(times))]
-    counts = np.array([len(values) for values in logs])
-    length = np.log(times / times[0])
     variances = np.array([np.var(values, ddof=1) for values in logs])
-    slope, error = _line(length, np.array([np.mean(v) for v in logs]), counts / variances)
-    growth, _ = _line(length**2, variances, counts / variances**2)
-    return -slope, error, growth
+    counts = np.array([len(values) for values in logs])
+    rest = float(np.average(variances - common * length**2, weights=counts))
+    expected = max(rest, 0.01 * float(variances.min())) + common * length**2
+    return _line(length**2, variances, (counts - 1) / (2 * expected**2))
 
 
 def _line(x: Float, y: Float, weights: Float) -> tuple[float, float]:

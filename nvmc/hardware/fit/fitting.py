@@ -23,6 +23,7 @@ from nvmc.hardware.fit.estimation import (
     equal_spreads,
     normality,
     spread_chi_square,
+    spread_error,
 )
 from nvmc.hardware.fit.measurements import Measurements
 from nvmc.hardware.fit.retention import Retained, fit_retention
@@ -53,6 +54,7 @@ class Group:
         count: Readings.
         bias: Mean error, measured - target.
         spread: Standard deviation of the error about its mean.
+        spread_error: Its standard error, whatever the law of the errors.
         law: Standard deviation under the fitted law, at `target`.
         normal: P-value that the errors are normal (Anderson-Darling).
     """
@@ -62,6 +64,7 @@ class Group:
     count: int
     bias: float
     spread: float
+    spread_error: float
     law: float
     normal: float
 
@@ -69,11 +72,6 @@ class Group:
     def bias_error(self) -> float:
         """Standard error of the bias."""
         return self.spread / np.sqrt(self.count)
-
-    @property
-    def spread_error(self) -> float:
-        """Standard error of the spread, for normal errors."""
-        return self.spread / np.sqrt(2 * (self.count - 1))
 
 
 @dataclass(frozen=True)
@@ -249,6 +247,7 @@ def _group(level: int | None, target: float, errors: Float, law: float) -> Group
         count=len(errors),
         bias=bias if abs(bias) > EXACT * target else 0.0,
         spread=float(np.std(errors, ddof=1)),
+        spread_error=spread_error(errors),
         law=law,
         normal=normality(errors),
     )
@@ -265,9 +264,13 @@ def _check_monotone(read: Measurements, groups: tuple[Group, ...]) -> None:
 
 
 def _is_biased(groups: tuple[Group, ...]) -> bool:
-    """Whether the mean errors are more than chance: their largest z, at p < 0.01 over all."""
-    z = max((abs(g.bias) / g.bias_error for g in groups if g.bias_error > 0), default=0.0)
-    return float(z) > float(stats.norm.isf(0.005 / len(groups)))
+    """Whether some mean error is more than chance: Student's t, at p < 0.01 over all groups."""
+    chances = [
+        2 * float(stats.t.sf(abs(g.bias) / g.bias_error, g.count - 1))
+        for g in groups
+        if g.bias_error > 0
+    ]
+    return min(chances, default=1.0) < 0.01 / len(groups)
 
 
 # --- polynomial --------------------------------------------------------------------------------

@@ -10,7 +10,12 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from nvmc.errors import DeviceError
-from nvmc.hardware.fit.estimation import drift_of_cells, drift_of_means, normality
+from nvmc.hardware.fit.estimation import (
+    drift_of_cells,
+    drift_of_means,
+    growth_of_spread,
+    normality,
+)
 from nvmc.hardware.fit.measurements import Measurements
 
 __all__ = ["Drift", "Retained", "fit_retention"]
@@ -18,11 +23,12 @@ __all__ = ["Drift", "Retained", "fit_retention"]
 Float = NDArray[np.floating[Any]]
 
 MIN_CELLS = 20  # cells read twice, or readings of a level at one time
+ROUNDS = 4  # of weights that follow from the spread, and the spread that follows from weights
 
 
 @dataclass(frozen=True)
 class Drift:
-    """Exponent nu of one level, or of neighbouring targets.
+    """Exponent nu of one level, or of neighbouring targets, as its own cells say.
 
     Attributes:
         target: µS; the mean of the group.
@@ -41,13 +47,15 @@ class Drift:
 
 @dataclass(frozen=True)
 class Retained:
-    """The exponent nu over all cells.
+    """The exponent nu of cells.
 
     Attributes:
         t0_s: The earliest time.
         times: Number of distinct times.
-        mean: Mean of nu over all cells.
-        spread: Its standard deviation between cells, the error of measuring it taken off.
+        mean: Mean of nu over the groups, each weighted by how well it is known.
+        spread: Its standard deviation between cells, the error of measuring it taken off; of the
+            groups, each weighted by how well its own is known, with what sets the groups apart
+            where that is more than chance.
         error: Standard error of the mean.
         corrected: Whether the error of measuring nu is known: some cells were read three times.
         by_cell: Whether cells were told apart.
@@ -70,9 +78,7 @@ class Retained:
     @property
     def uneven(self) -> bool:
         """Whether nu differs between the groups by more than chance (p < 0.01)."""
-        free = len(self.drifts) - 1
-        excess = sum(((d.mean - self.mean) / d.error) ** 2 for d in self.drifts if d.error)
-        return free > 0 and float(stats.chi2.sf(excess, free)) < 0.01
+        return _differ(self.drifts)
 
 
 def fit_retention(read: Measurements, target: Float) -> Retained:
@@ -100,53 +106,99 @@ def _by_cell(read: Measurements, target: Float) -> Retained:
     zero[read.cell[read.measured == 0]] = True
     kept = ~zero[read.cell]
     names, cell = np.unique(read.cell[kept], return_inverse=True)
-    nu, noise = (
-        drift_of_cells(cell.astype(np.int64), read.time[kept], read.measured[kept])
-        if len(names)
-        else (np.zeros(0), np.nan)
-    )
     aim = np.zeros(len(names))
     aim[cell] = target[kept]
-    aim, nu = aim[~np.isnan(nu)], nu[~np.isnan(nu)]
-    if len(nu) < MIN_CELLS:
+    found = drift_of_cells(cell.astype(np.int64), read.time[kept], read.measured[kept])
+    several = ~np.isnan(found.nu)
+    found, aim = found.of(several), aim[several]
+    if len(aim) < MIN_CELLS:
         raise DeviceError(
-            f"{read.file}: {len(nu)} cells were read at two times or more, above 0 uS; expected "
+            f"{read.file}: {len(aim)} cells were read at two times or more, above 0 uS; expected "
             f"{MIN_CELLS} or more for their retention"
         )
-    corrected = not np.isnan(noise)
-    taken_off = noise if corrected else 0.0
-    order = np.argsort(aim, kind="stable")
     distinct, counts = np.unique(aim, return_counts=True)
     parts = (
         [np.flatnonzero(aim == value) for value in distinct]
         if len(distinct) <= 16 and counts.min() >= MIN_CELLS
-        else np.array_split(order, min(8, len(nu) // MIN_CELLS))
+        else np.array_split(np.argsort(aim, kind="stable"), min(8, len(aim) // MIN_CELLS))
     )
-    drifts = tuple(_drift(aim[rows], nu[rows], taken_off) for rows in parts)
-    whole = _drift(aim, nu, taken_off)
+    corrected = not np.isnan(found.noise)
+    groups = [found.of(rows) for rows in parts]
+    total = np.array([np.var(group.nu, ddof=1) for group in groups])
+    cells = np.array([len(rows) for rows in parts])
+    noise = np.zeros(len(parts))
+    if corrected:
+        noise = np.array([found.noise if np.isnan(g.noise) else g.noise for g in groups])
+    drifts = tuple(
+        Drift(
+            target=float(np.mean(aim[rows])),
+            count=len(rows),
+            mean=float(np.mean(group.nu)),
+            spread=float(np.sqrt(max(0.0, variance - taken_off))),
+            error=float(np.sqrt(variance / len(rows))),
+        )
+        for rows, group, variance, taken_off in zip(parts, groups, total, noise, strict=True)
+    )
+    # Where no cell was read three times, what a group spreads by more than most is taken for noise.
+    own = noise if corrected else np.maximum(total - np.median(total), 0.0)
+    common = float(np.median(total - noise))
+    for _ in range(ROUNDS):
+        expected = max(common, 0.0) + own
+        weights = (cells - 1) / np.where(expected > 0, expected, 1.0) ** 2
+        common = float(np.average(total - noise, weights=weights))
+    errors = np.sqrt((max(common, 0.0) + own) / cells)
+    skipped = int(np.sum(~kept))
+    return _retained(read, drifts, errors, common, skipped, corrected, normality(found.nu))
+
+
+def _retained(
+    read: Measurements,
+    drifts: tuple[Drift, ...],
+    errors: Float,
+    variance: float,
+    skipped: int,
+    corrected: bool = True,
+    normal: float | None = None,
+) -> Retained:
+    """All groups together, given the errors of their means and the variance of nu within each."""
+    assert read.time is not None
+    means = np.array([d.mean for d in drifts])
+    weights = 1 / np.where(errors > 0, errors, 1.0) ** 2
+    mean = float(np.average(means, weights=weights))
+    error = 1 / np.sqrt(np.sum(weights)) if np.all(errors > 0) else 0.0
+    if _differ(drifts):  # DerSimonian and Laird, Controlled Clinical Trials 7, 1986
+        excess = float(np.sum(weights * (means - mean) ** 2)) - (len(drifts) - 1)
+        scale = float(np.sum(weights) - np.sum(weights**2) / np.sum(weights))
+        variance = max(variance, 0.0) + max(excess / scale, 0.0)
+        mean = float(np.mean(means))
+        error = float(np.std(means, ddof=1) / np.sqrt(len(drifts)))
     return Retained(
         t0_s=float(read.time.min()),
         times=len(np.unique(read.time)),
-        mean=whole.mean,
-        spread=whole.spread,
-        error=whole.error,
+        mean=mean,
+        spread=float(np.sqrt(max(0.0, variance))),
+        error=float(error),
         corrected=corrected,
-        by_cell=True,
-        normal=normality(nu),
+        by_cell=read.cell is not None,
+        normal=normal,
         drifts=drifts,
-        skipped=int(np.sum(~kept)),
+        skipped=skipped,
     )
 
 
-def _drift(aim: Float, nu: Float, taken_off: float) -> Drift:
-    variance = float(np.var(nu, ddof=1))
-    return Drift(
-        target=float(np.mean(aim)),
-        count=len(nu),
-        mean=float(np.mean(nu)),
-        spread=float(np.sqrt(max(0.0, variance - taken_off))),
-        error=float(np.sqrt(variance / len(nu))),
-    )
+def _differ(drifts: tuple[Drift, ...]) -> bool:
+    """Whether means differ by more than chance (p < 0.01): Welch's test (Biometrika 38, 1951)."""
+    free = len(drifts) - 1
+    if free < 1 or any(d.error == 0 for d in drifts):
+        return False
+    weights = np.array([1 / d.error**2 for d in drifts])
+    means = np.array([d.mean for d in drifts])
+    mean = np.average(means, weights=weights)
+    lost = np.sum((1 - weights / np.sum(weights)) ** 2 / (np.array([d.count for d in drifts]) - 1))
+    several = free * (free + 2)  # groups squared, less 1
+    statistic = np.sum(weights * (means - mean) ** 2) / free
+    statistic /= 1 + 2 * (free - 1) / several * lost
+    return float(stats.f.sf(statistic, free, several / (3 * lost))) < 0.01
 
 
 def _check_spread(read: Measurements, rows: NDArray[np.bool_], key: float) -> None:
@@ -162,8 +214,7 @@ def _check_spread(read: Measurements, rows: NDArray[np.bool_], key: float) -> No
 
 def _by_level(read: Measurements, target: Float) -> Retained:
     assert read.time is not None
-    drifts: list[Drift] = []
-    growths: list[float] = []
+    levels: list[tuple[float, Float, list[Float]]] = []
     skipped = 0
     keys = target if read.level is None else read.level
     for key in np.unique(keys):
@@ -179,32 +230,24 @@ def _by_level(read: Measurements, target: Float) -> Retained:
                 "or a column that names the cell"
             )
         _check_spread(read, rows, float(key))
-        nu, error, growth = drift_of_means(read.time[rows], read.measured[rows])
-        growths.append(growth)
-        drifts.append(
-            Drift(
-                target=float(np.mean(target[rows])),
-                count=int(np.sum(rows)),
-                mean=nu,
-                spread=float(np.sqrt(max(0.0, growth))),
-                error=error,
-            )
-        )
-    if not drifts:
+        times, index = np.unique(read.time[rows], return_inverse=True)
+        length, measured = np.log(times / times[0]), np.log(read.measured[rows])
+        logs = [measured[index == i] for i in range(len(times))]
+        levels.append((float(np.mean(target[rows])), length, logs))
+    if not levels:
         raise DeviceError(
             f"{read.file}: every level has a reading of 0 uS, of which there is no retention; "
             "leave time_s out"
         )
-    weights = np.array([1 / d.error**2 for d in drifts])
-    return Retained(
-        t0_s=float(read.time.min()),
-        times=len(np.unique(read.time)),
-        mean=float(np.average([d.mean for d in drifts], weights=weights)),
-        spread=float(np.sqrt(max(0.0, float(np.mean(growths))))),
-        error=float(1 / np.sqrt(np.sum(weights))),
-        corrected=True,
-        by_cell=False,
-        normal=None,
-        drifts=tuple(drifts),
-        skipped=skipped,
-    )
+    common, growths = 0.0, list[tuple[float, float]]()
+    for _ in range(ROUNDS):
+        growths = [growth_of_spread(length, logs, common) for _, length, logs in levels]
+        weights = [1 / error**2 for _, error in growths]
+        common = max(0.0, float(np.average([growth for growth, _ in growths], weights=weights)))
+    drifts: list[Drift] = []
+    for (aim, length, logs), (growth, _) in zip(levels, growths, strict=True):
+        nu, error = drift_of_means(length, logs, common)
+        spread = float(np.sqrt(max(0.0, growth)))
+        drifts.append(Drift(aim, sum(map(len, logs)), nu, spread, error))
+    errors = np.array([d.error for d in drifts])
+    return _retained(read, tuple(drifts), errors, common, skipped)

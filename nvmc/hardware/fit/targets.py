@@ -67,15 +67,22 @@ def targets_of(read: Measurements, first: Measurements) -> Float:
 def _off_line(first: Measurements, off: Float, top: int) -> bool:
     """Whether means are off the line through the ends by more than chance: p < 0.01 over all.
 
-    The variance of mean - line is v_l + (1 - l/top)^2 v_0 + (l/top)^2 v_top, v those of the means.
+    The variance of mean - line is v_l + (1 - l/top)^2 v_0 + (l/top)^2 v_top, v those of the means;
+    its degrees of freedom are those of Satterthwaite (Biometrics Bulletin 2, 1946).
     """
+    if top < 2:
+        return False
     share = np.arange(top + 1) / top
     readings = [first.measured[first.level == i] for i in range(top + 1)]
-    variance = np.array([np.var(r, ddof=1) / len(r) for r in readings])
-    error = np.sqrt(variance + (1 - share) ** 2 * variance[0] + share**2 * variance[-1])
-    inner = slice(1, top)
-    z = np.abs(off[inner]) / np.where(error[inner] > 0, error[inner], np.inf)
-    return top > 1 and float(np.max(z)) > float(stats.norm.isf(0.005 / (top - 1)))
+    own = np.array([np.var(r, ddof=1) / len(r) for r in readings])
+    parts = np.array([own, (1 - share) ** 2 * own[0], share**2 * own[-1]])
+    free = np.array([len(r) - 1 for r in readings])
+    freedom = np.array([free, np.full(top + 1, free[0]), np.full(top + 1, free[-1])])
+    inner = (parts.sum(axis=0) > 0) & (share > 0) & (share < 1)
+    total = parts.sum(axis=0)[inner]
+    degrees = total**2 / np.sum(parts**2 / freedom, axis=0)[inner]
+    chances = 2 * stats.t.sf(np.abs(off[inner]) / np.sqrt(total), degrees)
+    return float(np.min(chances, initial=1.0)) < 0.01 / (top - 1)
 
 
 def evenness(distinct: Float) -> float:

@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 from rich.console import Console
+from scipy import stats
 
 from nvmc.cli import main
 from nvmc.cli.devices import LAWS as CLI_LAWS
@@ -24,7 +25,12 @@ from nvmc.errors import DataError, DeviceError, OptionError
 from nvmc.hardware.chip import Array, Chip
 from nvmc.hardware.devices import Target, load_device
 from nvmc.hardware.fit.device_file import device_text
-from nvmc.hardware.fit.estimation import equal_spreads, normality, spread_chi_square
+from nvmc.hardware.fit.estimation import (
+    equal_spreads,
+    normality,
+    spread_chi_square,
+    spread_error,
+)
 from nvmc.hardware.fit.fitting import LAWS, DeviceFit, fit_device
 from nvmc.hardware.fit.measurements import COLUMNS, Measurements, read_measurements
 
@@ -338,6 +344,111 @@ def test_retention_without_names_of_cells_comes_from_the_levels():
     start = (0.2 / 5) ** 2 + READ**2
     worst = math.sqrt(2 / n) * ((NU_STD * length) ** 2 + 2 * start) / length**2
     assert abs(kept.spread**2 - NU_STD**2) < Z * worst
+
+
+def one_level_hardly_conducts(seed: int, times: tuple[float, ...], named: bool) -> Any:
+    """Four levels of 100 cells, nu 0.06 ± 0.01; readings are good to 0.05 µS, the lowest 0.3 µS."""
+    rng = np.random.default_rng(seed)
+    level = np.repeat(np.arange(4), 100)
+    start = np.array([0.3, 15, 25, 35])[level] * (1 + 0.02 * rng.standard_normal(400))
+    nu = 0.06 + 0.01 * rng.standard_normal(400)
+    rows = [np.abs(start * (t / 20) ** -nu + 0.05 * rng.standard_normal(400)) + 1e-4 for t in times]
+    made = readings(
+        np.concatenate(rows),
+        level=np.tile(level, len(times)),
+        time=np.repeat(times, 400),
+        cell=np.tile(np.arange(400), len(times)) if named else None,
+    )
+    return fit_device(made).retention
+
+
+@pytest.mark.parametrize("times", [TIMES, (20.0, 86400.0)])
+@pytest.mark.parametrize("named", [True, False])
+def test_a_level_that_hardly_conducts_does_not_widen_nu(
+    times: tuple[float, ...], named: bool
+) -> None:
+    """Its own spread of nu is several times that of the cells; it counts by its own error."""
+    kept = [one_level_hardly_conducts(seed, times, named) for seed in range(8)]
+    spreads = np.array([each.spread for each in kept])
+    # 300 cells know 0.01 to 1 / sqrt(600) = 4 %; readings of 15 µS and more add little.
+    assert abs(spreads.mean() - 0.01) < 0.05 * 0.01
+    assert np.abs(spreads - 0.01).max() < 4.5 * 0.06 * 0.01
+    means = np.array([each.mean for each in kept])
+    errors = np.array([each.error for each in kept])
+    assert np.abs((means - 0.06) / errors).max() < Z
+
+
+def claims_of_bias(groups: int, n: int, trials: int) -> float:
+    rng = np.random.default_rng(7)
+    level = np.repeat(np.arange(groups), n)
+    found = 0
+    for _ in range(trials):
+        target = 10.0 + 10.0 * level
+        fit = fit_device(
+            readings(target + rng.standard_normal(level.size), level=level, target=target)
+        )
+        found += fit.biased
+    return found / trials
+
+
+@pytest.mark.parametrize(("factor", "claimed"), [(0.98, False), (1.02, True)])
+@pytest.mark.parametrize("groups", [2, 16])
+def test_a_mean_error_is_held_against_students_t(groups: int, factor: float, claimed: bool) -> None:
+    """One level whose t is just below or above what chance exceeds in 1 % over all levels."""
+    error = np.random.default_rng(11).standard_normal((groups, 20))
+    error -= error.mean(axis=1, keepdims=True)
+    limit = float(stats.t.isf(0.005 / groups, 19))
+    error[1] += factor * limit * np.std(error[1], ddof=1) / math.sqrt(20)
+    level = np.repeat(np.arange(groups), 20)
+    target = 10.0 + 10.0 * level
+    assert (
+        fit_device(readings(target + error.ravel(), level=level, target=target)).biased is claimed
+    )
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("groups", "n"), [(4, 20), (16, 20), (4, 100)])
+def test_chance_is_taken_for_bias_in_one_of_a_hundred(groups: int, n: int) -> None:
+    trials = 500
+    assert claims_of_bias(groups, n, trials) <= 0.01 + 3 * math.sqrt(0.01 * 0.99 / trials)
+
+
+@pytest.mark.slow
+def test_chance_makes_no_levels_uneven_in_one_of_a_hundred() -> None:
+    rng, trials, found = np.random.default_rng(8), 500, 0
+    level = np.repeat(np.arange(16), 20)
+    for _ in range(trials):
+        fit = fit_device(readings(10.0 + 10.0 * level + rng.standard_normal(320), level=level))
+        found += not fit.even
+    assert found / trials <= 0.01 + 3 * math.sqrt(0.01 * 0.99 / trials)
+
+
+@pytest.mark.parametrize(
+    ("law", "n", "least"),
+    [("normal", 20, 0.66), ("normal", 200, 0.66), ("laplace", 100, 0.62), ("t5", 200, 0.58)],
+)
+def test_one_standard_error_of_a_spread_covers(law: str, n: int, least: float) -> None:
+    """0.68 where errors are normal, and not much less where tails are heavy (docs/fit.md)."""
+    rng = np.random.default_rng(9)
+    draw = {
+        "normal": lambda: rng.standard_normal(n),
+        "laplace": lambda: rng.laplace(size=n) / math.sqrt(2),
+        "t5": lambda: rng.standard_t(5, n) / math.sqrt(5 / 3),
+    }[law]
+    trials = [draw() for _ in range(2000)]
+    held = np.mean([abs(np.std(e, ddof=1) - 1) < spread_error(e) for e in trials])
+    assert held >= least
+    if law != "normal":  # what a normal law would say
+        bare = [abs(np.std(e, ddof=1) - 1) < np.std(e, ddof=1) / math.sqrt(2 * n) for e in trials]
+        assert np.mean(bare) < 0.55
+
+
+def test_the_error_of_a_spread_by_leaving_each_value_out() -> None:
+    values = np.random.default_rng(10).standard_t(3, 30)
+    logs = np.log([np.std(np.delete(values, i), ddof=1) for i in range(30)])
+    jackknife = math.sqrt(29 / 30 * float(np.sum((logs - logs.mean()) ** 2)))
+    s = float(np.std(values, ddof=1))
+    assert spread_error(values) == pytest.approx(max(s * jackknife, s / math.sqrt(58)), rel=1e-9)
 
 
 def test_a_fitted_device_ages_as_its_cells_did(tmp_path: Path):
@@ -680,6 +791,7 @@ def test_errors_that_are_not_normal_are_named():
     measured[made.level == 1] = 15 + np.random.default_rng(0).exponential(size=200) - 1
     fit = fit_device(readings(measured, level=made.level, target=made.target))
     assert "Not normal: level 1;" in said(fit) and "Not normal" not in said(fit_device(made))
+    assert "# Not normal: level 1;" in device_text(fit, "mine")
 
 
 def test_a_drift_that_depends_on_the_level_is_named():
@@ -687,7 +799,13 @@ def test_a_drift_that_depends_on_the_level_is_named():
     assert made.level is not None and made.time is not None
     steeper = made.measured * (made.time / 20) ** (-0.02 * made.level)
     columns = {"level": made.level, "target": made.target, "time": made.time, "cell": made.cell}
-    assert "nu differs between conductances" in said(fit_device(readings(steeper, **columns)))
+    fit = fit_device(readings(steeper, **columns))
+    for text in (said(fit), device_text(fit, "mine")):
+        assert "nu differs between conductances" in text
+    # What sets levels apart spreads cells of all of them: 0.02 l over l = 0 ... 3.
+    assert fit.retention is not None
+    between = 0.02 * np.std(np.arange(4), ddof=1)
+    assert fit.retention.spread == pytest.approx(math.hypot(NU_STD, between), rel=0.05)
     assert "nu differs" not in said(fit_device(made))
 
 
