@@ -101,7 +101,7 @@ class ProgramChip(ir.passes.InPlacePass):
         return ir.passes.PassResult(model, True)
 
     def _weight(self, model: ir.Model, array: Array, dtype: ir.DataType) -> ir.Value:
-        programmed = self.chip.program(array).weights.astype(dtype.numpy(), copy=False)
+        programmed = self.chip.weights(array).astype(dtype.numpy(), copy=False)
         tensor = ir.Tensor(programmed, name=array.name)
         value = ir.Value(
             name=array.name,

@@ -382,5 +382,5 @@ def _open_stack(network: Network | CircuitNetwork, stack: Stack, chips: Sequence
 
 
 def _weights(network: Network, array: Array, chip: Chip) -> NDArray[Any]:
-    weights = chip.program(array).weights.astype(network.dtypes[array.name], copy=False)
+    weights = chip.weights(array).astype(network.dtypes[array.name], copy=False)
     return np.ascontiguousarray(weights)

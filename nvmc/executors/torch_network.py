@@ -176,7 +176,7 @@ def _two_chips(network: Network, images: int) -> dict[str, Tensor]:
     chip = Chip.ideal()
     found: dict[str, Tensor] = {}
     for array in network.arrays:
-        weights = tensor_of(chip.program(array).weights, network.dtypes[array.name])
+        weights = tensor_of(chip.weights(array), network.dtypes[array.name])
         found[array.name] = torch.stack([weights, weights / 2])
     masks = ChipMasks(network.masks, 0, None).feed(0, 0, images)
     return found | {k: torch.stack([tensor_of(x)] * 2) for k, x in masks.items()}

@@ -108,7 +108,7 @@ class _Stack:
 
     def program(self, place: int, chip: Chip, array: Array) -> None:
         """Put the array of one chip in its place."""
-        self.weights[array.name][place] = tensor_of(chip.program(array).weights)
+        self.weights[array.name][place] = tensor_of(chip.weights(array))
 
     def fill_up(self, count: int) -> None:
         """Repeat the last of `count` chips."""

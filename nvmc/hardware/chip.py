@@ -16,7 +16,9 @@ from numpy.typing import NDArray
 
 from nvmc.arguments import checked
 from nvmc.errors import ArtifactError, OptionError
+from nvmc.hardware.blocks import joined_axes, rows_of_block, weights_in_blocks
 from nvmc.hardware.devices import Cells, NoiseSource, Read, Target
+from nvmc.hardware.devices.laws import MOST_KEPT
 from nvmc.hardware.devices.sources.base import Stage
 from nvmc.hardware.encoding import Layout
 from nvmc.hardware.programming import (
@@ -82,7 +84,8 @@ class Array:
         scale = self.scale.astype(np.float32)
         if self.target.weight_bits is not None:
             return scale
-        largest = np.max(np.abs(self.codes.astype(np.float32)), initial=0.0) * scale
+        ends = self.codes.max(initial=0), self.codes.min(initial=0)  # no copy of a large array
+        largest = np.float32(max(float(ends[0]), -float(ends[1]))) * scale
         return np.asarray(largest / self.layout.highest_target, np.float32)
 
     @cached_property
@@ -123,6 +126,36 @@ class Array:
     def ideal(self) -> Float:
         """The weights of the ideal chip: codes * scale, float32."""
         return self.codes.astype(np.float32) * self.scale.astype(np.float32)
+
+    @property
+    def large(self) -> bool:
+        """Whether what follows from the codes is too much to be kept."""
+        return self.codes.size * self.layout.planes > MOST_KEPT
+
+    def passing(self) -> Array:
+        """Itself; of a large array a copy, whose derived parts go when the caller returns."""
+        return replace(self) if self.large else self
+
+    def parts(self) -> Iterator[tuple[slice, Array]]:
+        """The array in blocks: where each lies along the joined first axes, and the block."""
+        shape = self.codes.shape
+        joined = joined_axes(shape)
+
+        def along(step: NDArray[Any]) -> NDArray[Any]:
+            if step.size == 1:
+                return step.reshape(())
+            rest = step.shape[joined:]
+            return np.broadcast_to(step, shape[:joined] + rest).reshape(-1, *rest)
+
+        codes = self.codes.reshape(-1, *shape[joined:])
+        scale, unit = along(self.scale), along(self.unit)
+        for first in range(0, len(codes), rows := rows_of_block(shape)):
+            where = slice(first, first + rows)
+            part = Array(
+                self.name, codes[where], scale[where] if scale.ndim else scale, self.target
+            )
+            part.__dict__["unit"] = unit[where] if unit.ndim else unit  # of the whole array
+            yield where, part
 
 
 @checked
@@ -200,17 +233,28 @@ class Chip:
         the recombined weights (docs/physics.md). Each source draws from a stream of its own. Read
         noise is no part of the state.
         """
+        array = array.passing()
         cells, acting = self._cells(array), self._acting(array)
         levels, sign, pulses = self._levels(array, cells, acting)
         weights = weights_of(array, levels, sign, cells, acting)
         return Programmed(levels, sign, np.asarray(weights, np.float32), pulses)
+
+    def weights(self, array: Array) -> Float:
+        """What `array` computes with on this chip: `program(array).weights`, perhaps the very same.
+
+        Cost: for a large array, where all sources are pointwise, no memory beside the weights.
+        """
+        sources = [source for _, source in self._streams if source.stage != "read"]
+        if not array.large or not all(source.pointwise for source in sources):
+            return self.program(array).weights
+        return weights_in_blocks(array, self._told, self._acting(array), self.clip)
 
     def read_spread(self, array: Array, levels: Float) -> Float | None:
         """Standard deviation of one read of every cell that now is at `levels`, in level steps.
 
         All read sources together, of shape (planes, *shape); None where every read is the same.
         """
-        cells = self._cells(array).placed()
+        cells = self._cells(array.passing()).placed()
         spreads = [source.spread(levels, cells) for _, source in self.reads]
         if len(spreads) < 2:
             return spreads[0] if spreads else None
@@ -218,16 +262,17 @@ class Chip:
 
     def _cells(self, array: Array) -> Cells:
         wanted = any(source.needs_tiles for _, source in self._streams)
-        return replace(
-            array.cells,
-            time_s=self.time_s,
-            tiles=array.tiles if wanted else None,
-            places=None if self.index is None else array.target.places,
-        )
+        told = self._told(array.cells, array.target)
+        return replace(told, tiles=array.tiles if wanted else None)
+
+    def _told(self, cells: Cells, target: Target) -> Cells:
+        """`cells` with what they know of the chip."""
+        places = None if self.index is None else target.places
+        return replace(cells, time_s=self.time_s, places=places)
 
     def _levels(self, array: Array, cells: Cells, acting: Acting) -> tuple[Any, Any, Any | None]:
         """Levels, signs and pulses of an array's cells."""
-        return program_cells(array, cells, acting, self.clip)
+        return program_cells(array.sign, cells, acting, self.clip)
 
     def _acting(self, array: Array) -> Acting:
         def acting(stage: Stage) -> Iterator[tuple[Any, Draw]]:

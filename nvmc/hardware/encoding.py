@@ -177,7 +177,7 @@ class Layout:
         signs = [1.0, -1.0][: self.polarities]
         return np.outer(powers, signs).ravel().astype(np.float32)
 
-    @property
+    @cached_property
     def plane_bits(self) -> NDArray[np.int64]:
         """Bits each plane uses, shape (planes,): B, less in a top slice that is partly used."""
         first = self.cell_bits * np.arange(self.slices)
@@ -196,14 +196,25 @@ class Layout:
         """
         if self.weight_bits is None:
             return self._analog_levels(codes)
-        mask = 2**self.cell_bits - 1
         xp = array_namespace(codes)
         planes = xp.empty((self.planes, *codes.shape), dtype=xp.float32, device=codes.device)
         for polarity, digits in enumerate(self._digits(codes)):
             for i in range(self.slices):
-                digit = (digits >> (self.cell_bits * i)) & mask
-                planes[i * self.polarities + polarity, ...] = xp.astype(digit, xp.float32)
+                planes[i * self.polarities + polarity, ...] = self._digit(digits, i)
         return planes
+
+    def plane(self, codes: Any, number: int) -> Any:
+        """The target levels of one plane: `levels(codes)[number]`."""
+        if self.weight_bits is None:
+            return self._analog_levels(codes)[number, ...]
+        piece, polarity = divmod(number, self.polarities)
+        return self._digit(self._digits(codes)[polarity], piece)
+
+    def _digit(self, digits: Any, number: int) -> Any:
+        """Digit `number` of unsigned numbers, float32; 0 is the lowest."""
+        xp = array_namespace(digits)
+        mask = 2**self.cell_bits - 1
+        return xp.astype((digits >> (self.cell_bits * number)) & mask, xp.float32)
 
     def _digits(self, codes: Any) -> list[Any]:
         """The unsigned number that the cells of each polarity hold."""
@@ -231,8 +242,9 @@ class Layout:
             float32 of `codes`'s shape and namespace.
         """
         xp = array_namespace(codes)
-        ones = xp.ones(codes.shape, dtype=xp.float32, device=codes.device)
-        return xp.where(codes < 0, -ones, ones) if self.signed else ones
+        if not self.signed:
+            return xp.ones(codes.shape, dtype=xp.float32, device=codes.device)
+        return 1 - 2 * xp.astype(codes < 0, xp.float32)  # ten times as fast as a choice
 
     def combine(self, levels: Any, sign: Any) -> Any:
         """Codes back from levels: sign * sum_p c_p g_p - shift (Eq. 14 without s).
@@ -248,6 +260,10 @@ class Layout:
         total = levels[0, ...] if first == 1 and others else levels[0, ...] * first
         for plane, coefficient in enumerate(others, start=1):
             total = total + levels[plane, ...] * coefficient
+        return self.recombined(total, sign)
+
+    def recombined(self, total: Any, sign: Any) -> Any:
+        """Codes from the planes' sum: sign * total - shift."""
         if self.signed:
             return total * sign
         return total - self.shift if self.shift else total

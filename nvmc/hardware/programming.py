@@ -74,20 +74,26 @@ class Programmed:
     pulses: Any = None
 
 
-def cells_of(target: Target, steps: Any, unit: Any) -> Cells:
+def cells_of(target: Target, steps: Any, unit: Any, plane: int | None = None) -> Cells:
     """The target state of cells.
 
     Args:
         target: The cells.
         steps: Codes, or weights in code steps when analog.
         unit: Network units in one code step, a scalar or one that broadcasts against `steps`.
+        plane: The only plane whose cells they are; all planes by default.
     """
     layout, bits = target.layout, target.weight_bits
     largest = layout.highest_target if bits is None else 2**bits - 1
+    plane_bits = () if bits is None else tuple(layout.plane_bits.tolist())
+    if plane is None:
+        targets = layout.levels(steps)
+    else:
+        targets, plane_bits = layout.plane(steps, plane)[None, ...], plane_bits[plane : plane + 1]
     return Cells(
-        targets=layout.levels(steps),
+        targets=targets,
         highest_level=target.highest_level,
-        plane_bits=() if bits is None else tuple(layout.plane_bits.tolist()),
+        plane_bits=plane_bits,
         full_range=unit * largest,
         signed=layout.signed,
         conductance=target.device.conductance,
@@ -95,20 +101,20 @@ def cells_of(target: Target, steps: Any, unit: Any) -> Cells:
 
 
 def program_cells(
-    weight: Weight, cells: Cells, acting: Acting, clip: Clip
+    sign: Any, cells: Cells, acting: Acting, clip: Clip
 ) -> tuple[Any, Any, Any | None]:
     """The state of a weight's cells, all draws made in the order of stages and sources.
 
     Args:
-        weight: The weight.
-        cells: Its cells, at the time of the chip and with what its sources ask for.
+        sign: The digital sign of every weight.
+        cells: The cells, at the time of the chip and with what its sources ask for.
         acting: The sources.
         clip: The device's (`Device.clip`).
 
     Returns:
         Levels, signs, and pulses or None, as in `Programmed`.
     """
-    levels, sign, pulses = cells.targets, weight.sign, None
+    levels, pulses = cells.targets, None
     for source, draws in acting("code"):
         levels, sign = source.apply(levels, sign, cells, draws)
         cells = replace(cells, targets=levels, found=None)

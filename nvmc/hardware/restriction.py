@@ -69,6 +69,10 @@ class AblatedChip(Chip):
             return Chip.ideal().program(array)
         return super().program(array)
 
+    def weights(self, array: Array) -> NDArray[np.float32]:
+        """As of `program`, which knows what is noisy."""
+        return self.program(array).weights
+
     def _levels(self, array: Array, cells: Cells, acting: Acting) -> tuple[Any, Any, Any | None]:
         levels, sign, pulses = super()._levels(array, cells, acting)
         if self.only.slices is not None or not self.only.whole:

@@ -206,7 +206,7 @@ class Crossbars:
             return ((s, draws) for s in sources if s.active and s.stage == stage)
 
         clip = self.target.device.clip
-        levels, sign, _ = program_cells(held, held.cells, acting, clip)
+        levels, sign, _ = program_cells(held.sign, held.cells, acting, clip)
         return weights_of(held, levels, sign, held.cells, acting)
 
     def _spread(self, held: Held, sources: Sequence[NoiseSource]) -> Tensor:

@@ -20,6 +20,7 @@ from nvmc.hardware.devices.units import implausible
 from nvmc.hardware.options import CheckedModel
 
 __all__ = [
+    "MOST_KEPT",
     "Above",
     "Bias",
     "Cells",
@@ -44,7 +45,8 @@ Probability = Annotated[float, Field(ge=0, le=1, strict=True)]
 Polynomial = Annotated[tuple[Finite, ...], Field(min_length=1, max_length=12)]
 
 _BLOCK = 1 << 16  # cells whose index stays in a core's own cache
-_MOST_KEPT = 1 << 20  # cells of an array for which what sources find out is kept
+MOST_KEPT = 1 << 20
+"""Cells of an array for which what follows from its codes is kept from one chip to the next."""
 _TINY = 1e-7  # the smallest x of which a logarithm or a negative power is taken
 
 
@@ -128,7 +130,7 @@ class Cells:
         Of every class of sources the latest is kept, so what is kept does not grow. Large arrays
         find it again: it would take as much memory as their targets.
         """
-        if self.found is None or math.prod(self.targets.shape) > _MOST_KEPT:
+        if self.found is None or math.prod(self.targets.shape) > MOST_KEPT:
             return find()
         name, key = type(source).__name__, (source, self.time_s)
         known = self.found.get(name)

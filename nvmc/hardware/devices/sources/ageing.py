@@ -46,6 +46,11 @@ class Retention(NoiseSource, frozen=True):
         return self.nu_mean != 0 or self.nu_std != 0
 
     @property
+    def pointwise(self) -> bool:
+        """Always."""
+        return True
+
+    @property
     def timed(self) -> bool:
         """Always."""
         return True

@@ -37,6 +37,14 @@ class NoiseSource(CheckedModel, extra="forbid", frozen=True):
         raise NotImplementedError
 
     @property
+    def pointwise(self) -> bool:
+        """Whether `apply` draws one number per cell, or per weight, and looks at no other.
+
+        Then a large array can be programmed in blocks (`nvmc.hardware.blocks`).
+        """
+        return False
+
+    @property
     def timed(self) -> bool:
         """Whether what it does depends on the time since programming."""
         return False

@@ -36,6 +36,11 @@ class StuckAt(NoiseSource, frozen=True):
         """Whether it changes anything."""
         return self.p_low != 0 or self.p_high != 0
 
+    @property
+    def pointwise(self) -> bool:
+        """Always."""
+        return True
+
     def apply(self, levels: Any, cells: Cells, draws: Draws) -> Any:
         """Levels with stuck cells replaced."""
         xp = array_namespace(levels)

@@ -61,6 +61,11 @@ class Programming(GaussianSource, SpreadLaw, frozen=True):
         return self.strength != 0 or biased
 
     @property
+    def pointwise(self) -> bool:
+        """All but write-verify, which draws again for all cells until the last is settled."""
+        return self.tolerance is None
+
+    @property
     def timed(self) -> bool:
         """Whether there is a table in time."""
         return self.table is not None

@@ -23,6 +23,11 @@ class LogNormalDrift(GaussianSource, frozen=True):
     type: Literal["lognormal-drift"] = "lognormal-drift"
     basis: Literal["log"] = "log"
 
+    @property
+    def pointwise(self) -> bool:
+        """Always."""
+        return True
+
     def apply(self, weights: Any, cells: Cells, draws: Draws) -> Any:
         """Drifted weights."""
         xp = array_namespace(weights)
@@ -38,6 +43,11 @@ class Additive(GaussianSource, frozen=True):
     type: Literal["additive"] = "additive"
     basis: Literal["full_range"] = "full_range"
 
+    @property
+    def pointwise(self) -> bool:
+        """Always."""
+        return True
+
     def apply(self, weights: Any, cells: Cells, draws: Draws) -> Any:
         """Weights with noise added."""
         return weights + self.strength * cells.full_range * draws.normal(tuple(weights.shape))
@@ -49,6 +59,11 @@ class Multiplicative(GaussianSource, frozen=True):
     stage: ClassVar[Stage] = "weight"
     type: Literal["multiplicative"] = "multiplicative"
     basis: Literal["value"] = "value"
+
+    @property
+    def pointwise(self) -> bool:
+        """Always."""
+        return True
 
     def apply(self, weights: Any, cells: Cells, draws: Draws) -> Any:
         """Weights with noise multiplied in."""
@@ -75,6 +90,11 @@ class Uniform(NoiseSource, frozen=True):
     def with_sigma(self, sigma: float) -> NoiseSource:
         """This source with the device's sigma as its amplitude, unless it states one."""
         return self if self.amplitude is not None else self.model_copy(update={"amplitude": sigma})
+
+    @property
+    def pointwise(self) -> bool:
+        """Always."""
+        return True
 
     def apply(self, weights: Any, cells: Cells, draws: Draws) -> Any:
         """Weights with noise added."""

@@ -1,0 +1,74 @@
+"""The weights of a large array on one chip, block after block.
+
+A chip's numbers are drawn plane after plane, each in the order of the weights. Where every source
+draws one number per cell (`NoiseSource.pointwise`), only one block of one plane has to be in memory
+beside the weights themselves, and it stays in a core's own cache. Bit for bit these are the weights
+of `Chip.program`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nvmc.hardware.devices import Cells, Target
+from nvmc.hardware.programming import Acting, Clip, cells_of, program_cells
+
+__all__ = ["joined_axes", "rows_of_block", "weights_in_blocks"]
+
+BLOCK = 1 << 16
+"""Weights of a block, where the array's last axis has no more."""
+
+
+def joined_axes(shape: tuple[int, ...]) -> int:
+    """How many of the first axes are joined, so that blocks lie along one axis."""
+    fitting = (k for k in range(1, len(shape)) if math.prod(shape[k:]) <= BLOCK)
+    return next(fitting, max(1, len(shape) - 1))
+
+
+def rows_of_block(shape: tuple[int, ...]) -> int:
+    """Elements of the joined axes that a block takes."""
+    return max(1, BLOCK // max(1, math.prod(shape[joined_axes(shape) :])))
+
+
+def weights_in_blocks(
+    array: Any, told: Callable[[Cells, Target], Cells], acting: Acting, clip: Clip
+) -> NDArray[np.float32]:
+    """What an array computes with on a chip.
+
+    Args:
+        array: An `Array`.
+        told: Cells of a target with what they know of the chip.
+        acting: The chip's sources, none of them on codes, all pointwise.
+        clip: The device's (`Device.clip`).
+
+    Returns:
+        A new array of the weights' shape.
+    """
+    sources = {stage: list(acting(stage)) for stage in ("cell", "weight")}  # each draws on and on
+    shape, layout = array.codes.shape, array.layout
+    found = np.empty(shape, np.float32)
+    rows = found.reshape(-1, *shape[joined_axes(shape) :])
+    for plane, coefficient in enumerate(layout.coefficients.tolist()):
+        for where, part in array.parts():
+            block, weights = rows[where], None
+            cells = told(cells_of(part.target, part.steps, part.unit, plane), part.target)
+            levels, _, _ = program_cells(None, cells, lambda stage: sources.get(stage, ()), clip)
+            if plane == 0:
+                np.multiply(levels[0, ...], coefficient, out=block)
+            else:
+                block += levels[0, ...] * coefficient
+            if plane < layout.planes - 1:
+                continue
+            if levels is cells.targets:  # nothing moves any cell: see `weights_of`
+                weights = part.ideal
+            else:
+                weights = layout.recombined(block, part.sign) * part.unit
+            for source, draws in sources["weight"]:
+                weights = source.apply(weights, cells, draws)
+            block[...] = weights
+    return found
