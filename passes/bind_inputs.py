@@ -114,10 +114,11 @@ def bind_inputs(model: ir.Model, options: CompileOptions) -> None:
 def fix_sizes(model: ir.Model, sizes: Mapping[str, Sequence[int]]) -> None:
     """Fix the sizes that inputs leave free behind the images, as these say by name."""
     for value in model.graph.inputs:
-        if value.name in sizes and value.shape:
+        name = str(value.name)
+        if name in sizes and value.shape:
             images = value.shape[0]
             free = None if not isinstance(images, int) else images
-            _shape(model, value, [free, *sizes[value.name]])
+            _shape(model, value, [free, *sizes[name]])
 
 
 def bound_value(

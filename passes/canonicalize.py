@@ -31,9 +31,9 @@ class Canonicalize(ir.passes.InPlacePass):
 
     Functions are inlined, the opset is raised to 21, constants become initializers of the main
     graph (no initializer is an input any more), operators of quantised networks become float ones
-    between QuantizeLinear and DequantizeLinear, bfloat16 becomes float32, operators that onnxruntime
-    fused become standard ones again, an Einsum with a constant side becomes MatMul, constant
-    subgraphs that feed weights are folded, shapes are inferred, MatMul + Add on matrices becomes
+    between QuantizeLinear and DequantizeLinear, bfloat16 becomes float32, operators that
+    onnxruntime fused become standard ones again, an Einsum with a constant side becomes MatMul,
+    constant subgraphs that feed weights are folded, shapes are inferred, MatMul + Add on matrices becomes
     Gemm, `auto_pad` becomes pads where shapes are known, linear models and scalers of `ai.onnx.ml`
     are written out, dead nodes go, and every node has a name of its own.
     """
