@@ -6,7 +6,6 @@ import hashlib
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
@@ -29,38 +28,33 @@ from nvmc.compiled.artifact import (
 from nvmc.compiled.options import Calibration, CompileOptions
 from nvmc.compiled.work import dearest
 from nvmc.data import Data, Dataset, load_data
-from nvmc.errors import ModelError, NvmcError, OptionError
+from nvmc.errors import ModelError, OptionError
 from nvmc.hardware.chip import Array, Chip
 from nvmc.hardware.devices import Device, Periphery, Target, as_target, load_device
 from nvmc.passes import make_pass
-from nvmc.passes.bind_inputs import bind_inputs, fix_sizes, states_of
-from nvmc.passes.feed_masks import FeedMasks, draws_numbers
+from nvmc.passes.bind_inputs import bind_inputs, states_of
 from nvmc.passes.graph.arrays import Mapping
 from nvmc.passes.graph.assumptions import assumptions_of
 from nvmc.passes.graph.describe import Model, opset_of, serialized, set_target, tensor_entries
+from nvmc.passes.graph.globs import check_bits, check_skip
 from nvmc.passes.graph.input_grids import dac_limits, told_of_inputs
-from nvmc.passes.graph.mappable import layers_of
 from nvmc.passes.graph.tile_graph import tile_graph, tile_graph_json
 from nvmc.passes.io.load import load_model
-from nvmc.passes.io.save import save_model
 from nvmc.passes.loop_states import LoopStates
 from nvmc.passes.pipeline import compile_passes
 from nvmc.passes.program_chip import ProgramChip, arrays_of
 from nvmc.passes.quantize_activations import QuantizeActivations, activation_tensors
 from nvmc.runtime.calibration import CONVERTER_IMAGES, calibrate, calibration_on
-from nvmc.runtime.feeding import check_first_axis, feed_of
+from nvmc.runtime.feeding import feed_of, image_sizes
 from nvmc.runtime.ranges import calibrate_converters
-from nvmc.runtime.seeded import seeded_sizes
-from nvmc.runtime.sessions import check_loads
+from nvmc.runtime.refusal import refusal_of
+from nvmc.runtime.saving import save_checked
 
 __all__ = [
     "MappedNetwork",
-    "check_bits",
-    "check_skip",
     "compile_model",
     "map_network",
     "program_chip",
-    "save_checked",
     "transform_model",
 ]
 
@@ -172,7 +166,7 @@ def map_network(
         images = feed_of(tensor_entries(whole.graph.inputs), data, 0, None)
         ranges = calibrate(serialized(whole, tensors), tensors, images)
         QuantizeActivations(bits, ranges, options.skip)(model)
-    mapper.sizes = _sizes(model, data, options)
+    mapper.sizes = image_sizes(tensor_entries(model.graph.inputs), data, states_of(options))
     mapper(model)
     mapper.mapping.tell_inputs(told_of_inputs(model, target.periphery))
     _check_share(mapper.mapping, options.require_mapped)
@@ -255,72 +249,6 @@ def transform_model(source: str | Path, passes: Sequence[str], output: str | Pat
     return changed
 
 
-def save_checked(model: Model, path: Path, source: Path) -> None:
-    """Write a network made of `source`, and make sure that a stock onnxruntime loads it.
-
-    Raises:
-        ModelError: onnxruntime does not load the source either.
-        OSError: The file cannot be written.
-        RuntimeError: The network is not valid: a fault of what made it.
-    """
-    save_model(model, path)
-    try:
-        check_loads(path)
-    except ModelError as error:
-        try:
-            check_loads(source)
-        except ModelError as problem:
-            raise ModelError(f"{str(source)!r}: {problem}; export it again") from problem
-        raise RuntimeError(f"{path.name} is not valid: {error}") from error
-
-
-def check_skip(model: Model, skip: Sequence[str]) -> None:
-    """Complain where a glob names no layer, which would go to crossbars unnoticed.
-
-    Args:
-        model: In canonical form.
-        skip: Globs of node names.
-
-    Raises:
-        OptionError: One matches none.
-    """
-    names = [layer.node.name or "" for layer in layers_of(model)]
-    for glob in skip:
-        if names and not any(fnmatchcase(name, glob) for name in names):
-            more = f" and {len(names) - 6} more" if len(names) > 6 else ""
-            raise OptionError(
-                f"--skip {glob!r} matches no layer; its nodes are {', '.join(names[:6])}{more}"
-            )
-
-
-def check_bits(model: Model, target: Target) -> None:
-    """Complain where a glob of the target's layers decides on none.
-
-    Args:
-        model: In canonical form.
-        target: The cells.
-
-    Raises:
-        OptionError: One matches none, or only such as an earlier glob matches.
-    """
-    left = [
-        (layer.node.name or "", str(w.operand.name))
-        for layer in layers_of(model)
-        for w in layer.weights
-    ]
-    names = ", ".join(f"{node} ({weight})" for node, weight in left[:6])
-    names += f" and {len(left) - 6} more" if len(left) > 6 else ""
-    for number, part in enumerate(target.layers):
-        rest = [pair for pair in left if not part.fits(*pair)]
-        if len(rest) == len(left):
-            more = " that the globs before it leave" if number else ""
-            raise OptionError(
-                f"--bits {part.glob}={part.weight_bits} matches no layer or weight{more}; the "
-                f"layers (weights) are {names}"
-            )
-        left = rest
-
-
 def _write(
     mapped: MappedNetwork, options: CompileOptions, entry: SourceEntry, source: Path, folder: Path
 ) -> None:
@@ -337,7 +265,7 @@ def _write(
         layers=mapping.layers,
         digital=mapping.digital,
         work=mapping.work,
-        refusal=_refusal(model),
+        refusal=refusal_of(model),
         assumptions=assumptions_of(model),
     )
     tiles = tile_graph(model, mapping, target.rows, target.cols)
@@ -395,36 +323,6 @@ def _calibrated(model: Model, target: Target, data: Dataset) -> Target:
     found = target.model_copy(update={"periphery": periphery})
     set_target(model, found)
     return found
-
-
-def _refusal(model: Model) -> str | None:
-    """Why chips of a compiled network cannot be simulated, as far as the network alone tells."""
-    inputs, outputs = tensor_entries(model.graph.inputs), tensor_entries(model.graph.outputs)
-    if not inputs:
-        return "the network has no input to give images to"
-    try:
-        sizes = seeded_sizes(inputs)
-        check_first_axis(inputs, outputs)
-        if draws_numbers(model):
-            copy = model.clone()
-            fix_sizes(copy, sizes)
-            FeedMasks()(copy)
-    except NvmcError as error:
-        return str(error)
-    return None
-
-
-def _sizes(
-    model: Model, data: Dataset | None, options: CompileOptions
-) -> dict[str, tuple[int, ...]]:
-    """Sizes of an image of the data by input; of one step where images are sequences."""
-    if data is None:
-        return {}
-    states = states_of(options)
-    names = [e.name for e in tensor_entries(model.graph.inputs) if e.name not in states]
-    chosen = data.for_network(names)
-    arrays = chosen.inputs or {names[0]: chosen.x}
-    return {name: array.shape[2 if states else 1 :] for name, array in arrays.items()}
 
 
 def _cells(chip: Chip, arrays: Sequence[Array]) -> dict[str, Any]:

@@ -117,8 +117,7 @@ def fix_sizes(model: ir.Model, sizes: Mapping[str, Sequence[int]]) -> None:
         name = str(value.name)
         if name in sizes and value.shape:
             images = value.shape[0]
-            free = None if not isinstance(images, int) else images
-            _shape(model, value, [free, *sizes[name]])
+            _shape(model, value, [images if isinstance(images, int) else None, *sizes[name]])
 
 
 def bound_value(

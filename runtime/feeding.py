@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from itertools import product
 from typing import Any
 
@@ -15,7 +15,7 @@ from nvmc.errors import DataError, ModelError, OptionError
 from nvmc.runtime.montecarlo import Feed
 from nvmc.runtime.seeded import seeded_inputs
 
-__all__ = ["SEEDED_INPUTS", "check_first_axis", "feed_of"]
+__all__ = ["SEEDED_INPUTS", "check_first_axis", "feed_of", "image_sizes"]
 
 SEEDED_INPUTS = 64
 """Inputs drawn when there are no data and no limit."""
@@ -55,6 +55,27 @@ def feed_of(
         check_shape(data, entry.shape, entry.name if len(inputs) > 1 else None)
     arrays = data.inputs or {inputs[0].name: data.x}
     return Feed({entry.name: _converted(entry, arrays[entry.name], data) for entry in inputs})
+
+
+def image_sizes(
+    inputs: Sequence[TensorEntry], dataset: Dataset | None, states: Collection[str] = ()
+) -> dict[str, tuple[int, ...]]:
+    """Sizes of an image of the data by input; of one step where images are sequences.
+
+    Args:
+        inputs: The network's, of one step.
+        dataset: The data; without, nothing is known.
+        states: Inputs that no data are for, since a step gives the next one's.
+
+    Raises:
+        DataError: An input gets nothing.
+    """
+    if dataset is None:
+        return {}
+    names = [entry.name for entry in inputs if entry.name not in states]
+    chosen = dataset.for_network(names)
+    arrays = chosen.inputs or {names[0]: chosen.x}
+    return {name: array.shape[2 if states else 1 :] for name, array in arrays.items()}
 
 
 def _converted(entry: TensorEntry, array: NDArray[Any], dataset: Dataset) -> NDArray[Any]:

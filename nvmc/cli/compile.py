@@ -97,10 +97,9 @@ def compile_command(
         output=output,
         data=data,
     )
-    if compiled.manifest.refusal is not None:
-        note(
-            f"nvmc simulate and nvmc train refuse this network as it is: {compiled.manifest.refusal}"
-        )
+    refusal = compiled.manifest.refusal
+    if refusal is not None:
+        note(f"nvmc simulate and nvmc train refuse this network as it is: {refusal}")
     if as_json:
         print_json(compiled.manifest.model_dump(mode="json"))
     else:

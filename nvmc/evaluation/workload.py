@@ -12,7 +12,7 @@ from typing import Any, TypedDict, Unpack
 
 from numpy.typing import NDArray
 
-from nvmc.compiled.artifact import MODEL_FILE, Compiled, TensorEntry
+from nvmc.compiled.artifact import MODEL_FILE, Compiled
 from nvmc.compiled.masks import Outputs
 from nvmc.compiled.options import LOOPED
 from nvmc.data import Data, Dataset, load_data
@@ -112,8 +112,7 @@ def set_up(
     dataset = None if data is None else load_data(data, limit=limit)
     model = load_model(compiled.model_path) if isinstance(compiled, Compiled) else compiled
     dataset, axes = _with_images_first(model, dataset, options)
-    inputs = tensor_entries(model.graph.inputs)
-    feed = _fed(model, inputs, dataset, seed, limit)
+    feed, name = _fed(model, dataset, seed, limit)
     reading = _reading(model, target, dataset, feed, axes, options)
     dataset = dataset and reading.arranged(dataset)
     output, holds = _scored(model, reading, options.get("metric"))
@@ -134,7 +133,6 @@ def set_up(
         ideal = run.ideal if network is exact else None
         if ideal is None:
             ideal = evaluate(network, run.feed, run.metric, Chip.ideal())
-    name = seeded_text(inputs) if dataset is None else dataset.name
     judged: Any = {"hard": run.hard, "limit": limit, "reading": reading}
     workload = Workload(network, run.feed, run.metric, ideal, name, **judged)
     if not isinstance(compiled, Compiled):
@@ -156,14 +154,13 @@ def set_up(
     return replace(workload, name=compiled.folder.name, mapped_share=share, identity=identity)
 
 
-def _fed(
-    model: Model, inputs: list[TensorEntry], dataset: Dataset | None, seed: int, limit: int | None
-) -> Feed:
-    """The images; a network that draws numbers draws them for images of their sizes."""
+def _fed(model: Model, dataset: Dataset | None, seed: int, limit: int | None) -> tuple[Feed, str]:
+    """The images, and what they are; what a network draws is drawn for images of their sizes."""
+    inputs = tensor_entries(model.graph.inputs)
     feed = feed_of(inputs, dataset, seed, limit)
     if draws_numbers(model):
         fix_sizes(model, {name: images.shape[1:] for name, images in feed.inputs.items()})
-    return feed
+    return feed, seeded_text(inputs) if dataset is None else dataset.name
 
 
 def _turns(model: Model, feed: Feed) -> int:

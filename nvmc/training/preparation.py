@@ -14,7 +14,6 @@ from nvmc import __version__
 from nvmc.arguments import checked
 from nvmc.compiled.artifact import TARGET_KEY
 from nvmc.compiled.options import CompileOptions
-from nvmc.compiler import check_bits, check_skip
 from nvmc.data import Data, Dataset, check_labels, load_data
 from nvmc.errors import DataError, ModelError, OptionError
 from nvmc.hardware.chip import Chip
@@ -22,6 +21,7 @@ from nvmc.hardware.devices import Device, Target, as_target
 from nvmc.passes.bind_inputs import bind_inputs
 from nvmc.passes.canonicalize import Canonicalize
 from nvmc.passes.graph.describe import tensor_entries
+from nvmc.passes.graph.globs import check_bits, check_skip
 from nvmc.passes.io.load import load_model
 from nvmc.rng import stream
 from nvmc.runtime.feeding import feed_of

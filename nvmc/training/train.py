@@ -12,11 +12,11 @@ import torch
 
 from nvmc.arguments import checked
 from nvmc.compiled.artifact import replacing_file
-from nvmc.compiler import save_checked
 from nvmc.errors import ModelError, NvmcError, OptionError
 from nvmc.passes.feed_masks import draws_numbers
 from nvmc.passes.graph.mappable import initializer_of
 from nvmc.passes.io.load import load_model
+from nvmc.runtime.saving import save_checked
 from nvmc.torchgraph.graph import write_values
 from nvmc.training.evaluation import finished_network, judge_source
 from nvmc.training.loop import Loop

@@ -15,9 +15,10 @@ from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper
 
 from nvmc.compiled.options import CompileOptions
-from nvmc.compiler import compile_model, map_network, save_checked
+from nvmc.compiler import compile_model, map_network
 from nvmc.errors import ModelError
 from nvmc.hardware.devices import Target, load_device
+from nvmc.runtime.saving import save_checked
 from onnx_models import run_proto
 from onnx_text import proto_of
 

@@ -9,11 +9,11 @@ import onnx_ir as ir
 import pytest
 
 from nvmc.compiled.operators import DOMAIN
-from nvmc.compiler import check_skip
 from nvmc.errors import ModelError, OptionError
 from nvmc.hardware.devices import Target, load_device
 from nvmc.passes.canonicalize import Canonicalize
 from nvmc.passes.fold_batchnorm import FoldBatchnorm
+from nvmc.passes.graph.globs import check_skip
 from nvmc.passes.graph.mappable import layers_of, main_layers, nodes_of, weight_of
 from nvmc.passes.insert_dropout import InsertDropout
 from nvmc.passes.invert_normalization import InvertNormalization
