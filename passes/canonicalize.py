@@ -14,6 +14,7 @@ from nvmc.passes.fold_constants import fold_constants, lift_constants
 from nvmc.passes.graph.assumptions import assume
 from nvmc.passes.graph.names import name_nodes
 from nvmc.passes.infer_shapes import infer_shapes
+from nvmc.passes.inline_branches import inline_branches
 from nvmc.passes.normal_forms import explicit_pads, fuse_gemm
 from nvmc.passes.unfuse_operators import unfuse_operators
 from nvmc.passes.widen_floats import widen_floats
@@ -33,9 +34,10 @@ class Canonicalize(ir.passes.InPlacePass):
     graph (no initializer is an input any more), operators of quantised networks become float ones
     between QuantizeLinear and DequantizeLinear, bfloat16 becomes float32, operators that
     onnxruntime fused become standard ones again, an Einsum with a constant side becomes MatMul,
-    constant subgraphs that feed weights are folded, shapes are inferred, MatMul + Add on matrices becomes
-    Gemm, `auto_pad` becomes pads where shapes are known, linear models and scalers of `ai.onnx.ml`
-    are written out, dead nodes go, and every node has a name of its own.
+    constant subgraphs that feed weights are folded, branches of a constant condition take their
+    If's place, shapes are inferred, MatMul + Add on matrices becomes Gemm, `auto_pad` becomes pads
+    where shapes are known, linear models and scalers of `ai.onnx.ml` are written out, dead nodes
+    go, and every node has a name of its own.
     """
 
     def call(self, model: ir.Model) -> ir.passes.PassResult:
@@ -59,6 +61,9 @@ class Canonicalize(ir.passes.InPlacePass):
             changed = True
             lift_constants(model)
         changed |= fold_constants(model)
+        while inline_branches(model):
+            changed = True
+            fold_constants(model)
         changed |= bool(common.RemoveUnusedNodesPass()(model).modified)
         changed |= infer_shapes(model)
         changed |= explicit_pads(model)

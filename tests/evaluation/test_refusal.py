@@ -16,8 +16,9 @@ REFUSED = {
     "{ h = MatMul (x, w) y = Mul (h, k) }": "nvmc compile --input k=VALUE",
     "g (float[T,N,8] x) => (float[N,4] y) <float[8,4] w, int64[1] z = {0}> "
     "{ h = MatMul (x, w) y = ReduceSum <keepdims = 0> (h, z) }": "images along 'N'",
-    "g (float[N,8] x, bool[N] c) => (float[N,4] y) <float[8,4] w, bool t = {1}> { h = MatMul (x, w)"
-    " y = If (t) <then_branch = a () => (float[N,4] p) { p = RandomNormalLike (h) },"
+    "g (float[N,8] x) => (float[N,4] y) <float[8,4] w> { h = MatMul (x, w)"
+    " s = ReduceMax <keepdims = 0> (x) t = Cast <to = 9> (s) "
+    "y = If (t) <then_branch = a () => (float[N,4] p) { p = RandomNormalLike (h) },"
     " else_branch = b () => (float[N,4] q) { q = Identity (h) }> }": "lies in a subgraph",
 }
 
