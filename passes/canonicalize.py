@@ -11,6 +11,7 @@ from nvmc.passes.convert_opset import convert_opset, inline_functions
 from nvmc.passes.dequantize import dequantize
 from nvmc.passes.expand_learners import expand_learners
 from nvmc.passes.fold_constants import fold_constants, lift_constants
+from nvmc.passes.fold_shapes import fold_shapes
 from nvmc.passes.graph.assumptions import assume
 from nvmc.passes.graph.names import name_nodes
 from nvmc.passes.infer_shapes import infer_shapes
@@ -30,14 +31,20 @@ IR_VERSION = 10
 class Canonicalize(ir.passes.InPlacePass):
     """Bring a network into one form without changing what it computes.
 
-    Functions are inlined, the opset is raised to 21, constants become initializers of the main
-    graph (no initializer is an input any more), operators of quantised networks become float ones
-    between QuantizeLinear and DequantizeLinear, bfloat16 becomes float32, operators that
-    onnxruntime fused become standard ones again, an Einsum with a constant side becomes MatMul,
-    constant subgraphs that feed weights are folded, branches of a constant condition take their
-    If's place, shapes are inferred, MatMul + Add on matrices becomes Gemm, `auto_pad` becomes pads
-    where shapes are known, linear models and scalers of `ai.onnx.ml` are written out, dead nodes
-    go, and every node has a name of its own.
+    In this order:
+
+    - functions are inlined, and the opset is raised to 21;
+    - constants become initializers of the main graph, and no initializer is an input any more;
+    - linear models and scalers of `ai.onnx.ml` are written out;
+    - bfloat16 becomes float32;
+    - operators of quantised networks become float ones between QuantizeLinear and DequantizeLinear;
+    - operators that onnxruntime fused become standard ones again, and an Einsum with a constant
+      side a MatMul;
+    - what feeds weights, sizes that are the same for every input, and branches of a constant
+      condition are computed;
+    - shapes are inferred, `auto_pad` becomes pads where they are known, and MatMul + Add on
+      matrices becomes Gemm;
+    - dead nodes go, and every node has a name of its own.
     """
 
     def call(self, model: ir.Model) -> ir.passes.PassResult:
@@ -61,7 +68,7 @@ class Canonicalize(ir.passes.InPlacePass):
             changed = True
             lift_constants(model)
         changed |= fold_constants(model)
-        while inline_branches(model):
+        while any([fold_shapes(model), inline_branches(model)]):
             changed = True
             fold_constants(model)
         changed |= bool(common.RemoveUnusedNodesPass()(model).modified)

@@ -6,12 +6,11 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import TypedDict
 
-import onnx
 import onnx_ir as ir
 
 from nvmc.hardware.tiling import matrix_of
+from nvmc.passes.fold_shapes import concrete_shapes
 from nvmc.passes.graph.mappable import Layer
-from nvmc.passes.io.without_weights import without_weights
 
 __all__ = ["ImageShapes", "Traffic"]
 
@@ -53,34 +52,22 @@ class ImageShapes:
     ) -> None:
         self._graph = model.graph
         self.assumed: dict[str, int] = {}
-        self._sizes: dict[str, tuple[int | None, ...]] = {}
         axis, named, self.images = _axis_of_images(model)
-        proto = without_weights(model)
-        del proto.graph.value_info[:]
-        for value in proto.graph.output:
-            value.type.tensor_type.ClearField("shape")
-        for value in proto.graph.input[: len(model.graph.inputs)]:
-            image = list((sizes or {}).get(value.name, ()))
-            dims = value.type.tensor_type.shape.dim
-            for place, size in enumerate(dims):
-                if size.HasField("dim_value"):
+        found: dict[tuple[int, int], int] = {}
+        for index, value in enumerate(model.graph.inputs):
+            image = list((sizes or {}).get(str(value.name), ()))
+            fits = axis == 0 and value.shape is not None and len(image) == len(value.shape) - 1
+            for place, size in enumerate(value.shape or ()):
+                if isinstance(size, int):
                     continue
-                if place == axis or (named is not None and size.dim_param == named):
-                    size.dim_value = self.images
-                elif place - 1 < len(image) and len(image) == len(dims) - 1 and axis == 0:
-                    size.dim_value = image[place - 1]
+                if place == axis or (named is not None and size.value == named):
+                    found[index, place] = self.images
+                elif fits:
+                    found[index, place] = image[place - 1]
                 elif assume is not None:
-                    self.assumed[size.dim_param or f"{value.name}[{place}]"] = assume
-                    size.dim_value = assume
-        try:
-            graph = onnx.shape_inference.infer_shapes(proto, data_prop=True).graph
-        except onnx.shape_inference.InferenceError:
-            return  # nothing is known
-        for value in (*graph.input, *graph.value_info, *graph.output):
-            if value.type.tensor_type.HasField("shape"):
-                dims = value.type.tensor_type.shape.dim
-                known = (d.dim_value if d.HasField("dim_value") else None for d in dims)
-                self._sizes[value.name] = tuple(known)
+                    self.assumed[size.value or f"{value.name}[{place}]"] = assume
+                    found[index, place] = assume
+        self._sizes = concrete_shapes(model, found)
 
     def whole(self, value: ir.Value) -> Sequence[int | None] | None:
         """The shape for all `images`; None where nothing is known."""

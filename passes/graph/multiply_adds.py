@@ -104,14 +104,15 @@ def _counted(model: ir.Model, shapes: ImageShapes) -> dict[ir.Node, Counted]:
 
 
 def _constants(model: ir.Model) -> set[ir.Value | None]:
-    """The values that do not depend on the network's input."""
+    """The values whose numbers do not depend on the network's input, though their sizes may."""
     known: set[ir.Value | None] = set()
     for graph in model.graphs():
         known.update(v for v in graph.initializers.values() if initializer_of(v) is not None)
     for node in nodes_of(model):
         given = [value for value in node.inputs if value is not None]
         random = node.op_type.startswith("Random")
-        if not random and all(v in known for v in given):
+        asked = node.op_type in ("Shape", "Size")
+        if asked or (not random and all(v in known for v in given)):
             known.update(node.outputs)
     return known
 
