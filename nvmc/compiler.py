@@ -26,7 +26,7 @@ from nvmc.compiled.artifact import (
     replacing_folder,
 )
 from nvmc.compiled.options import Calibration, CompileOptions
-from nvmc.compiled.work import dearest
+from nvmc.compiled.work import check_share
 from nvmc.data import Data, Dataset, load_data
 from nvmc.errors import ModelError, OptionError
 from nvmc.hardware.chip import Array, Chip
@@ -169,7 +169,7 @@ def map_network(
     mapper.sizes = image_sizes(tensor_entries(model.graph.inputs), data, states_of(options))
     mapper(model)
     mapper.mapping.tell_inputs(told_of_inputs(model, target.periphery))
-    _check_share(mapper.mapping, options.require_mapped)
+    check_share(mapper.mapping.work, mapper.mapping.digital, options.require_mapped)
     target = mapper.target
     LoopStates(options)(model)
     if converters and data is not None:
@@ -273,27 +273,6 @@ def _write(
         save_checked(model, temporary / MODEL_FILE, source)
         (temporary / MANIFEST_FILE).write_text(manifest.model_dump_json(indent=1) + "\n")
         (temporary / TILES_FILE).write_text(tile_graph_json(tiles) + "\n")
-
-
-def _check_share(mapping: Mapping, least: float | None) -> None:
-    """Complain where less of the weights' multiply-adds is on crossbars than is asked for."""
-    work = mapping.work
-    if least is None or (work.share is not None and work.share >= least):
-        return
-    asked = f"at least {100 * least:g} % of the weights' multiply-adds are to be on crossbars"
-    if work.share is None and not work.uncounted:
-        raise ModelError(f"{asked}, but the network multiplies with no weights")
-    if work.share is None:
-        names = ", ".join(work.uncounted[:3])
-        raise ModelError(
-            f"{asked}, but those of {len(work.uncounted)} nodes cannot be counted ({names}); fix "
-            "the sizes that the network leaves open, or leave require-mapped out"
-        )
-    whole = work.mapped + work.digital
-    dear = [
-        f"{op} {100 * number / whole:.4g} % ({why})" for op, why, number in dearest(mapping.digital)
-    ]
-    raise ModelError(f"{asked}, but {100 * work.share:.4g} % are; digital: {', '.join(dear)}")
 
 
 def _check_data(activation_bits: int | None, target: Target, data: Data | None) -> None:

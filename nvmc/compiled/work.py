@@ -7,7 +7,9 @@ from collections.abc import Sequence
 
 from pydantic import BaseModel, ConfigDict
 
-__all__ = ["DigitalEntry", "Entry", "LayerEntry", "Work", "dearest"]
+from nvmc.errors import ModelError
+
+__all__ = ["DigitalEntry", "Entry", "LayerEntry", "Work", "check_share", "dearest"]
 
 
 class Entry(BaseModel):
@@ -125,3 +127,30 @@ def dearest(digital: Sequence[DigitalEntry], most: int = 3) -> list[tuple[str, s
     for entry in digital:
         found[entry.op, entry.reason] += entry.multiply_adds or 0
     return [(op, reason, number) for (op, reason), number in found.most_common(most) if number]
+
+
+def check_share(work: Work, digital: Sequence[DigitalEntry], least: float | None) -> None:
+    """Make sure that at least so much of the weights' multiply-adds is on crossbars.
+
+    Args:
+        work: Of the network.
+        digital: Its digital nodes.
+        least: The share, 0 to 1; None asks for nothing.
+
+    Raises:
+        ModelError: Less is, or it is not known.
+    """
+    if least is None or (work.share is not None and work.share >= least):
+        return
+    asked = f"at least {100 * least:g} % of the weights' multiply-adds are to be on crossbars"
+    if work.share is None and not work.uncounted:
+        raise ModelError(f"{asked}, but the network multiplies with no weights")
+    if work.share is None:
+        names = ", ".join(work.uncounted[:3])
+        raise ModelError(
+            f"{asked}, but those of {len(work.uncounted)} nodes cannot be counted ({names}); fix "
+            "the sizes that the network leaves open, or leave require-mapped out"
+        )
+    whole = work.mapped + work.digital
+    dear = [f"{op} {100 * n / whole:.4g} % ({why})" for op, why, n in dearest(digital)]
+    raise ModelError(f"{asked}, but {100 * work.share:.4g} % are; digital: {', '.join(dear)}")

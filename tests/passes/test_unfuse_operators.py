@@ -356,6 +356,48 @@ def test_lenet_saved_by_onnxruntime_has_the_chips_of_the_original(
     np.testing.assert_array_equal(values[0], values[1])
 
 
+BLOCK = """g (float[N,6,8] x) => (float[N,6,8] y)
+<float[8,8] wq, float[8,8] wk, float[8,8] wv, float[8] s, float[8] t, float[8,16] w1, float[16] b1,
+ float[16,8] w2, float root = {1.4142135}, float one = {1.0}, float half = {0.5}> {
+  q = MatMul (x, wq)
+  k = MatMul (x, wk)
+  v = MatMul (x, wv)
+  kt = Transpose <perm = [0,2,1]> (k)
+  a = MatMul (q, kt)
+  c = Mul (a, half)
+  p = Softmax <axis = -1> (c)
+  o = MatMul (p, v)
+  r = Add (x, o)
+  n = LayerNormalization <axis = -1> (r, s, t)
+  h = MatMul (n, w1)
+  hb = Add (h, b1)
+  d = Div (hb, root)
+  e = Erf (d)
+  f = Add (e, one)
+  m = Mul (hb, f)
+  g = Mul (m, half)
+  y = MatMul (g, w2)
+}"""
+
+
+def test_an_encoder_saved_by_onnxruntime_is_mapped_as_its_source(tmp_path: Path) -> None:
+    proto = proto_of(BLOCK, opset=17)
+    options = ort.SessionOptions()
+    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_EXTENDED
+    options.optimized_model_filepath = str(tmp_path / "fused.onnx")
+    ort.InferenceSession(proto.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    fused = onnx.load(tmp_path / "fused.onnx")
+    found = {node.op_type for node in fused.graph.node if node.domain == MICROSOFT}
+    assert {"BiasGelu", "FusedMatMul"} <= found
+    works = [
+        map_network(ir.from_proto(model), TARGET, CompileOptions()).mapping.work
+        for model in (proto_of(BLOCK, opset=17), fused)
+    ]
+    assert works[0] == works[1]
+    assert (works[0].mapped, works[0].activations) == (6 * (3 * 64 + 2 * 128), 2 * 6 * 6 * 8)
+    assert_undone(onnx.load(tmp_path / "fused.onnx"), {"x": normals(1, 3, 6, 8)})
+
+
 def test_a_layout_in_blocks_is_refused_with_its_cause(tmp_path: Path) -> None:
     text = "g (float[N,8,4,4] x) => (float[N,8,4,4] y) <float[8,8,1,1] w> { y = Conv (x, w) }"
     model = proto_of(text)
