@@ -166,7 +166,7 @@ def _layer_table(manifest: Manifest) -> Table:
         )
     grids = any(a.grid for a in arrays)
     if grids:
-        table.add_column("the network's own codes", overflow="fold")
+        table.add_column("own codes", overflow="fold")
     for a in arrays:
         shape = "x".join(map(str, a.shape))
         stored = f"{a.cells // a.planes:,}"

@@ -7,14 +7,16 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import onnx_ir as ir
 import torch
 
 from nvmc.arguments import checked
 from nvmc.compiled.artifact import replacing_file
 from nvmc.errors import ModelError, NvmcError, OptionError
+from nvmc.passes.canonicalize import Canonicalize
 from nvmc.passes.feed_masks import draws_numbers
-from nvmc.passes.graph.mappable import initializer_of
+from nvmc.passes.graph.mappable import FLOATS, initializer_of
 from nvmc.passes.io.load import load_model
 from nvmc.runtime.saving import save_checked
 from nvmc.torchgraph.graph import write_values
@@ -156,14 +158,12 @@ def _finished(source: Path, run: Run, method: Method, replica: Replica) -> tuple
     canonical = model is None
     if model is None:
         model = finished_network(run.model, replica, task.options)
-    else:
-        write_values(model, values)
     method.finish(run, model)
     return model, canonical
 
 
 def _home(source: Path, method: Method, task: Task, values: dict[str, Any]) -> ir.Model | None:
-    """The source with what the method inserts; None where it cannot hold one of the weights."""
+    """The source with what the method inserts and the weights; None where it cannot hold them."""
     model = load_model(source)
     try:
         method.prepare(model, task)
@@ -173,6 +173,18 @@ def _home(source: Path, method: Method, task: Task, values: dict[str, Any]) -> i
         found = initializer_of(model.graph.initializers.get(name))
         if found is None or tuple(found.shape.numpy()) != value.shape:
             return None
-        if found.dtype == ir.DataType.BFLOAT16:  # no runtime runs it
+        if found.dtype not in FLOATS - {ir.DataType.BFLOAT16}:  # no runtime runs bfloat16
             return None
-    return model
+    write_values(model, values)
+    return model if _holds(model, values) else None
+
+
+def _holds(model: ir.Model, values: dict[str, Any]) -> bool:
+    """Whether the network computes with these weights, not with their transpose, or rounded."""
+    canonical = model.clone()
+    Canonicalize()(canonical)
+    for name, value in values.items():
+        found = initializer_of(canonical.graph.initializers.get(name))
+        if found is None or not np.array_equal(found.numpy(), value.astype(found.dtype.numpy())):
+            return False
+    return True

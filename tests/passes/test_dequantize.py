@@ -12,6 +12,9 @@ import onnx
 import onnx.reference
 import pytest
 
+from compiled_networks import load_network
+from nvmc import make_session, program_chip
+from nvmc.runtime.montecarlo import open_session
 from quantised_networks import codes, compile_network, exact, ideal, model, steps
 
 RNG = np.random.default_rng(11)
@@ -248,6 +251,16 @@ def test_the_ideal_chip_computes_what_the_network_computes(name: str, tmp_path: 
     network = compile_network(case.proto, tmp_path)
     assert [array.grid for array in network.manifest.arrays] == [case.grid]
     found = ideal(network, case.feeds).astype(float)
+    chip = program_chip(network, 2, tmp_path / "chip.onnx", seed=3)
+    output = exact(onnx.load(tmp_path / "chip.onnx"), case.feeds)[0]
+    noisy, step = output.astype(float), 1 if output.dtype.kind in "iu" else 0
+    sessions = [
+        open_session(load_network(network, network.manifest.target), chip),
+        make_session(network.model_path, chip=chip, quiet=True),
+    ]
+    for session in sessions:  # the chip is its own file, run without optimisers
+        off = np.abs(session.run(None, case.feeds)[0].astype(float) - noisy).max()
+        assert off <= max(step, 1e-4 * np.ptp(noisy))
     expected = case.expected(case.proto, case.feeds).astype(float)
     assert np.ptp(expected) > 20 * case.off
     assert np.abs(found - expected).max() <= case.off
