@@ -6,6 +6,7 @@ counted in, so that `quantize-weights` need not round them a second time.
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -25,6 +26,8 @@ _MOVES = frozenset(
     Unsqueeze""".split()
 )
 """Moves the first operand's elements; what it does to a weight it does to the weight's steps."""
+_BLOCK = 1 << 20
+"""Numbers that are looked at together."""
 _ROUNDS = frozenset("Ceil Floor Round".split())
 
 Steps = NDArray[np.float64]
@@ -50,12 +53,12 @@ class Fit:
     """A weight's own codes on a target.
 
     Attributes:
-        codes: Whole numbers of the weight's shape, float64.
+        codes: Whole numbers of the weight's shape.
         scale: Their step, a scalar or one per output channel, as `scale_of` gives it.
         told: In words, for the manifest.
     """
 
-    codes: NDArray[np.float64]
+    codes: NDArray[np.int32]
     scale: Steps
     told: str
 
@@ -93,12 +96,15 @@ def fit_grid(
         bits: H of the target; None where cells are analog and nothing is rounded.
         channels: The output channels that can have a step each; None for one step per tensor.
     """
-    steps, scale = grid.steps, _scale(grid.steps, weight, channels)
+    steps = grid.steps
+    if steps.ndim != weight.ndim or not all(
+        a in (1, b) for a, b in zip(steps.shape, weight.shape, strict=True)
+    ):
+        return ""
+    scale = _scale(steps, weight, channels)
     where = "in blocks" if scale is None else "per channel" if scale.size > 1 else "per tensor"
-    codes = np.rint(weight / np.where(steps > 0, steps, 1))
-    precision = float(np.finfo(weight.dtype).eps) if weight.dtype.kind == "f" else 2.0**-7
-    wide = weight.astype(np.float64)
-    if not np.all(np.abs(codes * steps - wide) <= 2 * precision * np.abs(wide)):
+    codes = _codes(weight, steps)
+    if codes is None:
         return ""
     largest = int(np.abs(codes).max(initial=0))
     name = f"{grid.kind or f'{largest.bit_length() + 1}-bit'} {where}"
@@ -110,7 +116,25 @@ def fit_grid(
     if scale is None or largest * factor > room or zero_of_one_bit:
         return f"refitted from {name} to {bits} bit{'s' * (bits > 1)}"
     told = f"kept {name}" + (f", codes x{factor}" if factor > 1 else "")
-    return Fit(codes * factor, scale / factor, told)
+    return Fit(codes * factor if factor > 1 else codes, scale / factor, told)
+
+
+def _codes(weight: NDArray[Any], steps: Steps) -> NDArray[np.int32] | None:
+    """The weight in steps, or None where it is no whole number of them; in blocks, in float64."""
+    codes = np.empty(weight.shape, np.int32)
+    each = np.broadcast_to(np.where(steps > 0, steps, 1), weight.shape)
+    rows = max(1, _BLOCK // max(1, math.prod(weight.shape[1:])))
+    precision = float(np.finfo(weight.dtype).eps)
+    for first in range(0, len(weight) if weight.ndim else 1, rows):
+        block = slice(first, first + rows) if weight.ndim else ()
+        wide = weight[block].astype(np.float64)
+        whole = np.rint(wide / each[block])
+        if np.any(np.abs(whole * each[block] - wide) > 2 * precision * np.abs(wide)):
+            return None
+        if np.abs(whole).max(initial=0) > np.iinfo(np.int32).max:
+            return None
+        codes[block] = whole
+    return codes
 
 
 def _scale(steps: Steps, weight: NDArray[Any], channels: Channels | None) -> Steps | None:
