@@ -13,6 +13,7 @@ from nvmc.cli.console import (
     note,
     note_percentile,
     note_range,
+    ordinal,
     out,
     percent,
     print_json,
@@ -25,6 +26,7 @@ from nvmc.cli.running import chosen_executor, opened, run_options
 from nvmc.evaluation.description import as_cells
 from nvmc.evaluation.parameters import Setup, parse_time
 from nvmc.evaluation.sensitivity import (
+    FEWEST_BELOW,
     Difference,
     Sensitivity,
     population_count,
@@ -32,6 +34,7 @@ from nvmc.evaluation.sensitivity import (
     sensitivity,
 )
 from nvmc.report.table import check_file, write_csv
+from nvmc.statistics import percentile_index
 
 __all__ = ["sensitivity_command"]
 
@@ -45,8 +48,9 @@ HEADINGS = {
 @click.command("sensitivity")
 @click.argument("compiled", required=False, type=click.Path(path_type=Path))
 @click.option("--runs", default=100, show_default=True, help="Chips per population.")
-@run_options("data", "device", "sigma", "noise", "time", "percentile", "seed", "fidelity")
-@run_options("limit", "output", "class-axis", "batch-axis", "metric", "batch")
+@run_options("data", "device", "sigma", "noise", "time")
+@click.option("--percentile", default=5.0, show_default=True, help="k of the KPP.")
+@run_options("seed", "fidelity", "limit", "output", "class-axis", "batch-axis", "metric", "batch")
 @run_options("jobs", "workers", "accelerator")
 @click.option("--csv", "csv_file", type=click.Path(path_type=Path), help="Write a row a part.")
 @run_options("json")
@@ -116,14 +120,17 @@ def _print(result: Sensitivity, folder: str, newest: bool) -> None:
         if any(cost.part.kind == kind for cost in result.costs):
             console.print()
             console.print(_table(result, kind, title))
-    if kpp.is_worst:
+    below = percentile_index(kpp.runs, kpp.k)
+    if below < FEWEST_BELOW:
+        low = worst_text(kpp) or f"that of the {ordinal(below + 1)} lowest chip"
         note(
-            f"the KPP of {count(kpp.runs, 'run')} is {worst_text(kpp)}; give more --runs, or a "
-            "greater --percentile, for surer differences"
+            f"the KPP of {count(kpp.runs, 'run')} is {low}, so ± may be far too small; give more "
+            f"--runs, or a greater --percentile: {FEWEST_BELOW} chips or more below the KPP"
         )
     console.print(
         "\nKPP in %: without the part's noise and what that wins; with it alone and what that "
-        "costs. ± is one standard error of the difference (paired bootstrap)."
+        "costs. ± is one standard error of the difference (paired bootstrap), of chips alone, "
+        "on these images."
     )
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -157,6 +159,29 @@ def test_differences_of_equal_chips_are_zero() -> None:
 def test_one_run_has_no_error_of_the_mean() -> None:
     one = paired_difference(np.array([0.5]), np.array([0.25]), 1, stream(0, 0, "boot"))
     assert (one.kpp, one.mean, one.mean_error) == (0.25, 0.25, None)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("law", ["normal", "exponential", "lognormal", "pareto"])
+def test_coverage_at_the_defaults_whatever_the_tail(law: str) -> None:
+    """100 chips and the 5th percentile; losses are a shared part and the part's own."""
+    rng = np.random.default_rng(12)
+    draw = {
+        "normal": lambda n: rng.normal(3, 1, n),
+        "exponential": lambda n: rng.exponential(2, n),
+        "lognormal": lambda n: np.exp(rng.normal(size=n)),
+        "pareto": lambda n: rng.pareto(3, n),
+    }[law]
+
+    def values(n: int) -> tuple[Any, Any]:
+        shared, own = draw(n), draw(n) / 2
+        return -shared, -shared - own
+
+    better, worse = values(1_000_000)
+    truth = float(np.quantile(better, 0.05) - np.quantile(worse, 0.05))
+    found = [paired_difference(*values(100), 5, rng) for _ in range(300)]
+    held = np.mean([abs(each.kpp - truth) <= 1.96 * each.kpp_error for each in found])
+    assert held >= 0.95 - 2 * math.sqrt(0.95 * 0.05 / 300)
 
 
 @pytest.mark.slow
