@@ -344,7 +344,9 @@ def test_images_along_another_axis_than_the_first(run: Run, tmp_path: Path) -> N
     assert main(["compile", "first.onnx", "--device", "rram4"]) == 0
     np.savez(tmp_path / "d.npz", allow_pickle=False, x=np.zeros((6, 3, 4), np.float32))
     for data in ([], ["--data", "d.npz"]):
-        assert "batch first" in run("simulate", "--runs", "1", *data)
+        assert "--batch-axis x=1" in run("simulate", "--runs", "1", *data)
+    said = ["simulate", "--runs", "1", "--data", "d.npz", "--batch-axis", "x=1"]
+    assert main(said) == 0
 
 
 def test_network_without_an_input(run: Run, tmp_path: Path) -> None:

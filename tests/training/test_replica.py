@@ -12,6 +12,7 @@ import torch
 from nvmc.compiled.options import CompileOptions
 from nvmc.data import Dataset, load_data
 from nvmc.errors import ModelError, OptionError
+from nvmc.evaluation.reading import Reading
 from nvmc.hardware.devices import Target, load_device
 from nvmc.models.zoo import zoo_path
 from nvmc.passes.canonicalize import Canonicalize
@@ -224,4 +225,4 @@ def test_a_softmax_over_something_else_is_refused():
     model.graph.append(node)
     model.graph.outputs[0] = node.outputs[0]
     with pytest.raises(ModelError, match="softmax along axis 0"):
-        scores_of(model)
+        scores_of(model, Reading("shares", "class scores", 1))
