@@ -26,6 +26,7 @@ from nvmc.compiled.artifact import (
     replacing_folder,
 )
 from nvmc.compiled.options import Calibration, CompileOptions
+from nvmc.compiled.rounding import SEEDED, AgainstSource
 from nvmc.compiled.work import check_share
 from nvmc.data import Data, Dataset, load_data
 from nvmc.errors import ModelError, OptionError
@@ -33,6 +34,7 @@ from nvmc.hardware.chip import Array, Chip
 from nvmc.hardware.devices import Device, Periphery, Target, as_target, load_device
 from nvmc.passes import make_pass
 from nvmc.passes.bind_inputs import bind_inputs, states_of
+from nvmc.passes.feed_masks import draws_numbers
 from nvmc.passes.graph.arrays import Mapping
 from nvmc.passes.graph.assumptions import assumptions_of
 from nvmc.passes.graph.describe import Model, opset_of, serialized, set_target, tensor_entries
@@ -44,6 +46,7 @@ from nvmc.passes.loop_states import LoopStates
 from nvmc.passes.pipeline import compile_passes
 from nvmc.passes.program_chip import ProgramChip, arrays_of
 from nvmc.passes.quantize_activations import QuantizeActivations, activation_tensors
+from nvmc.runtime.against_source import compare_to_source
 from nvmc.runtime.calibration import CONVERTER_IMAGES, calibrate, calibration_on
 from nvmc.runtime.feeding import feed_of, image_sizes
 from nvmc.runtime.ranges import calibrate_converters
@@ -123,7 +126,7 @@ def compile_model(
             f"{'; '.join(reasons[:3])}); give a network with constant weights"
         )
     entry = SourceEntry(file=path.name, sha256=_sha256(path), opset=opset)
-    _write(mapped, options, entry, path, folder)
+    _write(mapped, options, entry, path, folder, images)
     return open_compiled(folder)
 
 
@@ -250,7 +253,12 @@ def transform_model(source: str | Path, passes: Sequence[str], output: str | Pat
 
 
 def _write(
-    mapped: MappedNetwork, options: CompileOptions, entry: SourceEntry, source: Path, folder: Path
+    mapped: MappedNetwork,
+    options: CompileOptions,
+    entry: SourceEntry,
+    source: Path,
+    folder: Path,
+    data: Dataset | None,
 ) -> None:
     model, mapping, target = mapped.model, mapped.mapping, mapped.target
     manifest = Manifest(
@@ -271,8 +279,21 @@ def _write(
     tiles = tile_graph(model, mapping, target.rows, target.cols)
     with replacing_folder(folder) as temporary:
         save_checked(model, temporary / MODEL_FILE, source)
+        against = _against_source(mapped, manifest, source, temporary / MODEL_FILE, data)
+        manifest = manifest.model_copy(update={"against_source": against})
         (temporary / MANIFEST_FILE).write_text(manifest.model_dump_json(indent=1) + "\n")
         (temporary / TILES_FILE).write_text(tile_graph_json(tiles) + "\n")
+
+
+def _against_source(
+    mapped: MappedNetwork, manifest: Manifest, source: Path, ideal: Path, data: Dataset | None
+) -> AgainstSource:
+    """The ideal chip against the source, unless both draw numbers of their own."""
+    if draws_numbers(mapped.model):
+        output, name = manifest.outputs[0].name, SEEDED if data is None else data.name
+        reason = "the network draws random numbers, so that no two runs of it are the same"
+        return AgainstSource(output=output, data=name, reason=reason)
+    return compare_to_source(source, ideal, manifest.inputs, manifest.outputs, data)
 
 
 def _check_data(activation_bits: int | None, target: Target, data: Data | None) -> None:

@@ -7,13 +7,15 @@ from dataclasses import dataclass
 import numpy as np
 import onnx_ir as ir
 
+from nvmc.compiled.rounding import Rounding
 from nvmc.errors import OptionError
 from nvmc.hardware.devices import LayerTarget
 from nvmc.hardware.encoding import as_codes, quantize, scale_of
-from nvmc.hardware.tiling import shared_channels
+from nvmc.hardware.tiling import Channels, shared_channels
 from nvmc.passes.graph.grids import Fit, fit_grid, grid_of
 from nvmc.passes.graph.mappable import Layer, finite_array, layers_of, mark_quantized
 from nvmc.passes.graph.names import Names
+from nvmc.passes.graph.rounding import rounding_of
 
 __all__ = ["QuantizeWeights"]
 
@@ -69,8 +71,10 @@ class QuantizeWeights(ir.passes.InPlacePass):
     ) -> None:
         weight = finite_array(source)
         bits = self._bits(source, users)
-        scale, codes, told = self._coded(source, weight, users, bits)
-        restored = _restored(model.graph, names, source, codes, scale, bits, told)
+        channels = shared_channels((layer.place for layer, _ in users), weight.shape)
+        scale, codes, told = self._coded(source, weight, channels, bits)
+        rounding = rounding_of(weight, codes, scale, bits, channels)
+        restored = _restored(model.graph, names, source, codes, scale, bits, told, rounding)
         for layer, name in users:
             layer.node.replace_input_with(layer.op.inputs.index(name), restored)
         assert source.name is not None and source.graph is not None
@@ -81,13 +85,11 @@ class QuantizeWeights(ir.passes.InPlacePass):
             source.graph.initializers.pop(source.name)
 
     def _coded(
-        self, source: ir.Value, weight: np.ndarray, users: list[tuple[Layer, str]], bits: int
+        self, source: ir.Value, weight: np.ndarray, channels: Channels | None, bits: int
     ) -> tuple[np.ndarray, np.ndarray, str]:
         """Step and codes: the weight's own where it has some that fit, else the target's."""
         grid, told = grid_of(source), ""
         own_steps = self.per_channel or bits == 1
-        places = [layer.place for layer, _ in users]
-        channels = shared_channels(places, weight.shape) if own_steps or grid else None
         if grid is not None:
             fit = fit_grid(weight, grid, bits, channels)
             if isinstance(fit, Fit):
@@ -121,6 +123,7 @@ def _restored(
     scale: np.ndarray,
     bits: int,
     told: str,
+    rounding: Rounding,
 ) -> ir.Value:
     """Codes and step as initializers, and the product that gives the weight back and says so."""
     dtype = source.dtype or ir.DataType.FLOAT
@@ -137,6 +140,6 @@ def _restored(
         node.outputs[0].shape = ir.Shape(codes.shape)
         node.outputs[0].dtype = ir.DataType.FLOAT
     nodes[-1].outputs[0].dtype = dtype
-    mark_quantized(nodes[-1], stored, step, bits, told)
+    mark_quantized(nodes[-1], stored, step, bits, told, rounding)
     graph.insert_before(next(iter(graph)), nodes)
     return nodes[-1].outputs[0]

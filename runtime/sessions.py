@@ -30,11 +30,11 @@ def keep_values(options: Any) -> None:
         options.add_session_config_entry(key, value)
 
 
-def open_model(model: bytes, weights: Mapping[str, NDArray[Any]]) -> Any:
+def open_model(model: bytes | Path, weights: Mapping[str, NDArray[Any]]) -> Any:
     """A one-thread `onnxruntime.InferenceSession` of a standard network.
 
     Args:
-        model: Serialised.
+        model: Serialised, or its file.
         weights: Initializers that it lacks, by name, contiguous.
 
     Raises:
@@ -44,7 +44,7 @@ def open_model(model: bytes, weights: Mapping[str, NDArray[Any]]) -> Any:
     if weights:
         values = [_ort.OrtValue.ortvalue_from_numpy(value) for value in weights.values()]
         options.add_external_initializers(list(weights), values)
-    return _opened(model, options)
+    return _opened(model if isinstance(model, bytes) else str(model), options)
 
 
 def check_loads(path: Path) -> None:

@@ -21,6 +21,7 @@ from nvmc.cli.console import (
 )
 from nvmc.cli.heading import periphery_text
 from nvmc.cli.periphery import periphery_from, periphery_options
+from nvmc.cli.rounding import note_rounding, rounding_lines
 from nvmc.cli.work import note_share, work_lines
 from nvmc.compiled.artifact import Compiled, Manifest
 from nvmc.compiled.options import CompileOptions
@@ -105,6 +106,7 @@ def compile_command(
     else:
         _print(compiled)
     note_share(compiled.manifest)
+    note_rounding(compiled.manifest)
 
 
 def _print(compiled: Compiled) -> None:
@@ -112,12 +114,16 @@ def _print(compiled: Compiled) -> None:
     console.print(_layer_table(manifest))
     target = manifest.target
     bits = f"{target.weight_bits}-bit weights" if target.weight_bits else "analog weights"
+    own = [f"{part.glob}={part.weight_bits}" for part in target.layers]
+    bits += f" (but {','.join(own)})" if own else ""
     cells = f" in {target.cell_bits}-bit cells" if target.weight_bits else ""
     half = " (half of the cells stay unformed)" if target.layout.signed else ""
     console.print(
         f"{target.device.name}: {bits}{cells}, {target.encoding}{half}, "
         f"tiles of {target.rows}x{target.cols}"
     )
+    for line in rounding_lines(manifest):
+        console.print(line)
     if not target.periphery.ideal:
         console.print(periphery_text(target.periphery.model_dump(mode="json")))
     for text, arrays in sorted(Counter(a.inputs for a in manifest.arrays if a.inputs).items()):
@@ -164,6 +170,9 @@ def _layer_table(manifest: Manifest) -> Table:
             overflow="fold" if name == "array" else "ellipsis",
             no_wrap=name != "array",
         )
+    bits = bool(manifest.target.layers)
+    if bits:
+        table.add_column("bits", justify="right", no_wrap=True)
     grids = any(a.grid for a in arrays)
     if grids:
         table.add_column("own codes", overflow="fold")
@@ -171,7 +180,8 @@ def _layer_table(manifest: Manifest) -> Table:
         shape = "x".join(map(str, a.shape))
         stored = f"{a.cells // a.planes:,}"
         row = [a.name, ops[a.name], shape, stored, f"{a.tiles:,}", f"{a.cells:,}"]
-        table.add_row(*row, f"{a.utilization:.1%}", *([a.grid] if grids else []))
+        row += [f"{a.utilization:.1%}", *([str(a.weight_bits)] if bits else [])]
+        table.add_row(*row, *([a.grid] if grids else []))
     return table
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from textwrap import wrap
 from typing import Any, cast
 
-from nvmc.cli.console import count, passes_text
+from nvmc.cli.console import count, passes_text, percent
 from nvmc.cli.work import share_text
 from nvmc.evaluation.parameters import duration_text
 
@@ -53,6 +53,11 @@ def _versions(facts: Facts) -> Iterator[str]:
         yield f"nvmc {facts['nvmc']}"
     if "mapped_share" in facts:
         yield share_text(facts["mapped_share"])
+    agreement, r2 = facts.get("source_agreement"), facts.get("source_r2")
+    if agreement is not None or r2 is not None:
+        told = [] if agreement is None else [f"agreement {percent(agreement)}"]
+        told += [] if r2 is None else [f"R² {r2:.4f}"]
+        yield f"ideal chip against its source: {', '.join(told)}"
 
 
 def _cells(facts: Facts) -> Iterator[str]:

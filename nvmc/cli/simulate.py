@@ -267,6 +267,8 @@ def _rows(result: Simulation) -> list[tuple[str, str, str]]:
     named = [
         (label, value, "; ".join(filter(None, (metric, said)))) for label, value, said in values
     ]
+    if metric and result.ideal == 1:
+        named[0] = (*ideal[:2], f"{metric}, which is itself")
     return [*named, *_effort(result)]
 
 

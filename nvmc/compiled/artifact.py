@@ -20,6 +20,7 @@ from typing import Any, Literal
 
 from nvmc.arguments import checked
 from nvmc.compiled.options import Calibration, CompileOptions
+from nvmc.compiled.rounding import AgainstSource, Rounding
 from nvmc.compiled.work import DigitalEntry, Entry, LayerEntry, Work
 from nvmc.errors import ArtifactError
 from nvmc.hardware.devices import Target
@@ -87,6 +88,8 @@ class ArrayEntry(Entry):
         weight_bits, cell_bits: H and B of this array; null of analog weights.
         inputs: What the DAC does to inputs that the network has rounded itself: `codes of 8 bits
             are the DAC's`, or `are rounded again by the DAC`; empty without either.
+        rounding: What rounding its weights to codes changed; null of analog weights, of parameters,
+            and in networks that were compiled before it was counted.
     """
 
     name: str
@@ -104,6 +107,7 @@ class ArrayEntry(Entry):
     weight_bits: int | None = None
     cell_bits: int | None = None
     inputs: str = ""
+    rounding: Rounding | None = None
 
 
 class Manifest(Entry):
@@ -124,6 +128,8 @@ class Manifest(Entry):
         refusal: Why `nvmc simulate` and `nvmc train` refuse the network; null where nothing is
             known against it.
         assumptions: What is computed otherwise than the network says, a sentence each.
+        against_source: The ideal chip held against the source; null in networks that were compiled
+            before it was.
     """
 
     format: Literal["nvmc.compiled/2"] = FORMAT
@@ -145,6 +151,8 @@ class Manifest(Entry):
     def mapped_share(self) -> float | None:
         """Share of the weights' multiply-adds that is on crossbars; None where not known."""
         return None if self.work is None else self.work.share
+
+    against_source: AgainstSource | None = None
 
 
 def manifest_schema() -> dict[str, Any]:

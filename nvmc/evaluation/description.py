@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from nvmc import __version__
+from nvmc.compiled.rounding import AgainstSource
 from nvmc.evaluation.parameters import Setup
 from nvmc.evaluation.reading import Reading
 
@@ -26,6 +27,8 @@ class Description:
         network_sha256: Of its model, with external data.
         mapped_share: Share of the weights' multiply-adds that is on crossbars; None where that is
             not known (`nvmc.compiled.work.Work`).
+        against_source: Its ideal chip against the network it was compiled from, as that was
+            compiled; None where it was not compared.
         setup: Target (device, every noise source, layout, periphery), sigma and time.
         fidelity: `cells`, or `circuit` where the periphery or read noise was in the loop.
         mc_passes: Stochastic passes that were averaged; None where the network draws nothing.
@@ -45,6 +48,7 @@ class Description:
     network: str
     network_sha256: str
     mapped_share: float | None
+    against_source: AgainstSource | None
     setup: Setup
     fidelity: Fidelity
     mc_passes: int | None
@@ -65,12 +69,14 @@ class Description:
 
     def to_json(self) -> dict[str, Any]:
         """The keys of `description` in `--json` and of the store; docs/results.md names them."""
-        target = self.setup.target
+        target, against = self.setup.target, self.against_source
         return {
             "nvmc": __version__,
             "network": self.network,
             "network_sha256": self.network_sha256,
             "mapped_share": self.mapped_share,
+            "source_agreement": None if against is None else against.agreement,
+            "source_r2": None if against is None else against.r2,
             "device": target.device.name,
             "sigma": self.setup.strength,
             "time_s": self.setup.age,

@@ -14,6 +14,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from nvmc.compiled.rounding import AgainstSource
 from nvmc.data import IGNORED
 from nvmc.errors import OptionError
 from nvmc.evaluation.description import Description, Fidelity
@@ -144,6 +145,8 @@ class Workload:
         hard: How many images come first because they are hard; the others are in random order.
         limit: At most so many images were asked for; None for all.
         mapped_share: Share of the weights' multiply-adds on crossbars; None where not known.
+        against_source: The ideal chip against the network it was compiled from; None where the
+            two were not compared.
         identity: What decides a chip's value beside the chip and the engine; empty for a network
             that is no file.
         reading: How the scored output is read.
@@ -158,6 +161,7 @@ class Workload:
     hard: int = 0
     limit: int | None = None
     mapped_share: float | None = None
+    against_source: AgainstSource | None = None
     identity: Mapping[str, Any] = field(default_factory=dict[str, Any])
     reading: Reading = Reading("", "class scores", 1)
 
@@ -221,6 +225,7 @@ class Workload:
             network=self.name,
             network_sha256=self.identity["network"],
             mapped_share=self.mapped_share,
+            against_source=self.against_source,
             setup=setup,
             fidelity=self.fidelity,
             mc_passes=self.mc_passes,

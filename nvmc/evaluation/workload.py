@@ -150,8 +150,13 @@ def set_up(
         "metric": _name_of(workload.metric),
         **reading.identity,
     }
-    share, name = compiled.manifest.mapped_share, compiled.folder.name
-    return replace(workload, name=name, mapped_share=share, identity=identity)
+    return replace(
+        workload,
+        name=compiled.folder.name,
+        mapped_share=compiled.manifest.mapped_share,
+        against_source=compiled.manifest.against_source,
+        identity=identity,
+    )
 
 
 def _fed(model: Model, dataset: Dataset | None, seed: int, limit: int | None) -> tuple[Feed, str]:

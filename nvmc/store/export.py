@@ -21,6 +21,8 @@ COLUMNS = {
     "network": "string",
     "network_sha256": "string",
     "mapped_share": "double",
+    "source_agreement": "double",
+    "source_r2": "double",
     "device": "string",
     "sigma": "double",
     "time_s": "double",

@@ -9,6 +9,7 @@ import onnx_ir as ir
 
 from nvmc.compiled.artifact import ArrayEntry
 from nvmc.compiled.operators import PARAMETER
+from nvmc.compiled.rounding import Rounding
 from nvmc.compiled.work import DigitalEntry, LayerEntry, Work
 from nvmc.errors import OptionError
 from nvmc.hardware.devices import Target
@@ -87,7 +88,8 @@ class ArrayTable:
             placed = self._analog(weight)
         self._placed[weight.source] = placed
         self.layers[placed.name] = layer.node.name or ""
-        self._list(placed, shape, layer.place, target, self._grid(layer, weight))
+        grid = self._grid(layer, weight)
+        self._list(placed, shape, layer.place, target, grid, weight.rounding)
         return placed
 
     def of_parameter(self, source: ir.Value) -> Placed:
@@ -165,7 +167,13 @@ class ArrayTable:
         return str(fit_grid(values, grid, None, Channels(layer.place, values.shape)))
 
     def _list(
-        self, placed: Placed, shape: tuple[int, ...], place: Place, target: Target, grid: str = ""
+        self,
+        placed: Placed,
+        shape: tuple[int, ...],
+        place: Place,
+        target: Target,
+        grid: str = "",
+        rounding: Rounding | None = None,
     ) -> None:
         """Add the array to the manifest's table."""
         matrix, layout = matrix_of(place, shape), target.layout
@@ -187,6 +195,7 @@ class ArrayTable:
                 codes=str(placed.codes.name),
                 scale=str(placed.scale.name),
                 grid=grid,
+                rounding=rounding,
                 weight_bits=target.weight_bits,
                 cell_bits=None if target.weight_bits is None else target.cell_bits,
             )

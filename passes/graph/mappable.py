@@ -18,6 +18,7 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 
 from nvmc.compiled.operators import DOMAIN, OPS, PARAMETER, Op
+from nvmc.compiled.rounding import Rounding
 from nvmc.errors import ModelError
 from nvmc.hardware.tiling import Place
 from nvmc.passes.graph.digital import digital_reason
@@ -67,6 +68,7 @@ class Weight:
         scale: The initializer of the step where the weight is quantised, else None.
         bits: Bits of the codes where `quantize-weights` made them, else None.
         grid: What became of the grid that a quantised network gives it, in words; empty without.
+        rounding: What rounding changed where `quantize-weights` made the codes, else None.
     """
 
     operand: ir.Value
@@ -74,6 +76,7 @@ class Weight:
     scale: ir.Value | None = None
     bits: int | None = None
     grid: str = ""
+    rounding: Rounding | None = None
 
 
 @dataclass(frozen=True)
@@ -244,7 +247,8 @@ def weight_of(value: ir.Value) -> Weight | str:
         stored = node.graph.initializers
         if quantized.codes in stored and quantized.scale in stored:
             codes, scale = stored[quantized.codes], stored[quantized.scale]
-            return Weight(value, codes, scale, quantized.bits, quantized.grid)
+            changed = Rounding.model_validate(quantized.rounding)
+            return Weight(value, codes, scale, quantized.bits, quantized.grid, changed)
     return _UNFOLDED if is_constant(value) else "is computed at run time, not constant"
 
 
@@ -255,14 +259,16 @@ class _Quantized:
     codes: str
     scale: str
     bits: int
-    grid: str = ""
+    grid: str
+    rounding: dict[str, Any]
 
 
 def mark_quantized(
-    node: ir.Node, codes: ir.Value, scale: ir.Value, bits: int, grid: str = ""
+    node: ir.Node, codes: ir.Value, scale: ir.Value, bits: int, grid: str, rounding: Rounding
 ) -> None:
     """Say that the output of `node` is a weight of so many bits, codes * scale."""
-    fields = _Quantized(str(codes.name), str(scale.name), bits, grid)
+    names = str(codes.name), str(scale.name)
+    fields = _Quantized(*names, bits, grid, rounding.model_dump())
     node.metadata_props[_QUANTIZED] = json.dumps(asdict(fields))
 
 

@@ -1,0 +1,71 @@
+"""What `nvmc compile` says of quantisation: binary weights, the ideal chip against its source."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+
+from nvmc.cli.console import count, note
+from nvmc.compiled.artifact import ArrayEntry, Manifest
+from nvmc.compiled.rounding import Rounding
+
+__all__ = ["note_rounding", "rounding_lines"]
+
+SHOWN = 4
+"""Most names in a line."""
+
+
+def rounding_lines(manifest: Manifest) -> Iterator[str]:
+    """Lines below the table of arrays."""
+    if any(entry.weight_bits == 1 for entry in manifest.arrays):
+        yield "1-bit weights are -s and +s, s one scale per output channel"
+    binary = [entry for entry, rounding in _rounded(manifest) if rounding.binary]
+    exact = [entry.name for entry in binary if entry.weight_bits == 1]
+    more = [entry.name for entry in binary if entry.weight_bits != 1]
+    if exact:
+        yield f"Binary in the source (one magnitude per channel), held exactly: {_names(exact)}"
+    if more:
+        yield (
+            f"Binary in the source (one magnitude per channel): {_names(more)}; 1 bit holds them "
+            f"exactly (--bits '{more[0]}=1')"
+        )
+    against = manifest.against_source
+    if against is not None:
+        images = f" on {count(against.images, 'image')} ({against.data})" if against.images else ""
+        yield f"Ideal chip against the source network{images}: {against}"
+
+
+def note_rounding(manifest: Manifest) -> None:
+    """Warn of zeros that one bit does not have, and of an ideal chip far from its source."""
+    zeros = [(entry, rounding) for entry, rounding in _rounded(manifest) if rounding.zeros]
+    if zeros:
+        told = [f"{e.name} ({100 * r.zeros / math.prod(e.shape):.2g} %)" for e, r in zeros]
+        note(
+            f"1 bit has no zero: weights of 0 became +s in {_names(told)}; 2 bits hold them "
+            f"(--bits '{zeros[0][0].name}=2')"
+        )
+    against = manifest.against_source
+    if against is None or not against.low:
+        return
+    worst = sorted(_rounded(manifest), key=lambda pair: -pair[1].error)[:SHOWN]
+    told = [f"{e.name} {100 * r.error:.0f} %{_zeroed(r)}" for e, r in worst if r.error]
+    parts = f"; rounding errors: {', '.join(told)}" if told else ""
+    note(
+        f"the ideal chip is far from its source ({against}){parts}; give more --weight-bits, "
+        "--per-channel, or some layers more --bits"
+    )
+
+
+def _rounded(manifest: Manifest) -> list[tuple[ArrayEntry, Rounding]]:
+    return [(entry, entry.rounding) for entry in manifest.arrays if entry.rounding is not None]
+
+
+def _zeroed(rounding: Rounding) -> str:
+    if not rounding.zeroed:
+        return ""
+    return f" ({rounding.zeroed} of {count(rounding.channels, 'channel')} all zero)"
+
+
+def _names(names: Sequence[str]) -> str:
+    rest = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+    return f"{', '.join(names[:SHOWN])}{rest}"

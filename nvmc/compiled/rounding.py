@@ -1,0 +1,73 @@
+"""What quantisation costs: of every weight, and of the network as a whole against its source."""
+
+from __future__ import annotations
+
+from pydantic import BaseModel, ConfigDict
+
+__all__ = ["SEEDED", "AgainstSource", "Rounding"]
+
+SEEDED = "seeded inputs"
+"""What images are called that are drawn."""
+
+
+class Rounding(BaseModel):
+    """What rounding a weight to its codes changed.
+
+    Attributes:
+        error: |W - s q| / |W|, Euclidean norms over the whole weight; 0 where all of it is 0.
+        binary: Whether all weights of each output channel had one magnitude in the source.
+        channels: Output channels.
+        zeroed: Channels whose codes are all 0, though not all of their weights were.
+        zeros: Weights of 0 that one bit, which has no zero, holds as +s.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    error: float
+    binary: bool
+    channels: int
+    zeroed: int
+    zeros: int
+
+
+class AgainstSource(BaseModel):
+    """The ideal chip held against the network that was compiled, in onnxruntime both.
+
+    Attributes:
+        output: The output that was compared.
+        data: The images: `seeded inputs`, or a data set's name.
+        images: How many.
+        agreement: Share of decisions that are the same, in [0, 1]; null where outputs are no scores
+            of at least two classes, or no classes.
+        r2: Coefficient of determination of the ideal chip's outputs against the source's, not
+            floored; null where outputs are classes, not finite, or all images' are the same.
+        reason: Why nothing was compared; empty where it was.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    output: str
+    data: str
+    images: int = 0
+    agreement: float | None = None
+    r2: float | None = None
+    reason: str = ""
+
+    @property
+    def low(self) -> bool:
+        """Whether the ideal chip is another network than the source, for most purposes.
+
+        R² below 0.9, or agreement below 90 %; of seeded inputs, whose classes are narrow and mean
+        nothing, agreement counts only without R².
+        """
+        if self.r2 is not None and (self.r2 < 0.9 or self.data == SEEDED):
+            return self.r2 < 0.9
+        return self.agreement is not None and self.agreement < 0.9
+
+    def __str__(self) -> str:
+        """In a line, for people."""
+        told = [
+            *([] if self.agreement is None else [f"agreement {100 * self.agreement:.2f} %"]),
+            *([] if self.r2 is None else [f"R² {self.r2:.4f}"]),
+        ]
+        return ", ".join(told) or f"not compared: {self.reason}"

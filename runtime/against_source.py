@@ -1,0 +1,97 @@
+"""The ideal chip held against the network that it was compiled from."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nvmc.compiled.artifact import TensorEntry
+from nvmc.compiled.rounding import SEEDED, AgainstSource
+from nvmc.data import Dataset
+from nvmc.errors import NvmcError
+from nvmc.metrics.decisions import agreement
+from nvmc.runtime.calibration import run_in_batches
+from nvmc.runtime.feeding import SEEDED_INPUTS, feed_of
+from nvmc.runtime.montecarlo import Feed
+from nvmc.runtime.sessions import open_model
+
+__all__ = ["compare_to_source"]
+
+FEWEST = 8
+"""Images that even the largest network is compared on."""
+LIGHT = 1 << 30
+"""Bytes of a file times images above which there are fewer than `SEEDED_INPUTS` images."""
+
+
+def compare_to_source(
+    source: Path,
+    ideal: Path,
+    inputs: list[TensorEntry],
+    outputs: list[TensorEntry],
+    data: Dataset | None,
+) -> AgainstSource:
+    """Run both on the same images, one after the other.
+
+    Images are the first of the calibration data, else seeded inputs as `nvmc simulate` has them:
+    64, of files above 16 MiB fewer, at least 8. The output is the first of floating-point numbers.
+
+    Args:
+        source: The network that was compiled.
+        ideal: Its compiled model.
+        inputs: Those of both.
+        outputs: Likewise.
+        data: The calibration data; None where there are none.
+
+    Returns:
+        The comparison; where it cannot be made, the reason.
+    """
+    floating = [entry for entry in outputs if np.dtype(entry.dtype).kind == "f"]
+    output, name = (floating or outputs)[0].name, SEEDED if data is None else data.name
+    images = max(FEWEST, min(SEEDED_INPUTS, LIGHT // max(1, source.stat().st_size)))
+    try:
+        some = None if data is None else data.of(slice(images))
+        feed = feed_of(inputs, some, 0, None if some else images)
+        expected, found = (_outputs(file, output, feed) for file in (source, ideal))
+    except NvmcError as error:
+        return AgainstSource(output=output, data=name, reason=str(error))
+    if expected.shape != found.shape or len(found) < len(feed):
+        told = f"its output {output!r} has shape {list(expected.shape)} for {len(feed)} images"
+        return AgainstSource(output=output, data=name, reason=told)
+    return AgainstSource(
+        output=output,
+        data=name,
+        images=len(feed),
+        agreement=_agreement(expected, found),
+        r2=_determination(expected, found),
+    )
+
+
+def _outputs(file: Path, output: str, feed: Feed) -> NDArray[Any]:
+    session = open_model(file, {})
+    runs = run_in_batches(session, feed, [output])
+    found: list[NDArray[Any]] = [np.atleast_1d(values[0]) for _, values in runs]
+    return np.concatenate(found)[: len(feed)]
+
+
+def _agreement(expected: NDArray[Any], found: NDArray[Any]) -> float | None:
+    if expected.dtype.kind in "iub":
+        return float(np.mean(expected == found))
+    if expected.ndim < 2 or expected.shape[1] < 2 or not expected.size:
+        return None
+    return agreement(found, expected) * expected.shape[1] / expected.size
+
+
+def _determination(expected: NDArray[Any], found: NDArray[Any]) -> float | None:
+    """1 - squared error / variation around each output's mean over the images."""
+    if expected.dtype.kind != "f" or not expected.size:
+        return None
+    wide = expected.astype(np.float64)
+    with np.errstate(all="ignore"):
+        error = float(np.sum(np.square(found - wide)))
+        variation = float(np.sum(np.square(wide - wide.mean(axis=0))))
+        value = 1.0 if error == 0 else 1 - error / variation if variation else math.nan
+    return value if math.isfinite(value) else None

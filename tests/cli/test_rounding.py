@@ -1,0 +1,81 @@
+"""What `nvmc compile` and `nvmc simulate` say of quantisation."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+
+from nvmc.cli import main
+from onnx_text import proto_of
+
+NETWORK = """g (float[N,2,6,6] x) => (float[M,K] y) <float[4,2,3,3] w, float[64,5] v> {
+  a = Conv (x, w)
+  r = Relu (a)
+  f = Flatten (r)
+  y = Gemm (f, v)
+}"""
+SCALES = np.array([1, 0.25, 0.5, 0.125], np.float32).reshape(4, 1, 1, 1)
+
+
+@pytest.fixture(autouse=True)
+def network(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """m.onnx: w is binary, v is not; zeros.onnx: half of the weights of w are 0."""
+    monkeypatch.chdir(tmp_path)
+    proto = proto_of(NETWORK)
+    for name, kept in (("m", 9), ("zeros", 1)):
+        tensor = next(t for t in proto.graph.initializer if t.name == "w")
+        weight = np.sign(onnx.numpy_helper.to_array(tensor)) * SCALES
+        weight.reshape(4, -1)[:, kept:] *= kept > 1
+        if kept > 1:
+            weight = np.where(weight == 0, SCALES, weight)
+        tensor.CopyFrom(onnx.numpy_helper.from_array(weight.astype(np.float32), "w"))
+        onnx.save(proto, f"{name}.onnx")
+
+
+def said(capsys: pytest.CaptureFixture[str], *words: str) -> tuple[str, str]:
+    assert main(words) == 0
+    found = capsys.readouterr()
+    return " ".join(found.out.split()), " ".join(found.err.split())
+
+
+def test_a_binary_weight_is_recognised(capsys: pytest.CaptureFixture[str]) -> None:
+    out, _ = said(capsys, "compile", "m.onnx", "--device", "bitflip", "--bits", "w=1")
+    assert "1-bit weights are -s and +s, s one scale per output channel" in out
+    assert "Binary in the source (one magnitude per channel), held exactly: w " in out
+    assert "8-bit weights (but w=1) in 1-bit cells" in out
+    assert "Ideal chip against the source network on 64 images (seeded inputs): agreement" in out
+    out, _ = said(capsys, "compile", "m.onnx", "--device", "bitflip")
+    assert "w; 1 bit holds them exactly (--bits 'w=1')" in out
+
+
+def test_zeros_at_one_bit_are_said(capsys: pytest.CaptureFixture[str]) -> None:
+    """1 of the 18 weights of a channel is kept: 17 of 18 are 0, 94 %."""
+    _, err = said(capsys, "compile", "zeros.onnx", "--device", "bitflip", "--bits", "w=1")
+    assert "1 bit has no zero: weights of 0 became +s in w (94 %); 2 bits hold them" in err
+    assert "(--bits 'w=2')" in err
+    _, err = said(capsys, "compile", "zeros.onnx", "--device", "bitflip", "--bits", "w=2")
+    assert "no zero" not in err
+
+
+def test_an_ideal_chip_far_from_its_source_is_a_warning(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """2 bits of one scale per tensor: the channel of 0.125 rounds to 0."""
+    _, err = said(capsys, "compile", "m.onnx", "--device", "bitflip", "--bits", "w=2,v=1")
+    assert (
+        "the ideal chip is far from its source (agreement" in err and "rounding errors: v " in err
+    )
+    assert "(1 of 4 channels all zero)" in err
+    _, err = said(capsys, "compile", "m.onnx", "--device", "bitflip", "--bits", "w=1")
+    assert "far from its source" not in err
+
+
+def test_simulate_says_it_too(capsys: pytest.CaptureFixture[str]) -> None:
+    main(["compile", "m.onnx", "--device", "bitflip", "--bits", "w=1"])
+    capsys.readouterr()
+    out, _ = said(capsys, "simulate", "m.nvmc", "--runs", "2", "--no-store")
+    assert "ideal chip against its source: agreement 100.00 %, R² " in out
+    assert "100.00 % agreement with the ideal chip, which is itself" in out
