@@ -40,6 +40,7 @@ from nvmc.passes.graph.assumptions import assumptions_of
 from nvmc.passes.graph.describe import Model, opset_of, serialized, set_target, tensor_entries
 from nvmc.passes.graph.globs import check_bits, check_skip
 from nvmc.passes.graph.input_grids import dac_limits, told_of_inputs
+from nvmc.passes.graph.outputs import outputs_of
 from nvmc.passes.graph.tile_graph import tile_graph, tile_graph_json
 from nvmc.passes.io.load import load_model
 from nvmc.passes.loop_states import LoopStates
@@ -293,7 +294,9 @@ def _against_source(
         output, name = manifest.outputs[0].name, SEEDED if data is None else data.name
         reason = "the network draws random numbers, so that no two runs of it are the same"
         return AgainstSource(output=output, data=name, reason=reason)
-    return compare_to_source(source, ideal, manifest.inputs, manifest.outputs, data)
+    told = {output.name: output.class_axis() for output in outputs_of(mapped.model)}
+    axes = {name: axis[0] for name, axis in told.items() if axis is not None}
+    return compare_to_source(source, ideal, manifest.inputs, manifest.outputs, data, axes)
 
 
 def _check_data(activation_bits: int | None, target: Target, data: Data | None) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import onnx_ir as ir
 import onnx_ir.passes.common as common
@@ -10,7 +10,7 @@ import onnx_ir.passes.common as common
 from nvmc.passes.convert_opset import convert_opset, inline_functions
 from nvmc.passes.dequantize import dequantize
 from nvmc.passes.expand_learners import expand_learners
-from nvmc.passes.fold_constants import fold_constants, lift_constants
+from nvmc.passes.fold_constants import Fold, fold_constants, lift_constants
 from nvmc.passes.fold_shapes import fold_shapes
 from nvmc.passes.graph.assumptions import assume
 from nvmc.passes.graph.names import name_nodes
@@ -45,7 +45,12 @@ class Canonicalize(ir.passes.InPlacePass):
     - shapes are inferred, `auto_pad` becomes pads where they are known, and MatMul + Add on
       matrices becomes Gemm;
     - dead nodes go, and every node has a name of its own.
+
+    Attributes:
+        folds: Where what is folded is noted, in order; None, the default, notes nothing.
     """
+
+    folds: list[Fold] | None = field(init=False, default=None)
 
     def call(self, model: ir.Model) -> ir.passes.PassResult:
         """Canonicalise in place.
@@ -67,10 +72,10 @@ class Canonicalize(ir.passes.InPlacePass):
         if unfuse_operators(model):
             changed = True
             lift_constants(model)
-        changed |= fold_constants(model)
+        changed |= fold_constants(model, self.folds)
         while any([fold_shapes(model), inline_branches(model)]):
             changed = True
-            fold_constants(model)
+            fold_constants(model, self.folds)
         changed |= bool(common.RemoveUnusedNodesPass()(model).modified)
         changed |= infer_shapes(model)
         changed |= explicit_pads(model)

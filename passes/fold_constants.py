@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -18,7 +19,7 @@ from nvmc.passes.graph.mappable import PARAMETERISED, initializer_of
 from nvmc.passes.graph.names import Names
 from nvmc.passes.io.without_weights import bytes_of
 
-__all__ = ["fold_constants", "lift_constants"]
+__all__ = ["VIEWS", "Fold", "fold_constants", "lift_constants"]
 
 SMALL = 1 << 16
 """Bytes of a constant that is computed even though no weight depends on it."""
@@ -30,7 +31,7 @@ _KEEP = frozenset(
 """Not computed: random, control flow, no tensors."""
 _GROWING = frozenset("Expand Tile Pad Resize Range OneHot Upsample EyeLike".split())
 """The result may be far larger than the operands."""
-_VIEWS = frozenset(
+VIEWS = frozenset(
     """Cast DequantizeLinear Flatten Identity QuantizeLinear Reshape Squeeze Transpose
     Unsqueeze""".split()
 )
@@ -66,15 +67,29 @@ def lift_constants(model: ir.Model) -> bool:
     return changed
 
 
-def fold_constants(model: ir.Model) -> bool:
+@dataclass(frozen=True, eq=False)
+class Fold:
+    """A node that was computed: what it read, and the initializers that took its outputs' place."""
+
+    op: str
+    attributes: tuple[ir.Attr, ...]
+    inputs: tuple[ir.Value | None, ...]
+    outputs: tuple[ir.Value, ...]
+
+
+def fold_constants(model: ir.Model, folds: list[Fold] | None = None) -> bool:
     """Compute the constant subgraphs that feed weights, and small ones.
 
     The operators are computed by onnx's reference evaluator; one that it cannot compute stays. A
     weight behind a chain of operators keeps its own name. Two equal computations on one weight
     give one weight, so that it stays shared.
+
+    Args:
+        model: The model, changed in place.
+        folds: Where what was computed is noted, in order; None notes nothing.
     """
     nodes = list(ir.traversal.RecursiveGraphIterator(model.graph))
-    folder = _Folder(model, nodes)
+    folder = _Folder(model, nodes, folds)
     wanted = _feeding_weights(nodes)
     changed = False
     for node in nodes:
@@ -120,7 +135,10 @@ class _Folder:
     What a folded node read stays until all are done: an equal node further on reads it too.
     """
 
-    def __init__(self, model: ir.Model, nodes: list[ir.Node]) -> None:
+    def __init__(
+        self, model: ir.Model, nodes: list[ir.Node], folds: list[Fold] | None = None
+    ) -> None:
+        self._folds = folds
         self._graph = model.graph
         self._names = Names(model)
         self._met = Counter(value.name for node in nodes for value in node.outputs)
@@ -143,13 +161,16 @@ class _Folder:
             if values is None:
                 return False
             self._done[key] = values
+            if self._folds is not None and values[0] is not node.inputs[0]:
+                attributes, inputs = tuple(node.attributes.values()), tuple(node.inputs)
+                self._folds.append(Fold(node.op_type, attributes, inputs, tuple(values)))
         for old, new in zip(node.outputs, values, strict=True):
             old.replace_all_uses_with(new)
         sources = [value for value in node.inputs if value is not None]
         for source in sources:
             self._read.pop(source, None)  # the last reader decides, at its place in the order
             self._read[source] = (
-                values[0] if source is sources[0] and node.op_type in _VIEWS else None
+                values[0] if source is sources[0] and node.op_type in VIEWS else None
             )
         assert node.graph is not None
         node.graph.remove(node, safe=True)
@@ -173,7 +194,7 @@ class _Folder:
         if not wanted and size > max(SMALL, sum(a.nbytes for a in arrays if a is not None)):
             return None
         first, given = node.inputs[0], arrays[0]
-        if node.op_type in _VIEWS and first is not None and given is not None:
+        if node.op_type in VIEWS and first is not None and given is not None:
             if results[0].dtype == given.dtype and np.array_equal(results[0], given):
                 return [first]
         grids = self._grids(node, arrays, results)

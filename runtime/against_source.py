@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +13,8 @@ from numpy.typing import NDArray
 from nvmc.compiled.artifact import TensorEntry
 from nvmc.compiled.rounding import SEEDED, AgainstSource
 from nvmc.data import Dataset
-from nvmc.errors import NvmcError
-from nvmc.metrics.decisions import agreement
+from nvmc.errors import ModelError, NvmcError
+from nvmc.metrics.decisions import decisions
 from nvmc.runtime.calibration import run_in_batches
 from nvmc.runtime.feeding import SEEDED_INPUTS, feed_of
 from nvmc.runtime.montecarlo import Feed
@@ -33,6 +34,7 @@ def compare_to_source(
     inputs: list[TensorEntry],
     outputs: list[TensorEntry],
     data: Dataset | None,
+    class_axes: Mapping[str, int],
 ) -> AgainstSource:
     """Run both on the same images, one after the other.
 
@@ -45,6 +47,7 @@ def compare_to_source(
         inputs: Those of both.
         outputs: Likewise.
         data: The calibration data; None where there are none.
+        class_axes: Axis of the classes by output, where the network tells.
 
     Returns:
         The comparison; where it cannot be made, the reason.
@@ -57,7 +60,9 @@ def compare_to_source(
         feed = feed_of(inputs, some, 0, None if some else images)
         expected, found = (_outputs(file, output, feed) for file in (source, ideal))
     except NvmcError as error:
-        return AgainstSource(output=output, data=name, reason=str(error))
+        return AgainstSource(
+            output=output, data=name, reason=str(error).replace("the calibration data", name)
+        )
     if expected.shape != found.shape or len(found) < len(feed):
         told = f"its output {output!r} has shape {list(expected.shape)} for {len(feed)} images"
         return AgainstSource(output=output, data=name, reason=told)
@@ -65,24 +70,31 @@ def compare_to_source(
         output=output,
         data=name,
         images=len(feed),
-        agreement=_agreement(expected, found),
+        agreement=_agreement(expected, found, class_axes.get(output)),
         r2=_determination(expected, found),
     )
 
 
 def _outputs(file: Path, output: str, feed: Feed) -> NDArray[Any]:
     session = open_model(file, {})
+    names = {entry.name for entry in session.get_inputs()}
+    if names != set(feed.inputs):
+        others = ", ".join(sorted(names ^ set(feed.inputs)))
+        raise ModelError(f"the source and the ideal chip have other inputs ({others})")
     runs = run_in_batches(session, feed, [output])
-    found: list[NDArray[Any]] = [np.atleast_1d(values[0]) for _, values in runs]
+    found: list[NDArray[Any]] = [np.asarray(values[0]) for _, values in runs]
     return np.concatenate(found)[: len(feed)]
 
 
-def _agreement(expected: NDArray[Any], found: NDArray[Any]) -> float | None:
+def _agreement(expected: NDArray[Any], found: NDArray[Any], axis: int | None) -> float | None:
+    """Share of equal decisions, along axis 1 of matrices where the network does not tell."""
     if expected.dtype.kind in "iub":
         return float(np.mean(expected == found))
-    if expected.ndim < 2 or expected.shape[1] < 2 or not expected.size:
+    axis = 1 if axis is None and expected.ndim == 2 else axis
+    if not axis or axis >= expected.ndim or expected.shape[axis] < 2 or not expected.size:
         return None
-    return agreement(found, expected) * expected.shape[1] / expected.size
+    chosen, wanted = (decisions(np.moveaxis(each, axis, 1)) for each in (found, expected))
+    return float(np.mean((chosen == wanted) & (wanted >= 0)))
 
 
 def _determination(expected: NDArray[Any], found: NDArray[Any]) -> float | None:

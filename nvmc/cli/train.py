@@ -67,6 +67,11 @@ _SETTINGS: dict[str, tuple[Any, str | None, str]] = {
         "Train on from the weights that are there, or anew.  [default: keep]",
     ),
     "augment": (str, "affine|K=V,…", f"Move the images each time; affine is {AFFINE}."),
+    "estimator": (
+        click.Choice(["straight-through", "ede"]),
+        None,
+        "Gradient of Sign; ede is IR-Net's.  [default: straight-through]",
+    ),
     "accelerator": (click.Choice(["cpu", "cuda"]), None, "[default: cpu]"),
 }
 """Field of `nvmc.training.Settings` -> type, metavar and help of its option."""

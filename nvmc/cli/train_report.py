@@ -213,6 +213,7 @@ def _facts(report: Report) -> list[str]:
     ]
     if outcome.reading.text:
         lines.append(f"Trained output: {outcome.reading.output} ({outcome.reading.text})")
+    lines += _forms(report)
     if outcome.before.calibration is not None:
         lines.append(f"Before training: {outcome.before.calibration}")
     for name, value in outcome.summary.items():
@@ -220,6 +221,28 @@ def _facts(report: Report) -> list[str]:
             lines.append(f"{outcome.method} found {name} = {_shown(value)}")
     form = " in nvmc's canonical form" if outcome.canonical else ""
     return [*lines, f"Wrote {report.output}{form}"]
+
+
+def _forms(report: Report) -> list[str]:
+    """How weights that the source computes, or that are binary there, were trained."""
+    outcome, lines = report.outcome, list[str]()
+    if outcome.computed:
+        told = ", ".join(dict.fromkeys(op for ops in outcome.computed.values() for op in ops))
+        are = "weights are" if len(outcome.computed) > 1 else "weight is"
+        lines.append(
+            f"{len(outcome.computed)} {are} computed in the graph ({told}): latent weights are "
+            f"trained, {report.task.settings.estimator}"
+        )
+    binary = [name for name in outcome.binary if name not in outcome.computed]
+    if binary:
+        lines.append(f"Binary in the source, and kept so by 1 bit: {', '.join(binary)}")
+    real = [name for name in outcome.unbinarised if name not in outcome.computed]
+    if real:
+        lines.append(
+            f"Binary in the source, but trained as real numbers: {', '.join(real)}; 1 bit keeps "
+            f"them binary (--bits '{real[0]}=1')"
+        )
+    return lines
 
 
 def _fits(value: object) -> bool:

@@ -14,7 +14,7 @@ from typing import Any, cast
 
 import onnx_ir as ir
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from nvmc.errors import OptionError
 from nvmc.hardware.devices import Cells, NoiseSource, Target
@@ -81,12 +81,17 @@ class Crossbars:
         weights: Its trained values by name.
         target: The cells.
         skip: Globs of node names that stay digital.
+
+    Attributes:
+        names: The weights.
+        binary: Those of one bit whose output channels had one magnitude each at the beginning.
+        unbinarised: Those of more bits that had so.
     """
 
     def __init__(
         self,
         model: ir.Model,
-        weights: Mapping[str, nn.Parameter],
+        weights: Mapping[str, Tensor],
         target: Target,
         skip: Sequence[str] = (),
     ) -> None:
@@ -94,8 +99,12 @@ class Crossbars:
         self._weights = weights
         self._tables: dict[tuple[Any, ...], Tensor] = {}
         self._targets = _targets(model, target, tuple(skip))
-        self._channels = _channels(model, self._targets, tuple(skip))
+        self._places = _channels(model, tuple(skip))
+        self._channels = {name: self._own(name) for name in self._places}
         self.names = tuple(name for name in self._channels if name in weights)
+        alike = [name for name in self.names if self._is_binary(name)]
+        self.binary = tuple(n for n in alike if self._targets[n].weight_bits == 1)
+        self.unbinarised = tuple(n for n in alike if self._targets[n].weight_bits != 1)
 
     def quantized(self) -> dict[str, Tensor]:
         """What the ideal chip computes with, by name."""
@@ -184,6 +193,17 @@ class Crossbars:
             unit = (_largest(weight, channels).double() / (2**bits - 1)).to(torch.float32)
             codes = (weight / unit.clamp_min(_TINY)).round_()
             return Held(target, unit, codes, codes * unit)
+
+    def _own(self, name: str) -> Channels | None:
+        """The channels that have a scale each; None for one scale per tensor."""
+        cells = self._targets[name]
+        return self._places[name] if cells.per_channel or cells.weight_bits == 1 else None
+
+    def _is_binary(self, name: str) -> bool:
+        channels, weight = self._places[name], self._weights[name].detach()
+        if channels is None or weight.numel() < 2 * channels.count or not bool(weight.any()):
+            return False
+        return bool((weight.abs() == channels.largest(weight)).all())
 
     def chip(self, name: str, sources: Sequence[NoiseSource], draws: Draws) -> Tensor:
         """Weight `name` on one chip, as in `programmed`, without gradient."""
@@ -275,10 +295,8 @@ def _targets(model: ir.Model, target: Target, skip: tuple[str, ...]) -> dict[str
     return found
 
 
-def _channels(
-    model: ir.Model, targets: Mapping[str, Target], skip: tuple[str, ...]
-) -> dict[str, Channels | None]:
-    """The channels of each mapped weight that have a scale each; None for one scale per tensor."""
+def _channels(model: ir.Model, skip: tuple[str, ...]) -> dict[str, Channels | None]:
+    """The output channels of each mapped weight; None where its uses do not agree on any."""
     places: dict[str, list[Place]] = {}
     shapes: dict[str, tuple[int, ...]] = {}
     for layer in layers_of(model, skip):
@@ -286,11 +304,7 @@ def _channels(
             name = str(weight.source.name)
             places.setdefault(name, []).append(layer.place)
             shapes[name] = tuple(weight.source.shape.numpy()) if weight.source.shape else ()
-    own = {name for name, cells in targets.items() if cells.per_channel or cells.weight_bits == 1}
-    return {
-        name: shared_channels(each, shapes[name]) if name in own else None
-        for name, each in places.items()
-    }
+    return {name: shared_channels(each, shapes[name]) for name, each in places.items()}
 
 
 def _largest(weight: Tensor, channels: Channels | None) -> Tensor:

@@ -26,7 +26,7 @@ POPULATION = 1 << 32
 def finished_network(model: ir.Model, replica: Replica, options: CompileOptions) -> ir.Model:
     """A copy of the network with the replica's weights, rounding its activations if that does."""
     model = model.clone()
-    write_values(model, replica.graph.values())
+    write_values(model, replica.numbers())
     activations = replica.activations
     if activations is not None:
         QuantizeActivations(activations.bits, activations.ranges(), options.skip)(model)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from nvmc.compiled.options import Calibration
@@ -68,6 +68,10 @@ class Outcome:
         dropout_off: Whether the file drops at inference, and the KPPs are those without.
         summary: What the method found.
         reading: How the output that was trained is read.
+        computed: Weights that the network computes, with what computes them: what they are computed
+            from was trained.
+        binary: Weights that were binary in the source, and are, in one bit.
+        unbinarised: Such weights that more bits made real numbers.
     """
 
     method: str
@@ -83,6 +87,9 @@ class Outcome:
     dropout_off: bool
     summary: dict[str, Any]
     reading: Reading
+    computed: dict[str, tuple[str, ...]] = field(default_factory=dict[str, tuple[str, ...]])
+    binary: tuple[str, ...] = ()
+    unbinarised: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """Plain values for JSON."""

@@ -20,6 +20,7 @@ from nvmc.hardware.chip import Chip
 from nvmc.hardware.devices import Device, Target, as_target
 from nvmc.passes.bind_inputs import bind_inputs
 from nvmc.passes.canonicalize import Canonicalize
+from nvmc.passes.fold_constants import Fold
 from nvmc.passes.graph.describe import tensor_entries
 from nvmc.passes.graph.globs import check_bits, check_skip
 from nvmc.passes.io.load import load_model
@@ -101,8 +102,12 @@ def make_task(
     return Task(target, sigma, train, held_out, *kinds)
 
 
-def canonical_network(source: Path, options: CompileOptions | None = None) -> ir.Model:
+def canonical_network(
+    source: Path, options: CompileOptions | None = None, folds: list[Fold] | None = None
+) -> ir.Model:
     """The network in a file, in canonical form, with the sizes and constants of the options.
+
+    What is folded is noted in `folds`.
 
     Raises:
         ModelError: It cannot be read, or is a compiled one.
@@ -112,7 +117,9 @@ def canonical_network(source: Path, options: CompileOptions | None = None) -> ir
     if TARGET_KEY in model.metadata_props:
         raise ModelError(f"{str(source)!r} is a compiled network; train its source")
     bind_inputs(model, options or CompileOptions())
-    Canonicalize()(model)
+    step = Canonicalize()
+    step.folds = folds
+    step(model)
     return model
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import onnx_ir as ir
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from nvmc.errors import ModelError, TrainingError
@@ -16,6 +17,7 @@ from nvmc.passes.widen_floats import HALVES, widen_floats
 from nvmc.torchgraph.graph import Graph
 from nvmc.torchgraph.tensors import Inputs
 from nvmc.training.activations import ActivationRanges
+from nvmc.training.computed import Computed, ComputedWeight, Estimator, Weights
 from nvmc.training.crossbars import Crossbars
 from nvmc.training.settings import Settings
 from nvmc.training.task import Task
@@ -31,6 +33,7 @@ class Replica:
         task: What it is trained for.
         steps: Optimiser steps of the whole run, for the schedule.
         scores: Name of the value that the loss is taken of.
+        computed: Weights that are computed from others, which are trained instead.
 
     Raises:
         ModelError: The network has nothing to train.
@@ -38,12 +41,20 @@ class Replica:
 
     Attributes:
         graph: The network as a torch module.
+        computed: What computes weights of it from others.
         crossbars: Its weights as cells hold them.
         activations: Rounding of what enters the layers; None where it is not asked for.
         version: Counts changes of the weights.
     """
 
-    def __init__(self, model: ir.Model, task: Task, steps: int, scores: str) -> None:
+    def __init__(
+        self,
+        model: ir.Model,
+        task: Task,
+        steps: int,
+        scores: str,
+        computed: Sequence[ComputedWeight] = (),
+    ) -> None:
         settings, bits = task.settings, task.options.activation_bits
         model = model.clone()
         widen_floats(model, HALVES)  # half precision has too few digits for an optimiser's steps
@@ -52,11 +63,19 @@ class Replica:
             marks = mark_activations(model, task.options.skip, bits)
             ranges = ActivationRanges(marks, bits)
             self.activations = ranges.to(settings.accelerator)
-        self.graph = Graph.of(model).to(settings.accelerator)
+        self._estimator, self._steps = Estimator(), steps
+        instead = {"Sign": self._estimator.sign} if settings.estimator == "ede" else {}
+        self.graph = Graph.of(model, instead).to(settings.accelerator)
         if not self.graph.weights:
             raise ModelError("the network has no layer with weights to train; give one that has")
-        self.crossbars = Crossbars(model, self.graph.weights, task.target, task.options.skip)
-        self.optimizer = _optimizer(list(self.graph.weights.values()), settings)
+        ours = [weight for weight in computed if weight.name in self.graph.weights]
+        self.computed = Computed(ours, instead).to(settings.accelerator)
+        for name in self.computed.names:
+            self.graph.weights[name].requires_grad_(False)
+        weights = Weights(self.graph.weights, self.computed)
+        self.crossbars = Crossbars(model, weights, task.target, task.options.skip)
+        trained = [w for name, w in self.graph.weights.items() if name not in self.computed.names]
+        self.optimizer = _optimizer([*trained, *self.computed.latent.values()], settings)
         self.schedule = _schedule(self.optimizer, settings, steps)
         self.version = 0
         self._scores = scores
@@ -87,11 +106,30 @@ class Replica:
         taps: Mapping[str, Callable[[Tensor], Tensor]] | None = None,
     ) -> dict[str, Tensor]:
         """As a call, but the named values of the graph, with the scores among them."""
+        given = weights or {}
+        own = {name: self.computed.value(name) for name in self.computed.names if name not in given}
+        weights = {**own, **given}
         names = (*wanted, *(() if self._scores in wanted else (self._scores,)))
         found = self.graph(
             x, weights, taps=self._taps(taps or {}), wanted=names, generator=generator
         )
         return found
+
+    def numbers(self) -> dict[str, NDArray[Any]]:
+        """Weights and statistics as they are now, by their names in the canonical network.
+
+        Weights that one bit holds and that were binary in the source are so again: -s and +s.
+        """
+        found = {**self.graph.values(), **self.computed.values()}
+        for name in self.crossbars.binary:
+            found[name] = self.crossbars.held(name).ideal.cpu().numpy()
+        return found
+
+    def latent(self) -> dict[str, NDArray[Any]]:
+        """As `numbers`, but what weights are computed from instead of these, by source names."""
+        left = {k: v for k, v in self.numbers().items() if k not in self.computed.names}
+        latent = self.computed.latent.items()
+        return {**left, **{name: value.detach().cpu().numpy() for name, value in latent}}
 
     @property
     def scores(self) -> str:
@@ -117,6 +155,7 @@ class Replica:
         """One step of the optimiser and its schedule along the gradients that are there."""
         self.optimizer.step()
         self.schedule.step()
+        self._estimator.progress = min(1.0, self.schedule.last_epoch / max(1, self._steps))
         self.version += 1
 
     def copy_from(self, other: Replica) -> None:
@@ -150,6 +189,7 @@ class Replica:
         self.load_modules(state["modules"])
         self.optimizer.load_state_dict(copied(state["optimizer"]))
         self.schedule.load_state_dict(copied(state["schedule"]))
+        self._estimator.progress = min(1.0, self.schedule.last_epoch / max(1, self._steps))
 
     def modules_state(self) -> list[dict[str, Any]]:
         """Weights, statistics and ranges; shares memory with the replica."""
@@ -162,7 +202,8 @@ class Replica:
         self.version += 1
 
     def _modules(self) -> list[nn.Module]:
-        return [m for m in (self.graph, self.activations) if m is not None]
+        computed = self.computed if self.computed.names else None
+        return [m for m in (self.graph, self.activations, computed) if m is not None]
 
     def _taps(
         self, taps: Mapping[str, Callable[[Tensor], Tensor]]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Any
 
@@ -21,6 +21,7 @@ from nvmc.passes.graph.describe import tensor_entries
 from nvmc.passes.two_classes import check_sign
 from nvmc.runtime.feeding import feed_of
 from nvmc.torchgraph.tensors import Inputs, taken
+from nvmc.training.computed import ComputedWeight
 from nvmc.training.draws import named_generator
 from nvmc.training.evaluation import finished_network, judge
 from nvmc.training.outcome import Judged
@@ -37,6 +38,7 @@ class Run:
         model: The prepared network in canonical form.
         task: What it is trained for.
         replicas: Networks trained side by side, all alike at first.
+        computed: Weights that are computed from others, which are trained instead.
 
     Attributes:
         model: The network; only read.
@@ -46,14 +48,20 @@ class Run:
         reading: How the output that is trained is read.
     """
 
-    def __init__(self, model: ir.Model, task: Task, replicas: int) -> None:
+    def __init__(
+        self,
+        model: ir.Model,
+        task: Task,
+        replicas: int,
+        computed: Sequence[ComputedWeight] = (),
+    ) -> None:
         self.model = model
         self.task = task
         self._x = _inputs(model, task.train, task)
         steps = -(-len(task.train.x) // task.settings.batch) * task.settings.epochs
         self.reading = task.read(model)
         scores = scores_of(model, self.reading) if task.classes else self.reading.output
-        self.replicas = [Replica(model, task, steps, scores) for _ in range(replicas)]
+        self.replicas = [Replica(model, task, steps, scores, computed) for _ in range(replicas)]
         self._shape = _shape_of_output(self.replicas[0], self._x)
         self._y = self._known_of(task.train)
         self._variance = 1.0

@@ -48,6 +48,7 @@ class Settings(Strict, frozen=True):
         keep: The weights of the epoch with the `best` KPP (the later among equals), or the `last`.
         init: `keep` trains on from the weights that are there, `random` starts anew.
         augment: Move the images; None shows them as they are.
+        estimator: Gradient of Sign: `straight-through` within -1 and 1, or IR-Net's `ede`.
         accelerator: `cpu` or `cuda`.
     """
 
@@ -66,4 +67,5 @@ class Settings(Strict, frozen=True):
     keep: Literal["best", "last"] = "best"
     init: Literal["keep", "random"] = "keep"
     augment: Augment | None = None
+    estimator: Literal["straight-through", "ede"] = "straight-through"
     accelerator: Literal["cpu", "cuda"] = "cpu"

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import onnx_ir as ir
@@ -16,10 +15,12 @@ from nvmc.compiled.artifact import replacing_file
 from nvmc.errors import ModelError, NvmcError, OptionError
 from nvmc.passes.canonicalize import Canonicalize
 from nvmc.passes.feed_masks import draws_numbers
+from nvmc.passes.fold_constants import Fold
 from nvmc.passes.graph.mappable import FLOATS, initializer_of
 from nvmc.passes.io.load import load_model
 from nvmc.runtime.saving import save_checked
 from nvmc.torchgraph.graph import write_values
+from nvmc.training.computed import ComputedWeight, begun, computed_weights, digest_of
 from nvmc.training.evaluation import finished_network, judge_source
 from nvmc.training.loop import Loop
 from nvmc.training.method import Method
@@ -60,11 +61,14 @@ def train(
     path, result = Path(source), Path(output)
     kept = None if checkpoint is None else Path(checkpoint)
     _check_files(path, result, kept, resume)
-    network = canonical_network(path, task.options)
+    folds: list[Fold] = []
+    network = canonical_network(path, task.options, folds)
+    computed = computed_weights(network, folds)
     task = fitted(task, network)
     with _deterministic():
-        run = _begun(path, network, task, method)
-        loop = Loop(run, method, kept, identity_of(network, task, method))
+        run = _begun(path, network, task, method, computed)
+        identity = {**identity_of(network, task, method), "latent weights": digest_of(computed)}
+        loop = Loop(run, method, kept, identity)
         if resume:
             loop.resume()
         resumed = len(loop.epochs)
@@ -91,12 +95,23 @@ def train(
         dropout_off=dropout_off,
         summary=method.summary(run),
         reading=run.reading,
+        computed={w.name: w.operators for w in computed if w.name in replica.computed.names},
+        binary=replica.crossbars.binary,
+        unbinarised=replica.crossbars.unbinarised,
     )
 
 
-def _begun(source: Path, network: ir.Model, task: Task, method: Method) -> Run:
+def _begun(
+    source: Path,
+    network: ir.Model,
+    task: Task,
+    method: Method,
+    computed: Sequence[ComputedWeight],
+) -> Run:
     """The run before its first epoch."""
-    run = Run(prepared_network(network, task, method), task, method.replicas)
+    prepared = prepared_network(network, task, method)
+    weights = begun(computed, prepared, task.settings.init == "random")
+    run = Run(prepared, task, method.replicas, weights)
     if not run.replicas[0].crossbars.names:
         raise ModelError(f"{str(source)!r} has no layer with trained weights on crossbars")
     method.begin(run)
@@ -152,9 +167,8 @@ def _check_checkpoint(source: Path, output: Path, checkpoint: Path) -> None:
 
 def _finished(source: Path, run: Run, method: Method, replica: Replica) -> tuple[ir.Model, bool]:
     """The trained network: the source's own graph where all weights stand in it as such."""
-    values = replica.graph.values()
     task = run.task
-    model = None if replica.activations else _home(source, method, task, values)
+    model = None if replica.activations else _home(source, method, task, replica)
     canonical = model is None
     if model is None:
         model = finished_network(run.model, replica, task.options)
@@ -162,9 +176,9 @@ def _finished(source: Path, run: Run, method: Method, replica: Replica) -> tuple
     return model, canonical
 
 
-def _home(source: Path, method: Method, task: Task, values: dict[str, Any]) -> ir.Model | None:
+def _home(source: Path, method: Method, task: Task, replica: Replica) -> ir.Model | None:
     """The source with what the method inserts and the weights; None where it cannot hold them."""
-    model = load_model(source)
+    model, values = load_model(source), replica.latent()
     try:
         method.prepare(model, task)
     except NvmcError:  # it wants the canonical form
@@ -176,15 +190,23 @@ def _home(source: Path, method: Method, task: Task, values: dict[str, Any]) -> i
         if found.dtype not in FLOATS - {ir.DataType.BFLOAT16}:  # no runtime runs bfloat16
             return None
     write_values(model, values)
-    return model if _holds(model, values) else None
+    return model if _holds(model, replica) else None
 
 
-def _holds(model: ir.Model, values: dict[str, Any]) -> bool:
-    """Whether the network computes with these weights, not with their transpose, or rounded."""
+def _holds(model: ir.Model, replica: Replica) -> bool:
+    """Whether the network computes with the trained weights, not with their transpose, or rounded.
+
+    Those that it computes from others are torch's but for rounding.
+    """
     canonical = model.clone()
     Canonicalize()(canonical)
-    for name, value in values.items():
+    for name, value in replica.numbers().items():
         found = initializer_of(canonical.graph.initializers.get(name))
-        if found is None or not np.array_equal(found.numpy(), value.astype(found.dtype.numpy())):
+        if found is None:
+            return False
+        weight = found.numpy()
+        exact = np.array_equal(weight, value.astype(weight.dtype))
+        near = name in replica.computed.names and np.allclose(weight, value, 1e-3, 1e-6)
+        if not exact and not near:
             return False
     return True
