@@ -63,7 +63,7 @@ class MapCrossbars(ir.passes.InPlacePass):
             return ir.passes.PassResult(model, False)
         shapes = ImageShapes(model, self.sizes)
         traffic = [shapes.traffic(layer) for layer in layers]
-        work = count_multiply_adds(model, self.sizes)
+        work = count_multiply_adds(model, shapes, self.sizes)
         self.mapping.assumed = work.assumed
         self._store(model, parameters, table, names)
         for layer, sizes in zip(layers, traffic, strict=True):

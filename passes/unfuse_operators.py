@@ -30,7 +30,6 @@ _BLOCKED = "com.microsoft.nchwc"
 UNFUSED: dict[tuple[str, str], Callable[[Rewriting], list[ir.Value]]] = {
     ("", "Einsum"): einsum,
     ("", "Gemm"): left_gemm,
-    ("", "SimplifiedLayerNormalization"): simplified_layer_normalization,
     (_MICROSOFT, "Attention"): attention,
     (_MICROSOFT, "BiasGelu"): bias_gelu,
     (_MICROSOFT, "EmbedLayerNormalization"): embed_layer_normalization,

@@ -54,22 +54,26 @@ class MultiplyAdds:
 
 
 def count_multiply_adds(
-    model: ir.Model, sizes: Mapping[str, Sequence[int]] | None = None
+    model: ir.Model, shapes: ImageShapes, sizes: Mapping[str, Sequence[int]] | None = None
 ) -> MultiplyAdds:
     """Count them for one image.
 
     Args:
         model: In canonical form, before its layers are mapped; only read.
+        shapes: Of its values.
         sizes: Of an image by input, for axes that the network leaves open.
     """
-    shapes = ImageShapes(model, sizes)
     found = _counted(model, shapes)
-    if all(None not in (c.weights, c.activations) for c in found.values()):
+    if not _open(found):
         return MultiplyAdds(found)
     wider = ImageShapes(model, sizes, ASSUMED)
-    if not wider.assumed:
-        return MultiplyAdds(found)
-    return MultiplyAdds(_counted(model, wider), wider.assumed)
+    more = _counted(model, wider) if wider.assumed else found
+    return MultiplyAdds(found) if _open(more) == _open(found) else MultiplyAdds(more, wider.assumed)
+
+
+def _open(counted: dict[ir.Node, Counted]) -> int:
+    """How many nodes could not be counted."""
+    return sum(None in (c.weights, c.activations) for c in counted.values())
 
 
 def _counted(model: ir.Model, shapes: ImageShapes) -> dict[ir.Node, Counted]:

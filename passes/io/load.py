@@ -26,6 +26,8 @@ OLDEST_OPSET = 7
 NEWEST_OPSET = 26
 """The newest opset that a released onnxruntime (1.31) runs."""
 
+_LAYER_NORMALIZATION = 17
+"""The opset from which on LayerNormalization is an operator of ONNX."""
 _FREE_INITIALIZERS = 4
 """IR version from which on an initializer need not be an input."""
 
@@ -59,6 +61,7 @@ def load_model(path: str | Path) -> ir.Model:
         if isinstance(tensor, ir.ExternalTensor):
             _check_external(tensor, name, folder, where)
     _adopt_external(model)
+    _name_contributed(model)
     _check_structure(model, where)
     _check_values(model, where)
     return model
@@ -180,6 +183,20 @@ def _in_memory(tensor: ir.ExternalTensor) -> ir.TensorProtocol:
     values = tensor.numpy()
     values = values.copy() if tensor.nbytes <= SMALL else values
     return ir.Tensor(values, dtype=tensor.dtype, name=tensor.name)
+
+
+def _name_contributed(model: ir.Model) -> None:
+    """Give operators of onnxruntime's own that it saves without a domain the one of the others.
+
+    Its optimizer makes them in networks of any opset; onnx.checker does not know them.
+    """
+    opset = model.graph.opset_imports.get("", _LAYER_NORMALIZATION)
+    own = {"SimplifiedLayerNormalization"}
+    own |= {"LayerNormalization"} if opset < _LAYER_NORMALIZATION else set()
+    for node in ir.traversal.RecursiveGraphIterator(model.graph):
+        if not node.domain and node.op_type in own:
+            node.domain = "com.microsoft"
+            model.graph.opset_imports.setdefault("com.microsoft", 1)
 
 
 def _check_structure(model: ir.Model, where: str) -> None:

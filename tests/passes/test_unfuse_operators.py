@@ -10,6 +10,8 @@ import onnx
 import onnx_ir as ir
 import onnxruntime as ort
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper
 
 import nvmc
@@ -19,9 +21,11 @@ from nvmc.errors import ModelError
 from nvmc.evaluation.simulation import simulate
 from nvmc.hardware.devices import Target, load_device
 from nvmc.passes.canonicalize import Canonicalize
+from nvmc.passes.io.load import load_model
 from nvmc.passes.unfuse_operators import UNFUSED
 from onnx_models import run_proto
 from onnx_text import proto_of
+from strategies import Case, conv_cases
 
 TARGET = Target.of(load_device("fefet2"))
 MICROSOFT = "com.microsoft"
@@ -354,6 +358,45 @@ def test_lenet_saved_by_onnxruntime_has_the_chips_of_the_original(
         assert compiled.manifest.mapped_share == 1
         values.append(simulate(compiled, runs=5, data="digits", sigma=0.4, limit=100).values)
     np.testing.assert_array_equal(values[0], values[1])
+
+
+@pytest.mark.parametrize(
+    ("op", "opset"), [("LayerNormalization", 13), ("SimplifiedLayerNormalization", 21)]
+)
+def test_normalisations_that_onnxruntime_saves_without_a_domain(
+    op: str, opset: int, tmp_path: Path
+) -> None:
+    feeds = {"x": normals(1, 2, 3, 6)}
+    model = proto(op, ["x", normals(2, 6)], feeds, "", axis=-1, epsilon=0.01)
+    model.opset_import[0].version = opset
+    onnx.save(model, tmp_path / "net.onnx")
+    loaded = load_model(tmp_path / "net.onnx")
+    Canonicalize()(loaded)
+    made = ir.to_proto(loaded)
+    onnx.checker.check_model(made, full_check=True)
+    np.testing.assert_allclose(
+        run_proto(made, feeds)[0], stock(model, feeds)[0], rtol=1e-5, atol=1e-5
+    )
+
+
+@given(conv_cases(), st.sampled_from(sorted(ACTIVATIONS)), st.booleans())
+def test_fused_conv_in_all_its_forms(case: Case, activation: str, summand: bool) -> None:
+    x, *weights = case.inputs
+    assert x is not None
+    feeds = {"x": x}
+    plain = proto("Conv", ["x", *weights], feeds, "", **case.attributes)
+    plain.graph.input[0].type.tensor_type.shape.dim[0].dim_value = len(x)
+    y = run_proto(plain, feeds)[0]
+    settings = dict(case.attributes)
+    if activation:
+        settings["activation"] = activation
+    if ACTIVATIONS[activation]:
+        settings["activation_params"] = ACTIVATIONS[activation]
+    inputs = ["x", *weights]
+    if summand:
+        feeds["z"] = normals(0, *y.shape)
+        inputs += [None] * (3 - len(inputs)) + ["z"]
+    assert_undone(proto("FusedConv", inputs, feeds, **settings), feeds)
 
 
 BLOCK = """g (float[N,6,8] x) => (float[N,6,8] y)
