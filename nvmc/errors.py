@@ -17,6 +17,7 @@ __all__ = [
     "ModelError",
     "NvmcError",
     "OptionError",
+    "OutOfMemoryError",
     "ProviderError",
     "StoreError",
     "TrainingError",
@@ -59,6 +60,10 @@ class TrainingError(NvmcError, ValueError):
 
 class StoreError(NvmcError, RuntimeError):
     """A store of results cannot be read or written, is no such store, or contradicts itself."""
+
+
+class OutOfMemoryError(NvmcError, MemoryError):
+    """Chips need more memory than there is."""
 
 
 class ClusterError(NvmcError, RuntimeError):

@@ -31,6 +31,7 @@ from nvmc.hardware.chip import Array, Chip
 from nvmc.metrics import Metric
 from nvmc.runtime.averaging import mean_outputs
 from nvmc.runtime.blas import single_threaded_blas
+from nvmc.runtime.memory import check_memory
 from nvmc.runtime.provider import make_session
 from nvmc.runtime.sessions import open_model, run_batch, run_once
 from nvmc.runtime.tally import Tally
@@ -54,6 +55,7 @@ __all__ = [
     "open_session",
     "outputs_of",
     "outputs_of_some",
+    "weight_bytes",
 ]
 
 
@@ -152,6 +154,14 @@ class Feed:
         return {name: np.concatenate([x, x[-1:].repeat(missing, 0)]) for name, x in taken.items()}
 
 
+def weight_bytes(network: Network | CircuitNetwork) -> int:
+    """Bytes that weights on crossbars take in a session; 0 of circuits, which are not estimated."""
+    if isinstance(network, CircuitNetwork):
+        return 0
+    one = sum(a.codes.size * network.dtypes[a.name].itemsize for a in network.arrays)
+    return one * (network.stack.count if network.stack else 1)
+
+
 def default_jobs() -> int:
     """Chips in parallel when nobody says: the cores this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
@@ -182,6 +192,7 @@ def evaluate_chips(
         Sums of `metric.add` over the images, shape (len(chips),). Those of neighbouring spans add
         up to that of both.
     """
+    check_memory(weight_bytes(network), min(jobs, len(chips)))
     totals = np.empty(len(chips))
     images = span or feed.span
     size = network.stack.count if isinstance(network, Network) and network.stack else 1

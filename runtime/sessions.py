@@ -9,7 +9,8 @@ from typing import Any
 import onnxruntime
 from numpy.typing import NDArray
 
-from nvmc.errors import ModelError
+from nvmc.errors import ModelError, OutOfMemoryError
+from nvmc.runtime.memory import allocation_failed, available, making, too_little
 
 _ort: Any = onnxruntime  # it is untyped
 
@@ -41,10 +42,12 @@ def open_model(model: bytes | Path, weights: Mapping[str, NDArray[Any]]) -> Any:
         ModelError: onnxruntime refuses the network.
     """
     options = _options()
-    if weights:
+    size = sum(value.nbytes for value in weights.values())
+    if weights:  # no copies; the session takes what it needs of them while it is made
         values = [_ort.OrtValue.ortvalue_from_numpy(value) for value in weights.values()]
         options.add_external_initializers(list(weights), values)
-    return _opened(model if isinstance(model, bytes) else str(model), options)
+    with making(size):
+        return _opened(model if isinstance(model, bytes) else str(model), options, size)
 
 
 def check_loads(path: Path) -> None:
@@ -68,10 +71,12 @@ def _options() -> Any:
     return options
 
 
-def _opened(model: bytes | str, options: Any) -> Any:
+def _opened(model: bytes | str, options: Any, weights: int = 0) -> Any:
     try:
         return _ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # onnxruntime raises many types without a common base
+        if allocation_failed(error):
+            raise OutOfMemoryError(too_little(weights, 1, available())) from error
         raise ModelError(f"onnxruntime cannot load the network: {first_line(error)}") from error
 
 
@@ -123,6 +128,8 @@ def run_once(session: Any, names: Sequence[str], inputs: Mapping[str, NDArray[An
     try:
         return session.run(names, inputs)
     except Exception as error:  # onnxruntime raises many types without a common base
+        if allocation_failed(error):
+            raise OutOfMemoryError(too_little(0, 1, available())) from error
         raise ModelError(f"onnxruntime cannot run the network: {first_line(error)}") from error
 
 

@@ -58,7 +58,9 @@ OPTIONS: dict[str, Callable[[Command], Command]] = {
     ),
     "seed": click.option("--seed", default=0, show_default=True, help="Population of chips."),
     "jobs": click.option(
-        "--jobs", type=int, help="Chips in parallel.  [default: the cores at hand]"
+        "--jobs",
+        type=int,
+        help="Chips in parallel.  [default: the cores at hand, or as memory allows]",
     ),
     "workers": click.option(
         "--workers",

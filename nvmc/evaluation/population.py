@@ -20,8 +20,9 @@ from nvmc.errors import OptionError
 from nvmc.evaluation.description import Description, Fidelity
 from nvmc.evaluation.parameters import Setup
 from nvmc.evaluation.reading import Reading
-from nvmc.hardware.chip import Chip, Chips
+from nvmc.hardware.chip import Chip, Chips, Chosen
 from nvmc.metrics import Metric
+from nvmc.runtime.memory import fitting_jobs
 from nvmc.runtime.montecarlo import (
     ENGINE,
     CircuitNetwork,
@@ -30,6 +31,7 @@ from nvmc.runtime.montecarlo import (
     Span,
     default_jobs,
     evaluate_chips,
+    weight_bytes,
 )
 from nvmc.statistics import Images
 
@@ -74,14 +76,16 @@ class Threads:
 
     Attributes:
         jobs: How many at once; as many as there are cores by default.
+        cut: Whether that is fewer than there are cores, because more have no memory.
     """
 
     jobs: int | None = None
+    cut: bool = False
 
     @property
     def name(self) -> str:
         """What it is, for people."""
-        return f"{self.jobs or default_jobs()} at once"
+        return f"{self.jobs or default_jobs()} at once{', as memory allows' * self.cut}"
 
     @property
     def engine(self) -> str:
@@ -100,6 +104,14 @@ class Threads:
         evaluate_chips(
             workload.network, workload.feed, workload.metric, chips, span, jobs=jobs, on_chip=done
         )
+
+
+def _settled(executor: Executor, workload: Workload, chips: int) -> Executor:
+    """The executor, where nobody says how many threads with as many as there is memory for."""
+    wanted = min(default_jobs(), chips)
+    jobs = fitting_jobs(weight_bytes(workload.network), wanted)
+    free = isinstance(executor, Threads) and executor.jobs is None
+    return Threads(jobs, cut=True) if free and jobs < wanted else executor
 
 
 class Records(Protocol):
@@ -284,7 +296,7 @@ class Population:
     ) -> None:
         self.workload = workload
         self.chips = chips
-        self.executor = executor
+        self.executor = _settled(executor, workload, len(chips))
         self._records = records
         self._on_chip = on_chip
         self._lock = Lock()
@@ -345,7 +357,7 @@ class Population:
         span: Span,
         on_images: Callable[[int], None] | None,
     ) -> None:
-        chips = _Chosen(self.chips, positions)
+        chips = Chosen(self.chips, positions)
 
         def done(number: int, total: float) -> None:
             position = int(positions[number])
@@ -380,19 +392,3 @@ def _indices(chips: Sequence[Chip]) -> Iterable[int | None]:
     if isinstance(chips, Chips):
         return range(chips.first, chips.first + len(chips))
     return (chip.index for chip in chips)
-
-
-class _Chosen(Sequence[Chip]):
-    """Some of many chips, none of which is made before it is asked for."""
-
-    def __init__(self, chips: Sequence[Chip], positions: NDArray[np.int64]) -> None:
-        self._chips = chips
-        self._positions = positions
-
-    def __len__(self) -> int:
-        return len(self._positions)
-
-    def __getitem__(self, number: Any) -> Any:
-        if isinstance(number, slice):
-            return [self._chips[int(position)] for position in self._positions[number]]
-        return self._chips[int(self._positions[number])]

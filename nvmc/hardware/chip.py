@@ -32,7 +32,7 @@ from nvmc.hardware.programming import (
 from nvmc.hardware.tiling import Place, tile_numbers
 from nvmc.rng import Draw
 
-__all__ = ["PHYSICS", "Array", "Chip", "Chips", "Programmed"]
+__all__ = ["PHYSICS", "Array", "Chip", "Chips", "Chosen", "Programmed"]
 
 PHYSICS = 3
 """Version of what decides a chip's value: raised with every change of a number that is drawn or of
@@ -307,3 +307,19 @@ class Chips(Sequence[Chip]):
         if not -self.runs <= number < self.runs:
             raise IndexError(number)
         return replace(self.pattern, index=self.first + number % self.runs)
+
+
+class Chosen(Sequence[Chip]):
+    """Some of many chips, none of which is made before it is asked for."""
+
+    def __init__(self, chips: Sequence[Chip], positions: NDArray[np.int64]) -> None:
+        self._chips = chips
+        self._positions = positions
+
+    def __len__(self) -> int:
+        return len(self._positions)
+
+    def __getitem__(self, number: Any) -> Any:
+        if isinstance(number, slice):
+            return [self._chips[int(position)] for position in self._positions[number]]
+        return self._chips[int(self._positions[number])]

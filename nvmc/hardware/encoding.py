@@ -219,7 +219,9 @@ class Layout:
     def _digits(self, codes: Any) -> list[Any]:
         """The unsigned number that the cells of each polarity hold."""
         xp = array_namespace(codes)
-        wide = xp.astype(codes, xp.int32)
+        # As they are, signed codes and their negatives fit: narrow integers take less time.
+        narrow = codes.dtype in (xp.int8, xp.int16) and not self.shift
+        wide = codes if narrow else xp.astype(codes, xp.int32)
         if self.encoding == "differential":
             return [xp.clip(wide, min=0), xp.clip(-wide, min=0)]
         if not self.shift:

@@ -12,8 +12,9 @@ import pytest
 
 from nvmc import Chip
 from nvmc.errors import OptionError
+from nvmc.evaluation import population as module
 from nvmc.evaluation.parameters import Setup
-from nvmc.evaluation.population import Population, Workload
+from nvmc.evaluation.population import Population, Threads, Workload
 from nvmc.hardware.chip import Chips
 from nvmc.hardware.devices import Target, load_device
 from nvmc.rng import stream
@@ -196,3 +197,15 @@ def test_a_part_of_a_population_is_made_as_it_is_asked_for() -> None:
     people = Population(bench_of_images(IMAGES), Watched(PATTERN, 0, 1_000_000), table)
     people.advance([5, 11], IMAGES)
     assert set(made) == {5, 11}
+
+
+@pytest.mark.parametrize("fitting", [1, 3, 8])
+def test_automatic_jobs_heed_the_memory(monkeypatch: pytest.MonkeyPatch, fitting: int) -> None:
+    """Fewer than cores where more have no room, which is said; a number that was given stays."""
+    monkeypatch.setattr(module, "default_jobs", lambda: 4)
+    monkeypatch.setattr(module, "weight_bytes", lambda _: 10**9)
+    monkeypatch.setattr(module, "fitting_jobs", lambda _, wanted: min(wanted, fitting))
+    workload, chips = bench_of_images(IMAGES), chips_from(0, 12)
+    said = "4 at once" if fitting >= 4 else f"{fitting} at once, as memory allows"
+    assert Population(workload, chips, Threads()).executor.name == said
+    assert Population(workload, chips, Threads(4)).executor.name == "4 at once"

@@ -10,6 +10,7 @@ import pytest
 from nvmc.hardware.blocks import joined_axes, rows_of_block
 from nvmc.hardware.chip import Array, Chip
 from nvmc.hardware.devices import Target, load_device, parse_noise
+from nvmc.hardware.encoding import Encoding
 from nvmc.hardware.restriction import AblatedChip, Selection
 
 SHAPE = (53, 50, 20, 20)  # 1,060,000 weights; a block is 163 of the 2,650 joined rows
@@ -19,7 +20,9 @@ def array_of(target: Target, shape: tuple[int, ...] = SHAPE, channels: bool = Fa
     random = np.random.default_rng(1)
     steps = (shape[0],) + (1,) * (len(shape) - 1) if channels else ()
     if target.weight_bits is None:
-        return Array("w", random.standard_normal(shape, np.float32), np.float32(1), target)
+        return Array(
+            "w", random.standard_normal(shape, np.float32), np.asarray(1, np.float32), target
+        )
     top = 2**target.weight_bits - 1
     codes = random.integers(-top, top + 1, shape).astype(np.int16)
     return Array("w", codes, np.asarray(random.uniform(0.1, 1, steps), np.float32), target)
@@ -33,7 +36,7 @@ def same(chip: Chip, array: Array) -> bool:
 
 @pytest.mark.parametrize("encoding", ["sign-magnitude", "differential", "offset"])
 @pytest.mark.parametrize("device", ["fefet2", "pcm-joshi2020", "rram-wan2022", "reram-lognormal"])
-def test_blocks_are_the_whole(device: str, encoding: str) -> None:
+def test_blocks_are_the_whole(device: str, encoding: Encoding) -> None:
     """Several draws per cell, laws by level and time, uneven levels, noise on weights; ideal."""
     found = load_device(device)
     noise = [parse_noise("stuck-at:p_low=0.01,p_high=0.02"), parse_noise("uniform:amplitude=0.1")]
@@ -63,7 +66,9 @@ def test_a_chip_that_is_noisy_in_part() -> None:
 @pytest.mark.parametrize("shape", [(7,), (3, 4), (1 << 20,), (2, 3, 1 << 17), (0, 5), (1 << 17, 1)])
 def test_blocks_cover_an_array(shape: tuple[int, ...]) -> None:
     """Each weight lies in exactly one block, none of which is larger than it has to be."""
-    array = Array("w", np.zeros(shape, np.int8), np.float32(1), Target.of(load_device("fefet2")))
+    array = Array(
+        "w", np.zeros(shape, np.int8), np.ones((), np.float32), Target.of(load_device("fefet2"))
+    )
     seen = np.zeros((int(np.prod(shape[: joined_axes(shape)])),), int)
     for where, part in array.parts():
         seen[where] += 1

@@ -1,0 +1,146 @@
+"""What a run of chips takes of the memory, whether that is there, and how it is kept low.
+
+A session holds a chip's weights once; while it is made it takes them from the caller's arrays and
+may lay them out anew, several copies of them. So sessions of large networks are made one after the
+other, and run side by side.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import re
+from collections.abc import Generator
+from contextlib import contextmanager
+from pathlib import Path
+from threading import Lock
+
+from nvmc.errors import OutOfMemoryError
+
+__all__ = [
+    "LARGE",
+    "allocation_failed",
+    "available",
+    "check_memory",
+    "fitting_jobs",
+    "lean",
+    "making",
+    "needed",
+    "too_little",
+]
+
+LARGE = 1 << 25
+"""Bytes of weights in a session from which on memory is watched."""
+FIRST, EACH = 3.7, 1.2
+"""Times the weights that one chip takes at most while its session is made, and that each chip
+beside it adds (`tests/benchmarks/bench_memory.py`, allocator on `lean`, convolutions)."""
+ROOMY = 2
+"""Where there is less than so many times what is needed, the allocator gives back more slowly."""
+
+_ARENA_MAX, _MMAP_THRESHOLD = -8, -3  # mallopt(3)
+_FAILED = re.compile(r"bad_alloc|failed to allocate|out of memory", re.IGNORECASE)
+_making = Lock()
+
+
+def needed(weights: int, jobs: int) -> int:
+    """Bytes that so many chips at once take, of a network whose weights take `weights` bytes."""
+    return int(weights * (FIRST + EACH * (jobs - 1)))
+
+
+def available(root: Path = Path("/")) -> int | None:
+    """Bytes that this process may still take: of the machine and of its control group.
+
+    Args:
+        root: Where /proc and /sys are.
+    """
+    found: list[int] = []
+    for line in _read(root / "proc/meminfo").splitlines():
+        if line.startswith("MemAvailable:"):
+            found.append(int(line.split()[1]) * 1024)
+    groups = root / "sys/fs/cgroup"
+    for most, used in (
+        ("memory.max", "memory.current"),
+        ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes"),
+    ):
+        limit, taken = _read(groups / most).strip(), _read(groups / used).strip()
+        if limit.isdecimal() and taken.isdecimal():
+            found.append(max(0, int(limit) - int(taken)))
+    return min(found, default=None)
+
+
+def fitting_jobs(weights: int, wanted: int) -> int:
+    """As many of the wanted chips at once as there is memory for, at least one."""
+    there = available()
+    if weights < LARGE or there is None:
+        return wanted
+    fitting = 1 + int((there / weights - FIRST) / EACH)
+    return max(1, min(wanted, fitting))
+
+
+def check_memory(weights: int, jobs: int) -> None:
+    """Complain where so many chips at once have no room; let the allocator be lean where needed.
+
+    Raises:
+        OutOfMemoryError: They have not.
+    """
+    there = available()
+    if weights < LARGE or there is None:
+        return
+    wanted = needed(weights, jobs)
+    if wanted > there:
+        raise OutOfMemoryError(too_little(weights, jobs, there))
+    lean(wanted * ROOMY > there)
+
+
+def allocation_failed(error: Exception) -> bool:
+    """Whether an error, of NumPy or onnxruntime, says that there was no memory."""
+    return isinstance(error, MemoryError) or bool(_FAILED.search(str(error)))
+
+
+def too_little(weights: int, jobs: int, there: int | None) -> str:
+    """What is needed, what is there, and what to change."""
+    found = "" if there is None else f", and {_gigabytes(there)} are available"
+    if weights < LARGE:
+        return f"there is too little memory{found}; try fewer --jobs or a smaller --batch"
+    fewer = "fewer --jobs" if jobs > 1 else "a smaller network, or a machine with more memory"
+    return (
+        f"{f'{jobs} chips at once need' if jobs > 1 else 'a chip needs'} about "
+        f"{_gigabytes(needed(weights, jobs))} of memory{found}; try {fewer}"
+    )
+
+
+def lean(strict: bool) -> None:
+    """Let glibc's allocator keep less of what was freed, for the rest of the process.
+
+    All threads share one arena, so that one finds what another has freed. It changes no value, and
+    nothing without glibc.
+
+    Args:
+        strict: Give every large block back at once too, which costs time: pages come anew.
+    """
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    if mallopt is None:
+        return
+    mallopt(_ARENA_MAX, 1)
+    if strict:
+        mallopt(_MMAP_THRESHOLD, 1 << 20)
+
+
+@contextmanager
+def making(weights: int) -> Generator[None]:
+    """A block in which a session of so many bytes of weights is made: large ones one by one."""
+    if weights < LARGE:
+        yield
+        return
+    with _making:
+        yield
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text()
+    except OSError:
+        return ""
+
+
+def _gigabytes(size: float) -> str:
+    return f"{size / 1e9:.1f} GB" if size >= 1e8 else f"{size / 1e6:.0f} MB"

@@ -1,0 +1,134 @@
+"""Peak memory of compile, simulate and program, as multiples of the float network's file.
+
+Usage: python tests/benchmarks/bench_memory.py [MEGABYTES] [mlp|conv] [--lean]. Each phase is a
+process of its own on a network of random weights; memory is its peak resident set above what a
+small network of the same kind has taken in that process before, which loads all modules. `--lean`
+lets the allocator give every large block back at once, as nvmc does where memory is short.
+"""
+
+from __future__ import annotations
+
+import argparse
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+import onnx
+from measure import machine
+from onnx import helper, numpy_helper
+
+MIB = 1 << 20
+PHASES = ("compile", "cells 1", "cells 2", "circuit 1", "program")
+CHIPS = 4
+IMAGES = 1
+
+
+def network(kind: str, megabytes: float, path: Path) -> None:
+    """Write equal layers of random weights.
+
+    In a process of its own: what a parent has taken counts as its children's peak.
+    """
+    random = np.random.default_rng(0)
+    width = 1024 if kind == "mlp" else 256
+    shape = (width, width) if kind == "mlp" else (width, width, 3, 3)
+    count = max(1, round(megabytes * MIB / 4 / np.prod(shape)))
+    nodes: list[onnx.NodeProto] = []
+    weights: list[onnx.TensorProto] = []
+    for layer in range(count):
+        values = random.standard_normal(shape, np.float32) / np.float32(np.prod(shape[1:]) ** 0.5)
+        weights.append(numpy_helper.from_array(values, f"w{layer}"))
+        names = [f"x{layer}", f"w{layer}"]
+        options = {"transB": 1} if kind == "mlp" else {"pads": [1] * 4}
+        op = "Gemm" if kind == "mlp" else "Conv"
+        nodes.append(helper.make_node(op, names, [f"h{layer}"], f"layer{layer}", **options))
+        nodes.append(helper.make_node("Relu", [f"h{layer}"], [f"x{layer + 1}"], f"relu{layer}"))
+    nodes.append(helper.make_node("Flatten", [f"x{count}"], ["y"], "flatten"))
+    sizes = [None, width] if kind == "mlp" else [None, width, 8, 8]
+    graph = helper.make_graph(
+        nodes,
+        kind,
+        [helper.make_tensor_value_info("x0", onnx.TensorProto.FLOAT, sizes)],
+        [helper.make_tensor_value_info("y", onnx.TensorProto.FLOAT, [None, None])],
+        weights,
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    onnx.save(model, path)
+
+
+def run(phase: str, model: Path, folder: Path) -> None:
+    """One phase in this process; `folder` holds, or gets, the compiled network."""
+    import nvmc
+
+    if phase == "compile":
+        nvmc.compile_model(model, nvmc.Target.of(nvmc.load_device("fefet2")), output=folder)
+    elif phase == "program":
+        nvmc.program_chip(nvmc.open_compiled(folder), 0, folder.with_suffix(".chip.onnx"))
+    else:
+        fidelity, jobs = phase.split()
+        nvmc.simulate(
+            nvmc.open_compiled(folder),
+            runs=CHIPS,
+            percentile=50,
+            jobs=int(jobs),
+            limit=IMAGES,
+            fidelity=fidelity,  # type: ignore[arg-type]
+        )
+
+
+def peak() -> float:
+    """The process's largest resident set so far, in MiB."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+def measure(phase: str, kind: str, folder: Path, strict: bool) -> None:
+    """Print base, peak and seconds of a phase, having run it on a small network first."""
+    from nvmc.runtime.memory import lean
+
+    lean(strict)
+    run("compile", folder / f"small-{kind}.onnx", folder / "small.nvmc")
+    run(phase, folder / f"small-{kind}.onnx", folder / "small.nvmc")
+    base, started = peak(), time.perf_counter()
+    run(phase, folder / f"{kind}.onnx", folder / f"{kind}.nvmc")
+    print(base, peak(), time.perf_counter() - started)
+
+
+def main() -> None:
+    """Measure all phases, or in a child process one."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("megabytes", nargs="?", type=float, default=64.0)
+    parser.add_argument("kind", nargs="?", choices=["mlp", "conv"], default="mlp")
+    parser.add_argument("--lean", action="store_true")
+    parser.add_argument("--phase", choices=["make", *PHASES], help=argparse.SUPPRESS)
+    parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
+    args = parser.parse_args()
+    if args.phase == "make":
+        network(args.kind, 1, args.folder / f"small-{args.kind}.onnx")
+        network(args.kind, args.megabytes, args.folder / f"{args.kind}.onnx")
+        return
+    if args.phase:
+        measure(args.phase, args.kind, args.folder, args.lean)
+        return
+    print(machine())
+    size = 0.0
+    with tempfile.TemporaryDirectory() as name:
+        for phase in ("make", *PHASES):
+            command = [sys.executable, __file__, str(args.megabytes), args.kind]
+            command += ["--phase", phase, "--folder", name, *(["--lean"] if args.lean else [])]
+            done = subprocess.run(command, check=True, capture_output=True, text=True)
+            if phase == "make":
+                size = (Path(name) / f"{args.kind}.onnx").stat().st_size / MIB
+                print(f"{args.kind} of {size:.0f} MiB, fefet2, {CHIPS} chips, {IMAGES} image")
+                continue
+            base, most, seconds = map(float, done.stdout.split()[-3:])
+            print(
+                f"{phase:10} {(most - base) / size:5.2f} x the file "
+                f"(base {base:.0f} MiB, peak {most:.0f} MiB), {seconds:.1f} s"
+            )
+
+
+if __name__ == "__main__":
+    main()
