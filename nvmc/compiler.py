@@ -37,7 +37,14 @@ from nvmc.passes.bind_inputs import bind_inputs, states_of
 from nvmc.passes.feed_masks import draws_numbers
 from nvmc.passes.graph.arrays import Mapping
 from nvmc.passes.graph.assumptions import assumptions_of
-from nvmc.passes.graph.describe import Model, opset_of, serialized, set_target, tensor_entries
+from nvmc.passes.graph.describe import (
+    Model,
+    opset_of,
+    serialized,
+    serialized_apart,
+    set_target,
+    tensor_entries,
+)
 from nvmc.passes.graph.globs import check_bits, check_skip
 from nvmc.passes.graph.input_grids import dac_limits, told_of_inputs
 from nvmc.passes.graph.outputs import outputs_of
@@ -168,7 +175,8 @@ def map_network(
         whole = model.clone() if options.state else model
         LoopStates(options, tensors)(whole)
         images = feed_of(tensor_entries(whole.graph.inputs), data, 0, None)
-        ranges = calibrate(serialized(whole, tensors), tensors, images)
+        content, weights = serialized_apart(whole, tensors)
+        ranges = calibrate(content, tensors, images, weights)
         QuantizeActivations(bits, ranges, options.skip)(model)
     mapper.sizes = image_sizes(tensor_entries(model.graph.inputs), data, states_of(options))
     mapper(model)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, cast
 
 import numpy as np
@@ -39,13 +39,19 @@ def calibration_on(data: Dataset, activations: bool, converters: bool) -> Calibr
     return Calibration(data.name, seen.sha256, for_activations, for_converters)
 
 
-def calibrate(model: bytes, tensors: Sequence[str], images: Feed) -> dict[str, tuple[float, float]]:
+def calibrate(
+    model: bytes,
+    tensors: Sequence[str],
+    images: Feed,
+    weights: Mapping[str, NDArray[Any]] | None = None,
+) -> dict[str, tuple[float, float]]:
     """Smallest and largest value of each tensor over all images.
 
     Args:
         model: A serialised float network. `tensors` are among its inputs and outputs.
         tensors: Names of floating-point tensors.
         images: What the network is fed.
+        weights: Initializers that `model` lacks, by name.
 
     Returns:
         (low, high) in the tensors' units, in the order of `tensors`. On one thread, in runs whose
@@ -60,7 +66,7 @@ def calibrate(model: bytes, tensors: Sequence[str], images: Feed) -> dict[str, t
     """
     if not tensors:
         return {}
-    session = open_model(model, {})
+    session = open_model(model, weights or {})
     asked = [name for name in tensors if name not in images.inputs]
     lows, highs = dict.fromkeys(tensors, np.inf), dict.fromkeys(tensors, -np.inf)
     most = _images_a_run(session, images, asked)

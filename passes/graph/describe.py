@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import Any
 
+import numpy as np
 import onnx_ir as ir
+from numpy.typing import NDArray
 
 from nvmc.compiled.artifact import TARGET_KEY, TensorEntry
 from nvmc.errors import ModelError
 from nvmc.hardware.devices import Target
+from nvmc.passes.io.save import LARGEST_FILE
+from nvmc.passes.io.without_weights import SMALL
 
-__all__ = ["opset_of", "serialized", "set_target", "shape_of", "tensor_entries"]
+__all__ = ["opset_of", "serialized", "serialized_apart", "set_target", "shape_of", "tensor_entries"]
 
 Model = ir.Model
 """The type, for annotations."""
@@ -43,6 +48,35 @@ def serialized(model: Model, watched: Sequence[str] = ()) -> bytes:
         return ir.to_proto(model).SerializeToString()
     finally:
         model.graph.outputs[:] = outputs
+
+
+def serialized_apart(
+    model: Model, watched: Sequence[str] = ()
+) -> tuple[bytes, dict[str, NDArray[Any]]]:
+    """As `serialized`, and the large initializers beside it where one message cannot hold all.
+
+    Returns:
+        The bytes, whose large initializers are external data that does not exist, and their
+        values by name; none where everything is in the bytes. No copies are made.
+    """
+    values = list(model.graph.initializers.values())
+    held = [(value, value.const_value) for value in values if value.const_value is not None]
+    if sum(tensor.nbytes for _, tensor in held) <= LARGEST_FILE:
+        return serialized(model, watched), {}
+    apart: dict[str, NDArray[Any]] = {}
+    try:
+        for value, tensor in held:
+            if tensor.nbytes <= SMALL or not tensor.dtype.numpy().isbuiltin:
+                continue
+            name = str(value.name)
+            apart[name] = np.ascontiguousarray(tensor.numpy())
+            value.const_value = ir.ExternalTensor(
+                "apart", 0, tensor.nbytes, tensor.dtype, shape=tensor.shape, name=name
+            )
+        return serialized(model, watched), apart
+    finally:
+        for value, tensor in held:
+            value.const_value = tensor
 
 
 def set_target(model: Model, target: Target) -> None:

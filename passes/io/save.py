@@ -14,7 +14,7 @@ import onnx_ir as ir
 
 from nvmc.passes.io.without_weights import SMALL, bytes_of, without_weights
 
-__all__ = ["save_model"]
+__all__ = ["LARGEST_FILE", "save_model"]
 
 LARGEST_FILE = 2**31 - 2**24
 """Protobuf messages end at 2 GiB; 16 MiB are left for everything but the weights."""

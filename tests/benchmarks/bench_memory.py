@@ -44,7 +44,9 @@ def network(kind: str, megabytes: float, path: Path) -> None:
         names = [f"x{layer}", f"w{layer}"]
         options = {"transB": 1} if kind == "mlp" else {"pads": [1] * 4}
         op = "Gemm" if kind == "mlp" else "Conv"
-        nodes.append(helper.make_node(op, names, [f"h{layer}"], f"layer{layer}", **options))
+        node = helper.make_node(op, names, [f"h{layer}"], f"layer{layer}")
+        node.attribute.extend([helper.make_attribute(k, v) for k, v in options.items()])
+        nodes.append(node)
         nodes.append(helper.make_node("Relu", [f"h{layer}"], [f"x{layer + 1}"], f"relu{layer}"))
     nodes.append(helper.make_node("Flatten", [f"x{count}"], ["y"], "flatten"))
     sizes = [None, width] if kind == "mlp" else [None, width, 8, 8]
