@@ -85,7 +85,7 @@ def note_percentile(k: float) -> None:
     if k > 50:
         note(
             f"k = {k:g} is above 50, so this KPP describes the best chips: the KPP counts from "
-            f"the worst; --percentile {100 - k:g} says what {k:g} of 100 chips reach"
+            f"the worst; --percentile {100 - k:g} says what about {k:g} of 100 chips reach"
         )
 
 

@@ -276,7 +276,8 @@ def _values(result: Simulation) -> list[tuple[str, str, str]]:
     kpp, summary = result.kpp, result.summary
     spread = "" if summary.std is None else f"± {100 * summary.std:.2f} over chips"
     if summary.mean_bound:
-        spread = f"estimated, to about ± {100 * summary.mean_bound:.2f} over orders of the images"
+        bound = f"{100 * summary.mean_bound:.2f}"
+        spread = f"estimated, with an error (deviation, bias included) of at most {bound}"
     return [
         ("mean", percent(summary.mean), spread),
         ("worst chip", percent(summary.min), _meaning(result, summary.min)),

@@ -49,8 +49,8 @@ class Eliminated:
         totals: Hits of every chip on all images; NaN where a chip was dropped. Shape (chips,).
         dropped: Chips that were not run on all images.
         fraction: Chip-images run, as a share of all chips on all images.
-        mean: Mean of all chips' hits; exact where none was dropped, else an estimate that is
-            unbiased over the order of the images.
+        mean: Mean of all chips' hits; exact where none was dropped, else an estimate, whose bias
+            over the order of the images is small beside its bound.
         mean_bound: Bound of its standard deviation over the order of the images; 0 where exact.
         delta: Probability that the lowest are not exact, at most.
     """
