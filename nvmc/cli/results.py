@@ -234,10 +234,13 @@ def _worth(store: Store, entry: Entry, percentile: float) -> Worth | None:
 
 
 def _sampled(entry: Entry, chips: Iterable[tuple[float, float]]) -> Images | None:
-    """What the values of an experiment are shares of, from a chip's hits and its value."""
+    """What the values of an experiment are shares of; older stores say it by hits and values."""
     images, metric = entry.facts.get("images"), entry.facts.get("metric")
     if not images or metric not in METRICS or not METRICS[metric].counts:
         return None
+    if "decisions" in entry.facts:
+        decisions = entry.facts["decisions"]
+        return None if decisions is None else Images(images, decisions)
     for total, value in chips:
         if value > 0:
             return Images(images, round(total / (value * images)))

@@ -263,7 +263,8 @@ class Workload:
         }
         facts = described.to_json()
         del facts["first"], facts["runs"]  # the store counts its chips itself
-        info = {**facts, "ideal": self.ideal}
+        decisions = None if self.sampled is None else self.sampled.decisions
+        info = {**facts, "ideal": self.ideal, "decisions": decisions}
         return store.experiment({**self.identity, **population, "engine": executor.engine}, info)
 
 

@@ -7,6 +7,11 @@ import pty
 import subprocess
 import sys
 
+import numpy as np
+
+from nvmc.cli.console import interval_rows
+from nvmc.statistics import Images, percentile_performance
+
 SAY = """
 from nvmc.cli.console import note, progress
 with progress("chips", 2) as step:
@@ -41,3 +46,18 @@ def test_a_note_is_not_a_result() -> None:
         check=True,
     )
     assert done.stdout == ""
+
+
+def test_each_interval_says_what_it_covers() -> None:
+    values = np.linspace(0.9, 0.99, 100)
+    both = interval_rows(percentile_performance(values, 50, images=Images(100)), 100, "accuracy")
+    assert [(name, of) for name, _, of in both] == [
+        ("its 95% interval", "of chips and images"),
+        ("on these 100 images", "of chips alone"),
+    ]
+    (alone,) = interval_rows(percentile_performance(values[:10], 1), 100, "r2")
+    name, ends, of = alone
+    assert name == "its 95% interval" and ends.startswith("open to ")
+    assert (
+        of == "of chips alone, on these 100 images: for R² it covers no others; 368 runs close it"
+    )

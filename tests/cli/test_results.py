@@ -182,6 +182,17 @@ def test_show_says_what_simulate_says(run: Run, k: float) -> None:
     assert identifier in "".join(text.split()) and "400, of numbers 0 to 399" in text
 
 
+@pytest.mark.parametrize(("decisions", "covers"), [(1, "chips and images"), (None, "chips")])
+def test_a_store_says_what_its_values_are_shares_of(
+    run: Run, decisions: int | None, covers: str
+) -> None:
+    with Store.open("r.sqlite") as store:
+        info = {**INFO, "decisions": decisions}
+        store.experiment(KEY, info).add_many((c, 531, 531 * v, v) for c, v in enumerate(VALUES))
+    (found,) = json.loads(run("list", "r.sqlite", "--json"))["experiments"]
+    assert found["percentile"]["covers"] == covers
+
+
 def test_show_states_nothing_of_a_population_that_was_run_in_part(run: Run) -> None:
     """Chips that were stopped early are the better ones: the others alone would look worse."""
     (identifier,) = fill(Path("r.sqlite"), 1)
