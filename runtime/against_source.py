@@ -15,7 +15,7 @@ from nvmc.compiled.rounding import SEEDED, AgainstSource
 from nvmc.data import Dataset
 from nvmc.errors import ModelError, NvmcError
 from nvmc.metrics.decisions import decisions
-from nvmc.runtime.calibration import run_in_batches
+from nvmc.runtime.calibration import BATCH, run_in_batches
 from nvmc.runtime.feeding import SEEDED_INPUTS, feed_of
 from nvmc.runtime.montecarlo import Feed
 from nvmc.runtime.sessions import open_model
@@ -36,7 +36,7 @@ def compare_to_source(
     data: Dataset | None,
     class_axes: Mapping[str, int],
 ) -> AgainstSource:
-    """Run both on the same images, one after the other.
+    """Run both on the same images, one after the other, in runs of as many as the compiled takes.
 
     Images are the first of the calibration data, else seeded inputs as `nvmc simulate` has them:
     64, of files above 16 MiB fewer, at least 8. The output is the first of floating-point numbers.
@@ -58,7 +58,9 @@ def compare_to_source(
     try:
         some = None if data is None else data.of(slice(images))
         feed = feed_of(inputs, some, 0, None if some else images)
-        expected, found = (_outputs(file, output, feed) for file in (source, ideal))
+        size = (inputs[0].shape or [None])[0]
+        most = size if isinstance(size, int) and size > 0 else BATCH
+        expected, found = (_outputs(file, output, feed, most) for file in (source, ideal))
     except NvmcError as error:
         return AgainstSource(
             output=output, data=name, reason=str(error).replace("the calibration data", name)
@@ -75,13 +77,13 @@ def compare_to_source(
     )
 
 
-def _outputs(file: Path, output: str, feed: Feed) -> NDArray[Any]:
+def _outputs(file: Path, output: str, feed: Feed, most: int) -> NDArray[Any]:
     session = open_model(file, {})
     names = {entry.name for entry in session.get_inputs()}
     if names != set(feed.inputs):
         others = ", ".join(sorted(names ^ set(feed.inputs)))
         raise ModelError(f"the source and the ideal chip have other inputs ({others})")
-    runs = run_in_batches(session, feed, [output])
+    runs = run_in_batches(session, feed, [output], most)
     found: list[NDArray[Any]] = [np.asarray(values[0]) for _, values in runs]
     return np.concatenate(found)[: len(feed)]
 
