@@ -26,7 +26,15 @@ from nvmc.passes.widen_floats import HALVES, widen_floats
 from nvmc.torchgraph.graph import Graph
 from nvmc.torchgraph.operators.straight import straight
 
-__all__ = ["Computed", "ComputedWeight", "Estimator", "computed_weights", "digest_of"]
+__all__ = [
+    "Computed",
+    "ComputedWeight",
+    "Estimator",
+    "Weights",
+    "begun",
+    "computed_weights",
+    "digest_of",
+]
 
 _BESIDE = {
     "Clip": (1, 2),

@@ -95,10 +95,18 @@ def train(
         dropout_off=dropout_off,
         summary=method.summary(run),
         reading=run.reading,
-        computed={w.name: w.operators for w in computed if w.name in replica.computed.names},
-        binary=replica.crossbars.binary,
-        unbinarised=replica.crossbars.unbinarised,
+        **_forms(computed, replica),
     )
+
+
+def _forms(computed: Sequence[ComputedWeight], replica: Replica) -> dict[str, Any]:
+    """How weights that the source computes, or that are binary there, were trained."""
+    names, crossbars = replica.computed.names, replica.crossbars
+    return {
+        "computed": {w.name: w.operators for w in computed if w.name in names},
+        "binary": crossbars.binary,
+        "unbinarised": crossbars.unbinarised,
+    }
 
 
 def _begun(
