@@ -150,13 +150,9 @@ def set_up(
         "metric": _name_of(workload.metric),
         **reading.identity,
     }
-    return replace(
-        workload,
-        name=compiled.folder.name,
-        mapped_share=compiled.manifest.mapped_share,
-        against_source=compiled.manifest.against_source,
-        identity=identity,
-    )
+    said = compiled.manifest
+    facts = {"mapped_share": said.mapped_share, "against_source": said.against_source}
+    return replace(workload, name=compiled.folder.name, identity=identity, **facts)
 
 
 def _fed(model: Model, dataset: Dataset | None, seed: int, limit: int | None) -> tuple[Feed, str]:
