@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx_ir as ir
@@ -61,14 +62,11 @@ def train(
     path, result = Path(source), Path(output)
     kept = None if checkpoint is None else Path(checkpoint)
     _check_files(path, result, kept, resume)
-    folds: list[Fold] = []
-    network = canonical_network(path, task.options, folds)
-    computed = computed_weights(network, folds)
+    network, computed = _read(path, task)
     task = fitted(task, network)
     with _deterministic():
         run = _begun(path, network, task, method, computed)
-        identity = {**identity_of(network, task, method), "latent weights": digest_of(computed)}
-        loop = Loop(run, method, kept, identity)
+        loop = Loop(run, method, kept, _identity(network, task, method, computed))
         if resume:
             loop.resume()
         resumed = len(loop.epochs)
@@ -97,6 +95,20 @@ def train(
         reading=run.reading,
         **_forms(computed, replica),
     )
+
+
+def _read(source: Path, task: Task) -> tuple[ir.Model, list[ComputedWeight]]:
+    """The network in canonical form, and the weights that it computes."""
+    folds: list[Fold] = []
+    network = canonical_network(source, task.options, folds)
+    return network, computed_weights(network, folds)
+
+
+def _identity(
+    network: ir.Model, task: Task, method: Method, computed: Sequence[ComputedWeight]
+) -> dict[str, str]:
+    """What decides the numbers of the run, latent weights among it."""
+    return {**identity_of(network, task, method), "latent weights": digest_of(computed)}
 
 
 def _forms(computed: Sequence[ComputedWeight], replica: Replica) -> dict[str, Any]:
