@@ -60,7 +60,7 @@ def test_the_true_mean_is_missed_by_no_more_than_the_risk(
     n: int, decisions: int, data: st.DataObject
 ) -> None:
     """For independent decisions of one mean the chance of a miss is a sum over all outcomes."""
-    risk, mean = data.draw(st.floats(1e-6, 0.3)), data.draw(st.floats(0, 1))
+    risk, mean = data.draw(st.floats(1e-6, 0.3)), data.draw(st.floats(1e-9, 1 - 1e-9))
     images, hits = Images(n, decisions), np.arange(n * decisions + 1)
     chances = stats.binom.pmf(hits, n * decisions, mean)
     lower, upper = (
