@@ -28,7 +28,8 @@ from onnx_text import model_of, run
 TARGET = Target.of(load_device("fefet2"))
 BODY = "[inner] m = MatMul (s, w) n = BatchNormalization (m, g, t, u, v) z = Tanh (n)"
 PARTS = {
-    "If": """h = If (c) <
+    "If": """top = ReduceMax <keepdims = 0> (x) some = Cast <to = 9> (top)
+      h = If (some) <
         then_branch = a () => (float[2,4] z) { [inner] m = Gemm (x, w, b)
           n = BatchNormalization (m, g, t, u, v) z = Tanh (n) },
         else_branch = e () => (float[2,4] z2) { z2 = Neg (x) }>""",
