@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -34,6 +35,7 @@ from nvmc.hardware.chip import Array, Chip
 from nvmc.hardware.devices import Device, Periphery, Target, as_target, load_device
 from nvmc.passes import make_pass
 from nvmc.passes.bind_inputs import bind_inputs, states_of
+from nvmc.passes.canonicalize import Canonicalize
 from nvmc.passes.feed_masks import draws_numbers
 from nvmc.passes.graph.arrays import Mapping
 from nvmc.passes.graph.assumptions import assumptions_of
@@ -50,6 +52,7 @@ from nvmc.passes.graph.input_grids import dac_limits, told_of_inputs
 from nvmc.passes.graph.outputs import outputs_of
 from nvmc.passes.graph.tile_graph import tile_graph, tile_graph_json
 from nvmc.passes.io.load import load_model
+from nvmc.passes.io.save import save_model
 from nvmc.passes.loop_states import LoopStates
 from nvmc.passes.pipeline import compile_passes
 from nvmc.passes.program_chip import ProgramChip, arrays_of
@@ -304,7 +307,16 @@ def _against_source(
         return AgainstSource(output=output, data=name, reason=reason)
     told = {output.name: output.class_axis() for output in outputs_of(mapped.model)}
     axes = {name: axis[0] for name, axis in told.items() if axis is not None}
-    return compare_to_source(source, ideal, manifest.inputs, manifest.outputs, data, axes)
+    rest = manifest.inputs, manifest.outputs, data, axes
+    if not (manifest.options.inputs or manifest.options.state):
+        return compare_to_source(source, ideal, *rest)
+    model = load_model(source)  # with the inputs that the compiled network has
+    bind_inputs(model, manifest.options)
+    Canonicalize()(model)
+    LoopStates(manifest.options)(model)
+    with TemporaryDirectory() as folder:
+        save_model(model, Path(folder) / source.name)
+        return compare_to_source(Path(folder) / source.name, ideal, *rest)
 
 
 def _check_data(activation_bits: int | None, target: Target, data: Data | None) -> None:

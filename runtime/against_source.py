@@ -54,6 +54,8 @@ def compare_to_source(
     """
     floating = [entry for entry in outputs if np.dtype(entry.dtype).kind == "f"]
     output, name = (floating or outputs)[0].name, SEEDED if data is None else data.name
+    if not inputs:
+        return AgainstSource(output=output, data=name, reason="it has no input to give images to")
     images = max(FEWEST, min(SEEDED_INPUTS, LIGHT // max(1, source.stat().st_size)))
     try:
         some = None if data is None else data.of(slice(images))

@@ -124,6 +124,13 @@ def test_the_manifest_says_it(vad: Compiled) -> None:
     assert products == {"CrossbarConv": 3, "CrossbarLSTM": 1, "CrossbarGemm": 1}
 
 
+def test_the_ideal_chip_is_held_against_the_source(vad: Compiled) -> None:
+    """Over sequences and with the rate that was given, not step by step."""
+    found = vad.manifest.against_source
+    assert found is not None and found.reason == "" and found.images == 64
+    assert found.r2 is not None and 0.5 < found.r2 < 1
+
+
 def test_without_data_the_number_of_steps_is_said(vad: Compiled) -> None:
     found = simulate(vad, runs=1, limit=4)
     assert found.description.data.endswith("steps=16 assumed, --data says otherwise")
