@@ -93,12 +93,12 @@ def _outputs(file: Path, output: str, feed: Feed, most: int) -> NDArray[Any]:
 def _agreement(expected: NDArray[Any], found: NDArray[Any], axis: int | None) -> float | None:
     """Share of equal decisions, along axis 1 of matrices where the network does not tell."""
     if expected.dtype.kind in "iub":
-        return float(np.mean(expected == found))
+        return np.count_nonzero(expected == found) / max(1, expected.size)
     axis = 1 if axis is None and expected.ndim == 2 else axis
     if not axis or axis >= expected.ndim or expected.shape[axis] < 2 or not expected.size:
         return None
     chosen, wanted = (decisions(np.moveaxis(each, axis, 1)) for each in (found, expected))
-    return float(np.mean((chosen == wanted) & (wanted >= 0)))
+    return np.count_nonzero((chosen == wanted) & (wanted >= 0)) / wanted.size
 
 
 def _determination(expected: NDArray[Any], found: NDArray[Any]) -> float | None:

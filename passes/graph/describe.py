@@ -71,7 +71,12 @@ def serialized_apart(
             name = str(value.name)
             apart[name] = np.ascontiguousarray(tensor.numpy())
             value.const_value = ir.ExternalTensor(
-                "apart", 0, tensor.nbytes, tensor.dtype, shape=tensor.shape, name=name
+                "apart",
+                0,
+                tensor.nbytes,
+                tensor.dtype,
+                shape=ir.Shape(tensor.shape.numpy()),
+                name=name,
             )
         return serialized(model, watched), apart
     finally:
