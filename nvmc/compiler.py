@@ -107,8 +107,9 @@ def compile_model(
         options: Which nodes stay digital, and the like.
         output: The folder to write; `NAME.nvmc` in the working directory by default. A compiled
             network that is there already is replaced, anything else refused.
-        data: Calibration data (docs/data.md), of a spec its training split; for
-            `activation_bits` and for calibrated ranges of the target's periphery.
+        data: Images (docs/data.md), of a spec its training split: what `activation_bits` and
+            calibrated ranges of the target's periphery are calibrated on, and what the ideal chip
+            is held against the source on.
 
     Raises:
         NvmcError: One of its children, by what is wrong; nothing is written then.
@@ -320,17 +321,10 @@ def _against_source(
 
 
 def _check_data(activation_bits: int | None, target: Target, data: Data | None) -> None:
-    """Complain where calibration data are given for nothing, or missing."""
-    wanted = activation_bits is not None or target.periphery.needs_data
-    if wanted == (data is not None):
-        return
-    if data is None:
+    """Complain where calibration data are missing."""
+    if data is None and (activation_bits is not None or target.periphery.needs_data):
         what = "activation bits" if activation_bits is not None else "a calibrated range"
         raise OptionError(f"{what} and calibration data go together; give both or none")
-    raise OptionError(
-        "calibration data and what they are for go together; give --activation-bits, "
-        "--dac-range calibrated or --adc-range calibrated too, or leave --data out"
-    )
 
 
 def _calibrated(model: Model, target: Target, data: Dataset) -> Target:

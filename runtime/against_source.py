@@ -25,7 +25,9 @@ __all__ = ["compare_to_source"]
 FEWEST = 8
 """Images that even the largest network is compared on."""
 LIGHT = 1 << 30
-"""Bytes of a file times images above which there are fewer than `SEEDED_INPUTS` images."""
+"""Bytes of a file times images above which there are fewer images."""
+MOST = 512
+"""Images of data that it is compared on."""
 
 
 def compare_to_source(
@@ -38,8 +40,8 @@ def compare_to_source(
 ) -> AgainstSource:
     """Run both on the same images, one after the other, in runs of as many as the compiled takes.
 
-    Images are the first of the calibration data, else seeded inputs as `nvmc simulate` has them:
-    64, of files above 16 MiB fewer, at least 8. The output is the first of floating-point numbers.
+    Images are the first 512 of the data, else 64 seeded inputs as `nvmc simulate` has them; of
+    files above 2 and 16 MiB fewer, at least 8. The output is the first of floating-point numbers.
 
     Args:
         source: The network that was compiled.
@@ -56,7 +58,8 @@ def compare_to_source(
     output, name = (floating or outputs)[0].name, SEEDED if data is None else data.name
     if not inputs:
         return AgainstSource(output=output, data=name, reason="it has no input to give images to")
-    images = max(FEWEST, min(SEEDED_INPUTS, LIGHT // max(1, source.stat().st_size)))
+    most_of = SEEDED_INPUTS if data is None else MOST
+    images = max(FEWEST, min(most_of, LIGHT // max(1, source.stat().st_size)))
     try:
         some = None if data is None else data.of(slice(images))
         feed = feed_of(inputs, some, 0, None if some else images)

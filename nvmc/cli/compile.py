@@ -48,7 +48,7 @@ __all__ = ["compile_command"]
 @click.option(
     "--data",
     metavar="SPEC",
-    help="Calibration data for --activation-bits, --dac-range and --adc-range.",
+    help="Images that ranges are calibrated on, and the ideal chip is compared with MODEL on.",
 )
 @click.option(
     "--store",

@@ -8,6 +8,7 @@ from typing import Any, cast
 
 from nvmc.cli.console import count, passes_text, percent
 from nvmc.cli.work import share_text
+from nvmc.compiled.rounding import SEEDED
 from nvmc.evaluation.parameters import duration_text
 
 __all__ = ["heading", "noise_text", "periphery_text"]
@@ -54,10 +55,13 @@ def _versions(facts: Facts) -> Iterator[str]:
     if "mapped_share" in facts:
         yield share_text(facts["mapped_share"])
     agreement, r2 = facts.get("source_agreement"), facts.get("source_r2")
+    data = facts.get("source_data") or SEEDED
+    if data == SEEDED and r2 is not None:
+        agreement = None  # the classes of random inputs are narrow
     if agreement is not None or r2 is not None:
         told = [] if agreement is None else [f"agreement {percent(agreement)}"]
         told += [] if r2 is None else [f"R² {r2:.4f}"]
-        yield f"ideal chip against its source: {', '.join(told)}"
+        yield f"ideal chip against its source ({data}): {', '.join(told)}"
 
 
 def _cells(facts: Facts) -> Iterator[str]:

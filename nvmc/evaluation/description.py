@@ -77,6 +77,7 @@ class Description:
             "mapped_share": self.mapped_share,
             "source_agreement": None if against is None else against.agreement,
             "source_r2": None if against is None else against.r2,
+            "source_data": None if against is None or against.reason else against.data,
             "device": target.device.name,
             "sigma": self.setup.strength,
             "time_s": self.setup.age,

@@ -23,6 +23,7 @@ COLUMNS = {
     "mapped_share": "double",
     "source_agreement": "double",
     "source_r2": "double",
+    "source_data": "string",
     "device": "string",
     "sigma": "double",
     "time_s": "double",
