@@ -90,6 +90,8 @@ def _outputs(file: Path, output: str, feed: Feed, most: int) -> NDArray[Any]:
         raise ModelError(f"the source and the ideal chip have other inputs ({others})")
     runs = run_in_batches(session, feed, [output], most)
     found: list[NDArray[Any]] = [np.asarray(values[0]) for _, values in runs]
+    if len({values.shape[1:] for values in found}) > 1 or not found[0].ndim:
+        raise ModelError(f"the size of its output {output!r} depends on the images")
     return np.concatenate(found)[: len(feed)]
 
 

@@ -89,6 +89,10 @@ class _Reader:
                 continue
             if found.holds == "class numbers":
                 return self._scores_instead(found, values[place + 1 :])
+            if found.holds == "class scores":
+                found = self._numbers_instead(found, values[place + 1 :])
+            if found.why:
+                return found
             if len(values) == 1:
                 return found
             fits = "" if not place else f" that fits {self._known}"
@@ -111,6 +115,21 @@ class _Reader:
                 return replace(other, why=f"{numbers.output} holds class numbers")
             return replace(numbers, why=f"{other.output} counts its classes in another way")
         return numbers
+
+    def _numbers_instead(self, scores: Reading, others: list[Output]) -> Reading:
+        """The class numbers of another output, where these scores count classes in another way."""
+        for value in others if self._probe is not None else []:
+            try:
+                other = self.of(value)
+            except (DataError, OptionError):
+                continue
+            alike = other.holds == "class numbers" and _alike(scores.decisions, other.decisions)
+            if alike and self._probe is not None:
+                numbers = self._probe(other.output)
+                if not _decide(self._probe(scores.output), scores, numbers):
+                    why = f"{scores.output} counts its classes in another way"
+                    return replace(other, why=why)
+        return scores
 
     def of(self, value: Output) -> Reading:
         """How one output is read."""
@@ -173,12 +192,19 @@ class _Reader:
         if self._dataset is not None and self._dataset.targets is not None:
             return self._as_values(value, sizes, numbers)
         given = self._given_axis(value, axes)
+        ranked = None if given is not None else value.ranked_by()
+        metric = METRICS.get(self._wanted.metric or "")
+        by_values = metric is not None and metric.reference == "ideal values"
+        if ranked is not None and not by_values:
+            raise DataError(
+                f"output {value.name!r} holds what {ranked} took of the classes' scores, which "
+                "does not say which class; choose another with --output"
+            )
         if self._labels is not None:
             return self._by_labels(value, sizes, axes, given, numbers or value.dtype in _NUMBERS)
         if numbers or (value.dtype in _NUMBERS and given is None):
             return "class numbers", None, ""
-        metric = METRICS.get(self._wanted.metric or "")
-        if metric is not None and metric.reference == "ideal values":
+        if by_values:
             return "values", None, ""
         if given is not None:
             return "class scores", given, "--class-axis"

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import onnx_ir as ir
 
 from nvmc.compiled.masks import Outputs
-from nvmc.passes.feed_masks import outputs_kinds
+from nvmc.passes.feed_masks import PASSING, outputs_kinds
 from nvmc.passes.graph.describe import Shape, shape_of
-from nvmc.passes.graph.layers import ACTIVATIONS, is_constant
+from nvmc.passes.graph.layers import ACTIVATIONS, array_of, is_constant
 
 __all__ = ["Output", "class_axis", "outputs_of"]
 
@@ -25,6 +25,7 @@ _SAME_AXES = ACTIVATIONS | frozenset(
     "Neg Pad QuantizeLinear RMSNormalization Resize Slice Sqrt Sub Sum Where".split()
 )
 """Operators whose output has the axes of one of their inputs."""
+_RANKING = frozenset(["ReduceMax", "ReduceMin", "TopK"])
 _DEPTH = 40
 
 
@@ -65,10 +66,42 @@ class Output:
         """The axis of its classes, and the operator that tells; see `class_axis`."""
         return None if self.value.shape is None else class_axis(self.value, len(self.value.shape))
 
+    def ranked_by(self) -> str | None:
+        """The operator that sorted the classes' scores, or took the greatest; None where none did.
+
+        Such an output says how much a class scored, but not which class.
+        """
+        value = self.value
+        while (node := value.producer()) is not None:
+            data = node.inputs[0] if node.inputs else None
+            if data is None:
+                return None
+            if node.op_type in _RANKING and value is node.outputs[0]:
+                return node.op_type if _over_classes(node, data) else None
+            if node.op_type not in PASSING:
+                return None
+            value = data
+        return None
+
     def learn(self, shape: Sequence[int]) -> None:
         """Note the shape of a run, whose first size is one of many, where none was known."""
         if self.value.shape is None or len(self.value.shape) != len(shape):
             self.value.shape = ir.Shape([None, *shape[1:]])
+
+
+def _over_classes(node: ir.Node, data: ir.Value) -> bool:
+    """Whether a ranking goes along the axis of the classes, as far as the network tells."""
+    rank = _rank(data)
+    found = None if rank is None else class_axis(data, rank)
+    if rank is None or found is None:
+        return False
+    if node.op_type == "TopK":
+        axes = [node.attributes.get_int("axis", -1)]
+    else:
+        given = array_of(node.inputs[1]) if len(node.inputs) > 1 else None
+        listed = node.attributes.get_ints("axes", None) if given is None else given.ravel().tolist()
+        axes = list(range(rank)) if listed is None else [int(axis) for axis in listed]
+    return found[0] in [axis % rank for axis in axes]
 
 
 def outputs_of(model: ir.Model) -> list[Output]:

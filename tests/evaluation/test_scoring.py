@@ -354,3 +354,50 @@ def test_images_of_unequal_labels_are_no_sample_of_equal_parts() -> None:
     assert (found := set_up(compiled, target, data=(x, y)).sampled) and found.decisions == 5
     y[0, 0] = IGNORED
     assert set_up(compiled, target, data=(x, y)).sampled is None
+
+
+@pytest.mark.parametrize("axis", ["", "axis = 1, "])
+@pytest.mark.parametrize(
+    "order", ["float[N,K] v, int64[N,K] label", "int64[N,K] label, float[N,K] v"]
+)
+@pytest.mark.parametrize("classes", [1, 2])
+def test_sorted_scores_name_no_class(axis: str, order: str, classes: int) -> None:
+    """TopK's values are sorted: whoever takes them for scores finds class 0 every time."""
+    compiled = compiled_of(
+        f"g (float[N,8] x) => ({order}) <float[8,2] w, int64[1] k = {{{classes}}}> "
+        f"{{ s = MatMul (x, w) v, label = TopK <{axis}largest = 1> (s, k) }}"
+    )
+    x, y = drawn(80, 8), np.random.default_rng(0).integers(2, size=80)
+    if classes == 1:
+        found = simulate(compiled, runs=2, sigma=0.4, data=(x, y))
+        assert found.description.output == "label"
+        assert found.values[1] == (of_chip(1, "label", {"x": x})[:, 0] == y).mean()
+    with pytest.raises(DataError, match="'v' holds what TopK took of the classes' scores"):
+        simulate(compiled, runs=1, data=(x, y), output="v")
+
+
+def test_a_confidence_is_no_score() -> None:
+    compiled = compiled_of(
+        "g (float[N,8] x) => (float[N] conf, int64[N] label) <float[8,2] w, int64[1] a = {1}> "
+        "{ s = MatMul (x, w) p = Softmax <axis = 1> (s) conf = ReduceMax <keepdims = 0> (p, a) "
+        "label = ArgMax <axis = 1, keepdims = 0> (s) }"
+    )
+    x, y = drawn(80, 8), np.random.default_rng(0).integers(2, size=80)
+    found = simulate(compiled, runs=2, sigma=0.4, data=(x, y))
+    assert found.values[1] == (of_chip(1, "label", {"x": x}) == y).mean()
+    alone = simulate(compiled, runs=2, sigma=0.4, data=(x, None))
+    assert alone.description.output == "label"
+    values = simulate(compiled, runs=2, data=(x, None), output="conf", metric="agreement-r2")
+    assert values.description.reading.holds == "values"
+
+
+def test_scores_come_first_but_count_in_another_way() -> None:
+    compiled = compiled_of(
+        "g (float[N,8] x) => (float[N,3] scores, int64[N] label) "
+        "<float[8,3] w, int64[3] known = {2, 0, 1}> { scores = MatMul (x, w) "
+        "p = ArgMax <axis = 1, keepdims = 0> (scores) label = Gather (known, p) }"
+    )
+    x, y = drawn(90, 8), np.random.default_rng(0).integers(3, size=90)
+    found = simulate(compiled, runs=2, sigma=0.4, data=(x, y))
+    assert "scores counts its classes in another way" in found.description.reading.text
+    assert found.values[1] == (of_chip(1, "label", {"x": x}) == y).mean()
