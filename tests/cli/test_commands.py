@@ -77,7 +77,7 @@ def test_help_names_every_command(capsys: Capture) -> None:
 def test_a_first_session(capsys: Capture) -> None:
     compiled = ok(capsys, "compile", "zoo:lenet5-digits", "--device", "fefet2")
     assert "conv2.weight" in compiled and "Wrote lenet5-digits.nvmc" in compiled
-    assert "5 layers on 18 tiles; the critical path is 5 layers in series" in compiled
+    assert "5 layers on 36 tiles; the critical path is 5 layers in series" in compiled
     text = ok(capsys, "simulate", "--runs", "20", "--data", "digits")
     for phrase in (
         "lenet5-digits.nvmc (the newest here)",
@@ -276,7 +276,7 @@ def test_activation_bits(capsys: Capture) -> None:
 def test_calibration_sees_the_training_split_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[NDArray[Any]] = []
 
-    def record(model: Any, tensors: list[str], images: Feed) -> dict[str, Any]:
+    def record(model: Any, tensors: list[str], images: Feed, weights: Any) -> dict[str, Any]:
         seen.extend(images.inputs.values())
         return dict.fromkeys(tensors, (0.0, 1.0))
 
@@ -290,7 +290,8 @@ def test_calibration_sees_the_training_split_alone(monkeypatch: pytest.MonkeyPat
 
 
 def test_skipped_layers_stay_digital(capsys: Capture) -> None:
-    manifest = as_json(capsys, "compile", "zoo:lenet5-digits", "--skip", "*conv*")
+    assert main(["compile", "zoo:lenet5-digits", "--skip", "*conv*", "--json"]) == 0
+    manifest = json.loads(capsys.readouterr().out)
     digital = {entry["name"]: entry["reason"] for entry in manifest["digital"]}
     skipped = [name for name, reason in digital.items() if "*conv*" in reason]
     assert len(skipped) == 2 and len(manifest["layers"]) == 3

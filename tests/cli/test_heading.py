@@ -137,7 +137,7 @@ def test_without_data_every_value_is_named(compiled: Path, capsys: Capture) -> N
     assert main(["simulate", str(compiled), "--runs", "3", "--no-store"]) == 0
     lines = capsys.readouterr().out.splitlines()
     rows = [line for line in lines if line.startswith(" ") and " % " in line]
-    assert len(rows) == 5
+    assert len(rows) == 6
     assert all("agreement with the ideal chip" in " ".join(row.split()) for row in rows)
 
 

@@ -66,7 +66,7 @@ def test_each_layer_has_its_codes_and_cells(encoding: Any, tmp_path: Path) -> No
         assert np.array_equal(array.scale, scale)
         assert np.array_equal(array.codes, quantize(weight, scale, bits))
         stored = bits + (encoding == "offset" and bits > 1)
-        planes = -(-stored // min(2, bits)) * (2 if encoding == "differential" else 1)
+        planes = -(-stored // min(2, bits)) * (1 if encoding == "offset" else 2)
         assert (row.weight_bits, row.cell_bits, row.planes) == (bits, min(2, bits), planes)
         assert row.cells == weight.size * planes
 

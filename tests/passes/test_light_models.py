@@ -75,8 +75,8 @@ def test_with_analog_weights_it_gives_its_stock_output(name: str, tmp_path: Path
 def test_its_weights_map_onto_fefet_cells(name: str, tmp_path: Path) -> None:
     path, mapping = compiled(name, "fefet2", tmp_path)
     assert len(mapping.layers) == LAYERS[name]
-    assert all(array.planes == 2 for array in mapping.arrays)
-    assert all(array.cells == 2 * np.prod(array.shape) for array in mapping.arrays)
+    assert all(array.planes == 4 for array in mapping.arrays)
+    assert all(array.cells == 4 * np.prod(array.shape) for array in mapping.arrays)
     assert np.isfinite(run(path)).all()
 
 

@@ -90,5 +90,7 @@ def test_training_refuses_options_that_hold_for_compiling_only(tmp_path: Path) -
         CompileOptions(fold_batchnorm=True),
         CompileOptions(passes=("insert-dropout",)),
     ):
-        with pytest.raises(OptionError, match="training takes skip, activation_bits, shape, inputs of"):
+        with pytest.raises(
+            OptionError, match="training takes skip, activation_bits, shape, inputs of"
+        ):
             make_task(str(tmp_path / "b.npz"), small_target(), options=options)
