@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import onnx_ir as ir
 
 from nvmc.passes.unfuse.rewriting import Rewriting, UnfusableError
@@ -109,10 +110,15 @@ def _mask(rw: Rewriting, mask: ir.Value | None, x: ir.Value) -> ir.Value | None:
 
 
 def _causal(rw: Rewriting, x: ir.Value) -> ir.Value:
-    """What is added to the scores so that no position hears a later one: (S, S)."""
+    """What is added to the scores so that no position hears a later one: (S, S).
+
+    The lowest number there is, as onnxruntime has it: where a mask leaves nothing to hear, a
+    position hears what the mask took rather than what comes later.
+    """
     like = rw.needed(0)
     length = rw.op("Shape", x, start=1, end=2)
     shape = rw.op("Concat", length, length, axis=0)
-    out = rw.constant(rw.float("mask_filter_value", _OUT), like)
+    kind = np.float32 if like.dtype is None else like.dtype.numpy()
+    out = rw.constant(float(np.finfo(kind).min), like)
     square = rw.op("Expand", rw.op("Unsqueeze", out, rw.constant([0])), shape)
     return rw.op("Trilu", square, rw.constant(1), upper=1)

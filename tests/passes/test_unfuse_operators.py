@@ -279,6 +279,18 @@ def test_attention(mask: str, causal: int) -> None:
     assert work.activations == 2 * length * length * 8
 
 
+@pytest.mark.parametrize("op", ["Attention", "MultiHeadAttention"])
+def test_a_causal_position_whose_past_is_masked_never_hears_what_comes_later(op: str) -> None:
+    feeds = {"x": normals(1, 2, 4, 6), "m": np.array([[0, 0, 1, 1], [0, 1, 1, 1]], np.int32)}
+    inputs: list[Any] = ["x", normals(2, 6, 24) * 0.3, normals(3, 24), "m"]
+    if op == "MultiHeadAttention":
+        feeds = {"x": normals(1, 2, 4, 6), "k": normals(2, 2, 4, 6), "v": normals(3, 2, 4, 6)} | {
+            "m": feeds["m"]
+        }
+        inputs = ["x", "k", "v", normals(5, 18), "m"]
+    assert_undone(proto(op, inputs, feeds, num_heads=2, unidirectional=1), feeds)
+
+
 def test_attention_of_other_widths_with_a_bias_of_its_scores() -> None:
     feeds = {"x": normals(1, 2, 4, 6), "b": normals(4, 2, 2, 4, 4)}
     inputs = ["x", normals(2, 6, 20) * 0.3, normals(3, 20), None, None, "b"]
