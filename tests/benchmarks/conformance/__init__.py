@@ -1,0 +1,1 @@
+"""The networks of the conformance table, and what is measured of each."""
