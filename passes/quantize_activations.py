@@ -15,7 +15,7 @@ from nvmc.passes.graph.input_grids import InputGrid, input_grid
 from nvmc.passes.graph.mappable import layers_of
 from nvmc.passes.graph.names import Names
 
-__all__ = ["QuantizeActivations", "activation_tensors", "mark_activations"]
+__all__ = ["QuantizeActivations", "activation_tensors", "is_chain", "mark_activations"]
 
 _MARK = "nvmc.quantize-activations"
 
@@ -142,6 +142,11 @@ def mark_activations(
     return marks
 
 
+def is_chain(node: ir.Node) -> bool:
+    """Whether a node is the first of a chain that this pass made, of a calibrated step."""
+    return node.op_type == "Div" and _MARK in node.metadata_props
+
+
 def _parsed(text: str) -> dict[str, tuple[float, float]]:
     parsed: dict[str, tuple[float, float]] = {}
     form, example = "NAME=LOW:HIGH", "x=0:1;a=-2:2"
@@ -185,7 +190,7 @@ def _existing(model: ir.Model) -> dict[ir.Value, list[ir.Node]]:
     chains: dict[ir.Value, list[ir.Node]] = {}
     for node in ir.traversal.RecursiveGraphIterator(model.graph):
         value = node.inputs[0] if node.inputs else None
-        if node.op_type == "Div" and _MARK in node.metadata_props and value is not None:
+        if is_chain(node) and value is not None:
             chain = [node]
             while len(chain) < 4:
                 chain.append(next(iter(chain[-1].outputs[0].uses())).node)

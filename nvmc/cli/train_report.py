@@ -224,7 +224,7 @@ def _facts(report: Report) -> list[str]:
 
 
 def _forms(report: Report) -> list[str]:
-    """How weights that the source computes, or that are binary there, were trained."""
+    """How learned bounds, and weights that are computed or binary in the source, were trained."""
     outcome, lines = report.outcome, list[str]()
     if outcome.computed:
         told = ", ".join(dict.fromkeys(op for ops in outcome.computed.values() for op in ops))
@@ -232,6 +232,17 @@ def _forms(report: Report) -> list[str]:
         lines.append(
             f"{len(outcome.computed)} {are} computed in the graph ({told}): latent weights are "
             f"trained, {report.task.settings.estimator}"
+            + ("; the file holds what they give as numbers" if outcome.canonical else "")
+        )
+    for kind, what in (("PACT", "bound"), ("LSQ", "step")):
+        names = [name for name, one in outcome.bounds.items() if one == kind]
+        if names:
+            are = f"{what}s are" if len(names) > 1 else f"{what} is"
+            lines.append(f"{len(names)} {are} trained ({kind}): {', '.join(names)}")
+    if outcome.bounds_apart:
+        lines.append(
+            f"Not trained: {', '.join(outcome.bounds_apart)}, the bounds of quantisers whose steps "
+            "are numbers of their own; if they were learned, export without folding constants"
         )
     binary = [name for name in outcome.binary if name not in outcome.computed]
     if binary:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -94,13 +94,22 @@ class Graph(nn.Module):
         return field
 
     @classmethod
-    def of(cls, model: ir.Model, instead: Mapping[str, Callable[..., Any]] | None = None) -> Self:
+    def of(
+        cls,
+        model: ir.Model,
+        instead: Mapping[str, Callable[..., Any]] | None = None,
+        *,
+        trained: Collection[str] = (),
+        held: Collection[tuple[str, int]] = (),
+    ) -> Self:
         """The module for a model, which is not changed; its weights are copied.
 
         Args:
             model: The model.
             instead: Other functions for some operators, by operator; they take the inputs and
                 attributes that those of `nvmc.torchgraph.operators` take.
+            trained: Initializers that are trained besides those of `trainable`, by name.
+            held: Nodes by name, each with the position of an operand that no gradient passes.
 
         Raises:
             TrainingError: A node's operator is not supported; the message names node and domain.
@@ -108,7 +117,8 @@ class Graph(nn.Module):
         if model.functions:
             model = model.clone()
             inline_functions(model)
-        return cls(read(model.graph, model.graph.opset_imports.get("", 1), instead))
+        opset = model.graph.opset_imports.get("", 1)
+        return cls(read(model.graph, opset, instead, trained, held))
 
     @property
     def weights(self) -> Mapping[str, nn.Parameter]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, cast
@@ -82,7 +82,11 @@ class Program:
 
 
 def read(
-    graph: ir.Graph, opset: int, instead: Mapping[str, Callable[..., Any]] | None = None
+    graph: ir.Graph,
+    opset: int,
+    instead: Mapping[str, Callable[..., Any]] | None = None,
+    trained: Collection[str] = (),
+    held: Collection[tuple[str, int]] = (),
 ) -> Program:
     """Read a graph.
 
@@ -90,36 +94,42 @@ def read(
         graph: The graph; its nodes in an order in which they can run.
         opset: Version of the standard operators.
         instead: Other functions for some operators, which take what those of the table take.
+        trained: Initializers that are trained besides those of `trainable`, by name.
+        held: Nodes by name, each with the position of an operand that no gradient passes.
 
     Raises:
         TrainingError: An operator, or an attribute or type of it, is not supported.
     """
-    return _Reader(graph, opset, instead or {}).read()
+    parameters = [*trainable(graph), *(graph.initializers[name] for name in trained)]
+    return _Reader(graph, opset, instead or {}, held).read(dict.fromkeys(parameters))
 
 
 class _Reader:
     def __init__(
-        self, graph: ir.Graph, opset: int, instead: Mapping[str, Callable[..., Any]]
+        self,
+        graph: ir.Graph,
+        opset: int,
+        instead: Mapping[str, Callable[..., Any]],
+        held: Collection[tuple[str, int]],
     ) -> None:
         self._graph = graph
         self._opset = opset
         self._instead = instead
+        self._held = held
         self._program = Program()
         # A value has a slot for each form it is read in; the conversion is a step, made once.
         self._slots: dict[tuple[ir.Value, str], int] = {}
         self._known: dict[ir.Value, Tensor] = {}
         self._at_host: set[ir.Value] = set()
 
-    def read(self) -> Program:
+    def read(self, trained: Iterable[ir.Value]) -> Program:
         graph, program = self._graph, self._program
         _check_operators(graph)
-        initial = set(graph.initializers.values())
-        inputs = [value for value in graph.inputs if value not in initial]
-        for value in inputs:
-            self._slots[value, _DEVICE] = self._new(value)
+        inputs = [value for value in graph.inputs if not value.is_initializer()]
+        self._slots |= {(value, _DEVICE): self._new(value) for value in inputs}
         # Before the nodes: what has a slot is no constant (`_constant`), so that nothing computed
         # from a trained value is folded.
-        self._read_parameters()
+        self._read_parameters(trained)
         wanted = _wanted_as_numbers(graph)
         for node in graph:
             if node.op_type != "Constant":
@@ -130,11 +140,9 @@ class _Reader:
         program.outputs = tuple(str(value.name) for value in graph.outputs)
         return program
 
-    def _read_parameters(self) -> None:
-        groups = (
-            (trainable(self._graph), self._program.weights),
-            (statistics(self._graph), self._program.statistics),
-        )
+    def _read_parameters(self, trained: Iterable[ir.Value]) -> None:
+        program = self._program
+        groups = (trained, program.weights), (statistics(self._graph), program.statistics)
         for values, slots in groups:
             for value in values:
                 tensor = constant_of(value)
@@ -142,7 +150,7 @@ class _Reader:
                 name = str(value.name)
                 slot = self._new(value, tensor_from(tensor, name))
                 slots[name] = self._slots[value, _DEVICE] = slot
-                self._program.types[name] = tensor.dtype
+                program.types[name] = tensor.dtype
 
     def _new(self, value: ir.Value | None = None, content: Any = None) -> int:
         self._program.template.append(content)
@@ -175,6 +183,7 @@ class _Reader:
             function, contextual = partial(function, context=_AT_HOST), False
         inputs = [self._slot(v, k) for v, k in zip(node.inputs, kinds, strict=True)]
         inputs = self._with_dropout(node, inputs)
+        inputs = self._without_gradient(node, inputs)
         inputs = self._with_own_statistics(operator, node, inputs)
         outputs: list[int] = []
         for value in node.outputs:
@@ -253,11 +262,16 @@ class _Reader:
         source = self._slots.get((value, _DEVICE), self._slots.get((value, _HOST)))
         if source is None:
             raise TrainingError(f"value {value.name!r} is used before it is computed")
-        slot = self._new()
         functions = {_NUMBERS: _numbers, _HOST: _to_host, _DEVICE: _to_device}
-        contextual = kind == _DEVICE
         title = f"reading of {value.name!r}"
-        self._program.steps.append(Step(functions[kind], (source,), (slot,), contextual, title))
+        return self._through(functions[kind], source, title, contextual=kind == _DEVICE)
+
+    def _through(
+        self, function: Callable[..., Any], source: int, title: str, contextual: bool = False
+    ) -> int:
+        """A new slot for what a step of its own makes of another."""
+        slot = self._new()
+        self._program.steps.append(Step(function, (source,), (slot,), contextual, title))
         return slot
 
     def _with_dropout(self, node: ir.Node, inputs: list[int]) -> list[int]:
@@ -265,10 +279,15 @@ class _Reader:
         function = affine_dropout(node.metadata_props, node.op_type)
         if function is None or len(inputs) != 2:
             return inputs
-        slot = self._new()
         title = f"affine dropout of {label(node)!r}"
-        self._program.steps.append(Step(function, (inputs[1],), (slot,), True, title))
-        return [inputs[0], slot]
+        return [inputs[0], self._through(function, inputs[1], title, contextual=True)]
+
+    def _without_gradient(self, node: ir.Node, inputs: list[int]) -> list[int]:
+        """The inputs, those that are held cut from their gradient."""
+        for index, slot in enumerate(inputs):
+            if (node.name, index) in self._held:
+                inputs[index] = self._through(torch.detach, slot, f"operand of {label(node)!r}")
+        return inputs
 
     def _with_own_statistics(
         self, operator: Operator, node: ir.Node, inputs: list[int]
@@ -279,10 +298,8 @@ class _Reader:
         kept = set(self._program.statistics.values())
         for index, slot in enumerate(inputs):
             if operator.name_of(index) in operator.statistics and slot not in kept:
-                copy = self._new()
                 title = f"statistics of {label(node)!r}"
-                self._program.steps.append(Step(torch.clone, (slot,), (copy,), False, title))
-                inputs[index] = copy
+                inputs[index] = self._through(torch.clone, slot, title)
         return inputs
 
 

@@ -154,7 +154,8 @@ def _is_term(node: ir.Node, numbers: NDArray[Any]) -> bool:
 
 def _steps(node: ir.Node) -> Iterator[ir.Value]:
     """Constants that a quantisation by Div, Round, Clip and Mul divides or multiplies by."""
-    # x / s rounded and times s again is fake quantisation: its step s is calibrated, not trained.
+    # x / s rounded and times s again is fake quantisation: its step s is calibrated, not trained;
+    # those that were learned are `Graph.of`'s `trained`.
     if node.op_type == "Div" and node.inputs[1] is not None:
         if any(use.node.op_type == "Round" for use in node.outputs[0].uses()):
             yield node.inputs[1]

@@ -8,7 +8,8 @@ that have no gradient, so that what comes out is of the source's form.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -25,6 +26,7 @@ from nvmc.passes.graph.mappable import FLOATS, layers_of
 from nvmc.passes.widen_floats import HALVES, widen_floats
 from nvmc.torchgraph.graph import Graph
 from nvmc.torchgraph.operators.straight import straight
+from nvmc.training.bounds import Bound, Leaves, learned_bounds
 
 __all__ = [
     "Computed",
@@ -56,12 +58,25 @@ class ComputedWeight:
         model: The graph that computes it, whose inputs are the latent weights.
         latent: Their values, by their names in the source.
         operators: What computes it, each once.
+        bounds: Those of the latent weights that are learned bounds or steps.
+        held: Nodes of the model, with an operand that no gradient passes (`Graph.of`).
+        stops: Nodes of the network, with this as an operand that no gradient passes.
+        kinds: Of the bounds, `PACT` or `LSQ`.
     """
 
     name: str
     model: ir.Model
     latent: Mapping[str, NDArray[Any]]
     operators: tuple[str, ...]
+    bounds: tuple[str, ...] = ()
+    kinds: tuple[str, ...] = ()
+    held: tuple[tuple[str, int], ...] = ()
+    stops: tuple[tuple[str, int], ...] = ()
+
+    @property
+    def is_weight(self) -> bool:
+        """Whether it is a layer's weight, not just a bound or what is computed from bounds."""
+        return len(self.latent) > len(self.bounds)
 
 
 class Estimator:
@@ -103,7 +118,7 @@ class Computed(nn.Module):
         for weight in weights:
             model = weight.model.clone()
             widen_floats(model, HALVES)
-            self._graphs[str(len(self._graphs))] = Graph.of(model, instead)
+            self._graphs[str(len(self._graphs))] = Graph.of(model, instead, held=weight.held)
             for name, value in weight.latent.items():
                 if name not in self._fields:
                     self._fields[name] = f"latent{len(self._fields)}"
@@ -117,14 +132,44 @@ class Computed(nn.Module):
         return tuple(self._weights)
 
     @property
+    def bounds(self) -> dict[str, str]:
+        """Learned bounds and steps by their names in the source, with their kind."""
+        return {
+            name: kind
+            for weight in self._weights.values()
+            for name, kind in zip(weight.bounds, weight.kinds, strict=True)
+        }
+
+    @property
     def latent(self) -> dict[str, nn.Parameter]:
         """What is trained, by its name in the source."""
         return {name: self.get_parameter(field) for name, field in self._fields.items()}
+
+    @contextmanager
+    def within_half(self) -> Generator[None]:
+        """In the block, an optimiser's step at most halves a learned bound: it stays positive."""
+        latent = self.latent
+        before = [(latent[name], latent[name].detach() / 2) for name in self.bounds]
+        yield
+        with torch.no_grad():
+            for bound, half in before:
+                bound.copy_(torch.maximum(bound, half))
 
     def value(self, name: str) -> Tensor:
         """A weight as the latent ones now give it, with their gradient."""
         graph: Any = self._graphs[str(self.names.index(name))]
         return graph({latent: self.latent[latent] for latent in self._weights[name].latent})
+
+    def factors(self) -> dict[str, NDArray[Any]]:
+        """What the steps of weights with one learned bound have been multiplied by, by name."""
+        found: dict[str, NDArray[Any]] = {}
+        for weight in self._weights.values():
+            if weight.is_weight and len(weight.bounds) == 1:
+                (name,) = weight.bounds
+                now = self.latent[name].detach().cpu().numpy()
+                factor = now / weight.latent[name].astype(now.dtype)
+                found[weight.name] = factor.reshape(()) if factor.size == 1 else factor
+        return found
 
     def values(self) -> dict[str, NDArray[Any]]:
         """Every weight as it is now, by name."""
@@ -155,17 +200,32 @@ def computed_weights(model: ir.Model, folds: Sequence[Fold]) -> list[ComputedWei
     """The layers' weights that were computed from others when the network was canonicalised.
 
     Weights that were only moved or converted are none, nor are those that torch cannot compute:
-    these are trained as the numbers they are.
+    these are trained as the numbers they are. Learned bounds and steps are among them, and all
+    constants that are computed from these.
 
     Args:
         model: The canonical network.
         folds: What `Canonicalize` noted.
     """
+    bounds, leaves = learned_bounds(model, folds), Leaves(folds)
     made = {str(value.name): value for fold in folds for value in fold.outputs}
     producers = {value: fold for fold in folds for value in fold.outputs}
     names = {str(weight.source.name) for layer in layers_of(model) for weight in layer.weights}
-    found = [_computed(made[name], producers) for name in sorted(names & made.keys())]
-    return [weight for weight in found if weight is not None]
+    wanted = {name: made[name] for name in sorted(names & made.keys())}
+    for name, value in sorted(model.graph.initializers.items()):
+        if value.uses() and not bounds.keys().isdisjoint(leaves.of(value)):
+            wanted.setdefault(name, value)
+    while True:
+        found = {
+            value: _computed(value, producers, bounds, name in names)
+            for name, value in wanted.items()
+        }
+        # A bound is trained everywhere or nowhere.
+        lost = {leaf for value, one in found.items() if one is None for leaf in leaves.of(value)}
+        if lost.isdisjoint(bounds):
+            return [weight for weight in found.values() if weight is not None]
+        bounds = {leaf: bound for leaf, bound in bounds.items() if leaf not in lost}
+        wanted = {n: v for n, v in wanted.items() if n in made or not lost & leaves.of(v)}
 
 
 def begun(weights: Sequence[ComputedWeight], model: ir.Model, random: bool) -> list[ComputedWeight]:
@@ -175,7 +235,7 @@ def begun(weights: Sequence[ComputedWeight], model: ir.Model, random: bool) -> l
         OptionError: No latent weight is of the shape of a new one.
     """
     kept = [weight for weight in weights if weight.name in model.graph.initializers]
-    return [_anew(weight, model) if random else weight for weight in kept]
+    return [_anew(weight, model) if random and weight.is_weight else weight for weight in kept]
 
 
 def digest_of(weights: Sequence[ComputedWeight]) -> str:
@@ -192,7 +252,8 @@ def _anew(weight: ComputedWeight, model: ir.Model) -> ComputedWeight:
     tensor = model.graph.initializers[weight.name].const_value
     assert tensor is not None
     array = tensor.numpy()
-    like = [name for name, value in weight.latent.items() if value.shape == array.shape]
+    weights = {name: one for name, one in weight.latent.items() if name not in weight.bounds}
+    like = [name for name, value in weights.items() if value.shape == array.shape]
     if not like:
         raise OptionError(
             f"weight {weight.name!r} is computed from {', '.join(weight.latent)}, none of its "
@@ -201,13 +262,19 @@ def _anew(weight: ComputedWeight, model: ir.Model) -> ComputedWeight:
     return replace(weight, latent={**weight.latent, like[0]: array.copy()})
 
 
-def _computed(value: ir.Value, producers: Mapping[ir.Value, Fold]) -> ComputedWeight | None:
+def _computed(
+    value: ir.Value,
+    producers: Mapping[ir.Value, Fold],
+    bounds: Mapping[ir.Value, Bound],
+    weight: bool,
+) -> ComputedWeight | None:
     folds = _behind(value, producers)
     operators = tuple(dict.fromkeys(fold.op for fold in folds))
-    if set(operators) <= VIEWS - {"QuantizeLinear"}:
-        return None
-    latent = _latent(value, producers, folds)
-    if not latent:
+    leaves = [one for fold in folds for one in fold.inputs if one and one not in producers]
+    leaves = list(dict.fromkeys(leaves or [value]))
+    ours = [one for one in leaves if one in bounds]
+    latent = [*ours, *(_latent(leaves, folds, ours) if weight else ())]
+    if not latent or (not ours and set(operators) <= VIEWS - {"QuantizeLinear"}):
         return None
     model = _graph(value, folds, latent)
     try:
@@ -215,7 +282,22 @@ def _computed(value: ir.Value, producers: Mapping[ir.Value, Fold]) -> ComputedWe
     except TrainingError:
         return None
     values = {str(one.name): _array(one) for one in latent}
-    return ComputedWeight(str(value.name), model, values, operators)
+    cut = {(id(one), at) for bound in bounds.values() for one, at in bound.held}
+    held = tuple(
+        (_node_name(number), at)
+        for number, fold in enumerate(folds)
+        for at in range(len(fold.inputs))
+        if (id(fold), at) in cut
+    )
+    stops = tuple(
+        (str(node.name), at)
+        for one in ours
+        for node, at in bounds[one].held
+        if isinstance(node, ir.Node) and node.inputs[at] is value
+    )
+    names, kinds = tuple(str(one.name) for one in ours), tuple(bounds[one].kind for one in ours)
+    name = str(value.name)
+    return ComputedWeight(name, model, values, operators, names, kinds, held, stops)
 
 
 def _behind(value: ir.Value, producers: Mapping[ir.Value, Fold]) -> list[Fold]:
@@ -231,23 +313,22 @@ def _behind(value: ir.Value, producers: Mapping[ir.Value, Fold]) -> list[Fold]:
 
 
 def _latent(
-    value: ir.Value, producers: Mapping[ir.Value, Fold], folds: Sequence[Fold]
+    leaves: Sequence[ir.Value], folds: Sequence[Fold], bounds: Sequence[ir.Value]
 ) -> list[ir.Value]:
-    """The constants that are trained.
+    """The constants that are trained, besides learned bounds.
 
     Floating-point ones of more than one number, but masks (zeros and ones), bounds, steps and
     exponents are not; of what is rounded, steps stand beside the largest operand of Mul and Div.
     """
     rounds = any(fold.op == "Round" for fold in folds)
-    fixed: set[ir.Value] = set()
+    fixed = set(bounds)
     for fold in folds:
         fixed |= {one for i in _BESIDE.get(fold.op, ()) for one in fold.inputs[i : i + 1] if one}
         if rounds and fold.op in ("Add", "Div", "Mul", "Sub"):
             sizes = [0 if one is None else int(_array(one).size) for one in fold.inputs]
             data = sizes.index(max(sizes))
             fixed |= {one for i, one in enumerate(fold.inputs) if one and i != data}
-    leaves = [one for fold in folds for one in fold.inputs if one and one not in producers]
-    return [one for one in dict.fromkeys(leaves) if one not in fixed and _is_weight(one)]
+    return [one for one in leaves if one not in fixed and _is_weight(one)]
 
 
 def _is_weight(value: ir.Value) -> bool:
@@ -266,8 +347,8 @@ def _array(value: ir.Value) -> NDArray[Any]:
 def _graph(value: ir.Value, folds: Sequence[Fold], latent: Sequence[ir.Value]) -> ir.Model:
     """A model of its own for what was folded."""
     values: dict[ir.Value, ir.Value] = {}
-    for fold in folds:
-        for one in (*fold.inputs, *fold.outputs):
+    for ones in (latent, *((*fold.inputs, *fold.outputs) for fold in folds)):
+        for one in ones:
             if one is not None and one not in values:
                 name = str(one.name) if one in latent else f"value {len(values)}"
                 values[one] = ir.Value(name=name, shape=one.shape, type=one.type)
@@ -285,8 +366,9 @@ def _graph(value: ir.Value, folds: Sequence[Fold], latent: Sequence[ir.Value]) -
             [None if one is None else values[one] for one in fold.inputs],
             fold.attributes,
             outputs=[values[one] for one in fold.outputs],
+            name=_node_name(number),
         )
-        for fold in folds
+        for number, fold in enumerate(folds)
     ]
     graph = ir.Graph(
         [values[one] for one in latent],
@@ -297,3 +379,7 @@ def _graph(value: ir.Value, folds: Sequence[Fold], latent: Sequence[ir.Value]) -
         name="computed",
     )
     return ir.Model(graph, ir_version=10)
+
+
+def _node_name(number: int) -> str:
+    return f"fold {number}"

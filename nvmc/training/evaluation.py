@@ -10,6 +10,7 @@ from nvmc.compiled.options import CompileOptions
 from nvmc.compiler import MappedNetwork, map_network
 from nvmc.evaluation.workload import set_up
 from nvmc.hardware.chip import Chip
+from nvmc.passes.graph.grids import rescale_grid
 from nvmc.passes.quantize_activations import QuantizeActivations
 from nvmc.statistics import percentile_performance
 from nvmc.torchgraph.graph import write_values
@@ -27,6 +28,8 @@ def finished_network(model: ir.Model, replica: Replica, options: CompileOptions)
     """A copy of the network with the replica's weights, rounding its activations if that does."""
     model = model.clone()
     write_values(model, replica.numbers())
+    for name, factor in replica.computed.factors().items():
+        rescale_grid(model.graph.initializers[name], factor)
     activations = replica.activations
     if activations is not None:
         QuantizeActivations(activations.bits, activations.ranges(), options.skip)(model)

@@ -70,6 +70,8 @@ class Outcome:
         reading: How the output that was trained is read.
         computed: Weights that the network computes, with what computes them: what they are computed
             from was trained.
+        bounds: Learned bounds (`PACT`) and steps (`LSQ`) of quantisers that were trained.
+        bounds_apart: Bounds that were not, as their steps stand as numbers of their own.
         binary: Weights that were binary in the source, and are, in one bit.
         unbinarised: Such weights that more bits made real numbers.
     """
@@ -88,6 +90,8 @@ class Outcome:
     summary: dict[str, Any]
     reading: Reading
     computed: dict[str, tuple[str, ...]] = field(default_factory=dict[str, tuple[str, ...]])
+    bounds: dict[str, str] = field(default_factory=dict[str, str])
+    bounds_apart: tuple[str, ...] = ()
     binary: tuple[str, ...] = ()
     unbinarised: tuple[str, ...] = ()
 

@@ -65,7 +65,9 @@ class Replica:
             self.activations = ranges.to(settings.accelerator)
         self._estimator, self._steps = Estimator(), steps
         instead = {"Sign": self._estimator.sign} if settings.estimator == "ede" else {}
-        self.graph = Graph.of(model, instead).to(settings.accelerator)
+        bound = [one.name for one in computed if not one.is_weight]
+        held = [stop for one in computed for stop in one.stops]
+        self.graph = Graph.of(model, instead, trained=bound, held=held).to(settings.accelerator)
         if not self.graph.weights:
             raise ModelError("the network has no layer with weights to train; give one that has")
         ours = [weight for weight in computed if weight.name in self.graph.weights]
@@ -153,7 +155,8 @@ class Replica:
 
     def apply_gradients(self) -> None:
         """One step of the optimiser and its schedule along the gradients that are there."""
-        self.optimizer.step()
+        with self.computed.within_half():
+            self.optimizer.step()
         self.schedule.step()
         self._estimator.progress = min(1.0, self.schedule.last_epoch / max(1, self._steps))
         self.version += 1

@@ -21,6 +21,7 @@ from nvmc.passes.graph.mappable import FLOATS, initializer_of
 from nvmc.passes.io.load import load_model
 from nvmc.runtime.saving import save_checked
 from nvmc.torchgraph.graph import write_values
+from nvmc.training.bounds import bounds_apart
 from nvmc.training.computed import ComputedWeight, begun, computed_weights, digest_of
 from nvmc.training.evaluation import finished_network, judge_source
 from nvmc.training.loop import Loop
@@ -93,7 +94,7 @@ def train(
         dropout_off=dropout_off,
         summary=method.summary(run),
         reading=run.reading,
-        **_forms(computed, replica),
+        **_forms(network, computed, replica),
     )
 
 
@@ -111,11 +112,15 @@ def _identity(
     return {**identity_of(network, task, method), "latent weights": digest_of(computed)}
 
 
-def _forms(computed: Sequence[ComputedWeight], replica: Replica) -> dict[str, Any]:
-    """How weights that the source computes, or that are binary there, were trained."""
+def _forms(
+    network: ir.Model, computed: Sequence[ComputedWeight], replica: Replica
+) -> dict[str, Any]:
+    """How learned bounds, and weights that are computed or binary in the source, were trained."""
     names, crossbars = replica.computed.names, replica.crossbars
     return {
-        "computed": {w.name: w.operators for w in computed if w.name in names},
+        "computed": {w.name: w.operators for w in computed if w.name in names and w.is_weight},
+        "bounds": replica.computed.bounds,
+        "bounds_apart": tuple(name for name in bounds_apart(network) if name not in names),
         "binary": crossbars.binary,
         "unbinarised": crossbars.unbinarised,
     }

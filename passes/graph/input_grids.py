@@ -41,7 +41,8 @@ class InputGrid:
 def input_grid(value: ir.Value | None) -> InputGrid | None:
     """The grid that a tensor is rounded to by the network itself, where that is constant.
 
-    That is what DequantizeLinear gives, or a Mul of what Clip and Round, or a Cast, made whole.
+    That is what DequantizeLinear gives, or a Mul or Div of what Clip and Round, or a Cast, made
+    whole. The clip may stand ahead of the scaling, as in PACT: min(relu(x), a) * k.
     """
     node = None if value is None else value.producer()
     while node is not None and node.op_type in _PASSED and not node.domain:
@@ -58,6 +59,9 @@ def input_grid(value: ir.Value | None) -> InputGrid | None:
         return _grid(step, codes, shift)
     if node.op_type == "Mul":
         return _grid(_number(node.inputs[1]), *_rounded(node.inputs[0]))
+    if node.op_type == "Div":
+        levels = _number(node.inputs[1])
+        return _grid(1 / levels if levels else None, *_rounded(node.inputs[0]))
     return _grid(1.0, *_rounded(node.outputs[0]))
 
 
@@ -84,11 +88,32 @@ def _rounded(value: ir.Value | None) -> tuple[tuple[float, float] | None, float 
             low, high = (_number(value) for value in (*node.inputs[1:3], None, None)[:2])
             limits = None if low is None or high is None else (low, high)
         node = None if node.inputs[0] is None else node.inputs[0].producer()
+    if met == {"Round"} and node is not None and node.op_type in ("Div", "Mul"):
+        factor, ends = _number(node.inputs[1]), _ends(node.inputs[0])
+        if factor and factor > 0 and ends is not None:
+            factor = factor if node.op_type == "Mul" else 1 / factor
+            # In float32 a bound times its levels is whole but for rounding.
+            return (float(np.rint(ends[0] * factor)), float(np.rint(ends[1] * factor))), shift
     if met == {"Clip", "Round"}:
         return limits, shift
     if not met and node is not None and node.op_type == "Cast":
         return _codes(node.inputs[0], None), shift
     return None, shift
+
+
+def _ends(value: ir.Value | None) -> tuple[float, float] | None:
+    """The least and the largest number that Clip, or Min behind Relu, lets pass."""
+    node = None if value is None else value.producer()
+    if node is None or node.domain:
+        return None
+    if node.op_type == "Clip":
+        low, high = (_number(one) for one in (*node.inputs[1:3], None, None)[:2])
+        return None if low is None or high is None else (low, high)
+    if node.op_type == "Min" and len(node.inputs) == 2 and node.inputs[0] is not None:
+        relu, high = node.inputs[0].producer(), _number(node.inputs[1])
+        if relu is not None and relu.op_type == "Relu" and high is not None:
+            return 0.0, high
+    return None
 
 
 def _codes(value: ir.Value | None, zero: ir.Value | None) -> tuple[float, float] | None:

@@ -41,7 +41,7 @@ FORMS = {
     "fake quantisation": (
         "float[1,12] step, float low = {-3}, float high = {3}",
         "d = Div (v, step) r = Round (d) c = Clip (r, low, high) w = Mul (c, step)",
-        {"v"},
+        {"v", "step"},
     ),
     "low rank": (
         "float[8,2] p, float[2,12] q",

@@ -28,6 +28,7 @@ STORED: dict[str, Any] = {
     "fl": F32(0),
     "fh": F32(15),
     "f3": F32(3),
+    "k": F32(5),
 }
 FORMS = {
     "q = QuantizeLinear (x, s, z) y = DequantizeLinear (q, s, z)": InputGrid(0.5, -100, 155),
@@ -42,7 +43,12 @@ FORMS = {
     "q = QuantizeLinear (x, s, z) c = Cast <to = 1> (q) e = Sub (c, f3) y = Relu (e)": InputGrid(
         1.0, -3, 252
     ),
+    "c = Clip (x, fl, f3) d = Mul (c, k) r = Round (d) y = Div (r, k)": InputGrid(0.2, 0, 15),
+    "e = Relu (x) c = Min (e, f3) d = Mul (c, k) r = Round (d) y = Div (r, k)": InputGrid(
+        0.2, 0, 15
+    ),
     "y = Round (x)": None,
+    "d = Mul (x, k) r = Round (d) y = Div (r, k)": None,
     "d = Clip (x, fl, fh) y = Mul (d, s)": None,
     "q = QuantizeLinear (x, s, z) d = DequantizeLinear (q, s, z) y = Sigmoid (d)": None,
     "q, t, u = DynamicQuantizeLinear (x) y = DequantizeLinear (q, t, u)": None,
