@@ -18,6 +18,7 @@ import os
 import re
 import shutil
 import traceback
+from functools import cache
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -31,7 +32,25 @@ COMMAND = "python tests/benchmarks/study_conformance.py CACHE --table docs/confo
 SETS = ("nets", "vision", "text", "files")
 PACKAGES = {"torchvision", "timm", "transformers"}
 """Kinds that are called by the package of theirs."""
-MODULES = ("nvmc.training", "nvmc.compiler", "nvmc.evaluation.simulation", "onnxscript")
+MODULES = (
+    "nvmc.training",
+    "nvmc.compiler",
+    "nvmc.evaluation.simulation",
+    "nvmc.runtime.sessions",
+    "onnxruntime",
+    "onnxscript",
+    "torch._dynamo",
+    "torch.optim",
+)
+ORDER = list(PHASES)
+NEEDS: dict[str, tuple[str, ...]] = {
+    "write": (),
+    "compile": ("write",),
+    "compare": ("write", "compile"),
+    "simulate": ("write", "compile"),
+    "train": ("write",),
+}
+"""Phase -> those that must have worked."""
 LIMIT = 1200
 """Seconds after which a phase is given up."""
 
@@ -75,49 +94,50 @@ def run_phase(folder: Path, name: str, phase: str) -> dict[str, Any]:
     return json.loads(found.read_text())
 
 
-def warm_up(kinds: set[str]) -> None:
+@cache
+def warm_up(kinds: frozenset[str]) -> None:
     """Import what networks of these kinds need; numbers are computed in their processes only."""
     for name in (*MODULES, *(kinds & PACKAGES)):
         with contextlib.suppress(ImportError):
             importlib.import_module(name)
 
 
-def study(cache: Path, case: Any, again: str | None) -> dict[str, Any]:
-    """All phases of a network, but those that are known."""
-    kept = cache / "results" / f"{re.sub('[^A-Za-z0-9]+', '_', case.name)}.json"
-    kept.parent.mkdir(parents=True, exist_ok=True)
-    found: dict[str, Any] = json.loads(kept.read_text()) if kept.exists() else {}
-    order = list(PHASES)
+def study(cache: Path, case: Any, kinds: frozenset[str], again: str | None) -> None:
+    """All phases of a network, but those whose results are kept; each is kept as it ends."""
+    files, kept = cache / "files" / _file(case.name), cache / "results" / f"{_file(case.name)}.json"
+    found = result_of(cache, case)
     if again is not None:
-        found = {phase: found[phase] for phase in order[: order.index(again)] if phase in found}
-    todo = [phase for phase in order if phase not in found]
-    folder = cache / "files" / kept.stem
-    if todo and (todo[0] == "write" or not (folder / "inputs.npz").exists()):
-        todo = [phase for phase in order if phase == "write" or phase in todo]
-    if "simulate" in todo and "compile" not in todo and not (folder / "m.nvmc").exists():
-        todo.insert(1, "compile")
-    folder.mkdir(parents=True, exist_ok=True)
-    for phase in todo:
-        if not all(_worked(found, earlier) for earlier in NEEDS[phase]):
-            continue
-        found[phase] = run_phase(folder, case.name, phase)
-        print(f"{case.name}: {phase} {json.dumps(found[phase])[:300]}", flush=True)
-    found |= {"name": case.name, "kind": case.kind, "made": case.made}
-    kept.write_text(json.dumps(found, indent=1))
-    return found
+        found = {key: found[key] for key in found if key not in ORDER[ORDER.index(again) :]}
+    todo = {phase for phase in ORDER if phase not in found and _may_run(found, phase)}
+    if todo and not (files / "source.npz").exists():
+        todo.add("write")
+    if "simulate" in todo and not (files / "m.nvmc").exists():
+        todo.add("compile")
+    for folder in (files, kept.parent):
+        folder.mkdir(parents=True, exist_ok=True)
+    for phase in (phase for phase in ORDER if phase in todo):
+        if _may_run(found, phase):
+            warm_up(kinds)
+            found[phase] = run_phase(files, case.name, phase)
+            kept.write_text(json.dumps(found, indent=1))
+            print(f"{case.name}: {phase} {json.dumps(found[phase])[:300]}", flush=True)
 
 
-NEEDS: dict[str, tuple[str, ...]] = {
-    "write": (),
-    "compile": ("write",),
-    "compare": ("write", "compile"),
-    "simulate": ("write", "compile"),
-    "train": ("write",),
-}
+def result_of(cache: Path, case: Any) -> dict[str, Any]:
+    """What is known of a network."""
+    kept = cache / "results" / f"{_file(case.name)}.json"
+    found: dict[str, Any] = json.loads(kept.read_text()) if kept.exists() else {}
+    return found | {"name": case.name, "kind": case.kind, "made": case.made}
 
 
-def _worked(found: dict[str, Any], phase: str) -> bool:
-    return not {"refused", "fault", "skipped"} & found[phase].keys()
+def _file(name: str) -> str:
+    return re.sub("[^A-Za-z0-9]+", "_", name)
+
+
+def _may_run(found: dict[str, Any], phase: str) -> bool:
+    """Whether what it needs has worked, or is still to come."""
+    failed = {"refused", "fault", "skipped"}
+    return not any(failed & found.get(earlier, {}).keys() for earlier in NEEDS[phase])
 
 
 def main() -> None:
@@ -133,14 +153,15 @@ def main() -> None:
     if asked.list:
         print("\n".join(known))
         return
-    results: list[dict[str, Any]] = []
-    warm_up({known[name].kind for name in asked.names or known})
-    for name in asked.names or known:
-        results.append(study(asked.cache, known[name], asked.again))
+    names = asked.names or list(known)
+    kinds = frozenset(known[name].kind for name in names)
+    for name in names:
+        study(asked.cache, known[name], kinds, asked.again)
         if not asked.keep:
             shutil.rmtree(asked.cache / "files", ignore_errors=True)
     if asked.table is not None:
-        asked.table.write_text(table(results, COMMAND))
+        results = [result_of(asked.cache, case) for case in known.values()]
+        asked.table.write_text(table([r for r in results if "write" in r], COMMAND))
 
 
 if __name__ == "__main__":
