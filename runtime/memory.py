@@ -1,8 +1,8 @@
 """What a run of chips takes of the memory, whether that is there, and how it is kept low.
 
-A session holds a chip's weights once; while it is made it takes them from the caller's arrays and
-may lay them out anew, several copies of them. So sessions of large networks are made one after the
-other, and run side by side.
+A session holds a chip's weights once; while it is made it may pack them, beside those it was given,
+or (`nvmc.runtime.layout` says where) lay them out anew, several copies of them. So such sessions of
+large networks are made one after the other, and run side by side.
 """
 
 from __future__ import annotations
@@ -30,9 +30,11 @@ __all__ = [
 
 LARGE = 1 << 25
 """Bytes of weights in a session from which on memory is watched."""
-FIRST, EACH = 3.7, 1.2
-"""Times the weights that one chip takes at most while its session is made, and that each chip
-beside it adds (`tests/benchmarks/bench_memory.py`, allocator on `lean`, convolutions)."""
+FIRST, EACH = 2.5, 1.1
+"""Times the weights that one chip takes at most, while its session is made or the network is laid
+out, and that each chip beside it adds (`tests/benchmarks/bench_memory.py`)."""
+FIRST_PLAIN, EACH_PLAIN = 3.7, 1.2
+"""As `FIRST` and `EACH` where onnxruntime lays convolutions out for each chip, allocator `lean`."""
 ROOMY = 2
 """Where there is less than so many times what is needed, the allocator gives back more slowly."""
 
@@ -41,9 +43,16 @@ _FAILED = re.compile(r"bad_alloc|failed to allocate|out of memory", re.IGNORECAS
 _making = Lock()
 
 
-def needed(weights: int, jobs: int) -> int:
-    """Bytes that so many chips at once take, of a network whose weights take `weights` bytes."""
-    return int(weights * (FIRST + EACH * (jobs - 1)))
+def needed(weights: int, jobs: int, laid_out: bool = True) -> int:
+    """Bytes that so many chips at once take.
+
+    Args:
+        weights: Bytes that the network's weights take.
+        jobs: How many chips.
+        laid_out: Whether the network is laid out once, or for each chip.
+    """
+    first, each = (FIRST, EACH) if laid_out else (FIRST_PLAIN, EACH_PLAIN)
+    return int(weights * (first + each * (jobs - 1)))
 
 
 def available(root: Path = Path("/")) -> int | None:
@@ -67,16 +76,16 @@ def available(root: Path = Path("/")) -> int | None:
     return min(found, default=None)
 
 
-def fitting_jobs(weights: int, wanted: int) -> int:
+def fitting_jobs(weights: int, wanted: int, laid_out: bool = True) -> int:
     """As many of the wanted chips at once as there is memory for, at least one."""
     there = available()
     if weights < LARGE or there is None:
         return wanted
-    fitting = 1 + int((there / weights - FIRST) / EACH)
-    return max(1, min(wanted, fitting))
+    first, each = needed(weights, 1, laid_out), needed(weights, 2, laid_out)
+    return max(1, min(wanted, 1 + (there - first) // (each - first)))
 
 
-def check_memory(weights: int, jobs: int) -> None:
+def check_memory(weights: int, jobs: int, laid_out: bool = True) -> None:
     """Complain where so many chips at once have no room; let the allocator be lean where needed.
 
     Raises:
@@ -85,9 +94,9 @@ def check_memory(weights: int, jobs: int) -> None:
     there = available()
     if weights < LARGE or there is None:
         return
-    wanted = needed(weights, jobs)
+    wanted = needed(weights, jobs, laid_out)
     if wanted > there:
-        raise OutOfMemoryError(too_little(weights, jobs, there))
+        raise OutOfMemoryError(too_little(weights, jobs, there, laid_out))
     lean(wanted * ROOMY > there)
 
 
@@ -96,7 +105,7 @@ def allocation_failed(error: Exception) -> bool:
     return isinstance(error, MemoryError) or bool(_FAILED.search(str(error)))
 
 
-def too_little(weights: int, jobs: int, there: int | None) -> str:
+def too_little(weights: int, jobs: int, there: int | None, laid_out: bool = True) -> str:
     """What is needed, what is there, and what to change."""
     found = "" if there is None else f", and {_gigabytes(there)} are available"
     if weights < LARGE:
@@ -104,7 +113,7 @@ def too_little(weights: int, jobs: int, there: int | None) -> str:
     fewer = "fewer --jobs" if jobs > 1 else "a smaller network, or a machine with more memory"
     return (
         f"{f'{jobs} chips at once need' if jobs > 1 else 'a chip needs'} about "
-        f"{_gigabytes(needed(weights, jobs))} of memory{found}; try {fewer}"
+        f"{_gigabytes(needed(weights, jobs, laid_out))} of memory{found}; try {fewer}"
     )
 
 

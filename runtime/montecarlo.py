@@ -25,13 +25,13 @@ import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
-from nvmc.compiled.masks import ChipMasks, Mask, Outputs
+from nvmc.compiled.masks import ChipMasks
 from nvmc.compiled.stack import Stack, name_in_stack
 from nvmc.hardware.chip import Array, Chip
 from nvmc.metrics import Metric
 from nvmc.runtime.averaging import mean_outputs
 from nvmc.runtime.blas import single_threaded_blas
-from nvmc.runtime.memory import check_memory
+from nvmc.runtime.networks import CircuitNetwork, Network, check_chips, laid_out
 from nvmc.runtime.provider import make_session
 from nvmc.runtime.sessions import open_model, run_batch, run_once
 from nvmc.runtime.tally import Tally
@@ -55,67 +55,7 @@ __all__ = [
     "open_session",
     "outputs_of",
     "outputs_of_some",
-    "weight_bytes",
 ]
-
-
-@dataclass(frozen=True)
-class Network:
-    """A compiled network as standard ONNX without its crossbar weights.
-
-    Attributes:
-        model: Serialised model; every array's weight is an initializer of the array's name with
-            external data that is put in when a session is made.
-        arrays: The weights on crossbars.
-        dtypes: What type the model wants each array's weight in, by name.
-        output: Name of the output that is scored.
-        batch: Images per run; fixed by the model or chosen for the cache.
-        fixed: Whether the model takes no other number.
-        holds: What the output holds.
-        masks: The random numbers that go in.
-        passes: How many passes of a stochastic network are averaged.
-        shape: Of the output for one image, once that is known: no chip may put out another.
-        stack: The network for several chips at once, where that pays; never where there are masks.
-    """
-
-    model: bytes
-    arrays: tuple[Array, ...]
-    dtypes: dict[str, Any]
-    output: str
-    batch: int
-    fixed: bool = False
-    holds: Outputs = "scores"
-    masks: tuple[Mask, ...] = ()
-    passes: int = 1
-    shape: tuple[int, ...] | None = None
-    stack: Stack | None = None
-
-
-@dataclass(frozen=True)
-class CircuitNetwork:
-    """A compiled network for the provider.
-
-    Attributes:
-        model: Serialised; its metadata say which cells and which periphery hold its arrays.
-        output: Name of the output that is scored.
-        batch: Images per run; fixed by the model or chosen for the memory.
-        fixed: Whether the model takes no other number.
-        holds: What the output holds.
-        masks: The random numbers that go in.
-        passes: How many passes of a stochastic network are averaged.
-        shape: Of the output for one image, once that is known: no chip may put out another.
-        turns: Steps of each image, where images are sequences for a network with states.
-    """
-
-    model: bytes
-    output: str
-    batch: int
-    fixed: bool = False
-    holds: Outputs = "scores"
-    masks: tuple[Mask, ...] = ()
-    passes: int = 1
-    shape: tuple[int, ...] | None = None
-    turns: int = 1
 
 
 @dataclass(frozen=True)
@@ -154,14 +94,6 @@ class Feed:
         return {name: np.concatenate([x, x[-1:].repeat(missing, 0)]) for name, x in taken.items()}
 
 
-def weight_bytes(network: Network | CircuitNetwork) -> int:
-    """Bytes that weights on crossbars take in a session; 0 of circuits, which are not estimated."""
-    if isinstance(network, CircuitNetwork):
-        return 0
-    one = sum(a.codes.size * network.dtypes[a.name].itemsize for a in network.arrays)
-    return one * (network.stack.count if network.stack else 1)
-
-
 def default_jobs() -> int:
     """Chips in parallel when nobody says: the cores this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
@@ -192,7 +124,7 @@ def evaluate_chips(
         Sums of `metric.add` over the images, shape (len(chips),). Those of neighbouring spans add
         up to that of both.
     """
-    check_memory(weight_bytes(network), min(jobs, len(chips)))
+    check_chips(network, min(jobs, len(chips)))
     totals = np.empty(len(chips))
     images = span or feed.span
     size = network.stack.count if isinstance(network, Network) and network.stack else 1
@@ -375,7 +307,11 @@ def open_session(network: Network | CircuitNetwork, chip: Chip, span: Span | Non
             images=size,
             turns=network.turns,
         )
-    weights = {array.name: _weights(network, array, chip) for array in network.arrays}
+    arrays = {array.name: array for array in network.arrays}
+    shared = laid_out(network)
+    if shared is not None:
+        return shared.session(lambda name: _weights(network, arrays[name], chip))
+    weights = {name: _weights(network, array, chip) for name, array in arrays.items()}
     return open_model(network.model, weights)
 
 

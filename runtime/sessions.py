@@ -14,7 +14,16 @@ from nvmc.runtime.memory import allocation_failed, available, making, too_little
 
 _ort: Any = onnxruntime  # it is untyped
 
-__all__ = ["check_loads", "first_line", "keep_values", "open_model", "run_batch", "run_once"]
+__all__ = [
+    "check_loads",
+    "first_line",
+    "keep_values",
+    "one_thread",
+    "open_model",
+    "opened",
+    "run_batch",
+    "run_once",
+]
 
 _KEPT = {"session.disable_quant_qdq": "1", "session.disable_double_qdq_remover": "1"}
 """Off: onnxruntime's optimisers that change values; docs/provider.md lists them."""
@@ -41,13 +50,13 @@ def open_model(model: bytes | Path, weights: Mapping[str, NDArray[Any]]) -> Any:
     Raises:
         ModelError: onnxruntime refuses the network.
     """
-    options = _options()
+    options = one_thread()
     size = sum(value.nbytes for value in weights.values())
     if weights:  # no copies; the session takes what it needs of them while it is made
         values = [_ort.OrtValue.ortvalue_from_numpy(value) for value in weights.values()]
         options.add_external_initializers(list(weights), values)
     with making(size):
-        return _opened(model if isinstance(model, bytes) else str(model), options, size)
+        return opened(model if isinstance(model, bytes) else str(model), options, size)
 
 
 def check_loads(path: Path) -> None:
@@ -56,12 +65,13 @@ def check_loads(path: Path) -> None:
     Raises:
         ModelError: It refuses the network.
     """
-    options = _options()
+    options = one_thread()
     options.graph_optimization_level = _ort.GraphOptimizationLevel.ORT_DISABLE_ALL
-    _opened(str(path), options)
+    opened(str(path), options)
 
 
-def _options() -> Any:
+def one_thread() -> Any:
+    """`SessionOptions` of one thread that keep a network's values."""
     options: Any = _ort.SessionOptions()
     options.intra_op_num_threads = 1
     options.inter_op_num_threads = 1
@@ -71,7 +81,18 @@ def _options() -> Any:
     return options
 
 
-def _opened(model: bytes | str, options: Any, weights: int = 0) -> Any:
+def opened(model: bytes | str, options: Any, weights: int = 0) -> Any:
+    """A session of the network.
+
+    Args:
+        model: Serialised, or its file.
+        options: `one_thread`, and more.
+        weights: Bytes of those that it is given.
+
+    Raises:
+        ModelError: onnxruntime refuses the network.
+        OutOfMemoryError: There is too little memory.
+    """
     try:
         return _ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # onnxruntime raises many types without a common base

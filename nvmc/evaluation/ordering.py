@@ -18,8 +18,8 @@ from nvmc.data import Dataset, check_labels
 from nvmc.errors import DataError
 from nvmc.hardware.chip import Chip
 from nvmc.metrics import Metric, against_ideal, choose_metric, mean_a_row
-from nvmc.runtime.memory import check_memory
-from nvmc.runtime.montecarlo import ChipSession, Feed, Network, outputs_of, weight_bytes
+from nvmc.runtime.montecarlo import ChipSession, Feed, Network, outputs_of
+from nvmc.runtime.networks import check_chips
 from nvmc.statistics.adaptive import hard_first
 
 __all__ = ["HARD", "IdealRun", "margins", "run_ideal"]
@@ -66,7 +66,7 @@ def run_ideal(
         DataError: The output does not hold the classes, or does not have the shape of the targets.
         OutOfMemoryError: A chip has no room.
     """
-    check_memory(weight_bytes(network), 1)
+    check_chips(network, 1)
     if dataset is not None and dataset.targets is not None:
         return _by_targets(network, feed, dataset, metric)
     labels = None if dataset is None else dataset.y

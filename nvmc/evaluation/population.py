@@ -22,7 +22,6 @@ from nvmc.evaluation.parameters import Setup
 from nvmc.evaluation.reading import Reading
 from nvmc.hardware.chip import Chip, Chips, Chosen
 from nvmc.metrics import Metric
-from nvmc.runtime.memory import fitting_jobs
 from nvmc.runtime.montecarlo import (
     ENGINE,
     CircuitNetwork,
@@ -31,8 +30,8 @@ from nvmc.runtime.montecarlo import (
     Span,
     default_jobs,
     evaluate_chips,
-    weight_bytes,
 )
+from nvmc.runtime.networks import fitting_chips
 from nvmc.statistics import Images
 
 __all__ = ["Archive", "Executor", "Population", "Records", "Threads", "Workload"]
@@ -108,10 +107,11 @@ class Threads:
 
 def _settled(executor: Executor, workload: Workload, chips: int) -> Executor:
     """The executor, where nobody says how many threads with as many as there is memory for."""
+    if not isinstance(executor, Threads) or executor.jobs is not None:
+        return executor
     wanted = min(default_jobs(), chips)
-    jobs = fitting_jobs(weight_bytes(workload.network), wanted)
-    free = isinstance(executor, Threads) and executor.jobs is None
-    return Threads(jobs, cut=True) if free and jobs < wanted else executor
+    jobs = fitting_chips(workload.network, wanted)
+    return Threads(jobs, cut=True) if jobs < wanted else executor
 
 
 class Records(Protocol):

@@ -203,8 +203,7 @@ def test_a_part_of_a_population_is_made_as_it_is_asked_for() -> None:
 def test_automatic_jobs_heed_the_memory(monkeypatch: pytest.MonkeyPatch, fitting: int) -> None:
     """Fewer than cores where more have no room, which is said; a number that was given stays."""
     monkeypatch.setattr(module, "default_jobs", lambda: 4)
-    monkeypatch.setattr(module, "weight_bytes", lambda _: 10**9)
-    monkeypatch.setattr(module, "fitting_jobs", lambda _, wanted: min(wanted, fitting))
+    monkeypatch.setattr(module, "fitting_chips", lambda _, wanted: min(wanted, fitting))
     workload, chips = bench_of_images(IMAGES), chips_from(0, 12)
     said = "4 at once" if fitting >= 4 else f"{fitting} at once, as memory allows"
     assert Population(workload, chips, Threads()).executor.name == said

@@ -40,15 +40,15 @@ def test_the_least_of_machine_and_group_is_available(tmp_path: Path) -> None:
 
 
 def test_too_little_is_said_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
-    there(monkeypatch, 6 * GB)
+    there(monkeypatch, 5 * GB)
     with pytest.raises(OutOfMemoryError) as caught:
         check_memory(GB, 4)
     assert str(caught.value) == (
-        f"4 chips at once need about {FIRST + 3 * EACH:.1f} GB of memory, and 6.0 GB are "
+        f"4 chips at once need about {FIRST + 3 * EACH:.1f} GB of memory, and 5.0 GB are "
         "available; try fewer --jobs"
     )
     with pytest.raises(OutOfMemoryError, match="a chip needs about 7.4 GB .* more memory"):
-        check_memory(2 * GB, 1)
+        check_memory(2 * GB, 1, laid_out=False)
 
 
 def test_what_fits_small_or_unknown_passes(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -61,11 +61,14 @@ def test_what_fits_small_or_unknown_passes(monkeypatch: pytest.MonkeyPatch) -> N
 
 
 @pytest.mark.parametrize("size", [GB, 4 * GB, 20 * GB, 500 * GB])
-def test_automatic_jobs_are_the_most_that_fit(monkeypatch: pytest.MonkeyPatch, size: int) -> None:
+@pytest.mark.parametrize("shared", [True, False])
+def test_automatic_jobs_are_the_most_that_fit(
+    monkeypatch: pytest.MonkeyPatch, size: int, shared: bool
+) -> None:
     there(monkeypatch, size)
-    jobs = fitting_jobs(GB, 32)
-    assert jobs == 1 or needed(GB, jobs) <= size
-    assert jobs == 32 or needed(GB, jobs + 1) > size
+    jobs = fitting_jobs(GB, 32, shared)
+    assert jobs == 1 or needed(GB, jobs, shared) <= size
+    assert jobs == 32 or needed(GB, jobs + 1, shared) > size
     assert fitting_jobs(LARGE - 1, 32) == 32
 
 
@@ -98,7 +101,7 @@ bench_memory.measure("cells 1", "mlp", Path(sys.argv[2]), strict=True)
 
 @pytest.mark.slow
 def test_a_chip_takes_few_copies_of_its_network(tmp_path: Path) -> None:
-    """The codes, the weights, and onnxruntime's own layout of them: 1/4 + 1 + 1 + one layer."""
+    """The codes, the weights, and onnxruntime's packed ones: 1/4 + 1 + 1 + one layer."""
     benchmarks = Path(__file__).parents[1] / "benchmarks"
     script = str(benchmarks / "bench_memory.py")
     make = [sys.executable, script, "64", "mlp", "--folder", str(tmp_path), "--phase"]
@@ -107,4 +110,4 @@ def test_a_chip_takes_few_copies_of_its_network(tmp_path: Path) -> None:
     command = [sys.executable, "-c", PROGRAM, str(benchmarks), str(tmp_path)]
     done = subprocess.run(command, check=True, capture_output=True, text=True)
     base, peak, _ = map(float, done.stdout.split()[-3:])
-    assert peak - base < 3.5 * 64
+    assert peak - base < 3 * 64

@@ -1,0 +1,117 @@
+"""Compiled networks ready to run as chips, and what their weights take."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from nvmc.compiled.masks import Mask, Outputs
+from nvmc.compiled.stack import Stack
+from nvmc.hardware.chip import Array
+from nvmc.runtime.layout import LaidOut, Layouts
+from nvmc.runtime.memory import LARGE, check_memory, fitting_jobs
+
+__all__ = [
+    "CircuitNetwork",
+    "Network",
+    "check_chips",
+    "fitting_chips",
+    "laid_out",
+    "weight_bytes",
+]
+
+
+@dataclass(frozen=True)
+class Network:
+    """A compiled network as standard ONNX without its crossbar weights.
+
+    Attributes:
+        model: Serialised model; every array's weight is an initializer of the array's name with
+            external data that is put in when a session is made.
+        arrays: The weights on crossbars.
+        dtypes: What type the model wants each array's weight in, by name.
+        output: Name of the output that is scored.
+        batch: Images per run; fixed by the model or chosen for the cache.
+        fixed: Whether the model takes no other number.
+        holds: What the output holds.
+        masks: The random numbers that go in.
+        passes: How many passes of a stochastic network are averaged.
+        shape: Of the output for one image, once that is known: no chip may put out another.
+        stack: The network for several chips at once, where that pays; never where there are masks.
+        layouts: The network as onnxruntime optimises it, where weights are large.
+    """
+
+    model: bytes
+    arrays: tuple[Array, ...]
+    dtypes: dict[str, Any]
+    output: str
+    batch: int
+    fixed: bool = False
+    holds: Outputs = "scores"
+    masks: tuple[Mask, ...] = ()
+    passes: int = 1
+    shape: tuple[int, ...] | None = None
+    stack: Stack | None = None
+    layouts: Layouts = field(default_factory=Layouts, compare=False, repr=False)
+
+
+@dataclass(frozen=True)
+class CircuitNetwork:
+    """A compiled network for the provider.
+
+    Attributes:
+        model: Serialised; its metadata say which cells and which periphery hold its arrays.
+        output: Name of the output that is scored.
+        batch: Images per run; fixed by the model or chosen for the memory.
+        fixed: Whether the model takes no other number.
+        holds: What the output holds.
+        masks: The random numbers that go in.
+        passes: How many passes of a stochastic network are averaged.
+        shape: Of the output for one image, once that is known: no chip may put out another.
+        turns: Steps of each image, where images are sequences for a network with states.
+    """
+
+    model: bytes
+    output: str
+    batch: int
+    fixed: bool = False
+    holds: Outputs = "scores"
+    masks: tuple[Mask, ...] = ()
+    passes: int = 1
+    shape: tuple[int, ...] | None = None
+    turns: int = 1
+
+
+def weight_bytes(network: Network | CircuitNetwork) -> int:
+    """Bytes that weights on crossbars take in a session; 0 of circuits, which are not estimated."""
+    if isinstance(network, CircuitNetwork):
+        return 0
+    one = sum(a.codes.size * network.dtypes[a.name].itemsize for a in network.arrays)
+    return one * (network.stack.count if network.stack else 1)
+
+
+def laid_out(network: Network | CircuitNetwork) -> LaidOut | None:
+    """The network as chips share it, where its weights are large and it can be; found once.
+
+    Raises:
+        OutOfMemoryError: There is too little memory for that, and so for one chip.
+    """
+    size = weight_bytes(network)
+    if isinstance(network, CircuitNetwork) or network.stack or size < LARGE:
+        return None
+    return network.layouts.of(network.model, tuple(array.name for array in network.arrays), size)
+
+
+def check_chips(network: Network | CircuitNetwork, jobs: int) -> None:
+    """Make sure that so many chips at once have room.
+
+    Raises:
+        OutOfMemoryError: They have not.
+    """
+    check_memory(weight_bytes(network), jobs, laid_out(network) is not None)
+
+
+def fitting_chips(network: Network | CircuitNetwork, wanted: int) -> int:
+    """As many of the wanted chips at once as there is memory for, at least one."""
+    size = weight_bytes(network)
+    return wanted if size < LARGE else fitting_jobs(size, wanted, laid_out(network) is not None)
