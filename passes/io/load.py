@@ -45,8 +45,10 @@ def load_model(path: str | Path) -> ir.Model:
     """
     where = repr(str(path))
     proto = _parse(Path(path), where)
-    if proto.graph.sparse_initializer:
-        raise ModelError(f"{where} has sparse initializers; make them dense first")
+    sparse = onnx.AttributeProto.SPARSE_TENSOR
+    constants = (a.type == sparse for node in proto.graph.node for a in node.attribute)
+    if proto.graph.sparse_initializer or any(constants):
+        raise ModelError(f"{where} has sparse constants; make them dense first")
     cut_zip_maps(proto, where)
     try:
         model = ir.from_proto(proto)

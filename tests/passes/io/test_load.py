@@ -215,7 +215,12 @@ def test_sparse_initializers_are_refused(tmp_path: Path, proto: onnx.ModelProto)
     values = onnx.helper.make_tensor("s", onnx.TensorProto.FLOAT, [1], [1.0])
     indices = onnx.helper.make_tensor("i", onnx.TensorProto.INT64, [1], [0])
     proto.graph.sparse_initializer.append(onnx.helper.make_sparse_tensor(values, indices, [3]))
-    assert "sparse" in refused(saved(tmp_path, proto))
+    assert "sparse constants; make them dense" in refused(saved(tmp_path, proto))
+    node = proto.graph.node.add(op_type="Constant", output=["unused"])
+    sparse = onnx.helper.make_sparse_tensor(values, indices, [3])
+    node.attribute.append(onnx.helper.make_attribute("sparse_value", sparse))
+    del proto.graph.sparse_initializer[:]
+    assert "sparse constants; make them dense" in refused(saved(tmp_path, proto))
 
 
 def test_nodes_out_of_order_are_sorted(tmp_path: Path, proto: onnx.ModelProto) -> None:
