@@ -53,7 +53,8 @@ $(VENV)/.dev: $(BIN)/python $(SOURCES)
 demo: export PYTHONDONTWRITEBYTECODE :=
 demo: $(VENV)/.run
 	@mkdir -p build/demo
-	$(BIN)/nvmc compile zoo:lenet5-digits --device fefet2 -o build/demo/lenet5.nvmc
+	$(BIN)/nvmc compile zoo:lenet5-digits --device fefet2 --data digits \
+	  -o build/demo/lenet5.nvmc
 	$(BIN)/nvmc simulate build/demo/lenet5.nvmc --runs 300 --data digits
 
 test: $(VENV)/.dev

@@ -13,6 +13,10 @@ __all__ = ["FixBatch"]
 
 _WHOLE = frozenset(["DynamicQuantizeLinear"])
 """Operators that look at all images of a run: its range is that of the whole tensor."""
+_FIXED = (
+    "input {!r} has a first axis of {}, and DynamicQuantizeLinear takes the range of all of it: if "
+    "images lie there, an image's result depends on the others of its run"
+)
 
 
 @dataclass
@@ -20,7 +24,7 @@ class FixBatch(ir.passes.InPlacePass):
     """Give a network with DynamicQuantizeLinear one image a run, as its inputs' first axis.
 
     An image's result would otherwise depend on those that happen to share its batch. An axis whose
-    size the network fixes stays.
+    size the network fixes stays, and is said.
     """
 
     def call(self, model: ir.Model) -> ir.passes.PassResult:
@@ -32,6 +36,8 @@ class FixBatch(ir.passes.InPlacePass):
         for value in model.graph.inputs:
             first = next(iter(value.shape or ()), 0)
             if isinstance(first, int) or value.shape is None:
+                if isinstance(first, int) and first > 1:
+                    assume(model, _FIXED.format(value.name, first))
                 continue
             if first.value is not None:
                 free.add(first.value)

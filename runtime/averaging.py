@@ -11,9 +11,13 @@ from numpy.typing import NDArray
 
 from nvmc.compiled.masks import Outputs
 
-__all__ = ["Prediction", "mean_outputs", "predicted", "probabilities"]
+__all__ = ["Prediction", "kind_of", "mean_outputs", "predicted", "probabilities"]
 
 Float = NDArray[np.float64]
+
+
+NEAR = 1e-3
+"""How far a sum of probabilities may be from one."""
 
 
 @dataclass(frozen=True)
@@ -40,6 +44,21 @@ def probabilities(outputs: NDArray[Any], holds: Outputs) -> Float:
             return np.exp(values)
         powers = np.exp(values - values.max(axis=1, keepdims=True))
         return powers / powers.sum(axis=1, keepdims=True)
+
+
+def kind_of(outputs: NDArray[Any]) -> Outputs:
+    """What class scores of shape (N, C, ...) are: probabilities add up to one, or their logarithms.
+
+    To a thousandth, as exporters clip probabilities.
+    """
+    values = outputs.astype(np.float64)
+    if values.ndim < 2 or not values.size or not np.isfinite(values).all():
+        return "scores"
+    if values.min() >= 0 and np.all(np.abs(values.sum(axis=1) - 1) < NEAR):
+        return "probabilities"
+    if values.max() <= 0 and np.all(np.abs(np.exp(values).sum(axis=1) - 1) < NEAR):
+        return "log-probabilities"
+    return "scores"
 
 
 def mean_outputs(passes: Iterable[NDArray[Any]], holds: Outputs) -> NDArray[Any] | None:

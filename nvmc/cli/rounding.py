@@ -32,7 +32,8 @@ def rounding_lines(manifest: Manifest) -> Iterator[str]:
     against = manifest.against_source
     if against is not None:
         images = f" on {count(against.images, 'image')} ({against.data})" if against.images else ""
-        yield f"Ideal chip against the source network{images}: {against}"
+        yield f"Ideal chip against its source{images}:"
+        yield f"  {against}"
 
 
 def note_rounding(manifest: Manifest) -> None:
@@ -46,6 +47,13 @@ def note_rounding(manifest: Manifest) -> None:
         )
     against = manifest.against_source
     if against is None or not against.low:
+        return
+    if all(entry.grid.startswith("kept") for entry in manifest.arrays):
+        note(
+            f"the ideal chip is far from what onnxruntime makes of its source ({against}), though "
+            "all codes are the source's own: integer kernels saturate on some processors "
+            "(docs/quantised.md)"
+        )
         return
     worst = sorted(_rounded(manifest), key=lambda pair: -pair[1].error)[:SHOWN]
     told = [f"{e.name} {100 * r.error:.0f} %{_zeroed(r)}" for e, r in worst if r.error]

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nvmc.data import Dataset, check_labels
-from nvmc.errors import DataError
+from nvmc.errors import DataError, ModelError
 from nvmc.hardware.chip import Chip
 from nvmc.metrics import Metric, against_ideal, choose_metric, mean_a_row
 from nvmc.runtime.montecarlo import ChipSession, Feed, Network, outputs_of
@@ -26,6 +26,10 @@ __all__ = ["HARD", "IdealRun", "margins", "run_ideal"]
 
 HARD = 0.02
 """Share of the images that come first."""
+ALONE = 3
+"""Images that are run alone as well as with others."""
+FAR = 0.02
+"""Difference of the two, as a share of the output, that no rounding makes."""
 
 
 @dataclass(frozen=True)
@@ -140,5 +144,27 @@ def _outputs(network: Network, feed: Feed) -> Iterator[tuple[int, NDArray[Any]]]
     """The ideal chip's outputs, batch by batch; of one pass of a network that draws numbers."""
     if network.masks:
         yield 0, outputs_of(replace(network, passes=1), feed, Chip.ideal())
-    else:
-        yield from ChipSession(network, Chip.ideal()).batches(feed)
+        return
+    session = ChipSession(network, Chip.ideal())
+    for first, outputs in session.batches(feed):
+        if first == 0:
+            _check_alone(network, session, feed, outputs)
+        yield first, outputs
+
+
+def _check_alone(
+    network: Network, session: ChipSession, feed: Feed, together: NDArray[Any]
+) -> None:
+    """Complain where what comes out for an image depends on the images that are run with it."""
+    if len(together) < 2 or together.dtype.kind != "f":
+        return
+    for place in range(min(ALONE, len(together))):
+        image = Feed({name: images[place : place + 1] for name, images in feed.inputs.items()})
+        ((_, outputs),) = session.batches(image)
+        alone, wanted = outputs[0].astype(np.float64), together[place].astype(np.float64)
+        if np.linalg.norm(alone - wanted) > FAR * np.linalg.norm(wanted):
+            raise ModelError(
+                f"what output {network.output!r} gives for an image depends on the images that are "
+                "run with it (a mean over the images' axis, or a BatchNormalization in training "
+                "mode); compile with --shape INPUT=1x… to run image by image, or export it anew"
+            )

@@ -90,6 +90,7 @@ class _Reader:
             if found.holds == "class numbers":
                 return self._scores_instead(found, values[place + 1 :])
             if found.holds == "class scores":
+                found = self._head_instead(value, found, values[place + 1 :])
                 found = self._numbers_instead(found, values[place + 1 :])
             if found.why:
                 return found
@@ -115,6 +116,19 @@ class _Reader:
                 return replace(other, why=f"{numbers.output} holds class numbers")
             return replace(numbers, why=f"{other.output} counts its classes in another way")
         return numbers
+
+    def _head_instead(self, value: Output, features: Reading, others: list[Output]) -> Reading:
+        """Scores of another output that are computed from these: then these are features."""
+        for other in others:
+            if not other.depends_on(value):
+                continue
+            try:
+                head = self.of(other)
+            except (DataError, OptionError):
+                continue
+            if head.holds == "class scores" and _classes(other, head) != _classes(value, features):
+                return replace(head, why=f"{value.name} is what it is computed from")
+        return features
 
     def _numbers_instead(self, scores: Reading, others: list[Output]) -> Reading:
         """The class numbers of another output, where these scores count classes in another way."""
@@ -336,6 +350,12 @@ def _alike(one: tuple[int, ...] | None, other: tuple[int, ...] | None) -> bool:
     if one is None or other is None:
         return one == other
     return [size for size in one if size != 1] == [size for size in other if size != 1]
+
+
+def _classes(value: Output, reading: Reading) -> object:
+    """How many classes an output tells apart, as far as its shape says."""
+    shape, axis = value.shape, reading.class_axis
+    return None if shape is None or axis is None or axis >= len(shape) else shape[axis]
 
 
 def _decide(scores: NDArray[Any], reading: Reading, numbers: NDArray[Any]) -> bool:

@@ -204,7 +204,8 @@ def uncertainty(
         )
     wanted = shifts_for(dataset.x, shifts, dataset.y)
     chips = [setup.chip(seed, index) for index in range(runs)]
-    workload = set_up(compiled, setup.target, **options | Options(data=dataset))
+    data = Options(data=dataset)
+    workload = set_up(compiled, setup.target, probabilities=True, **options | data)
     if options.get("mc_passes") is None and workload.network.masks:
         workload = replace(workload, network=replace(workload.network, passes=PASSES))
     labels, started = _classes(workload), time.perf_counter()
@@ -230,9 +231,10 @@ def measured(
         thresholds: Above which an image counts as out of distribution; by default the means of
             these images. An image of many decisions counts with the mean over them.
     """
-    nll = mean_a_row(log_loss(prediction.mean, labels), labels)
-    guess = mean_a_row(log_loss(prediction.mean), labels)
     counted = labels != IGNORED
+    known = counted.reshape(len(labels), -1).any(axis=1)  # an image without a label has no NLL
+    nll = mean_a_row(log_loss(prediction.mean, labels), labels)[known]
+    guess = mean_a_row(log_loss(prediction.mean), labels)[known]
     limits = thresholds or Thresholds(float(nll.mean()), float(guess.mean()))
     return Measures(
         accuracy=correct(prediction.mean, labels) / max(1, np.count_nonzero(counted)),

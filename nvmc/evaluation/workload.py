@@ -22,7 +22,7 @@ from nvmc.evaluation.ordering import run_ideal
 from nvmc.evaluation.plan import MOST_RUNS
 from nvmc.evaluation.population import Workload
 from nvmc.evaluation.reading import BatchAxes, Reading, Wanted, input_axes, parse_batch_axes
-from nvmc.evaluation.scoring import read
+from nvmc.evaluation.scoring import Probe, read
 from nvmc.hardware.chip import PHYSICS, Chip
 from nvmc.hardware.devices import Target
 from nvmc.metrics import METRICS, Metric
@@ -33,6 +33,7 @@ from nvmc.passes.feed_masks import FeedMasks, draws_numbers, outputs_kinds
 from nvmc.passes.graph.describe import Model, serialized, set_target, tensor_entries
 from nvmc.passes.io.load import load_model
 from nvmc.passes.two_classes import two_classes
+from nvmc.runtime.averaging import kind_of
 from nvmc.runtime.blas import single_threaded_blas
 from nvmc.runtime.feeding import check_first_axis, feed_of
 from nvmc.runtime.montecarlo import (
@@ -94,7 +95,12 @@ class Options(TypedDict, total=False):
 
 
 def set_up(
-    compiled: Compiled | Model, target: Target, *, seed: int = 0, **options: Unpack[Options]
+    compiled: Compiled | Model,
+    target: Target,
+    *,
+    seed: int = 0,
+    probabilities: bool = False,
+    **options: Unpack[Options],
 ) -> Workload:
     """Everything of a simulation but the chips.
 
@@ -103,6 +109,7 @@ def set_up(
             passes of `nvmc compile`, which is used up by this and whose chips no store can keep.
         target: What holds its arrays.
         seed: Of inputs that are drawn where there are no data.
+        probabilities: Whether class scores are to be read as probabilities.
         **options: See `Options`.
 
     Raises:
@@ -113,9 +120,10 @@ def set_up(
     model = load_model(compiled.model_path) if isinstance(compiled, Compiled) else compiled
     dataset, axes = _with_images_first(model, dataset, options)
     feed, name = _fed(model, dataset, seed, limit)
-    reading = _reading(model, target, dataset, feed, axes, options)
+    probe = _probe_of(model, target, feed)
+    reading = _reading(model, dataset, axes, options, probe)
     dataset = dataset and reading.arranged(dataset)
-    output, holds = _scored(model, reading, options.get("metric"))
+    output, holds = _scored(model, reading, options.get("metric"), probe, probabilities)
     circuit = None
     if fidelity_of(target, options.get("fidelity")) == "circuit":
         circuit = circuit_of(model.clone(), target, output)
@@ -200,22 +208,22 @@ def _with_images_first(
     return dataset, given
 
 
-def _reading(
-    model: Model,
-    target: Target,
-    dataset: Dataset | None,
-    feed: Feed,
-    axes: BatchAxes | None,
-    options: Options,
-) -> Reading:
-    """How the scored output is read; the ideal chip is run where shapes do not tell."""
+def _probe_of(model: Model, target: Target, feed: Feed) -> Probe:
+    """What the ideal chip puts out for some of the images."""
 
     def probe(name: str) -> NDArray[Any]:
-        return outputs_of_some(network_of(model.clone(), target, name), feed, PROBED)
+        with single_threaded_blas():
+            return outputs_of_some(network_of(model.clone(), target, name), feed, PROBED)
 
+    return probe
+
+
+def _reading(
+    model: Model, dataset: Dataset | None, axes: BatchAxes | None, options: Options, probe: Probe
+) -> Reading:
+    """How the scored output is read; the ideal chip is run where shapes do not tell."""
     named = options.get("output"), options.get("class_axis"), options.get("metric")
-    with single_threaded_blas():
-        return read(model, dataset, Wanted(*named, axes), probe)
+    return read(model, dataset, Wanted(*named, axes), probe)
 
 
 def _digest(compiled: Compiled) -> str:
@@ -337,10 +345,20 @@ def _name_of(metric: Metric) -> str:
     return metric.name if metric.version == 1 else f"{metric.name} {metric.version}"
 
 
-def _scored(model: Model, reading: Reading, metric: str | None) -> tuple[str, Outputs]:
-    """The output in the form that is scored, and what it holds: one score is made two."""
+def _scored(
+    model: Model, reading: Reading, metric: str | None, probe: Probe, probabilities: bool
+) -> tuple[str, Outputs]:
+    """The output in the form that is scored, and what it holds: one score is made two.
+
+    Where probabilities are asked for, the ideal chip tells those from other scores that no softmax
+    at the end of the graph gives away.
+    """
     holds = outputs_kinds(model)[reading.output]
     name = classes_second(model, reading.output, reading.batch_axis, reading.class_axis)
+    asked = probabilities or draws_numbers(model)
+    asked = asked or (metric in METRICS and METRICS[metric].log_probabilities)
+    if asked and holds == "scores" and reading.holds == "class scores":
+        holds = kind_of(probe(name))
     if reading.holds == "one score":
         name, holds = two_classes(model, name)
     if metric in METRICS and METRICS[metric].log_probabilities:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import onnx_ir as ir
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
@@ -19,6 +20,7 @@ from nvmc.models.augment import Affine
 from nvmc.passes.feed_masks import outputs_kinds
 from nvmc.passes.graph.describe import tensor_entries
 from nvmc.passes.two_classes import check_sign
+from nvmc.runtime.averaging import kind_of
 from nvmc.runtime.feeding import feed_of
 from nvmc.torchgraph.tensors import Inputs, taken
 from nvmc.training.computed import ComputedWeight
@@ -29,6 +31,9 @@ from nvmc.training.replica import Replica
 from nvmc.training.task import Task
 
 __all__ = ["Run", "scores_of"]
+
+PROBED = 8
+"""Images whose outputs tell what they hold."""
 
 
 class Run:
@@ -62,7 +67,10 @@ class Run:
         self.reading = task.read(model)
         scores = scores_of(model, self.reading) if task.classes else self.reading.output
         self.replicas = [Replica(model, task, steps, scores, computed) for _ in range(replicas)]
-        self._shape = _shape_of_output(self.replicas[0], self._x)
+        some = _outputs_of(self.replicas[0], self._x)
+        self._shape, axis = some.shape[1:], self.reading.class_axis
+        # A softmax that the graph writes in another way, or clips, is told by its values.
+        self._probable = bool(axis) and kind_of(np.moveaxis(some, axis, 1)) == "probabilities"
         self._y = self._known_of(task.train)
         self._variance = 1.0
         if task.train.targets is not None:
@@ -74,16 +82,18 @@ class Run:
     def criterion(self) -> Callable[[Tensor, Tensor], Tensor]:
         """The loss of outputs against what is known of the images.
 
-        Cross entropy of class scores, with the classes along the reading's axis, and labels
-        (N, ...); of a single score, which is that of class 1 of two, binary cross entropy.
-        Decisions whose label is `IGNORED` do not count. Where the task has values to be met, their
-        mean squared error over the variance of all training targets, around each output's own mean:
-        1 - R^2, whatever the targets' unit.
+        Cross entropy of class scores or probabilities, with the classes along the reading's axis,
+        and labels (N, ...); of a single score, which is that of class 1 of two, binary cross
+        entropy. Decisions whose label is `IGNORED` do not count. Where the task has values to be
+        met, their mean squared error over the variance of all training targets, around each
+        output's own mean: 1 - R^2, whatever the targets' unit.
         """
         if not self.task.classes:
             return partial(_squared_error, variance=self._variance)
-        loss = _binary_cross_entropy if self.single else _cross_entropy
-        return partial(loss, axis=self.reading.class_axis)
+        axis = self.reading.class_axis
+        if self.single:
+            return partial(_binary_cross_entropy, axis=axis)
+        return partial(_cross_entropy, axis=axis, probable=self._probable)
 
     @property
     def single(self) -> bool:
@@ -163,11 +173,11 @@ def _inputs(model: ir.Model, data: Dataset, task: Task) -> Inputs:
     return next(iter(x.values())) if len(x) == 1 else x
 
 
-def _shape_of_output(replica: Replica, x: Inputs) -> tuple[int, ...]:
-    """Of one image."""
+def _outputs_of(replica: Replica, x: Inputs) -> NDArray[Any]:
+    """Of the first images."""
     replica.train(False)
     with torch.no_grad():
-        return tuple(replica(taken(x, slice(1))).shape[1:])
+        return replica(taken(x, slice(PROBED))).cpu().numpy()
 
 
 def _squared_error(outputs: Tensor, targets: Tensor, variance: float) -> Tensor:
@@ -179,7 +189,9 @@ def _logits(scores: Tensor, axis: int | None) -> Tensor:
     return scores if axis is None else scores.squeeze(axis)
 
 
-def _cross_entropy(scores: Tensor, labels: Tensor, axis: int) -> Tensor:
+def _cross_entropy(scores: Tensor, labels: Tensor, axis: int, probable: bool) -> Tensor:
+    if probable:
+        scores = scores.clamp(min=torch.finfo(scores.dtype).tiny).log()
     return functional.cross_entropy(scores.movedim(axis, 1), labels, ignore_index=IGNORED)
 
 

@@ -83,6 +83,19 @@ class Output:
             value = data
         return None
 
+    def depends_on(self, other: Output) -> bool:
+        """Whether it is computed from another output."""
+        pending, met = [self.value], {self.value}
+        while pending:
+            node = pending.pop().producer()
+            for value in () if node is None else node.inputs:
+                if value is other.value:
+                    return True
+                if value is not None and value not in met:
+                    met.add(value)
+                    pending.append(value)
+        return False
+
     def learn(self, shape: Sequence[int]) -> None:
         """Note the shape of a run, whose first size is one of many, where none was known."""
         if self.value.shape is None or len(self.value.shape) != len(shape):

@@ -12,6 +12,7 @@ import pytest
 
 from nvmc import Compiled, Target, compile_model, load_device, simulate
 from nvmc.cli import main
+from nvmc.compiled.options import CompileOptions
 from nvmc.data import IGNORED
 from nvmc.errors import DataError, ModelError, OptionError
 from nvmc.evaluation.uncertainty import uncertainty
@@ -28,6 +29,14 @@ LABELLED = (
     "{ s = MatMul (x, w) label = ArgMax <axis = 1, keepdims = 0> (s) scores = Softmax (s) }"
 )
 TAGS = "g (float[N,T,4] x) => (float[N,T,5] y) <float[4,5] w> { y = MatMul (x, w) }"
+PROBABILITIES = {
+    "softmax": "y = Softmax <axis = 1> (s)",
+    "exp of log": "l = LogSoftmax <axis = 1> (s) y = Exp (l)",
+    "clipped": "p = Softmax <axis = 1> (s) y = Clip (p, low, one)",
+    "written out": "e = Exp (s) a = ReduceSum <keepdims = 1> (e, axis) y = Div (e, a)",
+    "logarithms": "p = Softmax <axis = 1> (s) c = Clip (p, low, one) y = Log (c)",
+    "scores": "y = Identity (s)",
+}
 
 
 @pytest.fixture(autouse=True)
@@ -312,6 +321,23 @@ def test_training_prefers_scores_to_the_numbers_made_of_them() -> None:
     assert outcome.after.ideal > outcome.before.ideal + 0.2
 
 
+@pytest.mark.parametrize("form", ["softmax", "exp of log", "clipped", "written out", "logarithms"])
+def test_the_loss_is_that_of_the_probabilities(form: str) -> None:
+    x = drawn(120, 6)
+    y = (x @ np.random.default_rng(7).standard_normal((6, 3))).argmax(1)
+    losses: list[float] = []
+    for last in (PROBABILITIES["scores"], PROBABILITIES[form]):
+        text = (
+            "g (float[N,6] x) => (float[N,3] y) <float[6,3] w, int64[1] axis = {1}, "
+            f"float low = {{0.0000001}}, float one = {{1}}> {{ s = MatMul (x, w) {last} }}"
+        )
+        onnx.save(proto_of(text), "m.onnx")
+        settings = Settings(epochs=1, rate=0.01, chips=101)
+        task = make_task((x, y), Target.of(load_device("rram4")), sigma=0.0, settings=settings)
+        losses.append(train("m.onnx", task, make_method("erm"), output="out.onnx").epochs[0].loss)
+    assert losses[1] == pytest.approx(losses[0], rel=1e-3)
+
+
 @pytest.mark.parametrize(
     "last", ["y = MatMul (x, w)", "z = MatMul (x, w) y = Softmax (z)", "y = LogSoftmax (z)"]
 )
@@ -401,3 +427,68 @@ def test_scores_come_first_but_count_in_another_way() -> None:
     found = simulate(compiled, runs=2, sigma=0.4, data=(x, y))
     assert "scores counts its classes in another way" in found.description.reading.text
     assert found.values[1] == (of_chip(1, "label", {"x": x}) == y).mean()
+
+
+MIXED = {
+    "mean": "m = ReduceMean <keepdims = 1> (x, first) d = Sub (x, m) y = MatMul (d, w)",
+    "batchnorm": (
+        "b, rm, rv = BatchNormalization <training_mode = 1> (x, s, t, m0, v0) y = MatMul (b, w)"
+    ),
+}
+
+
+@pytest.mark.parametrize("batch", ["N", "4"])
+@pytest.mark.parametrize("kind", MIXED)
+def test_images_that_depend_on_each_other_are_refused(kind: str, batch: str) -> None:
+    text = (
+        f"g (float[{batch},6] x) => (float[{batch},3] y) <float[6,3] w, int64[1] first = {{0}}, "
+        "float[6] s, float[6] t, float[6] m0, float[6] v0 = {1, 1, 1, 1, 1, 1}> "
+        f"{{ {MIXED[kind]} }}"
+    )
+    data = drawn(40, 6), np.random.default_rng(0).integers(3, size=40)
+    with pytest.raises(ModelError, match="depends on the images that are run with it"):
+        simulate(compiled_of(text), runs=1, data=data)
+
+
+def test_one_image_a_run_is_no_mixture() -> None:
+    text = (
+        "g (float[N,T,6] x) => (float[N,T,3] y) <float[6,3] w, int64[1] first = {0, 1}> "
+        "{ m = ReduceMean <keepdims = 1> (x, first) d = Sub (x, m) y = MatMul (d, w) }"
+    ).replace("int64[1] first = {0, 1}", "int64[2] first = {0, 1}")
+    onnx.save(proto_of(text), "m.onnx")
+    compiled = compile_model(
+        "m.onnx", Target.of(load_device("rram4"), weight_bits=4), CompileOptions(shape=("x=1x5x6",))
+    )
+    x, y = drawn(12, 5, 6), np.random.default_rng(0).integers(3, size=(12, 5))
+    found = simulate(compiled, runs=2, sigma=0.4, data=(x, y))
+    chip = [of_chip(1, "y", {"x": image[None]})[0].argmax(-1) for image in x]
+    assert found.values[1] == (np.stack(chip) == y).mean()
+
+
+@pytest.mark.parametrize("form", PROBABILITIES)
+def test_probabilities_are_told_by_their_values(form: str) -> None:
+    """Perplexity is that of the labels' probabilities, however the network writes its softmax."""
+    compiled = compiled_of(
+        "g (float[N,6] x) => (float[N,3] y) <float[6,3] w, int64[1] axis = {1}, "
+        "float low = {0.0000001}, float one = {1}> "
+        f"{{ s = MatMul (x, w) {PROBABILITIES[form]} }}"
+    )
+    x, y = drawn(50, 6), np.random.default_rng(0).integers(3, size=50)
+    found = simulate(compiled, runs=2, sigma=0.1, data=(x, y), metric="perplexity")
+    out = of_chip(1, "y", {"x": x}, sigma=0.1).astype(np.float64)
+    if form in ("logarithms", "scores"):
+        out = np.exp(out - out.max(1, keepdims=True))
+        out /= out.sum(1, keepdims=True)
+    own = np.exp(np.log(out[np.arange(50), y]).mean())
+    assert found.values[1] == pytest.approx(own, rel=1e-4)
+
+
+def test_features_that_come_before_their_scores_are_not_scored() -> None:
+    compiled = compiled_of(
+        "g (float[N,6] x) => (float[N,16] h, float[N,5] y) <float[6,16] v, float[16,5] w> "
+        "{ a = MatMul (x, v) h = Relu (a) y = MatMul (h, w) }"
+    )
+    x, y = drawn(60, 6), np.random.default_rng(0).integers(5, size=60)
+    found = simulate(compiled, runs=2, sigma=0.4, data=(x, y))
+    assert found.description.reading.text == "class scores; h is what it is computed from"
+    assert found.values[1] == (of_chip(1, "y", {"x": x}).argmax(1) == y).mean()
