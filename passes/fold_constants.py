@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 import onnx
-import onnx.reference
 import onnx_ir as ir
 import onnx_ir.passes.common as common
 from numpy.typing import NDArray
@@ -236,6 +235,8 @@ def _evaluate(
         tensor = node.attributes.get_tensor("value", None)
         fill = np.zeros(1, np.float32) if tensor is None else tensor.numpy().reshape(1)
         return [np.full(tuple(arrays[0].tolist()), fill[0], fill.dtype)]
+    from onnx.reference import ReferenceEvaluator  # a tenth of a second, for few networks
+
     proto = ir.to_proto(node)
     inputs = [name for name in dict.fromkeys(proto.input) if name]
     function = onnx.helper.make_function(
@@ -249,7 +250,7 @@ def _evaluate(
     feeds = {n: a for n, a in zip(proto.input, arrays, strict=True) if n}
     try:
         with np.errstate(all="ignore"):
-            results = onnx.reference.ReferenceEvaluator(function).run(None, feeds, {})
+            results = ReferenceEvaluator(function).run(None, feeds, {})
     except Exception:  # no implementation, or one that fails: the node stays and is listed
         return None
     good = all(isinstance(result, np.ndarray | np.generic) for result in results)

@@ -40,17 +40,24 @@ def keep_values(options: Any) -> None:
         options.add_session_config_entry(key, value)
 
 
-def open_model(model: bytes | Path, weights: Mapping[str, NDArray[Any]]) -> Any:
+def open_model(
+    model: bytes | Path, weights: Mapping[str, NDArray[Any]], sparing: bool = False
+) -> Any:
     """A one-thread `onnxruntime.InferenceSession` of a standard network.
 
     Args:
         model: Serialised, or its file.
         weights: Initializers that it lacks, by name, contiguous.
+        sparing: Optimise and pack nothing, which saves copies of weights; values may round
+            differently, and running is slower.
 
     Raises:
         ModelError: onnxruntime refuses the network.
     """
     options = one_thread()
+    if sparing:
+        options.graph_optimization_level = _ort.GraphOptimizationLevel.ORT_DISABLE_ALL
+        options.add_session_config_entry("session.disable_prepacking", "1")
     size = sum(value.nbytes for value in weights.values())
     if weights:  # no copies; the session takes what it needs of them while it is made
         values = [_ort.OrtValue.ortvalue_from_numpy(value) for value in weights.values()]

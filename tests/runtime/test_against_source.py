@@ -14,7 +14,9 @@ from nvmc.compiled.options import CompileOptions
 from nvmc.compiled.rounding import AgainstSource
 from nvmc.data import load_data
 from nvmc.models.zoo import zoo_path
+from nvmc.runtime import against_source
 from nvmc.runtime.feeding import feed_of
+from nvmc.runtime.sessions import open_model
 from onnx_text import proto_of
 
 BINARY = """g (float[N,2,6,6] x) => (float[M,K] y) <float[4,2,3,3] w, float[4,4,3,3] v> {
@@ -61,6 +63,27 @@ def test_a_binary_network_is_its_ideal_chip_at_one_bit(tmp_path: Path) -> None:
     found = against(network)
     assert (found.agreement, found.images, found.low) == (1.0, 64, False)
     assert found.r2 == pytest.approx(1, abs=1e-10)  # sums of float32 in another order
+
+
+def test_sparing_memory_leaves_the_figures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing is optimised or packed then, so sums of float32 may have another order."""
+    found: list[AgainstSource] = []
+    made: list[bool] = []
+
+    def opened(model: Path, weights: dict[str, object], sparing: bool) -> object:
+        made.append(sparing)
+        return open_model(model, weights, sparing)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(against_source, "open_model", opened)
+    for large in (1 << 30, 4):
+        monkeypatch.setattr(against_source, "LARGE", large)
+        folder = tmp_path / str(large)
+        folder.mkdir()
+        network = compiled(zoo_path("lenet5-digits"), 4, folder)
+        found.append(against(network))
+    assert made == [False, False, True, True]
+    assert (found[0].agreement, found[0].images) == (found[1].agreement, found[1].images)
+    assert found[0].r2 == pytest.approx(found[1].r2, abs=1e-6)
 
 
 def test_the_figures_are_those_of_both_networks(tmp_path: Path) -> None:
