@@ -23,6 +23,8 @@ from onnx import helper, numpy_helper
 
 MIB = 1 << 20
 PHASES = ("compile", "cells 1", "cells 2", "circuit 1", "program")
+LARGEST = 2000
+"""Megabytes from which on weights are external data."""
 CHIPS = 4
 IMAGES = 1
 
@@ -58,7 +60,8 @@ def network(kind: str, megabytes: float, path: Path) -> None:
         weights,
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
-    onnx.save(model, path)
+    apart = megabytes >= LARGEST
+    onnx.save(model, path, save_as_external_data=apart, location=f"{path.name}.data")
 
 
 def run(phase: str, model: Path, folder: Path) -> None:
@@ -122,7 +125,7 @@ def main() -> None:
             command += ["--phase", phase, "--folder", name, *(["--lean"] if args.lean else [])]
             done = subprocess.run(command, check=True, capture_output=True, text=True)
             if phase == "make":
-                size = (Path(name) / f"{args.kind}.onnx").stat().st_size / MIB
+                size = sum(p.stat().st_size for p in Path(name).glob(f"{args.kind}.*")) / MIB
                 print(f"{args.kind} of {size:.0f} MiB, fefet2, {CHIPS} chips, {IMAGES} image")
                 continue
             base, most, seconds = map(float, done.stdout.split()[-3:])
