@@ -67,13 +67,14 @@ def open_model(
 
 
 def check_loads(path: Path) -> None:
-    """Make sure that a stock onnxruntime loads the file; nothing is optimised, nor kept.
+    """Make sure that a stock onnxruntime loads the file; nothing is optimised, packed or kept.
 
     Raises:
         ModelError: It refuses the network.
     """
     options = one_thread()
     options.graph_optimization_level = _ort.GraphOptimizationLevel.ORT_DISABLE_ALL
+    options.add_session_config_entry("session.disable_prepacking", "1")
     opened(str(path), options)
 
 
