@@ -41,6 +41,7 @@ __all__ = [
     "print_json",
     "print_metric",
     "progress",
+    "quantity_text",
     "target_from",
     "target_options",
     "watching",
@@ -102,6 +103,13 @@ def print_metric(metric: str) -> None:
         known = METRICS[metric]
         missing = "No labels: values" if known.reference.startswith("ideal") else "Values"
         out().print(f"{missing} are {known.title}, not accuracy.", style="yellow")
+
+
+def quantity_text(metric: str, value: float) -> str:
+    """A value in the quantity that people know, such as `perplexity 5.31`; or nothing."""
+    known = METRICS.get(metric)
+    quantity = known.quantity if known else ""
+    return f"{quantity} {known.quantity_of(value):.4g}" if known and quantity else ""
 
 
 def count(number: int, noun: str) -> str:

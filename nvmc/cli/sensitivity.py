@@ -19,6 +19,7 @@ from nvmc.cli.console import (
     print_json,
     print_metric,
     progress,
+    quantity_text,
     worst_text,
 )
 from nvmc.cli.heading import heading
@@ -33,6 +34,7 @@ from nvmc.evaluation.sensitivity import (
     row_of,
     sensitivity,
 )
+from nvmc.metrics import METRICS
 from nvmc.report.table import check_file, write_csv
 from nvmc.statistics import percentile_index
 
@@ -112,10 +114,13 @@ def _print(result: Sensitivity, folder: str, newest: bool) -> None:
     for line in heading(facts, f"{folder}{' (the newest here)' if newest else ''}"):
         console.print(line)
     print_metric(result.description.metric)
-    console.print(
-        f"ideal {percent(result.ideal)}, mean {percent(result.mean)}, KPP (k = {kpp.k:g}) "
-        f"{percent(kpp.value)}"
-    )
+    metric = result.description.metric
+    told = {"ideal": result.ideal, "mean": result.mean, f"KPP (k = {kpp.k:g})": kpp.value}
+    texts = [f"{name} {percent(value)}" for name, value in told.items()]
+    console.print(", ".join(texts))
+    if METRICS[metric].quantity:
+        ideal, kpp_text = quantity_text(metric, result.ideal), quantity_text(metric, kpp.value)
+        console.print(f"ideal {ideal}, KPP {kpp_text}")
     for kind, title in HEADINGS.items():
         if any(cost.part.kind == kind for cost in result.costs):
             console.print()

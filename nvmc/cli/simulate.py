@@ -20,6 +20,7 @@ from nvmc.cli.console import (
     percent,
     print_json,
     print_metric,
+    quantity_text,
     watching,
     worst_text,
 )
@@ -232,7 +233,9 @@ def _times(result: Simulation) -> Table:
     both = result.kpp.covers == "chips and images"
     images = f"on these {count(result.description.images, 'image')}"
     own = [f"its {result.kpp.confidence:.0%} interval"] if both else []
-    for name in ("time", "mean", "worst", kpp, *own, images):
+    quantity = METRICS[result.metric].quantity
+    known = [f"its {quantity}"] if quantity else []
+    for name in ("time", "mean", "worst", kpp, *known, *own, images):
         table.add_column(name, justify="right", no_wrap=True)
     if metric:
         table.add_column("of")
@@ -243,6 +246,7 @@ def _times(result: Simulation) -> Table:
             percent(summary.mean),
             percent(summary.min),
             percent(kpp.value),
+            *([f"{METRICS[result.metric].quantity_of(kpp.value):.4g}"] if quantity else []),
             *([ends_text(kpp.interval)] if both else []),
             ends_text(kpp.chips_alone),
             *([metric] if metric else []),
@@ -252,8 +256,8 @@ def _times(result: Simulation) -> Table:
 
 def _meaning(result: Simulation, value: float) -> str:
     """What a value means: a perplexity, or an error in the unit of the targets; or nothing."""
-    if result.metric == "perplexity":
-        return f"perplexity {1 / value:.4g}" if value else "perplexity infinite"
+    if METRICS[result.metric].quantity:
+        return quantity_text(result.metric, value)
     rmse = result.rmse(value)
     floored = "at least " if value <= LOWEST else ""
     return "" if rmse is None else f"RMSE {floored}{rmse:.4g}"

@@ -27,7 +27,7 @@ from nvmc.evaluation.description import as_cells
 from nvmc.evaluation.parameters import PARAMETERS, Value, label_of, parse_values
 from nvmc.evaluation.sweep import Point, Sweep, point_count, sweep
 from nvmc.hardware.devices import Device
-from nvmc.metrics import METRICS
+from nvmc.metrics import METRICS, Metric
 from nvmc.report.curves import Axis, Curve, draw_curves
 from nvmc.report.table import check_file, write_csv
 
@@ -122,18 +122,20 @@ def _print(result: Sweep, folder: str, newest: bool) -> None:
     kpp = result.points[0].kpp
     table = Table(box=None, pad_edge=True, padding=(0, 1, 0, 0))
     own = [f"its {kpp.confidence:.0%} interval"] if kpp.covers == "chips and images" else []
-    titles = ("ideal", "mean", "std", "worst", f"KPP {kpp.k:g}", *own, "on these images")
+    metric = METRICS[result.metric]
+    known = [f"its {metric.quantity}"] if metric.quantity else []
+    titles = ("ideal", "mean", "std", "worst", f"KPP {kpp.k:g}", *known, *own, "on these images")
     for title in (*result.axes, *titles):
         table.add_column(title, justify="right", no_wrap=True)
     for i, curve in enumerate(result.curves()):
         if i:
             table.add_row()
         for point in curve:
-            table.add_row(*_cells(point, result.axes))
+            table.add_row(*_cells(point, result.axes, metric))
     console.print(table)
     open_end = any(not p.kpp.interval.closed for p in result.points)
     needed = f" An open end needs {kpp.interval.runs_needed} runs." if open_end else ""
-    console.print(f"Values are {METRICS[result.metric].short} in %.{needed}")
+    console.print(f"Values are {metric.short} in %.{needed}")
     said = "The interval is of chips and images; that on these images is of chips alone."
     if not own:
         said = "The interval is of chips alone: it holds on these images and covers no others."
@@ -146,13 +148,14 @@ def _device(result: Sweep) -> Device:
     return result.points[0].description.setup.target.device
 
 
-def _cells(point: Point, axes: tuple[str, ...]) -> list[str]:
+def _cells(point: Point, axes: tuple[str, ...], metric: type[Metric]) -> list[str]:
     kpp, summary = point.kpp, point.summary
     shares = (point.ideal, summary.mean, summary.std, summary.min, kpp.value)
     both = [ends_text(kpp.interval)] if kpp.covers == "chips and images" else []
     return [
         *(point.at[name].text for name in axes),
         *("-" if share is None else f"{100 * share:.2f}" for share in shares),
+        *([f"{metric.quantity_of(kpp.value):.4g}"] if metric.quantity else []),
         *both,
         ends_text(kpp.chips_alone),
     ]

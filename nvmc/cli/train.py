@@ -115,7 +115,7 @@ def _settings_options(command: F) -> F:
     metavar="NAME",
     help="The output to train.  [default: the one that `nvmc simulate` scores]",
 )
-@run_options("class-axis")
+@run_options("class-axis", "metric")
 @input_options
 @_settings_options
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="[default: NAME-METHOD.onnx]")
@@ -197,6 +197,7 @@ def _task(training: Any, data: str, options: Mapping[str, Any]) -> Any:
         ),
         output=options["scored"],
         class_axis=options["class_axis"],
+        metric=options["metric"],
     )
 
 

@@ -19,7 +19,7 @@ from rich.progress import (
 )
 from rich.table import Table
 
-from nvmc.cli.console import count, err, ordinal, out, percent
+from nvmc.cli.console import count, err, ordinal, out, percent, quantity_text
 from nvmc.cli.work import share_text
 from nvmc.metrics import METRICS
 from nvmc.statistics import percentile_index
@@ -72,6 +72,8 @@ class Report:
             compiling += ["--input", text]  # nvmc's form has them bound already
         simulating: list[object] = ["nvmc", "simulate", f"{self.output.stem}.nvmc"]
         simulating += ["--data", task.train.name]
+        if task.judged_by is not None:
+            simulating += ["--metric", task.judged_by]
         if task.output is not None:
             simulating += ["--output", task.output]
         if task.class_axis is not None:
@@ -185,6 +187,8 @@ def print_report(report: Report) -> None:
     ):
         pair = (getattr(outcome.before, key), getattr(outcome.after, key))
         table.add_row(name, *map(percent, pair))
+        if METRICS[task.metric].quantity:
+            table.add_row("", *(quantity_text(task.metric, value) for value in pair))
     console.print(table)
     for line in _facts(report):
         console.print(line)

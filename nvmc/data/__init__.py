@@ -54,7 +54,8 @@ def load_data(spec: Data, split: Split = "test", limit: int | None = None) -> Da
     Args:
         spec: `digits`; `FILE.npz` with members `x`, or the network's inputs by name, and, where
             they are wanted, `y`: classes or values to be met (taken as they are, whatever the
-            split); `mnist:DIR` (idx files, plain
+            split); `next:FILE.npz`, such a file without `y`, whose labels are the next tokens of
+            `input_ids`; `mnist:DIR` (idx files, plain
             or .gz; the last 10,000 of train are `validation`; 1x28x28, / 255); `cifar10:DIR`
             (python or binary batches; the fifth is `validation`; 3x32x32, / 255); a `Dataset`; a
             pair of arrays (x, y), as `FILE.npz` holds them.
@@ -88,9 +89,13 @@ def _read(spec: str, split: Split, limit: int | None) -> Dataset:
         pixels, labels = FOLDERS[kind](_folder(folder), split)
         x = np.divide(pixels[:limit], 255, dtype=np.float32)
         return Dataset(spec, x, labels[:limit].astype(np.int64))
+    if colon and kind == "next":
+        if not folder.endswith(".npz"):
+            raise DataError(f"data set is {spec!r}; expected next:FILE.npz, a file with input_ids")
+        return read_npz(folder).with_next_tokens()
     if spec.endswith(".npz"):
         return read_npz(spec)
-    raise DataError(f"unknown data set {spec!r}, expected digits, FILE.npz, {NAMED}")
+    raise DataError(f"unknown data set {spec!r}, expected digits, FILE.npz, next:FILE.npz, {NAMED}")
 
 
 def _folder(text: str) -> Path:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -104,6 +104,42 @@ class Dataset:
             )
         inputs = {name: given[name] for name in names}
         return Dataset(self.name, inputs[names[0]], self.y, self.targets, inputs)
+
+    def with_next_tokens(self) -> Dataset:
+        """The data of a causal language model: the label of a token is the token behind it.
+
+        Tokens are `decoder_input_ids`, else `input_ids`, else the only input, shape (N, T).
+        `IGNORED` are the last token of each row and, where there is a mask (`attention_mask`, or
+        `decoder_attention_mask`), those that are padding or have padding behind them.
+
+        Raises:
+            DataError: There are labels already, no tokens, or a mask of another shape.
+        """
+        if self.y is not None or self.targets is not None:
+            raise DataError(
+                f"{self.name} holds y, but labels are to be the next tokens; leave next: out, or "
+                "save the file without y"
+            )
+        whose = "decoder_" if "decoder_input_ids" in self.inputs else ""
+        tokens = self.inputs.get(f"{whose}input_ids", None if len(self.inputs) > 1 else self.x)
+        if tokens is None or tokens.ndim != 2 or (tokens != np.rint(tokens)).any():
+            raise DataError(
+                f"{self.name} holds {', '.join(self.inputs) or 'x'}, but next: needs tokens, whole "
+                "numbers of shape (texts, length); save them as input_ids, or the labels as y"
+            )
+        y = np.full(tokens.shape, IGNORED, np.int64)
+        y[:, :-1] = tokens[:, 1:]
+        mask = self.inputs.get(f"{whose}attention_mask")
+        if mask is not None:
+            if mask.shape != tokens.shape:
+                raise DataError(
+                    f"{whose}attention_mask of {self.name} has shape {list(mask.shape)}, but "
+                    f"{whose}input_ids {list(tokens.shape)}; expected the same"
+                )
+            y[:, :-1][(mask[:, 1:] == 0) | (mask[:, :-1] == 0)] = IGNORED
+        if (y == IGNORED).all():
+            raise DataError(f"no token of {self.name} has a next one; give longer texts")
+        return replace(self, name=f"next:{self.name}", y=y)
 
     def for_single(self, rank: int) -> Dataset:
         """The same, with labels as for an output of this rank that holds one score a decision.

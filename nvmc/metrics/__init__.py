@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from nvmc.compiled.masks import Outputs
 from nvmc.errors import OptionError, unknown
 from nvmc.metrics.accuracy import Accuracy
+from nvmc.metrics.cosine import AgreementCosine, Cosine
 from nvmc.metrics.decisions import correct, decisions
 from nvmc.metrics.determination import AgreementR2, Determination
 from nvmc.metrics.ideal_agreement import Agreement
@@ -31,7 +32,16 @@ __all__ = [
 ]
 
 METRICS: dict[str, type[Metric]] = {
-    metric.name: metric for metric in (Accuracy, Determination, Agreement, AgreementR2, Perplexity)
+    metric.name: metric
+    for metric in (
+        Accuracy,
+        Determination,
+        Agreement,
+        AgreementR2,
+        Perplexity,
+        Cosine,
+        AgreementCosine,
+    )
 }
 """All metrics by name. The first of those that hold outputs against the same is the default."""
 

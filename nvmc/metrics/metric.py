@@ -27,6 +27,8 @@ class Metric(ABC):
         reference: What it holds outputs against.
         counts: Whether it counts decisions, so that values are whole numbers over their number.
         log_probabilities: Whether it wants class scores as the logarithms of probabilities.
+        quantity: What people call `quantity_of` a value, such as perplexity; empty where values
+            stand for themselves.
         version: Counts changes of what a value is: a store does not take one for another.
         deviation: Standard deviation of the values to be met, shape (); None where there are none.
     """
@@ -37,6 +39,7 @@ class Metric(ABC):
     reference: ClassVar[Reference]
     counts: ClassVar[bool] = False
     log_probabilities: ClassVar[bool] = False
+    quantity: ClassVar[str] = ""
     version: ClassVar[int] = 1
     deviation: float | None = None
 
@@ -51,6 +54,11 @@ class Metric(ABC):
         Only then may chips be dropped early (docs/adaptive.md), and be counted on an accelerator.
         """
         return None
+
+    @classmethod
+    def quantity_of(cls, value: float) -> float:
+        """The quantity that people know, of which a value is another form."""
+        return value
 
     @abstractmethod
     def add(self, outputs: NDArray[Any], first: int) -> float:

@@ -34,10 +34,16 @@ class Perplexity(Metric):
     title: ClassVar[str] = "the geometric mean of the labels' probabilities (1 / perplexity)"
     reference: ClassVar[Reference] = "classes"
     log_probabilities: ClassVar[bool] = True
+    quantity: ClassVar[str] = "perplexity"
 
     def __init__(self, labels: NDArray[np.integer[Any]]) -> None:
         self._labels = labels
         self._decisions = int(np.count_nonzero(labels != IGNORED))
+
+    @classmethod
+    def quantity_of(cls, value: float) -> float:
+        """Perplexity, 1 / value."""
+        return 1 / value if value else float("inf")
 
     def add(self, outputs: NDArray[Any], first: int) -> float:
         """Log-likelihood of this batch, nats.

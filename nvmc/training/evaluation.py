@@ -69,7 +69,12 @@ def _judged(network: MappedNetwork, task: Task) -> Judged:
     reading = task.read(network.model)
     axis = reading.class_axis if reading.holds == "class scores" else None
     workload = set_up(
-        network.model, target, data=task.validation, output=reading.output, class_axis=axis
+        network.model,
+        target,
+        data=task.validation,
+        output=reading.output,
+        class_axis=axis,
+        metric=task.metric,
     )
     seed = POPULATION + settings.seed
     values = workload.run([Chip.of(target, seed, k, task.sigma) for k in range(settings.chips)])

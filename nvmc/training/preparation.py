@@ -51,12 +51,12 @@ def make_task(
     options: CompileOptions | None = None,
     output: str | None = None,
     class_axis: int | None = None,
+    metric: str | None = None,
 ) -> Task:
     """A training task from the names of its data.
 
     Args:
-        data: Training data (docs/data.md): a spec, of which the training split is used, a data set
-            or a pair of arrays (x, y).
+        data: Training data (docs/data.md): a spec (its training split), a set, or arrays (x, y).
         target: The cells: a target, or a device, its name or its file as its source uses it.
         validation: Held-out data; by default the validation split of `data`, or a tenth of the
             images of a file or of arrays, drawn once and for all.
@@ -65,6 +65,7 @@ def make_task(
         options: How it will be compiled: `skip`, `activation_bits`, `shape` and `inputs`.
         output: The output that is trained; by default the one that `nvmc simulate` scores.
         class_axis: Its axis of the classes; from shapes and labels by default.
+        metric: What KPPs are of; by default what suits the labels. The loss stays.
 
     Raises:
         DataError, OptionError: By what is wrong.
@@ -99,7 +100,7 @@ def make_task(
     calibrated = options.activation_bits is not None or target.periphery.needs_data
     calibration = whole if calibrated and train is not whole else None
     kinds = settings, options, calibration, output, class_axis
-    return Task(target, sigma, train, held_out, *kinds)
+    return Task(target, sigma, train, held_out, *kinds, judged_by=metric)
 
 
 def canonical_network(
@@ -175,6 +176,7 @@ def identity_of(network: ir.Model, task: Task, method: Method) -> dict[str, str]
         "sigma": str(task.sigma),
         **{key: str(value) for key, value in asdict(task.options).items()},
         "reading": str(task.read(network)),
+        "metric": task.metric,
         "method": method.kind,
         **{f"{method.kind} {key}": str(value) for key, value in method.model_dump().items()},
         **settings,

@@ -35,6 +35,7 @@ class Task:
         output: Name of the output that is trained; None for the one that `nvmc simulate` scores.
         class_axis: Its axis of the classes; None for the one that shapes and labels tell.
         reading: How that output is read; None while no network is known.
+        judged_by: Name of the metric that KPPs are of; None for the one that suits the labels.
     """
 
     target: Target
@@ -47,6 +48,7 @@ class Task:
     output: str | None = None
     class_axis: int | None = None
     reading: Reading | None = None
+    judged_by: str | None = None
 
     @property
     def calibration_images(self) -> Dataset:
@@ -60,8 +62,8 @@ class Task:
 
     @property
     def metric(self) -> str:
-        """What chips are judged by: `accuracy`, or the coefficient of determination `r2`."""
-        return choose_metric("classes" if self.classes else "values").name
+        """What chips are judged by; by default `accuracy`, or `r2` where values are to be met."""
+        return choose_metric("classes" if self.classes else "values", self.judged_by).name
 
     def read(self, model: ir.Model) -> Reading:
         """How the output that is trained is read."""

@@ -93,7 +93,7 @@ def test_importing_the_module_loads_no_sklearn() -> None:
 
 @pytest.mark.parametrize("spec", ["", "digit", "imagenet:.", "data.npy", "digits:.", "mnist"])
 def test_unknown_name_lists_the_choices(spec: str) -> None:
-    with pytest.raises(DataError, match="unknown data set .* expected digits, FILE.npz, mnist:DIR"):
+    with pytest.raises(DataError, match="unknown data set .* expected digits, FILE.npz, next:FILE"):
         load_data(spec)
 
 

@@ -9,6 +9,7 @@ from nvmc.data import IGNORED
 from nvmc.errors import DataError
 from nvmc.metrics import calibration_error, correct, decisions, log_loss, mean_a_row
 from nvmc.metrics.accuracy import Accuracy
+from nvmc.metrics.cosine import AgreementCosine, Cosine
 from nvmc.metrics.ideal_agreement import Agreement
 from nvmc.metrics.perplexity import Perplexity
 
@@ -183,3 +184,32 @@ def test_likelihoods_add_up_to_the_same_bits_in_any_parts() -> None:
     least = np.log(np.finfo(np.float64).tiny)
     mean = np.where(np.isfinite(own), own, least).mean()
     assert metric.finish(whole, 50) == pytest.approx(np.exp(mean), rel=1e-6)
+
+
+def test_cosine_by_a_slow_loop() -> None:
+    """The mean over the images of their vectors' cosines, whatever the vectors' lengths."""
+    generator = np.random.default_rng(5)
+    outputs, wanted = generator.standard_normal((2, 9, 4, 6)) * 10.0 ** np.arange(-2, 4)
+    slow = np.mean(
+        [
+            np.mean(
+                [a @ b / np.linalg.norm(a) / np.linalg.norm(b) for a, b in zip(x, y, strict=True)]
+            )
+            for x, y in zip(outputs, wanted, strict=True)
+        ]
+    )
+    metric = Cosine(wanted)
+    assert metric.finish(metric.add(outputs, 0), 9) == pytest.approx(slow, abs=2.0**-30)
+    parts = metric.add(outputs[:2], 0) + metric.add(outputs[2:3], 2) + metric.add(outputs[3:], 3)
+    assert parts == metric.add(outputs, 0)
+    assert metric.finish(metric.add(1e300 * wanted, 0), 9) == 1
+    assert metric.finish(metric.add(-wanted, 0), 9) == -1
+
+
+def test_cosine_of_what_has_no_direction() -> None:
+    """Zeros count 0; NaN and infinity count as the opposite direction."""
+    wanted = np.tile([3.0, 4.0], (4, 1))
+    outputs = np.array([[0.0, 0.0], [np.nan, 1.0], [np.inf, 1.0], [6.0, 8.0]])
+    for kind in (Cosine, AgreementCosine):
+        metric = kind(wanted)
+        assert [metric.add(outputs[i : i + 1], i) for i in range(4)] == [0, -1, -1, 1]
