@@ -93,7 +93,7 @@ class Run:
         axis = self.reading.class_axis
         if self.single:
             return partial(_binary_cross_entropy, axis=axis)
-        return partial(_cross_entropy, axis=axis, probable=self._probable)
+        return partial(_cross_entropy, axis=axis or 1, probable=self._probable)
 
     @property
     def single(self) -> bool:
