@@ -9,7 +9,6 @@ import onnx_ir.passes.common as common
 
 from nvmc.passes.convert_opset import convert_opset, inline_functions
 from nvmc.passes.dequantize import dequantize
-from nvmc.passes.expand_learners import expand_learners
 from nvmc.passes.fold_constants import Fold, fold_constants, lift_constants
 from nvmc.passes.fold_shapes import fold_shapes
 from nvmc.passes.graph.assumptions import assume
@@ -35,11 +34,10 @@ class Canonicalize(ir.passes.InPlacePass):
 
     - functions are inlined, and the opset is raised to 21;
     - constants become initializers of the main graph, and no initializer is an input any more;
-    - linear models and scalers of `ai.onnx.ml` are written out;
     - bfloat16 becomes float32;
     - operators of quantised networks become float ones between QuantizeLinear and DequantizeLinear;
-    - operators that onnxruntime fused become standard ones again, and an Einsum with a constant
-      side a MatMul;
+    - operators that onnxruntime fused, linear models and scalers of `ai.onnx.ml` and an Einsum with
+      a constant side become standard ones;
     - what feeds weights, sizes that are the same for every input, and branches of a constant
       condition are computed;
     - shapes are inferred, `auto_pad` becomes pads where they are known, and MatMul + Add on
@@ -64,7 +62,6 @@ class Canonicalize(ir.passes.InPlacePass):
         changed |= inline_functions(model)
         changed |= convert_opset(model, OPSET)
         changed |= lift_constants(model)
-        changed |= expand_learners(model)
         if widen_floats(model, [ir.DataType.BFLOAT16]):
             assume(model, "bfloat16 is computed in float32; the weights keep their values")
             changed = True

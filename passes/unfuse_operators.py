@@ -1,4 +1,4 @@
-"""Fused operators -> the standard ones they were made of, so that weights can be mapped."""
+"""Fused operators, and learners -> standard operators, so that weights can be mapped."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import onnx_ir as ir
 from nvmc.errors import ModelError
 from nvmc.passes.graph.names import Names
 from nvmc.passes.infer_shapes import infer_shapes
+from nvmc.passes.unfuse import learners
 from nvmc.passes.unfuse.activations import bias_gelu, fast_gelu, gelu, quick_gelu
 from nvmc.passes.unfuse.attention import attention, multi_head_attention
 from nvmc.passes.unfuse.einsum import einsum
@@ -26,10 +27,18 @@ __all__ = ["UNFUSED", "unfuse_operators"]
 
 _MICROSOFT = "com.microsoft"
 _BLOCKED = "com.microsoft.nchwc"
+_ML = "ai.onnx.ml"
 
 UNFUSED: dict[tuple[str, str], Callable[[Rewriting], list[ir.Value]]] = {
     ("", "Einsum"): einsum,
     ("", "Gemm"): left_gemm,
+    (_ML, "ArrayFeatureExtractor"): learners.array_feature_extractor,
+    (_ML, "Binarizer"): learners.binarizer,
+    (_ML, "Imputer"): learners.imputer,
+    (_ML, "LinearClassifier"): learners.linear_classifier,
+    (_ML, "LinearRegressor"): learners.linear_regressor,
+    (_ML, "Normalizer"): learners.normalizer,
+    (_ML, "Scaler"): learners.scaler,
     (_MICROSOFT, "Attention"): attention,
     (_MICROSOFT, "BiasGelu"): bias_gelu,
     (_MICROSOFT, "EmbedLayerNormalization"): embed_layer_normalization,
@@ -52,6 +61,8 @@ UNFUSED: dict[tuple[str, str], Callable[[Rewriting], list[ir.Value]]] = {
 
 def unfuse_operators(model: ir.Model) -> bool:
     """Undo what onnxruntime's optimizer fused, and bring constant operands to the right of MatMul.
+
+    The linear models and scalers of `ai.onnx.ml` are written out likewise.
 
     A node in a form that no rewriting knows stays, and is listed as digital.
 

@@ -38,7 +38,7 @@ class Names:
     def initializer(self, wanted: str, array: NDArray[Any]) -> ir.Value:
         """A new initializer of the main graph that holds `array` (not a copy)."""
         name = self.fresh(wanted)
-        tensor = _tensor(array, name)
+        tensor = ir.Tensor(array, name=name)
         value = ir.Value(
             name=name,
             shape=ir.Shape(array.shape),
@@ -47,14 +47,6 @@ class Names:
         )
         self._graph.register_initializer(value)
         return value
-
-
-def _tensor(array: NDArray[Any], name: str) -> ir.TensorProtocol:
-    """The array as a tensor; an array of objects holds texts."""
-    if array.dtype != object:
-        return ir.Tensor(array, name=name)
-    texts = [str(text).encode() for text in array.ravel()]
-    return ir.StringTensor(texts, shape=ir.Shape(array.shape), name=name)
 
 
 def name_nodes(model: ir.Model) -> bool:

@@ -129,6 +129,18 @@ class Rewriting:
         dtype = np.int64 if like is None else np.float32 if known is None else known.numpy()
         return self.op("Constant", value=ir.tensor(np.asarray(number, dtype)))
 
+    def array(self, what: str, array: Any) -> ir.Value:
+        """A constant called after the node and `what`; objects are texts."""
+        values, base = np.asarray(array), self.node.name or self.node.op_type
+        if values.dtype == object:
+            texts = [str(text).encode() for text in values.ravel()]
+            tensor: Any = ir.StringTensor(texts, shape=ir.Shape(values.shape))
+        else:
+            tensor = ir.tensor(values)
+        value: ir.Value = self.op("Constant", value=tensor)
+        value.name = self._names.fresh(f"{base}.{what}")
+        return value
+
     def transposed(self, value: ir.Value, perm: list[int]) -> ir.Value:
         """A value with its axes in another order."""
         return value if perm == sorted(perm) else self.op("Transpose", value, perm=perm)
