@@ -149,18 +149,29 @@ def set_up(
         "physics": PHYSICS,
         "network": _digest(compiled),
         "target": target.model_dump(mode="json"),
-        "output": reading.output,
+        "data": dataset.sha256 if dataset else f"seeded {seed}",
+        "order": hashlib.sha256(run.order.astype("<i8").tobytes()).hexdigest()[:16],
+        **_identity(workload),
+    }
+    return replace(workload, name=compiled.folder.name, identity=identity, **_said_of(compiled))
+
+
+def _said_of(compiled: Compiled) -> dict[str, Any]:
+    """What its manifest says that every result repeats."""
+    said = compiled.manifest
+    return {"mapped_share": said.mapped_share, "against_source": said.against_source}
+
+
+def _identity(workload: Workload) -> dict[str, Any]:
+    """What decides values beside the network, its target and the images."""
+    return {
+        "output": workload.reading.output,
         "fidelity": workload.fidelity,
         "mc_passes": workload.mc_passes,
-        "data": dataset.sha256 if dataset else f"seeded {seed}",
-        "images": len(feed),
-        "order": hashlib.sha256(run.order.astype("<i8").tobytes()).hexdigest()[:16],
+        "images": len(workload.feed),
         "metric": _name_of(workload.metric),
-        **reading.identity,
+        **workload.reading.identity,
     }
-    said = compiled.manifest
-    facts = {"mapped_share": said.mapped_share, "against_source": said.against_source}
-    return replace(workload, name=compiled.folder.name, identity=identity, **facts)
 
 
 def _fed(model: Model, dataset: Dataset | None, seed: int, limit: int | None) -> tuple[Feed, str]:
