@@ -52,6 +52,12 @@ class LoopStates(ir.passes.InPlacePass):
         pairs = [(inputs[name], _next(inputs[name], to, outputs)) for name, to in states.items()]
         befores, afters = [pair[0] for pair in pairs], [pair[1] for pair in pairs]
         fed = [value for value in graph.inputs if value not in befores]
+        for value in fed:
+            if value.shape is not None and not value.shape:
+                raise OptionError(
+                    f"input {value.name!r} is one number, so it has no step of a sequence; say what "
+                    f"it holds with --input {value.name}=NUMBER"
+                )
         scored = [value for value in graph.outputs if value not in afters] or list(graph.outputs)
         values = {**inputs, **{str(v.name): v for node in graph for v in node.outputs}}
         scored += [values[n] for n in self.watched if values[n] not in (*scored, *fed)]

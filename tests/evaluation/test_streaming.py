@@ -149,3 +149,8 @@ def test_what_is_wrong_is_one_line(state: str, message: str, tmp_path: Path) -> 
         compiled(tmp_path, options=CompileOptions(state=(state,), inputs=("sr=1",)))
     assert "\n" not in str(caught.value)
     assert not (tmp_path / "vad.nvmc").exists()
+
+
+def test_a_number_that_nobody_gives_is_asked_for(tmp_path: Path) -> None:
+    with pytest.raises(OptionError, match="'sr' is one number, .* with --input sr=NUMBER"):
+        compiled(tmp_path, options=CompileOptions(state=("state=stateN",)))
