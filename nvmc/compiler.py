@@ -323,8 +323,8 @@ def _against_source(
 def _check_data(activation_bits: int | None, target: Target, data: Data | None) -> None:
     """Complain where calibration data are missing."""
     if data is None and (activation_bits is not None or target.periphery.needs_data):
-        what = "activation bits" if activation_bits is not None else "a calibrated range"
-        raise OptionError(f"{what} and calibration data go together; give both or none")
+        what = "activation bits are" if activation_bits is not None else "a range is"
+        raise OptionError(f"{what} to be calibrated, but there are no images; give --data SPEC")
 
 
 def _calibrated(model: Model, target: Target, data: Dataset) -> Target:

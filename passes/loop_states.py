@@ -55,8 +55,8 @@ class LoopStates(ir.passes.InPlacePass):
         for value in fed:
             if value.shape is not None and not value.shape:
                 raise OptionError(
-                    f"input {value.name!r} is one number, so it has no step of a sequence; say what "
-                    f"it holds with --input {value.name}=NUMBER"
+                    f"input {value.name!r} is one number, so it has no step of a sequence; say "
+                    f"what it holds with --input {value.name}=NUMBER"
                 )
         scored = [value for value in graph.outputs if value not in afters] or list(graph.outputs)
         values = {**inputs, **{str(v.name): v for node in graph for v in node.outputs}}

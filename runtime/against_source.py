@@ -61,9 +61,10 @@ def compare_to_source(
         return AgainstSource(output=output, data=name, reason="it has no input to give images to")
     most_of = SEEDED_INPUTS if data is None else MOST
     images = max(FEWEST, min(most_of, LIGHT // max(1, source.stat().st_size)))
+    # Data that do not fit are the user's mistake; seeded inputs that cannot be drawn are not.
+    given = None if data is None else feed_of(inputs, data.of(slice(images)), 0, None)
     try:
-        some = None if data is None else data.of(slice(images))
-        feed = feed_of(inputs, some, 0, None if some else images)
+        feed = feed_of(inputs, None, 0, images) if given is None else given
         size = (inputs[0].shape or [None])[0]
         most = size if isinstance(size, int) and size > 0 else BATCH
         sparing = _is_large(ideal)

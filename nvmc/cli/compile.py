@@ -40,7 +40,12 @@ __all__ = ["compile_command"]
 )
 @target_options
 @periphery_options
-@click.option("--skip", multiple=True, metavar="GLOB", help="Keep matching layers digital.")
+@click.option(
+    "--skip",
+    multiple=True,
+    metavar="GLOB",
+    help="Keep layers digital whose name, or weight's name, matches. May be repeated.",
+)
 @click.option("--fold-batchnorm", is_flag=True, help="Fold BatchNorm into the layer before it.")
 @click.option(
     "--activation-bits", type=int, metavar="A", help="Quantise layers' inputs; needs --data."

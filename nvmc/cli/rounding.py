@@ -27,7 +27,7 @@ def rounding_lines(manifest: Manifest) -> Iterator[str]:
     if more:
         yield (
             f"Binary in the source (one magnitude per channel): {_names(more)}; 1 bit holds them "
-            f"exactly (--bits '{more[0]}=1')"
+            f"exactly (--bits '{','.join(f'{name}=1' for name in more)}')"
         )
     against = manifest.against_source
     if against is not None:

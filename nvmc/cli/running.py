@@ -43,7 +43,9 @@ OPTIONS: dict[str, Callable[[Command], Command]] = {
     "device": click.option(
         "--device", metavar="NAME|FILE", help="Another device than compiled for."
     ),
-    "sigma": click.option("--sigma", type=float, help="Strength of the device's noise."),
+    "sigma": click.option(
+        "--sigma", type=float, help="Strength of the device's noise.  [default: the device's own]"
+    ),
     "noise": click.option(
         "--noise",
         multiple=True,

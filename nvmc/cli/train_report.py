@@ -255,7 +255,7 @@ def _forms(report: Report) -> list[str]:
     if real:
         lines.append(
             f"Binary in the source, but trained as real numbers: {', '.join(real)}; 1 bit keeps "
-            f"them binary (--bits '{real[0]}=1')"
+            f"them binary (--bits '{','.join(f'{name}=1' for name in real)}')"
         )
     return lines
 

@@ -29,7 +29,7 @@ class CompileOptions:
     """What decides a compiled network beside its source, its target and its calibration data.
 
     Attributes:
-        skip: Globs of node names that stay digital.
+        skip: Globs of the names of nodes, or of their weights, that stay digital.
         store: `bias` and `norm` keep those parameters in cells too.
         fold_batchnorm: Fold BatchNormalization into the layer before it.
         activation_bits: Bits of what enters the mapped layers, 1 to 16; None leaves it exact.
@@ -82,7 +82,9 @@ class CompileOptions:
         share: Any = self.require_mapped
         numeric = isinstance(share, int | float) and not isinstance(share, bool)
         if share is not None and not (numeric and 0 <= share <= 1):
-            raise OptionError(f"require_mapped is {share!r}; expected a share from 0 to 1")
+            raise OptionError(
+                f"require_mapped is {share!r}; expected a share from 0 to 1 (0.99 is 99 %)"
+            )
 
 
 @dataclass(frozen=True)

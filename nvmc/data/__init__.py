@@ -95,6 +95,8 @@ def _read(spec: str, split: Split, limit: int | None) -> Dataset:
         return read_npz(folder).with_next_tokens()
     if spec.endswith(".npz"):
         return read_npz(spec)
+    if spec and Path(spec).is_dir():
+        raise DataError(f"data set is {spec!r}, a folder; expected FILE.npz, {NAMED}")
     raise DataError(f"unknown data set {spec!r}, expected digits, FILE.npz, next:FILE.npz, {NAMED}")
 
 

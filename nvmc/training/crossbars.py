@@ -80,7 +80,7 @@ class Crossbars:
         model: The network in canonical form.
         weights: Its trained values by name.
         target: The cells.
-        skip: Globs of node names that stay digital.
+        skip: Globs of the names of nodes, or of their weights, that stay digital.
 
     Attributes:
         names: The weights.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from fnmatch import fnmatchcase
 
 import onnx_ir as ir
 
@@ -19,17 +18,19 @@ def check_skip(model: ir.Model, skip: Sequence[str]) -> None:
 
     Args:
         model: In canonical form.
-        skip: Globs of node names.
+        skip: Globs of the names of nodes or weights.
 
     Raises:
         OptionError: One matches none.
     """
-    names = [layer.node.name or "" for layer in layers_of(model)]
+    layers = layers_of(model)
     for glob in skip:
-        if names and not any(fnmatchcase(name, glob) for name in names):
+        if layers and len(layers_of(model, (glob,))) == len(layers):
+            names = [layer.node.name or "" for layer in layers]
             more = f" and {len(names) - 6} more" if len(names) > 6 else ""
             raise OptionError(
-                f"--skip {glob!r} matches no layer; its nodes are {', '.join(names[:6])}{more}"
+                f"--skip {glob!r} matches no layer; its nodes are {', '.join(names[:6])}{more}, "
+                "and a glob matches a whole name of a node or its weight"
             )
 
 

@@ -182,12 +182,19 @@ def refusal_of(node: ir.Node, skip: tuple[str, ...] = ()) -> str:
     found = layer_of(node)
     if isinstance(found, str):
         return found
-    glob = next((pattern for pattern in skip if fnmatchcase(node.name or "", pattern)), None)
+    glob = next((pattern for pattern in skip if _matches(node, pattern)), None)
     return "left digital" if glob is None else f"skipped by {glob!r}"
 
 
 def _skipped(node: ir.Node, skip: tuple[str, ...]) -> bool:
-    return any(fnmatchcase(node.name or "", pattern) for pattern in skip)
+    return any(_matches(node, pattern) for pattern in skip)
+
+
+def _matches(node: ir.Node, pattern: str) -> bool:
+    """Whether a glob means a node: by its name, or by that of a constant among its inputs."""
+    names = [node.name or ""]
+    names += [str(v.name) for v in node.inputs if v is not None and initializer_of(v) is not None]
+    return any(fnmatchcase(name, pattern) for name in names)
 
 
 def layer_of(node: ir.Node) -> Layer | str:

@@ -163,7 +163,7 @@ def test_nothing_can_be_mapped(run: Run, tmp_path: Path) -> None:
         (["--device", "fefet2", "--cell-bits", "3"], "3"),
         (["--tile", "128"], "128"),
         (["--tile", "0x8"], "0x8"),
-        (["--activation-bits", "4"], "both"),
+        (["--activation-bits", "4"], "give --data SPEC"),
         (["-o", "/proc/absent/out.nvmc"], "/proc/absent/out.nvmc"),
         (["-o", "good.onnx"], "good.onnx"),
     ],

@@ -42,7 +42,10 @@ def test_options_reach_the_target_and_choose_the_fidelity(tmp_path: Path, capsys
         (["--adc-range", "-1"], "--adc-range is '-1'; expected full, calibrated or a number"),
         (["--adc-range", "nan"], "--adc-range is 'nan'; expected full, calibrated or a number"),
         (["--wire-ohm", "1,x"], "--wire-ohm is '1,x'; expected R or R,C in ohm"),
-        (["--adc-bits", "4", "--adc-range", "calibrated"], "go together; give both or none"),
+        (
+            ["--adc-bits", "4", "--adc-range", "calibrated"],
+            "a range is to be calibrated, but there are no images; give --data SPEC",
+        ),
     ],
 )
 def test_bad_options_are_one_line(

@@ -97,6 +97,11 @@ def test_unknown_name_lists_the_choices(spec: str) -> None:
         load_data(spec)
 
 
+def test_a_folder_is_no_data_set(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="a folder; expected FILE.npz, mnist:DIR"):
+        load_data(str(tmp_path))
+
+
 def test_wrong_split_and_limit() -> None:
     with pytest.raises(OptionError, match="split is 'dev'; expected 'train' or 'validation'"):
         load_data("digits", "dev")  # pyright: ignore[reportArgumentType]

@@ -13,7 +13,7 @@ import pytest
 from compiled_networks import load_circuit, load_network
 from nvmc import Compiled, Target, compile_model, load_device, make_session, simulate
 from nvmc.compiled.artifact import open_compiled
-from nvmc.errors import OptionError
+from nvmc.errors import DataError, OptionError
 from nvmc.evaluation.population import Threads
 from nvmc.evaluation.workload import fidelity_of, set_up
 from nvmc.hardware.chip import Chip
@@ -153,7 +153,7 @@ def test_more_bits_come_closer_to_the_cells(lenet: Compiled) -> None:
 def test_calibrated_ranges_are_stored_and_used(tmp_path: Path) -> None:
     cells = target(dac_bits=8, dac_range="calibrated", adc_bits=8, adc_range="calibrated")
     source = resolve_model("zoo:mlp3-digits")
-    with pytest.raises(OptionError, match="calibrated range and calibration data go together"):
+    with pytest.raises(OptionError, match="a range is to be calibrated, .* give --data"):
         compile_model(source, cells, output=tmp_path / "m.nvmc")
     compile_model(source, cells, output=tmp_path / "m.nvmc", data="digits")
     compiled = open_compiled(tmp_path / "m.nvmc")
@@ -170,10 +170,16 @@ def test_calibrated_ranges_are_stored_and_used(tmp_path: Path) -> None:
     assert calibrated.ideal > 0.9
 
 
-def test_calibration_data_for_nothing_are_refused(tmp_path: Path) -> None:
+def test_data_without_ranges_are_what_the_ideal_chip_is_compared_on(tmp_path: Path) -> None:
     source = resolve_model("zoo:mlp3-digits")
-    with pytest.raises(OptionError, match="leave --data out"):
-        compile_model(source, target(), output=tmp_path / "m.nvmc", data="digits")
+    compiled = compile_model(source, target(), output=tmp_path / "m.nvmc", data="digits")
+    found = compiled.manifest.against_source
+    assert compiled.manifest.calibration is None
+    assert found is not None and (found.data, found.images) == ("digits", 512)
+    with pytest.raises(DataError, match="transpose or resize the data"):
+        compile_model(
+            source, target(), output=tmp_path / "m.nvmc", data=(np.zeros((4, 7), np.float32), None)
+        )
 
 
 def test_the_same_chips_age(tmp_path: Path) -> None:

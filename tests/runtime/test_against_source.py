@@ -112,7 +112,7 @@ def test_calibration_data_are_what_it_is_compared_on(tmp_path: Path) -> None:
         data="digits",
     )
     found = against(network)
-    assert found.data == load_data("digits", "train").name and found.images == 64
+    assert found.data == load_data("digits", "train").name and found.images == 512
     assert found.agreement is not None and found.agreement > 0.95 and not found.low
 
 
