@@ -6,16 +6,21 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import onnx
 import onnxruntime
+from google.protobuf.message import DecodeError
 from numpy.typing import NDArray
 
 from nvmc.errors import ModelError, OutOfMemoryError
 from nvmc.runtime.memory import allocation_failed, available, making, too_little
 
 _ort: Any = onnxruntime  # it is untyped
+PARSED = 1 << 26
+"""Bytes of a network above which it is not looked at what its numbers are."""
 
 __all__ = [
     "check_loads",
+    "crashing_optimisers",
     "first_line",
     "keep_values",
     "one_thread",
@@ -38,6 +43,26 @@ def keep_values(options: Any) -> None:
     """
     for key, value in _KEPT.items():
         options.add_session_config_entry(key, value)
+
+
+def crashing_optimisers(model: bytes | str) -> list[str]:
+    """The optimisers that end the process on this network, serialised or its file.
+
+    onnxruntime 1.31's NchwcTransformer does on some float16 networks. It has kernels of float32
+    only, so that those lose nothing without it.
+    """
+    size = len(model) if isinstance(model, bytes) else Path(model).stat().st_size
+    if size > PARSED:
+        return []
+    content = model if isinstance(model, bytes) else Path(model).read_bytes()
+    try:
+        graph = onnx.ModelProto.FromString(content).graph
+    except DecodeError:
+        return []  # onnxruntime says what is wrong
+    kinds = {tensor.data_type for tensor in graph.initializer}
+    values = (*graph.input, *graph.output, *graph.value_info)
+    kinds |= {value.type.tensor_type.elem_type for value in values}
+    return ["NchwcTransformer"] if onnx.TensorProto.FLOAT16 in kinds else []
 
 
 def open_model(
@@ -102,7 +127,12 @@ def opened(model: bytes | str, options: Any, weights: int = 0) -> Any:
         OutOfMemoryError: There is too little memory.
     """
     try:
-        return _ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+        return _ort.InferenceSession(
+            model,
+            options,
+            providers=["CPUExecutionProvider"],
+            disabled_optimizers=crashing_optimisers(model),
+        )
     except Exception as error:  # onnxruntime raises many types without a common base
         if allocation_failed(error):
             raise OutOfMemoryError(too_little(weights, 1, available())) from error

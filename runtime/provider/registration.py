@@ -16,7 +16,7 @@ from nvmc.hardware.chip import Chip
 from nvmc.hardware.devices import load_device
 from nvmc.runtime.provider.options import ProviderOptions
 from nvmc.runtime.provider.session import use_chip
-from nvmc.runtime.sessions import keep_values
+from nvmc.runtime.sessions import crashing_optimisers, keep_values
 
 __all__ = ["PROVIDER_NAME", "check_version", "make_session", "register_provider"]
 
@@ -137,6 +137,11 @@ def make_session(
     content = model if isinstance(model, bytes) else str(model)
     try:
         with nullcontext() if made is None else use_chip(made):
-            return _ort.InferenceSession(content, settings, enable_fallback=0)
+            return _ort.InferenceSession(
+                content,
+                settings,
+                enable_fallback=0,
+                disabled_optimizers=crashing_optimisers(content),
+            )
     except Exception as error:
         raise ModelError(f"onnxruntime cannot make a session: {_plain(error)}") from error

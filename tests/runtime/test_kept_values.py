@@ -13,6 +13,7 @@ from compiled_networks import load_network
 from nvmc import Chip, Target, compile_model, load_device, make_session, program_chip
 from nvmc.compiled.options import CompileOptions
 from nvmc.runtime.montecarlo import open_session
+from nvmc.runtime.sessions import crashing_optimisers
 from onnx_text import proto_of
 from quantised_networks import IMAGES, exact
 
@@ -71,3 +72,15 @@ def test_the_ideal_chip_and_every_chip_keep_their_weights(
         }
         for name, session in sessions.items():
             assert difference(session.run(None, FEEDS), expected) <= TOLERANCE, name
+
+
+@pytest.mark.parametrize(("kind", "left_out"), [("float", []), ("float16", ["NchwcTransformer"])])
+def test_float16_does_without_the_optimiser_that_crashes_on_it(
+    kind: str, left_out: list[str], tmp_path: Path
+) -> None:
+    text = f"g ({kind}[N,4] x) => ({kind}[N,4] y) {{ y = Relu (x) }}"
+    proto = onnx.parser.parse_model(f'<ir_version: 10, opset_import: ["" : 21]> {text}')
+    onnx.save(proto, tmp_path / "m.onnx")
+    assert crashing_optimisers(proto.SerializeToString()) == left_out
+    assert crashing_optimisers(str(tmp_path / "m.onnx")) == left_out
+    assert crashing_optimisers(b"no network") == []
