@@ -6,17 +6,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import onnx
 import onnxruntime
-from google.protobuf.message import DecodeError
 from numpy.typing import NDArray
 
 from nvmc.errors import ModelError, OutOfMemoryError
+from nvmc.passes.io.half_precision import holds_float16
 from nvmc.runtime.memory import allocation_failed, available, making, too_little
 
 _ort: Any = onnxruntime  # it is untyped
-PARSED = 1 << 26
-"""Bytes of a network above which it is not looked at what its numbers are."""
 
 __all__ = [
     "check_loads",
@@ -51,18 +48,7 @@ def crashing_optimisers(model: bytes | str) -> list[str]:
     onnxruntime 1.31's NchwcTransformer does on some float16 networks. It has kernels of float32
     only, so that those lose nothing without it.
     """
-    size = len(model) if isinstance(model, bytes) else Path(model).stat().st_size
-    if size > PARSED:
-        return []
-    content = model if isinstance(model, bytes) else Path(model).read_bytes()
-    try:
-        graph = onnx.ModelProto.FromString(content).graph
-    except DecodeError:
-        return []  # onnxruntime says what is wrong
-    kinds = {tensor.data_type for tensor in graph.initializer}
-    values = (*graph.input, *graph.output, *graph.value_info)
-    kinds |= {value.type.tensor_type.elem_type for value in values}
-    return ["NchwcTransformer"] if onnx.TensorProto.FLOAT16 in kinds else []
+    return ["NchwcTransformer"] if holds_float16(model) else []
 
 
 def open_model(

@@ -55,6 +55,9 @@ def load_model(path: str | Path) -> ir.Model:
     except Exception as error:  # any fault of the file surfaces here, in many types
         raise ModelError(f"{where} is damaged: {_first_line(error)}; export it again") from error
     _check_opset(model, where)
+    for node in (n for g in _graphs(model) for n in ir.traversal.RecursiveGraphIterator(g)):
+        if node.domain == "ai.onnx":  # another name of the standard domain
+            node.domain = ""
     free_sizes(model)
     folder = Path(path).absolute().parent
     for graph in _graphs(model):

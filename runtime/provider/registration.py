@@ -137,11 +137,9 @@ def make_session(
     content = model if isinstance(model, bytes) else str(model)
     try:
         with nullcontext() if made is None else use_chip(made):
+            left_out = crashing_optimisers(content)
             return _ort.InferenceSession(
-                content,
-                settings,
-                enable_fallback=0,
-                disabled_optimizers=crashing_optimisers(content),
+                content, settings, enable_fallback=0, disabled_optimizers=left_out
             )
     except Exception as error:
         raise ModelError(f"onnxruntime cannot make a session: {_plain(error)}") from error

@@ -223,6 +223,16 @@ def test_sparse_initializers_are_refused(tmp_path: Path, proto: onnx.ModelProto)
     assert "sparse constants; make them dense" in refused(saved(tmp_path, proto))
 
 
+def test_the_standard_domain_has_two_names(tmp_path: Path, proto: onnx.ModelProto) -> None:
+    expected = run_proto(proto, feeds_of(proto))
+    for node in proto.graph.node:
+        node.domain = "ai.onnx"
+    model = load_model(saved(tmp_path, proto))
+    assert {node.domain for node in model.graph} == {""}
+    for found, wanted in zip(run_proto(ir.to_proto(model), feeds_of(proto)), expected, strict=True):
+        np.testing.assert_array_equal(found, wanted)
+
+
 def test_nodes_out_of_order_are_sorted(tmp_path: Path, proto: onnx.ModelProto) -> None:
     expected = run_proto(proto, feeds_of(proto))
     nodes = list(proto.graph.node)[::-1]
