@@ -128,8 +128,11 @@ def percent(value: float | None, digits: int = 2) -> str:
 
 
 def ends_text(ends: Ends) -> str:
-    """An interval in percent, without the unit."""
-    return " to ".join("open" if v is None else f"{100 * v:.2f}" for v in (ends.low, ends.high))
+    """An interval in percent, without the unit: `93.00 to 97.27`, or `up to 97.27`."""
+    if ends.low is None:
+        return "open" if ends.high is None else f"up to {100 * ends.high:.2f}"
+    high = "" if ends.high is None else f" to {100 * ends.high:.2f}"
+    return f"{'' if high else 'from '}{100 * ends.low:.2f}{high}"
 
 
 def interval_rows(kpp: Kpp, images: int | None, metric: str) -> list[tuple[str, str, str]]:
@@ -144,8 +147,12 @@ def interval_rows(kpp: Kpp, images: int | None, metric: str) -> list[tuple[str, 
     own = f"its {kpp.confidence:.0%} interval"
 
     def row(name: str, ends: Ends, of: str) -> tuple[str, str, str]:
-        closing = "" if ends.closed else f"; {ends.runs_needed:,} runs close it"
-        return name, f"{ends_text(ends)} %", of + closing
+        if ends.closed:
+            return name, f"{ends_text(ends)} %", of
+        neither = ends.low is None and ends.high is None
+        side = "both ends" if neither else "lower end" if ends.low is None else "upper end"
+        shown = "open" if neither else f"{ends_text(ends)} %"
+        return name, shown, f"{of}; {side}: {ends.runs_needed:,} runs"
 
     alone = kpp.chips_alone
     if kpp.covers == "chips":

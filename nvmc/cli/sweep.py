@@ -134,7 +134,7 @@ def _print(result: Sweep, folder: str, newest: bool) -> None:
             table.add_row(*_cells(point, result.axes, metric))
     console.print(table)
     open_end = any(not p.kpp.interval.closed for p in result.points)
-    needed = f" An open end needs {kpp.interval.runs_needed} runs." if open_end else ""
+    needed = f" A missing end needs {kpp.interval.runs_needed} runs." if open_end else ""
     console.print(f"Values are {metric.short} in %.{needed}")
     said = "The interval is of chips and images; that on these images is of chips alone."
     if not own:

@@ -83,7 +83,7 @@ def test_a_first_session(capsys: Capture) -> None:
         "lenet5-digits.nvmc (the newest here)",
         "20 chips, seed 0, 531 images",
         "KPP",
-        "open",
+        "up to",
     ):
         assert phrase in text
     assert max(map(len, text.splitlines())) <= 80

@@ -57,7 +57,7 @@ def test_each_interval_says_what_it_covers() -> None:
     ]
     (alone,) = interval_rows(percentile_performance(values[:10], 1), 100, "r2")
     name, ends, of = alone
-    assert name == "its 95% interval" and ends.startswith("open to ")
+    assert name == "its 95% interval" and ends.startswith("up to ")
     assert (
-        of == "of chips alone, on these 100 images: for R² it covers no others; 368 runs close it"
+        of == "of chips alone, on these 100 images: for R² it covers no others; lower end: 368 runs"
     )
