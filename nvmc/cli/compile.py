@@ -66,9 +66,15 @@ __all__ = ["compile_command"]
     "--state",
     multiple=True,
     metavar="INPUT=OUTPUT",
-    help="Feed an output back as the next step's input: runs over sequences.",
+    help="Feed an output back as the next step's input, over sequences. May be repeated.",
 )
-@click.option("--pass", "passes", multiple=True, metavar="NAME:K=V,…", help="Run a pass first.")
+@click.option(
+    "--pass",
+    "passes",
+    multiple=True,
+    metavar="NAME:K=V,…",
+    help="Run a pass first. May be repeated.",
+)
 @click.option(
     "--require-mapped",
     type=float,

@@ -222,7 +222,8 @@ def target_options(command: F) -> F:
                 "--bits",
                 multiple=True,
                 metavar="GLOB=H,…",
-                help="Weight bits by names of layers or weights; the first match counts.",
+                help="Weight bits of single layers, by name of node or weight, as in "
+                "'*conv*=1'; the first match counts. May be repeated.",
             ),
             click.option("--cell-bits", type=int, metavar="B", help="Bits per cell, 1 to H."),
             click.option(
@@ -248,14 +249,15 @@ def input_options(command: F) -> F:
         "--shape",
         multiple=True,
         metavar="INPUT=NxSIZE…",
-        help="Sizes of an input; a name leaves an axis free.",
+        help="Sizes of an input, such as ids=Nx128; a name leaves an axis free. May be repeated.",
     )
     constant = click.option(
         "--input",
         "inputs",
         multiple=True,
         metavar="INPUT=VALUE",
-        help="What an input holds for every image: zeros, ones, a number or FILE.npy.",
+        help="What an input holds for every image: zeros, ones, a number or FILE.npy. May be "
+        "repeated.",
     )
     return shape(constant(command))
 
