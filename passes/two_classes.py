@@ -9,7 +9,6 @@ Only the copy that is judged is changed, never a file.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -20,18 +19,13 @@ from nvmc.errors import ModelError
 from nvmc.passes.feed_masks import PASSING, outputs_kinds
 from nvmc.passes.graph.names import Names
 
-__all__ = ["check_sign", "is_single", "two_classes"]
+__all__ = ["check_sign", "two_classes"]
 
 _NO_SIGN = frozenset(
     "Abs Clip Exp Gather GatherElements Log LogSoftmax Pow Reciprocal Relu Round Slice Softmax "
     "Softplus Split Sqrt".split()
 )
 """Operators behind which neither the sign nor one half tells two classes apart."""
-
-
-def is_single(shape: ir.Shape | Sequence[Any] | None) -> bool:
-    """Whether an output of this shape, images first, holds one score a decision."""
-    return shape is not None and (len(shape) == 1 or (len(shape) > 1 and shape[1] == 1))
 
 
 def check_sign(model: ir.Model, output: str) -> None:

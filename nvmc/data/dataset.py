@@ -141,16 +141,6 @@ class Dataset:
             raise DataError(f"no token of {self.name} has a next one; give longer texts")
         return replace(self, name=f"next:{self.name}", y=y)
 
-    def for_single(self, rank: int) -> Dataset:
-        """The same, with labels as for an output of this rank that holds one score a decision.
-
-        An axis of one class, as in (N, 1) or (N, 1, H, W), goes: a label stands for a decision.
-        """
-        y = self.y
-        if y is None or y.ndim != max(2, rank) or y.shape[1] != 1:
-            return self
-        return Dataset(self.name, self.x, y[:, 0], self.targets, self.inputs)
-
     def shuffled(self) -> Dataset:
         """The same images in the order that chips run them: any first ones are a random sample."""
         return self.of(stream(0, 0, "order of images").permutation(len(self.x)))

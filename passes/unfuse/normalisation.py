@@ -15,8 +15,6 @@ __all__ = [
 ]
 
 _LAYER_OPSET, _RMS_OPSET = 17, 23
-_SUM = 3
-"""Which output of the Skip… operators is the sum that is normalised."""
 
 
 def layer_normalization(rw: Rewriting) -> list[ir.Value]:
