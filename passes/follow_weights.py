@@ -56,11 +56,14 @@ class Form:
         found = _aligned(self.shape)
         if self.shape != weight.shape:
             found[weight.shape[0] // self.block * self.block :] = 0
-        size, inputs, window = self.block, weight.shape[1], weight.shape[2:]
+        size, inputs, window = self.block, self.shape[1], self.shape[2:]
         steps = (inputs // size, size) if self.both else (inputs, 1)
         blocks = found.reshape(-1, steps[0], *window, steps[1], size)
+        missing = [(0, inputs - weight.shape[1]) if axis == 1 else (0, 0) for axis in range(4)]
         for number, block in enumerate(blocks):
             rows = weight[number * size : (number + 1) * size]
+            if missing[1][1]:
+                rows = np.pad(rows, missing)
             parts = rows.reshape(len(rows), *steps, *window)
             block[..., : len(rows)] = parts.transpose(1, 3, 4, 2, 0)
         return found
@@ -211,10 +214,13 @@ def _form(
 def _forms(source: str, shape: tuple[int, ...], dims: tuple[int, ...]) -> Iterator[Form]:
     if dims == shape:
         yield Form(source, dims)
-    if len(shape) != 4 or dims[1:] != shape[1:]:
+    if len(shape) != 4 or dims[2:] != shape[2:]:
         return
     for block in _BLOCKS:
-        if dims[0] == -(-shape[0] // block) * block:
+        whole = tuple(-(-size // block) * block for size in shape[:2])
+        if dims[0] != whole[0]:
+            continue
+        if dims[1] == shape[1]:
             yield Form(source, dims, block)
-            if shape[1] % block == 0:
-                yield Form(source, dims, block, both=True)
+        if dims[1] == whole[1]:
+            yield Form(source, dims, block, both=True)
