@@ -69,6 +69,8 @@ def proto(
 def stock(model: onnx.ModelProto, feeds: dict[str, Array]) -> list[Array]:
     options = ort.SessionOptions()
     options.log_severity_level = 4
+    # Of a FusedConv with a summand some versions make a node that refuses the summand's shape.
+    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
     session = ort.InferenceSession(
         model.SerializeToString(), options, providers=["CPUExecutionProvider"]
     )
@@ -105,6 +107,8 @@ ACTIVATIONS: dict[str, list[float]] = {
     "HardSigmoid": [0.3, 0.4],
     "HardSwish": [],
 }
+if ort.__version__.startswith("1.26."):  # whose FusedConv knows no HardSwish
+    del ACTIVATIONS["HardSwish"]
 
 
 @pytest.mark.parametrize("summand", [False, True])
