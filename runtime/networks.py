@@ -22,63 +22,58 @@ __all__ = [
 
 
 @dataclass(frozen=True)
-class Network:
-    """A compiled network as standard ONNX without its crossbar weights.
+class _Runnable:
+    """What both kinds of network have.
 
     Attributes:
-        model: Serialised model; every array's weight is an initializer of the array's name with
-            external data that is put in when a session is made.
-        arrays: The weights on crossbars.
-        dtypes: What type the model wants each array's weight in, by name.
+        model: Serialised.
         output: Name of the output that is scored.
-        batch: Images per run; fixed by the model or chosen for the cache.
+        batch: Images per run; fixed by the model or chosen for the cache, or the memory.
         fixed: Whether the model takes no other number.
         holds: What the output holds.
         masks: The random numbers that go in.
         passes: How many passes of a stochastic network are averaged.
         shape: Of the output for one image, once that is known: no chip may put out another.
+    """
+
+    model: bytes
+    output: str
+    batch: int
+    fixed: bool = False
+    holds: Outputs = "scores"
+    masks: tuple[Mask, ...] = ()
+    passes: int = 1
+    shape: tuple[int, ...] | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Network(_Runnable):
+    """A compiled network as standard ONNX without its crossbar weights.
+
+    Every array's weight is an initializer of the array's name with external data, which is put in
+    when a session is made.
+
+    Attributes:
+        arrays: The weights on crossbars.
+        dtypes: What type the model wants each array's weight in, by name.
         stack: The network for several chips at once, where that pays; never where there are masks.
         layouts: The network as onnxruntime optimises it, where weights are large.
     """
 
-    model: bytes
     arrays: tuple[Array, ...]
     dtypes: dict[str, Any]
-    output: str
-    batch: int
-    fixed: bool = False
-    holds: Outputs = "scores"
-    masks: tuple[Mask, ...] = ()
-    passes: int = 1
-    shape: tuple[int, ...] | None = None
     stack: Stack | None = None
     layouts: Layouts = field(default_factory=Layouts, compare=False, repr=False)
 
 
-@dataclass(frozen=True)
-class CircuitNetwork:
-    """A compiled network for the provider.
+@dataclass(frozen=True, kw_only=True)
+class CircuitNetwork(_Runnable):
+    """A compiled network for the provider; its metadata say which cells and periphery hold arrays.
 
     Attributes:
-        model: Serialised; its metadata say which cells and which periphery hold its arrays.
-        output: Name of the output that is scored.
-        batch: Images per run; fixed by the model or chosen for the memory.
-        fixed: Whether the model takes no other number.
-        holds: What the output holds.
-        masks: The random numbers that go in.
-        passes: How many passes of a stochastic network are averaged.
-        shape: Of the output for one image, once that is known: no chip may put out another.
         turns: Steps of each image, where images are sequences for a network with states.
     """
 
-    model: bytes
-    output: str
-    batch: int
-    fixed: bool = False
-    holds: Outputs = "scores"
-    masks: tuple[Mask, ...] = ()
-    passes: int = 1
-    shape: tuple[int, ...] | None = None
     turns: int = 1
 
 

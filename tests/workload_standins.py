@@ -20,7 +20,7 @@ PATTERN = Chip(seed=3, index=0)
 
 def bench_of_images(images: int, decisions: int = 1, hard: int = 0) -> Workload:
     labels = np.zeros((images, decisions) if decisions > 1 else images, np.int64)
-    network = Network(b"", (), {}, "y", 1)
+    network = Network(b"", "y", 1, arrays=(), dtypes={})
     feed = Feed({"x": np.zeros((images, 1), np.float32)})
     return Workload(network, feed, Accuracy(labels), 1.0, "a table", hard=hard)
 

@@ -340,13 +340,13 @@ def network_of(model: Model, target: Target, output: str) -> Network:
     found = detached(model, target)
     return Network(
         found.model,
-        found.arrays,
-        found.dtypes,
         output,
         found.batch,
         found.fixed,
         holds,
         found.masks,
+        arrays=found.arrays,
+        dtypes=found.dtypes,
         stack=found.stack,
     )
 

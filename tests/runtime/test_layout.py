@@ -111,19 +111,21 @@ def test_a_session_keeps_weights_for_itself_and_lets_packed_ones_go() -> None:
     assert session.run(None, {"x": x})[0].tobytes() == first.tobytes()
 
 
+@pytest.mark.parametrize("inputs", [32, 20])
 @pytest.mark.parametrize("block", [8, 16])
 @pytest.mark.parametrize("both", [True, False])
-def test_forms_are_blocks_of_channels(block: int, both: bool) -> None:
+def test_forms_are_blocks_of_channels(block: int, both: bool, inputs: int) -> None:
     """[O/b, I/b, H, W, b, b] or [O/b, I, H, W, b], element by element, padded with zeros."""
-    weight = np.arange(20 * 32 * 2 * 3, dtype=np.float32).reshape(20, 32, 2, 3) + 1
+    weight = np.arange(20 * inputs * 2 * 3, dtype=np.float32).reshape(20, inputs, 2, 3) + 1
     padded = -(-20 // block) * block
-    found = Form("w", (padded, 32, 2, 3), block, both).of(weight)
-    assert found.shape == (padded, 32, 2, 3)
     inner = block if both else 1
-    blocks = found.reshape(padded // block, 32 // inner, 2, 3, inner, block)
-    for o, i, h, w in np.ndindex(padded, 32, 2, 3):
+    width = -(-inputs // inner) * inner
+    found = Form("w", (padded, width, 2, 3), block, both).of(weight)
+    assert found.shape == (padded, width, 2, 3)
+    blocks = found.reshape(padded // block, width // inner, 2, 3, inner, block)
+    for o, i, h, w in np.ndindex(padded, width, 2, 3):
         value = blocks[o // block, i // inner, h, w, i % inner, o % block]
-        assert value == (weight[o, i, h, w] if o < 20 else 0)
+        assert value == (weight[o, i, h, w] if o < 20 and i < inputs else 0)
 
 
 def scaled() -> tuple[bytes, dict[str, tuple[int, ...]]]:
@@ -161,7 +163,7 @@ def network(shape: tuple[int, int]) -> Network:
     array = Array("w", codes, np.asarray(0.5, np.float32), target)
     node = helper.make_node("MatMul", ["x", "w"], ["y"])
     model = model_of([node], {"w": shape}, [None, shape[0]])
-    return Network(model, (array,), {"w": np.dtype(np.float32)}, "y", 1)
+    return Network(model, "y", 1, arrays=(array,), dtypes={"w": np.dtype(np.float32)})
 
 
 def test_large_networks_are_laid_out_once(monkeypatch: pytest.MonkeyPatch) -> None:
