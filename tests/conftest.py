@@ -29,6 +29,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--interrupts", type=int, default=20, help="How often a slow test interrupts each command."
     )
+    parser.addoption(
+        "--kills", type=int, default=4, help="How often a slow test kills each command."
+    )
 
 
 def pytest_ignore_collect(collection_path: Path) -> bool | None:
