@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib
 import io
+import logging
 import os
 import sys
 from collections.abc import Sequence
@@ -17,6 +18,7 @@ import click
 
 import nvmc
 from nvmc import interruption
+from nvmc.cli.plain import one_line
 from nvmc.errors import NvmcError
 
 __all__ = ["COMMANDS", "main"]
@@ -98,6 +100,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # not every encoding has ± or a name's letters
+    if "--debug" not in words:  # what libraries log is no message of nvmc
+        logging.lastResort = logging.NullHandler()
     try:
         result: Any = _nvmc.main(words, prog_name="nvmc", standalone_mode=False)
         if sys.stdout:  # None where the caller closed it
@@ -146,5 +150,5 @@ def _drop_output() -> None:
 
 
 def _fail(message: str, code: int) -> int:
-    click.echo(f"nvmc: error: {' '.join(message.split())}", err=True)
+    click.echo(f"nvmc: error: {one_line(message)}", err=True)
     return code

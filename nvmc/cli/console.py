@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from typing import Any, TypeVar, cast
 
 import click
-from rich.console import Console
+from rich.console import Console, ConsoleOptions, RenderableType
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -18,7 +18,9 @@ from rich.progress import (
     TextColumn,
     TimeRemainingColumn,
 )
+from rich.segment import Segment
 
+from nvmc.cli.plain import one_line, printable
 from nvmc.errors import OptionError
 from nvmc.hardware.devices import Device, Target, load_device
 from nvmc.hardware.encoding import Encoding
@@ -51,20 +53,30 @@ __all__ = [
 F = TypeVar("F", bound=Callable[..., Any])
 
 
+class _PlainConsole(Console):
+    """A console on which no text, whatever file it comes from, steers the terminal."""
+
+    def render(
+        self, renderable: RenderableType, options: ConsoleOptions | None = None
+    ) -> Iterable[Segment]:
+        for segment in super().render(renderable, options):
+            yield segment if segment.control else segment._replace(text=printable(segment.text))
+
+
 def out() -> Console:
     """The console for results."""
-    return Console(highlight=False, markup=False, emoji=False)
+    return _PlainConsole(highlight=False, markup=False, emoji=False)
 
 
 def err() -> Console:
     """The console for progress and notes."""
-    return Console(stderr=True, highlight=False, markup=False, emoji=False)
+    return _PlainConsole(stderr=True, highlight=False, markup=False, emoji=False)
 
 
 def note(message: str) -> None:
     """Say something beside the results, above a progress bar where one is shown."""
     if sys.stderr:  # None where the caller closed it; a bar puts itself in its place
-        print(f"nvmc: note: {message}", file=sys.stderr)
+        print(f"nvmc: note: {one_line(message)}", file=sys.stderr)
 
 
 def note_range(device: Device, sigmas: Iterable[float | None]) -> None:

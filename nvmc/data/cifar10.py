@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import pickle
+import pickletools
 from pathlib import Path
 from typing import Any, cast
 
@@ -41,9 +42,10 @@ def _cifar_binary(path: Path) -> tuple[Pixels, Pixels]:
 
 def _cifar_python(path: Path) -> tuple[Pixels, Pixels]:
     """A pickled dictionary with b"data", (N, 3072) bytes, and b"labels", N numbers."""
-    file = io.BytesIO(content(path))
+    raw = content(path)
     try:
-        batch: Any = _BatchUnpickler(file, encoding="bytes").load()
+        _check_memo(raw)
+        batch: Any = _BatchUnpickler(io.BytesIO(raw), encoding="bytes").load()
     except Exception as error:  # a damaged pickle may raise anything
         raise DataError(
             f"{path} is no CIFAR-10 batch ({first_line(error)}); download it again"
@@ -59,6 +61,18 @@ def _cifar_python(path: Path) -> tuple[Pixels, Pixels]:
             "download it again"
         )
     return pixels, np.array(known, dtype=np.uint8)
+
+
+def _check_memo(raw: bytes) -> None:
+    """Make sure that no number of a memo is larger than the file: the memo is a table.
+
+    Raises:
+        pickle.UnpicklingError: One is, which would take any amount of memory.
+        ValueError: The file is no pickle.
+    """
+    for operation, number, _ in pickletools.genops(raw):
+        if operation.name in ("PUT", "BINPUT", "LONG_BINPUT") and not 0 <= number < len(raw):
+            raise pickle.UnpicklingError(f"entry {number} of its memo")
 
 
 class _PickledType:

@@ -122,7 +122,7 @@ class Dataset:
             )
         whose = "decoder_" if "decoder_input_ids" in self.inputs else ""
         tokens = self.inputs.get(f"{whose}input_ids", None if len(self.inputs) > 1 else self.x)
-        if tokens is None or tokens.ndim != 2 or (tokens != np.rint(tokens)).any():
+        if tokens is None or tokens.ndim != 2 or not _are_whole(tokens):
             raise DataError(
                 f"{self.name} holds {', '.join(self.inputs) or 'x'}, but next: needs tokens, whole "
                 "numbers of shape (texts, length); save them as input_ids, or the labels as y"
@@ -168,6 +168,13 @@ class Dataset:
                 "class numbers"
             )
         return self.targets.reshape(len(self.targets), *wanted)
+
+
+def _are_whole(numbers: NDArray[Any]) -> bool:
+    """Whether all are whole numbers that int64 holds."""
+    if numbers.dtype.kind != "f":
+        return numbers.dtype.kind == "i" or bool((numbers <= np.iinfo(np.int64).max).all())
+    return bool(((np.abs(numbers) < 2.0**63) & (numbers == np.rint(numbers))).all())
 
 
 def check_labels(dataset: Dataset, classes: int) -> None:

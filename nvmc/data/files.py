@@ -13,11 +13,15 @@ from numpy.typing import NDArray
 
 from nvmc.errors import DataError
 
-__all__ = ["SPLITS", "Pixels", "Split", "content", "first_file", "first_line"]
+__all__ = ["MOST_DEFLATED", "SPLITS", "Pixels", "Split", "content", "first_file", "first_line"]
 
 Pixels = NDArray[np.uint8]
 Split = Literal["train", "validation", "test"]
 SPLITS: tuple[Split, ...] = ("train", "validation", "test")
+
+
+MOST_DEFLATED = 1032
+"""Bytes that one compressed byte stands for at most (zlib's technical notes)."""
 
 
 def first_file(folder: Path, places: Sequence[str], names: Sequence[str]) -> Path:
@@ -28,10 +32,20 @@ def first_file(folder: Path, places: Sequence[str], names: Sequence[str]) -> Pat
     raise DataError(f"{folder} has no {' or '.join(names)}; download the data set's own files")
 
 
-def content(path: Path) -> bytes:
-    """The content of a file, decompressed when its name ends in .gz."""
+def content(path: Path, most: int | None = None) -> bytes:
+    """The content of a file, decompressed when its name ends in .gz.
+
+    Args:
+        path: The file.
+        most: Bytes of the content that are read at most; all without it.
+
+    Raises:
+        DataError: It cannot be read.
+    """
     try:
-        return gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
+        with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
+            held = MOST_DEFLATED * path.stat().st_size
+            return file.read(-1 if most is None else min(most, held))
     except (OSError, EOFError, zlib.error) as error:
         raise DataError(
             f"{path} cannot be read ({first_line(error)}); download it again"

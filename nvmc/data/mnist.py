@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import numpy as np
@@ -41,19 +42,21 @@ def _idx_names(stem: str, what: str, rank: int) -> list[str]:
 
 def _idx(path: Path, rank: int) -> Pixels:
     """An idx file of unsigned bytes (Y. LeCun's format: magic 0x08, rank, big-endian sizes)."""
-    raw = content(path)
+    start = 4 + 4 * rank
+    raw = content(path, start)
     magic = bytes((0, 0, 8, rank))
     if raw[:4] != magic:
         raise DataError(
             f"{path} starts with {raw[:4].hex() or 'nothing'}, expected {magic.hex()} of an idx "
             f"file of {rank} dimensions; download it again"
         )
-    start = 4 + 4 * rank
     sizes = [int.from_bytes(raw[i : i + 4], "big") for i in range(4, start, 4)]
-    wanted = int(np.prod(sizes, dtype=object))
-    if len(raw) - start != wanted:
+    wanted = math.prod(sizes)
+    raw = content(path, start + wanted + 1)
+    found = len(raw) - start
+    if found != wanted:
         raise DataError(
-            f"{path} holds {max(len(raw) - start, 0)} values, but its header says {wanted}; "
-            "it is damaged: download it again"
+            f"{path} holds {'more' if found > wanted else max(found, 0)} values, but its header says "
+            f"{wanted}; it is damaged: download it again"
         )
     return np.frombuffer(raw, np.uint8, offset=start).reshape(sizes)

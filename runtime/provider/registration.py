@@ -113,7 +113,7 @@ def make_session(
         images: Images that each run brings; needed where `first_image` is not 0.
         turns: Steps that a network with states takes in each run (`nvmc compile --state`).
         threads: Threads of onnxruntime's own operators.
-        quiet: Keep onnxruntime's warnings to itself.
+        quiet: Keep what onnxruntime logs to itself.
 
     Raises:
         DeviceError: No such device.
@@ -129,7 +129,7 @@ def make_session(
     settings = _ort.SessionOptions()
     settings.intra_op_num_threads = threads
     if quiet:
-        settings.log_severity_level = 3
+        settings.log_severity_level = 4  # its errors are raised, and said once
     # Threads that wait by spinning take the cores that NumPy computes on.
     settings.add_session_config_entry("session.intra_op.allow_spinning", "0")
     keep_values(settings)

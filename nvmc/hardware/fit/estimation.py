@@ -137,7 +137,8 @@ def fit_spread(x: Float, residuals: Float, degree: int) -> FittedSpread | None:
         degree: d.
 
     Returns:
-        The law, or None where the best one is not positive over the range of x.
+        The law, or None where the best one is not positive over the range of x, or the data do
+        not tell its coefficients.
     """
     columns = _powers(x, degree)
     c = np.zeros(degree + 1)
@@ -161,7 +162,10 @@ def fit_spread(x: Float, residuals: Float, degree: int) -> FittedSpread | None:
         return None
     n, k = len(x), degree + 1
     aicc = 2 * k - 2 * best + 2 * k * (k + 1) / max(n - k - 1, 1)
-    inverse = np.linalg.inv(2 * weighted.T @ weighted)
+    try:
+        inverse = np.linalg.inv(2 * weighted.T @ weighted)
+    except np.linalg.LinAlgError:  # within rounding, the data tell fewer coefficients
+        return None
     # The score of a residual is w (z^2 - 1), whose variance is 2 w w' for normal ones. Each is
     # divided by 1 - its leverage, as in the jackknife.
     leverage: Float = 2 * np.sum((weighted @ inverse) * weighted, axis=1)
