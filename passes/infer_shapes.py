@@ -7,7 +7,7 @@ import onnx_ir as ir
 
 from nvmc.passes.io.without_weights import without_weights
 
-__all__ = ["infer_shapes"]
+__all__ = ["contradiction", "infer_shapes"]
 
 
 def infer_shapes(model: ir.Model) -> bool:
@@ -35,3 +35,15 @@ def infer_shapes(model: ir.Model) -> bool:
             if new.shape is not None and value.shape != new.shape:
                 value.shape, changed = new.shape, True
     return changed
+
+
+def contradiction(model: ir.Model) -> str | None:
+    """Where the shapes of a network contradict each other, in one line; None where they do not.
+
+    onnxruntime finds some contradictions only once it runs the network, or constants are folded.
+    """
+    try:
+        onnx.shape_inference.infer_shapes(without_weights(model), strict_mode=True, data_prop=True)
+    except onnx.shape_inference.InferenceError as error:
+        return " ".join(str(error).split())
+    return None

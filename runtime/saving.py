@@ -6,6 +6,8 @@ from pathlib import Path
 
 from nvmc.errors import ModelError
 from nvmc.passes.graph.describe import Model
+from nvmc.passes.infer_shapes import contradiction
+from nvmc.passes.io.load import load_model
 from nvmc.passes.io.save import save_model
 from nvmc.runtime.sessions import check_loads
 
@@ -16,7 +18,8 @@ def save_checked(model: Model, path: Path, source: Path) -> None:
     """Write a network made of `source`, and make sure that a stock onnxruntime loads it.
 
     Raises:
-        ModelError: onnxruntime does not load the source either.
+        ModelError: onnxruntime does not load the source either, or its shapes contradict each
+            other.
         OSError: The file cannot be written.
         RuntimeError: The network is not valid: a fault of what made it.
     """
@@ -28,4 +31,7 @@ def save_checked(model: Model, path: Path, source: Path) -> None:
             check_loads(source)
         except ModelError as problem:
             raise ModelError(f"{str(source)!r}: {problem}; export it again") from problem
+        found = contradiction(load_model(source))
+        if found is not None:
+            raise ModelError(f"shapes in {str(source)!r} contradict each other: {found}") from error
         raise RuntimeError(f"{path.name} is not valid: {error}") from error

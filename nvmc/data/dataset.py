@@ -174,7 +174,8 @@ def _are_whole(numbers: NDArray[Any]) -> bool:
     """Whether all are whole numbers that int64 holds."""
     if numbers.dtype.kind != "f":
         return numbers.dtype.kind == "i" or bool((numbers <= np.iinfo(np.int64).max).all())
-    return bool(((np.abs(numbers) < 2.0**63) & (numbers == np.rint(numbers))).all())
+    wide = numbers.astype(np.float64)
+    return bool(((np.abs(wide) < 2.0**63) & (wide == np.rint(wide))).all())
 
 
 def check_labels(dataset: Dataset, classes: int) -> None:

@@ -55,8 +55,9 @@ def _idx(path: Path, rank: int) -> Pixels:
     raw = content(path, start + wanted + 1)
     found = len(raw) - start
     if found != wanted:
+        told = "more" if found > wanted else max(found, 0)
         raise DataError(
-            f"{path} holds {'more' if found > wanted else max(found, 0)} values, but its header says "
-            f"{wanted}; it is damaged: download it again"
+            f"{path} holds {told} values, but its header says {wanted}; it is damaged: download it "
+            "again"
         )
     return np.frombuffer(raw, np.uint8, offset=start).reshape(sizes)

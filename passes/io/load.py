@@ -58,6 +58,8 @@ def load_model(path: str | Path) -> ir.Model:
     for node in (n for g in _graphs(model) for n in ir.traversal.RecursiveGraphIterator(g)):
         if node.domain == "ai.onnx":  # another name of the standard domain
             node.domain = ""
+        if node.op_identifier() not in model.functions:
+            node.overload = ""  # of functions alone
     free_sizes(model)
     folder = Path(path).absolute().parent
     for graph in _graphs(model):

@@ -68,7 +68,7 @@ def run(chosen: argparse.Namespace, scratch: Path) -> int:
         left = [number for number in numbers if (name, number) not in known]
         counts = Counter(known[name, n].verdict for n in numbers if (name, n) in known)
         for number, found in outcomes(
-            KINDS[name], name, left, chosen.seed, valid, scratch, keep=chosen.only is not None
+            KINDS[name], name, left, chosen.seed, valid, scratch, debug=chosen.only is not None
         ):
             counts[found.verdict] += 1
             if found.verdict == "fault" or chosen.verbose or chosen.only is not None:

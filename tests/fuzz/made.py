@@ -21,7 +21,7 @@ def succeed(*words: str) -> None:
 
 
 def compile_networks(folder: Path, *names: str, device: str = "rram4") -> None:
-    """Write NAME.onnx and NAME.nvmc, and run two chips at both fidelities, so that all is loaded."""
+    """Write NAME.onnx and NAME.nvmc, and run two chips of each, so that all is loaded."""
     save_networks(folder, *names)
     for name in names:
         out = str(folder / f"{name}.nvmc")

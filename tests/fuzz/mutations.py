@@ -52,13 +52,13 @@ def changed_text(draw: Random, value: str) -> str:
     return value[:at] + draw.choice((letter, letter + value[at], "")) + value[at + 1 :]
 
 
-def changed_bytes(draw: Random, content: bytes, most: int = 3) -> bytes:
-    """One to `most` small changes: bits, bytes, numbers, cuts, copies."""
+def changed_bytes(draw: Random, content: bytes, most: int = 3, kept: bool = False) -> bytes:
+    """One to `most` small changes: bits, bytes, numbers, cuts, copies; `kept` keeps the length."""
     found = bytearray(content)
     for _ in range(draw.randint(1, most)):
         at = draw.randrange(len(found) + 1)
         length = min(draw.choice((1, 1, 2, 4, 8, 64)), len(found) - at)
-        match draw.randrange(8):
+        match draw.randrange(5 if kept else 8):
             case 0 | 1 if length:
                 found[at] ^= 1 << draw.randrange(8)
             case 2 | 3 if length:

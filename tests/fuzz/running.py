@@ -57,20 +57,20 @@ def outcomes(
     valid: Path,
     scratch: Path,
     *,
-    keep: bool = False,
+    debug: bool = False,
 ) -> Iterator[tuple[int, Outcome]]:
-    """Run inputs of a kind; `valid` holds what its `prepare` made. `keep` leaves their folders."""
+    """Run inputs of a kind; `valid` holds what its `prepare` made. `debug` leaves their folders, and tracebacks."""
     for number in numbers:
         here = scratch / f"{name}-{number}"
         here.mkdir(parents=True)
         draw = Random(f"{seed} {name} {number}")
-        found = _forked(lambda draw=draw, here=here: kind.make(draw, valid, here), here)
+        found = _forked(lambda draw=draw, here=here: kind.make(draw, valid, here), here, debug)
         yield number, found
-        if not keep:
+        if not debug:
             shutil.rmtree(here, ignore_errors=True)
 
 
-def _forked(make: Callable[[], Commands], here: Path) -> Outcome:
+def _forked(make: Callable[[], Commands], here: Path, debug: bool) -> Outcome:
     """Make an input and run its commands in a child."""
     read, write = os.pipe()
     sys.stdout.flush()
@@ -83,7 +83,7 @@ def _forked(make: Callable[[], Commands], here: Path) -> Outcome:
         try:
             os.close(read)
             try:
-                found = run_commands(make, here)
+                found = run_commands(make, here, debug)
             except BaseException:  # what `main` lets through, or the kind's own `make`
                 found = Outcome("fault", traceback.format_exc()[-LONGEST:])
             os.write(write, json.dumps(found).encode()[:60_000])
@@ -106,7 +106,7 @@ def _forked(make: Callable[[], Commands], here: Path) -> Outcome:
     return Outcome(*json.loads(text))
 
 
-def run_commands(make: Callable[[], Commands], here: Path) -> Outcome:
+def run_commands(make: Callable[[], Commands], here: Path, debug: bool = False) -> Outcome:
     """Make an input in this process, which is bounded from here on, and run its commands."""
     os.chdir(here)
     commands = make()
@@ -114,7 +114,7 @@ def run_commands(make: Callable[[], Commands], here: Path) -> Outcome:
     accepted = 0
     for words in commands:
         before = _content(here)
-        code, out, err = _spoken(words)
+        code, out, err = _spoken(["--debug", *words] if debug else words)
         found = judge(code, out, err) or _changed(before, _content(here), code)
         if found is not None:
             return Outcome("fault", f"{found} <- nvmc {' '.join(words)}")
