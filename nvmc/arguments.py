@@ -26,7 +26,7 @@ from typing import (
 
 from nvmc.errors import OptionError, nearest
 
-__all__ = ["checked"]
+__all__ = ["check_text", "checked"]
 
 T = TypeVar("T")
 
@@ -54,6 +54,22 @@ def checked(item: T, *, types: bool = True) -> T:
     return _checking(function, function.__qualname__, types)
 
 
+def check_text(what: str, value: str | Path) -> None:
+    """Complain about a text or a path that holds other bytes than UTF-8.
+
+    ONNX and its runtimes, SQLite and JSON take UTF-8 alone; Linux takes any bytes as a file's name.
+
+    Raises:
+        OptionError: It does.
+    """
+    try:
+        str(value).encode()
+    except UnicodeEncodeError as error:
+        raise OptionError(
+            f"{what} is {_shown(str(value))}, which is not UTF-8; rename the file or folder"
+        ) from error
+
+
 def _checking(function: Callable[..., Any], name: str, types: bool) -> Any:
     @wraps(function)
     def calling(*positional: Any, **keywords: Any) -> Any:
@@ -67,6 +83,8 @@ def _checking(function: Callable[..., Any], name: str, types: bool) -> Any:
                 if not _fits(value, known.get(key, Any)):
                     expected = _words(known[key])
                     raise OptionError(f"{name}: {key} is {_shown(value)}; expected {expected}")
+                if isinstance(value, str | Path):
+                    check_text(f"{name}: {key}", value)
             signature.bind(*positional, **keywords)
         except TypeError as error:
             raise OptionError(f"{name}: {error}") from error

@@ -18,6 +18,7 @@ import click
 
 import nvmc
 from nvmc import interruption
+from nvmc.arguments import check_text
 from nvmc.cli.plain import one_line
 from nvmc.errors import NvmcError
 
@@ -103,6 +104,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if "--debug" not in words:  # what libraries log is no message of nvmc
         logging.lastResort = logging.NullHandler()
     try:
+        for word in words:
+            check_text("an argument", word)
         result: Any = _nvmc.main(words, prog_name="nvmc", standalone_mode=False)
         if sys.stdout:  # None where the caller closed it
             sys.stdout.flush()

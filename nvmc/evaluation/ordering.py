@@ -147,6 +147,11 @@ def _outputs(network: Network, feed: Feed) -> Iterator[tuple[int, NDArray[Any]]]
         return
     session = ChipSession(network, Chip.ideal())
     for first, outputs in session.batches(feed):
+        if first == 0 and not outputs.size:
+            raise ModelError(
+                f"output {network.output!r} has shape {list(outputs.shape[1:])} an image, which "
+                "holds nothing; choose another with --output, or export the network anew"
+            )
         if first == 0:
             _check_alone(network, session, feed, outputs)
         yield first, outputs

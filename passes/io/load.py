@@ -258,7 +258,8 @@ def _check_values(model: ir.Model, where: str) -> None:
             ) from error
         if tensor.dtype not in FLOATS or not values.size:
             continue
-        ends = np.array([values.min(), values.max()], np.float64)
+        with np.errstate(invalid="ignore"):  # of NaN that signals
+            ends = np.array([values.min(), values.max()], np.float64)
         kind = "NaN" if np.isnan(ends).any() else "infinity" if np.isinf(ends).any() else ""
         if kind == "NaN" or (kind and name in weights):
             raise ModelError(f"{where}: weight {name!r} holds {kind}; expected finite numbers")

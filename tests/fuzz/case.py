@@ -12,8 +12,9 @@ __all__ = ["Commands", "Kind"]
 Commands = list[list[str]]
 """Words behind `nvmc`, of commands that are run one after the other until one is refused.
 
-They run in the folder of the input. Files that they may write have names that begin with `out`;
-everything else has to stay as it is.
+They run in the folder of the input. Files that they may write have names that begin with `out`, or
+with `kept` where a command that is refused may have written there too; everything else has to stay
+as it is.
 """
 
 

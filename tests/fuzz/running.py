@@ -6,6 +6,7 @@ time. A crash costs one input.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -13,6 +14,7 @@ import re
 import resource
 import shutil
 import signal
+import sqlite3
 import sys
 import tempfile
 import traceback
@@ -185,10 +187,21 @@ def _content(folder: Path) -> dict[str, str]:
             found[_text(os.path.join(root, name))] = "folder"
         for name in files:
             path = os.path.join(root, name)
-            with open(path, "rb") as file:
-                found[_text(path)] = hashlib.sha256(file.read()).hexdigest()
+            content = _rows(path) if name.endswith(b".sqlite") else None
+            if content is None:
+                content = Path(os.fsdecode(path)).read_bytes()
+            found[_text(path)] = hashlib.sha256(content).hexdigest()
     start = len(str(folder)) + 1
     return {name[start:]: digest for name, digest in found.items()}
+
+
+def _rows(path: bytes) -> bytes | None:
+    """What is in a database, whose pages may lie elsewhere though it says the same."""
+    with contextlib.closing(sqlite3.connect(os.fsdecode(path))) as connection:
+        try:
+            return "\n".join(connection.iterdump()).encode()
+        except (sqlite3.Error, UnicodeError):
+            return None
 
 
 def _text(path: bytes) -> str:
@@ -199,7 +212,7 @@ def _changed(before: dict[str, str], after: dict[str, str], code: int) -> str | 
     """A file that should not have changed, come or gone."""
     for name in sorted(before.keys() | after.keys()):
         was, is_now = before.get(name), after.get(name)
-        if was == is_now:
+        if was == is_now or name.startswith("kept") or name.endswith("/.lock"):
             continue
         what = "left behind" if was is None else "removed" if is_now is None else "changed"
         if code:

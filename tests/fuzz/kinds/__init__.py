@@ -5,12 +5,15 @@ from __future__ import annotations
 from fuzz.case import Kind
 from fuzz.kinds import (
     arrays,
+    checkpoints,
     cifar10,
+    compiled_folders,
     device_files,
     measurements,
     mnist,
     onnx_bytes,
     onnx_structure,
+    stores,
 )
 
 __all__ = ["KINDS"]
@@ -23,5 +26,8 @@ KINDS: dict[str, Kind] = {
     "cifar10": cifar10.KIND,
     "onnx-bytes": onnx_bytes.KIND,
     "onnx-structure": onnx_structure.KIND,
+    "compiled": compiled_folders.KIND,
+    "sqlite": stores.KIND,
+    "checkpoint": checkpoints.KIND,
 }
 """Name of a kind -> how its inputs are made and run."""
