@@ -131,12 +131,14 @@ def margins(outputs: NDArray[Any], labels: NDArray[np.integer[Any]] | None) -> N
     scores = np.moveaxis(outputs.astype(np.float64), 1, -1)
     if labels is None:
         two = np.partition(scores, -2, axis=-1)[..., -2:]
-        each = two[..., 1] - two[..., 0]
+        own, other = two[..., 1], two[..., 0]
     else:
         place = np.maximum(labels, 0)[..., None]
         own = np.take_along_axis(scores, place, -1)[..., 0]
         np.put_along_axis(scores, place, -np.inf, -1)
-        each = own - scores.max(axis=-1)
+        other = scores.max(axis=-1)
+    with np.errstate(invalid="ignore"):  # both infinite: NaN, no decision
+        each = own - other
     return mean_a_row(each, labels)
 
 

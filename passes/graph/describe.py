@@ -103,5 +103,5 @@ def shape_of(value: ir.Value) -> Shape:
 
 def _entry(value: ir.Value) -> TensorEntry:
     shape = shape_of(value)
-    dtype = ir.DataType.FLOAT if value.dtype is None else value.dtype
+    dtype = value.dtype or ir.DataType.FLOAT  # UNDEFINED is 0
     return TensorEntry(name=str(value.name), dtype=dtype.numpy().name, shape=shape)

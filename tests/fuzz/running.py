@@ -61,7 +61,17 @@ def outcomes(
     *,
     debug: bool = False,
 ) -> Iterator[tuple[int, Outcome]]:
-    """Run inputs of a kind; `valid` holds what its `prepare` made. `debug` leaves their folders, and tracebacks."""
+    """Run inputs of a kind.
+
+    Args:
+        kind: Of what.
+        name: Its name.
+        numbers: Which inputs.
+        seed: Of their random numbers.
+        valid: The folder that `kind.prepare` has filled.
+        scratch: Where inputs lie while they are run.
+        debug: Keep their folders, and show the traceback of an error.
+    """
     for number in numbers:
         here = scratch / f"{name}-{number}"
         here.mkdir(parents=True)

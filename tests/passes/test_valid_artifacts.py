@@ -174,3 +174,41 @@ def test_compile_writes_nothing_that_no_runtime_loads(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="onnxruntime cannot load"):
         compile_model(tmp_path / "net.onnx", ANALOG, output=tmp_path / "net.nvmc")
     assert [path.name for path in tmp_path.iterdir()] == ["net.onnx"]
+
+
+def test_contradicting_shapes_are_no_fault_of_ours(tmp_path: Path) -> None:
+    """onnxruntime loads it, and would find them out once it runs it; folding shows them."""
+    proto = proto_of(
+        """g (float[N,2,8] x) => (float[N,5] y)
+        <float[4,5] w, int64[1] one = {1}, int64[1] five = {5}> {
+          s = Shape <end = 1> (x)
+          t = Concat <axis = 0> (s, five, one)
+          r = Reshape (x, t)
+          m = ReduceMean <keepdims = 0> (r, one)
+          y = MatMul (m, w)
+        }"""
+    )
+    onnx.save(proto, tmp_path / "net.onnx")
+    with pytest.raises(ModelError, match="contradict each other|cannot load"):
+        compile_model(tmp_path / "net.onnx", ANALOG, output=tmp_path / "net.nvmc")
+    assert [path.name for path in tmp_path.iterdir()] == ["net.onnx"]
+
+
+def test_standard_operators_have_no_overloads(tmp_path: Path) -> None:
+    """A name that onnxruntime passes over, and that must not get to functions of ours."""
+    proto = proto_of("g (float[3,3] x) => (float[3,3] y) <float[3,3] w> { y = MatMul (x, w) }")
+    proto.graph.node[0].overload = "fast"
+    onnx.save(proto, tmp_path / "net.onnx")
+    compiled = compile_model(tmp_path / "net.onnx", ANALOG, output=tmp_path / "net.nvmc")
+    assert [entry.op for entry in compiled.manifest.layers] == ["CrossbarMatMul"]
+
+
+def test_a_type_that_is_not_told_is_float(tmp_path: Path) -> None:
+    proto = proto_of("g (float[3,3] x) => (float[3,3] y) <float[3,3] w> { y = MatMul (x, w) }")
+    proto.graph.output[0].type.tensor_type.elem_type = onnx.TensorProto.UNDEFINED
+    onnx.save(proto, tmp_path / "net.onnx")
+    try:
+        compiled = compile_model(tmp_path / "net.onnx", ANALOG, output=tmp_path / "net.nvmc")
+    except ModelError:
+        return
+    assert compiled.manifest.outputs[0].dtype == "float32"

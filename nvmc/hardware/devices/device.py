@@ -8,8 +8,9 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from nvmc.errors import OptionError
-from nvmc.hardware.devices.laws import Above, Conductance, Positive, Strict
+from nvmc.hardware.devices.laws import Conductance, Strict
 from nvmc.hardware.devices.noise import BitFlip, NoiseSource, Source
+from nvmc.hardware.devices.numbers import Above, Positive
 from nvmc.hardware.encoding import Encoding
 
 __all__ = ["Bits", "Defaults", "Device"]

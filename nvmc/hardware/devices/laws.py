@@ -16,20 +16,17 @@ from typing import Annotated, Any
 from array_api_compat import array_namespace
 from pydantic import Field, model_validator
 
+from nvmc.hardware.devices.numbers import Above, Finite, Positive
 from nvmc.hardware.devices.units import implausible
 from nvmc.hardware.options import CheckedModel
 
 __all__ = [
     "MOST_KEPT",
-    "Above",
     "Bias",
     "Cells",
     "Conductance",
-    "Finite",
     "LogLaw",
     "OneOverF",
-    "Positive",
-    "Probability",
     "Row",
     "Saturating",
     "SpreadLaw",
@@ -38,10 +35,6 @@ __all__ = [
     "rows_at",
 ]
 
-Finite = Annotated[float, Field(allow_inf_nan=False, strict=True)]
-Positive = Annotated[float, Field(ge=0, allow_inf_nan=False, strict=True)]
-Above = Annotated[float, Field(gt=0, allow_inf_nan=False, strict=True)]
-Probability = Annotated[float, Field(ge=0, le=1, strict=True)]
 Polynomial = Annotated[tuple[Finite, ...], Field(min_length=1, max_length=12)]
 
 _BLOCK = 1 << 16  # cells whose index stays in a core's own cache

@@ -22,7 +22,8 @@ from typing import Annotated, get_args
 
 from pydantic import Field
 
-from nvmc.hardware.devices.laws import Cells, Conductance, Positive
+from nvmc.hardware.devices.laws import Cells, Conductance
+from nvmc.hardware.devices.numbers import Positive
 from nvmc.hardware.devices.sources.ageing import Retention
 from nvmc.hardware.devices.sources.base import Draws, NoiseSource
 from nvmc.hardware.devices.sources.bits import BitFlip

@@ -25,7 +25,9 @@ def prepare(folder: Path) -> None:
     compile_networks(folder, *NETWORKS)
     for name in NETWORKS:
         succeed("simulate", str(folder / f"{name}.nvmc"), "--runs", "2")
-        succeed("program", str(folder / f"{name}.nvmc"), "--chip", "0", "-o", str(folder / "c.onnx"))
+        succeed(
+            "program", str(folder / f"{name}.nvmc"), "--chip", "0", "-o", str(folder / "c.onnx")
+        )
 
 
 def make(draw: Random, valid: Path, here: Path) -> Commands:

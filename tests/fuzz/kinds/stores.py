@@ -1,4 +1,4 @@
-"""Stores of results: other values, rows, tables and pages; listed, shown, exported, merged, used."""
+"""Stores of results with other values, rows, tables and pages."""
 
 from __future__ import annotations
 
@@ -45,7 +45,10 @@ def make(draw: Random, valid: Path, here: Path) -> Commands:
             [["results", "export", "--all", "--store", "in.sqlite", "-o", "out.csv"]],
             [["results", "merge", "out-whole.sqlite", "in.sqlite"]],
             [["results", "merge", "out.sqlite", str(valid / "store.sqlite")]],
-            [["results", "merge", "out-new.sqlite", "in.sqlite"], ["results", "list", "out-new.sqlite"]],
+            [
+                ["results", "merge", "out-new.sqlite", "in.sqlite"],
+                ["results", "list", "out-new.sqlite"],
+            ],
             [[*simulate, "--sigma", "0.1"]],
             [[*simulate, "--sigma", "0.2", "--json"]],
         )

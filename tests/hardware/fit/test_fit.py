@@ -27,6 +27,7 @@ from nvmc.hardware.devices import Target, load_device
 from nvmc.hardware.fit.device_file import device_text
 from nvmc.hardware.fit.estimation import (
     equal_spreads,
+    fit_spread,
     normality,
     spread_chi_square,
     spread_error,
@@ -782,6 +783,17 @@ def said(fit: DeviceFit) -> str:
     text = StringIO()
     print_fit(fit, Console(file=text, width=200))
     return text.getvalue()
+
+
+def test_a_law_that_the_data_do_not_tell_is_passed_over(monkeypatch: pytest.MonkeyPatch):
+    """Within rounding, the readings leave its coefficients open: the matrix has no inverse."""
+
+    def singular(matrix: Any) -> Any:
+        raise np.linalg.LinAlgError("Singular matrix")
+
+    x = np.linspace(0, 1, 90)
+    monkeypatch.setattr(np.linalg, "inv", singular)
+    assert fit_spread(x, np.random.default_rng(0).standard_normal(90), 1) is None
 
 
 def test_errors_that_are_not_normal_are_named():

@@ -8,7 +8,8 @@ from typing import Annotated, Any, ClassVar, Literal
 from array_api_compat import array_namespace
 from pydantic import Discriminator, Tag
 
-from nvmc.hardware.devices.laws import Above, Cells, Finite, LogLaw, Positive
+from nvmc.hardware.devices.laws import Cells, LogLaw
+from nvmc.hardware.devices.numbers import Above, Finite, Positive
 from nvmc.hardware.devices.sources.base import Draws, NoiseSource, Stage
 
 __all__ = ["Retention"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, ClassVar, Literal, Protocol
 
-from nvmc.hardware.devices.laws import Positive
+from nvmc.hardware.devices.numbers import Positive
 from nvmc.hardware.options import CheckedModel
 
 __all__ = ["Draws", "GaussianSource", "NoiseSource", "Stage"]

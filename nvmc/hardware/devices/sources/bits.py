@@ -6,7 +6,8 @@ from typing import Any, ClassVar, Literal
 
 from array_api_compat import array_namespace
 
-from nvmc.hardware.devices.laws import Cells, Probability
+from nvmc.hardware.devices.laws import Cells
+from nvmc.hardware.devices.numbers import Probability
 from nvmc.hardware.devices.sources.base import Draws, NoiseSource, Stage
 
 __all__ = ["BitFlip"]

@@ -7,7 +7,8 @@ from typing import Any, ClassVar, Literal
 from array_api_compat import array_namespace
 from pydantic import model_validator
 
-from nvmc.hardware.devices.laws import Cells, Probability
+from nvmc.hardware.devices.laws import Cells
+from nvmc.hardware.devices.numbers import Probability
 from nvmc.hardware.devices.sources.base import Draws, GaussianSource, NoiseSource, Stage
 
 __all__ = ["Global", "StuckAt"]

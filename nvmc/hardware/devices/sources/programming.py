@@ -8,7 +8,8 @@ from typing import Annotated, Any, ClassVar, Literal
 from array_api_compat import array_namespace
 from pydantic import Field, model_validator
 
-from nvmc.hardware.devices.laws import Above, Bias, Cells, Row, SpreadLaw, check_rows, rows_at
+from nvmc.hardware.devices.laws import Bias, Cells, Row, SpreadLaw, check_rows, rows_at
+from nvmc.hardware.devices.numbers import Above
 from nvmc.hardware.devices.sources.base import Draws, GaussianSource, Stage
 
 __all__ = ["Programming"]

@@ -7,7 +7,8 @@ from typing import Any, ClassVar, Literal
 from array_api_compat import array_namespace
 from pydantic import model_validator
 
-from nvmc.hardware.devices.laws import Cells, OneOverF, Positive, SpreadLaw
+from nvmc.hardware.devices.laws import Cells, OneOverF, SpreadLaw
+from nvmc.hardware.devices.numbers import Positive
 from nvmc.hardware.devices.sources.base import NoiseSource, Stage
 
 __all__ = ["Read"]

@@ -7,7 +7,8 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 from array_api_compat import array_namespace
 
-from nvmc.hardware.devices.laws import Cells, Positive
+from nvmc.hardware.devices.laws import Cells
+from nvmc.hardware.devices.numbers import Positive
 from nvmc.hardware.devices.sources.base import Draws, GaussianSource, NoiseSource, Stage
 
 __all__ = ["Additive", "LogNormalDrift", "Multiplicative", "Uniform"]
