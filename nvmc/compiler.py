@@ -22,10 +22,10 @@ from nvmc.compiled.artifact import (
     Compiled,
     Manifest,
     SourceEntry,
-    open_compiled,
+    files_in,
     replacing_file,
-    replacing_folder,
 )
+from nvmc.compiled.generations import replacing_folder
 from nvmc.compiled.options import Calibration, CompileOptions
 from nvmc.compiled.rounding import SEEDED, AgainstSource
 from nvmc.compiled.work import check_share
@@ -52,6 +52,7 @@ from nvmc.passes.graph.input_grids import dac_limits, told_of_inputs
 from nvmc.passes.graph.outputs import outputs_of
 from nvmc.passes.graph.tile_graph import tile_graph, tile_graph_json
 from nvmc.passes.io.load import load_model
+from nvmc.passes.io.load_compiled import load_compiled
 from nvmc.passes.io.save import save_model
 from nvmc.passes.loop_states import LoopStates
 from nvmc.passes.pipeline import compile_passes
@@ -138,8 +139,7 @@ def compile_model(
             f"{'; '.join(reasons[:3])}); give a network with constant weights"
         )
     entry = SourceEntry(file=path.name, sha256=_sha256(path), opset=opset)
-    _write(mapped, options, entry, path, folder, images)
-    return open_compiled(folder)
+    return Compiled(folder, _write(mapped, options, entry, path, folder, images))
 
 
 def map_network(
@@ -234,10 +234,9 @@ def program_chip(
     chosen = None if device is None else load_device(device)
     target = compiled.manifest.target.on(chosen)
     chip = Chip.of(target, seed, index, sigma, time_s)
-    model = load_model(compiled.model_path)
+    model = load_compiled(compiled)
     set_target(model, target)
     arrays = arrays_of(model)
-    compiled.check_arrays(array.name for array in arrays)
     ProgramChip(chip)(model)
     with ExitStack() as files:
         temporary = files.enter_context(replacing_file(Path(output)))
@@ -272,49 +271,59 @@ def _write(
     source: Path,
     folder: Path,
     data: Dataset | None,
-) -> None:
+) -> Manifest:
+    """Write the folder; the manifest that is in it."""
     model, mapping, target = mapped.model, mapped.mapping, mapped.target
-    manifest = Manifest(
-        nvmc=__version__,
-        source=entry,
-        target=target,
-        options=options,
-        calibration=mapped.calibration,
-        inputs=tensor_entries(model.graph.inputs),
-        outputs=tensor_entries(model.graph.outputs),
-        arrays=mapping.arrays,
-        layers=mapping.layers,
-        digital=mapping.digital,
-        work=mapping.work,
-        refusal=refusal_of(model),
-        assumptions=assumptions_of(model),
-    )
+    inputs, outputs = tensor_entries(model.graph.inputs), tensor_entries(model.graph.outputs)
     tiles = tile_graph(model, mapping, target.rows, target.cols)
     with replacing_folder(folder) as temporary:
         save_checked(model, temporary / MODEL_FILE, source)
-        against = _against_source(mapped, manifest, source, temporary / MODEL_FILE, data)
-        manifest = manifest.model_copy(update={"against_source": against})
-        (temporary / MANIFEST_FILE).write_text(manifest.model_dump_json(indent=1) + "\n")
         (temporary / TILES_FILE).write_text(tile_graph_json(tiles) + "\n")
+        manifest = Manifest(
+            files=files_in(temporary),
+            nvmc=__version__,
+            source=entry,
+            target=target,
+            options=options,
+            calibration=mapped.calibration,
+            inputs=inputs,
+            outputs=outputs,
+            arrays=mapping.arrays,
+            layers=mapping.layers,
+            digital=mapping.digital,
+            work=mapping.work,
+            refusal=refusal_of(model),
+            assumptions=assumptions_of(model),
+            against_source=_against_source(mapped, options, source, temporary / MODEL_FILE, data),
+        )
+        text = manifest.model_dump_json(indent=1) + "\n"
+        (temporary / MANIFEST_FILE).write_text(text)
+    return Manifest.model_validate_json(text)
 
 
 def _against_source(
-    mapped: MappedNetwork, manifest: Manifest, source: Path, ideal: Path, data: Dataset | None
+    mapped: MappedNetwork,
+    options: CompileOptions,
+    source: Path,
+    ideal: Path,
+    data: Dataset | None,
 ) -> AgainstSource:
     """The ideal chip against the source, unless both draw numbers of their own."""
+    graph = mapped.model.graph
+    inputs, outputs = tensor_entries(graph.inputs), tensor_entries(graph.outputs)
     if draws_numbers(mapped.model):
-        output, name = manifest.outputs[0].name, SEEDED if data is None else data.name
+        output, name = outputs[0].name, SEEDED if data is None else data.name
         reason = "the network draws random numbers, so that no two runs of it are the same"
         return AgainstSource(output=output, data=name, reason=reason)
     told = {output.name: output.class_axis() for output in outputs_of(mapped.model)}
     axes = {name: axis[0] for name, axis in told.items() if axis is not None}
-    rest = manifest.inputs, manifest.outputs, data, axes
-    if not (manifest.options.inputs or manifest.options.state):
+    rest = inputs, outputs, data, axes
+    if not (options.inputs or options.state):
         return compare_to_source(source, ideal, *rest)
     model = load_model(source)  # with the inputs that the compiled network has
-    bind_inputs(model, manifest.options)
+    bind_inputs(model, options)
     Canonicalize()(model)
-    LoopStates(manifest.options)(model)
+    LoopStates(options)(model)
     with TemporaryDirectory() as folder:
         save_model(model, Path(folder) / source.name)
         return compare_to_source(Path(folder) / source.name, ideal, *rest)

@@ -87,7 +87,8 @@ def compare_to_source(
 
 def _is_large(ideal: Path) -> bool:
     """Whether a compiled network, of a byte or more a weight, has so many that memory is spared."""
-    return ideal.stat().st_size >= LARGE // 4 or ideal.with_name(f"{ideal.name}.data").exists()
+    files = [file for file in ideal.parent.iterdir() if file.name.startswith(ideal.name)]
+    return sum(file.stat().st_size for file in files) >= LARGE // 4
 
 
 def _outputs(file: Path, output: str, feed: Feed, most: int, sparing: bool) -> NDArray[Any]:

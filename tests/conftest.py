@@ -32,6 +32,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--kills", type=int, default=4, help="How often a slow test kills each command."
     )
+    parser.addoption(
+        "--races", type=int, default=100, help="How often a slow test races for a folder."
+    )
 
 
 def pytest_ignore_collect(collection_path: Path) -> bool | None:

@@ -142,7 +142,7 @@ def _print(compiled: Compiled) -> None:
     if manifest.calibration is not None:
         told = str(manifest.calibration)
         console.print(f"{told[0].upper()}{told[1:]}")
-    series = len(critical_path(read_tile_graph(compiled.tiles_path)))
+    series = len(critical_path(read_tile_graph(compiled.read_tiles())))
     tiles = sum(array.tiles for array in manifest.arrays)
     console.print(
         f"{count(len(manifest.layers), 'layer')} on {count(tiles, 'tile')}; the "

@@ -24,7 +24,7 @@ from nvmc.cli.console import (
     worst_text,
 )
 from nvmc.cli.heading import noise_text, periphery_text
-from nvmc.compiled.artifact import find_compiled, open_compiled, replacing_file
+from nvmc.compiled.artifact import RESULTS_FILE, check_folder, newest_folder, replacing_file
 from nvmc.errors import OptionError
 from nvmc.evaluation.parameters import duration_text
 from nvmc.metrics import METRICS
@@ -209,8 +209,8 @@ def _note_namesakes(entries: Iterable[Entry]) -> None:
 def _place(where: Path | None) -> Path:
     """The file of a compiled folder, or the file itself."""
     if where is None:
-        return find_compiled().results_path
-    return open_compiled(where).results_path if where.is_dir() else where
+        return newest_folder(Path()) / RESULTS_FILE
+    return check_folder(where) / RESULTS_FILE if where.is_dir() else where
 
 
 def _chosen(store: Store, identifiers: Iterable[str]) -> list[Entry]:

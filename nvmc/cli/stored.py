@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from nvmc.cli.console import count, note
-from nvmc.compiled.artifact import MANIFEST_FILE, RESULTS_FILE, Compiled
+from nvmc.compiled.artifact import RESULTS_FILE, Compiled
+from nvmc.compiled.generations import is_compiled
 from nvmc.errors import OptionError, StoreError
 from nvmc.evaluation.population import Records
 from nvmc.interruption import interrupted
@@ -93,7 +94,7 @@ def opened_store(
     if no_store:
         yield None
         return
-    if store is not None and (store / MANIFEST_FILE).is_file():
+    if store is not None and is_compiled(store):
         store = store / RESULTS_FILE
     kept = StoreToBe(store or network.results_path, optional=store is None)
     try:

@@ -5,22 +5,34 @@ metadata under `nvmc.target`. `manifest.json` says what was mapped where; its JS
 published in `schema/manifest.schema.json`. `tiles.json` is the graph of tiles and data flow in
 networkx's node-link form, and the one place that lists each tile. `results.sqlite` is what its
 chips have come to (docs/results.md).
+
+The manifest has the digests of the other files, which are held against it when the folder is opened
+and whenever they are read. `nvmc.compiled.generations` says how one network replaces another.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
-import os
-import secrets
-import shutil
-from collections.abc import Generator, Iterable
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
+from pydantic import field_validator
+
 from nvmc.arguments import checked
+from nvmc.compiled.digests import FileEntry
+from nvmc.compiled.generations import (
+    MANIFEST_FILE,
+    MODEL_FILE,
+    current,
+    is_compiled,
+    replacing_file,
+    steadily,
+    written,
+)
 from nvmc.compiled.options import Calibration, CompileOptions
 from nvmc.compiled.rounding import AgainstSource, Rounding
+from nvmc.compiled.staging import LOCK_FILE, is_data
 from nvmc.compiled.work import DigitalEntry, Entry, LayerEntry, Work
 from nvmc.errors import ArtifactError
 from nvmc.hardware.devices import Target
@@ -37,17 +49,17 @@ __all__ = [
     "Manifest",
     "SourceEntry",
     "TensorEntry",
+    "check_folder",
+    "files_in",
     "find_compiled",
     "manifest_schema",
+    "newest_folder",
     "open_compiled",
     "replacing_file",
-    "replacing_folder",
 ]
 
-FORMAT = "nvmc.compiled/2"
+FORMAT = "nvmc.compiled/3"
 TARGET_KEY = "nvmc.target"
-MODEL_FILE = "model.onnx"
-MANIFEST_FILE = "manifest.json"
 TILES_FILE = "tiles.json"
 RESULTS_FILE = "results.sqlite"
 
@@ -115,6 +127,7 @@ class Manifest(Entry):
 
     Attributes:
         format: Of the folder.
+        files: The other files of the network, by name.
         nvmc: Version that compiled it.
         source: The network that was compiled.
         target: The cells and how they are used.
@@ -132,7 +145,8 @@ class Manifest(Entry):
             before it was.
     """
 
-    format: Literal["nvmc.compiled/2"] = FORMAT
+    format: Literal["nvmc.compiled/3"] = FORMAT
+    files: dict[str, FileEntry]
     nvmc: str
     source: SourceEntry
     target: Target
@@ -147,12 +161,26 @@ class Manifest(Entry):
     refusal: str | None = None
     assumptions: list[str] = []
 
+    @field_validator("files")
+    @classmethod
+    def _complete(cls, files: dict[str, FileEntry]) -> dict[str, FileEntry]:
+        apart = {name for name in files if is_data(name, MODEL_FILE)}
+        if set(files) - apart != {MODEL_FILE, TILES_FILE}:
+            raise ValueError(f"files are {sorted(files)}; expected {MODEL_FILE} and {TILES_FILE}")
+        return files
+
     @property
     def mapped_share(self) -> float | None:
         """Share of the weights' multiply-adds that is on crossbars; None where not known."""
         return None if self.work is None else self.work.share
 
     against_source: AgainstSource | None = None
+
+
+def files_in(folder: Path) -> dict[str, FileEntry]:
+    """The manifest's entries for the files in a folder that is being written."""
+    paths = sorted(path for path in folder.iterdir() if path.name != LOCK_FILE)
+    return {path.name: entry for path in paths if (entry := FileEntry.of_file(path)) is not None}
 
 
 def manifest_schema() -> dict[str, Any]:
@@ -163,7 +191,7 @@ def manifest_schema() -> dict[str, Any]:
 
 @checked
 class Compiled:
-    """A compiled network on disk.
+    """A compiled network on disk: the one that was opened, or an error where it was replaced.
 
     Attributes:
         folder: The folder `NAME.nvmc`.
@@ -176,59 +204,100 @@ class Compiled:
 
     @property
     def model_path(self) -> Path:
-        """The ONNX file."""
-        return self.folder / MODEL_FILE
+        """The ONNX file, of the network that is in the folder now (`load_compiled` checks it)."""
+        return current(self.folder, MODEL_FILE)
 
     @property
     def tiles_path(self) -> Path:
-        """The graph of tiles, node-link JSON."""
-        return self.folder / TILES_FILE
+        """The graph of tiles, node-link JSON, as `model_path`."""
+        return current(self.folder, TILES_FILE)
 
     @property
     def results_path(self) -> Path:
         """The store of results, which may not be there yet."""
         return self.folder / RESULTS_FILE
 
-    def check_arrays(self, found: Iterable[str]) -> None:
-        """Make sure that `found`, the arrays in the model, are those of the manifest.
+    @property
+    def network_sha256(self) -> str:
+        """What the network is called in results: SHA-256 over those of its model's files."""
+        files = self.manifest.files
+        digests = [files[name].sha256 for name in sorted(files) if name.startswith(MODEL_FILE)]
+        return hashlib.sha256(bytes.fromhex("".join(digests))).hexdigest()
+
+    def read_tiles(self) -> bytes:
+        """The graph of tiles, node-link JSON.
 
         Raises:
-            ArtifactError: They are not; another file took the model's place.
+            ArtifactError: It is not what was opened.
         """
-        if set(found) != {entry.name for entry in self.manifest.arrays}:
-            raise ArtifactError(
-                f"{str(self.model_path)!r} does not hold the arrays that {MANIFEST_FILE} lists; "
-                "compile again"
+
+        def read() -> bytes:
+            try:
+                content = self.tiles_path.read_bytes()
+            except OSError as error:
+                raise self.refusal(TILES_FILE, None) from error
+            self.check(TILES_FILE, FileEntry.of_bytes(content))
+            return content
+
+        return steadily(self.folder, read)
+
+    def check(self, name: str, found: FileEntry | None = None) -> None:
+        """Hold one of its files against the manifest.
+
+        Args:
+            name: The file.
+            found: What was read of it; None to read it now.
+
+        Raises:
+            ArtifactError: It is not what was opened.
+        """
+        try:
+            found = found or FileEntry.of_file(current(self.folder, name))
+        except OSError as error:
+            path = str(self.folder / name)
+            raise ArtifactError(f"cannot read {path!r}: {error.strerror or error}") from error
+        if found != self.manifest.files[name]:
+            raise self.refusal(name, found)
+
+    def refusal(self, name: str, found: FileEntry | None) -> ArtifactError:
+        """The error for a file that is not what was opened, though `found` was read of it."""
+        path, expected = self.folder / name, self.manifest.files[name]
+        try:
+            replaced = _manifest_in(self.folder).files != self.manifest.files
+        except ArtifactError:
+            replaced = True
+        if replaced:
+            return ArtifactError(
+                f"{str(self.folder)!r} no longer holds the network that was opened: it was "
+                "compiled again or removed; open it again"
             )
+        return ArtifactError(
+            f"{str(path)!r} is not the file that {MANIFEST_FILE} was written with: found "
+            f"{found or 'no such file'}, expected {expected}; files of two networks are mixed, or "
+            "one is damaged: compile again"
+        )
 
 
 @checked
 def open_compiled(folder: str | Path) -> Compiled:
-    """The compiled network in `folder`.
+    """The compiled network in `folder`, its files held against the manifest.
+
+    Where another process compiles into the folder meanwhile, this is the old network or the new.
+
+    Cost: every file is read once.
 
     Raises:
         ArtifactError: There is none, or it is damaged or of another format.
     """
-    path = Path(folder)
-    manifest = path / MANIFEST_FILE
-    if not manifest.is_file() or not (path / MODEL_FILE).is_file():
-        raise ArtifactError(
-            f"{str(folder)!r} is not a compiled network (no {MANIFEST_FILE} and {MODEL_FILE} in "
-            "it); make one with `nvmc compile MODEL --device NAME`"
-        )
-    try:
-        content: Any = json.loads(manifest.read_bytes())
-        found = content.get("format") if isinstance(content, dict) else None  # pyright: ignore
-        if found != FORMAT:
-            raise ArtifactError(
-                f"{str(manifest)!r} has format {found!r}; expected {FORMAT!r}: compile again"
-            )
-        return Compiled(path, Manifest.model_validate(content))
-    except (OSError, ValueError, RecursionError) as error:
-        if isinstance(error, ArtifactError):
-            raise
-        detail = str(error).splitlines()[0]
-        raise ArtifactError(f"{str(manifest)!r} is damaged ({detail}); compile again") from error
+    path = check_folder(folder)
+
+    def read() -> Compiled:
+        compiled = Compiled(path, _manifest_in(path))
+        for name in compiled.manifest.files:
+            compiled.check(name)
+        return compiled
+
+    return steadily(path, read)
 
 
 @checked
@@ -236,96 +305,52 @@ def find_compiled(folder: str | Path = ".") -> Compiled:
     """The newest `*.nvmc` in `folder`.
 
     Raises:
+        ArtifactError: There is none, or it cannot be opened.
+    """
+    return open_compiled(newest_folder(Path(folder)))
+
+
+def check_folder(folder: str | Path) -> Path:
+    """The folder, which has a compiled network, though perhaps one that cannot be opened.
+
+    Raises:
+        ArtifactError: It has none.
+    """
+    path = Path(folder)
+    if not is_compiled(path):
+        raise ArtifactError(
+            f"{str(folder)!r} is not a compiled network (no {MANIFEST_FILE} and {MODEL_FILE} in "
+            "it); make one with `nvmc compile MODEL --device NAME`"
+        )
+    return path
+
+
+def newest_folder(folder: Path) -> Path:
+    """The newest `*.nvmc` in `folder`, which is not opened.
+
+    Raises:
         ArtifactError: There is none.
     """
-    candidates = [p for p in Path(folder).glob("*.nvmc") if (p / MANIFEST_FILE).is_file()]
+    candidates = [path for path in folder.glob("*.nvmc") if is_compiled(path)]
     if not candidates:
         raise ArtifactError(
-            f"no *.nvmc in {str(Path(folder).resolve())!r}; make one with "
+            f"no *.nvmc in {str(folder.resolve())!r}; make one with "
             "`nvmc compile MODEL --device NAME`, or name one"
         )
-    return open_compiled(max(candidates, key=lambda p: (p / MANIFEST_FILE).stat().st_mtime_ns))
+    return max(candidates, key=written)
 
 
-@contextmanager
-def replacing_folder(folder: Path) -> Generator[Path]:
-    """A new folder that takes `folder`'s place when the block ends well, and is gone otherwise.
-
-    The store of results moves over from the old folder, as the same files on disk: a process that
-    is writing to it goes on and notices nothing.
-
-    Raises:
-        ArtifactError: `folder` exists and is not a compiled network, or cannot be written.
-    """
-    if folder.exists() and not (folder / MANIFEST_FILE).is_file():
-        raise ArtifactError(
-            f"{str(folder)!r} exists and is not a compiled network; remove it or choose another -o"
-        )
-    with _writing(folder):
-        temporary, retired = _beside(folder), _beside(folder)
-        try:
-            temporary.mkdir()
-            yield temporary
-            if folder.exists():
-                os.rename(folder, retired)
-                _move_results(retired, temporary)
-            os.rename(temporary, folder)
-        finally:
-            if retired.exists() and not folder.exists():
-                _move_results(temporary, retired)
-                os.rename(retired, folder)
-            for rest in (temporary, retired):
-                shutil.rmtree(rest, ignore_errors=True)
-
-
-@contextmanager
-def replacing_file(path: Path) -> Generator[Path]:
-    """A temporary path that takes `path`'s place when the block ends well, and is gone otherwise.
-
-    The temporary file lies in a hidden folder beside `path`; further files that the block leaves
-    in that folder (external data) move along with it.
-
-    Raises:
-        ArtifactError: `path` lies in a compiled network, is a device or the like, or cannot be
-            written.
-    """
-    if path.exists() and not (path.is_file() or path.is_dir()):
-        raise ArtifactError(f"{str(path)!r} is no regular file, so none is put in its place")
-    if (path.parent / MANIFEST_FILE).is_file():
-        raise ArtifactError(f"{str(path)!r} lies in a compiled network; choose another -o")
-    with _writing(path):
-        holder = _beside(path)
-        try:
-            holder.mkdir()
-            yield holder / path.name
-            for file in sorted(holder.iterdir(), key=lambda f: f.name == path.name):
-                os.replace(file, path.parent / file.name)
-        finally:
-            shutil.rmtree(holder, ignore_errors=True)
-
-
-def _move_results(old: Path, new: Path) -> None:
-    """Move the store with the files that SQLite keeps beside it while processes use it.
-
-    No name that SQLite knows leads to `old` or `new`, so none of these files is made, or deleted,
-    while they move.
-    """
-    for suffix in ("", "-wal", "-shm", "-journal"):
-        file = old / f"{RESULTS_FILE}{suffix}"
-        if file.exists():
-            os.rename(file, new / file.name)
-
-
-def _beside(path: Path) -> Path:
-    """A new hidden name beside `path`, known before it is made: an interruption can come then."""
-    return path.parent / f".{path.name}.{secrets.token_hex(4)}"
-
-
-@contextmanager
-def _writing(path: Path) -> Generator[None]:
+def _manifest_in(folder: Path) -> Manifest:
+    path = current(folder, MANIFEST_FILE)
     try:
-        yield
-    except OSError as error:
-        raise ArtifactError(
-            f"cannot write {str(path)!r}: {error.strerror or error}; nothing was changed there"
-        ) from error
+        content: Any = json.loads(path.read_bytes())
+        found = content.get("format") if isinstance(content, dict) else None  # pyright: ignore
+        if found == FORMAT:
+            return Manifest.model_validate(content)
+    except (OSError, ValueError, RecursionError) as error:
+        detail = str(error).splitlines()[0]
+        raise ArtifactError(f"{str(path)!r} is damaged ({detail}); compile again") from error
+    raise ArtifactError(
+        f"{str(path)!r} has format {found!r}; expected {FORMAT!r}: compile again, which keeps "
+        "the results"
+    )

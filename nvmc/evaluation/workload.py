@@ -12,7 +12,7 @@ from typing import Any, TypedDict, Unpack
 
 from numpy.typing import NDArray
 
-from nvmc.compiled.artifact import MODEL_FILE, Compiled
+from nvmc.compiled.artifact import Compiled
 from nvmc.compiled.masks import Outputs
 from nvmc.compiled.options import LOOPED
 from nvmc.data import Data, Dataset, load_data
@@ -31,7 +31,7 @@ from nvmc.passes.bind_inputs import fix_sizes
 from nvmc.passes.detach_weights import detached, has_fixed_batch, images_a_run
 from nvmc.passes.feed_masks import FeedMasks, draws_numbers, outputs_kinds
 from nvmc.passes.graph.describe import Model, serialized, set_target, tensor_entries
-from nvmc.passes.io.load import load_model
+from nvmc.passes.io.load_compiled import load_compiled
 from nvmc.passes.two_classes import two_classes
 from nvmc.runtime.averaging import kind_of
 from nvmc.runtime.blas import single_threaded_blas
@@ -117,7 +117,7 @@ def set_up(
     """
     data, limit = options.get("data"), options.get("limit")
     dataset = None if data is None else load_data(data, limit=limit)
-    model = load_model(compiled.model_path) if isinstance(compiled, Compiled) else compiled
+    model = load_compiled(compiled) if isinstance(compiled, Compiled) else compiled
     dataset, axes = _with_images_first(model, dataset, options)
     feed, name = _fed(model, dataset, seed, limit)
     probe = _probe_of(model, target, feed)
@@ -128,8 +128,6 @@ def set_up(
     if fidelity_of(target, options.get("fidelity")) == "circuit":
         circuit = circuit_of(model.clone(), target, output)
     exact = network_of(model, target, output)
-    if isinstance(compiled, Compiled):
-        compiled.check_arrays(array.name for array in exact.arrays)
     changes = {"holds": holds, **_changes(exact, reading, options)}
     exact = replace(exact, **changes)
     with single_threaded_blas():
@@ -147,7 +145,7 @@ def set_up(
         return workload
     identity = {
         "physics": PHYSICS,
-        "network": _digest(compiled),
+        "network": compiled.network_sha256,
         "target": target.model_dump(mode="json"),
         "data": dataset.sha256 if dataset else f"seeded {seed}",
         "order": hashlib.sha256(run.order.astype("<i8").tobytes()).hexdigest()[:16],
@@ -235,15 +233,6 @@ def _reading(
     """How the scored output is read; the ideal chip is run where shapes do not tell."""
     named = options.get("output"), options.get("class_axis"), options.get("metric")
     return read(model, dataset, Wanted(*named, axes), probe)
-
-
-def _digest(compiled: Compiled) -> str:
-    """SHA-256 of the compiled network's model, with its external data."""
-    digest = hashlib.sha256()
-    for file in sorted(compiled.folder.glob(f"{MODEL_FILE}*")):
-        with file.open("rb") as content:
-            digest.update(hashlib.file_digest(content, "sha256").digest())
-    return digest.hexdigest()
 
 
 def _changes(network: Network, reading: Reading, options: Options) -> dict[str, Any]:

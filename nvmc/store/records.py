@@ -42,6 +42,9 @@ class Database:
     retry_at: float = 0.0
     told: bool = False
 
+    def __post_init__(self) -> None:
+        self._opened = _identity(self.path)
+
     def close(self) -> None:
         """Close the file for good: what is still added is kept nowhere but in memory."""
         with self.lock:
@@ -70,6 +73,7 @@ class Database:
         """
         with self.lock:
             try:
+                self._follow()
                 self.connection.execute("BEGIN IMMEDIATE")
                 yield self.connection
                 self.connection.execute("COMMIT")
@@ -79,8 +83,6 @@ class Database:
 
     def fails(self, error: sqlite3.Error) -> None:
         """Note a write that failed; says so the first time."""
-        if getattr(error, "sqlite_errorcode", 0) == sqlite3.SQLITE_READONLY_DBMOVED:
-            self._reopen()
         self.trouble = reason(error)
         self.retry_at = time.monotonic() + RETRY_S
         self.connection.execute("PRAGMA busy_timeout = 100")
@@ -88,20 +90,34 @@ class Database:
             self.told = True
             self.on_trouble(f"{str(self.path)!r}: {self.trouble}; trying again as chips are done")
 
-    def _reopen(self) -> None:
-        """Open the file where it is now: `nvmc compile` put another folder in place of its own."""
+    def _follow(self) -> None:
+        """Open the file of that name where it is not the one that is open: SQLite does not look.
+
+        People removed it, or moved its folder away, and what is written to it is lost for them.
+        """
+        if _identity(self.path) == self._opened:
+            return
         try:
-            found = connect(self.path, create=False, timeout_s=self.timeout_s)
-        except StoreError:
-            return  # it is not there yet; the next write finds the file moved again
+            found = connect(self.path, create=True, timeout_s=self.timeout_s)
+        except StoreError as error:
+            raise sqlite3.OperationalError("it was removed, or moved away") from error
         self.connection.close()
-        self.connection = found
+        self.connection, self._opened = found, _identity(self.path)
 
     def recovers(self) -> None:
         """Note a write that went well."""
         if self.trouble is not None:
             self.trouble, self.retry_at = None, 0.0
             self.connection.execute(f"PRAGMA busy_timeout = {round(1000 * self.timeout_s)}")
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    """Which file has that name; None for none."""
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino
 
 
 class Experiment:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import Any
 
 import networkx as nx
@@ -94,9 +93,9 @@ def tile_graph_json(graph: Any) -> str:
     return json.dumps(nx.node_link_data(graph, edges="edges"), separators=(",", ":"))
 
 
-def read_tile_graph(path: Path) -> Any:
+def read_tile_graph(content: bytes) -> Any:
     """The graph in a compiled network's `tiles.json`."""
-    return _nx.node_link_graph(json.loads(path.read_text()), edges="edges")
+    return _nx.node_link_graph(json.loads(content), edges="edges")
 
 
 def _key(node: ir.Node) -> str:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Iterator
+from contextlib import nullcontext
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, BinaryIO, cast
 
 import numpy as np
 import onnx
@@ -32,11 +33,18 @@ _FREE_INITIALIZERS = 4
 """IR version from which on an initializer need not be an input."""
 
 
-def load_model(path: str | Path) -> ir.Model:
+def load_model(
+    path: str | Path, *, opened: BinaryIO | None = None, folder: Path | None = None
+) -> ir.Model:
     """The model in an ONNX file, checked.
 
     Cost: the file is read once; weights stay in the parsed message or, when external, in their
     memory-mapped file. The source files are never written to.
+
+    Args:
+        path: The file.
+        opened: The file itself, where it is open already.
+        folder: Where its external data are, if not beside it.
 
     Raises:
         ModelError: The file is missing, is not ONNX or is damaged; its opset is not supported; its
@@ -44,7 +52,7 @@ def load_model(path: str | Path) -> ir.Model:
             or infinity; an output holds maps that no ZipMap makes; or `onnx.checker` refuses it.
     """
     where = repr(str(path))
-    proto = _parse(Path(path), where)
+    proto = _parse(Path(path), opened, where)
     sparse = onnx.AttributeProto.SPARSE_TENSOR
     constants = (a.type == sparse for node in proto.graph.node for a in node.attribute)
     if proto.graph.sparse_initializer or any(constants):
@@ -61,7 +69,7 @@ def load_model(path: str | Path) -> ir.Model:
         if node.op_identifier() not in model.functions:
             node.overload = ""  # of functions alone
     free_sizes(model)
-    folder = Path(path).absolute().parent
+    folder = (folder or Path(path).parent).absolute()
     for graph in _graphs(model):
         ir.external_data.set_base_dir(graph, folder)
     for name, tensor in _tensors(model):
@@ -74,9 +82,9 @@ def load_model(path: str | Path) -> ir.Model:
     return model
 
 
-def _parse(path: Path, where: str) -> onnx.ModelProto:
+def _parse(path: Path, opened: BinaryIO | None, where: str) -> onnx.ModelProto:
     try:
-        with path.open("rb") as file:
+        with path.open("rb") if opened is None else nullcontext(opened) as file:
             proto = parse_model(file, os.fstat(file.fileno()).st_size)
     except DecodeError as error:
         raise ModelError(

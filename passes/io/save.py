@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import sys
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
@@ -24,7 +25,10 @@ _GRAPH, _INITIALIZER, _RAW_DATA = 7, 5, 9
 
 
 def save_model(model: ir.Model, path: Path) -> None:
-    """Write `model` to `path`; weights beyond 2 GiB go to `NAME.data` beside it.
+    """Write `model` to `path`; weights beyond 2 GiB go to a file beside it.
+
+    That file, `NAME.xxxxxxxxxxxxxxxx.data`, is named after its content: no other model that takes
+    the place of this one, or whose place this one takes, ever finds weights that are not its own.
 
     A large initializer is written straight from its own memory, so this costs no copy of it.
 
@@ -43,6 +47,7 @@ def save_model(model: ir.Model, path: Path) -> None:
     ]
     if sum(tensor.nbytes for _, tensor in large) > LARGEST_FILE:
         ir.save(model, path, external_data=f"{path.name}.data")
+        _name_data(path)
         return
     with _without(model, [tensor for _, tensor in large]):
         proto = ir.to_proto(model)
@@ -59,6 +64,29 @@ def save_model(model: ir.Model, path: Path) -> None:
         for header, (_, tensor) in zip(headers, large, strict=True):
             file.write(_prefix(_INITIALIZER, len(header) + tensor.nbytes) + header)
             _write(tensor, file)
+
+
+def _name_data(path: Path) -> None:
+    """Name a model's external data after their content."""
+    data = path.with_name(f"{path.name}.data")
+    with data.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    named = path.with_name(f"{path.name}.{digest[:16]}.data")
+    data.rename(named)
+    proto = onnx.load(path, load_external_data=False)
+    for tensor in _initializers(proto.graph):
+        for entry in tensor.external_data:
+            if entry.key == "location":
+                entry.value = named.name
+    path.write_bytes(proto.SerializeToString())
+
+
+def _initializers(graph: onnx.GraphProto) -> Iterator[onnx.TensorProto]:
+    """Those of a graph and of the graphs inside it."""
+    yield from graph.initializer
+    for attribute in (a for node in graph.node for a in node.attribute):
+        for inner in (attribute.g, *attribute.graphs):
+            yield from _initializers(inner)
 
 
 @contextmanager

@@ -11,6 +11,7 @@ from typing import Any, Literal
 import onnxruntime  # pyright: ignore[reportMissingTypeStubs]
 
 from nvmc.arguments import checked
+from nvmc.compiled.generations import finish
 from nvmc.errors import ModelError, ProviderError
 from nvmc.hardware.chip import Chip
 from nvmc.hardware.devices import load_device
@@ -135,6 +136,8 @@ def make_session(
     keep_values(settings)
     settings.add_provider_for_devices(register_provider(), options.texts)
     content = model if isinstance(model, bytes) else str(model)
+    if not isinstance(model, bytes):
+        finish(Path(model).parent)  # what a compilation was killed in
     try:
         with nullcontext() if made is None else use_chip(made):
             left_out = crashing_optimisers(content)

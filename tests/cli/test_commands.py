@@ -97,7 +97,7 @@ def test_manifest_follows_its_published_schema(capsys: Capture) -> None:
     written = json.loads(Path("lenet5-digits.nvmc/manifest.json").read_text())
     assert printed == written
     jsonschema.validate(written, json.loads(text))
-    assert written["format"] == "nvmc.compiled/2"
+    assert written["format"] == "nvmc.compiled/3"
     graph = json.loads(Path("lenet5-digits.nvmc/tiles.json").read_text())
     tiles = [node for node in graph["nodes"] if node["kind"] == "tile"]
     for array in written["arrays"]:  # tiles.json lists each tile, the manifest counts them

@@ -18,7 +18,7 @@ import pytest
 from nvmc import open_compiled, simulate
 from nvmc.cli import main
 from nvmc.cli.stored import StoreToBe
-from nvmc.compiled.artifact import RESULTS_FILE, replacing_folder
+from nvmc.compiled.artifact import RESULTS_FILE
 from nvmc.errors import StoreError
 from nvmc.evaluation.description import Fidelity
 from nvmc.store import Store
@@ -118,26 +118,6 @@ def test_interrupted_compile_leaves_nothing(tmp_path: Path) -> None:
     said = interrupted_when(process, lambda: list(tmp_path.glob(".out.nvmc.*")))
     assert said.endswith("interrupted; nothing was left half-written; the same command starts anew")
     assert list(tmp_path.iterdir()) == []
-
-
-def test_interruption_between_the_renames_keeps_the_old_network(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    folder = tmp_path / "out.nvmc"
-    folder.mkdir()
-    (folder / "manifest.json").write_text("old")
-    rename = os.rename
-
-    def interrupted(source: Path, target: Path) -> None:
-        if target == folder and (Path(source) / "manifest.json").read_text() == "new":
-            raise KeyboardInterrupt
-        rename(source, target)
-
-    monkeypatch.setattr(os, "rename", interrupted)
-    with pytest.raises(KeyboardInterrupt), replacing_folder(folder) as temporary:
-        (temporary / "manifest.json").write_text("new")
-    assert (folder / "manifest.json").read_text() == "old"
-    assert list(tmp_path.iterdir()) == [folder]
 
 
 KEPT = (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -102,13 +103,20 @@ def test_stochastic_passes_decide(tmp_path: Path) -> None:
     assert identity(drops, mc_passes=2) != identity(drops, mc_passes=3)
 
 
-def test_external_data_decide(compiled: Compiled, tmp_path: Path) -> None:
-    """Files beside the model whose names begin with its own are parts of it."""
+def test_all_files_of_the_model_decide(
+    compiled: Compiled, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As one hash over theirs, in the order of their names; other files decide nothing."""
     copy = open_compiled(shutil.copytree(compiled.folder, tmp_path / compiled.folder.name))
-    first = identity(copy)
-    assert first == identity(compiled)
-    copy.model_path.with_name(copy.model_path.name + ".data").write_bytes(b"weights")
-    assert identity(copy) != first
+    (copy.folder / "model.onnx.bak").write_bytes(b"mine")
+    assert identity(copy) == identity(compiled)
+    monkeypatch.setattr("nvmc.passes.io.save.LARGEST_FILE", 0)
+    monkeypatch.setattr("nvmc.passes.io.save.SMALL", 0)
+    apart = network(tmp_path / "apart")
+    files = sorted(apart.folder.glob("model.onnx*"))
+    assert len(files) == 2
+    digests = b"".join(hashlib.sha256(file.read_bytes()).digest() for file in files)
+    assert identity(apart)["network"] == hashlib.sha256(digests).hexdigest()
 
 
 def test_the_order_of_the_images_decides(
