@@ -79,6 +79,12 @@ def register_provider() -> list[Any]:
         return _devices()
 
 
+def _file(model: str | Path) -> str:
+    """The path of a model, whose compilation may have been killed before it was in place."""
+    finish(Path(model).parent)
+    return str(model)
+
+
 def _plain(error: Exception) -> str:
     """The message without onnxruntime's own prefix, `[ONNXRuntimeError] : 1 : FAIL : `."""
     return re.sub(r"^\[ONNXRuntimeError\] : \d+ : \w+ : ", "", str(error))
@@ -135,9 +141,7 @@ def make_session(
     settings.add_session_config_entry("session.intra_op.allow_spinning", "0")
     keep_values(settings)
     settings.add_provider_for_devices(register_provider(), options.texts)
-    content = model if isinstance(model, bytes) else str(model)
-    if not isinstance(model, bytes):
-        finish(Path(model).parent)  # what a compilation was killed in
+    content = model if isinstance(model, bytes) else _file(model)
     try:
         with nullcontext() if made is None else use_chip(made):
             left_out = crashing_optimisers(content)
