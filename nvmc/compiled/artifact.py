@@ -160,6 +160,7 @@ class Manifest(Entry):
     work: Work | None = None
     refusal: str | None = None
     assumptions: list[str] = []
+    against_source: AgainstSource | None = None
 
     @field_validator("files")
     @classmethod
@@ -173,8 +174,6 @@ class Manifest(Entry):
     def mapped_share(self) -> float | None:
         """Share of the weights' multiply-adds that is on crossbars; None where not known."""
         return None if self.work is None else self.work.share
-
-    against_source: AgainstSource | None = None
 
 
 def files_in(folder: Path) -> dict[str, FileEntry]:

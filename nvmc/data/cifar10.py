@@ -71,7 +71,9 @@ def _check_memo(raw: bytes) -> None:
         ValueError: The file is no pickle.
     """
     for operation, number, _ in pickletools.genops(raw):
-        if operation.name in ("PUT", "BINPUT", "LONG_BINPUT") and not 0 <= number < len(raw):
+        if operation.name not in ("PUT", "BINPUT", "LONG_BINPUT"):
+            continue
+        if number is None or not 0 <= number < len(raw):
             raise pickle.UnpicklingError(f"entry {number} of its memo")
 
 
