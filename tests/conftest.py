@@ -35,6 +35,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--races", type=int, default=100, help="How often a slow test races for a folder."
     )
+    parser.addoption(
+        "--soak", type=int, default=10_000, help="How many provider calls a slow test makes."
+    )
 
 
 def pytest_ignore_collect(collection_path: Path) -> bool | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -22,7 +23,10 @@ _OCTAVES = (-40, 40)
 
 
 class RangeObserver:
-    """Watches one array; currents go into a histogram whose bins are 1.1 % wide."""
+    """Watches one array; currents go into a histogram whose bins are 1.1 % wide.
+
+    Several threads may show it what they see.
+    """
 
     def __init__(self) -> None:
         self._largest = 0.0
@@ -30,21 +34,27 @@ class RangeObserver:
         self._counts = np.zeros((high - low) * _BINS_AN_OCTAVE, np.int64)
         self._most = 0.0
         self._zeros = 0
+        self._lock = Lock()
 
     def inputs(self, x: Real) -> None:
         """See the inputs of whole entries."""
-        self._largest = max(self._largest, float(np.max(np.abs(x), initial=0.0)))
+        largest = float(np.max(np.abs(x), initial=0.0))
+        with self._lock:
+            self._largest = max(self._largest, largest)
 
     def currents(self, currents: Real) -> None:
         """See what one ADC is about to convert."""
         size = np.abs(currents).ravel()
-        self._most = max(self._most, float(size.max(initial=0.0)))
+        most = float(size.max(initial=0.0))
         some = size[size > 0]
-        self._zeros += size.size - some.size
         low, high = _OCTAVES
         octave = np.clip(np.log2(some.astype(np.float64)), low, math.nextafter(high, low))
         bins = ((octave - low) * _BINS_AN_OCTAVE).astype(np.int64)
-        self._counts += np.bincount(bins, minlength=len(self._counts))
+        counts = np.bincount(bins, minlength=len(self._counts))
+        with self._lock:
+            self._most = max(self._most, most)
+            self._zeros += size.size - some.size
+            self._counts += counts
 
     @property
     def current(self) -> float:

@@ -42,6 +42,7 @@ class Node:
         domain: Domain of the operator.
         version: Version of the domain that the model imports.
         graph: Name of the graph that holds it: the main graph or a subgraph.
+        place: Its number in that graph, by which nodes stand in the model.
         inputs: Its inputs, None where an optional one is left out.
         outputs: Names of its outputs, empty where an optional one is left out.
         attributes: Its attributes: int, float, str, or a list of one of them.
@@ -52,6 +53,7 @@ class Node:
     domain: str
     version: int
     graph: str
+    place: int
     inputs: tuple[Value | None, ...]
     outputs: tuple[str, ...]
     attributes: Mapping[str, Any]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable
+from dataclasses import dataclass
 from hashlib import blake2b
 from threading import Lock
 from typing import Any
@@ -21,7 +22,7 @@ from nvmc.runtime.crossbar.operand import BEGINNING, CircuitOperand, ExactOperan
 from nvmc.runtime.crossbar.ranges import RangeObserver
 from nvmc.runtime.provider.claims import Node
 
-__all__ = ["Kernel", "NodeKernel", "ProgrammedArrays", "find_kernel"]
+__all__ = ["Kernel", "NodeKernel", "ProgrammedArrays", "Reading", "find_kernel"]
 
 Inputs = list[NDArray[Any] | None]
 Kernel = Callable[[Inputs, list[Operand], dict[str, Any]], list[NDArray[Any]]]
@@ -40,8 +41,26 @@ def find_kernel(op: Op) -> Kernel:
         raise ProviderError(f"operator {op.name} has no kernel {op.kernel!r}: {error}") from error
 
 
+@dataclass(frozen=True, eq=False)
+class Reading:
+    """One use of an array by a node; two are equal only where they are the same.
+
+    Attributes:
+        array: Name of the array.
+        order: Where the node stands among all of the session's nodes.
+        place: How the node uses the array.
+    """
+
+    array: str
+    order: tuple[int, int] = (0, 0)
+    place: Place | None = None
+
+
 class ProgrammedArrays:
     """The programmed arrays of one session: each is programmed once, however many nodes use it.
+
+    All readings are registered while the session is made. So neither which node runs first nor
+    which thread does decides their numbers, by which their noise is drawn.
 
     Attributes:
         target: The cells.
@@ -65,7 +84,8 @@ class ProgrammedArrays:
         self._contents: dict[str, bytes] = {}
         self._arrays: dict[str, tuple[Array, Programmed]] = {}
         self._exact: dict[str, Operand] = {}
-        self._users: dict[str, int] = {}
+        self._readings: dict[str, list[Reading]] = {}
+        self._operands: dict[Reading, Operand] = {}
 
     @property
     def circuit(self) -> bool:
@@ -73,33 +93,43 @@ class ProgrammedArrays:
         watched = self.observers is not None
         return watched or self.chip.needs_circuit or not self.target.periphery.ideal
 
-    def operand(
-        self, name: str, codes: NDArray[Any], scale: NDArray[Any], place: Place | None = None
-    ) -> Operand:
-        """The array called `name` on this chip, of `codes`'s shape, for one more node.
+    def register(self, reading: Reading) -> None:
+        """Say that a node will read an array; before the session's first run."""
+        with self._lock:
+            readings = self._readings.setdefault(reading.array, [])
+            readings.append(reading)
+            readings.sort(key=lambda one: one.order)
 
-        `place` is how the node uses it: what the first node says is what the array is tiled for.
+    def operand(self, reading: Reading, codes: NDArray[Any], scale: NDArray[Any]) -> Operand:
+        """The array of a reading on this chip, of `codes`'s shape; the same at every call.
+
+        The first reading says how the array is tiled.
 
         Raises:
             ProviderError: Two nodes give the array different contents.
         """
-        content = _digest(codes, scale)
+        name, content = reading.array, _digest(codes, scale)
         with self._lock:
             if self._contents.setdefault(name, content) != content:
                 raise ProviderError(
                     f"array {name!r} has other codes or another scale than in another node; give "
                     "every array a name of its own"
                 )
-            if name not in self._users:
-                self._program(name, codes, scale, place)
-            user = self._users[name]
-            self._users[name] = user + 1
+            if name not in self._arrays and name not in self._exact:
+                self._program(name, codes, scale, self._readings[name][0].place)
             if not self.circuit:
                 return self._exact[name]
-            observer = None
-            if self.observers is not None:
-                observer = self.observers.setdefault(name, RangeObserver())
-            return CircuitOperand(*self._arrays[name], self.chip, user, observer, self.start)
+            if reading not in self._operands:
+                self._operands[reading] = self._circuit_operand(reading)
+            return self._operands[reading]
+
+    def _circuit_operand(self, reading: Reading) -> CircuitOperand:
+        name = reading.array
+        observer = None
+        if self.observers is not None:
+            observer = self.observers.setdefault(name, RangeObserver())
+        user = self._readings[name].index(reading)
+        return CircuitOperand(*self._arrays[name], self.chip, user, observer, self.start)
 
     def _program(
         self, name: str, codes: NDArray[Any], scale: NDArray[Any], place: Place | None
@@ -112,7 +142,6 @@ class ProgrammedArrays:
         else:
             array = Array(name, codes, scale, target, place)
             self._exact[name] = ExactOperand(np.array(self.chip.program(array).weights))
-        self._users[name] = 0
 
 
 def _digest(*arrays: NDArray[Any]) -> bytes:
@@ -124,14 +153,26 @@ def _digest(*arrays: NDArray[Any]) -> bytes:
 
 
 class NodeKernel:
-    """One claimed node, called with views of its inputs, which it may not keep."""
+    """One claimed node, called with views of its inputs, which it may not keep.
 
-    def __init__(self, node: Node, op: Op, crossbars: ProgrammedArrays) -> None:
+    Args:
+        node: The node.
+        op: Its operator.
+        crossbars: The session's arrays.
+        graph: Number of the node's graph among the session's; of two, the outer one's is lower.
+    """
+
+    def __init__(self, node: Node, op: Op, crossbars: ProgrammedArrays, graph: int = 0) -> None:
         self._op = op
         self._function = find_kernel(op)
         self._crossbars = crossbars
-        self._arrays: list[str] = node.attributes["arrays"]
         self._attributes = {k: v for k, v in node.attributes.items() if k != "arrays"}
+        place = Place.of(op.name, self._attributes)
+        order = (graph, node.place)
+        arrays: list[str] = node.attributes["arrays"]
+        self._readings = [Reading(array, order, place) for array in arrays]
+        for reading in self._readings:
+            crossbars.register(reading)
         self._weights: list[Operand] | None = None
 
     def __call__(self, inputs: Inputs) -> list[NDArray[Any]]:
@@ -139,14 +180,12 @@ class NodeKernel:
         given = dict(zip(self._op.function_inputs, inputs, strict=False))
         standard = [given.get(name) for name in self._op.inputs]
         with single_threaded_blas():  # whatever threads onnxruntime or the caller computes with
-            if self._weights is None:
+            if self._weights is None:  # of several threads all get the same
                 self._weights = self._programmed(given)
             return self._function(standard, self._weights, dict(self._attributes))
 
     def _programmed(self, given: dict[str, Any]) -> list[Operand]:
-        place = Place.of(self._op.name, self._attributes)
-        operand = self._crossbars.operand
         return [
-            operand(array, given[f"{weight}_codes"], given[f"{weight}_scale"], place)
-            for weight, array in zip(self._op.weights, self._arrays, strict=True)
+            self._crossbars.operand(reading, given[f"{weight}_codes"], given[f"{weight}_scale"])
+            for weight, reading in zip(self._op.weights, self._readings, strict=True)
         ]

@@ -56,6 +56,7 @@ class ProviderSession:
         self._observers = _observers.get()
         self._claims = ClaimLog()
         self._crossbars: ProgrammedArrays | None = None
+        self._graph = 0
 
     def claim(self, nodes: list[Mapping[str, Any]], target: str | None) -> list[bool]:
         """Which of a graph's `nvmc` nodes run here.
@@ -75,6 +76,7 @@ class ProviderSession:
             else:
                 chip = self._chip
             self._crossbars = ProgrammedArrays(cells, chip, self._observers, self._options.start)
+        self._graph -= 1  # onnxruntime asks about inner graphs first
         answers: list[bool] = []
         for node in map(Node.of, nodes):
             if node.domain == DOMAIN and node.version != VERSION:
@@ -88,7 +90,7 @@ class ProviderSession:
         return answers
 
     def compile(self, fields: Mapping[str, Any]) -> Callable[..., Any]:
-        """The callable that runs a claimed node.
+        """The callable that runs a claimed node, of the graph that `claim` was asked about last.
 
         Raises:
             ProviderError: The operator's kernel is missing, or the node was never claimed.
@@ -96,7 +98,7 @@ class ProviderSession:
         node = Node.of(fields)
         if self._crossbars is None:
             raise ProviderError(f"node {node.name!r} was not claimed in this session")
-        return NodeKernel(node, OPS[node.op], self._crossbars)
+        return NodeKernel(node, OPS[node.op], self._crossbars, self._graph)
 
 
 def open_session(options: Mapping[str, str]) -> ProviderSession:

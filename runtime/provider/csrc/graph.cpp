@@ -167,6 +167,8 @@ py::dict describe_node(const Host& host, const ort::Graph* graph, const ort::Nod
   for (const ort::ValueInfo* value : inputs_of(host, node)) {
     inputs.append(describe_input(host, value));
   }
+  std::size_t place = 0;
+  host.check(ort::GetNodeId(host.api, node, &place));
   int version = 0;
   host.check(ort::GetSinceVersion(host.api, node, &version));
   py::dict fields;
@@ -174,6 +176,7 @@ py::dict describe_node(const Host& host, const ort::Graph* graph, const ort::Nod
   fields["op"] = text_of(host, node, ort::GetOperatorType);
   fields["domain"] = text_of(host, node, ort::GetDomain);
   fields["version"] = version;
+  fields["place"] = place;
   fields["graph"] = text_of(host, graph, ort::GetGraphName);
   fields["inputs"] = inputs;
   fields["outputs"] = output_names(host, node);

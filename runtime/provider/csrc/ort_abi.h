@@ -113,6 +113,7 @@ inline constexpr ApiEntry<331, Status*(const ValueInfo*, bool*)> IsConstantIniti
 inline constexpr ApiEntry<333, Status*(const Graph*, const char**)> GetGraphName{};
 inline constexpr ApiEntry<344, Status*(const Graph*, std::size_t*)> GetNodeCount{};
 inline constexpr ApiEntry<345, Status*(const Graph*, const Node**, std::size_t)> GetNodes{};
+inline constexpr ApiEntry<348, Status*(const Node*, std::size_t*)> GetNodeId{};
 inline constexpr ApiEntry<349, Status*(const Node*, const char**)> GetNodeName{};
 inline constexpr ApiEntry<350, Status*(const Node*, const char**)> GetOperatorType{};
 inline constexpr ApiEntry<351, Status*(const Node*, const char**)> GetDomain{};

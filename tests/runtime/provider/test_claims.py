@@ -24,6 +24,7 @@ GOOD = Node(
     domain="nvmc",
     version=VERSION,
     graph="g",
+    place=0,
     inputs=(
         Value("x", "float32", False),
         Value("w_codes", "int8", True),
