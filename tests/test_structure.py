@@ -49,6 +49,7 @@ HOMES = {
     "onnxruntime": {"nvmc.runtime"},
     "pyarrow": {"nvmc.store"},
     "rich": {"nvmc.cli"},
+    "safetensors": {"nvmc.training"},
     "sklearn": {"nvmc.data"},
     "skopt": {"nvmc.training"},
     "sqlite3": {"nvmc.store"},

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, get_args
 
@@ -73,7 +74,7 @@ def problem(error: ValidationError, model: Any = None, *, option: bool = False) 
     tags = [tag for kind in here if (tag := _tag(kind)) is not None]
     match first["type"]:
         case "extra_forbidden":
-            known = list(dict.fromkeys(name for kind in here for name in kind.model_fields))
+            known = list(dict.fromkeys(name for kind in here for name in _fields(kind)))
             told = unknown("key", strange, known)
         case "missing":
             told = "is missing"
@@ -90,20 +91,20 @@ def problem(error: ValidationError, model: Any = None, *, option: bool = False) 
     return " ".join((f"{where}: {told}" if where else told).split())
 
 
-def _place(first: Any, model: Any) -> tuple[list[str], list[type[BaseModel]]]:
-    """The keys that lead to a problem, and the models that have their fields there.
+def _place(first: Any, model: Any) -> tuple[list[str], list[type]]:
+    """The keys that lead to a problem, and the models and dataclasses that have their fields there.
 
     What else stands in pydantic's location is its names of the members of unions.
     """
     keys: list[str] = []
     here = _models(model)
     for number, part in enumerate(first["loc"], start=1):
-        fields = {name: field for kind in here for name, field in kind.model_fields.items()}
+        fields = {name: kind for one in here for name, kind in _fields(one).items()}
         if first["type"] == "extra_forbidden" and number == len(first["loc"]):
             keys.append(str(part))
         elif part in fields:
             keys.append(part)
-            here = _models(fields[part].annotation)
+            here = _models(fields[part])
         elif isinstance(part, int):
             keys.append(str(part))
         elif tagged := [kind for kind in here if _tag(kind) == part]:
@@ -111,16 +112,25 @@ def _place(first: Any, model: Any) -> tuple[list[str], list[type[BaseModel]]]:
     return keys, here
 
 
-def _models(annotation: Any) -> list[type[BaseModel]]:
-    """Every model that a type may be, in its order."""
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+def _models(annotation: Any) -> list[type]:
+    """Every model or dataclass that a type may be, in its order."""
+    if isinstance(annotation, type) and _fields(annotation):
         return [annotation]
     return [kind for part in get_args(annotation) for kind in _models(part)]
 
 
-def _tag(kind: type[BaseModel]) -> str | None:
+def _fields(kind: Any) -> dict[str, Any]:
+    """The fields of a model or a dataclass, with their types; of others none."""
+    if issubclass(kind, BaseModel):
+        return {name: field.annotation for name, field in kind.model_fields.items()}
+    if dataclasses.is_dataclass(kind):
+        return {field.name: field.type for field in dataclasses.fields(kind)}
+    return {}
+
+
+def _tag(kind: type) -> str | None:
     """What tells a model of a union from the others."""
-    field = kind.model_fields.get("type")
+    field = kind.model_fields.get("type") if issubclass(kind, BaseModel) else None
     return None if field is None else field.default
 
 

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 import torch
+from torch import Tensor
 
 from nvmc.errors import TrainingError
-from nvmc.training.checkpoint import load_checkpoint, save_checkpoint
 from nvmc.training.method import Method
 from nvmc.training.outcome import Epoch
 from nvmc.training.replica import Replica, copied
+from nvmc.training.resuming import read_run, write_run
 from nvmc.training.run import Run
 
 __all__ = ["Loop"]
@@ -42,7 +41,7 @@ class Loop:
         self._method = method
         self._checkpoint = checkpoint
         self._identity = identity
-        self._weights: list[Any] = []
+        self._weights: dict[str, Tensor] = {}
         self._best = float("-inf")
         self._since = 0
         self.epochs: list[Epoch] = []
@@ -57,15 +56,12 @@ class Loop:
         """
         if self._checkpoint is None:
             return
-        accelerator = self._run.task.settings.accelerator
-        state = load_checkpoint(self._checkpoint, self._identity, accelerator)
-        for replica, part in zip(self._run.replicas, state["replicas"], strict=True):
-            replica.load_state_dict(part)
-        self._method.restore(self._run, state["method"])
-        self.epochs = [Epoch(**row) for row in state["epochs"]]
-        self.kept, self._best, self._since = state["kept"], state["best"], state["since"]
-        self._weights, self.stopped = state["weights"], state["stopped"]
-        torch.set_num_threads(state.get("threads", torch.get_num_threads()))  # it rounds with them
+        found = read_run(self._checkpoint, self._identity, self._run, self._method)
+        self.epochs, self._weights = list(found.epochs), dict(found.best)
+        for epoch in found.epochs:
+            if epoch.kpp is not None:
+                self._count(epoch.epoch, epoch.kpp)
+        torch.set_num_threads(found.threads)  # it rounds with them
 
     def train(self, on_epoch: Callable[[Epoch], None] | None = None) -> Replica:
         """Run the remaining epochs; the replica with the weights that are kept.
@@ -75,18 +71,25 @@ class Loop:
         """
         total = self._run.task.settings.epochs
         while len(self.epochs) < total and not self.stopped:
-            epoch = self._epoch(len(self.epochs), last=len(self.epochs) + 1 == total)
+            epoch = self._epoch(len(self.epochs))
             self.epochs.append(epoch)
-            self._save()
+            if self._checkpoint is not None:
+                write_run(
+                    self._checkpoint,
+                    self._identity,
+                    self._run,
+                    self._method,
+                    self.epochs,
+                    self._weights,
+                )
             if on_epoch is not None:
                 on_epoch(epoch)
         replica = self._method.evaluated(self._run)
         if self._weights:
-            replica.load_modules(self._weights)
+            replica.load_tensors(self._weights)
         return replica
 
-    def _epoch(self, number: int, last: bool) -> Epoch:
-        settings = self._run.task.settings
+    def _epoch(self, number: int) -> Epoch:
         started = time.perf_counter()
         loss = self._method.epoch(self._run, number)
         if loss != loss or loss in (float("inf"), float("-inf")):
@@ -94,36 +97,24 @@ class Loop:
                 f"the loss is {loss} in epoch {number + 1}; train with a lower learning rate, or "
                 "with less noise"
             )
-        due = bool(settings.every) and (number + 1) % settings.every == 0
-        kpp = self._judged(number + 1) if due or last else None
+        kpp = self._judged(number + 1) if self._run.task.settings.judges(number + 1) else None
         best = kpp is not None and kpp == self._best
         return Epoch(number + 1, loss, kpp, best, time.perf_counter() - started)
 
     def _judged(self, number: int) -> float:
         """The KPP now; keeps the weights where it is the best."""
-        settings = self._run.task.settings
         replica = self._method.evaluated(self._run)
         kpp = self._run.kpp(replica)
-        better = kpp >= self._best
-        self._since = 0 if kpp > self._best else self._since + 1
-        if better or settings.keep == "last":
-            self._best = max(kpp, self._best)
-            self._weights, self.kept = copied(replica.modules_state()), number
-        self.stopped = 0 < settings.patience <= self._since
+        if self._count(number, kpp):
+            self._weights = copied(replica.tensors())
         return kpp
 
-    def _save(self) -> None:
-        if self._checkpoint is None:
-            return
-        state: dict[str, Any] = {
-            "replicas": [replica.state_dict() for replica in self._run.replicas],
-            "method": self._method.state(self._run),
-            "epochs": [asdict(epoch) for epoch in self.epochs],
-            "kept": self.kept,
-            "best": self._best,
-            "since": self._since,
-            "weights": self._weights,
-            "stopped": self.stopped,
-            "threads": torch.get_num_threads(),
-        }
-        save_checkpoint(self._checkpoint, self._identity, state)
+    def _count(self, number: int, kpp: float) -> bool:
+        """Note the KPP of an epoch; whether its weights are to be kept."""
+        settings = self._run.task.settings
+        taken = kpp >= self._best or settings.keep == "last"
+        self._since = 0 if kpp > self._best else self._since + 1
+        if taken:
+            self._best, self.kept = max(kpp, self._best), number
+        self.stopped = 0 < settings.patience <= self._since
+        return taken

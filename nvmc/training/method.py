@@ -10,6 +10,7 @@ import torch
 from pydantic import ConfigDict
 from torch import Tensor
 
+from nvmc.hardware.devices.laws import Strict
 from nvmc.hardware.options import CheckedModel
 from nvmc.torchgraph.tensors import Inputs
 from nvmc.training.replica import Replica
@@ -18,7 +19,11 @@ from nvmc.training.task import Task
 if TYPE_CHECKING:
     from nvmc.training.run import Run
 
-__all__ = ["Method"]
+__all__ = ["Method", "Nothing"]
+
+
+class Nothing(Strict, frozen=True):
+    """The state of a method that has none of its own."""
 
 
 class Method(CheckedModel):
@@ -32,6 +37,7 @@ class Method(CheckedModel):
         kind: What users type after `--method`.
         title: One line for people, with the paper.
         replicas: Networks trained side by side.
+        keeps: The type of `state`: a pydantic model whose fields say which values can be.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -39,6 +45,7 @@ class Method(CheckedModel):
     kind: ClassVar[str]
     title: ClassVar[str]
     replicas: ClassVar[int] = 1
+    keeps: ClassVar[type[Strict]] = Nothing
 
     def check(self, task: Task) -> None:
         """Complain before anything starts.
@@ -96,9 +103,33 @@ class Method(CheckedModel):
         """What the method found, for people and for `--json`: plain numbers, texts and lists."""
         return {}
 
-    def state(self, run: Run) -> dict[str, Any]:
-        """What resuming needs beyond the replicas: numbers, texts, lists, dicts and tensors."""
+    def state(self, run: Run) -> Strict:
+        """What resuming needs beyond the replicas, without tensors; of type `keeps`."""
+        return Nothing()
+
+    def restore(self, run: Run, state: Any, done: int) -> None:
+        """Put back what `state` gave.
+
+        `begin` has been called. The state comes from a file that anybody may have written: it has
+        the type `keeps`, and what else must hold between its values is checked here.
+
+        Args:
+            run: The run that goes on.
+            state: Of type `keeps`.
+            done: Epochs before.
+
+        Raises:
+            Misfit: No run of this method has such a state after so many epochs.
+        """
+
+    def tensors(self, run: Run) -> Mapping[str, Tensor]:
+        """Tensors of the method's own, by name; a resumed run's are overwritten in place."""
         return {}
 
-    def restore(self, run: Run, state: Mapping[str, Any]) -> None:
-        """Put back what `state` gave; `begin` has been called."""
+    def optimizers(self, run: Run) -> Mapping[str, torch.optim.Optimizer]:
+        """Optimisers of the method's own, by name, whose state is kept; not their rates."""
+        return {}
+
+    def limits(self, run: Run) -> Mapping[str, tuple[float, float]]:
+        """Least and greatest value of the replicas' tensors (`Replica.tensors`) that have such."""
+        return {}

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Annotated, Any
 
 import onnx_ir as ir
 import torch
 from numpy.typing import NDArray
+from pydantic import Field
 from torch import Tensor, nn
 
 from nvmc.errors import ModelError, TrainingError
+from nvmc.hardware.devices.laws import Strict
 from nvmc.passes.quantize_activations import mark_activations
 from nvmc.passes.widen_floats import HALVES, widen_floats
 from nvmc.torchgraph.graph import Graph
@@ -22,7 +24,21 @@ from nvmc.training.crossbars import Crossbars
 from nvmc.training.settings import Settings
 from nvmc.training.task import Task
 
-__all__ = ["Replica", "copied"]
+__all__ = ["Pace", "Replica", "copied"]
+
+
+class Pace(Strict, frozen=True):
+    """How far a replica is in its schedule.
+
+    Attributes:
+        steps: Steps of the optimiser so far.
+        rate: Learning rate of the next one.
+        momentum: Its momentum, which the one-cycle schedule moves too.
+    """
+
+    steps: Annotated[int, Field(ge=0)]
+    rate: Annotated[float, Field(ge=0, allow_inf_nan=False)]
+    momentum: Annotated[float, Field(ge=0, lt=1)]
 
 
 class Replica:
@@ -179,34 +195,68 @@ class Replica:
         for module in self._modules():
             module.train(mode)
 
-    def state_dict(self) -> dict[str, Any]:
-        """All that a resumed run needs; shares memory with the replica."""
+    @property
+    def pace(self) -> Pace:
+        """How far it is; of an optimiser with betas, momentum is the first."""
+        group = self.optimizer.param_groups[0]
+        momentum = group["betas"][0] if "betas" in group else group["momentum"]
+        return Pace(steps=self.schedule.last_epoch, rate=group["lr"], momentum=momentum)
+
+    def go_on_at(self, pace: Pace) -> None:
+        """Be as far as `pace` says; the weights and the optimiser's state are not touched."""
+        for group in self.optimizer.param_groups:
+            group["lr"] = pace.rate
+            if "betas" in group:
+                group["betas"] = (pace.momentum, *group["betas"][1:])
+            else:
+                group["momentum"] = pace.momentum
+        vars(self.schedule).update(
+            last_epoch=pace.steps, _step_count=pace.steps + 1, _last_lr=[pace.rate]
+        )
+        self._estimator.progress = min(1.0, pace.steps / max(1, self._steps))
+
+    @property
+    def steps(self) -> int:
+        """Steps of the optimiser in the whole run."""
+        return self._steps
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Weights, statistics and ranges, by module and name; the replica's own, not copies."""
         return {
-            "modules": self.modules_state(),
+            f"{label}.{name}": value
+            for label, module in self._named_modules()
+            for name, value in module.state_dict().items()
+        }
+
+    def load_tensors(self, tensors: Mapping[str, Tensor]) -> None:
+        """Take over what `tensors` gave."""
+        with torch.no_grad():
+            for name, own in self.tensors().items():
+                own.copy_(tensors[name])
+        self.version += 1
+
+    def state_dict(self) -> dict[str, Any]:
+        """All that another replica takes over; shares memory with the replica."""
+        return {
+            "tensors": self.tensors(),
             "optimizer": self.optimizer.state_dict(),
             "schedule": self.schedule.state_dict(),
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Put back what `state_dict` gave."""
-        self.load_modules(state["modules"])
+        self.load_tensors(state["tensors"])
         self.optimizer.load_state_dict(copied(state["optimizer"]))
         self.schedule.load_state_dict(copied(state["schedule"]))
         self._estimator.progress = min(1.0, self.schedule.last_epoch / max(1, self._steps))
 
-    def modules_state(self) -> list[dict[str, Any]]:
-        """Weights, statistics and ranges; shares memory with the replica."""
-        return [module.state_dict() for module in self._modules()]
-
-    def load_modules(self, state: Sequence[Mapping[str, Any]]) -> None:
-        """Put back what `modules_state` gave."""
-        for module, part in zip(self._modules(), state, strict=True):
-            module.load_state_dict(part)
-        self.version += 1
-
     def _modules(self) -> list[nn.Module]:
+        return [module for _, module in self._named_modules()]
+
+    def _named_modules(self) -> list[tuple[str, nn.Module]]:
         computed = self.computed if self.computed.names else None
-        return [m for m in (self.graph, self.activations, computed) if m is not None]
+        modules = {"graph": self.graph, "activations": self.activations, "computed": computed}
+        return [(label, module) for label, module in modules.items() if module is not None]
 
     def _taps(
         self, taps: Mapping[str, Callable[[Tensor], Tensor]]

@@ -51,6 +51,7 @@ class Run:
         replicas: The networks in training.
         memory: The method's own state, by name.
         reading: How the output that is trained is read.
+        steps_of_epoch: Batches that the training images make.
     """
 
     def __init__(
@@ -63,7 +64,8 @@ class Run:
         self.model = model
         self.task = task
         self._x = _inputs(model, task.train, task)
-        steps = -(-len(task.train.x) // task.settings.batch) * task.settings.epochs
+        self.steps_of_epoch = -(-len(task.train.x) // task.settings.batch)
+        steps = self.steps_of_epoch * task.settings.epochs
         self.reading = task.read(model)
         scores = scores_of(model, self.reading) if task.classes else self.reading.output
         self.replicas = [Replica(model, task, steps, scores, computed) for _ in range(replicas)]

@@ -69,3 +69,7 @@ class Settings(Strict, frozen=True):
     augment: Augment | None = None
     estimator: Literal["straight-through", "ede"] = "straight-through"
     accelerator: Literal["cpu", "cuda"] = "cpu"
+
+    def judges(self, epoch: int) -> bool:
+        """Whether a KPP is taken after that epoch, counted from 1."""
+        return epoch == self.epochs or (self.every > 0 and epoch % self.every == 0)

@@ -233,7 +233,7 @@ import contextlib, os, sys, threading
 from nvmc.__main__ import main
 from nvmc.training import loop
 
-left, pipe, save = int(sys.argv.pop(1)), int(sys.argv.pop(1)), loop.save_checkpoint
+left, pipe, save = int(sys.argv.pop(1)), int(sys.argv.pop(1)), loop.write_run
 
 def stopping(*state):
     global left
@@ -244,7 +244,7 @@ def stopping(*state):
     if left <= 0:
         threading.Event().wait()
 
-loop.save_checkpoint = stopping
+loop.write_run = stopping
 sys.exit(main())
 """,
 ]

@@ -8,7 +8,7 @@ import torch
 
 from nvmc.errors import OptionError
 from nvmc.training import Epoch, Outcome, train
-from nvmc.training.checkpoint import load_checkpoint, save_checkpoint
+from nvmc.training.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from nvmc.training.method import Method
 from nvmc.training.outcome import Judged
 from nvmc.training.run import Run
@@ -75,29 +75,32 @@ def test_another_run_is_told_by_whatever_differs(
     tmp_path: Path, one: dict[str, str], other: dict[str, str], key: str
 ) -> None:
     path = tmp_path / "checkpoint"
-    save_checkpoint(path, one, {"epochs": []})
-    assert load_checkpoint(path, one, "cpu") == {"epochs": []}
+    save_checkpoint(path, one, Checkpoint("{}", {}))
+    assert load_checkpoint(path, one, 1 << 20, 0).state == "{}"
     with pytest.raises(OptionError, match=f"another run: {key} is"):
-        load_checkpoint(path, other, "cpu")
+        load_checkpoint(path, other, 1 << 20, 0)
 
 
 def test_any_changed_byte_is_noticed(tmp_path: Path) -> None:
-    path, state = tmp_path / "checkpoint", {"weights": torch.arange(500.0), "kept": 3}
-    save_checkpoint(path, {"seed": "0"}, state)
+    path, weights = tmp_path / "checkpoint", torch.arange(500.0)
+    save_checkpoint(path, {"seed": "0"}, Checkpoint('{"kept": 3}', {"weights": weights}))
+
+    def found() -> Checkpoint:
+        return load_checkpoint(path, {"seed": "0"}, 1 << 20, weights.nbytes)
+
     whole = path.read_bytes()
     for position in range(0, len(whole), 7):
         damaged = bytearray(whole)
         damaged[position] ^= 0x55
         path.write_bytes(damaged)
         with pytest.raises(OptionError, match="or is damaged"):
-            load_checkpoint(path, {"seed": "0"}, "cpu")
-    for length in (0, 10, 40, len(whole) - 1):
+            found()
+    for length in (1, 7, 10, 40, len(whole) - 1):
         path.write_bytes(whole[:length])
         with pytest.raises(OptionError, match="or is damaged"):
-            load_checkpoint(path, {"seed": "0"}, "cpu")
+            found()
     path.write_bytes(whole)
-    found = load_checkpoint(path, {"seed": "0"}, "cpu")
-    assert torch.equal(found["weights"], state["weights"]) and found["kept"] == 3
+    assert torch.equal(found().tensors["weights"], weights) and found().state == '{"kept": 3}'
 
 
 def test_a_resumed_run_has_the_threads_it_began_with(tmp_path: Path) -> None:

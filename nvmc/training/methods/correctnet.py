@@ -10,6 +10,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
+from nvmc.hardware.devices.laws import Strict
 from nvmc.hardware.tiling import Place, matrices
 from nvmc.passes.graph.mappable import layers_of
 from nvmc.torchgraph.tensors import Inputs
@@ -20,10 +21,16 @@ from nvmc.training.replica import Replica
 from nvmc.training.run import Run
 from nvmc.training.task import Task
 
-__all__ = ["CorrectNet", "amplification", "penalty"]
+__all__ = ["Bound", "CorrectNet", "amplification", "penalty"]
 
 DRAWS = 16
 """Chips that the variation is measured on."""
+
+
+class Bound(Strict, frozen=True):
+    """What a checkpoint keeps of `CorrectNet`: lambda."""
+
+    bound: Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 
 class CorrectNet(Method):
@@ -53,6 +60,8 @@ class CorrectNet(Method):
 
     kind: ClassVar[str] = "correctnet"
     title: ClassVar[str] = "CorrectNet: Lipschitz regularisation with variation (DATE 2023)"
+
+    keeps: ClassVar[type[Strict]] = Bound
 
     beta: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 1e-2
     k: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 1.0
@@ -91,13 +100,13 @@ class CorrectNet(Method):
             }
         return {"lambda": run.memory["bound"], "spectral_norms": norms}
 
-    def state(self, run: Run) -> dict[str, Any]:
-        """The bound."""
-        return {"bound": run.memory["bound"]}
+    def state(self, run: Run) -> Bound:
+        """The bound, which was measured with the threads that the run began with."""
+        return Bound(bound=run.memory["bound"])
 
-    def restore(self, run: Run, state: Mapping[str, Any]) -> None:
+    def restore(self, run: Run, state: Bound, done: int) -> None:
         """See `state`."""
-        run.memory["bound"] = state["bound"]
+        run.memory["bound"] = state.bound
 
 
 def amplification(run: Run, replica: Replica) -> float:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 import numpy as np
 import onnx_ir as ir
@@ -154,23 +154,18 @@ class Neft(Method):
         """The weights of a fresh chip."""
         return self._noisy(run, replica, generator, 0.0)
 
-    def state(self, run: Run) -> dict[str, Any]:
-        """The heads and their optimiser."""
-        if self.variant == "ovf":
-            return {}
-        heads: list[list[Tensor]] = run.memory["heads"]
-        kept = [[part.detach() for part in head] for head in heads]
-        return {"heads": kept, "optimizer": run.memory["optimizer"].state_dict()}
+    def tensors(self, run: Run) -> Mapping[str, Tensor]:
+        """The heads."""
+        heads: list[list[Tensor]] = run.memory.get("heads", [])
+        return {
+            f"heads.{number}.{at}": part
+            for number, head in enumerate(heads)
+            for at, part in enumerate(head)
+        }
 
-    def restore(self, run: Run, state: Mapping[str, Any]) -> None:
-        """See `state`."""
-        if self.variant == "ovf":
-            return
-        with torch.no_grad():
-            for head, kept in zip(run.memory["heads"], state["heads"], strict=True):
-                for part, old in zip(head, kept, strict=True):
-                    part.copy_(old)
-        run.memory["optimizer"].load_state_dict(state["optimizer"])
+    def optimizers(self, run: Run) -> Mapping[str, torch.optim.Optimizer]:
+        """The heads'; its rate is the network's in every step."""
+        return {"optimizer": run.memory["optimizer"]} if self.variant == "irs" else {}
 
     def _noisy(
         self, run: Run, replica: Replica, generator: torch.Generator, more: float

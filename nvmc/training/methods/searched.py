@@ -14,8 +14,10 @@ from pydantic import Field
 from torch import Tensor
 
 from nvmc.errors import OptionError, TrainingError
+from nvmc.hardware.devices.laws import Strict
 from nvmc.torchgraph.tensors import Inputs, taken
 from nvmc.training.draws import TorchDraw
+from nvmc.training.kept import Misfit
 from nvmc.training.method import Method
 from nvmc.training.methods.gaussian import NoiseInjection
 from nvmc.training.replica import Replica
@@ -23,7 +25,7 @@ from nvmc.training.run import Run
 from nvmc.training.search import Acquisition, Search, Trial
 from nvmc.training.task import Task
 
-__all__ = ["Searched", "strengths"]
+__all__ = ["Searched", "Trials", "strengths"]
 
 Count = Annotated[int, Field(ge=1, strict=True)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
@@ -32,6 +34,12 @@ NOISE = 1e-2
 BUFFER = "searched"
 IMAGES = 1024
 """Most images at once when the objective is taken."""
+
+
+class Trials(Strict, frozen=True):
+    """What a checkpoint keeps of a `Searched` method."""
+
+    trials: tuple[Trial, ...]
 
 
 class Searched(Method):
@@ -69,6 +77,7 @@ class Searched(Method):
     """
 
     replicas: ClassVar[int] = 2
+    keeps: ClassVar[type[Strict]] = Trials
     what: ClassVar[str]
     """What one number is, in the plural, for the summary."""
 
@@ -188,15 +197,27 @@ class Searched(Method):
             ],
         }
 
-    def state(self, run: Run) -> dict[str, Any]:
+    def state(self, run: Run) -> Trials:
         """All trials; the strengths are kept with the replicas."""
-        trials = run.memory["search"].trials
-        return {"trials": [[list(trial.point), trial.value] for trial in trials]}
+        return Trials(trials=run.memory["search"].trials)
 
-    def restore(self, run: Run, state: Mapping[str, Any]) -> None:
-        """Tell a new search the old trials."""
-        trials = [Trial(tuple(point), value) for point, value in state["trials"]]
-        run.memory["search"] = self._search(run, trials)
+    def restore(self, run: Run, state: Trials, done: int) -> None:
+        """Tell a new search the old trials; see `Method.restore`."""
+        ended, rest = divmod(done, self.interval)
+        ended += 1 if rest and done == run.task.settings.epochs else 0
+        if len(state.trials) != ended:
+            raise Misfit(f"it has {len(state.trials)} trials; expected {ended}")
+        steps, own = run.replicas[0].pace.steps, rest * run.steps_of_epoch
+        if not self.carry and steps != own:
+            raise Misfit(f"replicas.0.steps is {steps}; expected {own} of this trial")
+        try:
+            run.memory["search"] = self._search(run, list(state.trials))
+        except OptionError as error:
+            raise Misfit(str(error)) from error
+
+    def limits(self, run: Run) -> Mapping[str, tuple[float, float]]:
+        """The strengths lie where they are searched for."""
+        return {f"graph.{BUFFER}": (0.0, self.highest)}
 
     def _search(self, run: Run, trials: list[Trial] | None = None) -> Search:
         return Search(

@@ -6,23 +6,30 @@ through Training with Right-Censored Gaussian Noise*, ICCAD 2023 (arXiv:2307.158
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar
 
 from pydantic import Field
 
 from nvmc.errors import OptionError
+from nvmc.hardware.devices.laws import Strict
 from nvmc.training.gaussians import Law, RightCensored
+from nvmc.training.kept import Misfit
 from nvmc.training.methods.injected import Injected, Strength, device_sigma
 from nvmc.training.quartile import QuartileSearch
 from nvmc.training.replica import Replica
 from nvmc.training.run import Run
 from nvmc.training.task import Task
 
-__all__ = ["Trice"]
+__all__ = ["Compared", "Trice"]
 
 SEARCH, JUDGED, COMPARED = "trice search", "trice judged", "trice comparisons"
 MIDDLE = 1
+
+
+class Compared(Strict, frozen=True):
+    """What a checkpoint keeps of `Trice`: three KPPs per comparison, from which all follows."""
+
+    kpps: tuple[tuple[float, float, float], ...]
 
 
 class Trice(Injected):
@@ -53,6 +60,7 @@ class Trice(Injected):
     kind: ClassVar[str] = "trice"
     title: ClassVar[str] = "right-censored noise, its strength searched in training (TRICE, Alg. 3)"
     replicas: ClassVar[int] = 3
+    keeps: ClassVar[type[Strict]] = Compared
 
     start: Strength = 0.0
     end: Strength | None = None
@@ -119,34 +127,38 @@ class Trice(Injected):
             "comparisons": list(run.memory[COMPARED]),
         }
 
-    def state(self, run: Run) -> dict[str, Any]:
-        """The interval, the winner and the comparisons so far."""
-        search = _search(run)
-        return {
-            "start": search.start,
-            "end": search.end,
-            "judged": _judged(run),
-            "comparisons": list(run.memory[COMPARED]),
-        }
+    def state(self, run: Run) -> Compared:
+        """The KPPs of all comparisons."""
+        return Compared(kpps=tuple(tuple(row["kpp"]) for row in run.memory[COMPARED]))
 
-    def restore(self, run: Run, state: Mapping[str, Any]) -> None:
-        """See `Method.restore`."""
-        search = QuartileSearch(state["start"], state["end"], self.tolerance)
-        self._remember(run, search, state["judged"])
-        run.memory[COMPARED] = list(state["comparisons"])
+    def restore(self, run: Run, state: Compared, done: int) -> None:
+        """Make the comparisons again; see `Method.restore`."""
+        due = max(0, done - self.warm)
+        for number, kpps in enumerate(state.kpps):
+            if number == due or _search(run).over:
+                raise Misfit(f"it has {len(state.kpps)} comparisons; expected {number}")
+            self._narrow(run, self.warm + number, list(kpps))
+        if len(state.kpps) < due:
+            if not _search(run).over:
+                raise Misfit(f"it has {len(state.kpps)} comparisons; expected {due}")
+            run.memory[JUDGED] = 0  # it has trained on as one network
 
     def _compare(self, run: Run, epoch: int) -> None:
         """Lines 16 to 27: judge, narrow, reassign."""
-        search = _search(run)
-        kpps = [run.kpp(replica) for replica in run.replicas]
-        narrower, winner = search.narrowed(kpps)
+        winner = self._narrow(run, epoch, [run.kpp(replica) for replica in run.replicas])
         for position, replica in enumerate(run.replicas):
             if position != winner:
                 replica.copy_from(run.replicas[winner])
+
+    def _narrow(self, run: Run, epoch: int, kpps: list[float]) -> int:
+        """Note a comparison and its consequences; the winner."""
+        search = _search(run)
+        narrower, winner = search.narrowed(kpps)
         run.memory[COMPARED].append(
             {"epoch": epoch + 1, "sigma_t": list(search.points), "kpp": kpps, "winner": winner}
         )
         self._remember(run, narrower, winner)
+        return winner
 
     def _remember(self, run: Run, search: QuartileSearch, judged: int) -> None:
         run.memory[SEARCH], run.memory[JUDGED] = search, judged

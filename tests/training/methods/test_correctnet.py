@@ -112,8 +112,8 @@ def test_the_bound_is_kept_with_the_run(tmp_path: Path):
     run = small_run(tmp_path, CorrectNet())
     state = CorrectNet().state(run)
     run.memory["bound"] = 0.0
-    CorrectNet().restore(run, state)
-    assert run.memory["bound"] == state["bound"] > 0
+    CorrectNet().restore(run, state, 1)
+    assert run.memory["bound"] == state.bound > 0
 
 
 def test_a_shared_weight_counts_once(tmp_path: Path):

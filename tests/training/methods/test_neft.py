@@ -12,6 +12,8 @@ from torch.nn import functional
 from nvmc.errors import OptionError, TrainingError
 from nvmc.training.draws import TorchDraw
 from nvmc.training.methods.neft import Neft, fed_back, pooled, snapshot_values
+from nvmc.training.outcome import Epoch
+from nvmc.training.resuming import read_run, write_run
 from nvmc.training.run import Run
 from nvmc.training.train import train
 from onnx_text import model_of
@@ -131,15 +133,17 @@ def test_heads_are_drawn_as_he_says(tmp_path: Path):
 
 
 def test_heads_train_along_and_are_kept_with_the_run(tmp_path: Path):
-    method = Neft(variant="irs", hidden=5)
-    run = small_run(tmp_path, method)
+    method, task = Neft(variant="irs", hidden=5), small_task(every=1)
+    run = small_run(tmp_path, method, task)
     before = [part.detach().clone() for part in run.memory["heads"][0]]
     method.epoch(run, 0)
     after = [part.detach().clone() for part in run.memory["heads"][0]]
     assert not any(torch.equal(old, new) for old, new in zip(before, after, strict=True))
-    state = method.state(run)
-    fresh = small_run(tmp_path, method)
-    method.restore(fresh, state)
+    identity, best = {"seed": "0"}, run.replicas[0].tensors()
+    epoch = Epoch(epoch=1, loss=0.5, kpp=0.5, best=True, seconds=0.1)
+    write_run(tmp_path / "checkpoint", identity, run, method, [epoch], best)
+    fresh = small_run(tmp_path, method, task)
+    read_run(tmp_path / "checkpoint", identity, fresh, method)
     for part, expected in zip(fresh.memory["heads"][0], after, strict=True):
         assert torch.equal(part, expected)
     kept = fresh.memory["optimizer"].state_dict()["state"]
