@@ -29,6 +29,7 @@ METHODS: dict[str, dict[str, object]] = {
     "bayesft": {"interval": 1, "initial": 1, "samples": 2},
     "correctnet": {},
     "neft": {"variant": "irs", "hidden": 5},
+    "bayes-noise": {"interval": 2, "initial": 1, "samples": 2, "carry": False},
 }
 
 
@@ -271,6 +272,16 @@ def test_every_optimiser_goes_on_with_the_same_bits(
     whole = run(tmp_path, **options)
     begun(tmp_path, **options)
     assert run(tmp_path, **options) == whole
+
+
+@pytest.mark.parametrize("kind", ["neft", "bayes-noise"])
+@pytest.mark.parametrize("stop", [1, 2, 3])
+def test_states_go_on_with_the_same_bits(tmp_path: Path, kind: str, stop: int) -> None:
+    """Heads with an optimiser of their own; trials that start anew, with the schedule."""
+    whole = run(tmp_path, kind)
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path, kind, stop)
+    assert run(tmp_path, kind) == whole
 
 
 def file_of(header: bytes, data: bytes = b"", length: int | None = None) -> bytes:
