@@ -34,7 +34,7 @@ from nvmc.rng import Draw
 
 __all__ = ["PHYSICS", "Array", "Chip", "Chips", "Chosen", "Programmed"]
 
-PHYSICS = 3
+PHYSICS = 4
 """Version of what decides a chip's value: raised with every change of a number that is drawn or of
 what is computed with it, so that results from before are not taken for results of now."""
 

@@ -6,11 +6,12 @@ import io
 
 import onnx_ir as ir
 
-from nvmc.compiled.artifact import Compiled
+from nvmc.compiled.artifact import TARGET_KEY, Compiled
 from nvmc.compiled.digests import HashedFile
-from nvmc.compiled.generations import MODEL_FILE, steadily
+from nvmc.compiled.generations import MANIFEST_FILE, MODEL_FILE, steadily
 from nvmc.compiled.staging import is_data
-from nvmc.errors import ModelError
+from nvmc.errors import ArtifactError, ModelError
+from nvmc.hardware.devices import Target
 from nvmc.passes.io.load import load_model
 
 __all__ = ["load_compiled"]
@@ -23,7 +24,8 @@ def load_compiled(compiled: Compiled) -> ir.Model:
     theirs, and mapped into memory then; they are read again where a file changed in between.
 
     Raises:
-        ArtifactError: The folder was compiled again since, or a file was changed.
+        ArtifactError: The folder was compiled again since, or a file was changed; or the manifest
+            states another target than the model.
         ModelError: As for `load_model`.
     """
     return steadily(compiled.folder, lambda: _read(compiled))
@@ -44,4 +46,22 @@ def _read(compiled: Compiled) -> ir.Model:
         for name in compiled.manifest.files:
             compiled.check(name)
         raise
+    _check_target(compiled, model)
     return model
+
+
+def _check_target(compiled: Compiled, model: ir.Model) -> None:
+    """Hold the manifest's target against the model's, which the provider goes by.
+
+    Raises:
+        ArtifactError: They differ: the manifest was edited.
+    """
+    try:
+        found = Target.model_validate_json(model.metadata_props.get(TARGET_KEY, ""))
+    except ValueError:
+        found = None
+    if found != compiled.manifest.target:
+        raise ArtifactError(
+            f"the target in {str(compiled.folder / MANIFEST_FILE)!r} is not the one that "
+            f"{MODEL_FILE} was compiled for; compile again, or give --device"
+        )

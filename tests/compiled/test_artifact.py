@@ -124,6 +124,17 @@ def test_a_held_network_is_never_mixed_with_a_newer_one(tmp_path: Path, reader: 
     refused("compiled again or removed", READERS[reader], network, tmp_path)
 
 
+def test_a_manifest_with_another_target_than_its_model_is_refused(tmp_path: Path) -> None:
+    """The provider goes by the model's target and the engine by the manifest's."""
+    network = compiled(tmp_path)
+    content = json.loads((network.folder / MANIFEST_FILE).read_text())
+    content["target"]["device"]["noise"][0]["profile"] = None
+    (network.folder / MANIFEST_FILE).write_text(json.dumps(content))
+    edited = open_compiled(network.folder)
+    assert edited.manifest.target != network.manifest.target
+    refused("is not the one that model.onnx was compiled for", simulate, edited, runs=2)
+
+
 def test_values_are_of_one_network(tmp_path: Path) -> None:
     """A held network gave numbers that neither network has."""
     values = [simulate(compiled(tmp_path, bits), runs=3).values for bits in (4, 2)]
