@@ -4,7 +4,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slow lint bench schema clean
+.PHONY: help demo test test-slow fuzz lint bench schema clean
 
 PYTHONS ?= python3.11 python3.12 python3.13 python3
 USABLE := import ensurepip, os, sys, sysconfig, venv; \
@@ -25,6 +25,7 @@ help:
 	@echo "make demo       compile LeNet-5 for FeFET cells and simulate 300 chips"
 	@echo "make test       the tests, without the slow ones"
 	@echo "make test-slow  the slow tests"
+	@echo "make fuzz       mutated inputs of every kind: KINDS='toml csv' COUNT=10000"
 	@echo "make lint       ruff and pyright"
 	@echo "make bench      the benchmarks"
 	@echo "make schema     the published schema of manifest.json, from its types"
@@ -62,6 +63,14 @@ test: $(VENV)/.dev
 
 test-slow: $(VENV)/.dev
 	$(PYTEST) -m slow
+
+# All kinds by default; build/fuzz.jsonl keeps what was run, so that it goes on where it was ended.
+KINDS ?=
+COUNT ?= 10000
+fuzz: $(VENV)/.dev
+	@mkdir -p build
+	PYTHONPATH=tests:. $(BIN)/python -m fuzz $(KINDS:%=--kind %) --count $(COUNT) \
+	  --log build/fuzz.jsonl
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .

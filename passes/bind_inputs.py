@@ -9,13 +9,14 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
 from nvmc.compiled.options import CompileOptions
+from nvmc.data.stored import stored_array
 from nvmc.errors import DataError, ModelError, OptionError, unknown
 from nvmc.hardware.options import pairs, value_of
 from nvmc.passes.convert_opset import convert_opset
@@ -341,9 +342,9 @@ def _array(value: ir.Value, text: str, free: Mapping[int, Any], where: str) -> N
 
 def _read(path: Path, where: str) -> NDArray[np.generic]:
     try:
-        found: Any = np.load(path, allow_pickle=False)
+        found = stored_array(lambda: path.open("rb"), path.stat().st_size, path.name)
     except (OSError, ValueError) as error:
         raise DataError(f"{where}: cannot read {str(path)!r}: {error}; give a .npy file") from error
-    if not isinstance(found, np.ndarray) or cast(Any, found).dtype.kind not in "fiub":
+    if found is None or found.dtype.kind not in "fiub":
         raise DataError(f"{where}: {str(path)!r} holds no array of numbers; give a .npy file")
-    return cast(NDArray[np.generic], found)
+    return found

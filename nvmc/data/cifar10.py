@@ -73,7 +73,7 @@ def _check_memo(raw: bytes) -> None:
     for operation, number, _ in pickletools.genops(raw):
         if operation.name not in ("PUT", "BINPUT", "LONG_BINPUT"):
             continue
-        if number is None or not 0 <= number < len(raw):
+        if not (isinstance(number, int) and 0 <= number < len(raw)):
             raise pickle.UnpicklingError(f"entry {number} of its memo")
 
 

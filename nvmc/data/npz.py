@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import math
 import zipfile
 import zlib
 from collections.abc import Sequence
 from pathlib import Path
-from tokenize import TokenError
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from nvmc.data.dataset import IGNORED, Dataset, Floats, Labels
 from nvmc.data.files import MOST_DEFLATED, first_line
-from nvmc.errors import DataError, OutOfMemoryError
+from nvmc.data.stored import OfObjects, stored_array
+from nvmc.errors import DataError
 
 __all__ = ["read_npz", "read_pair"]
 
@@ -95,62 +94,33 @@ def _members(path: Path) -> dict[str, NDArray[Any]]:
             if len(members) < len(archive.infolist()):
                 raise ValueError("two of its members have one name")
             for name, member in members.items():
-                array = _array(archive, member, name in ("x", "y") or "x" not in members)
+                try:
+                    array = _array(archive, member)
+                except OfObjects:
+                    if name in ("x", "y") or "x" not in members:
+                        raise
+                    continue
                 if array is not None:
                     found[name] = array
-    except (*damage, NotImplementedError, RuntimeError, TokenError) as error:
+    except (*damage, NotImplementedError, RuntimeError) as error:
         raise DataError(
             f"{path} cannot be read as .npz ({first_line(error)}); save it again with numpy.savez"
         ) from error
     return found
 
 
-def _array(archive: zipfile.ZipFile, member: zipfile.ZipInfo, needed: bool) -> NDArray[Any] | None:
-    """One array of the file; None for what is none, or not needed and of Python objects.
-
-    The header is held against the member's size first, so that no array takes more memory than
-    the file has content.
+def _array(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> NDArray[Any] | None:
+    """One array of the file; None for what is none.
 
     Raises:
-        ValueError: It is damaged; or, where it is needed, of Python objects.
+        ValueError: It is damaged, or of Python objects.
         OutOfMemoryError: It does not fit into memory.
     """
     if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
         raise ValueError(f"{member.filename} is compressed as numpy does not")
     if member.file_size > MOST_DEFLATED * (member.compress_size + 1):
         raise ValueError(f"{member.filename} is too short for the size that is written for it")
-    with archive.open(member) as file:
-        head = file.read(len(np.lib.format.MAGIC_PREFIX))
-    if head != np.lib.format.MAGIC_PREFIX:
-        return None
-    with archive.open(member) as file:
-        shape, _, kind = _header(file)
-        if kind.hasobject and not needed:
-            return None
-        size, there = math.prod(shape) * kind.itemsize, member.file_size - file.tell()
-        if not kind.hasobject and (min(shape, default=0) < 0 or size != there):
-            raise ValueError(
-                f"{member.filename} has {there} bytes, but shape {list(shape)} of {kind} in its "
-                "header"
-            )
-    try:
-        with archive.open(member) as file:
-            return np.lib.format.read_array(file, allow_pickle=False)
-    except MemoryError as error:
-        raise OutOfMemoryError(
-            f"{member.filename} of {archive.filename} takes {size / 2**30:.1f} GiB, for which "
-            "there is no memory; save fewer images"
-        ) from error
-
-
-def _header(file: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
-    """Shape, whether columns come first, and type of an array that follows."""
-    version = np.lib.format.read_magic(file)
-    if version == (1, 0):
-        return np.lib.format.read_array_header_1_0(file)
-    if version == (2, 0):
-        return np.lib.format.read_array_header_2_0(file)
-    raise ValueError(f"its arrays have format {version}, not 1 or 2")
+    return stored_array(lambda: archive.open(member), member.file_size, member.filename)
 
 
 def _known(path: str, y: NDArray[Any], count: int) -> tuple[Labels | None, Floats | None]:

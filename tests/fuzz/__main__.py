@@ -94,6 +94,7 @@ def main() -> int:
     chosen = _options()
     _load_all()
     scratch = Path(tempfile.mkdtemp(prefix="nvmc-fuzz-"))
+    os.environ["XDG_STATE_HOME"] = str(scratch / "state")  # not the user's
     try:
         return run(chosen, scratch) > 0
     finally:

@@ -86,6 +86,27 @@ def test_scalars_and_images_along_another_axis(opset: int, tmp_path: Path) -> No
     np.testing.assert_array_equal(run(model, x=X)[0], expected)
 
 
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        (b"(2, 1, 4)", b"(2**9, 4)"),
+        (b"(2, 1, 4)", b"(2, 999 )"),
+        (b"{'descr'", b"{((((((("),
+        (b"'<f4'", b"'|O8'"),
+    ],
+)
+def test_a_file_of_values_that_says_what_it_does_not_hold(
+    old: bytes, new: bytes, tmp_path: Path
+) -> None:
+    np.save(tmp_path / "h.npy", np.zeros((2, 1, 4), np.float32))
+    content = (tmp_path / "h.npy").read_bytes()
+    assert old in content and len(old) == len(new)
+    (tmp_path / "h.npy").write_bytes(content.replace(old, new))
+    options = CompileOptions(inputs=(f"h={tmp_path / 'h.npy'}", "sr=7"))
+    with pytest.raises(DataError, match=r"cannot read .*h\.npy.*; give a \.npy file"):
+        bind_inputs(model_of(STATEFUL), options)
+
+
 def test_opsets_without_expand() -> None:
     text = "g (float[N,3] x, float[M,3] h) => (float[N,3] y) { y = Add (x, h) }"
     model = model_of(text, opset=7)
