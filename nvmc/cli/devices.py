@@ -97,6 +97,7 @@ def _fit(
     (or _s, _ms, _ns: siemens); also time_s, and cell where one cell is read at several times.
     """
     from nvmc.cli.fit_report import fit_json, print_fit
+    from nvmc.hardware.devices.reading import parse_device
     from nvmc.hardware.fit.device_file import device_text
     from nvmc.hardware.fit.fitting import fit_device
     from nvmc.hardware.fit.measurements import read_measurements
@@ -106,13 +107,13 @@ def _fit(
     drawn = None if no_figure else _figure_of(output, figure)
     fit = fit_device(read_measurements(measured), law)
     text = device_text(fit, name or output.stem, title)
+    parse_device(text.encode(), str(output))
     if drawn is not None:
         from nvmc.report.fit_picture import draw_fit
 
         draw_fit(fit, drawn)
     with replacing_file(output) as temporary:
         temporary.write_text(text, encoding="utf-8")
-    load_device(output)
     if as_json:
         print_json(fit_json(fit, output, drawn))
         return

@@ -145,3 +145,22 @@ def test_show_prints_what_the_file_states(name: str, facts: list[str], capsys: C
     text = " ".join(capsys.readouterr().out.split())
     for fact in facts:
         assert " ".join(fact.split()) in text
+
+
+def test_a_device_that_would_not_be_read_is_not_written(
+    monkeypatch: pytest.MonkeyPatch, capsys: Capture
+) -> None:
+    """The same file is read by every command afterwards, so it is checked before it is there."""
+    from nvmc.hardware.fit import device_file
+
+    monkeypatch.setattr(device_file, "device_text", lambda *_: 'name = "mine"')
+    assert main(["devices", "fit", LEVELS, "-o", "mine.toml"]) == 1
+    assert "device file 'mine.toml': " in capsys.readouterr().err
+    assert list(Path().iterdir()) == []
+
+
+def test_times_beyond_what_a_device_may_say_are_refused(capsys: Capture) -> None:
+    text = Path(DRIFTING).read_text().replace(",30,", ",3e301,")
+    Path("late.csv").write_text(text)
+    assert main(["devices", "fit", "late.csv", "-o", "mine.toml", "--no-figure"]) == 1
+    assert "time_s is '3e301'; expected at most 1e+18" in capsys.readouterr().err

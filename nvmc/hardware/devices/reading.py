@@ -15,7 +15,7 @@ from nvmc.hardware.devices.device import Device
 from nvmc.hardware.devices.noise import NoiseSource, Source
 from nvmc.hardware.options import pairs, problem, value_of
 
-__all__ = ["as_noise", "device_names", "load_device", "parse_noise"]
+__all__ = ["as_noise", "device_names", "load_device", "parse_device", "parse_noise"]
 
 _SOURCE: TypeAdapter[NoiseSource] = TypeAdapter(Source)
 
@@ -48,14 +48,19 @@ def load_device(name: str | Path | Device) -> Device:
                 f"cannot read device file {text!r}: {error.strerror or error}; give the path of a "
                 "TOML file, or one of the names in `nvmc devices`"
             ) from error
-        return _parse_device(content, text)
+        return parse_device(content, text)
     if text not in device_names():
         raise DeviceError(unknown("device", text, [*device_names(), "FILE.toml"]))
     library = resources.files("nvmc.hardware.devices") / "library" / f"{text}.toml"
-    return _parse_device(library.read_bytes(), text)
+    return parse_device(library.read_bytes(), text)
 
 
-def _parse_device(content: bytes, where: str) -> Device:
+def parse_device(content: bytes, where: str) -> Device:
+    """A device from the content of a TOML file; `where` is its name, for messages.
+
+    Raises:
+        DeviceError: It is not valid.
+    """
     try:
         return Device.model_validate(tomllib.loads(content.decode()))
     except (UnicodeDecodeError, tomllib.TOMLDecodeError, RecursionError) as error:

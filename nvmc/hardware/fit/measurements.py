@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nvmc.errors import DataError
+from nvmc.hardware.devices.numbers import LARGEST
 from nvmc.hardware.devices.units import implausible
 
 __all__ = ["COLUMNS", "UNITS", "Measurements", "read_measurements"]
@@ -192,6 +193,8 @@ def _problem(name: str, value: float) -> str | None:
     """What was expected of `value` instead, if it is not as it should be."""
     if not math.isfinite(value):
         return "a finite number"
+    if value > LARGEST:
+        return f"at most {LARGEST:g}"
     if name == "level" and not (value.is_integer() and 0 <= value <= LARGEST_LEVEL):
         return f"a whole number from 0 to {LARGEST_LEVEL}"
     if name == "time_s" and value <= 0:

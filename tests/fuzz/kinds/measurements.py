@@ -27,14 +27,14 @@ def make(draw: Random, valid: Path, here: Path) -> Commands:
     text = (ROOT / "tests/files" / draw.choice(FILES)).read_text()
     table = list(csv.reader(text.splitlines()))
     header, rows = table[0], table[1:]
-    if draw.random() < 0.3:
+    if draw.random() < 0.15:
         rows = draw.sample(rows, draw.choice((1, 3, 20, 60, len(rows))))
-    for _ in range(draw.randint(1, 2)):
+    for _ in range(draw.choice((1, 1, 2))):
         _change(draw, header, rows)
     file = io.StringIO()
     csv.writer(file, lineterminator=draw.choice(("\n", "\r\n", "\n"))).writerows([header, *rows])
     content = file.getvalue().encode("utf-8", "surrogateescape")
-    if draw.random() < 0.2:
+    if draw.random() < 0.1:
         content = changed_bytes(draw, content)
     (here / "cells.csv").write_bytes(content)
     law = draw.choice(([], [], ["--law", "levels"], ["--law", "polynomial"]))
@@ -47,7 +47,7 @@ def _change(draw: Random, header: list[str], rows: list[list[str]]) -> None:
     column = draw.randrange(min(len(header), len(rows[row])) or 1)
     if not column < min(len(header), *map(len, rows)):
         return
-    match draw.randrange(24):
+    match draw.randrange(32):
         case 0:
             header[column] = draw.choice(
                 (

@@ -327,3 +327,13 @@ def test_bad_noise_is_one_line(text: str, message: str):
     with pytest.raises(OptionError, match=message) as caught:
         parse_noise(text)
     assert repr(text) in str(caught.value) and "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("text", ["1e308", "-1e19", "3e301"])
+def test_numbers_stay_numbers_in_float32(text: str, tmp_path: Path):
+    """Cells are computed in float32: a greater one became infinite, with a warning."""
+    file = tmp_path / "mine.toml"
+    law = f"levels = 4\nsigma = 0.1\n{NOISE}polynomial = [0.1, {text}]"
+    file.write_text(HEAD + law)
+    with pytest.raises(DeviceError, match="expected a magnitude of at most 1e.18"):
+        load_device(file)
