@@ -197,6 +197,14 @@ def _matches(node: ir.Node, pattern: str) -> bool:
     return any(fnmatchcase(name, pattern) for name in names)
 
 
+_AXES = {
+    **dict.fromkeys(("CrossbarConv", "CrossbarConvTranspose"), 3),
+    **dict.fromkeys(("CrossbarLSTM", "CrossbarGRU", "CrossbarRNN"), 3),
+    "CrossbarGemm": 2,
+}
+"""Operator -> the fewest axes that its weights have; of others one."""
+
+
 def layer_of(node: ir.Node) -> Layer | str:
     """The layer that `node` is, or why it is none."""
     if node.domain == DOMAIN and node.op_type in OPS and node.op_type != PARAMETER:
@@ -207,7 +215,7 @@ def layer_of(node: ir.Node) -> Layer | str:
     problem = ""
     for op in rows:
         operands = [_operand(node, op.inputs.index(name)) for name in op.weights]
-        weights = [weight_of(value) if value is not None else "is left out" for value in operands]
+        weights = [_weight_for(value, op) for value in operands]
         good = tuple(weight for weight in weights if isinstance(weight, Weight))
         if len(good) == len(weights):
             return Layer(node, op, good)
@@ -215,6 +223,16 @@ def layer_of(node: ir.Node) -> Layer | str:
         reasons = [f"weight {name} {text}" for name, text in names if isinstance(text, str)]
         problem = problem or "; ".join(reasons)
     return problem
+
+
+def _weight_for(value: ir.Value | None, op: Op) -> Weight | str:
+    """An operand as a weight of the operator, or why it is none."""
+    if value is None:
+        return "is left out"
+    tensor, fewest = initializer_of(value), _AXES.get(op.name, 1)
+    if tensor is not None and len(tensor.shape) < fewest:
+        return f"has shape {list(tensor.shape)}, not {fewest} axes or more"
+    return weight_of(value)
 
 
 def _mapped(node: ir.Node, op: Op) -> Layer | str:

@@ -212,3 +212,27 @@ def test_a_type_that_is_not_told_is_float(tmp_path: Path) -> None:
     except ModelError:
         return
     assert compiled.manifest.outputs[0].dtype == "float32"
+
+
+@pytest.mark.parametrize(
+    ("text", "shape"),
+    [
+        ("g (float[N,2,5,5] x, float[N,4] z) => (float[N,3,5,5] y) { y = Conv (x, w) }", (2, 2)),
+        ("g (float[N,2,5,5] x, float[N,4] z) => (float[N,3,5,5] y) { y = Conv (x, w) }", ()),
+        ("g (float[N,4] x, float[N,4] z) => (float[N,3] y) { y = MatMul (x, w) }", ()),
+        ("g (float[N,4] x, float[N,4] z) => (float[N,3] y) { y = Gemm (x, w) }", (4,)),
+    ],
+)
+def test_weights_with_too_few_axes_are_no_fault(
+    text: str, shape: tuple[int, ...], tmp_path: Path
+) -> None:
+    """onnx.checker does not mind; a layer beside it is mapped all the same."""
+    proto = onnx.parser.parse_model(f'<ir_version: 10, opset_import: ["" : 21]>{text}')
+    proto.graph.initializer.append(numpy_helper.from_array(np.ones(shape, np.float32), "w"))
+    proto.graph.initializer.append(numpy_helper.from_array(np.ones((4, 2), np.float32), "v"))
+    proto.graph.node.append(helper.make_node("MatMul", ["z", "v"], ["good"]))
+    proto.graph.output.append(helper.make_tensor_value_info("good", TensorProto.FLOAT, ["N", 2]))
+    onnx.save(proto, tmp_path / "net.onnx")
+    with pytest.raises(ModelError, match="onnxruntime cannot load|contradict|valid ONNX"):
+        compile_model(tmp_path / "net.onnx", ANALOG, output=tmp_path / "net.nvmc")
+    assert [path.name for path in tmp_path.iterdir()] == ["net.onnx"]
