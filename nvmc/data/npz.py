@@ -71,7 +71,9 @@ def _dataset(path: str, arrays: dict[str, NDArray[Any]]) -> Dataset:
 def _floats(path: str, x: NDArray[Any]) -> Floats:
     """The array of whatever input a network has, as float32."""
     floats = _finite(path, "x", x)
-    if x.dtype.kind in "iu" and (floats.astype(x.dtype) != x).any():
+    with np.errstate(invalid="ignore"):  # rounded up, the greatest whole number is none
+        differ = x.dtype.kind in "iu" and bool((floats.astype(x.dtype) != x).any())
+    if differ:
         raise DataError(
             f"x of {path} holds whole numbers that float32 does not; give the array the name of "
             "the network's input instead of x"

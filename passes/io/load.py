@@ -100,6 +100,8 @@ def _parse(path: Path, opened: BinaryIO | None, where: str) -> onnx.ModelProto:
         raise ModelError(
             f"{where} is not an ONNX model (no graph in it); expected the .onnx file of a network"
         )
+    if not proto.graph.output:
+        raise ModelError(f"{where} is a network without an output; export it again")
     return proto
 
 

@@ -119,6 +119,15 @@ def test_tokens_are_no_larger_than_whole_numbers_get(tmp_path: Path) -> None:
         assert "next: needs tokens" in refused(f"next:{tmp_path / 'a.npz'}")
 
 
+@pytest.mark.parametrize("kind", [np.int64, np.uint64, np.int32])
+def test_whole_numbers_that_float32_does_not_hold_are_no_warning(
+    tmp_path: Path, kind: type
+) -> None:
+    np.savez(tmp_path / "a.npz", x=np.full((3, 4), np.iinfo(kind).max, kind))
+    with warnings.catch_warnings(action="error"):
+        assert "whole numbers that float32 does not" in refused(str(tmp_path / "a.npz"))
+
+
 def idx(sizes: tuple[int, ...], values: bytes) -> bytes:
     header = bytes((0, 0, 8, len(sizes)))
     return header + b"".join(size.to_bytes(4, "big") for size in sizes) + values

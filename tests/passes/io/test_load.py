@@ -87,6 +87,11 @@ def test_not_onnx(tmp_path: Path, content: bytes) -> None:
     assert "not an ONNX model" in refused(saved(tmp_path, content))
 
 
+def test_a_network_without_an_output(tmp_path: Path, proto: onnx.ModelProto) -> None:
+    del proto.graph.output[:]
+    assert "without an output" in refused(saved(tmp_path, proto))
+
+
 @pytest.mark.parametrize("share", [0.1, 0.5, 0.9, 0.999])
 def test_cut_short(tmp_path: Path, proto: onnx.ModelProto, share: float) -> None:
     raw = proto.SerializeToString()
