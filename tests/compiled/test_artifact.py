@@ -128,7 +128,7 @@ def test_a_manifest_with_another_target_than_its_model_is_refused(tmp_path: Path
     """The provider goes by the model's target and the engine by the manifest's."""
     network = compiled(tmp_path)
     content = json.loads((network.folder / MANIFEST_FILE).read_text())
-    content["target"]["device"]["noise"][0]["profile"] = None
+    content["target"]["device"]["sigma"] = 0.25
     (network.folder / MANIFEST_FILE).write_text(json.dumps(content))
     edited = open_compiled(network.folder)
     assert edited.manifest.target != network.manifest.target
