@@ -5,6 +5,7 @@ import re
 import signal
 from importlib.util import find_spec
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
@@ -14,6 +15,10 @@ from hypothesis import settings
 # wait for one another. To be set before numpy is loaded; processes that tests start inherit it.
 for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ.setdefault(variable, "1")
+
+# No test writes into the state folder of whoever runs it; processes that tests start inherit this.
+_STATE = TemporaryDirectory(prefix="nvmc-state-")
+os.environ["XDG_STATE_HOME"] = _STATE.name
 
 settings.register_profile("nvmc", derandomize=True, deadline=None, max_examples=50)
 settings.load_profile("nvmc")

@@ -4,46 +4,37 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable, Sequence
-from datetime import datetime
 from pathlib import Path
-from typing import Any
 
 import click
 from rich.table import Table
 
 from nvmc.cli.console import (
     count,
-    interval_rows,
     note,
     note_percentile,
-    ordinal,
     out,
-    passes_text,
-    percent,
     print_json,
-    worst_text,
 )
-from nvmc.cli.heading import noise_text, periphery_text
+from nvmc.cli.results_report import (
+    SHORT,
+    entry_json,
+    facts_of,
+    statistics_json,
+    statistics_of,
+    table_of,
+    worth_of,
+)
+from nvmc.cli.stored import expected_in
 from nvmc.compiled.artifact import RESULTS_FILE, check_folder, newest_folder, replacing_file
 from nvmc.errors import OptionError
-from nvmc.evaluation.parameters import duration_text
-from nvmc.metrics import METRICS
-from nvmc.statistics import (
-    Images,
-    Kpp,
-    Summary,
-    percentile_index,
-    percentile_performance,
-    summarize,
-)
-from nvmc.store import Entry, Store
+from nvmc.store import Entry, Merged, Store
 from nvmc.store.export import check_format, export
 
 __all__ = ["results_command"]
 
 FORMAT = "nvmc.results/1"
-SHORT = 8
-"""Digits of an id that are shown."""
+
 
 _where = click.option(
     "--store",
@@ -79,10 +70,10 @@ def _list(where: Path | None = None, percentile: float = 1.0, as_json: bool = Fa
     path = _place(where)
     with Store.open(path, readonly=True) as store:
         entries = store.experiments()
-        found = [_worth(store, entry, percentile) for entry in entries]
+        found = [worth_of(store, entry, percentile) for entry in entries]
     if as_json:
         pairs = zip(entries, found, strict=True)
-        said = [{**_entry_json(entry), **_statistics_json(each)} for entry, each in pairs]
+        said = [{**entry_json(entry, each), **statistics_json(each)} for entry, each in pairs]
         print_json({"format": FORMAT, "store": str(path), "experiments": said})
         return
     note_percentile(percentile)
@@ -91,7 +82,7 @@ def _list(where: Path | None = None, percentile: float = 1.0, as_json: bool = Fa
     of = f" of {names.pop()}" if len(names) == 1 and path.parent.name not in names else ""
     out().print(f"{path}: {count(len(entries), 'experiment')}, {count(total, 'chip')}{of}")
     if entries:
-        out().print(_table(entries, found))
+        out().print(table_of(entries, found))
 
 
 @results_command.command("show")
@@ -103,15 +94,15 @@ def _show(identifier: str, where: Path | None, percentile: float, as_json: bool)
     """Show one experiment; the beginning of its ID will do."""
     with Store.open(_place(where), readonly=True) as store:
         entry = store.find(identifier)
-        found = _worth(store, entry, percentile)
+        found = worth_of(store, entry, percentile)
     if as_json:
-        print_json({"format": FORMAT, **_entry_json(entry), **_statistics_json(found)})
+        print_json({"format": FORMAT, **entry_json(entry, found), **statistics_json(found)})
         return
     note_percentile(percentile)
     table = Table(box=None, show_header=False, pad_edge=True)
     table.add_column(no_wrap=True)
     table.add_column(overflow="fold")
-    for row in [*_facts(entry), *_statistics(entry, found)]:
+    for row in [*facts_of(entry), *statistics_of(entry, found)]:
         table.add_row(*row)
     out().print(table)
 
@@ -137,7 +128,7 @@ def _export(
     with Store.open(_place(where), readonly=True) as store:
         entries = store.experiments() if everything else _chosen(store, identifiers)
         with replacing_file(output) as temporary:
-            rows = export(store, entries, temporary)
+            rows = export(store, entries, temporary, expected_in)
     said = f"{count(rows, 'chip')} of {count(len(entries), 'experiment')}"
     out().print(f"Wrote {output}: {said}", soft_wrap=True)
 
@@ -149,7 +140,7 @@ def _export(
 def _delete(identifiers: tuple[str, ...], yes: bool, where: Path | None) -> None:
     """Forget experiments and their chips."""
     with Store.open(_place(where), create=False) as store:
-        entries = _chosen(store, identifiers)
+        entries = _chosen(store, identifiers, faulty=True)
         chips = sum(entry.complete + entry.begun for entry in entries)
         what = f"{count(len(entries), 'experiment')} with {count(chips, 'chip')}"
         if not yes:
@@ -182,13 +173,28 @@ def _merge(into: Path, sources: tuple[str, ...]) -> None:
         if other.resolve() == path.resolve():
             raise OptionError(f"{str(other)!r} is what is merged into; name others")
         Store.open(other, readonly=True).close()  # before anything is written
-    with Store.open(path) as store:
-        found = store.merge(others)
-        entries = store.experiments()
+    found, entries = _merged(path, others)
     new = f"{count(found.experiments, 'new experiment')}, {count(found.chips, 'new chip')}"
     out().print(f"Merged {count(len(others), 'store')} into {path}: {new}", soft_wrap=True)
     if found.chips:
         _note_namesakes(entries)
+
+
+def _merged(path: Path, others: Sequence[Path]) -> tuple[Merged, list[Entry]]:
+    """What a merge brought, and all that is there now; a file that it made for nothing is gone."""
+    made, empty = not path.exists(), False
+    try:
+        with Store.open(path) as store:
+            try:
+                found = store.merge(others, expected_in)
+            except BaseException:
+                empty = not store.experiments(faulty=True)
+                raise
+            return found, store.experiments()
+    except BaseException:
+        if made and empty:
+            path.unlink()
+        raise
 
 
 def _note_namesakes(entries: Iterable[Entry]) -> None:
@@ -213,178 +219,7 @@ def _place(where: Path | None) -> Path:
     return check_folder(where) / RESULTS_FILE if where.is_dir() else where
 
 
-def _chosen(store: Store, identifiers: Iterable[str]) -> list[Entry]:
-    """The experiments that are named, each once."""
-    found = [store.find(identifier) for identifier in identifiers]
+def _chosen(store: Store, identifiers: Iterable[str], faulty: bool = False) -> list[Entry]:
+    """The experiments that are named, each once; `faulty` as for `Store.find`."""
+    found = [store.find(identifier, faulty) for identifier in identifiers]
     return list({entry.id: entry for entry in found}.values())
-
-
-Worth = tuple[Summary, Kpp]
-
-
-def _worth(store: Store, entry: Entry, percentile: float) -> Worth | None:
-    """Mean, KPP and the like of an experiment; None while chips of it ran in part only."""
-    percentile_index(1, percentile)
-    if entry.begun or not entry.complete:
-        return None
-    chips = [(total, value) for *_, total, value in store.rows(entry.id) if value is not None]
-    values = [value for _, value in chips]
-    kpp = percentile_performance(values, percentile, images=_sampled(entry, chips))
-    return summarize(values), kpp
-
-
-def _sampled(entry: Entry, chips: Iterable[tuple[float, float]]) -> Images | None:
-    """What the values of an experiment are shares of; older stores say it by hits and values."""
-    images, metric = entry.facts.get("images"), entry.facts.get("metric")
-    if not images or metric not in METRICS or not METRICS[metric].counts:
-        return None
-    if "decisions" in entry.facts:
-        decisions = entry.facts["decisions"]
-        return None if decisions is None else Images(images, decisions)
-    for total, value in chips:
-        if value > 0:
-            return Images(images, round(total / (value * images)))
-    return Images(images, 2)  # all at 0: its ends hold for any number of decisions
-
-
-def _table(entries: Sequence[Entry], found: Sequence[Worth | None]) -> Table:
-    """One row an experiment, with the columns in which any of them has something to say."""
-    networks = {entry.facts.get("network") for entry in entries}
-    pairs = zip(entries, found, strict=True)
-    rows = [_row(entry, each, len(networks) > 1) for entry, each in pairs]
-    table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0))
-    names = [name for name in rows[0] if any(row[name] for row in rows)]
-    for name in names:
-        free = name in ("network", "device", "images", "also")
-        right = name in ("sigma", "time", "chips", "begun", "mean", "KPP")
-        table.add_column(
-            name,
-            no_wrap=not free,
-            overflow="fold" if free else "ellipsis",
-            justify="right" if right else "left",
-        )
-    for row in rows:
-        table.add_row(*(row[name] for name in names))
-    return table
-
-
-def _row(entry: Entry, found: Worth | None, named: bool) -> dict[str, str]:
-    facts = entry.facts
-    sigma, time_s = facts.get("sigma"), facts.get("time_s")
-    images = f"{facts['images']:,}" if "images" in facts else ""
-    return {
-        "id": entry.id[:SHORT],
-        "network": str(facts.get("network", "")).removesuffix(".nvmc") if named else "",
-        "device": str(facts.get("device", "")),
-        "sigma": "" if sigma is None else f"{sigma:g}",
-        "time": "" if time_s is None else duration_text(time_s),
-        "images": f"{images} {facts.get('data', '')}".strip(),
-        "also": ", ".join(_also(entry)),
-        "chips": f"{entry.complete:,}",
-        "begun": f"{entry.begun:,}" if entry.begun else "",
-        "mean": f"{100 * found[0].mean:.2f}" if found else "",
-        "KPP": f"{100 * found[1].value:.2f}" + " (worst)" * found[1].is_worst if found else "",
-        "written": _moment(entry.written),
-    }
-
-
-def _also(entry: Entry) -> list[str]:
-    """What is not as it is by default, and tells alike experiments apart."""
-    facts = entry.facts
-    seed, passes = facts.get("seed"), facts.get("mc_passes")
-    said = ["circuit"] if facts.get("fidelity") == "circuit" else []
-    if seed:
-        number = str(seed)
-        said.append(f"seed {number}" if len(number) <= SHORT else f"seed {number[:SHORT]}…")
-    return said + ([f"{passes} passes"] if passes and passes > 1 else [])
-
-
-def _moment(when: datetime | None) -> str:
-    """Local time today, or the date."""
-    if when is None:
-        return ""
-    local = when.astimezone()
-    today = local.date() == datetime.now(local.tzinfo).date()
-    return f"{local:%H:%M}" if today else f"{local:%Y-%m-%d}"
-
-
-def _facts(entry: Entry) -> list[tuple[str, str]]:
-    facts = entry.facts
-    sigma, time_s, passes = facts.get("sigma"), facts.get("time_s"), facts.get("mc_passes")
-    metric = facts.get("metric", "")
-    rows = [
-        ("experiment", entry.id),
-        ("network", f"{facts.get('network', '-')}, model {entry.key.get('network', '-')}"),
-        ("device", str(facts.get("device", "-"))),
-        ("sigma", "" if sigma is None else f"{sigma:g}"),
-        ("noise", " ".join(map(noise_text, facts.get("noise", facts.get("sources", ()))))),
-        ("periphery", periphery_text(facts["periphery"]) if "periphery" in facts else ""),
-        ("time", "" if time_s is None else f"{duration_text(time_s)} since programming"),
-        ("data", f"{facts.get('data', '-')}, {count(facts.get('images', 0), 'image')}"),
-        ("limit", "" if facts.get("limit") is None else f"{facts['limit']:,}"),
-        ("output", str(facts.get("output") or "")),
-        ("fidelity", str(facts.get("fidelity", "-"))),
-        ("stochastic", "" if passes is None else passes_text(passes)),
-        ("metric", f"{metric}: {METRICS[metric].title}" if metric in METRICS else str(metric)),
-        ("seed", str(facts.get("seed", "-"))),
-        ("engine", str(facts.get("engine", "-"))),
-        ("nvmc", str(facts.get("nvmc", ""))),
-        ("begun", str(facts.get("created", "-"))),
-        ("last written", "" if entry.written is None else entry.written.isoformat()),
-        ("ideal chip", percent(facts["ideal"]) if "ideal" in facts else ""),
-    ]
-    return [row for row in rows if row[1]]
-
-
-def _statistics(entry: Entry, found: Worth | None) -> list[tuple[str, str]]:
-    chips = f"{entry.complete:,}"
-    if entry.first is not None:
-        chips += f", of numbers {entry.first:,} to {entry.last:,}"
-    if found is None:
-        if not entry.begun:
-            return [("chips", chips)]
-        stopped = f"{count(entry.begun, 'other')} ran on some of the images only"
-        return [
-            ("chips", f"{chips}; {stopped}"),
-            ("", "their mean and KPP: give the same `nvmc simulate` command again"),
-        ]
-    summary, kpp = found
-    spread = "" if summary.std is None else f" ± {100 * summary.std:.2f} over chips"
-    images, metric = entry.facts.get("images"), str(entry.facts.get("metric", ""))
-    intervals = interval_rows(kpp, images, metric)
-    return [
-        ("chips", chips),
-        ("mean", f"{percent(summary.mean)}{spread}"),
-        ("worst chip", percent(summary.min)),
-        (
-            f"{ordinal(kpp.k)} percentile (KPP)",
-            percent(kpp.value) + (f", {worst_text(kpp)}" if kpp.is_worst else ""),
-        ),
-        *((name, f"{ends}, {of}") for name, ends, of in intervals),
-    ]
-
-
-def _entry_json(entry: Entry) -> dict[str, Any]:
-    return {
-        "id": entry.id,
-        "key": entry.key,
-        "info": entry.info,
-        "complete": entry.complete,
-        "begun": entry.begun,
-        "first": entry.first,
-        "last": entry.last,
-        "evaluations": entry.evaluations,
-        "written": None if entry.written is None else entry.written.isoformat(),
-    }
-
-
-def _statistics_json(found: Worth | None) -> dict[str, Any]:
-    if found is None:
-        return {"mean": None, "std": None, "min": None, "percentile": None}
-    summary, kpp = found
-    return {
-        "mean": summary.mean,
-        "std": summary.std,
-        "min": summary.min,
-        "percentile": kpp.to_json(),
-    }

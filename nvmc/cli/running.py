@@ -119,6 +119,11 @@ OPTIONS: dict[str, Callable[[Command], Command]] = {
         metavar="FILE",
         help="Where results are kept.  [default: results.sqlite in the compiled network]",
     ),
+    "trust-store": click.option(
+        "--trust-store",
+        is_flag=True,
+        help="Use results that others wrote as they are; otherwise some are run again first.",
+    ),
     "no-store": click.option("--no-store", is_flag=True, help="Keep no results, and look at none."),
     "figure": click.option(
         "--figure",

@@ -26,7 +26,7 @@ from nvmc.cli.console import (
 )
 from nvmc.cli.heading import heading
 from nvmc.cli.running import chosen_executor, opened, run_options
-from nvmc.cli.stored import opened_store
+from nvmc.cli.stored import checked_text, opened_store
 from nvmc.errors import OptionError
 from nvmc.evaluation.parameters import duration_text, parse_values
 from nvmc.evaluation.result import Simulation
@@ -78,7 +78,8 @@ DELTA = 1e-3
     metavar="N",
     help="With --precision: chips at which to end in any case.  [default: 10000, or 2 x runs]",
 )
-@run_options("jobs", "workers", "accelerator", "store", "no-store")
+@run_options("jobs", "workers", "accelerator", "store", "trust-store")
+@run_options("no-store")
 @run_options("figure", "json")
 def simulate_command(
     compiled: Path | None,
@@ -95,6 +96,7 @@ def simulate_command(
     delta: float | None,
     precision: str | None,
     store: Path | None,
+    trust_store: bool,
     no_store: bool,
     **options: Any,
 ) -> None:
@@ -111,7 +113,7 @@ def simulate_command(
     ages = [] if time is None else parse_values("time", time)
     with (
         chosen_executor(jobs, workers, accelerator) as executor,
-        opened_store(network, store, no_store) as kept,
+        opened_store(network, store, no_store, trust_store) as kept,
         watching("chips", shown=not as_json) as watch,
     ):
         result = simulate(
@@ -307,4 +309,7 @@ def _effort(result: Simulation) -> list[tuple[str, str, str]]:
         rows.append(("images run", percent(share, 1), note))
     if result.recorded:
         rows.append(("from the store", count(result.recorded, "chip"), "not run again"))
+    if result.elsewhere.chips:
+        found = count(result.elsewhere.chips, "chip")
+        rows.append(("from elsewhere", found, checked_text(result.elsewhere)))
     return rows

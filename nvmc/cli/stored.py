@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Generator, Mapping
+from collections.abc import Collection, Generator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -12,11 +12,12 @@ from nvmc.cli.console import count, note
 from nvmc.compiled.artifact import RESULTS_FILE, Compiled
 from nvmc.compiled.generations import is_compiled
 from nvmc.errors import OptionError, StoreError
-from nvmc.evaluation.population import Records
+from nvmc.evaluation.records import Elsewhere, Records
 from nvmc.interruption import interrupted
-from nvmc.store import Store
+from nvmc.metrics import METRICS
+from nvmc.store import Entry, Expected, Found, Store
 
-__all__ = ["StoreToBe", "opened_store"]
+__all__ = ["StoreToBe", "checked_text", "expected_in", "opened_store"]
 
 
 class StoreToBe:
@@ -25,23 +26,27 @@ class StoreToBe:
     Args:
         path: The file.
         optional: Whether to go without, with a note, where it cannot be written.
+        trusted: Whether what others wrote is used as it is.
     """
 
-    def __init__(self, path: Path, optional: bool = False) -> None:
+    def __init__(self, path: Path, optional: bool = False, trusted: bool = False) -> None:
         self.path = path
         self.store: Store | None = None
         self._optional = optional
+        self._trusted = trusted
 
-    def experiment(self, key: Mapping[str, Any], info: Mapping[str, Any]) -> Records:
-        """The records of one experiment; see `nvmc.evaluation.population.Archive`.
+    def experiment(
+        self, key: Mapping[str, Any], info: Mapping[str, Any], expected: Expected | None = None
+    ) -> Records:
+        """The records of one experiment; see `nvmc.evaluation.records.Archive`.
 
         Raises:
             StoreError: The file is no store, or cannot be written.
         """
         try:
             if self.store is None:
-                self.store = Store.open(self.path, on_trouble=note)
-            return self.store.experiment(key, info)
+                self.store = Store.open(self.path, on_trouble=note, trusted=self._trusted)
+            return self.store.experiment(key, info, expected)
         except StoreError as error:
             if not self._optional or os.access(self.path.parent, os.W_OK):
                 raise
@@ -64,19 +69,50 @@ class StoreToBe:
 class _Nowhere:
     """Records that keep nothing."""
 
-    def known(self) -> dict[int, tuple[int, float]]:
-        return {}
+    trusted = False
 
-    def parts(self) -> tuple[tuple[int, int, float], ...]:
-        return ()
+    def read(self) -> Found:
+        return Found()
 
     def add(self, chip: int, images: int, total: float, value: float | None) -> None:
         pass
 
+    def confirm(self, chip: int, images: int, here: float) -> None:
+        pass
+
+    def vouch(self, checked: Collection[int], others: Collection[int]) -> None:
+        pass
+
+
+def checked_text(found: Elsewhere) -> str:
+    """How far chips that others found were checked."""
+    if found.trusted:
+        return f"{found.trusted:,} of them used unchecked (--trust-store)"
+    if found.checked == found.chips:
+        return "all run again here, with the same sums"
+    return f"{found.checked:,} of them, at random, run again here: the same sums"
+
+
+def expected_in(entry: Entry) -> Expected:
+    """What the rows of an experiment in a store can be, as far as it says itself."""
+    images, decisions = entry.key.get("images"), entry.info.get("decisions")
+    metric = METRICS.get(str(entry.key.get("metric")).split()[0])  # a version may stand behind it
+    if metric is None or images is None:
+        return Expected()
+    if not metric.counts or decisions is None:
+        return Expected(images, metric.counts, metric.range)
+    return Expected(
+        images,
+        metric.counts,
+        metric.range,
+        lambda first, last: (0.0, float(decisions * (last - first))),
+        lambda total: total / max(1, decisions * images),
+    )
+
 
 @contextmanager
 def opened_store(
-    network: Compiled, store: Path | None, no_store: bool
+    network: Compiled, store: Path | None, no_store: bool, trust_store: bool = False
 ) -> Generator[StoreToBe | None]:
     """Where the results of a network are kept, for as long as the block runs.
 
@@ -84,19 +120,22 @@ def opened_store(
         network: It has a store of its own, which is left out where it cannot be written.
         store: `--store`: another file, or a compiled folder whose store it is.
         no_store: `--no-store`.
+        trust_store: `--trust-store`: what others wrote is used as it is.
 
     Raises:
-        OptionError: Both options are given.
+        OptionError: `--no-store` is given beside another of them.
         KeyboardInterrupt: Of Ctrl-C in the block, saying what is kept.
     """
     if store is not None and no_store:
         raise OptionError(f"store is {str(store)!r} beside --no-store; give one of the two")
+    if no_store and trust_store:
+        raise OptionError("--trust-store is given beside --no-store; give one of the two")
     if no_store:
         yield None
         return
     if store is not None and is_compiled(store):
         store = store / RESULTS_FILE
-    kept = StoreToBe(store or network.results_path, optional=store is None)
+    kept = StoreToBe(store or network.results_path, optional=store is None, trusted=trust_store)
     try:
         yield kept
     except BaseException as error:

@@ -22,7 +22,7 @@ from nvmc.cli.console import (
 )
 from nvmc.cli.heading import heading
 from nvmc.cli.running import chosen_executor, opened, run_options
-from nvmc.cli.stored import opened_store
+from nvmc.cli.stored import checked_text, opened_store
 from nvmc.evaluation.description import as_cells
 from nvmc.evaluation.parameters import PARAMETERS, Value, label_of, parse_values
 from nvmc.evaluation.sweep import Point, Sweep, point_count, sweep
@@ -51,7 +51,8 @@ def _parameter_options(command: F) -> F:
 @click.option("--runs", default=300, show_default=True, help="Chips per point.")
 @run_options("data", "device", "noise", "percentile", "seed", "fidelity", "limit", "output")
 @run_options("class-axis", "batch-axis", "metric")
-@run_options("batch", "mc-passes", "jobs", "workers", "accelerator", "store", "no-store")
+@run_options("batch", "mc-passes", "jobs", "workers", "accelerator", "store")
+@run_options("trust-store", "no-store")
 @click.option("--csv", "csv_file", type=click.Path(path_type=Path), help="Write a row per point.")
 @click.option("--chips-csv", type=click.Path(path_type=Path), help="Write a row per chip.")
 @run_options("figure", "json")
@@ -68,6 +69,7 @@ def sweep_command(
     workers: str | None,
     accelerator: str,
     store: Path | None,
+    trust_store: bool,
     no_store: bool,
     **options: Any,
 ) -> None:
@@ -83,7 +85,7 @@ def sweep_command(
     network = opened(compiled)
     with (
         chosen_executor(jobs, workers, accelerator) as executor,
-        opened_store(network, store, no_store) as kept,
+        opened_store(network, store, no_store, trust_store) as kept,
         progress("chips", runs * point_count(values), shown=not as_json) as advance,
     ):
         result = sweep(
@@ -142,6 +144,9 @@ def _print(result: Sweep, folder: str, newest: bool) -> None:
     console.print(said)
     if kpp.is_worst:
         console.print(f"The KPP of {count(kpp.runs, 'run')} is {worst_text(kpp)}.")
+    if result.elsewhere.chips:
+        found = count(result.elsewhere.chips, "chip")
+        console.print(f"From elsewhere: {found}, {checked_text(result.elsewhere)}.")
 
 
 def _device(result: Sweep) -> Device:
@@ -179,6 +184,7 @@ def _point_rows(result: Sweep) -> Iterator[dict[str, str | int | float | None]]:
             "kpp_low_chips_alone": kpp.chips_alone.low,
             "kpp_high_chips_alone": kpp.chips_alone.high,
             "confidence": kpp.confidence,
+            **{f"elsewhere_{key}": number for key, number in point.elsewhere.to_json().items()},
             **_facts(point),
         }
 

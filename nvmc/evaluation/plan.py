@@ -134,6 +134,7 @@ def _round(
     population: Population, plan: Plan, rounds: Rounds | None, watch: Watch | None
 ) -> AtTime:
     """The first chips of a population."""
+    population.trust(plan.runs)
     meter = _Meter(population, plan.runs, watch)
     if plan.delta is not None:
         return _eliminated(population, plan, rounds, meter)

@@ -20,6 +20,7 @@ from nvmc.errors import OptionError
 from nvmc.evaluation.description import Description, Fidelity
 from nvmc.evaluation.parameters import Setup
 from nvmc.evaluation.reading import Reading
+from nvmc.evaluation.records import Archive, Elsewhere, Records, check_some, expected_of
 from nvmc.hardware.chip import Chip, Chips, Chosen
 from nvmc.metrics import Metric
 from nvmc.runtime.montecarlo import (
@@ -33,8 +34,9 @@ from nvmc.runtime.montecarlo import (
 )
 from nvmc.runtime.networks import fitting_chips
 from nvmc.statistics import Images
+from nvmc.store import Found, Origin
 
-__all__ = ["Archive", "Executor", "Population", "Records", "Threads", "Workload"]
+__all__ = ["Executor", "Population", "Threads", "Workload"]
 
 
 class Executor(Protocol):
@@ -114,35 +116,6 @@ def _settled(executor: Executor, workload: Workload, chips: int) -> Executor:
     return Threads(jobs, cut=True) if jobs < wanted else executor
 
 
-class Records(Protocol):
-    """Where it is kept how far chips were run."""
-
-    def known(self) -> Mapping[int, tuple[int, float]]:
-        """Chip's index -> images that it was run on, and the sum of the metric over them."""
-        ...
-
-    def parts(self) -> Iterable[tuple[int, int, float]]:
-        """What was added of chips on some images only: (chip's index, images, sum)."""
-        ...
-
-    def add(self, chip: int, images: int, total: float, value: float | None) -> None:
-        """Keep that a chip was run on so many images; `value` once these are all."""
-        ...
-
-
-class Archive(Protocol):
-    """Where records are kept, such as `nvmc.store.Store`."""
-
-    def experiment(self, key: Mapping[str, Any], info: Mapping[str, Any]) -> Records:
-        """The records of one population on one workload.
-
-        Args:
-            key: Everything that decides the values of its chips, as JSON values.
-            info: What people want to know of it, as JSON values.
-        """
-        ...
-
-
 @dataclass(frozen=True)
 class Workload:
     """A network and the images it is judged on: what chips are tried out with.
@@ -214,9 +187,7 @@ class Workload:
             records: What is known of them already, and where more is kept.
             on_chip: Called with (position, value) as each chip is done, from any thread.
         """
-        population = Population(self, chips, executor or Threads(), records, on_chip)
-        population.advance(range(len(chips)), len(self.feed))
-        return population.values
+        return Population(self, chips, executor or Threads(), records, on_chip).complete()
 
     def describe(self, setup: Setup, seed: int, runs: int, first: int = 0) -> Description:
         """What a result of chips on this workload is of.
@@ -265,7 +236,8 @@ class Workload:
         del facts["first"], facts["runs"]  # the store counts its chips itself
         decisions = None if self.sampled is None else self.sampled.decisions
         info = {**facts, "ideal": self.ideal, "decisions": decisions}
-        return store.experiment({**self.identity, **population, "engine": executor.engine}, info)
+        key = {**self.identity, **population, "engine": executor.engine}
+        return store.experiment(key, info, expected_of(self.metric, len(self.feed)))
 
 
 class Population:
@@ -278,6 +250,7 @@ class Population:
         images: Images that each chip was run on, shape (chips,).
         totals: Sum of the metric over them, shape (chips,).
         recorded: Which chips the records held complete at the start, shape (chips,).
+        origins: Where what the records held comes from, shape (chips,); `nvmc.store.Origin`.
 
     Args:
         workload: The network and the images.
@@ -304,10 +277,14 @@ class Population:
         self._parts: dict[int, dict[int, float]] = {}
         self.images = np.zeros(len(chips), np.int64)
         self.totals = np.zeros(len(chips))
-        known = dict(records.known()) if records is not None else {}
-        for position, index in enumerate(_indices(chips) if known else ()):
-            if index in known:
-                self.images[position], self.totals[position] = known[index]
+        self.origins = np.full(len(chips), Origin.HERE)
+        found = Found() if records is None else records.read()
+        for position, index in enumerate(_indices(chips) if found.known else ()):
+            if index in found.known:
+                self.images[position], self.totals[position] = found.known[index]
+                self.origins[position] = found.origins.get(index, Origin.HERE)
+                if index in found.parts:
+                    self._parts[position] = dict(found.parts[index])
         self.recorded = self.images == len(workload.feed)
 
     @property
@@ -323,15 +300,35 @@ class Population:
     def history(self, runs: int) -> dict[int, dict[int, float]]:
         """For the first `runs` chips, the sums that are known: position -> images -> sum."""
         known = {p: dict(sums) for p, sums in self._parts.items() if p < runs}
-        parts = self._records.parts() if self._records is not None else ()
-        places = {index: p for p, index in enumerate(_indices(self.chips)) if p < runs}
-        for index, images, total in parts:
-            if index in places:
-                known.setdefault(places[index], {})[images] = total
         for position in np.flatnonzero(self.images[:runs]).tolist():
             sums = known.setdefault(position, {})
             sums[int(self.images[position])] = float(self.totals[position])
         return known
+
+    def trust(self, runs: int) -> None:
+        """Run some chips again of those that others found, before any of these is used.
+
+        Raises:
+            StoreError: One comes out differently.
+        """
+        unknown = np.flatnonzero(self.origins[:runs] == Origin.ELSEWHERE).tolist()
+        if self._records is None or self._records.trusted or not unknown:
+            return
+        sums = {p: {*self._parts.get(p, ()), int(self.images[p])} for p in unknown}
+        numbers = {p: self.chips[p].index or 0 for p in unknown}
+        chosen = check_some(self._records, numbers, sums, self._totals)
+        self.origins[unknown] = Origin.VOUCHED
+        self.origins[chosen] = Origin.CHECKED
+
+    def complete(self) -> NDArray[np.float64]:
+        """The value of every chip, run on all images; shape (chips,)."""
+        self.trust(len(self.chips))
+        self.advance(range(len(self.chips)), len(self.workload.feed))
+        return self.values
+
+    def elsewhere(self, runs: int) -> Elsewhere:
+        """What others found of the first `runs` chips."""
+        return Elsewhere.of(self.origins[:runs])
 
     def advance(
         self,
@@ -374,6 +371,13 @@ class Population:
                 on_images(span.count)
 
         self.executor.totals(self.workload, chips, span, done)
+
+    def _totals(self, positions: list[int], span: Span) -> dict[int, float]:
+        """Sums of chips over some images, which are kept nowhere."""
+        totals: dict[int, float] = {}
+        chips = Chosen(self.chips, np.asarray(positions, np.int64))
+        self.executor.totals(self.workload, chips, span, totals.__setitem__)
+        return {positions[number]: total for number, total in totals.items()}
 
     def _value(self, position: int) -> float:
         images = len(self.workload.feed)

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from nvmc.arguments import checked
 from nvmc.evaluation.description import Description
+from nvmc.evaluation.records import Elsewhere
 from nvmc.statistics import Kpp, Summary
 
 __all__ = ["FORMAT", "AtTime", "Simulation"]
@@ -81,6 +82,7 @@ class Simulation:
         times: The same chips at each time asked for; without any, at the device's own.
         seconds: Wall time of the runs.
         recorded: Chips, at all times together, that were not run again: a store had them.
+        elsewhere: Chips, at all times together, that others had found.
         deviation: Standard deviation of the values to be met; None where there are none.
     """
 
@@ -90,6 +92,7 @@ class Simulation:
     times: tuple[AtTime, ...]
     seconds: float
     recorded: int = 0
+    elsewhere: Elsewhere = Elsewhere()
     deviation: float | None = None
 
     @property
@@ -129,5 +132,6 @@ class Simulation:
             "times": [time.to_json() for time in self.times],
             "seconds": self.seconds,
             "recorded": self.recorded,
+            "elsewhere": self.elsewhere.to_json(),
             "deviation": self.deviation,
         }

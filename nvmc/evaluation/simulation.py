@@ -14,7 +14,8 @@ from nvmc.errors import OptionError
 from nvmc.evaluation.description import Description
 from nvmc.evaluation.parameters import Setup
 from nvmc.evaluation.plan import Plan, Watch, evaluate_population
-from nvmc.evaluation.population import Archive, Executor, Population, Threads
+from nvmc.evaluation.population import Executor, Population, Threads
+from nvmc.evaluation.records import Archive, Elsewhere
 from nvmc.evaluation.result import Simulation
 from nvmc.evaluation.workload import Options, check_options, set_up
 from nvmc.hardware.chip import Chips
@@ -65,7 +66,7 @@ def simulate(
         max_runs: Chips at which rounds end in any case; 10,000 by default.
         jobs: Chips in parallel; the cores at hand by default. Changes nothing but the time.
         executor: Where chips are run; in `jobs` threads by default.
-        store: Keeps every chip, and knows those that it has: they are not run again.
+        store: Keeps chips, and has some: of these only some that others found are run again.
         on_chip: Called with (position, value) as each chip is done, from any thread, at every time.
         watch: Told how many chips are done, and of how many, at one time.
         **options: Data, fidelity and the like; see `nvmc.evaluation.workload.Options`.
@@ -95,7 +96,7 @@ def _simulation(
     """Judge the same chips at each time."""
     started = time.perf_counter()
     times = tuple(evaluate_population(population, plan, watch) for population in populations)
-    pairs = zip(populations, times, strict=True)
+    pairs = list(zip(populations, times, strict=True))
     workload = populations[0].workload
     return Simulation(
         description=replace(described, runs=len(times[0].values)),
@@ -105,4 +106,5 @@ def _simulation(
         seconds=time.perf_counter() - started,
         deviation=workload.metric.deviation,
         recorded=sum(int(p.recorded[: len(at.values)].sum()) for p, at in pairs),
+        elsewhere=sum((p.elsewhere(len(at.values)) for p, at in pairs), Elsewhere()),
     )

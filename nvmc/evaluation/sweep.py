@@ -24,7 +24,8 @@ from nvmc.data import load_data
 from nvmc.errors import OptionError, unknown
 from nvmc.evaluation.description import Description, Fidelity, in_common
 from nvmc.evaluation.parameters import PARAMETERS, Setup, Value, parse_values
-from nvmc.evaluation.population import Archive, Executor, Threads, Workload
+from nvmc.evaluation.population import Executor, Population, Threads, Workload
+from nvmc.evaluation.records import Archive, Elsewhere
 from nvmc.evaluation.workload import Options, check_options, fidelity_of, set_up
 from nvmc.hardware.chip import Chips
 from nvmc.hardware.devices import Device, NoiseSource, Target
@@ -48,6 +49,7 @@ class Point:
         values: One value per chip, in chip order, shape (runs,).
         kpp: K-th percentile performance and its intervals.
         summary: Mean, standard deviation, minimum.
+        elsewhere: Chips that others had found.
     """
 
     at: dict[str, Value]
@@ -56,6 +58,7 @@ class Point:
     values: NDArray[np.float64]
     kpp: Kpp
     summary: Summary
+    elsewhere: Elsewhere = Elsewhere()
 
 
 @dataclass(frozen=True)
@@ -82,6 +85,11 @@ class Sweep:
     def shared(self) -> dict[str, Any]:
         """What the descriptions of all points agree in, as JSON."""
         return in_common([point.description for point in self.points])
+
+    @property
+    def elsewhere(self) -> Elsewhere:
+        """Chips, at all points together, that others had found."""
+        return sum((point.elsewhere for point in self.points), Elsewhere())
 
     def curves(self) -> list[list[Point]]:
         """The points of each value of the second axis, in the order given."""
@@ -113,6 +121,7 @@ def _point_json(point: Point, shared: Mapping[str, Any]) -> dict[str, Any]:
         "std": summary.std,
         "min": summary.min,
         "percentile": kpp.to_json(),
+        "elsewhere": point.elsewhere.to_json(),
         "values": point.values.tolist(),
     }
 
@@ -146,7 +155,7 @@ def sweep(
         seed: Population of chips.
         jobs: Chips in parallel.
         executor: Where chips are run; in `jobs` threads by default.
-        store: Keeps every chip, and knows those that it has.
+        store: Keeps every chip, and knows those that it has; as in `simulate`.
         on_chip: Called with (chip, value) as each chip of each point is done, from any thread.
         **options: Data and the like (`nvmc.evaluation.workload.Options`); a point's fidelity is by
             default what its target needs.
@@ -167,9 +176,11 @@ def sweep(
         workload, pattern = workloads.of(setup.target), setup.chip(seed, 0)
         described = workload.describe(setup, seed, runs)
         records = None if store is None else workload.records(store, described, where)
-        found = workload.run(Chips(pattern, 0, runs), where, records, on_chip)
+        population = Population(workload, Chips(pattern, 0, runs), where, records, on_chip)
+        found = population.complete()
         kpp = percentile_performance(found, percentile, images=workload.sampled)
-        points.append(Point(at, described, workload.ideal, found, kpp, summarize(found)))
+        others = population.elsewhere(runs)
+        points.append(Point(at, described, workload.ideal, found, kpp, summarize(found), others))
     return Sweep(axes, tuple(points), time.perf_counter() - started)
 
 

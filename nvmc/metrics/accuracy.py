@@ -26,6 +26,7 @@ class Accuracy(Metric):
     title: ClassVar[str] = "the share of decisions that are right"
     reference: ClassVar[Reference] = "classes"
     counts: ClassVar[bool] = True
+    range: ClassVar[tuple[float, float]] = (0.0, 1.0)
 
     def __init__(self, labels: NDArray[np.integer[Any]]) -> None:
         self._labels = labels
@@ -39,6 +40,10 @@ class Accuracy(Metric):
     def add(self, outputs: NDArray[Any], first: int) -> float:
         """Hits in this batch."""
         return correct(outputs, self._labels[first : first + len(outputs)])
+
+    def limits(self, first: int, last: int) -> tuple[float, float]:
+        """No hits, to one for each decision that can be right."""
+        return 0.0, float(np.count_nonzero(self._labels[first:last] >= 0))
 
     def finish(self, total: float, images: int) -> float:
         """Hits over the decisions that count."""

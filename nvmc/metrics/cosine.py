@@ -29,6 +29,7 @@ class Cosine(Metric):
     short: ClassVar[str] = "cosine"
     title: ClassVar[str] = "the mean cosine of outputs with the targets, along the last axis"
     reference: ClassVar[Reference] = "values"
+    range: ClassVar[tuple[float, float]] = (-1.0, 1.0)
 
     def __init__(self, reference: NDArray[Any]) -> None:
         self._directions = _directions(reference)
@@ -40,6 +41,10 @@ class Cosine(Metric):
         cosines = np.where(np.isnan(cosines), -1.0, np.clip(cosines, -1, 1))
         means = cosines.reshape(len(outputs), -1).mean(axis=1)
         return float(np.sum(np.rint(means / UNIT)) * UNIT)
+
+    def limits(self, first: int, last: int) -> tuple[float, float]:
+        """-1 to 1 for each image."""
+        return float(first - last), float(last - first)
 
     def finish(self, total: float, images: int) -> float:
         """Mean over the images."""

@@ -42,6 +42,7 @@ class Determination(Metric):
     title: ClassVar[str] = "the coefficient of determination R² against the targets"
     reference: ClassVar[Reference] = "values"
     version: ClassVar[int] = 2  # 1 had a floor of -1
+    range: ClassVar[tuple[float, float]] = (LOWEST, 1.0)
 
     def __init__(self, reference: NDArray[Any]) -> None:
         self._reference = reference.astype(np.float64)
@@ -58,6 +59,10 @@ class Determination(Metric):
             if self._unit:
                 errors = np.rint(errors / self._unit) * self._unit
         return float(np.sum(np.where(np.isnan(errors), np.inf, errors)))
+
+    def limits(self, first: int, last: int) -> tuple[float, float]:
+        """Errors are squares."""
+        return 0.0, np.inf
 
     def finish(self, total: float, images: int) -> float:
         """1 - squared error / variation of the reference, at least `LOWEST`."""

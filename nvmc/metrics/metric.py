@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from typing import Any, ClassVar, Literal
 
@@ -30,6 +31,7 @@ class Metric(ABC):
         quantity: What people call `quantity_of` a value, such as perplexity; empty where values
             stand for themselves.
         version: Counts changes of what a value is: a store does not take one for another.
+        range: Least and greatest value of a chip: a store that holds another one is refused.
         deviation: Standard deviation of the values to be met, shape (); None where there are none.
     """
 
@@ -41,6 +43,7 @@ class Metric(ABC):
     log_probabilities: ClassVar[bool] = False
     quantity: ClassVar[str] = ""
     version: ClassVar[int] = 1
+    range: ClassVar[tuple[float, float]] = (-math.inf, math.inf)
     deviation: float | None = None
 
     @abstractmethod
@@ -63,6 +66,13 @@ class Metric(ABC):
     @abstractmethod
     def add(self, outputs: NDArray[Any], first: int) -> float:
         """What the outputs of images `first`, `first` + 1, ... count for."""
+
+    def limits(self, first: int, last: int) -> tuple[float, float]:
+        """Least and greatest that images `first` … `last` - 1 can count for, never NaN.
+
+        Only what no chip can come to is refused: limits may be wider than they need to be.
+        """
+        return -math.inf, math.inf
 
     @abstractmethod
     def finish(self, total: float, images: int) -> float:

@@ -35,6 +35,7 @@ class Perplexity(Metric):
     reference: ClassVar[Reference] = "classes"
     log_probabilities: ClassVar[bool] = True
     quantity: ClassVar[str] = "perplexity"
+    range: ClassVar[tuple[float, float]] = (0.0, 1.0)
 
     def __init__(self, labels: NDArray[np.integer[Any]]) -> None:
         self._labels = labels
@@ -66,6 +67,11 @@ class Perplexity(Metric):
         each = np.where(labels == IGNORED, 0.0, np.fmax(each, LEAST))
         units = np.rint(each.reshape(len(each), -1).sum(axis=1) / UNIT)
         return float(units.sum() * UNIT)
+
+    def limits(self, first: int, last: int) -> tuple[float, float]:
+        """The least for each decision; outputs may round a probability of 1 above it."""
+        decisions = np.count_nonzero(self._labels[first:last] != IGNORED)
+        return decisions * LEAST - (last - first) * UNIT, np.inf
 
     def finish(self, total: float, images: int) -> float:
         """exp(log-likelihood over the decisions that count)."""

@@ -4,7 +4,19 @@
 when the process is killed, and several processes may write at once.
 """
 
-from nvmc.store.records import Experiment, Row
+from nvmc.store.origin import Identity, Origin
+from nvmc.store.plausible import Expected
+from nvmc.store.records import Experiment, Found, Row
 from nvmc.store.store import Entry, Merged, Store
 
-__all__ = ["Entry", "Experiment", "Merged", "Row", "Store"]
+__all__ = [
+    "Entry",
+    "Expected",
+    "Experiment",
+    "Found",
+    "Identity",
+    "Merged",
+    "Origin",
+    "Row",
+    "Store",
+]

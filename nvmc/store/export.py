@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from importlib.util import find_spec
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from nvmc.errors import OptionError
+from nvmc.store.plausible import Expected
 from nvmc.store.store import Entry, Store
 
 __all__ = ["COLUMNS", "check_format", "export"]
@@ -47,9 +48,10 @@ COLUMNS = {
     "images": "int64",
     "total": "double",
     "value": "double",
+    "origin": "string",
 }
 """Column -> its type in Parquet. A seed may have more bits than a number there, so it is text;
-lists and objects are JSON texts."""
+lists and objects are JSON texts. `origin` is that of `nvmc.store.Origin`."""
 
 BATCH = 50_000
 """Rows that are written to Parquet at once."""
@@ -69,7 +71,12 @@ def check_format(path: Path) -> None:
         )
 
 
-def export(store: Store, entries: Sequence[Entry], path: Path) -> int:
+def export(
+    store: Store,
+    entries: Sequence[Entry],
+    path: Path,
+    expected: Callable[[Entry], Expected] = lambda entry: Expected(),
+) -> int:
     """Write the chips of some experiments, in the order of `entries` and then of the chips.
 
     An empty cell (null in Parquet) is a value that is not complete, or what a network does not
@@ -79,29 +86,32 @@ def export(store: Store, entries: Sequence[Entry], path: Path) -> int:
         store: What holds them.
         entries: The experiments.
         path: The file, which is overwritten; .csv or .parquet.
+        expected: What the rows of an experiment can be.
 
     Returns:
         The number of rows.
 
     Raises:
         OptionError: As for `check_format`.
-        StoreError: The store is damaged.
+        StoreError: The store is damaged, or holds what cannot be.
         OSError: The file cannot be written.
     """
     check_format(path)
-    rows = _rows(store, entries)
+    rows = _rows(store, entries, expected)
     return _write_csv(rows, path) if path.suffix == ".csv" else _write_parquet(rows, path)
 
 
-def _rows(store: Store, entries: Sequence[Entry]) -> Iterator[tuple[Any, ...]]:
+def _rows(
+    store: Store, entries: Sequence[Entry], expected: Callable[[Entry], Expected]
+) -> Iterator[tuple[Any, ...]]:
     """Rows as `COLUMNS` names them."""
     for entry in entries:
         facts = {**entry.facts, "experiment": entry.id}
         seed = facts.get("seed")
         facts["seed"] = None if seed is None else str(seed)
-        same = tuple(_cell(facts.get(name)) for name in list(COLUMNS)[:-4])
-        for row in store.rows(entry.id):
-            yield *same, *row
+        same = tuple(_cell(facts.get(name)) for name in list(COLUMNS)[:-5])
+        for row, origin in store.chips(entry.id, expected(entry)):
+            yield *same, *row, origin.name.lower()
 
 
 def _cell(value: Any) -> Any:

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import json
 import math
 import sqlite3
 import time
-from collections.abc import Callable, Generator, Iterable
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Generator, Iterable
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from threading import RLock
 
 from nvmc.errors import StoreError
+from nvmc.store.origin import Identity, Numbers, Origin
+from nvmc.store.plausible import Expected, Plausible, implausible, object_of
+from nvmc.store.reading import Beside, chip_rows, snapshot
 from nvmc.store.schema import connect, damaged, reason
+from nvmc.store.writing import ENTER, MARK, number_of, same, write_rows
 
-__all__ = ["PART", "Database", "Experiment", "Row", "write_rows"]
+__all__ = ["Database", "Experiment", "Found", "Row"]
 
 Row = tuple[int, int, float, float | None]
 """Chip, images it has seen, the sum of its score over them, its value if these were all."""
@@ -28,6 +33,8 @@ class Database:
     """A connection that several threads share, and what could not be written through it.
 
     Attributes:
+        identity: Whose codes rows get.
+        trusted: Whether what others wrote is used as it is.
         lock: Held while the connection is used.
         trouble: Why the last write failed; None while all is well.
         retry_at: Monotonic time before which no write is tried again.
@@ -37,6 +44,8 @@ class Database:
     connection: sqlite3.Connection
     timeout_s: float
     on_trouble: Callable[[str], None] | None
+    identity: Identity
+    trusted: bool = False
     lock: RLock = field(default_factory=RLock)
     trouble: str | None = None
     retry_at: float = 0.0
@@ -120,6 +129,21 @@ def _identity(path: Path) -> tuple[int, int] | None:
     return status.st_dev, status.st_ino
 
 
+@dataclass(frozen=True)
+class Found:
+    """What an experiment holds at one moment.
+
+    Attributes:
+        known: Chip -> images that it has seen, and their sum.
+        parts: Chip -> images -> sum over so many of them only.
+        origins: Where chips come from that were not found here, by the least founded of their sums.
+    """
+
+    known: dict[int, tuple[int, float]] = field(default_factory=dict[int, tuple[int, float]])
+    parts: dict[int, dict[int, float]] = field(default_factory=dict[int, dict[int, float]])
+    origins: dict[int, Origin] = field(default_factory=dict[int, Origin])
+
+
 class Experiment:
     """The chips of one question: which have been run, on how many images, with which score.
 
@@ -129,17 +153,35 @@ class Experiment:
 
     Attributes:
         id: Hash of the key, hexadecimal.
+        trusted: Whether what others wrote is used as it is.
     """
 
-    def __init__(self, database: Database, identifier: str, key: str, info: str) -> None:
+    def __init__(
+        self,
+        database: Database,
+        identifier: str,
+        texts: tuple[str, str],
+        expected: Expected,
+    ) -> None:
         self.id = identifier
         self._database = database
-        self._texts = (identifier, key, info)
+        self._texts = texts
+        self._expected = expected
+        self._codes = database.identity.codes(identifier)
+        self._origins: dict[int, Origin] = {}
+        self._foreign: dict[int, list[Numbers]] = {}
         self._unsaved: dict[tuple[int, int], Row] = {}
         self._number = 0
-        if not self._find(database.connection):
-            with database.writing() as connection:
-                self._enter(connection)
+        if self._find(database.connection):
+            self._describe()
+            return
+        with database.writing() as connection:
+            self._enter(connection)
+
+    @property
+    def trusted(self) -> bool:
+        """Whether what others wrote is used as it is."""
+        return self._database.trusted
 
     @property
     def unsaved(self) -> int:
@@ -150,33 +192,103 @@ class Experiment:
         """For every chip that was begun, by any process: images it has seen, and their sum.
 
         Raises:
-            StoreError: The file is damaged.
+            StoreError: As for `read`.
         """
-        with self._database.reading() as connection:
-            self._find(connection)
-            query = "SELECT chip, images, total FROM chip WHERE experiment = ?"
-            rows = connection.execute(query, (self._number,))
-            found = {chip: (images, _number(total)) for chip, images, total in rows}
-            for chip, images, total, _ in self._unsaved.values():
-                if chip not in found or found[chip][0] < images:
-                    found[chip] = (images, total)
-            return found
+        return self.read().known
 
     def parts(self) -> list[tuple[int, int, float]]:
         """All sums of chips on some of the images only: (chip, images, sum), in that order.
 
         Raises:
-            StoreError: The file is damaged.
+            StoreError: As for `read`.
         """
-        with self._database.reading() as connection:
+        parts = self.read().parts
+        return [(chip, *part) for chip in sorted(parts) for part in sorted(parts[chip].items())]
+
+    def read(self) -> Found:
+        """What is there, from any process.
+
+        What is then added of a chip from elsewhere is no better founded than what it had come to.
+
+        Raises:
+            StoreError: The file is damaged, or holds what cannot be.
+        """
+        check = Plausible(self._database.path, self.id, self._expected)
+        found, here = Found(), self._codes.here
+        self._foreign = {}
+        with self._database.reading() as connection, snapshot(connection):
             self._find(connection)
-            query = "SELECT chip, images, total FROM part WHERE experiment = ?"
-            rows = connection.execute(query, (self._number,))
-            found = {(chip, images): _number(total) for chip, images, total in rows}
+            beside = Beside.read(connection, self._number)
+            for chip, images, total, value, _, code in chip_rows(connection, self._number):
+                check.chip(chip, images, total, value)
+                found.known[chip] = images, number_of(total)
+                if code != here(chip, images, total, value):
+                    self._judge(found, beside, (chip, images, total, value), code)
+            for chip, images, total, code in beside.parts:
+                check.part(chip, images, total, found.known.get(chip, (0, 0.0)))
+                found.parts.setdefault(chip, {})[images] = number_of(total)
+                if code != here(chip, images, total, None):
+                    self._judge(found, beside, (chip, images, total, None), code)
             for chip, images, total, value in self._unsaved.values():
+                if chip not in found.known or found.known[chip][0] < images:
+                    found.known[chip] = images, total
                 if value is None:
-                    found[chip, images] = total
-            return [(chip, images, total) for (chip, images), total in sorted(found.items())]
+                    found.parts.setdefault(chip, {})[images] = total
+            self._origins = dict(found.origins)
+        return found
+
+    def vouch(self, checked: Collection[int], others: Collection[int]) -> None:
+        """Remember that chips from elsewhere may be used: some were run again and agreed.
+
+        Where that cannot be written it is forgotten, and chips are run again another time.
+
+        Args:
+            checked: Those that were run again.
+            others: Those that were not, and are used all the same.
+        """
+        with self._database.lock:
+            founded = dict.fromkeys(others, Origin.VOUCHED)
+            founded |= dict.fromkeys(checked, Origin.CHECKED)
+            self._origins |= founded
+            # Of what was read: what somebody has put in its place since is none of this.
+            marks = [
+                (chip, row[1], self._codes.code(row, origin))
+                for chip, origin in founded.items()
+                for row in self._foreign.get(chip, ())
+            ]
+            with suppress(sqlite3.Error), self._database.writing() as connection:
+                if self._find(connection):
+                    connection.executemany(MARK, ((self._number, *mark) for mark in marks))
+
+    def confirm(self, chip: int, images: int, here: float) -> None:
+        """Complain of a chip from elsewhere, of those last read, that comes out differently here.
+
+        Raises:
+            StoreError: It does.
+        """
+        sums = (number_of(row[2]) for row in self._foreign.get(chip, ()) if row[1] == images)
+        there = next((total for total in sums if not same(total, here)), None)
+        if there is None:
+            return
+        short, path = self.id[:12], self._database.path
+        close = math.isclose(there, here, rel_tol=0.01)
+        processor = (
+            " (another kind of processor may round a close decision to the other side; if that is "
+            "why, --trust-store takes the results as they are)"
+        )
+        raise StoreError(
+            f"{str(path)!r} has results from elsewhere that are not those of this machine: "
+            f"experiment {short} holds {there!r} for chip {chip} on {images} images, and here it "
+            f"is {here!r}{processor * close}; nothing was changed: `nvmc results delete {short} "
+            f"--store {path}` forgets them, --store FILE and --no-store go without them"
+        )
+
+    def _judge(self, found: Found, beside: Beside, row: Numbers, code: bytes | None) -> None:
+        """Note where a row comes from that does not carry one's own code."""
+        origin = beside.origin(self._codes, row, code)
+        if origin is not Origin.HERE:
+            self._foreign.setdefault(row[0], []).append(row)
+            found.origins[row[0]] = min(origin, found.origins.get(row[0], origin))
 
     def add(self, chip: int, images: int, total: float, value: float | None = None) -> None:
         """Keep what one chip has come to.
@@ -221,7 +333,7 @@ class Experiment:
             with self._database.writing() as connection:
                 self._enter(connection)
                 now = int(time.time())
-                rows = ((*row, now) for row in waiting.values())
+                rows = ((*row, now, self._code(row)) for row in waiting.values())
                 write_rows(connection, (self._number, self.id), rows)
         except sqlite3.Error as error:
             self._unsaved = waiting
@@ -230,81 +342,47 @@ class Experiment:
             self._unsaved = {}
             self._database.recovers()
 
+    def _code(self, row: Row) -> bytes | None:
+        """What is made of a sum from elsewhere is no better founded than that."""
+        chip, images, total, value = row
+        row_there = chip, images, None if math.isnan(total) else total, value
+        return self._codes.code(row_there, self._origins.get(chip, Origin.HERE))
+
     def _find(self, connection: sqlite3.Connection) -> bool:
-        """Find this experiment's number; says whether there is one."""
-        query = "SELECT number FROM experiment WHERE id = ?"
+        """Find this experiment's number; says whether there is one.
+
+        Raises:
+            StoreError: Something else has its id.
+        """
+        query = "SELECT number, key FROM experiment WHERE id = ?"
         row = connection.execute(query, (self.id,)).fetchone()
-        if row is not None:
-            self._number = row[0]
-        return row is not None
+        if row is None:
+            return False
+        self._number, key = row
+        if key != self._texts[0]:
+            path = self._database.path
+            raise implausible(path, self.id, "the hash of its key is not its id")
+        return True
+
+    def _describe(self) -> None:
+        """Put one's own description in the place of another's, which nobody vouches for."""
+        (there, code) = self._database.connection.execute(_INFO, (self._number,)).fetchone()
+        if code == self._codes.of_text(str(there)):
+            return
+        before = object_of(self._database.path, self.id, "description", there)
+        begun = {name: before[name] for name in ("nvmc", "created") if name in before}
+        info = json.dumps({**json.loads(self._texts[1]), **begun})
+        with suppress(sqlite3.Error), self._database.writing() as connection:
+            connection.execute(_DESCRIBE, (info, self._codes.of_text(info), self._number))
 
     def _enter(self, connection: sqlite3.Connection) -> None:
         """Enter this experiment where there is none: another process may have deleted it."""
         if not self._find(connection):
-            connection.execute(
-                "INSERT INTO experiment (id, key, info) VALUES (?, ?, ?)", self._texts
-            )
+            key, info = self._texts
+            connection.execute(ENTER, (self.id, key, info, self._codes.of_text(info)))
             self._find(connection)
 
 
-def write_rows(
-    connection: sqlite3.Connection,
-    experiment: tuple[int, str],
-    rows: Iterable[tuple[int, int, float, float | None, int]],
-) -> int:
-    """Write rows within a transaction; one that has seen more images replaces one with fewer.
+_INFO = "SELECT info, code FROM experiment WHERE number = ?"
 
-    Args:
-        connection: In a transaction.
-        experiment: Number and id.
-        rows: As `Experiment.add` takes them, and when each was run, in seconds since 1970.
-
-    Returns:
-        How many were new, or newer than what was there.
-
-    Raises:
-        StoreError: The same images of a chip have two sums that differ by more than rounding.
-        sqlite3.Error: They cannot be written.
-    """
-    number, identifier = experiment
-    changed = 0
-    for chip, images, total, value, written in rows:
-        row = (number, chip, images, total, value, written)
-        if value is None:
-            connection.execute(PART, (number, chip, images, total))
-        if connection.execute(_UPSERT, row).rowcount > 0:
-            changed += 1
-            continue
-        there, sum_there = connection.execute(_THERE, (number, chip)).fetchone()
-        if there == images and not _same(_number(sum_there), total):
-            raise StoreError(
-                f"experiment {identifier[:12]} holds {_number(sum_there)!r} for chip {chip} on "
-                f"{images} images, and now it is {total!r}: the same question has two answers; "
-                f"`nvmc results delete {identifier[:12]}` forgets the old one"
-            )
-    return changed
-
-
-_UPSERT = """
-INSERT INTO chip VALUES (?, ?, ?, ?, ?, ?)
-ON CONFLICT (experiment, chip) DO UPDATE SET
-    images = excluded.images, total = excluded.total, value = excluded.value,
-    written = excluded.written
-WHERE excluded.images > images
-    OR (excluded.images = images AND excluded.total IS total
-        AND value IS NULL AND excluded.value IS NOT NULL)
-"""
-
-PART = "INSERT INTO part VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING"
-
-_THERE = "SELECT images, total FROM chip WHERE experiment = ? AND chip = ?"
-
-
-def _number(total: float | None) -> float:
-    """SQLite has no NaN: it keeps null in its place."""
-    return math.nan if total is None else float(total)
-
-
-def _same(a: float, b: float) -> bool:
-    """Whether two sums are one, up to how another processor rounds."""
-    return math.isclose(a, b, rel_tol=1e-6) or (math.isnan(a) and math.isnan(b))
+_DESCRIBE = "UPDATE experiment SET info = ?, code = ? WHERE number = ?"

@@ -9,11 +9,11 @@ from pathlib import Path
 
 from nvmc.errors import StoreError
 
-__all__ = ["APPLICATION", "VERSION", "cannot_write", "connect", "damaged", "reason"]
+__all__ = ["APPLICATION", "VERSION", "cannot_write", "connect", "damaged", "reason", "version_of"]
 
 APPLICATION = 0x4E564D43
 """`NVMC`: SQLite's application id of the file."""
-VERSION = 1
+VERSION = 2
 """SQLite's user version of the file: that of the tables below."""
 
 _TABLES = (
@@ -21,7 +21,8 @@ _TABLES = (
         number INTEGER PRIMARY KEY AUTOINCREMENT,
         id TEXT NOT NULL UNIQUE,
         key TEXT NOT NULL,
-        info TEXT NOT NULL
+        info TEXT NOT NULL,
+        code BLOB
     )""",
     # total is null where it is NaN, value until the chip has seen all images; written is in
     # seconds since 1970.
@@ -32,6 +33,7 @@ _TABLES = (
         total REAL,
         value REAL,
         written INTEGER NOT NULL,
+        code BLOB,
         PRIMARY KEY (experiment, chip)
     ) WITHOUT ROWID""",
     # Sums on the way to those in `chip`: decisions that were made of them are made again alike.
@@ -40,9 +42,28 @@ _TABLES = (
         chip INTEGER NOT NULL,
         images INTEGER NOT NULL,
         total REAL,
+        code BLOB,
         PRIMARY KEY (experiment, chip, images)
     ) WITHOUT ROWID""",
+    # Codes by which a user vouches for rows of `chip` and `part` that another one wrote.
+    """CREATE TABLE mark (
+        experiment INTEGER NOT NULL REFERENCES experiment (number) ON DELETE CASCADE,
+        chip INTEGER NOT NULL,
+        images INTEGER NOT NULL,
+        code BLOB NOT NULL,
+        PRIMARY KEY (experiment, chip, images, code)
+    ) WITHOUT ROWID""",
 )
+
+_STEPS = {
+    1: (
+        "ALTER TABLE experiment ADD COLUMN code BLOB",
+        "ALTER TABLE chip ADD COLUMN code BLOB",
+        "ALTER TABLE part ADD COLUMN code BLOB",
+        _TABLES[-1],
+    ),
+}
+"""Version -> what makes the next one of it; quick, whatever the size of the file."""
 
 _MAGIC = b"SQLite format 3\0"
 
@@ -77,13 +98,14 @@ def connect(
     except sqlite3.Error as error:
         raise _refusal(path, error) from error
     try:
+        connection.execute("PRAGMA trusted_schema = OFF")  # it may be a stranger's
         if readonly:
             connection.execute("PRAGMA query_only = ON")
         else:
             connection.execute("PRAGMA foreign_keys = ON")
             connection.execute("PRAGMA synchronous = NORMAL")
             _prepare(connection, timeout_s)
-        _check_version(path, int(_pragma(connection, "user_version")))
+        _check_version(path, version_of(connection))
         return connection
     except BaseException as error:
         connection.close()
@@ -161,6 +183,8 @@ def _is_empty(path: Path) -> bool:
 
 
 def _check_version(path: Path, found: int) -> None:
+    if found < 1:
+        raise StoreError(f"{str(path)!r} is damaged (version {found}); nothing was changed in it")
     if found > VERSION:
         raise StoreError(
             f"{str(path)!r} has version {found} and was written by a newer nvmc; this one reads "
@@ -219,6 +243,7 @@ def _prepare(connection: sqlite3.Connection, timeout_s: float) -> None:
             if connection.in_transaction:
                 connection.execute("ROLLBACK")
             raise
+    _bring_up(connection)
     deadline = time.monotonic() + timeout_s
     while _pragma(connection, "journal_mode") == "delete":
         try:
@@ -228,6 +253,27 @@ def _prepare(connection: sqlite3.Connection, timeout_s: float) -> None:
             if _code(error) & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
                 raise
             time.sleep(0.01)
+
+
+def _bring_up(connection: sqlite3.Connection) -> None:
+    """Make an older version this one, in one transaction; a newer one stays as it is."""
+    if version_of(connection) >= VERSION:
+        return
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        for version in range(version_of(connection), VERSION):  # another process may have been here
+            for statement in _STEPS[version]:
+                connection.execute(statement)
+            connection.execute(f"PRAGMA user_version = {version + 1}")
+        connection.execute("COMMIT")
+    finally:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+
+
+def version_of(connection: sqlite3.Connection) -> int:
+    """The version of the file as it is now."""
+    return int(_pragma(connection, "user_version"))
 
 
 def _pragma(connection: sqlite3.Connection, name: str) -> int | str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import sqlite3
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -12,8 +13,19 @@ from pathlib import Path
 from typing import Any, Self
 
 from nvmc.errors import StoreError
-from nvmc.store.records import PART, Database, Experiment, Row, write_rows
+from nvmc.store.origin import Identity, Origin, own_identity
+from nvmc.store.plausible import (
+    LAST_MOMENT,
+    Expected,
+    Plausible,
+    check_facts,
+    key_of,
+    object_of,
+)
+from nvmc.store.reading import Beside, chip_rows, code_column, number_in, snapshot
+from nvmc.store.records import Database, Experiment, Row
 from nvmc.store.schema import cannot_write, connect, reason
+from nvmc.store.writing import ENTER, MARK, number_of, write_part, write_rows
 
 __all__ = ["Entry", "Merged", "Store"]
 
@@ -35,6 +47,7 @@ class Entry:
         last: Highest index of a chip.
         evaluations: Images that all chips together have seen.
         written: When the last chip was written; None where there is none.
+        described_here: Whether this user's nvmc wrote `info`.
     """
 
     id: str
@@ -46,6 +59,7 @@ class Entry:
     last: int | None
     evaluations: int
     written: datetime | None
+    described_here: bool = True
 
     @property
     def facts(self) -> dict[str, Any]:
@@ -78,8 +92,10 @@ class Store:
         *,
         create: bool = True,
         readonly: bool = False,
+        trusted: bool = False,
         on_trouble: Callable[[str], None] | None = None,
         timeout_s: float = 60.0,
+        identity: Identity | None = None,
     ) -> Self:
         """The store in `path`.
 
@@ -87,9 +103,12 @@ class Store:
             path: The file.
             create: Make it where there is none.
             readonly: Only read.
+            trusted: Whether a run takes what others wrote as it is, and runs none of it again.
             on_trouble: Called once, with one line, when rows cannot be written: they are kept in
-                memory then and tried again (`unsaved`).
+                memory then and tried again (`unsaved`). Told too where rows are written under an
+                identity that cannot be kept.
             timeout_s: How long to wait for another process that is writing.
+            identity: Whose rows are one's own; the user's by default.
 
         Raises:
             StoreError: It is no store, one of a newer version, damaged, or cannot be written.
@@ -97,7 +116,10 @@ class Store:
         place = Path(path)
         create = create and not readonly
         connection = connect(place, create=create, readonly=readonly, timeout_s=timeout_s)
-        return cls(Database(place, connection, timeout_s, on_trouble))
+        who = identity or own_identity()
+        if who.trouble and on_trouble is not None and not readonly:
+            on_trouble(who.trouble)
+        return cls(Database(place, connection, timeout_s, on_trouble, who, trusted))
 
     def __enter__(self) -> Self:
         return self
@@ -136,12 +158,15 @@ class Store:
         finally:
             self._database.close()
 
-    def experiment(self, key: Mapping[str, Any], info: Mapping[str, Any]) -> Experiment:
+    def experiment(
+        self, key: Mapping[str, Any], info: Mapping[str, Any], expected: Expected | None = None
+    ) -> Experiment:
         """The experiment of `key`, entered with `info` where it is new.
 
         Args:
             key: Everything that decides the answer, as JSON values.
             info: What people want to know of it, as JSON values; `created` is added.
+            expected: What its rows can be.
 
         Raises:
             StoreError: It cannot be written.
@@ -153,28 +178,36 @@ class Store:
             with self._database.lock:
                 if identifier not in self._experiments:
                     facts = json.dumps({"created": created, **info})
-                    entered = Experiment(self._database, identifier, text, facts)
-                    self._experiments[identifier] = entered
+                    self._experiments[identifier] = Experiment(
+                        self._database, identifier, (text, facts), expected or Expected()
+                    )
                 return self._experiments[identifier]
         except sqlite3.Error as error:
             raise cannot_write(self.path, reason(error)) from error
 
-    def experiments(self) -> list[Entry]:
+    def experiments(self, faulty: bool = False) -> list[Entry]:
         """What is in the store, in the order in which it was begun.
 
+        Args:
+            faulty: Whether experiments whose key or description cannot be are among them, as
+                though they said nothing.
+
         Raises:
-            StoreError: It is damaged.
+            StoreError: It is damaged, or an experiment is faulty.
         """
         with self._database.reading() as connection:
-            return [_entry(row) for row in connection.execute(_ENTRIES)]
+            return [self._entry(row, faulty) for row in _entries(connection)]
 
-    def find(self, prefix: str) -> Entry:
-        """The experiment whose id begins with `prefix`.
+    def find(self, prefix: str, faulty: bool = False) -> Entry:
+        """The experiment whose id begins with `prefix`; `faulty` is as in `experiments`.
 
         Raises:
             StoreError: There is none, or several; or the store is damaged.
         """
-        found = [entry for entry in self.experiments() if prefix and entry.id.startswith(prefix)]
+        with self._database.reading() as connection:
+            rows = _entries(connection)
+        ids = [row for row in rows if prefix and str(row[0]).startswith(prefix)]
+        found = [self._entry(row, faulty or len(ids) > 1) for row in ids]
         if len(found) == 1:
             return found[0]
         if not found:
@@ -189,34 +222,57 @@ class Store:
     def rows(self, identifier: str) -> Iterator[Row]:
         """The chips of an experiment in their order, as `Experiment.add` takes them.
 
+        Raises:
+            StoreError: As for `chips`.
+        """
+        return (row for row, _ in self.chips(identifier))
+
+    def chips(
+        self, identifier: str, expected: Expected | None = None
+    ) -> Iterator[tuple[Row, Origin]]:
+        """The chips of an experiment, each with where it comes from.
+
         They are read piece by piece, and others may write meanwhile.
 
-        Raises:
-            StoreError: The store is damaged.
-        """
-        for chip, images, total, value, _ in self._rows(identifier):
-            yield chip, images, total, value
+        Args:
+            identifier: Of the experiment.
+            expected: What its rows can be.
 
-    def _rows(self, identifier: str) -> Iterator[tuple[int, int, float, float | None, int]]:
-        """`rows`, each with when it was written, in seconds since 1970."""
-        last = -1
-        while True:
+        Raises:
+            StoreError: The store is damaged, or holds what cannot be.
+        """
+        for chip, images, total, value, *_, origin in self._chips(identifier, expected):
+            yield (chip, images, number_of(total), value), origin
+
+    def _chips(self, identifier: str, expected: Expected | None) -> Iterator[tuple[Any, ...]]:
+        """Rows as they are in the file, when each was written, its code, and its origin."""
+        check = Plausible(self.path, identifier, expected or Expected())
+        codes = self._database.identity.codes(identifier)
+        with self._database.reading() as connection, snapshot(connection):
+            number = number_in(connection, identifier)
+            beside = Beside.read(connection, number)
+        parts: dict[int, list[tuple[int, float | None, bytes | None]]] = {}
+        for chip, images, total, code in beside.parts:
+            parts.setdefault(chip, []).append((images, total, code))
+        last: float = -math.inf
+        while number is not None:
             with self._database.reading() as connection:
-                rows = connection.execute(_ROWS, (identifier, last, PIECE)).fetchall()
-            for chip, images, total, value, written in rows:
-                yield chip, images, float("nan") if total is None else total, value, written
+                rows = chip_rows(connection, number, last, PIECE).fetchall()
+            for chip, images, total, value, written, code in rows:
+                check.chip(chip, images, total, value)
+                check.moment(chip, written)
+                origin = beside.origin(codes, (chip, images, total, value), code)
+                for before, way, own in parts.pop(chip, ()):
+                    check.part(chip, before, way, (images, number_of(total)))
+                    origin = min(origin, beside.origin(codes, (chip, before, way, None), own))
+                yield chip, images, total, value, written, code, origin
+                last = chip
             if len(rows) < PIECE:
-                return
-            last = rows[-1][0]
-
-    def parts(self, identifier: str) -> list[tuple[int, int, float | None]]:
-        """The sums of an experiment's chips on some of the images only; see `Experiment.parts`.
-
-        Raises:
-            StoreError: The store is damaged.
-        """
+                break
         with self._database.reading() as connection:
-            return connection.execute(_PARTS, (identifier,)).fetchall()
+            if parts and number_in(connection, identifier) is not None:
+                chip, ((images, total, _), *_) = parts.popitem()
+                check.part(chip, images, total, (0, 0.0))
 
     def delete(self, identifier: str) -> None:
         """Forget an experiment and its chips; the file gets smaller.
@@ -233,67 +289,89 @@ class Store:
         except sqlite3.Error as error:
             raise StoreError(f"cannot write {str(self.path)!r}: {reason(error)}") from error
 
-    def merge(self, others: Sequence[str | Path]) -> Merged:
+    def merge(
+        self,
+        others: Sequence[str | Path],
+        expected: Callable[[Entry], Expected] = lambda entry: Expected(),
+    ) -> Merged:
         """Take over what other stores hold; each is taken as a whole or not at all.
 
-        A chip keeps when it was run.
+        A chip keeps when it was run, and by whom.
+
+        Args:
+            others: The other stores.
+            expected: What the rows of an experiment can be.
 
         Raises:
-            StoreError: One is no store, or two hold different sums of the same images of a chip.
+            StoreError: One is no store, or holds what cannot be, or two hold different sums of the
+                same images of a chip.
         """
         experiments = chips = 0
         for path in others:
             with Store.open(path, readonly=True, timeout_s=self._database.timeout_s) as other:
-                found = self._take(other)
+                found = self._take(other, expected)
             experiments, chips = experiments + found.experiments, chips + found.chips
         return Merged(experiments, chips)
 
-    def _take(self, other: Store) -> Merged:
+    def _take(self, other: Store, expected: Callable[[Entry], Expected]) -> Merged:
         experiments = chips = 0
         try:
             with self._database.writing() as connection, other._database.reading() as source:
-                for identifier, key, info in source.execute("SELECT id, key, info FROM experiment"):
-                    made = connection.execute(_ENTER, (identifier, key, info)).rowcount
-                    experiments += max(0, made)
-                    query = "SELECT number FROM experiment WHERE id = ?"
-                    (number,) = connection.execute(query, (identifier,)).fetchone()
-                    connection.executemany(
-                        PART, [(number, *part) for part in other.parts(identifier)]
-                    )
-                    rows = other._rows(identifier)
-                    chips += write_rows(connection, (number, identifier), rows)
+                for entry in other.experiments():
+                    code = code_column(source, "experiment")
+                    query = f"SELECT number, key, info, {code} FROM experiment WHERE id = ?"
+                    there, *texts = source.execute(query, (entry.id,)).fetchone()
+                    experiments += max(0, connection.execute(ENTER, (entry.id, *texts)).rowcount)
+                    number = number_in(connection, entry.id)
+                    assert number is not None
+                    rows = other._chips(entry.id, expected(entry))
+                    place = number, entry.id
+                    chips += write_rows(connection, place, (row[:6] for row in rows))
+                    beside = Beside.read(source, there)
+                    for part in beside.parts:
+                        write_part(connection, (number, *part))
+                    marks = ((key, code) for key, codes in beside.marks.items() for code in codes)
+                    connection.executemany(MARK, ((number, *key, code) for key, code in marks))
+                self._check({entry.id for entry in other.experiments()}, expected)
         except StoreError as error:
             raise StoreError(f"{str(other.path)!r} was not merged: {error}") from error
         except sqlite3.Error as error:
             raise StoreError(f"cannot write {str(self.path)!r}: {reason(error)}") from error
         return Merged(experiments, chips)
 
+    def _check(self, identifiers: set[str], expected: Callable[[Entry], Expected]) -> None:
+        """Complain of what cannot be in some experiments, as this store describes them."""
+        for entry in self.experiments():
+            if entry.id in identifiers:
+                for _ in self._chips(entry.id, expected(entry)):
+                    pass
 
-_ENTER = "INSERT INTO experiment (id, key, info) VALUES (?, ?, ?) ON CONFLICT (id) DO NOTHING"
+    def _entry(self, row: tuple[Any, ...], faulty: bool) -> Entry:
+        identifier, key, info, code, complete, begun, first, last, evaluations, written = row
+        try:
+            read = key_of(self.path, identifier, key)
+            facts = object_of(self.path, identifier, "description", info)
+            check_facts(self.path, identifier, read, facts)
+        except StoreError:
+            if not (faulty and isinstance(identifier, str)):
+                raise
+            read, facts = {}, {}
+        known = isinstance(written, int) and 0 <= written < LAST_MOMENT
+        when = datetime.fromtimestamp(written, UTC) if known else None
+        described = code == self._database.identity.codes(identifier).of_text(str(info))
+        counted = int(complete), int(begun), first, last, int(evaluations)
+        return Entry(identifier, read, facts, *counted, when, described)
 
-_ROWS = """
-SELECT chip, images, total, value, written FROM chip
-WHERE experiment = (SELECT number FROM experiment WHERE id = ?) AND chip > ?
-ORDER BY chip LIMIT ?
-"""
-
-_PARTS = """
-SELECT chip, images, total FROM part
-WHERE experiment = (SELECT number FROM experiment WHERE id = ?)
-"""
 
 _ENTRIES = """
-SELECT id, key, info, count(value), count(chip) - count(value), min(chip), max(chip),
-    coalesce(sum(images), 0), max(written)
+SELECT id, key, info, {}, count(value), count(chip) - count(value), min(chip), max(chip),
+    total(images), max(written)
 FROM experiment LEFT JOIN chip ON chip.experiment = experiment.number
 GROUP BY number ORDER BY number
 """
 
 
-def _entry(row: tuple[Any, ...]) -> Entry:
-    identifier, key, info, complete, begun, first, last, evaluations, written = row
-    when = None if written is None else datetime.fromtimestamp(written, UTC)
-    facts: dict[str, Any] = json.loads(info)
-    return Entry(
-        identifier, json.loads(key), facts, complete, begun, first, last, evaluations, when
-    )
+def _entries(connection: sqlite3.Connection) -> list[tuple[Any, ...]]:
+    """Every experiment's row, and what its chips come to."""
+    code = code_column(connection, "experiment")
+    return connection.execute(_ENTRIES.format(code)).fetchall()

@@ -45,7 +45,8 @@ INFO = {
     "data": "digits",
     "ideal": 0.998,
 }
-VALUES = [0.9 + 0.05 * math.sin(chip) for chip in range(400)]
+HITS = [float(round(531 * (0.9 + 0.05 * math.sin(chip)))) for chip in range(400)]
+VALUES = [hits / 531 for hits in HITS]
 
 
 def fill(path: Path, *numbers: int) -> list[str]:
@@ -54,7 +55,7 @@ def fill(path: Path, *numbers: int) -> list[str]:
         ids: list[str] = []
         for number in numbers:
             experiment = store.experiment({**KEY, "number": number}, INFO)
-            experiment.add_many((chip, 531, 531 * v, v) for chip, v in enumerate(VALUES))
+            experiment.add_many((chip, 531, hits, hits / 531) for chip, hits in enumerate(HITS))
             ids.append(experiment.id)
         return ids
 
@@ -188,7 +189,8 @@ def test_a_store_says_what_its_values_are_shares_of(
 ) -> None:
     with Store.open("r.sqlite") as store:
         info = {**INFO, "decisions": decisions}
-        store.experiment(KEY, info).add_many((c, 531, 531 * v, v) for c, v in enumerate(VALUES))
+        rows = ((chip, 531, hits, hits / 531) for chip, hits in enumerate(HITS))
+        store.experiment(KEY, info).add_many(rows)
     (found,) = json.loads(run("list", "r.sqlite", "--json"))["experiments"]
     assert found["percentile"]["covers"] == covers
 
@@ -227,7 +229,7 @@ def test_export_to_csv(run: Run) -> None:
     assert {row["experiment"] for row in rows} == {second}
     assert [int(row["chip"]) for row in rows] == list(range(400))
     assert [float(row["value"]) for row in rows] == VALUES
-    assert [float(row["total"]) for row in rows] == [531 * value for value in VALUES]
+    assert [float(row["total"]) for row in rows] == HITS
     assert rows[0]["seed"] == str(2**80 + 1) and rows[0]["time_s"] == ""
     text = run("export", "--all", "--store", "r.sqlite", "-o", "all.csv")
     assert "800 chips of 2 experiments" in text
@@ -237,7 +239,7 @@ def test_export_to_csv(run: Run) -> None:
 def test_export_to_parquet(run: Run) -> None:
     fill(Path("r.sqlite"), 1, 2)
     with Store.open("r.sqlite") as store:
-        store.experiment({**KEY, "number": 3}, {}).add(7, 60, math.nan)
+        store.experiment({"number": 3}, {}).add(7, 60, math.nan)
     run("export", "--all", "--store", "r.sqlite", "-o", "all.parquet")
     table = parquet.read_table("all.parquet")
     assert table.column_names == list(COLUMNS)
@@ -327,7 +329,7 @@ def test_merge(run: Run, folder: str) -> None:
     for path, span in zip(parts, spans, strict=True):
         with Store.open(path) as store:
             experiment = store.experiment(KEY, INFO)
-            experiment.add_many((chip, 531, chip / 7, chip / 8) for chip in span)
+            experiment.add_many((chip, 531, float(chip), chip / 531) for chip in span)
     with Store.open(parts[0]) as store:
         store.experiment(KEY, INFO).add_many([(25, 60, 1.0, None), (40, 60, 2.0, None)])
         store.experiment({"another": 1}, INFO)
@@ -339,10 +341,10 @@ def test_merge(run: Run, folder: str) -> None:
     # 10, 25 and 40; then 10 more; then 10, of which 25 was known in part
     assert "Merged 3 stores into all.sqlite: 2 new experiments, 32 new chips" in text
     assert [path.read_bytes() for path in parts] == before
-    assert [written for *_, written in stored("all.sqlite")] == [1_600_000_000] * 31
+    assert [written for *_, written, _ in stored("all.sqlite")] == [1_600_000_000] * 31
     with Store.open("all.sqlite") as store:
         assert store.experiment(KEY, INFO).known() == {
-            **{chip: (531, chip / 7) for chip in range(30)},
+            **{chip: (531, float(chip)) for chip in range(30)},
             40: (60, 2.0),
         }
         assert len(store.experiments()) == 2
@@ -371,14 +373,15 @@ def test_merge_says_where_chips_of_another_compilation_do_not_count(
 
 
 def test_a_contradiction_is_not_merged(run: Run) -> None:
-    for name, odd in (("a.sqlite", 0.5), ("b.sqlite", 0.25)):
+    for name, odd in (("a.sqlite", 5.0), ("b.sqlite", 2.0)):
         with Store.open(name) as store:
-            store.experiment(KEY, INFO).add_many([(ord(name[0]), 5, 1.0, 1.0), (7, 5, odd, 1.0)])
+            rows = [(ord(name[0]), 531, 531.0, 1.0), (7, 531, odd, odd / 531)]
+            store.experiment(KEY, INFO).add_many(rows)
     line = run("merge", "all.sqlite", "a.sqlite", "b.sqlite", code=1)
-    for phrase in ("'b.sqlite' was not merged", "chip 7", "0.5", "0.25"):
+    for phrase in ("'b.sqlite' was not merged", "chip 7", "5.0", "2.0"):
         assert phrase in line
     with Store.open("all.sqlite") as store:
-        assert store.experiment(KEY, INFO).known() == {97: (5, 1.0), 7: (5, 0.5)}
+        assert store.experiment(KEY, INFO).known() == {97: (531, 531.0), 7: (531, 5.0)}
 
 
 def test_merge_of_what_is_not_there(run: Run, folder: str) -> None:

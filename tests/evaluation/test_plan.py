@@ -188,8 +188,8 @@ def test_the_last_sum_of_each_chip_is_enough(hard: int) -> None:
     """Sums on the way are kept nowhere, not even of the hard images: the answer is as exact."""
 
     class Last(Kept):
-        def parts(self) -> list[tuple[int, int, float]]:
-            return []
+        def parts(self) -> dict[int, dict[int, float]]:
+            return {}
 
     hits, kept = spread(100), Last()
     begun = people(hits, 100, kept=kept, hard=hard)[0]

@@ -157,7 +157,7 @@ class Shelf:
     def __init__(self) -> None:
         self.keys: list[dict[str, Any]] = []
 
-    def experiment(self, key: Any, info: Any) -> Kept:
+    def experiment(self, key: Any, info: Any, expected: Any = None) -> Kept:
         self.keys.append(dict(key))
         return Kept()
 

@@ -1,5 +1,7 @@
 """Hits and agreement, counted."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -7,7 +9,7 @@ from hypothesis import strategies as st
 
 from nvmc.data import IGNORED
 from nvmc.errors import DataError
-from nvmc.metrics import calibration_error, correct, decisions, log_loss, mean_a_row
+from nvmc.metrics import METRICS, calibration_error, correct, decisions, log_loss, mean_a_row
 from nvmc.metrics.accuracy import Accuracy
 from nvmc.metrics.cosine import AgreementCosine, Cosine
 from nvmc.metrics.ideal_agreement import Agreement
@@ -213,3 +215,28 @@ def test_cosine_of_what_has_no_direction() -> None:
     for kind in (Cosine, AgreementCosine):
         metric = kind(wanted)
         assert [metric.add(outputs[i : i + 1], i) for i in range(4)] == [0, -1, -1, 1]
+
+
+@pytest.mark.parametrize("name", METRICS)
+def test_no_chip_comes_out_beyond_the_limits_of_its_metric(name: str) -> None:
+    """Of any outputs, and in any parts: a store that says otherwise is refused."""
+    generator = np.random.default_rng(3)
+    outputs = generator.standard_normal((40, 4, 3))
+    outputs[5], outputs[6], outputs[7, 0], outputs[8] = np.nan, np.inf, -np.inf, 1e300
+    counted = generator.random((40, 3)) < 0.8
+    classes = np.where(counted, generator.integers(4, size=(40, 3)), IGNORED)
+    kind = METRICS[name]
+    reference: Any = generator.standard_normal((40, 4, 3))
+    right = reference
+    if kind.reference.endswith("classes"):
+        reference, right = classes, np.full_like(outputs, -20.0)
+        np.put_along_axis(right, np.maximum(classes, 0)[:, None], 0.0, 1)
+    metric = kind(reference)
+    for found in (outputs, -outputs, right, 1e-3 * right):
+        for first, last in ((0, 40), (0, 3), (3, 9), (9, 40), (5, 6)):
+            low, high = metric.limits(first, last)
+            total = metric.add(found[first:last], first)
+            assert low <= total <= high
+            assert float(total).is_integer() or not kind.counts
+        low, high = kind.range
+        assert low <= metric.finish(metric.add(found, 0), 40) <= high

@@ -13,6 +13,7 @@ import pytest
 
 from nvmc.errors import StoreError
 from nvmc.store import Store
+from nvmc.store.schema import VERSION
 from store_writer import INFO, KEY, row_of, whole
 
 CHIPS = 2000
@@ -66,7 +67,7 @@ def another_application_without_an_id(path: Path) -> None:
 
 
 def newer(path: Path) -> None:
-    sqlite_file(stored(path), "PRAGMA user_version = 2")
+    sqlite_file(stored(path), f"PRAGMA user_version = {VERSION + 1}")
 
 
 def truncated(path: Path) -> None:
@@ -105,7 +106,7 @@ def test_a_version_that_came_while_the_file_was_open(tmp_path: Path) -> None:
     """It is in the write-ahead log only, which the header of the file does not know."""
     path = stored(tmp_path / "results.sqlite")
     other = sqlite3.connect(path)
-    other.execute("PRAGMA user_version = 2")
+    other.execute(f"PRAGMA user_version = {VERSION + 1}")
     try:
         assert "update nvmc" in refused(path)
     finally:

@@ -1,0 +1,255 @@
+"""What `nvmc results` says of experiments: as tables and as JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from rich.table import Table
+
+from nvmc.cli.console import count, interval_rows, ordinal, passes_text, percent, worst_text
+from nvmc.cli.heading import noise_text, periphery_text
+from nvmc.cli.stored import expected_in
+from nvmc.evaluation.parameters import duration_text
+from nvmc.metrics import METRICS
+from nvmc.statistics import (
+    Images,
+    Kpp,
+    Summary,
+    percentile_index,
+    percentile_performance,
+    summarize,
+)
+from nvmc.store import Entry, Origin, Store
+
+__all__ = [
+    "SHORT",
+    "Worth",
+    "entry_json",
+    "facts_of",
+    "statistics_json",
+    "statistics_of",
+    "table_of",
+    "worth_of",
+]
+
+SHORT = 8
+"""Digits of an id that are shown."""
+
+
+@dataclass(frozen=True)
+class Worth:
+    """What the chips of an experiment are worth.
+
+    Attributes:
+        stated: Mean, KPP and the like; None while chips of it ran in part only.
+        elsewhere: Chips that others found.
+        unchecked: Those of them that no run has checked a part of.
+    """
+
+    stated: tuple[Summary, Kpp] | None
+    elsewhere: int
+    unchecked: int
+
+
+def worth_of(store: Store, entry: Entry, percentile: float) -> Worth:
+    """What the chips of an experiment are worth.
+
+    Raises:
+        OptionError: There is no such percentile.
+        StoreError: The store is damaged, or holds what cannot be.
+    """
+    percentile_index(1, percentile)
+    chips: list[tuple[float, float]] = []
+    origins: list[Origin] = []
+    for (_, _, total, value), origin in store.chips(entry.id, expected_in(entry)):
+        origins.append(origin)
+        if value is not None:
+            chips.append((total, value))
+    elsewhere = len(origins) - origins.count(Origin.HERE), origins.count(Origin.ELSEWHERE)
+    if entry.begun or not chips:
+        return Worth(None, *elsewhere)
+    values = [value for _, value in chips]
+    kpp = percentile_performance(values, percentile, images=_sampled(entry, chips))
+    return Worth((summarize(values), kpp), *elsewhere)
+
+
+def _sampled(entry: Entry, chips: Iterable[tuple[float, float]]) -> Images | None:
+    """What the values of an experiment are shares of; older stores say it by hits and values."""
+    images, metric = entry.facts.get("images"), entry.facts.get("metric")
+    if not images or metric not in METRICS or not METRICS[metric].counts:
+        return None
+    if "decisions" in entry.facts:
+        decisions = entry.facts["decisions"]
+        return None if decisions is None else Images(images, decisions)
+    for total, value in chips:
+        if value > 0:
+            return Images(images, round(total / (value * images)))
+    return Images(images, 2)  # all at 0: its ends hold for any number of decisions
+
+
+def table_of(entries: Sequence[Entry], found: Sequence[Worth]) -> Table:
+    """One row an experiment, with the columns in which any of them has something to say."""
+    networks = {entry.facts.get("network") for entry in entries}
+    pairs = zip(entries, found, strict=True)
+    rows = [_row(entry, each, len(networks) > 1) for entry, each in pairs]
+    table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0))
+    names = [name for name in rows[0] if any(row[name] for row in rows)]
+    for name in names:
+        free = name in ("network", "device", "images", "also")
+        right = name in ("sigma", "time", "chips", "begun", "elsewhere", "mean", "KPP")
+        table.add_column(
+            name,
+            no_wrap=not free,
+            overflow="fold" if free else "ellipsis",
+            justify="right" if right else "left",
+        )
+    for row in rows:
+        table.add_row(*(row[name] for name in names))
+    return table
+
+
+def _row(entry: Entry, found: Worth, named: bool) -> dict[str, str]:
+    facts, stated = entry.facts, found.stated
+    sigma, time_s = facts.get("sigma"), facts.get("time_s")
+    images = f"{facts['images']:,}" if "images" in facts else ""
+    return {
+        "id": entry.id[:SHORT],
+        "network": str(facts.get("network", "")).removesuffix(".nvmc") if named else "",
+        "device": str(facts.get("device", "")),
+        "sigma": "" if sigma is None else f"{sigma:g}",
+        "time": "" if time_s is None else duration_text(time_s),
+        "images": f"{images} {facts.get('data', '')}".strip(),
+        "also": ", ".join(_also(entry)),
+        "chips": f"{entry.complete:,}",
+        "begun": f"{entry.begun:,}" if entry.begun else "",
+        "elsewhere": f"{found.elsewhere:,}" if found.elsewhere else "",
+        "mean": f"{100 * stated[0].mean:.2f}" if stated else "",
+        "KPP": f"{100 * stated[1].value:.2f}" + " (worst)" * stated[1].is_worst if stated else "",
+        "written": _moment(entry.written),
+    }
+
+
+def _also(entry: Entry) -> list[str]:
+    """What is not as it is by default, and tells alike experiments apart."""
+    facts = entry.facts
+    seed, passes = facts.get("seed"), facts.get("mc_passes")
+    said = ["circuit"] if facts.get("fidelity") == "circuit" else []
+    if seed:
+        number = str(seed)
+        said.append(f"seed {number}" if len(number) <= SHORT else f"seed {number[:SHORT]}…")
+    return said + ([f"{passes} passes"] if passes and passes > 1 else [])
+
+
+def _moment(when: datetime | None) -> str:
+    """Local time today, or the date."""
+    if when is None:
+        return ""
+    local = when.astimezone()
+    today = local.date() == datetime.now(local.tzinfo).date()
+    return f"{local:%H:%M}" if today else f"{local:%Y-%m-%d}"
+
+
+def facts_of(entry: Entry) -> list[tuple[str, str]]:
+    """Rows of a table: what an experiment is of."""
+    facts = entry.facts
+    sigma, time_s, passes = facts.get("sigma"), facts.get("time_s"), facts.get("mc_passes")
+    metric = facts.get("metric", "")
+    rows = [
+        ("experiment", entry.id),
+        ("network", f"{facts.get('network', '-')}, model {entry.key.get('network', '-')}"),
+        ("device", str(facts.get("device", "-"))),
+        ("sigma", "" if sigma is None else f"{sigma:g}"),
+        ("noise", " ".join(map(noise_text, facts.get("noise", facts.get("sources", ()))))),
+        ("periphery", periphery_text(facts["periphery"]) if "periphery" in facts else ""),
+        ("time", "" if time_s is None else f"{duration_text(time_s)} since programming"),
+        ("data", f"{facts.get('data', '-')}, {count(facts.get('images', 0), 'image')}"),
+        ("limit", "" if facts.get("limit") is None else f"{facts['limit']:,}"),
+        ("output", str(facts.get("output") or "")),
+        ("fidelity", str(facts.get("fidelity", "-"))),
+        ("stochastic", "" if passes is None else passes_text(passes)),
+        ("metric", f"{metric}: {METRICS[metric].title}" if metric in METRICS else str(metric)),
+        ("seed", str(facts.get("seed", "-"))),
+        ("engine", str(facts.get("engine", "-"))),
+        ("nvmc", str(facts.get("nvmc", ""))),
+        ("begun", str(facts.get("created", "-"))),
+        ("last written", "" if entry.written is None else entry.written.isoformat()),
+        ("ideal chip", percent(facts["ideal"]) if "ideal" in facts else ""),
+    ]
+    return [row for row in rows if row[1]]
+
+
+def statistics_of(entry: Entry, found: Worth) -> list[tuple[str, str]]:
+    """Rows of a table: its chips, and what they are worth."""
+    chips = f"{entry.complete:,}"
+    if entry.first is not None:
+        chips += f", of numbers {entry.first:,} to {entry.last:,}"
+    others = _others(entry, found)
+    if found.stated is None:
+        if not entry.begun:
+            return [("chips", chips), *others]
+        stopped = f"{count(entry.begun, 'other')} ran on some of the images only"
+        return [
+            ("chips", f"{chips}; {stopped}"),
+            ("", "their mean and KPP: give the same `nvmc simulate` command again"),
+            *others,
+        ]
+    summary, kpp = found.stated
+    spread = "" if summary.std is None else f" ± {100 * summary.std:.2f} over chips"
+    images, metric = entry.facts.get("images"), str(entry.facts.get("metric", ""))
+    intervals = interval_rows(kpp, images, metric)
+    return [
+        ("chips", chips),
+        *others,
+        ("mean", f"{percent(summary.mean)}{spread}"),
+        ("worst chip", percent(summary.min)),
+        (
+            f"{ordinal(kpp.k)} percentile (KPP)",
+            percent(kpp.value) + (f", {worst_text(kpp)}" if kpp.is_worst else ""),
+        ),
+        *((name, f"{ends}, {of}") for name, ends, of in intervals),
+    ]
+
+
+def _others(entry: Entry, found: Worth) -> list[tuple[str, str]]:
+    """What others wrote of an experiment, or somebody edited."""
+    rows = [] if entry.described_here else [("described", "elsewhere: what it is of, and the rest")]
+    if found.elsewhere:
+        said = "some of them were run again here, with the same sums"
+        if found.unchecked:
+            said = f"{found.unchecked:,} not checked: `nvmc simulate` runs some of them again"
+        rows.append(("from elsewhere", f"{count(found.elsewhere, 'chip')}; {said}"))
+    return rows
+
+
+def entry_json(entry: Entry, found: Worth) -> dict[str, Any]:
+    """The keys of an experiment; docs/results.md names them."""
+    return {
+        "id": entry.id,
+        "key": entry.key,
+        "info": entry.info,
+        "complete": entry.complete,
+        "begun": entry.begun,
+        "first": entry.first,
+        "last": entry.last,
+        "evaluations": entry.evaluations,
+        "written": None if entry.written is None else entry.written.isoformat(),
+        "elsewhere": found.elsewhere,
+        "unchecked": found.unchecked,
+        "described_here": entry.described_here,
+    }
+
+
+def statistics_json(found: Worth) -> dict[str, Any]:
+    """The keys of what its chips are worth, as `nvmc simulate --json` has them."""
+    if found.stated is None:
+        return {"mean": None, "std": None, "min": None, "percentile": None}
+    summary, kpp = found.stated
+    return {
+        "mean": summary.mean,
+        "std": summary.std,
+        "min": summary.min,
+        "percentile": kpp.to_json(),
+    }
