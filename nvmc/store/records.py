@@ -52,7 +52,7 @@ class Database:
     told: bool = False
 
     def __post_init__(self) -> None:
-        self._opened = _identity(self.path)
+        self._opened = _file_of(self.path)
 
     def close(self) -> None:
         """Close the file for good: what is still added is kept nowhere but in memory."""
@@ -104,14 +104,14 @@ class Database:
 
         People removed it, or moved its folder away, and what is written to it is lost for them.
         """
-        if _identity(self.path) == self._opened:
+        if _file_of(self.path) == self._opened:
             return
         try:
             found = connect(self.path, create=True, timeout_s=self.timeout_s)
         except StoreError as error:
             raise sqlite3.OperationalError("it was removed, or moved away") from error
         self.connection.close()
-        self.connection, self._opened = found, _identity(self.path)
+        self.connection, self._opened = found, _file_of(self.path)
 
     def recovers(self) -> None:
         """Note a write that went well."""
@@ -120,7 +120,7 @@ class Database:
             self.connection.execute(f"PRAGMA busy_timeout = {round(1000 * self.timeout_s)}")
 
 
-def _identity(path: Path) -> tuple[int, int] | None:
+def _file_of(path: Path) -> tuple[int, int] | None:
     """Which file has that name; None for none."""
     try:
         status = path.stat()
