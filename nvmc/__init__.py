@@ -11,6 +11,7 @@ TYPE_CHECKING = False  # `typing` takes time to load, during which Ctrl-C shows 
 if TYPE_CHECKING:
     from typing import Any
 
+    from nvmc.budget import memory_limit
     from nvmc.compiled.artifact import Compiled, find_compiled, open_compiled
     from nvmc.compiled.options import CompileOptions
     from nvmc.compiler import compile_model, program_chip, transform_model
@@ -36,6 +37,7 @@ __all__ = [
     "find_compiled",
     "load_device",
     "make_session",
+    "memory_limit",
     "open_compiled",
     "program_chip",
     "register_provider",
@@ -55,6 +57,7 @@ _HOMES = {
     "find_compiled": "nvmc.compiled.artifact",
     "load_device": "nvmc.hardware.devices",
     "make_session": "nvmc.runtime.provider",
+    "memory_limit": "nvmc.budget",
     "open_compiled": "nvmc.compiled.artifact",
     "program_chip": "nvmc.compiler",
     "register_provider": "nvmc.runtime.provider",

@@ -63,7 +63,7 @@ class StoreError(NvmcError, RuntimeError):
 
 
 class OutOfMemoryError(NvmcError, MemoryError):
-    """Chips need more memory than there is."""
+    """What is asked for needs more memory than there is, or than is allowed."""
 
 
 class ClusterError(NvmcError, RuntimeError):

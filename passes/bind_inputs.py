@@ -6,6 +6,7 @@ constant is an input no more: every image gets the same.
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -15,6 +16,7 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
+from nvmc.budget import check_room
 from nvmc.compiled.options import CompileOptions
 from nvmc.data.stored import stored_array
 from nvmc.errors import DataError, ModelError, OptionError, unknown
@@ -332,6 +334,7 @@ def _array(value: ir.Value, text: str, free: Mapping[int, Any], where: str) -> N
         if not isinstance(number, int | float):
             raise OptionError(f"{where}: expected zeros, ones, a number or a file FILE.npy")
         array = np.array(number)
+    check_room(f"{where}: an array of shape {list(shape)}", math.prod(shape) * kind.itemsize)
     with np.errstate(all="ignore"):
         made = np.broadcast_to(array.astype(kind), shape)
     exact = kind.kind == "f" or np.array_equal(made, np.broadcast_to(array, shape))

@@ -16,6 +16,7 @@ import onnx_ir as ir
 
 from nvmc.compiled.masks import Mask, Outputs
 from nvmc.errors import ModelError
+from nvmc.passes.graph.attributes import float_of, int_of, ints_of
 from nvmc.passes.graph.layers import array_of, consumer, label, remove_unused
 from nvmc.passes.graph.mappable import nodes_of
 from nvmc.passes.graph.names import Names
@@ -71,7 +72,7 @@ class FeedMasks(ir.passes.InPlacePass):
         if node.op_type == "Multinomial":
             return self._cut_multinomial(graph, node)
         like = None if node.op_type in _ALONE else node.inputs[0]
-        given = node.attributes.get_int("dtype", None)
+        given = int_of(node, "dtype", None)
         kind = like.dtype if like is not None and given is None else None
         kind = kind or ir.DataType(given or ir.DataType.FLOAT)
         shape, axis = self._alone(node) if like is None else self._shapes.of(node, like)
@@ -87,7 +88,7 @@ class FeedMasks(ir.passes.InPlacePass):
             graph.remove(node, safe=True)
         names = ("mean", "scale") if node.op_type in _NORMAL else ("low", "high")
         defaults = zip(names, (0.0, 1.0), strict=True)
-        numbers = {name: node.attributes.get_float(name, default) for name, default in defaults}
+        numbers = {name: float_of(node, name, default) for name, default in defaults}
         law = "normal" if node.op_type in _NORMAL else "uniform"
         return _mask(node, drawn, shape, axis, law, **numbers)
 
@@ -96,8 +97,8 @@ class FeedMasks(ir.passes.InPlacePass):
         scores = node.inputs[0]
         assert scores is not None
         (_, classes), axis = self._shapes.of(node, scores)
-        samples = node.attributes.get_int("sample_size", 1)
-        kind = ir.DataType(node.attributes.get_int("dtype", ir.DataType.INT32))
+        samples = int_of(node, "sample_size", 1)
+        kind = ir.DataType(int_of(node, "dtype", ir.DataType.INT32))
         shape = (0 if axis == 0 else 1, samples)
         drawn = self._input(graph, node, shape, axis, scores.dtype or ir.DataType.FLOAT)
         one, two, last = (
@@ -127,7 +128,7 @@ class FeedMasks(ir.passes.InPlacePass):
         `gamma * x` with `gamma = Where(draw < p, 1, parameter)` broadcasts, so numbers of an image
         are one row of a draw that has the rank of x.
         """
-        shape = tuple(node.attributes.get_ints("shape") or ())
+        shape = tuple(ints_of(node, "shape") or ())
         path = [node]
         for kind in (("Less",), ("Where",), ("Mul", "Add")):
             following = consumer(path[-1].outputs[0])

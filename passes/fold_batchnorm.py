@@ -10,6 +10,7 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 
 from nvmc.hardware.tiling import Channels
+from nvmc.passes.graph.attributes import float_of, int_of
 from nvmc.passes.graph.grids import rescale_grid
 from nvmc.passes.graph.mappable import Layer, initializer_of, layer_of
 from nvmc.passes.graph.names import Names
@@ -44,7 +45,7 @@ def _fold(norm: ir.Node, names: Names) -> bool:
     constants = [_array(value) for value in norm.inputs[1:5]]
     if layer is None or not isinstance(found, Layer):
         return False
-    if len(norm.outputs) > 1 or norm.attributes.get_int("training_mode", 0):
+    if len(norm.outputs) > 1 or int_of(norm, "training_mode", 0):
         return False
     scale, shift, mean, variance = (constants + [None] * 4)[:4]
     if scale is None or shift is None or mean is None or variance is None:
@@ -57,8 +58,8 @@ def _fold(norm: ir.Node, names: Names) -> bool:
         given = _array(layer.inputs[2])
         if given is None:
             return False
-        bias = layer.attributes.get_float("beta", 1.0) * given
-    factor = scale / np.sqrt(variance + norm.attributes.get_float("epsilon", 1e-5))
+        bias = float_of(layer, "beta", 1.0) * given
+    factor = scale / np.sqrt(variance + float_of(norm, "epsilon", 1e-5))
     offset = np.asarray(factor * (bias - mean) + shift)
     if offset.ndim > 1 and layer.op_type != "Gemm":
         return False

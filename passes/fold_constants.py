@@ -13,15 +13,24 @@ import onnx_ir as ir
 import onnx_ir.passes.common as common
 from numpy.typing import NDArray
 
+from nvmc.budget import check_room
+from nvmc.passes.graph.attributes import tensor_of
 from nvmc.passes.graph.grids import Grid, grid_of, grid_of_result, note_grid
+from nvmc.passes.graph.layers import label
 from nvmc.passes.graph.mappable import PARAMETERISED, initializer_of
 from nvmc.passes.graph.names import Names
+from nvmc.passes.graph.sizes import SHRINKING, result_bytes
 from nvmc.passes.io.without_weights import bytes_of
 
 __all__ = ["VIEWS", "Fold", "fold_constants", "lift_constants"]
 
 SMALL = 1 << 16
 """Bytes of a constant that is computed even though no weight depends on it."""
+
+COPIES = 3
+"""Times the folded constants that compiling a network takes, and more (measured: 3.8)."""
+_FOLDED = "nvmc.folded"
+"""Key of an initializer's `meta` that this pass made."""
 
 _KEEP = frozenset(
     """Bernoulli Constant If Loop Multinomial RandomNormal RandomNormalLike RandomUniform
@@ -35,6 +44,8 @@ VIEWS = frozenset(
     Unsqueeze""".split()
 )
 """The result is the first operand in another form, so it keeps its name."""
+_RESHAPED = VIEWS - {"Cast", "DequantizeLinear", "QuantizeLinear"}
+"""The result shares the memory of the first operand."""
 
 
 def lift_constants(model: ir.Model) -> bool:
@@ -144,6 +155,7 @@ class _Folder:
         self._opset = model.graph.opset_imports.get("", 1)
         self._done: dict[tuple[Any, ...], list[ir.Value]] = {}
         self._read: dict[ir.Value, ir.Value | None] = {}
+        self._folded = sum(map(_folded_bytes, model.graph.initializers.values()))
 
     def fold(self, node: ir.Node, wanted: bool) -> bool:
         """Replace the node by its results where all its operands are constant."""
@@ -185,13 +197,18 @@ class _Folder:
                 view.name = source.name
 
     def _computed(self, node: ir.Node, tensors: list[Any], wanted: bool) -> list[ir.Value] | None:
+        most = math.inf if wanted else max(SMALL, sum(map(bytes_of, tensors)))
+        size = result_bytes(node, tensors, self._opset)
+        if size < 0 or (size > most and node.op_type not in SHRINKING):
+            return None
+        folded = self._folded + (0 if node.op_type in _RESHAPED else size)
+        where = f"{node.op_type} {label(node)!r}"
+        check_room(f"the constants that {where} and others give", COPIES * folded)
         arrays = [None if tensor is None else tensor.numpy() for tensor in tensors]
         results = _evaluate(node, arrays, self._opset)
-        if results is None:
+        if results is None or sum(result.nbytes for result in results) > most:
             return None
-        size = sum(result.nbytes for result in results)
-        if not wanted and size > max(SMALL, sum(a.nbytes for a in arrays if a is not None)):
-            return None
+        self._folded = folded
         first, given = node.inputs[0], arrays[0]
         if node.op_type in VIEWS and first is not None and given is not None:
             if results[0].dtype == given.dtype and np.array_equal(results[0], given):
@@ -206,6 +223,7 @@ class _Folder:
                 type=ir.TensorType(ir.DataType.from_numpy(result.dtype)),
                 const_value=ir.Tensor(result, name=name),
             )
+            value.meta[_FOLDED] = True
             self._graph.register_initializer(value)
             values.append(value)
             if grid is not None:
@@ -232,7 +250,7 @@ def _evaluate(
 ) -> list[NDArray[Any]] | None:
     """What a node computes from its operands, or None where the evaluator cannot tell."""
     if node.op_type == "ConstantOfShape" and arrays[0] is not None:
-        tensor = node.attributes.get_tensor("value", None)
+        tensor = tensor_of(node, "value", None)
         fill = np.zeros(1, np.float32) if tensor is None else tensor.numpy().reshape(1)
         return [np.full(tuple(arrays[0].tolist()), fill[0], fill.dtype)]
     from onnx.reference import ReferenceEvaluator  # a tenth of a second, for few networks
@@ -251,10 +269,16 @@ def _evaluate(
     try:
         with np.errstate(all="ignore"):
             results = ReferenceEvaluator(function).run(None, feeds, {})
+    except MemoryError:
+        raise
     except Exception:  # no implementation, or one that fails: the node stays and is listed
         return None
     good = all(isinstance(result, np.ndarray | np.generic) for result in results)
     return [np.asarray(result) for result in results] if good else None
+
+
+def _folded_bytes(value: ir.Value) -> int:
+    return bytes_of(value.const_value) if _FOLDED in value.meta else 0
 
 
 def _small(node: ir.Node, tensors: list[Any]) -> bool:

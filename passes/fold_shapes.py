@@ -12,6 +12,7 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 
 from nvmc.passes.fold_constants import fold_constants
+from nvmc.passes.graph.attributes import int_of
 from nvmc.passes.graph.mappable import initializer_of
 from nvmc.passes.graph.names import Names
 from nvmc.passes.io.without_weights import without_weights
@@ -157,8 +158,8 @@ def _asked(node: ir.Node, shapes: Mapping[str, Shape]) -> Sizes:
     if node.op_type == "Size":
         total = None if None in sizes else int(np.prod(np.array(sizes, np.int64)))
         return np.array(total, object)
-    start = node.attributes.get_int("start", 0)
-    return np.array(sizes, object)[start : node.attributes.get_int("end", None)]
+    start = int_of(node, "start", 0)
+    return np.array(sizes, object)[start : int_of(node, "end", None)]
 
 
 def _value(value: ir.Value | None, known: dict[ir.Value, Sizes]) -> Sizes:
@@ -188,14 +189,14 @@ def _numbers(node: ir.Node, index: int, read: _Read, default: int | None = None)
 
 
 def _same(node: ir.Node, read: _Read) -> Sizes:
-    if node.op_type == "Cast" and node.attributes.get_int("to", 0) != ir.DataType.INT64:
+    if node.op_type == "Cast" and int_of(node, "to", 0) != ir.DataType.INT64:
         raise _NotKnownError
     return read(node.inputs[0])
 
 
 def _gathered(node: ir.Node, read: _Read) -> Sizes:
     data, index = read(node.inputs[0]), read(node.inputs[1])
-    if node.attributes.get_int("axis", 0) not in (0, -1) or not _complete(index) or not data.ndim:
+    if int_of(node, "axis", 0) not in (0, -1) or not _complete(index) or not data.ndim:
         raise _NotKnownError
     return np.array(data[index.astype(np.int64)], object)
 

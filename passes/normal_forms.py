@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import onnx_ir as ir
 
+from nvmc.passes.graph.attributes import int_of, ints_of, text_of
 from nvmc.passes.graph.mappable import initializer_of
 
 __all__ = ["explicit_pads", "fuse_gemm"]
@@ -17,7 +18,7 @@ def explicit_pads(model: ir.Model) -> bool:
     for node in ir.traversal.RecursiveGraphIterator(model.graph):
         if node.domain or node.op_type not in _WINDOWED or "auto_pad" not in node.attributes:
             continue
-        mode = node.attributes.get_string("auto_pad", "NOTSET")
+        mode = text_of(node, "auto_pad", "NOTSET")
         pads = None if mode == "NOTSET" else _pads(node, mode or "")
         if mode != "NOTSET" and pads is None:
             continue
@@ -39,10 +40,10 @@ def _pads(node: ir.Node, mode: str) -> list[int] | None:
     value = node.inputs[0]
     if value is None or value.shape is None or len(value.shape) != rank + 2:
         return None
-    if node.attributes.get_int("ceil_mode", 0):
+    if int_of(node, "ceil_mode", 0):
         return None
-    strides = node.attributes.get_ints("strides", None) or [1] * rank
-    dilations = node.attributes.get_ints("dilations", None) or [1] * rank
+    strides = ints_of(node, "strides", None) or [1] * rank
+    dilations = ints_of(node, "dilations", None) or [1] * rank
     begin: list[int] = []
     end: list[int] = []
     for axis in range(rank):
@@ -59,7 +60,7 @@ def _pads(node: ir.Node, mode: str) -> list[int] | None:
 
 
 def _kernel(node: ir.Node) -> list[int] | None:
-    given = node.attributes.get_ints("kernel_shape", None)
+    given = ints_of(node, "kernel_shape", None)
     if given:
         return list(given)
     weight = node.inputs[1] if node.op_type == "Conv" and len(node.inputs) > 1 else None

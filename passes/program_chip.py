@@ -18,6 +18,7 @@ from nvmc.hardware.chip import Array, Chip
 from nvmc.hardware.devices import Target
 from nvmc.hardware.options import problem
 from nvmc.hardware.tiling import Place
+from nvmc.passes.graph.attributes import strings_of
 from nvmc.passes.graph.mappable import nodes_of, place_of
 from nvmc.passes.graph.names import Names
 from nvmc.passes.map_crossbars import set_inputs
@@ -119,7 +120,7 @@ def _operands(model: ir.Model) -> Iterator[tuple[str, ir.Value, ir.Value, ir.Dat
         if node.domain != DOMAIN:
             continue
         op = OPS.get(node.op_type)
-        names = node.attributes.get_strings("arrays", ())
+        names = strings_of(node, "arrays", ())
         if op is None or len(names) != len(op.weights):
             raise ArtifactError(f"node {node.name!r} is not of this nvmc; compile again")
         like = next(
@@ -141,7 +142,7 @@ def _places(model: ir.Model) -> dict[str, Place]:
     for node in nodes_of(model):
         if node.domain == DOMAIN:
             place = place_of(node, node.op_type)
-            for name in node.attributes.get_strings("arrays", ()) or ():
+            for name in strings_of(node, "arrays", ()) or ():
                 places.setdefault(name, place)
     return places
 
@@ -164,7 +165,7 @@ def _numpy(value: ir.Value) -> NDArray[Any]:
 def _restore(node: ir.Node, weights: dict[str, ir.Value]) -> None:
     """The standard operator again, reading `weights`."""
     op = OPS[node.op_type]
-    arrays = list(node.attributes.get_strings("arrays", ()) or ())
+    arrays = list(strings_of(node, "arrays", ()) or ())
     inputs: list[ir.Value | None] = []
     for name, value in zip(op.function_inputs, node.inputs, strict=False):
         if name in op.inputs:

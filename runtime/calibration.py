@@ -8,9 +8,11 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
+from nvmc.budget import allocation_failed, room
 from nvmc.compiled.options import Calibration
 from nvmc.data import Dataset
-from nvmc.errors import DataError, ModelError
+from nvmc.errors import DataError, ModelError, OutOfMemoryError
+from nvmc.runtime.memory import too_little
 from nvmc.runtime.montecarlo import Feed
 from nvmc.runtime.sessions import first_line, open_model
 
@@ -118,6 +120,8 @@ def _run(session: Any, names: Sequence[str], fed: dict[str, NDArray[Any]]) -> li
     try:
         return session.run(list(names) or None, fed)
     except Exception as error:  # onnxruntime has a type for each of its status codes
+        if allocation_failed(error):
+            raise OutOfMemoryError(too_little(0, 1, room())) from error
         raise DataError(
             f"the network does not run on the calibration data: {first_line(error)}"
         ) from error

@@ -8,18 +8,15 @@ large networks are made one after the other, and run side by side.
 from __future__ import annotations
 
 import ctypes
-import re
 from collections.abc import Generator
 from contextlib import contextmanager
-from pathlib import Path
 from threading import Lock
 
+from nvmc.budget import memory_text, room
 from nvmc.errors import OutOfMemoryError
 
 __all__ = [
     "LARGE",
-    "allocation_failed",
-    "available",
     "check_memory",
     "fitting_jobs",
     "lean",
@@ -39,7 +36,6 @@ ROOMY = 2
 """Where there is less than so many times what is needed, the allocator gives back more slowly."""
 
 _ARENA_MAX, _MMAP_THRESHOLD = -8, -3  # mallopt(3)
-_FAILED = re.compile(r"bad_alloc|failed to allocate|out of memory", re.IGNORECASE)
 _making = Lock()
 
 
@@ -55,30 +51,9 @@ def needed(weights: int, jobs: int, laid_out: bool = True) -> int:
     return int(weights * (first + each * (jobs - 1)))
 
 
-def available(root: Path = Path("/")) -> int | None:
-    """Bytes that this process may still take: of the machine and of its control group.
-
-    Args:
-        root: Where /proc and /sys are.
-    """
-    found: list[int] = []
-    for line in _read(root / "proc/meminfo").splitlines():
-        if line.startswith("MemAvailable:"):
-            found.append(int(line.split()[1]) * 1024)
-    groups = root / "sys/fs/cgroup"
-    for most, used in (
-        ("memory.max", "memory.current"),
-        ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes"),
-    ):
-        limit, taken = _read(groups / most).strip(), _read(groups / used).strip()
-        if limit.isdecimal() and taken.isdecimal():
-            found.append(max(0, int(limit) - int(taken)))
-    return min(found, default=None)
-
-
 def fitting_jobs(weights: int, wanted: int, laid_out: bool = True) -> int:
     """As many of the wanted chips at once as there is memory for, at least one."""
-    there = available()
+    there = room()
     if weights < LARGE or there is None:
         return wanted
     first, each = needed(weights, 1, laid_out), needed(weights, 2, laid_out)
@@ -91,7 +66,7 @@ def check_memory(weights: int, jobs: int, laid_out: bool = True) -> None:
     Raises:
         OutOfMemoryError: They have not.
     """
-    there = available()
+    there = room()
     if weights < LARGE or there is None:
         return
     wanted = needed(weights, jobs, laid_out)
@@ -100,20 +75,15 @@ def check_memory(weights: int, jobs: int, laid_out: bool = True) -> None:
     lean(wanted * ROOMY > there)
 
 
-def allocation_failed(error: Exception) -> bool:
-    """Whether an error, of NumPy or onnxruntime, says that there was no memory."""
-    return isinstance(error, MemoryError) or bool(_FAILED.search(str(error)))
-
-
 def too_little(weights: int, jobs: int, there: int | None, laid_out: bool = True) -> str:
     """What is needed, what is there, and what to change."""
-    found = "" if there is None else f", and {_gigabytes(there)} are available"
+    found = "" if there is None else f", and {memory_text(there)} are available"
     if weights < LARGE:
         return f"there is too little memory{found}; try fewer --jobs or a smaller --batch"
     fewer = "fewer --jobs" if jobs > 1 else "a smaller network, or a machine with more memory"
     return (
         f"{f'{jobs} chips at once need' if jobs > 1 else 'a chip needs'} about "
-        f"{_gigabytes(needed(weights, jobs, laid_out))} of memory{found}; try {fewer}"
+        f"{memory_text(needed(weights, jobs, laid_out))} of memory{found}; try {fewer}"
     )
 
 
@@ -142,14 +112,3 @@ def making(weights: int) -> Generator[None]:
         return
     with _making:
         yield
-
-
-def _read(path: Path) -> str:
-    try:
-        return path.read_text()
-    except OSError:
-        return ""
-
-
-def _gigabytes(size: float) -> str:
-    return f"{size / 1e9:.1f} GB" if size >= 1e8 else f"{size / 1e6:.0f} MB"

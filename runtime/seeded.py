@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from nvmc.budget import check_room
 from nvmc.compiled.artifact import TensorEntry
 from nvmc.compiled.options import STEPS
 from nvmc.errors import DataError
@@ -34,8 +36,11 @@ def seeded_inputs(inputs: Sequence[TensorEntry], count: int, seed: int) -> dict[
 
     Raises:
         DataError: An input has no axis for images.
+        OutOfMemoryError: They are larger than what may be taken.
     """
     sizes, _ = _sizes(inputs)
+    numbers = count * sum(math.prod(sizes[entry.name]) for entry in inputs)
+    check_room(f"{count:,} seeded inputs", numbers * np.dtype(np.float32).itemsize)
     return {e.name: _drawn(e, count, sizes[e.name], seed) for e in inputs}
 
 

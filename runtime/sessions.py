@@ -9,9 +9,10 @@ from typing import Any
 import onnxruntime
 from numpy.typing import NDArray
 
+from nvmc.budget import allocation_failed, room
 from nvmc.errors import ModelError, OutOfMemoryError
 from nvmc.passes.io.half_precision import holds_float16
-from nvmc.runtime.memory import allocation_failed, available, making, too_little
+from nvmc.runtime.memory import making, too_little
 
 _ort: Any = onnxruntime  # it is untyped
 
@@ -121,7 +122,7 @@ def opened(model: bytes | str, options: Any, weights: int = 0) -> Any:
         )
     except Exception as error:  # onnxruntime raises many types without a common base
         if allocation_failed(error):
-            raise OutOfMemoryError(too_little(weights, 1, available())) from error
+            raise OutOfMemoryError(too_little(weights, 1, room())) from error
         raise ModelError(f"onnxruntime cannot load the network: {first_line(error)}") from error
 
 
@@ -174,7 +175,7 @@ def run_once(session: Any, names: Sequence[str], inputs: Mapping[str, NDArray[An
         return session.run(names, inputs)
     except Exception as error:  # onnxruntime raises many types without a common base
         if allocation_failed(error):
-            raise OutOfMemoryError(too_little(0, 1, available())) from error
+            raise OutOfMemoryError(too_little(0, 1, room())) from error
         raise ModelError(f"onnxruntime cannot run the network: {first_line(error)}") from error
 
 

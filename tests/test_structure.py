@@ -34,6 +34,7 @@ FLOORS = {
     "nvmc.statistics": 2,
     "nvmc.store": 2,
     "nvmc.arguments": 1,
+    "nvmc.budget": 1,
     "nvmc.errors": 0,
     "nvmc.interruption": 1,
     "nvmc.rng": 1,

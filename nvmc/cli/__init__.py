@@ -19,8 +19,9 @@ import click
 import nvmc
 from nvmc import interruption
 from nvmc.arguments import check_text
+from nvmc.budget import allocation_failed
 from nvmc.cli.plain import one_line
-from nvmc.errors import NvmcError
+from nvmc.errors import NvmcError, OutOfMemoryError
 
 __all__ = ["COMMANDS", "main"]
 
@@ -43,6 +44,12 @@ COMMANDS = {
     "devices": ("nvmc.cli.devices:devices_command", "List, show and fit devices."),
 }
 """Command -> (`module:function`, one line of help). The module is loaded when it is called."""
+
+
+_OUT_OF_MEMORY = (
+    "out of memory; try fewer --jobs, a smaller --batch or --limit, a smaller network, or a "
+    "machine with more memory"
+)
 
 
 class _Interrupted(Exception):
@@ -113,7 +120,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except NvmcError as error:
         if "--debug" in words:
             raise
-        return _fail(str(error), 1)
+        lacking = allocation_failed(error) and not isinstance(error, OutOfMemoryError)
+        return _fail(_OUT_OF_MEMORY if lacking else str(error), 1)
     except click.UsageError as error:
         where = error.ctx.command_path if error.ctx else "nvmc"
         return _fail(f"{error.format_message()} (see `{where} --help`)", 2)
@@ -126,12 +134,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         _drop_output()
         return 0
-    except MemoryError:
-        return _fail("out of memory; try fewer --jobs or a smaller model", 1)
     except Exception as error:
         if "--debug" in words:
             raise
-        return _unexpected(error)
+        return _fail(_OUT_OF_MEMORY, 1) if allocation_failed(error) else _unexpected(error)
 
 
 def _unexpected(error: Exception) -> int:

@@ -13,6 +13,7 @@ from rich.table import Table
 from nvmc.cli.console import (
     count,
     input_options,
+    memory_option,
     note,
     out,
     print_json,
@@ -81,6 +82,7 @@ __all__ = ["compile_command"]
     metavar="SHARE",
     help="Refuse where less of the weights' multiply-adds is on crossbars; 0.99 is 99 %.",
 )
+@memory_option
 @click.option("--json", "as_json", is_flag=True, help="Print the manifest as JSON.")
 def compile_command(
     model: str,

@@ -20,6 +20,7 @@ from rich.progress import (
 )
 from rich.segment import Segment
 
+from nvmc.budget import memory_limit
 from nvmc.cli.plain import one_line, printable
 from nvmc.errors import OptionError
 from nvmc.hardware.devices import Device, Target, load_device
@@ -33,6 +34,7 @@ __all__ = [
     "err",
     "input_options",
     "interval_rows",
+    "memory_option",
     "note",
     "note_percentile",
     "note_range",
@@ -253,6 +255,22 @@ def target_options(command: F) -> F:
     ):
         command = option(command)
     return command
+
+
+def memory_option(command: F) -> F:
+    """The option that says how much memory what a command builds may take."""
+
+    def limit(context: click.Context, option: click.Parameter, most: str | None) -> None:
+        context.with_resource(memory_limit(most))
+
+    return click.option(
+        "--max-memory",
+        metavar="SIZE",
+        callback=limit,
+        expose_value=False,
+        is_eager=True,
+        help="Refuse what would take more, such as 4G.  [default: what is available]",
+    )(command)
 
 
 def input_options(command: F) -> F:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from nvmc.cli.console import note, out
+from nvmc.cli.console import memory_option, note, out
 from nvmc.compiled.artifact import find_compiled, open_compiled
 from nvmc.compiler import program_chip
 from nvmc.evaluation.parameters import parse_time
@@ -31,6 +31,7 @@ __all__ = ["program_command"]
     metavar="FILE.npz",
     help="Also write every cell's target, programmed level and pulses, by array.",
 )
+@memory_option
 def program_command(
     compiled: Path | None,
     chip: int,

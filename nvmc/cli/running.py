@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 
 import click
 
+from nvmc.cli.console import memory_option
 from nvmc.compiled.artifact import Compiled, find_compiled, open_compiled
 from nvmc.data import NAMED
 from nvmc.errors import OptionError
@@ -132,6 +133,7 @@ OPTIONS: dict[str, Callable[[Command], Command]] = {
         callback=_checked_figure,
         help="Draw the result; the suffix says the format.",
     ),
+    "max-memory": memory_option,
     "json": click.option("--json", "as_json", is_flag=True, help="Print everything as JSON."),
 }
 """Name of a shared option -> what adds it to a command."""

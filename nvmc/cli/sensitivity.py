@@ -55,7 +55,7 @@ HEADINGS = {
 @run_options("seed", "fidelity", "limit", "output", "class-axis", "batch-axis", "metric", "batch")
 @run_options("jobs", "workers", "accelerator")
 @click.option("--csv", "csv_file", type=click.Path(path_type=Path), help="Write a row a part.")
-@run_options("json")
+@run_options("max-memory", "json")
 def sensitivity_command(
     compiled: Path | None,
     device: str | None,

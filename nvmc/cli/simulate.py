@@ -79,8 +79,7 @@ DELTA = 1e-3
     help="With --precision: chips at which to end in any case.  [default: 10000, or 2 x runs]",
 )
 @run_options("jobs", "workers", "accelerator", "store", "trust-store")
-@run_options("no-store")
-@run_options("figure", "json")
+@run_options("no-store", "max-memory", "figure", "json")
 def simulate_command(
     compiled: Path | None,
     device: str | None,

@@ -55,7 +55,7 @@ def _parameter_options(command: F) -> F:
 @run_options("trust-store", "no-store")
 @click.option("--csv", "csv_file", type=click.Path(path_type=Path), help="Write a row per point.")
 @click.option("--chips-csv", type=click.Path(path_type=Path), help="Write a row per chip.")
-@run_options("figure", "json")
+@run_options("max-memory", "figure", "json")
 def sweep_command(
     compiled: Path | None,
     device: str | None,

@@ -115,7 +115,7 @@ def _settings_options(command: F) -> F:
     metavar="NAME",
     help="The output to train.  [default: the one that `nvmc simulate` scores]",
 )
-@run_options("class-axis", "metric")
+@run_options("class-axis", "metric", "max-memory")
 @input_options
 @_settings_options
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="[default: NAME-METHOD.onnx]")

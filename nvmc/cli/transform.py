@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from nvmc.cli.console import out
+from nvmc.cli.console import memory_option, out
 from nvmc.compiler import transform_model
 from nvmc.models import resolve_model
 from nvmc.passes import PASSES
@@ -29,6 +29,7 @@ __all__ = ["transform_command"]
 @click.option(
     "-o", "--output", required=True, type=click.Path(path_type=Path), help="The ONNX file to write."
 )
+@memory_option
 def transform_command(model: str, passes: tuple[str, ...], output: Path) -> None:
     """Run passes on MODEL, an ONNX file or zoo:NAME, and write the result."""
     changed = transform_model(resolve_model(model), passes, output)

@@ -49,7 +49,7 @@ LABELS = {"rotation": "rotation [degrees]", "noise": "noise [share of the range]
 )
 @run_options("device", "sigma", "noise", "time", "seed", "fidelity", "limit", "output")
 @run_options("class-axis", "batch-axis", "batch", "jobs")
-@run_options("figure", "json")
+@run_options("max-memory", "figure", "json")
 def uncertainty_command(
     compiled: Path | None,
     data: str,

@@ -6,17 +6,20 @@ import gzip
 import zlib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
+from typing import IO, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from nvmc.budget import check_room
 from nvmc.errors import DataError
 
 __all__ = ["MOST_DEFLATED", "SPLITS", "Pixels", "Split", "content", "first_file", "first_line"]
 
 Pixels = NDArray[np.uint8]
 Split = Literal["train", "validation", "test"]
+_PIECE = 1 << 22
+"""Bytes that are read at once."""
 SPLITS: tuple[Split, ...] = ("train", "validation", "test")
 
 
@@ -45,11 +48,20 @@ def content(path: Path, most: int | None = None) -> bytes:
     try:
         with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
             held = MOST_DEFLATED * path.stat().st_size
-            return file.read(-1 if most is None else min(most, held))
+            return _read(file, path, held if most is None else min(most, held))
     except (OSError, EOFError, zlib.error) as error:
         raise DataError(
             f"{path} cannot be read ({first_line(error)}); download it again"
         ) from error
+
+
+def _read(file: IO[bytes], path: Path, most: int) -> bytes:
+    """At most so many bytes of a file, piece by piece: much may be packed in it."""
+    pieces: list[bytes] = []
+    while piece := file.read(min(_PIECE, most - _PIECE * len(pieces))):
+        pieces.append(piece)
+        check_room(f"the content of {path}", 2 * _PIECE * len(pieces))
+    return b"".join(pieces)
 
 
 def first_line(error: BaseException) -> str:

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from nvmc.budget import check_room
 from nvmc.data.dataset import IGNORED, Dataset, Floats, Labels
 from nvmc.data.files import MOST_DEFLATED, first_line
 from nvmc.data.stored import OfObjects, stored_array
@@ -92,6 +93,7 @@ def _members(path: Path) -> dict[str, NDArray[Any]]:
     found: dict[str, NDArray[Any]] = {}
     try:
         with zipfile.ZipFile(path) as archive:
+            check_room(f"the arrays of {path}", sum(one.file_size for one in archive.infolist()))
             members = {one.filename.removesuffix(".npy"): one for one in archive.infolist()}
             if len(members) < len(archive.infolist()):
                 raise ValueError("two of its members have one name")

@@ -31,6 +31,7 @@ from nvmc.passes.bind_inputs import fix_sizes
 from nvmc.passes.detach_weights import detached, has_fixed_batch, images_a_run
 from nvmc.passes.feed_masks import FeedMasks, draws_numbers, outputs_kinds
 from nvmc.passes.graph.describe import Model, serialized, set_target, tensor_entries
+from nvmc.passes.graph.sizes import check_runs
 from nvmc.passes.io.load_compiled import load_compiled
 from nvmc.passes.two_classes import two_classes
 from nvmc.runtime.averaging import kind_of
@@ -174,6 +175,7 @@ def _identity(workload: Workload) -> dict[str, Any]:
 
 def _fed(model: Model, dataset: Dataset | None, seed: int, limit: int | None) -> tuple[Feed, str]:
     """The images, and what they are; what a network draws is drawn for images of their sizes."""
+    check_runs(model)
     inputs = tensor_entries(model.graph.inputs)
     feed = feed_of(inputs, dataset, seed, limit)
     if draws_numbers(model):

@@ -22,6 +22,7 @@ __all__ = [
     "Matrix",
     "Place",
     "Tile",
+    "count_tiles",
     "matrices",
     "matrix_of",
     "mean_magnitude",
@@ -209,7 +210,7 @@ def shared_channels(places: Iterable[Place], shape: tuple[int, ...]) -> Channels
 
 def tiles_of(matrix: Matrix, planes: int, rows: int, cols: int) -> Iterator[Tile]:
     """The tiles of one array, plane by plane, in row-major order."""
-    packed = max(1, min(rows // max(1, matrix.rows), cols // max(1, matrix.cols)))
+    packed = _packed(matrix, rows, cols)
     for plane in range(planes):
         for group in range(0, matrix.groups, packed):
             last = min(group + packed, matrix.groups)
@@ -221,6 +222,18 @@ def tiles_of(matrix: Matrix, planes: int, rows: int, cols: int) -> Iterator[Tile
                         (row, min(row + rows, matrix.rows)),
                         (col, min(col + cols, matrix.cols)),
                     )
+
+
+def count_tiles(matrix: Matrix, planes: int, rows: int, cols: int) -> int:
+    """How many tiles `tiles_of` gives, which are not made."""
+    packed = _packed(matrix, rows, cols)
+    blocks = -(-matrix.rows // rows) * -(-matrix.cols // cols)
+    return planes * -(-matrix.groups // packed) * blocks
+
+
+def _packed(matrix: Matrix, rows: int, cols: int) -> int:
+    """Groups that share a tile."""
+    return max(1, min(rows // max(1, matrix.rows), cols // max(1, matrix.cols)))
 
 
 def tile_numbers(place: Place, shape: tuple[int, ...], rows: int, cols: int) -> NDArray[np.int32]:

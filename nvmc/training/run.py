@@ -18,6 +18,7 @@ from nvmc.errors import DataError, ModelError
 from nvmc.evaluation.reading import Reading
 from nvmc.models.augment import Affine
 from nvmc.passes.feed_masks import outputs_kinds
+from nvmc.passes.graph.attributes import int_of
 from nvmc.passes.graph.describe import tensor_entries
 from nvmc.passes.two_classes import check_sign
 from nvmc.runtime.averaging import kind_of
@@ -220,7 +221,7 @@ def scores_of(model: ir.Model, reading: Reading) -> str:
     if node is None or node.op_type not in ("LogSoftmax", "Softmax"):
         return str(output.name)
     value = node.inputs[0]
-    axis = node.attributes.get_int("axis", -1)
+    axis = int_of(node, "axis", -1)
     rank = len(output.shape or ())
     classes = reading.class_axis or 0
     if value is None or axis not in (classes, classes - rank):

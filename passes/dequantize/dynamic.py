@@ -9,6 +9,7 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 
 from nvmc.passes.dequantize.rewrite import Rewrite
+from nvmc.passes.graph.attributes import int_of
 from nvmc.passes.graph.layers import is_constant
 
 __all__ = ["DYNAMIC"]
@@ -54,8 +55,7 @@ def _whole(rewrite: Rewrite, product: ir.Value) -> bool:
     """Give the product to those that make a float of it, and whole numbers to all others."""
     output = rewrite.node.outputs[0]
     for use in list(output.uses()):
-        attributes = use.node.attributes
-        if use.node.op_type == "Cast" and attributes.get_int("to", 0) == _FLOAT:
+        if use.node.op_type == "Cast" and int_of(use.node, "to", 0) == _FLOAT:
             use.node.replace_input_with(0, product)
     rounded = rewrite.op("Round", product)
     return rewrite.finish(rewrite.op("Cast", rounded, to=ir.DataType.INT32))

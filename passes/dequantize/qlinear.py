@@ -8,6 +8,7 @@ import numpy as np
 import onnx_ir as ir
 
 from nvmc.passes.dequantize.rewrite import Rewrite
+from nvmc.passes.graph.attributes import float_of, int_of
 
 __all__ = ["QLINEAR"]
 
@@ -17,7 +18,7 @@ _WINDOW = ("auto_pad", "ceil_mode", "count_include_pad", "kernel_shape", "pads",
 
 def _conv(rewrite: Rewrite) -> bool:
     """QLinearConv; of com.microsoft's only the layout of ONNX."""
-    if rewrite.node.attributes.get_int("channels_last", 0):
+    if int_of(rewrite.node, "channels_last", 0):
         return False
     x, x_scale, x_zero, w, w_scale, w_zero, y_scale, y_zero, bias = rewrite.inputs(9)
     operands = [
@@ -65,8 +66,8 @@ def _matmul(rewrite: Rewrite) -> bool:
 def _gemm(rewrite: Rewrite) -> bool:
     """QGemm; without a scale of the output it gives floating-point numbers."""
     a, a_scale, a_zero, b, b_scale, b_zero, c, y_scale, y_zero = rewrite.inputs(9)
-    alpha = rewrite.node.attributes.get_float("alpha", 1.0)
-    transposed = rewrite.node.attributes.get_int("transB", 0)
+    alpha = float_of(rewrite.node, "alpha", 1.0)
+    transposed = int_of(rewrite.node, "transB", 0)
     operands = [
         rewrite.dequantized(a, a_scale, a_zero),
         rewrite.dequantized(b, b_scale, b_zero, axis=0 if transposed else 1),
@@ -89,7 +90,7 @@ def _digital(op: str, operands: int, *attributes: str) -> Callable[[Rewrite], bo
     """
 
     def rewritten(rewrite: Rewrite) -> bool:
-        if rewrite.node.attributes.get_int("channels_last", 0):
+        if int_of(rewrite.node, "channels_last", 0):
             return False
         values = rewrite.inputs(3 * operands + 2)
         floats = [
@@ -103,7 +104,7 @@ def _digital(op: str, operands: int, *attributes: str) -> Callable[[Rewrite], bo
 
 def _softmax(rewrite: Rewrite) -> bool:
     """QLinearSoftmax as opset 13 has it; the older one flattens."""
-    if rewrite.node.attributes.get_int("opset", 0) < 13:
+    if int_of(rewrite.node, "opset", 0) < 13:
         return False
     return _digital("Softmax", 1, "axis")(rewrite)
 

@@ -11,6 +11,7 @@ import numpy as np
 import onnx_ir as ir
 
 from nvmc.passes.dequantize.rewrite import Rewrite
+from nvmc.passes.graph.attributes import int_of, text_of
 
 __all__ = ["QONNX"]
 
@@ -73,8 +74,8 @@ def _limits(rewrite: Rewrite, bits: ir.Value | None) -> tuple[int, int] | None:
     if given is None or given.size != 1 or float(given.reshape(())) % 1:
         return None
     width = int(given.reshape(()))
-    signed = rewrite.node.attributes.get_int("signed", 1)
-    narrow = bool(rewrite.node.attributes.get_int("narrow", 0))
+    signed = int_of(rewrite.node, "signed", 1)
+    narrow = bool(int_of(rewrite.node, "narrow", 0))
     if signed:
         return (-1, 0) if width == 1 else (-(2 ** (width - 1)) + narrow, 2 ** (width - 1) - 1)
     return 0, 2**width - 1 - narrow
@@ -82,7 +83,7 @@ def _limits(rewrite: Rewrite, bits: ir.Value | None) -> tuple[int, int] | None:
 
 def _rounding(rewrite: Rewrite, default: str) -> str | None:
     """The operator that rounds as the node says; None for a mode that is not known here."""
-    mode = rewrite.node.attributes.get_string("rounding_mode", default) or default
+    mode = text_of(rewrite.node, "rounding_mode", default) or default
     return _ROUNDING.get(mode.upper())
 
 

@@ -17,6 +17,7 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 
 from nvmc.hardware.tiling import Channels
+from nvmc.passes.graph.attributes import int_of
 
 __all__ = ["Fit", "Grid", "fit_grid", "grid_of", "grid_of_result", "note_grid", "rescale_grid"]
 
@@ -195,8 +196,8 @@ def _scaled(
 
 def _dequantized(node: ir.Node, codes: NDArray[Any], scale: NDArray[Any]) -> Steps:
     steps = scale.astype(np.float64)
-    axis = node.attributes.get_int("axis", 1) % max(1, codes.ndim)
-    block = node.attributes.get_int("block_size", 0)
+    axis = int_of(node, "axis", 1) % max(1, codes.ndim)
+    block = int_of(node, "block_size", 0)
     if block:
         steps = np.repeat(steps, block, axis).take(range(codes.shape[axis]), axis)
     elif steps.size > 1:

@@ -9,6 +9,7 @@ import numpy as np
 import onnx_ir as ir
 
 from nvmc.hardware.devices import Periphery
+from nvmc.passes.graph.attributes import strings_of
 from nvmc.passes.graph.mappable import Layer, initializer_of, layer_of, nodes_of
 
 __all__ = ["InputGrid", "dac_limits", "input_grid", "told_of_inputs"]
@@ -181,6 +182,6 @@ def _fed(model: ir.Model) -> Iterable[tuple[str, InputGrid | None]]:
     for node in nodes_of(model):
         layer = layer_of(node)
         if isinstance(layer, Layer) and node.domain:
-            first, *others = node.attributes.get_strings("arrays", [])
+            first, *others = strings_of(node, "arrays", [])
             yield first, input_grid(node.inputs[layer.activation])
             yield from ((name, None) for name in others)

@@ -14,6 +14,7 @@ from itertools import zip_longest
 
 import onnx_ir as ir
 
+from nvmc.passes.graph.attributes import floats_of, int_of, text_of
 from nvmc.passes.graph.image_shapes import ImageShapes
 from nvmc.passes.graph.mappable import initializer_of, nodes_of
 
@@ -152,7 +153,7 @@ class _Sizes:
         return self._known(self.node.outputs[0])
 
     def integer(self, name: str, default: int = 0) -> int:
-        return self.node.attributes.get_int(name, default)
+        return int_of(self.node, name, default)
 
     def _known(self, value: ir.Value | None) -> tuple[int, ...]:
         sizes = None if value is None else self._shapes.whole(value)
@@ -213,7 +214,7 @@ def _einsum(sizes: _Sizes) -> Iterator[_Product]:
         return
     if len(sizes.node.inputs) > 2:
         raise _UnknownError  # it depends on the order of the products
-    equation = (sizes.node.attributes.get_string("equation", "") or "").replace(" ", "")
+    equation = (text_of(sizes.node, "equation", "") or "").replace(" ", "")
     found: dict[str, int] = {}
     for index, term in enumerate(equation.partition("->")[0].split(",")):
         shape = sizes.input(index)
@@ -263,7 +264,7 @@ def _linear_model(name: str) -> _Formula:
     def formula(sizes: _Sizes) -> Iterator[_Product]:
         shape = sizes.input(0)
         rows = shape[0] if len(shape) > 1 else 1
-        yield rows * len(sizes.node.attributes.get_floats(name, None) or ()), None
+        yield rows * len(floats_of(sizes.node, name, None) or ()), None
 
     return formula
 

@@ -11,6 +11,7 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 
 from nvmc.errors import ModelError
+from nvmc.passes.graph.attributes import float_of, int_of
 from nvmc.passes.graph.layers import array_of, consumer, label
 
 __all__ = ["Normalization", "normalizations"]
@@ -85,7 +86,7 @@ def _per_channel(node: ir.Node, epsilon: float = 1e-5) -> Normalization | None:
             "canonicalize first, which infers shapes"
         )
     gamma, beta = (a.reshape(-1, *[1] * (len(x.shape) - 2)) for a in parameters)
-    epsilon = node.attributes.get_float("epsilon", epsilon)
+    epsilon = float_of(node, "epsilon", epsilon)
     y = node.outputs[0]
     return Normalization(label(node), (node,), x, y, gamma, beta, None, None, epsilon)
 
@@ -106,8 +107,8 @@ def _layered(node: ir.Node) -> Normalization | None:
     x, parameters = node.inputs[0], _parameters(node)
     if x is None or parameters is None:
         return None
-    axis = node.attributes.get_int("axis", -1)
-    epsilon = node.attributes.get_float("epsilon", 1e-5)
+    axis = int_of(node, "axis", -1)
+    epsilon = float_of(node, "epsilon", 1e-5)
     return Normalization(label(node), (node,), x, node.outputs[0], *parameters, None, axis, epsilon)
 
 
@@ -134,7 +135,7 @@ def _decomposed(
     if gamma is None or beta is None or np.any(parameters[0] != 1) or np.any(parameters[1] != 0):
         return None
     nodes = (*_shape_of(after), before, node, after, mul, add)
-    epsilon = node.attributes.get_float("epsilon", 1e-5)
+    epsilon = float_of(node, "epsilon", 1e-5)
     groups = len(parameters[0])
     return Normalization(label(node), nodes, x, add.outputs[0], gamma, beta, groups, None, epsilon)
 

@@ -9,6 +9,7 @@ import onnx_ir as ir
 
 from nvmc.compiled.masks import Outputs
 from nvmc.passes.feed_masks import PASSING, outputs_kinds
+from nvmc.passes.graph.attributes import int_of, ints_of
 from nvmc.passes.graph.describe import Shape, shape_of
 from nvmc.passes.graph.layers import ACTIVATIONS, array_of, is_constant
 
@@ -109,10 +110,10 @@ def _over_classes(node: ir.Node, data: ir.Value) -> bool:
     if rank is None or found is None:
         return False
     if node.op_type == "TopK":
-        axes = [node.attributes.get_int("axis", -1)]
+        axes = [int_of(node, "axis", -1)]
     else:
         given = array_of(node.inputs[1]) if len(node.inputs) > 1 else None
-        listed = node.attributes.get_ints("axes", None) if given is None else given.ravel().tolist()
+        listed = ints_of(node, "axes", None) if given is None else given.ravel().tolist()
         axes = list(range(rank)) if listed is None else [int(axis) for axis in listed]
     return found[0] in [axis % rank for axis in axes]
 
@@ -149,12 +150,12 @@ def _axis(value: ir.Value | None, rank: int, depth: int) -> tuple[int, str] | No
     if op in _CHANNELS:
         return 1, op
     if op in _SOFTMAX:
-        return node.attributes.get_int("axis", -1) % rank, op
+        return int_of(node, "axis", -1) % rank, op
     if op in ("Gemm", "MatMul", "MatMulInteger"):
         return _of_product(node, op, rank)
     if op == "Transpose":
         found = _axis(data, rank, depth - 1)
-        order = node.attributes.get_ints("perm", None) or range(rank)[::-1]
+        order = ints_of(node, "perm", None) or range(rank)[::-1]
         return None if found is None else (list(order).index(found[0]), found[1])
     if op in ("Reshape", "Squeeze", "Unsqueeze"):
         return _of_reshaped(value, data, rank, depth)

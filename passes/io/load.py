@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, BinaryIO, cast
@@ -14,7 +14,9 @@ import onnx
 import onnx_ir as ir
 from google.protobuf.message import DecodeError
 
+from nvmc.budget import check_room
 from nvmc.errors import ModelError
+from nvmc.passes.graph.attributes import check_attributes
 from nvmc.passes.graph.mappable import FLOATS, PARAMETERISED
 from nvmc.passes.io.free_sizes import free_sizes
 from nvmc.passes.io.parse import parse_model
@@ -29,6 +31,7 @@ NEWEST_OPSET = 26
 
 _LAYER_NORMALIZATION = 17
 """The opset from which on LayerNormalization is an operator of ONNX."""
+_SPARSE = (onnx.AttributeProto.SPARSE_TENSOR, onnx.AttributeProto.SPARSE_TENSORS)
 _FREE_INITIALIZERS = 4
 """IR version from which on an initializer need not be an input."""
 
@@ -49,21 +52,24 @@ def load_model(
     Raises:
         ModelError: The file is missing, is not ONNX or is damaged; its opset is not supported; its
             external data is missing, too short or outside the model's folder; a weight holds NaN
-            or infinity; an output holds maps that no ZipMap makes; or `onnx.checker` refuses it.
+            or infinity; an output holds maps that no ZipMap makes; an attribute is none that its
+            operator can have; or `onnx.checker` refuses it.
+        OutOfMemoryError: The file is larger than what may be taken.
     """
     where = repr(str(path))
     proto = _parse(Path(path), opened, where)
-    sparse = onnx.AttributeProto.SPARSE_TENSOR
-    constants = (a.type == sparse for node in proto.graph.node for a in node.attribute)
-    if proto.graph.sparse_initializer or any(constants):
+    inside = (_has_sparse(function.node) for function in proto.functions)
+    if proto.graph.sparse_initializer or _has_sparse(proto.graph.node) or any(inside):
         raise ModelError(f"{where} has sparse constants; make them dense first")
     cut_zip_maps(proto, where)
     try:
         model = ir.from_proto(proto)
+    except MemoryError:
+        raise
     except Exception as error:  # any fault of the file surfaces here, in many types
         raise ModelError(f"{where} is damaged: {_first_line(error)}; export it again") from error
     _check_opset(model, where)
-    for node in (n for g in _graphs(model) for n in ir.traversal.RecursiveGraphIterator(g)):
+    for node in _nodes(model):
         if node.domain == "ai.onnx":  # another name of the standard domain
             node.domain = ""
         if node.op_identifier() not in model.functions:
@@ -78,6 +84,7 @@ def load_model(
     _adopt_external(model)
     _name_contributed(model)
     _check_structure(model, where)
+    check_attributes(_nodes(model), where)
     _check_values(model, where)
     return model
 
@@ -85,7 +92,9 @@ def load_model(
 def _parse(path: Path, opened: BinaryIO | None, where: str) -> onnx.ModelProto:
     try:
         with path.open("rb") if opened is None else nullcontext(opened) as file:
-            proto = parse_model(file, os.fstat(file.fileno()).st_size)
+            size = os.fstat(file.fileno()).st_size
+            check_room(f"the file {where}", size)
+            proto = parse_model(file, size)
     except DecodeError as error:
         raise ModelError(
             f"{where} is not an ONNX model, or is cut short or damaged (it does not parse); "
@@ -103,6 +112,17 @@ def _parse(path: Path, opened: BinaryIO | None, where: str) -> onnx.ModelProto:
     if not proto.graph.output:
         raise ModelError(f"{where} is a network without an output; export it again")
     return proto
+
+
+def _has_sparse(nodes: Iterable[onnx.NodeProto]) -> bool:
+    """Whether a sparse constant is among nodes' attributes, or in their subgraphs."""
+    for attribute in (a for node in nodes for a in node.attribute):
+        if attribute.type in _SPARSE:
+            return True
+        for graph in (attribute.g, *attribute.graphs):
+            if graph.sparse_initializer or _has_sparse(graph.node):
+                return True
+    return False
 
 
 def _first_line(error: BaseException) -> str:
@@ -131,23 +151,27 @@ def _graphs(model: ir.Model) -> Iterator[ir.Graph]:
         yield function.graph
 
 
+def _nodes(model: ir.Model) -> Iterator[ir.Node]:
+    """Every node, those of functions and subgraphs too."""
+    for graph in [model.graph, *(function.graph for function in model.functions.values())]:
+        yield from ir.traversal.RecursiveGraphIterator(graph)
+
+
 def _tensors(model: ir.Model) -> Iterator[tuple[str, ir.TensorProtocol]]:
     """Every initializer and tensor attribute, with its name."""
     for graph in _graphs(model):
         for name, value in graph.initializers.items():
             if value.const_value is not None:
                 yield name, value.const_value
-    graphs = [model.graph, *(f.graph for f in model.functions.values())]
-    for graph in graphs:
-        for node in ir.traversal.RecursiveGraphIterator(graph):
-            for attribute in node.attributes.values():
-                if attribute.is_ref():
-                    continue
-                if attribute.type == ir.AttributeType.TENSOR:
-                    yield attribute.value.name or node.outputs[0].name or "", attribute.value
-                elif attribute.type == ir.AttributeType.TENSORS:
-                    for tensor in attribute.value:
-                        yield tensor.name or node.outputs[0].name or "", tensor
+    for node in _nodes(model):
+        for attribute in node.attributes.values():
+            if attribute.is_ref():
+                continue
+            if attribute.type == ir.AttributeType.TENSOR:
+                yield attribute.value.name or node.outputs[0].name or "", attribute.value
+            elif attribute.type == ir.AttributeType.TENSORS:
+                for tensor in attribute.value:
+                    yield tensor.name or node.outputs[0].name or "", tensor
 
 
 def _check_external(tensor: ir.ExternalTensor, name: str, folder: Path, where: str) -> None:
@@ -245,6 +269,14 @@ def _with_shapes(model: ir.Model) -> onnx.ModelProto:
     return proto
 
 
+def _holds_data(tensor: ir.TensorProtocol) -> bool:
+    """Whether there is anything to read; onnx_ir takes zeros where a file holds none."""
+    stored = tensor.raw
+    return not isinstance(stored, onnx.TensorProto) or any(
+        field.name.endswith("_data") for field, _ in stored.ListFields()
+    )
+
+
 def _check_values(model: ir.Model, where: str) -> None:
     """Every tensor has the data its shape needs; no NaN anywhere and no infinite weight.
 
@@ -260,8 +292,15 @@ def _check_values(model: ir.Model, where: str) -> None:
     for name, tensor in _tensors(model):
         if tensor.dtype == ir.DataType.STRING:
             continue
+        if tensor.size and not _holds_data(tensor):
+            raise ModelError(
+                f"{where}: tensor {name!r} of shape {list(tensor.shape)} has no data; export it "
+                "again"
+            )
         try:
             values = tensor.numpy()
+        except MemoryError:
+            raise
         except Exception as error:
             raise ModelError(
                 f"{where}: tensor {name!r} is damaged: {_first_line(error)}; export it again"

@@ -7,6 +7,7 @@ import math
 import numpy as np
 import onnx_ir as ir
 
+from nvmc.passes.graph.attributes import ints_of
 from nvmc.passes.unfuse.rewriting import Rewriting, UnfusableError
 
 __all__ = ["attention", "multi_head_attention"]
@@ -26,7 +27,7 @@ def attention(rw: Rewriting) -> list[ir.Value]:
         raise UnfusableError("it rotates positions")
     x, weights, bias = rw.needed(0), rw.needed(1), rw.input(2)
     total = rw.sizes(weights)[1]
-    parts = list(rw.node.attributes.get_ints("qkv_hidden_sizes", None) or [total // 3] * 3)
+    parts = list(ints_of(rw.node, "qkv_hidden_sizes", None) or [total // 3] * 3)
     projected = rw.op("MatMul", x, weights, main=True)
     if bias is not None:
         projected = rw.op("Add", projected, bias)

@@ -12,6 +12,7 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
+from nvmc.passes.graph.attributes import floats_of, ints_of, strings_of
 from nvmc.passes.unfuse.rewriting import Rewriting, UnfusableError
 
 __all__ = [
@@ -60,9 +61,8 @@ def linear_regressor(rw: Rewriting) -> list[ir.Value]:
 
 def linear_classifier(rw: Rewriting) -> list[ir.Value]:
     """Label and scores, of a classifier that has a score for each of its classes."""
-    attributes = rw.node.attributes
-    numbers = attributes.get_ints("classlabels_ints", None)
-    texts = attributes.get_strings("classlabels_strings", None)
+    numbers = ints_of(rw.node, "classlabels_ints")
+    texts = strings_of(rw.node, "classlabels_strings")
     count = len(numbers or texts or ())
     if count < 2 or len(_floats(rw, "intercepts")) != count:
         raise UnfusableError("it has one score for two classes")
@@ -104,7 +104,7 @@ def _x(rw: Rewriting) -> ir.Value:
 
 
 def _floats(rw: Rewriting, name: str) -> NDArray[np.float32]:
-    found = rw.node.attributes.get_floats(name, None)
+    found = floats_of(rw.node, name, None)
     if found is None:
         raise UnfusableError(f"it has no {name}")
     return np.array(found, np.float32)
@@ -115,7 +115,7 @@ def _scores(rw: Rewriting, rows: int) -> ir.Value:
     if rw.text("post_transform", "NONE") not in _TRANSFORMS:
         raise UnfusableError("what becomes of its scores is not known")
     weight = _floats(rw, "coefficients")
-    given: Any = rw.node.attributes.get_floats("intercepts", None)
+    given: Any = floats_of(rw.node, "intercepts", None)
     bias = np.zeros(rows, np.float32) if given is None else np.array(given, np.float32)
     if rows < 1 or weight.size % rows or bias.size != rows:
         raise UnfusableError("its coefficients do not fit")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import onnx_ir as ir
 
+from nvmc.passes.graph.attributes import floats_of
 from nvmc.passes.unfuse.activations import activated
 from nvmc.passes.unfuse.rewriting import Rewriting, UnfusableError
 
@@ -19,7 +20,7 @@ def fused_conv(rw: Rewriting) -> list[ir.Value]:
     summand = rw.input(3)
     if summand is not None:
         y = rw.op("Add", y, summand)
-    numbers = rw.node.attributes.get_floats("activation_params", None) or ()
+    numbers = floats_of(rw.node, "activation_params", None) or ()
     return [activated(rw, y, tuple(numbers))]
 
 

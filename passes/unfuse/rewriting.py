@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import onnx_ir as ir
 
+from nvmc.passes.graph.attributes import float_of, int_of, text_of
 from nvmc.passes.graph.layers import is_constant
 from nvmc.passes.graph.names import Names
 
@@ -65,15 +66,15 @@ class Rewriting:
 
     def int(self, name: str, default: int = 0) -> int:
         """An attribute of the node."""
-        return self.node.attributes.get_int(name, default)
+        return int_of(self.node, name, default)
 
     def float(self, name: str, default: float) -> float:
         """An attribute of the node."""
-        return self.node.attributes.get_float(name, default)
+        return float_of(self.node, name, default)
 
     def text(self, name: str, default: str = "") -> str:
         """An attribute of the node."""
-        return self.node.attributes.get_string(name, default) or ""
+        return text_of(self.node, name, default) or ""
 
     def rank(self, value: ir.Value) -> int:
         """How many axes a value has."""

@@ -11,32 +11,14 @@ import pytest
 
 from nvmc.errors import ModelError, OutOfMemoryError
 from nvmc.runtime import memory
-from nvmc.runtime.memory import EACH, FIRST, LARGE, available, check_memory, fitting_jobs, needed
+from nvmc.runtime.memory import EACH, FIRST, LARGE, check_memory, fitting_jobs, needed
 
 GB = 10**9
 
 
 def there(monkeypatch: pytest.MonkeyPatch, size: int | None) -> None:
-    monkeypatch.setattr(memory, "available", lambda: size)
+    monkeypatch.setattr(memory, "room", lambda: size)
     monkeypatch.setattr(memory, "lean", bool)
-
-
-def test_the_least_of_machine_and_group_is_available(tmp_path: Path) -> None:
-    def write(name: str, text: str) -> None:
-        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / name).write_text(text)
-
-    assert available(tmp_path) is None
-    write("proc/meminfo", "MemTotal: 9000 kB\nMemAvailable:    4000 kB\n")
-    assert available(tmp_path) == 4000 * 1024
-    write("sys/fs/cgroup/memory.max", "max\n")
-    write("sys/fs/cgroup/memory.current", "1000\n")
-    assert available(tmp_path) == 4000 * 1024
-    write("sys/fs/cgroup/memory.max", "3000\n")
-    assert available(tmp_path) == 2000
-    write("sys/fs/cgroup/memory/memory.limit_in_bytes", "500\n")
-    write("sys/fs/cgroup/memory/memory.usage_in_bytes", "700\n")
-    assert available(tmp_path) == 0
 
 
 def test_too_little_is_said_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,167 @@
+"""Attributes of nodes: what no operator can have is one line, whoever would read it.
+
+`check_attributes` looks at every node of a file. Passes read attributes by `int_of` and its like,
+never by onnx_ir's own `get_int`, which raises a TypeError where an attribute is of another type.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, cast
+
+import onnx_ir as ir
+
+from nvmc.errors import ModelError
+from nvmc.passes.graph.layers import label
+
+__all__ = [
+    "check_attributes",
+    "float_of",
+    "floats_of",
+    "int_of",
+    "ints_of",
+    "strings_of",
+    "tensor_of",
+    "text_of",
+]
+
+_COUNTS = frozenset(
+    "blocksize group hidden_size num_groups num_outputs offset_group sample_size".split()
+)
+_WINDOWS = frozenset("dilations kernel_shape strides".split())
+_FINITE = frozenset(
+    """activation_alpha activation_beta alpha beta bias coefficients epsilon gamma intercepts lambd
+    momentum offset ratio scale scales""".split()
+)
+_WORDS = {
+    "auto_pad": ("NOTSET", "SAME_UPPER", "SAME_LOWER", "VALID"),
+    "direction": ("forward", "reverse", "bidirectional", "LEFT", "RIGHT"),
+}
+_KNOWN = frozenset(ir.DataType) - {ir.DataType.UNDEFINED}
+_TYPES = {"dtype": _KNOWN, "output_datatype": _KNOWN, "output_dtype": {*_KNOWN, 0}, "to": _KNOWN}
+_WEIGHTS = {
+    "Conv": 1,
+    "ConvInteger": 1,
+    "ConvTranspose": 1,
+    "CrossbarConv": 1,
+    "CrossbarConvTranspose": 1,
+    "FusedConv": 1,
+    "QLinearConv": 3,
+}
+"""Convolution -> place of its weight, whose first axis holds all groups' channels."""
+_WINDOWED = frozenset("AveragePool LpPool MaxPool MaxUnpool".split()) | _WEIGHTS.keys()
+"""Operators whose `pads` add to what a window moves over."""
+
+
+def check_attributes(nodes: Iterable[ir.Node], where: str) -> None:
+    """Complain about attributes that no operator can have, whatever its domain.
+
+    Args:
+        nodes: Those of a model, of its functions and of subgraphs.
+        where: The file, to begin the message with.
+
+    Raises:
+        ModelError: An attribute has such a value.
+    """
+    for node in nodes:
+        for name, attribute in node.attributes.items():
+            problem = None if attribute.is_ref() else _problem(name, attribute.value)
+            if problem is not None:
+                raise ModelError(f"{where}: {_title(node)} has {problem}")
+        problem = _misfit(node) if node.op_type in _WINDOWED else None
+        if problem is not None:
+            raise ModelError(f"{where}: {_title(node)} has {problem}")
+
+
+def _problem(name: str, value: Any) -> str | None:
+    """What is wrong with an attribute of that name, and what was expected; None if nothing is."""
+    numbers: Sequence[Any] = [value] if isinstance(value, int | float) else []
+    if isinstance(value, tuple | list):
+        numbers = list(cast(Sequence[Any], value))
+    shown = f"{name} = {value if isinstance(value, int | float | str) else numbers}"
+    if name in _COUNTS and isinstance(value, int) and value < 1:
+        return f"{shown}; expected a number from 1 on"
+    if name in _WINDOWS and any(isinstance(n, int) and n < 1 for n in numbers):
+        return f"{shown}; expected numbers from 1 on"
+    if name in _FINITE and not all(math.isfinite(n) for n in numbers if isinstance(n, float)):
+        return f"{shown}; expected a finite number"
+    if name in _WORDS and isinstance(value, str) and value not in _WORDS[name]:
+        return f"{name} = {value!r}; expected {', '.join(_WORDS[name])}"
+    if name in _TYPES and isinstance(value, int) and value not in _TYPES[name]:
+        return f"{shown}; expected the number of a type of ONNX"
+    return None
+
+
+def _misfit(node: ir.Node) -> str | None:
+    """What of a window's attributes does not fit its weight or one another."""
+    given = {k: a.value for k, a in node.attributes.items() if not a.is_ref()}
+    index = _WEIGHTS.get(node.op_type, len(node.inputs))
+    weight = node.inputs[index] if index < len(node.inputs) else None
+    shape = None if weight is None else weight.shape
+    channels = shape[0] if shape is not None and len(shape) else None
+    group = given.get("group", 1)
+    if isinstance(channels, int) and isinstance(group, int) and channels % group:
+        return f"group = {group} for {channels} channels; expected a divisor of these"
+    axes = len(given.get("kernel_shape", ())) or (len(shape) - 2 if shape is not None else None)
+    for name, each in (("strides", 1), ("dilations", 1), ("output_padding", 1), ("pads", 2)):
+        numbers: Sequence[Any] = given.get(name, ())
+        if axes is not None and numbers and len(numbers) != each * axes:
+            return f"{len(numbers)} {name} for a window of {axes} axes; expected {each * axes}"
+        if any(isinstance(n, int) and n < 0 for n in numbers):
+            return f"{name} = {list(numbers)}; expected numbers from 0 on"
+    return None
+
+
+def _title(node: ir.Node) -> str:
+    return f"{node.op_type} {label(node)!r}"
+
+
+def int_of(node: ir.Node, name: str, default: Any = None) -> Any:
+    """A whole number among the attributes; the default where it is left out.
+
+    Raises:
+        ModelError: It is of another type; so below.
+    """
+    return _read(node, name, node.attributes.get_int, default, "a whole number")
+
+
+def ints_of(node: ir.Node, name: str, default: Any = None) -> Any:
+    """Whole numbers."""
+    return _read(node, name, node.attributes.get_ints, default, "whole numbers")
+
+
+def float_of(node: ir.Node, name: str, default: Any = None) -> Any:
+    """A number."""
+    return _read(node, name, node.attributes.get_float, default, "a number")
+
+
+def floats_of(node: ir.Node, name: str, default: Any = None) -> Any:
+    """Numbers."""
+    return _read(node, name, node.attributes.get_floats, default, "numbers")
+
+
+def text_of(node: ir.Node, name: str, default: Any = None) -> Any:
+    """A text."""
+    return _read(node, name, node.attributes.get_string, default, "a text")
+
+
+def strings_of(node: ir.Node, name: str, default: Any = None) -> Any:
+    """Texts."""
+    return _read(node, name, node.attributes.get_strings, default, "texts")
+
+
+def tensor_of(node: ir.Node, name: str, default: Any = None) -> Any:
+    """A tensor."""
+    return _read(node, name, node.attributes.get_tensor, default, "a tensor")
+
+
+def _read(node: ir.Node, name: str, get: Callable[..., Any], default: Any, expected: str) -> Any:
+    try:
+        return get(name, default)
+    except TypeError as error:
+        found = node.attributes[name].type.name
+        raise ModelError(
+            f"attribute {name!r} of {_title(node)} is of type {found}; expected {expected}: export "
+            "the model again"
+        ) from error
