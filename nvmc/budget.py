@@ -93,8 +93,8 @@ def check_room(what: str, size: int) -> None:
         return
     there = f"{memory_text(most)} are {'available' if allowed is None else 'allowed'}"
     raise OutOfMemoryError(
-        f"{what} would take {memory_text(size)} of memory, but {there}; expected a file that asks "
-        "for less, or allow more with --max-memory"
+        f"{what} would take {memory_text(size)} of memory, but {there}; ask for less, or allow "
+        "more with --max-memory"
     )
 
 

@@ -37,6 +37,8 @@ __all__ = [
 
 IMAGES = "images"
 """Name of the images' axis where the network has none for it."""
+_SIZES = 1 << 63
+"""Sizes of ONNX are below."""
 _EXPAND = 8
 """First opset with Expand."""
 
@@ -204,7 +206,7 @@ def _sizes(name: str, text: str) -> tuple[Size, ...]:
         return ()
     sizes: list[Size] = []
     for part in re.split(r"\s*,\s*" if "," in text else r"x", text):
-        if part.isdecimal() and int(part) > 0:
+        if part.isdecimal() and 0 < int(part) < _SIZES:
             sizes.append(int(part))
         elif part in ("?", "*") or re.fullmatch(r"[^\W\d][\w.+-]*", part):
             sizes.append(None if part in ("?", "*") else part)

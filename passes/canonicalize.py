@@ -13,7 +13,7 @@ from nvmc.passes.fold_constants import Fold, fold_constants, lift_constants
 from nvmc.passes.fold_shapes import fold_shapes
 from nvmc.passes.graph.assumptions import assume
 from nvmc.passes.graph.names import name_nodes
-from nvmc.passes.graph.sizes import check_activations
+from nvmc.passes.graph.sizes import check_runs
 from nvmc.passes.infer_shapes import infer_shapes
 from nvmc.passes.inline_branches import inline_branches
 from nvmc.passes.normal_forms import explicit_pads, fuse_gemm
@@ -77,7 +77,7 @@ class Canonicalize(ir.passes.InPlacePass):
             fold_constants(model, self.folds)
         changed |= bool(common.RemoveUnusedNodesPass()(model).modified)
         changed |= infer_shapes(model)
-        check_activations(model)
+        check_runs(model)
         changed |= explicit_pads(model)
         changed |= fuse_gemm(model)
         changed |= name_nodes(model)

@@ -143,6 +143,8 @@ def _widen_group_norms(model: ir.Model) -> None:
                     f"GroupNormalization {node.name!r} cannot be converted to opset "
                     f"{_GROUPS_BY_CHANNEL}: its channels are not known; export with that opset"
                 )
+            told = f"a scale of {channels:,} channels, of GroupNormalization {node.name!r},"
+            check_room(told, channels * tensor.dtype.itemsize)
             repeated = np.repeat(tensor.numpy(), channels // groups)
             wide = names.initializer(f"{value.name}.channels", repeated)
             node.replace_input_with(index, wide)

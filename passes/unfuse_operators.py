@@ -6,7 +6,8 @@ from collections.abc import Callable
 
 import onnx_ir as ir
 
-from nvmc.errors import ModelError
+from nvmc.errors import ModelError, NvmcError
+from nvmc.passes.graph.attributes import MISFITS
 from nvmc.passes.graph.names import Names
 from nvmc.passes.infer_shapes import infer_shapes
 from nvmc.passes.unfuse import learners
@@ -100,7 +101,9 @@ def _unfuse_some(model: ir.Model) -> bool:
         rewriting = Rewriting(node, model.graph.opset_imports[""], names)
         try:
             outputs = build(rewriting)
-        except UnfusableError:
+        except NvmcError:
+            raise
+        except (UnfusableError, *MISFITS):
             for built in rewriting.nodes:
                 built.resize_inputs(0)
             continue

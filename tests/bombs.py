@@ -14,10 +14,13 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
+import nvmc
+
 __all__ = ["BOMBS", "Bomb"]
 
 COMPILE = "compile m.onnx --device rram4 -o m.nvmc"
 WITH_DATA = f"{COMPILE} --data d.npz --activation-bits 4"
+MATRIX = "float[2, 2] w = {1, 2, 3, 4}"
 TWO_G, BILLION = 2**31 - 1, 10**9
 
 
@@ -62,10 +65,21 @@ def weight(body: str, stored: str) -> str:
     return network(f"{body} y = MatMul (x, w)", stored=stored)
 
 
-def windowed(attributes: str) -> str:
+def windowed(attributes: str, op: str = "Conv") -> str:
     """A convolution of images with such attributes."""
     stored = "float[2, 2, 1, 1] w = {1, 1, 1, 1}"
-    return network(f"y = Conv <{attributes}> (x, w)", "float[N, 2, 4, 4] x", stored)
+    return network(f"y = {op} <{attributes}> (x, w)", "float[N, 2, 4, 4] x", stored)
+
+
+def looped(trips: int, width: int) -> str:
+    """A Loop of so many trips that joins what they give."""
+    return network(
+        f"m = Constant <value = int64 {{{trips}}}> () t = Constant <value = bool {{1}}> () "
+        f"f, s = Loop (m, t, x) <body = b (int64 i, bool k, float[N, 2] v) => "
+        f"(bool l, float[N, 2] u, float[{width}] q) {{ l = Identity (k) u = Relu (v) "
+        f"q = Neg (n) }}> y = MatMul (f, w)",
+        stored=f"float[{width}] n = {{{', '.join(['1'] * width)}}}, {MATRIX}",
+    )
 
 
 def many_constants(folder: Path) -> None:
@@ -171,6 +185,12 @@ def free_length(folder: Path) -> None:
         "int64[1] a = {1}, float[2, 2] w = {1, 2, 3, 4}",
     )
     onnx.save(parsed(text), folder / "m.onnx")
+
+
+def compiled(folder: Path) -> None:
+    """A compiled network without fault."""
+    good(folder)
+    nvmc.compile_model(folder / "m.onnx", "rram4", output=folder / "m.nvmc")
 
 
 def npz(write: Callable[[Path], None]) -> Callable[[Path], None]:
@@ -312,6 +332,9 @@ BOMBS = {
         ),
         f"{COMPILE} --shape v={BILLION * 4} --input v=ones",
     ),
+    "seeded inputs": Bomb(
+        MUCH, compiled, f"simulate m.nvmc --runs 2 --no-store --limit {BILLION * 1000}"
+    ),
     # Arrays and data.
     "tiles of one cell": Bomb(
         MUCH,
@@ -320,5 +343,29 @@ BOMBS = {
     ),
     "array longer than its file": Bomb("d.npz", npz(stretched), WITH_DATA),
     "zipped array": Bomb(MUCH, npz(zipped), f"{WITH_DATA} --max-memory 50M"),
-    "group": Bomb("group", windowed(f"group = {TWO_G}")),
+    # Attributes.
+    "group": Bomb("group = 2147483647", windowed(f"group = {TWO_G}")),
+    "pads of Conv": Bomb(MUCH, windowed(f"pads = [{BILLION}, 0, 0, 0]")),
+    "strides of ConvTranspose": Bomb(
+        MUCH, windowed(f"strides = [{BILLION}, {BILLION}]", "ConvTranspose")
+    ),
+    "kernel of Conv": Bomb("kernel_shape", windowed(f"kernel_shape = [{BILLION}, {BILLION}]")),
+    "RandomNormal": Bomb(
+        MUCH,
+        network(
+            f"r = RandomNormal <shape = [{BILLION}, 2]> () s = ReduceSum <keepdims = 0> (r) "
+            "z = Add (x, s) y = MatMul (z, w)",
+            stored=MATRIX,
+        ),
+    ),
+    "hidden size": Bomb(
+        MUCH,
+        network(
+            f"s, y = RNN <hidden_size = {BILLION}> (x, v, v)",
+            "float[S, N, 2] x",
+            "float[1, 2, 2] v = {1, 2, 3, 4}",
+        ),
+    ),
+    "Loop": Bomb("runs 1,000,000,000,000,000 times", looped(10**15, 1)),
+    "outputs of a Loop": Bomb(MUCH, looped(10**7, 1000)),
 }

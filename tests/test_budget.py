@@ -73,8 +73,8 @@ def test_what_does_not_fit_is_refused() -> None:
         with memory_limit(None):
             assert room() == GB
     assert str(caught.value) == (
-        "a weight would take 2.0 GB of memory, but 1.0 GB are allowed; expected a file that asks "
-        "for less, or allow more with --max-memory"
+        "a weight would take 2.0 GB of memory, but 1.0 GB are allowed; ask for less, or allow more "
+        "with --max-memory"
     )
     with pytest.raises(OutOfMemoryError, match="a weight would take 1,000,000.0 EB of memory, but"):
         check_room("a weight", 10**24)

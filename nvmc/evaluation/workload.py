@@ -129,7 +129,7 @@ def set_up(
     if fidelity_of(target, options.get("fidelity")) == "circuit":
         circuit = circuit_of(model.clone(), target, output)
     exact = network_of(model, target, output)
-    changes = {"holds": holds, **_changes(exact, reading, options)}
+    changes = {"holds": holds, **_changes(exact, reading, options, len(feed))}
     exact = replace(exact, **changes)
     with single_threaded_blas():
         run = run_ideal(exact, feed, dataset, options.get("metric"))
@@ -237,8 +237,8 @@ def _reading(
     return read(model, dataset, Wanted(*named, axes), probe)
 
 
-def _changes(network: Network, reading: Reading, options: Options) -> dict[str, Any]:
-    """What the options change of a network: passes per image, images per run."""
+def _changes(network: Network, reading: Reading, options: Options, images: int) -> dict[str, Any]:
+    """What the options change of a network: passes per image, images per run, all at most."""
     changes: dict[str, Any] = {}
     passes, batch = options.get("mc_passes"), options.get("batch")
     if passes is not None:
@@ -264,7 +264,7 @@ def _changes(network: Network, reading: Reading, options: Options) -> dict[str, 
         if batch < 1 or (network.fixed and batch != network.batch):
             expected = f"{network.batch}, as the network has" if network.fixed else "at least 1"
             raise OptionError(f"batch is {batch}; expected {expected}")
-        changes["batch"] = batch
+        changes["batch"] = batch if network.fixed else min(batch, images)
     return changes
 
 

@@ -14,12 +14,14 @@ from functools import partial
 
 import onnx_ir as ir
 
+from nvmc.errors import NvmcError
 from nvmc.passes.dequantize.blocks import BLOCKS
 from nvmc.passes.dequantize.dynamic import DYNAMIC
 from nvmc.passes.dequantize.qlinear import QLINEAR
 from nvmc.passes.dequantize.qonnx import QONNX
 from nvmc.passes.dequantize.rewrite import Rewrite
 from nvmc.passes.graph.assumptions import assume
+from nvmc.passes.graph.attributes import MISFITS
 from nvmc.passes.graph.mappable import nodes_of
 from nvmc.passes.graph.names import Names
 
@@ -44,8 +46,18 @@ def dequantize(model: ir.Model) -> bool:
         return False
     names = Names(model)
     note = partial(assume, model)
-    changed = [_TABLE[node.domain, node.op_type](Rewrite(node, names, note)) for node in found]
+    changed = [_replaced(Rewrite(node, names, note)) for node in found]
     used = {node.domain for node in nodes_of(model)}
     for domain in {domain for domain, _ in _TABLE if domain} - used:
         model.graph.opset_imports.pop(domain, None)
     return any(changed)
+
+
+def _replaced(rewrite: Rewrite) -> bool:
+    """Replace a node; one whose operands and attributes do not fit one another stays."""
+    try:
+        return _TABLE[rewrite.node.domain, rewrite.node.op_type](rewrite)
+    except NvmcError:
+        raise
+    except MISFITS:
+        return False

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from nvmc.passes.dequantize.rewrite import Rewrite
+from nvmc.passes.graph.attributes import int_of
 
 __all__ = ["BLOCKS"]
 
@@ -22,14 +24,14 @@ def _matmul_nbits(rewrite: Rewrite) -> bool:
     """
     a, packed, scales, zeros, order, bias = rewrite.inputs(6)
     codes, steps = rewrite.array(packed), rewrite.array(scales)
-    shift, found = rewrite.array(zeros), rewrite.node.attributes
-    bits, size = found.get_int("bits", 4), found.get_int("block_size", 0)
-    rows, cols = found.get_int("K", 0), found.get_int("N", 0)
+    shift, number = rewrite.array(zeros), partial(int_of, rewrite.node)
+    rows, cols = number("K", 0), number("N", 0)
+    bits, size = number("bits", 4), min(number("block_size", 0), rows)
     if codes is None or steps is None or order is not None or bits not in (2, 4, 8):
         return False
-    if (zeros is not None and shift is None) or found.get_int("weight_prepacked", 0):
+    if (zeros is not None and shift is None) or number("weight_prepacked", 0):
         return False
-    if found.get_int("accuracy_level", 0) == 4:
+    if number("accuracy_level", 0) == 4:
         rewrite.assume("MatMulNBits computes with its input as it is; accuracy_level 4 allows int8")
     blocks = -(-rows // size)
     whole = _unpacked(codes.reshape(cols, -1), bits)[:, : blocks * size].astype(np.float32)

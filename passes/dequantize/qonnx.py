@@ -15,6 +15,8 @@ from nvmc.passes.graph.attributes import int_of, text_of
 
 __all__ = ["QONNX"]
 
+_WIDEST = 64
+"""Bits that any integer has at most."""
 _DOMAINS = ("qonnx.custom_op.general", "onnx.brevitas", "finn.custom_op.general")
 _ROUNDING = {"ROUND": "Round", "HALF_EVEN": "Round", "CEIL": "Ceil", "FLOOR": "Floor"}
 
@@ -69,11 +71,13 @@ def _trunc(rewrite: Rewrite) -> bool:
 
 
 def _limits(rewrite: Rewrite, bits: ir.Value | None) -> tuple[int, int] | None:
-    """The least and the largest whole number; None where bits are no single whole constant."""
+    """The least and the largest whole number; None where bits are no single constant from 1 on."""
     given = rewrite.array(bits)
     if given is None or given.size != 1 or float(given.reshape(())) % 1:
         return None
     width = int(given.reshape(()))
+    if not 1 <= width <= _WIDEST:
+        return None
     signed = int_of(rewrite.node, "signed", 1)
     narrow = bool(int_of(rewrite.node, "narrow", 0))
     if signed:

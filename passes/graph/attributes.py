@@ -26,6 +26,8 @@ __all__ = [
     "text_of",
 ]
 
+MISFITS = (ArithmeticError, AttributeError, IndexError, TypeError, ValueError)
+"""What NumPy and Python raise where operands and attributes of a node do not fit one another."""
 _COUNTS = frozenset(
     "blocksize group hidden_size num_groups num_outputs offset_group sample_size".split()
 )
@@ -103,7 +105,11 @@ def _misfit(node: ir.Node) -> str | None:
     group = given.get("group", 1)
     if isinstance(channels, int) and isinstance(group, int) and channels % group:
         return f"group = {group} for {channels} channels; expected a divisor of these"
-    axes = len(given.get("kernel_shape", ())) or (len(shape) - 2 if shape is not None else None)
+    kernel = list(given.get("kernel_shape", ()))
+    axes = len(kernel) or (len(shape) - 2 if shape is not None else None)
+    sizes = [] if shape is None else [size for size in shape[2:] if isinstance(size, int)]
+    if kernel and len(sizes) == len(kernel) and sizes != kernel:
+        return f"kernel_shape = {kernel} for a weight of {list(shape or ())}; expected {sizes}"
     for name, each in (("strides", 1), ("dilations", 1), ("output_padding", 1), ("pads", 2)):
         numbers: Sequence[Any] = given.get(name, ())
         if axes is not None and numbers and len(numbers) != each * axes:

@@ -199,7 +199,8 @@ def _dequantized(node: ir.Node, codes: NDArray[Any], scale: NDArray[Any]) -> Ste
     axis = int_of(node, "axis", 1) % max(1, codes.ndim)
     block = int_of(node, "block_size", 0)
     if block:
-        steps = np.repeat(steps, block, axis).take(range(codes.shape[axis]), axis)
+        size = codes.shape[axis]
+        steps = np.repeat(steps, min(block, size), axis).take(range(size), axis)
     elif steps.size > 1:
         steps = steps.reshape([-1 if i == axis else 1 for i in range(codes.ndim)])
     else:

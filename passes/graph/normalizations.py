@@ -10,6 +10,7 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
+from nvmc.budget import check_room
 from nvmc.errors import ModelError
 from nvmc.passes.graph.attributes import float_of, int_of
 from nvmc.passes.graph.layers import array_of, consumer, label
@@ -95,10 +96,11 @@ def _grouped(node: ir.Node) -> Normalization | None:
     found = _per_channel(node)
     if found is None:
         return None
-    groups = node.attributes["num_groups"].as_int()
+    groups = int_of(node, "num_groups", 1)
     channels = found.x.shape[1] if found.x.shape is not None else None
     gamma, beta = found.gamma, found.beta
     if isinstance(channels, int) and len(gamma) == groups:  # opset 18 has one pair a group
+        check_room(f"a scale of {channels:,} channels", channels * gamma.itemsize)
         gamma, beta = (np.repeat(a, channels // groups, axis=0) for a in (gamma, beta))
     return replace(found, gamma=gamma, beta=beta, groups=groups)
 

@@ -10,15 +10,20 @@ import onnx.shape_inference
 import onnx_ir as ir
 
 from nvmc.budget import check_room
+from nvmc.errors import ModelError
 from nvmc.passes.graph.layers import label
+from nvmc.passes.graph.mappable import initializer_of
 from nvmc.passes.infer_shapes import infer_shapes
 from nvmc.passes.io.without_weights import SMALL, bytes_of
 
-__all__ = ["SHRINKING", "check_activations", "check_runs", "node_bytes", "result_bytes"]
+__all__ = ["SHRINKING", "TRIPS", "check_runs", "node_bytes", "result_bytes"]
 
 SHRINKING = {"Compress": 1, "NonZero": 64, "Unique": 25}
 """Operators whose results' size depends on the values of the first operand -> bytes, at most, for
 each of its bytes: places of int64, for every axis (of eight at most) or of three kinds."""
+_SAME_SIZE = frozenset("Flatten Identity Reshape Squeeze Transpose Unsqueeze".split())
+TRIPS = 10**8
+"""Trips of a Loop that nothing ends before: onnxruntime takes 1 µs and more for each."""
 _NAMED = frozenset({ir.DataType.STRING, ir.DataType.UNDEFINED})
 
 
@@ -30,6 +35,8 @@ def result_bytes(node: ir.Node, tensors: Sequence[ir.TensorProtocol | None], ops
     """
     if node.op_type in SHRINKING:
         return bytes_of(tensors[0]) * SHRINKING[node.op_type]
+    if node.op_type in _SAME_SIZE:
+        return bytes_of(tensors[0])
     proto = ir.to_proto(node)
     graph = onnx.GraphProto(name="fold", node=[proto])
     for name, tensor in dict(zip(proto.input, tensors, strict=True)).items():
@@ -71,39 +78,65 @@ def node_bytes(node: ir.Node) -> int:
     return sum(map(bytes_of, tensors))
 
 
-def check_activations(model: ir.Model) -> None:
+def check_runs(model: ir.Model) -> None:
     """Complain where a run of one image makes a value that is larger than what may be taken.
 
-    Axes that are free count as 1, so that no more is counted than any run takes.
+    Shapes are inferred from those of the inputs; what the file says of others is not believed. Axes
+    that are free count as 1, and Loops as often as they certainly run, so that no more is counted
+    than any run takes.
 
     Args:
-        model: Shapes of its values are inferred.
+        model: Only read.
 
     Raises:
         OutOfMemoryError: There is such a value.
+        ModelError: A Loop ends after more than `TRIPS` trips.
     """
-    most, which = 0, ""
-    for value in model.graph.inputs:
-        size = _least(value)
-        if size > most:
-            most, which = size, f"input {value.name!r}"
-    for node in ir.traversal.RecursiveGraphIterator(model.graph):
-        for value in node.outputs:
-            size = _least(value)
-            if size > most:
-                most, which = size, f"what {node.op_type} {label(node)!r} gives"
-    if which:
-        check_room(which, most)
-
-
-def check_runs(model: ir.Model) -> None:
-    """`check_activations` of a model whose shapes are not believed; it is only read."""
     copy = model.clone()
     for node in ir.traversal.RecursiveGraphIterator(copy.graph):
         for value in node.outputs:
             value.shape = None
     infer_shapes(copy)
-    check_activations(copy)
+    made = [(_least(value), f"input {value.name!r}") for value in copy.graph.inputs]
+    for node in ir.traversal.RecursiveGraphIterator(copy.graph):
+        told = f"what {node.op_type} {label(node)!r} gives"
+        made += [(_least(value), told) for value in node.outputs]
+        if node.op_type == "Loop" and not node.domain:
+            made.append((_looped(node), told))
+    if made:
+        most, which = max(made)
+        check_room(which, most)
+
+
+def _looped(node: ir.Node) -> int:
+    """Bytes, at least, of what a Loop joins of its trips; 0 where these are not known before."""
+    body = node.attributes["body"].as_graph()
+    trips = _trips(node) if len(body.inputs) > 1 and len(body.outputs) else 0
+    if trips > TRIPS:
+        raise ModelError(
+            f"Loop {label(node)!r} runs {trips:,} times whatever its input; expected at most "
+            f"{TRIPS:,}: export the network without it"
+        )
+    joined = body.outputs[1 + max(0, len(node.inputs) - 2) :]
+    return trips * max(map(_least, joined), default=0)
+
+
+def _trips(node: ir.Node) -> int:
+    """How often a Loop certainly runs."""
+    most, condition = (initializer_of(v) for v in (*node.inputs[:2], None, None)[:2])
+    given = node.inputs[1] if len(node.inputs) > 1 else None
+    body = node.attributes["body"].as_graph()
+    kept = body.outputs[0]
+    while (producer := kept.producer()) is not None and producer.op_type == "Identity":
+        kept = producer.inputs[0]
+        if kept is None:
+            return 0
+    stored = initializer_of(kept)
+    goes_on = kept is body.inputs[1] if stored is None else bool(stored.numpy().all())
+    begins = given is None or (condition is not None and bool(condition.numpy().all()))
+    if most is None or most.size != 1 or not goes_on or not begins:
+        return 0
+    return int(most.numpy().item())
 
 
 def _least(value: ir.Value) -> int:

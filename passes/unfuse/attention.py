@@ -28,6 +28,8 @@ def attention(rw: Rewriting) -> list[ir.Value]:
     x, weights, bias = rw.needed(0), rw.needed(1), rw.input(2)
     total = rw.sizes(weights)[1]
     parts = list(ints_of(rw.node, "qkv_hidden_sizes", None) or [total // 3] * 3)
+    if min(parts) < 1 or sum(parts) != total:
+        raise UnfusableError("its parts are not its weights' width")
     projected = rw.op("MatMul", x, weights, main=True)
     if bias is not None:
         projected = rw.op("Add", projected, bias)
@@ -73,6 +75,8 @@ def _core(
 ) -> ir.Value:
     """Softmax of Q Kᵀ scaled and masked, times V, for every head."""
     like, heads = rw.needed(0), rw.int("num_heads")
+    if heads < 1 or width < 1 or width % heads:
+        raise UnfusableError(f"{heads} heads do not divide its width {width}")
     scale = rw.float("scale", 0.0) or 1 / math.sqrt(width // heads)
     split = rw.constant([0, 0, heads, -1])
     q, k, v = (rw.op("Reshape", value, split) for value in (q, k, v))

@@ -12,10 +12,14 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
+from nvmc.budget import check_room
+
 __all__ = ["resize", "unknown_resize", "upsample"]
 
 Floats = Sequence[float]
 Array = NDArray[Any]
+_FLOAT, _TAPS = 8, 6
+"""Bytes of a float64, and arrays of one for each place and tap while weights are computed."""
 _LINEAR = {3: "linear", 4: "bilinear", 5: "trilinear"}
 _COORDINATES = frozenset(
     """align_corners asymmetric half_pixel half_pixel_symmetric pytorch_half_pixel
@@ -212,6 +216,10 @@ def _matrix(axis: _Axis, rule: _Rule) -> Array:
     shrink = min(axis.scale, 1.0) if rule.antialias else 1.0
     reach = 1 if rule.mode == "linear" else 2
     start = int(np.floor(-reach / shrink)) + 1
+    check_room(
+        f"a Resize from {axis.size:,} to {axis.out:,} places",
+        _FLOAT * axis.out * (axis.size + _TAPS * (2 - 2 * start)),
+    )
     taps = np.arange(start, 2 - start)
     distance = (taps - (places - first)[:, None]) * shrink
     weights = _tent(distance) if reach == 1 else _cubic(distance, rule.cubic)
