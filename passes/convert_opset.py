@@ -144,7 +144,7 @@ def _widen_group_norms(model: ir.Model) -> None:
                     f"{_GROUPS_BY_CHANNEL}: its channels are not known; export with that opset"
                 )
             told = f"a scale of {channels:,} channels, of GroupNormalization {node.name!r},"
-            check_room(told, channels * tensor.dtype.itemsize)
+            check_room(told, channels * tensor.numpy().itemsize)
             repeated = np.repeat(tensor.numpy(), channels // groups)
             wide = names.initializer(f"{value.name}.channels", repeated)
             node.replace_input_with(index, wide)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import gzip
 import zlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import IO, Literal
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -48,19 +48,21 @@ def content(path: Path, most: int | None = None) -> bytes:
     try:
         with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
             held = MOST_DEFLATED * path.stat().st_size
-            return _read(file, path, held if most is None else min(most, held))
+            return _read(file.read, path, held if most is None else min(most, held))
     except (OSError, EOFError, zlib.error) as error:
         raise DataError(
             f"{path} cannot be read ({first_line(error)}); download it again"
         ) from error
 
 
-def _read(file: IO[bytes], path: Path, most: int) -> bytes:
+def _read(read: Callable[[int], bytes], path: Path, most: int) -> bytes:
     """At most so many bytes of a file, piece by piece: much may be packed in it."""
     pieces: list[bytes] = []
-    while piece := file.read(min(_PIECE, most - _PIECE * len(pieces))):
+    held = 0
+    while held < most and (piece := read(min(_PIECE, most - held))):
         pieces.append(piece)
-        check_room(f"the content of {path}", 2 * _PIECE * len(pieces))
+        held += len(piece)
+        check_room(f"the content of {path}", 2 * held)
     return b"".join(pieces)
 
 
