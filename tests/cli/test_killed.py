@@ -96,7 +96,18 @@ CASES = {
     ),
     "train": Case(
         [
-            *("train", "zoo:mlp3-digits", "--data", "digits", "--epochs", "4", "--chips", "10", "--method", "gaussian"),
+            *(
+                "train",
+                "zoo:mlp3-digits",
+                "--data",
+                "digits",
+                "--epochs",
+                "4",
+                "--chips",
+                "10",
+                "--method",
+                "gaussian",
+            ),
             *("--every", "1", "-o", "better.onnx"),
         ],
         ["transform", "zoo:mlp3-digits", "--pass", "canonicalize", "-o", "better.onnx"],
