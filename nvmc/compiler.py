@@ -27,7 +27,7 @@ from nvmc.compiled.artifact import (
 )
 from nvmc.compiled.generations import replacing_folder
 from nvmc.compiled.options import Calibration, CompileOptions
-from nvmc.compiled.rounding import SEEDED, AgainstSource
+from nvmc.compiled.rounding import SEEDED, AgainstSource, Outliers
 from nvmc.compiled.work import check_share
 from nvmc.data import Data, Dataset, load_data
 from nvmc.errors import ModelError, OptionError
@@ -55,6 +55,7 @@ from nvmc.passes.io.load import load_model
 from nvmc.passes.io.load_compiled import load_compiled
 from nvmc.passes.io.save import save_model
 from nvmc.passes.loop_states import LoopStates
+from nvmc.passes.measure_outliers import MeasureOutliers
 from nvmc.passes.pipeline import compile_passes
 from nvmc.passes.program_chip import ProgramChip, arrays_of
 from nvmc.passes.quantize_activations import QuantizeActivations, activation_tensors
@@ -164,8 +165,13 @@ def map_network(
         NvmcError: One of its children, by what is wrong.
     """
     *before, mapper = compile_passes(target, options)
+    outliers: dict[str, Outliers] = {}
     for step in before:
-        step(model)
+        if not isinstance(step, MeasureOutliers):
+            step(model)
+        elif strict:  # training maps a network many times, and asks for none
+            step(model)
+            outliers = step.found
     if strict:
         check_skip(model, options.skip)
         check_bits(model, target)
@@ -184,6 +190,7 @@ def map_network(
         QuantizeActivations(bits, ranges, options.skip)(model)
     mapper.sizes = image_sizes(tensor_entries(model.graph.inputs), data, states_of(options))
     mapper(model)
+    mapper.mapping.tell_outliers(outliers)
     mapper.mapping.tell_inputs(told_of_inputs(model, target.periphery))
     check_share(mapper.mapping.work, mapper.mapping.digital, options.require_mapped)
     target = mapper.target

@@ -24,6 +24,7 @@ __all__ = ["PASSES", "make_pass"]
 
 PASSES: dict[str, str] = {
     "canonicalize": "nvmc.passes.canonicalize:Canonicalize",
+    "clip-weights": "nvmc.passes.clip_weights:ClipWeights",
     "fold-batchnorm": "nvmc.passes.fold_batchnorm:FoldBatchnorm",
     "insert-dropout": "nvmc.passes.insert_dropout:InsertDropout",
     "invert-normalization": "nvmc.passes.invert_normalization:InvertNormalization",

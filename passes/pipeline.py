@@ -8,9 +8,11 @@ from nvmc.compiled.options import CompileOptions
 from nvmc.hardware.devices import Target
 from nvmc.passes import make_pass
 from nvmc.passes.canonicalize import Canonicalize
+from nvmc.passes.clip_weights import clip_pass
 from nvmc.passes.fix_batch import FixBatch
 from nvmc.passes.fold_batchnorm import FoldBatchnorm
 from nvmc.passes.map_crossbars import MapCrossbars
+from nvmc.passes.measure_outliers import MeasureOutliers
 from nvmc.passes.quantize_weights import QuantizeWeights
 
 __all__ = ["compile_passes"]
@@ -31,6 +33,9 @@ def compile_passes(
     if options.fold_batchnorm:
         passes.append(FoldBatchnorm())
     passes += map(make_pass, options.passes)
+    if options.clip is not None:
+        passes.append(clip_pass(options.clip, target, options.skip))
+    passes.append(MeasureOutliers(target, options.skip))
     if target.weight_bits is not None:
         passes.append(
             QuantizeWeights(target.weight_bits, target.per_channel, options.skip, target.layers)

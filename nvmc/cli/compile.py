@@ -47,6 +47,11 @@ __all__ = ["compile_command"]
     metavar="GLOB",
     help="Keep layers digital whose name, or weight's name, matches. May be repeated.",
 )
+@click.option(
+    "--clip",
+    metavar="auto|K|P%",
+    help="Clip weights at K standard deviations, percentile P, or where noise asks for it.",
+)
 @click.option("--fold-batchnorm", is_flag=True, help="Fold BatchNorm into the layer before it.")
 @click.option(
     "--activation-bits", type=int, metavar="A", help="Quantise layers' inputs; needs --data."

@@ -31,7 +31,7 @@ from nvmc.compiled.generations import (
     written,
 )
 from nvmc.compiled.options import Calibration, CompileOptions
-from nvmc.compiled.rounding import AgainstSource, Rounding
+from nvmc.compiled.rounding import AgainstSource, Outliers, Rounding
 from nvmc.compiled.staging import LOCK_FILE, is_data
 from nvmc.compiled.work import DigitalEntry, Entry, LayerEntry, Work
 from nvmc.errors import ArtifactError
@@ -102,6 +102,9 @@ class ArrayEntry(Entry):
             are the DAC's`, or `are rounded again by the DAC`; empty without either.
         rounding: What rounding its weights to codes changed; null of analog weights, of parameters,
             and in networks that were compiled before it was counted.
+        outliers: What its largest weights cost; null of parameters, of one bit, of a quantised
+            network's codes, on a device whose strength of noise is not known, and in networks that
+            were compiled before it was found.
     """
 
     name: str
@@ -120,6 +123,7 @@ class ArrayEntry(Entry):
     cell_bits: int | None = None
     inputs: str = ""
     rounding: Rounding | None = None
+    outliers: Outliers | None = None
 
 
 class Manifest(Entry):

@@ -34,6 +34,9 @@ class CompileOptions:
         fold_batchnorm: Fold BatchNormalization into the layer before it.
         activation_bits: Bits of what enters the mapped layers, 1 to 16; None leaves it exact.
         passes: Passes to run on the float network, as `name:key=value`.
+        clip: How far the weights of crossbar layers reach: `auto` for the width of least expected
+            error under the target's noise, `2.5` for as many standard deviations, `99.9%` for that
+            percentile of their magnitudes; None leaves them.
         require_mapped: Least share of the weights' multiply-adds that has to be on crossbars, 0 to
             1; None asks for nothing.
         shape: Sizes of inputs, `input=1x3x224x224`; a name in the place of a number leaves an axis
@@ -54,6 +57,7 @@ class CompileOptions:
     fold_batchnorm: bool = False
     activation_bits: int | None = None
     passes: tuple[str, ...] = ()
+    clip: str | None = None
     require_mapped: float | None = None
     shape: tuple[str, ...] = ()
     inputs: tuple[str, ...] = ()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydantic import BaseModel, ConfigDict
 
-__all__ = ["SEEDED", "AgainstSource", "Rounding"]
+__all__ = ["SEEDED", "AgainstSource", "Outliers", "Rounding"]
 
 SEEDED = "seeded inputs"
 """What images are called that are drawn."""
@@ -28,6 +28,23 @@ class Rounding(BaseModel):
     channels: int
     zeroed: int
     zeros: int
+
+
+class Outliers(BaseModel):
+    """What the largest magnitudes of a weight cost all the others (docs/compile.md).
+
+    Attributes:
+        peak: max|W| in standard deviations of W; 0 where all weights are alike.
+        error: Expected error of the weights on a chip at the device's own strength of noise, root
+            of the sum of squares over |W|, as they are compiled.
+        best: The same, clipped where it is least (`--clip auto`).
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    peak: float
+    error: float
+    best: float
 
 
 class AgainstSource(BaseModel):

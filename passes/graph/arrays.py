@@ -10,7 +10,7 @@ import onnx_ir as ir
 from nvmc.budget import check_room
 from nvmc.compiled.artifact import ArrayEntry
 from nvmc.compiled.operators import PARAMETER
-from nvmc.compiled.rounding import Rounding
+from nvmc.compiled.rounding import Outliers, Rounding
 from nvmc.compiled.work import DigitalEntry, LayerEntry, Work
 from nvmc.errors import OptionError
 from nvmc.hardware.devices import Target
@@ -47,6 +47,12 @@ class Mapping:
         """Say of each array what a DAC does to inputs that the network has rounded."""
         self.arrays = [
             entry.model_copy(update={"inputs": told.get(entry.name, "")}) for entry in self.arrays
+        ]
+
+    def tell_outliers(self, found: dict[str, Outliers]) -> None:
+        """Say of each array what its largest weights cost."""
+        self.arrays = [
+            entry.model_copy(update={"outliers": found.get(entry.name)}) for entry in self.arrays
         ]
 
 
