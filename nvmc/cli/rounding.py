@@ -31,10 +31,7 @@ def rounding_lines(manifest: Manifest) -> Iterator[str]:
             f"Binary in the source (one magnitude per channel): {_names(more)}; 1 bit holds them "
             f"exactly (--bits '{','.join(f'{name}=1' for name in more)}')"
         )
-    peaks = [entry.outliers.peak for entry in manifest.arrays if entry.outliers is not None]
-    if peaks:
-        told = f"{min(peaks):.1f} to {max(peaks):.1f}" if len(peaks) > 1 else f"{peaks[0]:.1f}"
-        yield f"Largest weights: {told} standard deviations of their layer's"
+    yield from _outlier_lines(manifest)
     against = manifest.against_source
     if against is not None:
         images = f" on {count(against.images, 'image')} ({against.data})" if against.images else ""
@@ -43,8 +40,7 @@ def rounding_lines(manifest: Manifest) -> Iterator[str]:
 
 
 def note_rounding(manifest: Manifest) -> None:
-    """Warn of outliers, of zeros that one bit lacks, of an ideal chip far from its source."""
-    _note_outliers(manifest)
+    """Warn of zeros that one bit does not have, and of an ideal chip far from its source."""
     zeros = [(entry, rounding) for entry, rounding in _rounded(manifest) if rounding.zeros]
     if zeros:
         told = [f"{e.name} ({100 * r.zeros / math.prod(e.shape):.2g} %)" for e, r in zeros]
@@ -71,20 +67,19 @@ def note_rounding(manifest: Manifest) -> None:
     )
 
 
-def _note_outliers(manifest: Manifest) -> None:
-    """Say where clipping would make weights on chips nearer to what they should be."""
+def _outlier_lines(manifest: Manifest) -> Iterator[str]:
+    """How far weights reach, and where clipping would make chips' weights better."""
     found = [(entry.name, entry.outliers) for entry in manifest.arrays if entry.outliers]
-    dear = [(name, o) for name, o in found if o.error > DEAR * o.best]
-    if not dear:
+    if not found:
         return
-    worst = sorted(dear, key=lambda pair: pair[1].best - pair[1].error)
-    told = [
-        f"{name} reaches {o.peak:.1f} standard deviations (expected error of its weights "
-        f"{100 * o.error:.0f} %, clipped {100 * o.best:.0f} %)"
-        for name, o in worst[:2]
-    ]
-    more = f", and {len(worst) - 2} more" if len(worst) > 2 else ""
-    note(f"few large weights make all others noisy: {', '.join(told)}{more}; try --clip auto")
+    peaks = [outliers.peak for _, outliers in found]
+    told = f"{min(peaks):.1f} to {max(peaks):.1f}" if len(peaks) > 1 else f"{peaks[0]:.1f}"
+    yield f"Largest weights: {told} standard deviations of their layer's"
+    dear = [(name, o) for name, o in found if o.error > DEAR * o.best]
+    for name, o in sorted(dear, key=lambda pair: pair[1].best - pair[1].error)[:1]:
+        others = f", and {count(len(dear) - 1, 'other')} too" if len(dear) > 1 else ""
+        yield "  few large weights make all others noisy: --clip auto lowers the expected error of"
+        yield f"  {name} on a chip from {100 * o.error:.0f} % to {100 * o.best:.0f} %{others}"
 
 
 def _rounded(manifest: Manifest) -> list[tuple[ArrayEntry, Rounding]]:
