@@ -77,9 +77,9 @@ def _outlier_lines(manifest: Manifest) -> Iterator[str]:
     yield f"Largest weights: {told} standard deviations of their layer's"
     dear = [(name, o) for name, o in found if o.error > DEAR * o.best]
     for name, o in sorted(dear, key=lambda pair: pair[1].best - pair[1].error)[:1]:
-        others = f", and {count(len(dear) - 1, 'other')} too" if len(dear) > 1 else ""
-        yield "  few large weights make all others noisy: --clip auto lowers the expected error of"
-        yield f"  {name} on a chip from {100 * o.error:.0f} % to {100 * o.best:.0f} %{others}"
+        others = f"; {count(len(dear) - 1, 'other')} too" if len(dear) > 1 else ""
+        told = f"{100 * o.error:.0f} %, with --clip auto {100 * o.best:.0f} %{others}"
+        yield f"  expected error on a chip: {name} {told}"
 
 
 def _rounded(manifest: Manifest) -> list[tuple[ArrayEntry, Rounding]]:

@@ -67,6 +67,11 @@ _SETTINGS: dict[str, tuple[Any, str | None, str]] = {
         "Train on from the weights that are there, or anew.  [default: keep]",
     ),
     "augment": (str, "affine|K=V,…", f"Move the images each time; affine is {AFFINE}."),
+    "clip": (
+        float,
+        "K",
+        "Keep weights within K of their standard deviations, after every step.",
+    ),
     "estimator": (
         click.Choice(["straight-through", "ede"]),
         None,

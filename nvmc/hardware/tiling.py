@@ -168,6 +168,20 @@ class Channels:
         channels = xp.max(xp.reshape(columns, (self.count, self._columns)), axis=1)
         return channels[xp.asarray(self.numbers, device=weight.device)]
 
+    def deviation(self, weight: Any) -> Any:
+        """Standard deviation of each channel, to be broadcast against the weight."""
+        xp = array_namespace(weight)
+        view = matrices(self._place, weight)
+        size = math.prod(weight.shape) // self.count
+
+        def mean(values: Any) -> Any:
+            columns = xp.reshape(xp.sum(values, axis=1), (self.count, self._columns))
+            return xp.sum(columns, axis=1) / size
+
+        middle = mean(view)[xp.asarray(self.numbers, device=weight.device)]
+        spread = mean(xp.square(matrices(self._place, weight - middle)))
+        return xp.sqrt(spread)[xp.asarray(self.numbers, device=weight.device)]
+
     def mean(self, weight: Any) -> Any:
         """mean|W| of each channel in float64, to be broadcast against the weight, NumPy or torch.
 

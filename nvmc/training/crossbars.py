@@ -194,6 +194,24 @@ class Crossbars:
             codes = (weight / unit.clamp_min(_TINY)).round_()
             return Held(target, unit, codes, codes * unit)
 
+    def clip(self, deviations: float) -> None:
+        """Clamp every trained weight to so many of its standard deviations around zero, in place.
+
+        Of a tensor, or of each channel where channels have a scale each. One outlier sets the step
+        of all codes, and with it the noise of all weights. Weights of one bit, which have no range,
+        and computed ones stay.
+        """
+        with torch.no_grad():
+            for name in self.names:
+                weight = self._weights[name]
+                if not weight.is_leaf or self._targets[name].layout.binary:
+                    continue
+                channels = self._channels[name]
+                spread = (
+                    weight.std(correction=0) if channels is None else channels.deviation(weight)
+                )
+                torch.clamp(weight, -deviations * spread, deviations * spread, out=weight)
+
     def _own(self, name: str) -> Channels | None:
         """The channels that have a scale each; None for one scale per tensor."""
         cells = self._targets[name]

@@ -96,6 +96,7 @@ class Replica:
         self.optimizer = _optimizer([*trained, *self.computed.latent.values()], settings)
         self.schedule = _schedule(self.optimizer, settings, steps)
         self.version = 0
+        self._clip = settings.clip
         self._scores = scores
 
     def __call__(
@@ -173,6 +174,8 @@ class Replica:
         """One step of the optimiser and its schedule along the gradients that are there."""
         with self.computed.within_half():
             self.optimizer.step()
+        if self._clip is not None:
+            self.crossbars.clip(self._clip)
         self.schedule.step()
         self._estimator.progress = min(1.0, self.schedule.last_epoch / max(1, self._steps))
         self.version += 1

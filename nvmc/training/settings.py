@@ -48,6 +48,8 @@ class Settings(Strict, frozen=True):
         keep: The weights of the epoch with the `best` KPP (the later among equals), or the `last`.
         init: `keep` trains on from the weights that are there, `random` starts anew.
         augment: Move the images; None shows them as they are.
+        clip: Standard deviations of its own that each weight on crossbars, or each of its channels
+            where these have a scale each, is clamped to after every step; None leaves them.
         estimator: Gradient of Sign: `straight-through` within -1 and 1, or IR-Net's `ede`.
         accelerator: `cpu` or `cuda`.
     """
@@ -67,6 +69,7 @@ class Settings(Strict, frozen=True):
     keep: Literal["best", "last"] = "best"
     init: Literal["keep", "random"] = "keep"
     augment: Augment | None = None
+    clip: Annotated[float, Field(gt=1, allow_inf_nan=False)] | None = None
     estimator: Literal["straight-through", "ede"] = "straight-through"
     accelerator: Literal["cpu", "cuda"] = "cpu"
 

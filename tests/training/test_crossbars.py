@@ -274,3 +274,24 @@ def test_an_analog_weight_of_zeros_stays_zero():
         graph.weights[name].zero_()
     assert not crossbars.held(name).codes.any()
     assert not crossbars.quantized()[name].any()
+
+
+@pytest.mark.parametrize("per_channel", [False, True])
+def test_clipping_clamps_tensors_or_channels_to_their_own_deviations(per_channel: bool) -> None:
+    target = Target.of(load_device("rram4"), per_channel=per_channel)
+    crossbars, _, graph = held_by(target)
+    before = {name: graph.weights[name].detach().numpy().copy() for name in crossbars.names}
+    crossbars.clip(1.5)
+    for name, weight in before.items():
+        axes = tuple(range(1, weight.ndim)) if per_channel else None
+        width = 1.5 * weight.astype(np.float64).std(axis=axes, keepdims=True)
+        expected = np.clip(weight, -width, width)
+        np.testing.assert_allclose(graph.weights[name].detach().numpy(), expected, 1e-5, 1e-7)
+
+
+def test_clipping_leaves_weights_of_one_bit() -> None:
+    target = Target.of(load_device("fefet2"), weight_bits=1)
+    crossbars, _, graph = held_by(target)
+    before = {name: graph.weights[name].detach().clone() for name in crossbars.names}
+    crossbars.clip(1.5)
+    assert all(torch.equal(graph.weights[name], before[name]) for name in before)
