@@ -8,6 +8,7 @@ import numpy as np
 import onnx
 import pytest
 
+from nvmc import open_compiled
 from nvmc.cli import main
 from onnx_text import proto_of
 
@@ -79,3 +80,29 @@ def test_simulate_says_it_too(capsys: pytest.CaptureFixture[str]) -> None:
     out, _ = said(capsys, "simulate", "m.nvmc", "--runs", "2", "--no-store")
     assert "ideal chip against its source (seeded inputs): R² " in out
     assert "100.00 % agreement with the ideal chip, which is itself" in out
+
+
+def test_outliers_are_told_and_clipped(tmp_path, monkeypatch, capsys) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(["compile", "zoo:lenet5-digits", "--device", "rram4"]) == 0
+    text = capsys.readouterr().out
+    assert "Largest weights: 2.1 to 7.2 standard deviations of their layer's" in text
+    assert "fc1.weight 24 %, with --clip auto 12 %; 1 other too" in text
+    before = open_compiled("lenet5-digits.nvmc").manifest
+    assert main(["compile", "zoo:lenet5-digits", "--device", "rram4", "--clip", "auto"]) == 0
+    assert "with --clip auto" not in capsys.readouterr().out
+    after = open_compiled("lenet5-digits.nvmc").manifest
+    assert after.options.clip == "auto" and before.options.clip is None
+    for one, other in zip(before.arrays, after.arrays, strict=True):
+        assert one.outliers is not None and other.outliers is not None
+        assert other.outliers.peak <= one.outliers.peak
+        assert other.outliers.best == pytest.approx(other.outliers.error, rel=0.05)
+
+
+@pytest.mark.parametrize("clip", ["wide", "-1", "0", "auto:x", "101%"])
+def test_a_clip_that_is_none(tmp_path, monkeypatch, capsys, clip) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(["compile", "zoo:mlp3-digits", "--clip", clip]) == 1
+    error = capsys.readouterr().err
+    assert error.startswith("nvmc: error: clip") and error.count("\n") == 1
+    assert not list(tmp_path.glob("*.nvmc"))
