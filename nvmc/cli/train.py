@@ -104,6 +104,12 @@ def _settings_options(command: F) -> F:
 @click.option(
     "--validation", metavar="SPEC", help="Held-out data.  [default: of --data, else a tenth of it]"
 )
+@click.option(
+    "--validation-limit",
+    type=int,
+    metavar="N",
+    help="Held-out images that KPPs are taken on; 0: all.  [default: as training costs]",
+)
 @click.option("--device", default="fefet2", show_default=True, metavar="NAME|FILE")
 @click.option("--sigma", type=float, help="Strength of the device's noise.")
 @click.option("--noise", multiple=True, metavar="TYPE:K=V,…", help="One more noise source.")
@@ -192,6 +198,7 @@ def _task(training: Any, data: str, options: Mapping[str, Any]) -> Any:
         data,
         target.on(None, [parse_noise(text) for text in options["noise"]]),
         validation=options["validation"],
+        validation_limit=options["validation_limit"],
         sigma=options["sigma"],
         settings=_settings(training, options),
         options=CompileOptions(

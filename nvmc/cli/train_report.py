@@ -106,6 +106,7 @@ class Report:
             "validation": task.validation.name,
             "images": len(task.train.x),
             "validation_images": len(task.validation.x),
+            "held_out_images": task.held_out,
             "device": task.target.device.name,
             "sigma": task.strength,
             "target": task.target.model_dump(mode="json"),
@@ -206,9 +207,12 @@ def _facts(report: Report) -> list[str]:
     ran = count(len(outcome.epochs), "epoch")
     stopped = f" of {task.settings.epochs} (no better KPP)" if outcome.stopped else ""
     resumed = f", {outcome.resumed} of them before it was resumed" if outcome.resumed else ""
+    judged = len(task.validation.x)
+    of_all = f"{judged:,} of " if task.held_out not in (None, judged) else ""
+    held_out = count(task.held_out or judged, "held-out image")
     lines = [
-        f"KPP of {count(task.settings.chips, 'chip')} on "
-        f"{count(len(task.validation.x), 'held-out image')} ({task.validation.name})"
+        f"KPP of {count(task.settings.chips, 'chip')} on {of_all}{held_out} "
+        f"({task.validation.name})"
         f"{', nothing dropped' if outcome.dropout_off else ''}"
         f"{', just the worst chip' if report.is_worst else ''}",
         f"{ran}{stopped} in {outcome.seconds:.1f} s{resumed}; the weights are those of epoch "

@@ -38,6 +38,10 @@ SPREADS = (1e-9, 1e9)
 """Standard deviations of targets between which float32 trains."""
 HELD_OUT = 0.1
 """Share of a data set without a validation split that is held out of training."""
+STEP = 3
+"""Forward passes that a step of training takes for an image: forward, and backward twice."""
+FEWEST = 1000
+"""Held-out images that a KPP is taken on in any case, where there are so many."""
 
 
 @checked
@@ -46,6 +50,7 @@ def make_task(
     target: Target | Device | str | Path,
     *,
     validation: Data | None = None,
+    validation_limit: int | None = None,
     sigma: float | None = None,
     settings: Settings | None = None,
     options: CompileOptions | None = None,
@@ -60,6 +65,9 @@ def make_task(
         target: The cells: a target, or a device, its name or its file as its source uses it.
         validation: Held-out data; by default the validation split of `data`, or a tenth of the
             images of a file or of arrays, drawn once and for all.
+        validation_limit: Held-out images that KPPs are taken on, drawn once and for all; 0 for all.
+            By default as many as let judging take no more forward passes than training, but at
+            least 1,000.
         sigma: Strength of the cells' noise; None for the device's own.
         settings: Optimiser, schedule and the like.
         options: How it will be compiled: `skip`, `activation_bits`, `shape` and `inputs`.
@@ -99,8 +107,10 @@ def make_task(
         )
     calibrated = options.activation_bits is not None or target.periphery.needs_data
     calibration = whole if calibrated and train is not whole else None
+    judged = _judged(held_out, len(train.x), settings, validation_limit)
     kinds = settings, options, calibration, output, class_axis
-    return Task(target, sigma, train, held_out, *kinds, judged_by=metric)
+    held = len(held_out.x)
+    return Task(target, sigma, train, judged, *kinds, judged_by=metric, held_out=held)
 
 
 def canonical_network(
@@ -208,6 +218,18 @@ def _parted(data: Dataset) -> tuple[Dataset, Dataset]:
     order = stream(0, 0, "held-out").permutation(len(data.x))
     out, rest = np.sort(order[:count]), np.sort(order[count:])
     return data.of(rest), data.of(out)
+
+
+def _judged(data: Dataset, trained: int, settings: Settings, limit: int | None) -> Dataset:
+    """The held-out images that KPPs are taken on."""
+    if limit is not None and limit < 0:
+        raise OptionError(f"validation-limit is {limit}; expected at least 1, or 0 for all")
+    if limit is None:
+        passes = STEP * trained * (settings.every or settings.epochs)
+        limit = max(FEWEST, passes // settings.chips)
+    if limit == 0 or limit >= len(data.x):
+        return data
+    return data.of(np.sort(stream(0, 0, "judged").permutation(len(data.x))[:limit]))
 
 
 def _check(model: ir.Model, task: Task) -> None:

@@ -36,6 +36,7 @@ class Task:
         class_axis: Its axis of the classes; None for the one that shapes and labels tell.
         reading: How that output is read; None while no network is known.
         judged_by: Name of the metric that KPPs are of; None for the one that suits the labels.
+        held_out: Held-out images that there are, of which `validation` may be some.
     """
 
     target: Target
@@ -49,6 +50,7 @@ class Task:
     class_axis: int | None = None
     reading: Reading | None = None
     judged_by: str | None = None
+    held_out: int | None = None
 
     @property
     def calibration_images(self) -> Dataset:

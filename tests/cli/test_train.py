@@ -122,7 +122,7 @@ def test_json(capsys: Capture) -> None:
     assert found["format"] == "nvmc.training/1"
     assert (found["source"], found["output"]) == ("mlp.onnx", "out.onnx")
     assert (found["device"], found["sigma"], found["method"]) == ("rram4", 0.1, "trice")
-    assert (found["images"], found["validation_images"]) == (216, 24)
+    assert (found["images"], found["validation_images"], found["held_out_images"]) == (216, 24, 24)
     assert found["options"]["warm"] == 1 and found["options"]["th"] == 2
     assert found["settings"]["epochs"] == 3 and found["settings"]["optimizer"] == "adamw"
     assert [epoch["epoch"] for epoch in found["epochs"]] == [1, 2, 3]

@@ -94,3 +94,39 @@ def test_training_refuses_options_that_hold_for_compiling_only(tmp_path: Path) -
             OptionError, match="training takes skip, activation_bits, shape, inputs of"
         ):
             make_task(str(tmp_path / "b.npz"), small_target(), options=options)
+
+
+@pytest.mark.parametrize(
+    ("limit", "settings", "judged"),
+    [
+        (None, {}, 1000),  # 3 x 900 x 5 / 300 = 45, of which 1,000 are the fewest
+        (None, {"chips": 5}, 2700),
+        (None, {"chips": 5, "every": 0, "epochs": 2}, 1080),
+        (None, {"chips": 5, "every": 10}, 3000),
+        (0, {}, 3000),
+        (7, {}, 7),
+        (5000, {}, 3000),
+    ],
+)
+def test_judging_takes_no_more_passes_than_training(
+    limit: int | None, settings: dict[str, Any], judged: int
+) -> None:
+    def task() -> Task:
+        return make_task(
+            blobs(900, 1),
+            small_target(),
+            validation=blobs(3000, 2),
+            validation_limit=limit,
+            settings=Settings(**settings),
+        )
+
+    found, whole = task(), blobs(3000, 2)
+    assert (len(found.validation.x), found.held_out) == (judged, 3000)
+    assert found.validation.sha256 == task().validation.sha256
+    rows = {row.tobytes() for row in whole.x}
+    assert len({row.tobytes() for row in found.validation.x} & rows) == judged
+
+
+def test_a_limit_that_is_none() -> None:
+    with pytest.raises(OptionError, match="validation-limit is -1; expected at least 1, or 0"):
+        make_task(blobs(90, 1), small_target(), validation_limit=-1)
