@@ -24,6 +24,7 @@ from nvmc.compiled.digests import FileEntry
 from nvmc.compiled.generations import (
     MANIFEST_FILE,
     MODEL_FILE,
+    TILES_FILE,
     current,
     is_compiled,
     replacing_file,
@@ -60,7 +61,6 @@ __all__ = [
 
 FORMAT = "nvmc.compiled/3"
 TARGET_KEY = "nvmc.target"
-TILES_FILE = "tiles.json"
 RESULTS_FILE = "results.sqlite"
 
 

@@ -4,7 +4,7 @@ The folder NAME.nvmc itself never moves, and nor does the store of results in it
 touched. A *generation* is the files of one compilation. A new one is written into a hidden folder
 (`nvmc.compiled.staging`) inside NAME.nvmc, or beside it where there is none yet:
 
-1. `NAME.nvmc/.NAME.nvmc.xxxxxxxx/` is written, checked and synced.
+1. `NAME.nvmc/.generation.xxxxxxxx/` is written, checked and synced.
 2. Under the lock `NAME.nvmc/.lock`: large weights move into NAME.nvmc under names of their own.
 3. The hidden folder becomes `NAME.nvmc/.commit` by one rename. **This is the moment** from which
    the new generation is the network.
@@ -33,6 +33,8 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import stat
 from collections.abc import Callable, Generator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -54,6 +56,7 @@ from nvmc.errors import ArtifactError
 __all__ = [
     "MANIFEST_FILE",
     "MODEL_FILE",
+    "TILES_FILE",
     "current",
     "finish",
     "is_compiled",
@@ -65,7 +68,13 @@ __all__ = [
 
 MODEL_FILE = "model.onnx"
 MANIFEST_FILE = "manifest.json"
+TILES_FILE = "tiles.json"
 COMMIT = ".commit"
+_INSIDE = "generation"
+"""What hidden folders in a compiled folder are called after, which may be renamed."""
+_FORMAT = re.compile(rb'"format"\s*:\s*"nvmc\.compiled/')
+_HEAD = 1 << 12
+"""Bytes of a manifest in which its format is."""
 _Found = TypeVar("_Found")
 _TRIES = 1000
 """How often a folder is read again that is replaced again and again."""
@@ -74,7 +83,7 @@ _TRIES = 1000
 def current(folder: Path, name: str) -> Path:
     """Where a file of the network is, also while its generation is put in place."""
     waiting = folder / COMMIT / name
-    return waiting if waiting.exists() else folder / name
+    return waiting if waiting.exists() and _is_committed(folder) else folder / name
 
 
 def is_compiled(folder: Path) -> bool:
@@ -97,7 +106,7 @@ def finish(folder: Path) -> None:
 
     Nothing is done where it cannot be: `current` finds its files all the same.
     """
-    if (folder / COMMIT).is_dir():
+    if _is_committed(folder):
         with suppress(OSError), locked(folder / LOCK_FILE, wait=False) as alone:
             _put_in_place(folder, alone)
 
@@ -131,8 +140,8 @@ def replacing_folder(folder: Path) -> Generator[Path]:
         _check(folder)
         sweep(folder.parent, folder.name)  # of first compilations
     with writing(folder):
-        inside = folder if folder.is_dir() else folder.parent
-        with hidden_folder(inside, folder.name) as staged:
+        place = (folder, _INSIDE) if folder.is_dir() else (folder.parent, folder.name)
+        with hidden_folder(*place) as staged:
             yield staged
             sync_files(staged)
             if not _becomes(staged, folder):
@@ -153,7 +162,7 @@ def replacing_file(path: Path) -> Generator[Path]:
     """
     if path.exists() and not (path.is_file() or path.is_dir()):
         raise ArtifactError(f"{str(path)!r} is no regular file, so none is put in its place")
-    if is_compiled(path.parent):
+    if _is_ours(path.parent):
         raise ArtifactError(f"{str(path)!r} lies in a compiled network; choose another -o")
     with writing(path), hidden_folder(path.parent, path.name) as holder:
         yield holder / path.name
@@ -174,10 +183,50 @@ def _traces(folder: Path) -> set[tuple[str, int, int, int]]:
 
 
 def _check(folder: Path) -> None:
-    if not is_compiled(folder):
+    """Complain about a folder whose files are not nvmc's to replace."""
+    if not _is_ours(folder):
         raise ArtifactError(
             f"{str(folder)!r} exists and is not a compiled network; remove it or choose another -o"
         )
+    if os.path.lexists(folder / COMMIT) and not _is_committed(folder):
+        raise ArtifactError(
+            f"{str(folder / COMMIT)!r} is in the way, and nvmc did not make it; remove it, or "
+            "choose another -o"
+        )
+
+
+def _is_ours(folder: Path) -> bool:
+    """Whether nvmc wrote the network in `folder`: other programs have a manifest.json too.
+
+    One whose manifest is damaged counts where the other two files are there.
+    """
+    if all((folder / name).is_file() for name in (MANIFEST_FILE, MODEL_FILE, TILES_FILE)):
+        return True
+    for place in (folder, folder / COMMIT):
+        with suppress(OSError), (place / MANIFEST_FILE).open("rb") as file:
+            if _FORMAT.search(file.read(_HEAD)):
+                return True
+    return False
+
+
+def _is_committed(folder: Path) -> bool:
+    """Whether there is a committed generation: a folder, no link to one, with a network's files.
+
+    Folders come from strangers, and what is in `.commit` is moved.
+    """
+    commit = folder / COMMIT
+    try:
+        if not stat.S_ISDIR(commit.lstat().st_mode):
+            return False
+        with os.scandir(commit) as found:
+            return all(_is_part(entry) for entry in found)
+    except OSError:
+        return False
+
+
+def _is_part(entry: os.DirEntry[str]) -> bool:
+    fixed = entry.name in (MANIFEST_FILE, MODEL_FILE, TILES_FILE, LOCK_FILE)
+    return entry.is_file(follow_symlinks=False) and (fixed or is_data(entry.name, MODEL_FILE))
 
 
 def _becomes(staged: Path, folder: Path) -> bool:
@@ -217,7 +266,7 @@ def _commit(staged: Path, folder: Path) -> None:
 def _put_in_place(folder: Path, alone: bool) -> None:
     """Step 4; `alone` says whether no other process can be at it."""
     commit = folder / COMMIT
-    if not commit.is_dir():
+    if not _is_committed(folder):
         return
     names = [name for name in os.listdir(commit) if name != LOCK_FILE]
     for name in sorted(names, key=lambda name: (name == MANIFEST_FILE, name)):

@@ -232,9 +232,9 @@ def _acquire(path: Path, wait: bool) -> _Held:
 
 def _opened(path: Path) -> int:
     try:
-        return os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+        return os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o666)
     except PermissionError:  # another user's; reading is enough, but on network file systems
-        return os.open(path, os.O_RDONLY)
+        return os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
 
 
 def _flock(descriptor: int, wait: bool) -> bool:

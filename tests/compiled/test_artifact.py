@@ -248,3 +248,54 @@ def test_results_of_a_damaged_network_can_be_listed(tmp_path: Path) -> None:
     (network.folder / MODEL_FILE).write_bytes(b"")
     assert artifact.newest_folder(tmp_path) / RESULTS_FILE == network.results_path
     refused("compile again", open_compiled, network.folder)
+
+
+@pytest.mark.parametrize("kind", ["link", "foreign file", "folder in it", "file", "link in it"])
+def test_a_commit_that_nvmc_did_not_make_is_not_acted_on(tmp_path: Path, kind: str) -> None:
+    """Folders come from strangers: nothing is moved that is no part of a network."""
+    network, mine = compiled(tmp_path), tmp_path / "mine"
+    mine.mkdir()
+    (mine / "thesis.txt").write_text("precious")
+    (mine / MODEL_FILE).write_text("precious too")
+    commit = network.folder / ".commit"
+    if kind == "link":
+        commit.symlink_to(mine)
+    elif kind == "file":
+        commit.write_text("")
+    else:
+        commit.mkdir()
+        shutil.copy(network.folder / MANIFEST_FILE, commit)
+        if kind == "foreign file":
+            (commit / "results.sqlite").write_text("false")
+        elif kind == "folder in it":
+            (commit / MODEL_FILE).mkdir()
+        else:
+            (commit / MODEL_FILE).symlink_to(mine / MODEL_FILE)
+    before = sorted(str(path) for path in network.folder.rglob("*"))
+    simulate(open_compiled(network.folder), runs=2)
+    assert sorted(str(path) for path in network.folder.rglob("*")) == before
+    refused("'.*commit' is in the way, and nvmc did not make it", compiled, tmp_path)
+    assert sorted(str(path) for path in network.folder.rglob("*")) == before
+    assert {path.name: path.read_text() for path in mine.iterdir()} == {
+        "thesis.txt": "precious",
+        MODEL_FILE: "precious too",
+    }
+
+
+def test_another_program_s_manifest_is_not_replaced(tmp_path: Path) -> None:
+    """Web apps and browser extensions have a manifest.json too."""
+    folder = tmp_path / "net.nvmc"
+    folder.mkdir()
+    (folder / MANIFEST_FILE).write_text('{"name": "my web app"}')
+    (folder / MODEL_FILE).write_text("mine")
+    refused("exists and is not a compiled network", compiled, tmp_path)
+    assert (folder / MANIFEST_FILE).read_text() == '{"name": "my web app"}'
+    assert (folder / MODEL_FILE).read_text() == "mine"
+
+
+def test_a_lock_that_is_a_link_makes_no_file_elsewhere(tmp_path: Path) -> None:
+    network = compiled(tmp_path)
+    (network.folder / ".lock").symlink_to(tmp_path / "elsewhere")
+    refused("cannot write", compiled, tmp_path)
+    assert not (tmp_path / "elsewhere").exists()
+    assert open_compiled(network.folder).manifest == network.manifest

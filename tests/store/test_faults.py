@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import random
 import resource
@@ -202,10 +203,15 @@ def test_no_room_for_a_new_store(tmp_path: Path) -> None:
         assert store.experiments() == []
 
 
+def manifest(content: str) -> str:
+    """A manifest of which only its format and some content are looked at."""
+    return json.dumps({"format": "nvmc.compiled/3", "content": content})
+
+
 def compile_again(folder: Path, content: str) -> None:
     """What `nvmc compile` does to the folder."""
     with replacing_folder(folder) as temporary:
-        (temporary / MANIFEST_FILE).write_text(content)
+        (temporary / MANIFEST_FILE).write_text(manifest(content))
 
 
 def test_compiling_again_keeps_results_even_of_a_run_that_goes_on(tmp_path: Path) -> None:
@@ -270,7 +276,7 @@ def test_an_interruption_at_a_rename_keeps_results(
             compile_again(folder, "new")
     finish(folder)
     expected = "old" if name == ".commit" else "new"
-    assert (folder / MANIFEST_FILE).read_text() == expected
+    assert (folder / MANIFEST_FILE).read_text() == manifest(expected)
     assert known(folder / RESULTS_FILE) == whole(5)
     assert sorted(p.name for p in folder.iterdir()) == [MANIFEST_FILE, RESULTS_FILE]
     assert [p.name for p in tmp_path.iterdir()] == ["net.nvmc"]
