@@ -31,6 +31,7 @@ from nvmc.passes.bind_inputs import fix_sizes
 from nvmc.passes.detach_weights import detached, has_fixed_batch, images_a_run
 from nvmc.passes.feed_masks import FeedMasks, draws_numbers, outputs_kinds
 from nvmc.passes.graph.describe import Model, serialized, set_target, tensor_entries
+from nvmc.passes.graph.mappable import reads_by_turns
 from nvmc.passes.graph.sizes import check_runs
 from nvmc.passes.io.load_compiled import load_compiled
 from nvmc.passes.two_classes import two_classes
@@ -126,6 +127,7 @@ def set_up(
     dataset = dataset and reading.arranged(dataset)
     output, holds = _scored(model, reading, options.get("metric"), probe, probabilities)
     circuit = None
+    turns = reads_by_turns(model)
     if fidelity_of(target, options.get("fidelity")) == "circuit":
         circuit = circuit_of(model.clone(), target, output)
     exact = network_of(model, target, output)
@@ -151,6 +153,7 @@ def set_up(
         "data": dataset.sha256 if dataset else f"seeded {seed}",
         "order": hashlib.sha256(run.order.astype("<i8").tobytes()).hexdigest()[:16],
         **_identity(workload),
+        **({"batch": network.batch} if circuit is not None and turns else {}),
     }
     return replace(workload, name=compiled.folder.name, identity=identity, **_said_of(compiled))
 

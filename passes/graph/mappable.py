@@ -18,6 +18,7 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 
 from nvmc.compiled.operators import DOMAIN, OPS, PARAMETER, Op
+from nvmc.compiled.options import LOOPED
 from nvmc.compiled.rounding import Rounding
 from nvmc.errors import ModelError
 from nvmc.hardware.tiling import Place
@@ -38,6 +39,7 @@ __all__ = [
     "mark_quantized",
     "nodes_of",
     "place_of",
+    "reads_by_turns",
     "refusal_of",
     "subgraphs_of",
     "weight_of",
@@ -163,6 +165,17 @@ def main_layers(model: ir.Model, purpose: str, reason: str) -> list[Layer]:
         else:
             layers.append(found)
     return layers
+
+
+def reads_by_turns(model: ir.Model) -> bool:
+    """Whether a mapped node lies in a branch or loop of the network's own.
+
+    Such a node counts its turns, so that the numbers of noisy reads depend on how images are
+    batched (docs/physics.md).
+    """
+    if LOOPED in model.metadata_props:  # the loop of `--state`, whose steps are counted apart
+        return False
+    return any(node.domain == DOMAIN and node.graph is not model.graph for node in nodes_of(model))
 
 
 def ahead_of(layers: Iterable[Layer]) -> set[ir.Node]:

@@ -76,6 +76,30 @@ def test_options_that_do_not_decide(compiled: Compiled) -> None:
     assert given[0] == given[1]
 
 
+TURNS = """
+g (float[N,1,28,28] x) => (float[N,5] y) <float[784,8] v, float[8,8] w, float[8,5] u>
+{ f = Flatten (x)
+  h = MatMul (f, v)
+  three = Constant <value = int64 {3}> ()
+  on = Constant <value = bool {1}> ()
+  k = Loop (three, on, h) <body = turn (int64 i, bool c, float[N,8] a) => (bool d, float[N,8] b)
+    { d = Identity (c)
+      m = MatMul (a, w)
+      b = Tanh (m) }>
+  y = MatMul (k, u) }
+"""
+
+
+def test_batches_decide_where_the_noise_of_reads_counts_turns(tmp_path: Path) -> None:
+    """`--batch` changes such values, so one batch's results are not another's."""
+    onnx.save(proto_of(TURNS), tmp_path / "m.onnx")
+    turns = compile_model(tmp_path / "m.onnx", TARGET, output=tmp_path / "m.nvmc")
+    assert {layer.op for layer in turns.manifest.layers} <= {"CrossbarMatMul", "CrossbarGemm"}
+    found = [identity(turns, batch=n, fidelity="circuit") for n in (3, 7)]
+    assert [one.pop("batch") for one in found] == [3, 7] and found[0] == found[1]
+    assert identity(turns, batch=3) == identity(turns, batch=7)
+
+
 def test_cells_and_network_decide(compiled: Compiled, tmp_path: Path) -> None:
     first = identity(compiled)
     noisy = TARGET.on(None, [parse_noise("stuck-at:p_low=0.01")])
