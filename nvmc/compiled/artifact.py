@@ -17,7 +17,7 @@ import json
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import field_validator
+from pydantic import field_validator, model_validator
 
 from nvmc.arguments import checked
 from nvmc.compiled.digests import FileEntry
@@ -173,6 +173,13 @@ class Manifest(Entry):
         if set(files) - apart != {MODEL_FILE, TILES_FILE}:
             raise ValueError(f"files are {sorted(files)}; expected {MODEL_FILE} and {TILES_FILE}")
         return files
+
+    @model_validator(mode="after")
+    def _adds_up(self) -> Manifest:
+        work = self.work
+        if work is not None and work != Work.of(self.layers, self.digital, work.assumed):
+            raise ValueError("work is not the sum of that of layers and digital")
+        return self
 
     @property
     def mapped_share(self) -> float | None:

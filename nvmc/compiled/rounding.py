@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
-from pydantic import BaseModel, ConfigDict
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field
 
 __all__ = ["SEEDED", "AgainstSource", "Outliers", "Rounding"]
+
+Share = Annotated[float, Field(ge=0, le=1)]
+Least = Annotated[float, Field(ge=0)]
+Count = Annotated[int, Field(ge=0)]
 
 SEEDED = "seeded inputs"
 """What images are called that are drawn."""
@@ -23,11 +29,11 @@ class Rounding(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    error: float
+    error: Least
     binary: bool
-    channels: int
-    zeroed: int
-    zeros: int
+    channels: Count
+    zeroed: Count
+    zeros: Count
 
 
 class Outliers(BaseModel):
@@ -42,9 +48,9 @@ class Outliers(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    peak: float
-    error: float
-    best: float
+    peak: Least
+    error: Least
+    best: Least
 
 
 class AgainstSource(BaseModel):
@@ -65,9 +71,9 @@ class AgainstSource(BaseModel):
 
     output: str
     data: str
-    images: int = 0
-    agreement: float | None = None
-    r2: float | None = None
+    images: Count = 0
+    agreement: Share | None = None
+    r2: Annotated[float, Field(le=1)] | None = None
     reason: str = ""
 
     @property

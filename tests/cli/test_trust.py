@@ -309,6 +309,7 @@ PLAIN = ["--runs", "60", "--percentile", "10", "--limit", "200"]
 ROUNDS = [*PLAIN, "--precision", "0.1pp", "--runs", "40", "--max-runs", "60"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("words", [PLAIN, ROUNDS])
 def test_adaptive_runs_of_another_user(
     words: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]

@@ -135,6 +135,33 @@ def test_a_manifest_with_another_target_than_its_model_is_refused(tmp_path: Path
     refused("is not the one that model.onnx was compiled for", simulate, edited, runs=2)
 
 
+def edit(content: Any, path: str, value: Any) -> None:
+    *way, last = path.split(".")
+    for key in way:
+        content = content[int(key) if key.isdigit() else key]
+    content[last] = value
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        ("work.share", 5.0),
+        ("work.mapped", -5),
+        ("layers.0.multiply_adds", 1),
+        ("against_source.agreement", 77),
+        ("against_source.r2", 7),
+        ("against_source.images", -7),
+        ("arrays.0.rounding.error", -1),
+    ],
+)
+def test_numbers_that_cannot_be_are_refused(tmp_path: Path, path: str, value: Any) -> None:
+    manifest = compiled(tmp_path).folder / MANIFEST_FILE
+    content = json.loads(manifest.read_text())
+    edit(content, path, value)
+    manifest.write_text(json.dumps(content))
+    refused("is damaged", open_compiled, manifest.parent)
+
+
 def test_values_are_of_one_network(tmp_path: Path) -> None:
     """A held network gave numbers that neither network has."""
     values = [simulate(compiled(tmp_path, bits), runs=3).values for bits in (4, 2)]

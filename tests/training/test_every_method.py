@@ -78,18 +78,17 @@ def test_what_comes_out_is_onnx_that_compiles(tmp_path: Path, kind: str) -> None
 @pytest.mark.parametrize("kind", METHODS)
 def test_every_method_keeps_weights_in_their_range(tmp_path: Path, kind: str) -> None:
     """Each step leaves max|W| at K standard deviations, and so shrinks these a little."""
+    source = small_network(tmp_path)
+    if kind == "invnorm":
+        onnx.save(proto_of(NORMALISED), source)
+    task = small_task(epochs=2, rate=1e-2, clip=1.3)
+    train(source, task, make_method(kind, OPTIONS.get(kind)), output=tmp_path / "out.onnx")
     peaks: dict[str, float] = {}
-    for name, clip in (("free", None), ("clipped", 1.3)):
-        output = tmp_path / f"{name}.onnx"
-        source = small_network(tmp_path)
-        if kind == "invnorm":
-            onnx.save(proto_of(NORMALISED), source)
-        task = small_task(epochs=2, rate=1e-2, clip=clip)
-        train(source, task, make_method(kind, OPTIONS.get(kind)), output=output)
-        found = compile_model(output, small_target(), output=tmp_path / f"{name}.nvmc")
-        each = [entry.outliers.peak for entry in found.manifest.arrays if entry.outliers]
-        peaks[name] = max(each)
-    assert peaks["clipped"] < 1.5 < peaks["free"]
+    for name in (source.stem, "out"):
+        file = tmp_path / f"{name}.onnx"
+        found = compile_model(file, small_target(), output=tmp_path / f"{name}.nvmc")
+        peaks[name] = max(entry.outliers.peak for entry in found.manifest.arrays if entry.outliers)
+    assert peaks["out"] < 1.5 < peaks[source.stem]
 
 
 @pytest.mark.parametrize("kind", METHODS)

@@ -261,7 +261,10 @@ def test_no_state_of_a_parameter_is_as_if_no_gradient_had_reached_it(
     assert run(tmp_path)
 
 
-@pytest.mark.parametrize("schedule", ["cosine", "one-cycle", "constant"])
+@pytest.mark.parametrize(
+    "schedule",
+    ["cosine", *(pytest.param(n, marks=pytest.mark.slow) for n in ("one-cycle", "constant"))],
+)
 @pytest.mark.parametrize(
     ("optimizer", "momentum"), [("adamw", 0.9), ("adam", 0.9), ("sgd", 0.9), ("sgd", 0.0)]
 )
