@@ -1,69 +1,20 @@
-"""The file: its tables, its marks, and how it is opened without harming what is not ours."""
+"""The file: its marks, and how it is opened without harming what is not ours."""
 
 from __future__ import annotations
 
 import os
 import sqlite3
+import stat
 import time
 from pathlib import Path
 
 from nvmc.errors import StoreError
+from nvmc.store.tables import STEPS, VERSION, strange
 
-__all__ = ["APPLICATION", "VERSION", "cannot_write", "connect", "damaged", "reason", "version_of"]
+__all__ = ["APPLICATION", "cannot_write", "connect", "damaged", "reason", "version_of"]
 
 APPLICATION = 0x4E564D43
 """`NVMC`: SQLite's application id of the file."""
-VERSION = 2
-"""SQLite's user version of the file: that of the tables below."""
-
-_TABLES = (
-    """CREATE TABLE experiment (
-        number INTEGER PRIMARY KEY AUTOINCREMENT,
-        id TEXT NOT NULL UNIQUE,
-        key TEXT NOT NULL,
-        info TEXT NOT NULL,
-        code BLOB
-    )""",
-    # total is null where it is NaN, value until the chip has seen all images; written is in
-    # seconds since 1970.
-    """CREATE TABLE chip (
-        experiment INTEGER NOT NULL REFERENCES experiment (number) ON DELETE CASCADE,
-        chip INTEGER NOT NULL,
-        images INTEGER NOT NULL,
-        total REAL,
-        value REAL,
-        written INTEGER NOT NULL,
-        code BLOB,
-        PRIMARY KEY (experiment, chip)
-    ) WITHOUT ROWID""",
-    # Sums on the way to those in `chip`: decisions that were made of them are made again alike.
-    """CREATE TABLE part (
-        experiment INTEGER NOT NULL REFERENCES experiment (number) ON DELETE CASCADE,
-        chip INTEGER NOT NULL,
-        images INTEGER NOT NULL,
-        total REAL,
-        code BLOB,
-        PRIMARY KEY (experiment, chip, images)
-    ) WITHOUT ROWID""",
-    # Codes by which a user vouches for rows of `chip` and `part` that another one wrote.
-    """CREATE TABLE mark (
-        experiment INTEGER NOT NULL REFERENCES experiment (number) ON DELETE CASCADE,
-        chip INTEGER NOT NULL,
-        images INTEGER NOT NULL,
-        code BLOB NOT NULL,
-        PRIMARY KEY (experiment, chip, images, code)
-    ) WITHOUT ROWID""",
-)
-
-_STEPS = {
-    1: (
-        "ALTER TABLE experiment ADD COLUMN code BLOB",
-        "ALTER TABLE chip ADD COLUMN code BLOB",
-        "ALTER TABLE part ADD COLUMN code BLOB",
-        _TABLES[-1],
-    ),
-}
-"""Version -> what makes the next one of it; quick, whatever the size of the file."""
 
 _MAGIC = b"SQLite format 3\0"
 
@@ -85,6 +36,7 @@ def connect(
     Raises:
         StoreError: There is none, it is none, or it cannot be written.
     """
+    _check_kind(path)
     empty = _is_empty(path)
     if empty and not create:
         raise StoreError(
@@ -96,21 +48,24 @@ def connect(
     try:
         connection = _opened(path, why is None, timeout_s)
     except sqlite3.Error as error:
-        raise _refusal(path, error) from error
+        raise _refusal(path, error, readonly) from error
     try:
         connection.execute("PRAGMA trusted_schema = OFF")  # it may be a stranger's
         if readonly:
             connection.execute("PRAGMA query_only = ON")
+            _check_tables(path, connection)
         else:
             connection.execute("PRAGMA foreign_keys = ON")
             connection.execute("PRAGMA synchronous = NORMAL")
-            _prepare(connection, timeout_s)
-        _check_version(path, version_of(connection))
+            _make(path, connection)
+            _check_tables(path, connection)
+            _bring_up(connection)
+            _let_read(connection, timeout_s)
         return connection
     except BaseException as error:
         connection.close()
         if isinstance(error, sqlite3.Error):
-            raise _refusal(path, error) from error
+            raise _refusal(path, error, readonly) from error
         raise
 
 
@@ -150,7 +105,12 @@ def _code(error: sqlite3.Error) -> int:
     return getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR)
 
 
-def _refusal(path: Path, error: sqlite3.Error) -> StoreError:
+def _refusal(path: Path, error: sqlite3.Error, readonly: bool) -> StoreError:
+    if readonly and _code(error) & 0xFF in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR):
+        return StoreError(
+            f"cannot read {str(path)!r}: {reason(error)}; SQLite needs some kB beside the file to "
+            "read it"
+        )
     writing = (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_FULL, sqlite3.SQLITE_READONLY)
     if _code(error) & 0xFF in (*writing, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_BUSY):
         return cannot_write(path, reason(error))
@@ -175,11 +135,71 @@ def _is_empty(path: Path) -> bool:
     if len(header) < 100 or header[:16] != _MAGIC:
         raise StoreError(f"{str(path)!r} is no store of results (no SQLite file); nothing changed")
     if int.from_bytes(header[68:72], "big") != APPLICATION:
-        raise StoreError(
-            f"{str(path)!r} is another application's SQLite file; nothing was changed in it"
-        )
+        raise _of_another(path)
     _check_version(path, int.from_bytes(header[60:64], "big"))
     return False
+
+
+def _of_another(path: Path) -> StoreError:
+    return StoreError(
+        f"{str(path)!r} is another application's SQLite file; nothing was changed in it"
+    )
+
+
+def _check_kind(path: Path) -> None:
+    """Complain of what is no regular file, or has one beside it: SQLite may wait for it for ever.
+
+    Raises:
+        StoreError: It is a pipe, a device, a folder, or a link that leads nowhere.
+    """
+    other = "choose another place with --store FILE"
+    try:
+        real = path.resolve()
+        if path.is_symlink() and not path.exists():
+            raise StoreError(f"cannot use {str(path)!r}: it is a link that leads nowhere; {other}")
+    except (OSError, RuntimeError) as error:
+        raise StoreError(f"cannot use {str(path)!r}: the link leads nowhere; {other}") from error
+    for suffix in ("", "-wal", "-shm", "-journal"):
+        place = real.with_name(real.name + suffix)
+        try:
+            mode = place.lstat().st_mode
+        except OSError:  # the one that is missing is made; others are said where it is opened
+            continue
+        if not stat.S_ISREG(mode):
+            kind = _KINDS.get(stat.S_IFMT(mode), "no regular file")
+            named = path if not suffix else place
+            raise StoreError(f"cannot use {str(named)!r}: it is {kind}; {other}")
+
+
+_KINDS = {
+    stat.S_IFDIR: "a folder",
+    stat.S_IFIFO: "a pipe",
+    stat.S_IFSOCK: "a socket",
+    stat.S_IFCHR: "a device",
+    stat.S_IFBLK: "a device",
+    stat.S_IFLNK: "a link",
+}
+
+
+def _check_tables(path: Path, connection: sqlite3.Connection) -> None:
+    """Complain of a version that is not known, and of tables that are not those of its version.
+
+    Raises:
+        StoreError: So it is.
+    """
+    connection.execute("BEGIN")  # both are of one moment
+    try:
+        version = version_of(connection)
+        _check_version(path, version)
+        what = strange(connection, version)
+    finally:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+    if what is not None:
+        raise StoreError(
+            f"{str(path)!r} was altered: {what} (version {version}); nothing was changed in it: "
+            "bring back a copy, or move it away and simulate again"
+        )
 
 
 def _check_version(path: Path, found: int) -> None:
@@ -225,25 +245,32 @@ def _opened(path: Path, writable: bool, timeout_s: float) -> sqlite3.Connection:
     return connection
 
 
-def _prepare(connection: sqlite3.Connection, timeout_s: float) -> None:
-    """Make the tables if there are none, in one transaction, then let readers beside writers."""
-    if _pragma(connection, "application_id") != APPLICATION:
-        # The first write of all, and it must come with the rest: a file with content that lacks
-        # the application id is another's.
-        connection.execute("BEGIN")
-        try:
-            connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
-            if _pragma(connection, "application_id") != APPLICATION:
-                connection.execute(f"PRAGMA application_id = {APPLICATION}")
-                connection.execute(f"PRAGMA user_version = {VERSION}")
-                for table in _TABLES:
-                    connection.execute(table)
-            connection.execute("COMMIT")
-        except BaseException:
-            if connection.in_transaction:
-                connection.execute("ROLLBACK")
-            raise
-    _bring_up(connection)
+def _make(path: Path, connection: sqlite3.Connection) -> None:
+    """Make the tables if there are none, in one transaction.
+
+    Raises:
+        StoreError: The file is another application's.
+    """
+    if _pragma(connection, "application_id") == APPLICATION:
+        return
+    # The first write of all, and it must come with the rest: a file with content that lacks the
+    # application id is another's.
+    connection.execute("BEGIN")
+    try:
+        connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
+        if _pragma(connection, "application_id") != APPLICATION:
+            if connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
+                raise _of_another(path)
+            connection.execute(f"PRAGMA application_id = {APPLICATION}")
+            _step(connection)
+        connection.execute("COMMIT")
+    finally:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+
+
+def _let_read(connection: sqlite3.Connection, timeout_s: float) -> None:
+    """Let readers beside writers."""
     deadline = time.monotonic() + timeout_s
     while _pragma(connection, "journal_mode") == "delete":
         try:
@@ -256,19 +283,23 @@ def _prepare(connection: sqlite3.Connection, timeout_s: float) -> None:
 
 
 def _bring_up(connection: sqlite3.Connection) -> None:
-    """Make an older version this one, in one transaction; a newer one stays as it is."""
+    """Make an older version this one, in one transaction."""
     if version_of(connection) >= VERSION:
         return
     connection.execute("BEGIN IMMEDIATE")
     try:
-        for version in range(version_of(connection), VERSION):  # another process may have been here
-            for statement in _STEPS[version]:
-                connection.execute(statement)
-            connection.execute(f"PRAGMA user_version = {version + 1}")
+        _step(connection)  # from where another process may have left it
         connection.execute("COMMIT")
     finally:
         if connection.in_transaction:
             connection.execute("ROLLBACK")
+
+
+def _step(connection: sqlite3.Connection) -> None:
+    for version in range(version_of(connection) + 1, VERSION + 1):
+        for statement in STEPS[version]:
+            connection.execute(statement)
+        connection.execute(f"PRAGMA user_version = {version}")
 
 
 def version_of(connection: sqlite3.Connection) -> int:

@@ -13,7 +13,7 @@ import pytest
 
 from nvmc.errors import StoreError
 from nvmc.store import Store
-from nvmc.store.schema import VERSION
+from nvmc.store.tables import VERSION
 from store_writer import INFO, KEY, row_of, whole
 
 CHIPS = 2000

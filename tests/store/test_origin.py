@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from nvmc.errors import StoreError
 from nvmc.store import Identity, Origin, Store
 from nvmc.store.origin import own_identity
-from nvmc.store.schema import VERSION
+from nvmc.store.tables import VERSION
 from store_writer import INFO, KEY, row_of, whole
 
 SOMEONE = Identity(b"someone else's secret of 32 bytes")
@@ -308,8 +308,8 @@ def test_a_store_that_somebody_writes_is_brought_up_later(older: Path) -> None:
 def test_a_migration_is_whole_or_not_at_all(older: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from nvmc.store import schema
 
-    steps = schema._STEPS
-    monkeypatch.setattr(schema, "_STEPS", {1: (*steps[1], "SELECT * FROM absent")})
+    steps = {**schema.STEPS, VERSION: (*schema.STEPS[VERSION], "SELECT * FROM absent")}
+    monkeypatch.setattr(schema, "STEPS", steps)
     with pytest.raises(StoreError):
         Store.open(older)
     assert version(older) == 1
