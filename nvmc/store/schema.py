@@ -153,12 +153,9 @@ def _check_kind(path: Path) -> None:
         StoreError: It is a pipe, a device, a folder, or a link that leads nowhere.
     """
     other = "choose another place with --store FILE"
-    try:
-        real = path.resolve()
-        if path.is_symlink() and not path.exists():
-            raise StoreError(f"cannot use {str(path)!r}: it is a link that leads nowhere; {other}")
-    except (OSError, RuntimeError) as error:
-        raise StoreError(f"cannot use {str(path)!r}: the link leads nowhere; {other}") from error
+    if os.path.islink(path) and not os.path.exists(path):
+        raise StoreError(f"cannot use {str(path)!r}: it is a link that leads nowhere; {other}")
+    real = Path(os.path.realpath(path))
     for suffix in ("", "-wal", "-shm", "-journal"):
         place = real.with_name(real.name + suffix)
         try:
