@@ -142,7 +142,7 @@ def fit_json(fit: DeviceFit, output: Path, figure: Path | None) -> dict[str, Any
         },
         "chi_square": None
         if fit.quality is None
-        else dict(zip(("value", "freedom", "p"), fit.quality, strict=True)),
+        else dict(zip(("value", "freedom", "p"), map(_number, fit.quality), strict=True)),
         "equal_spreads_p": fit.equal,
         "biased": fit.biased,
         "doubts": spread_doubts(fit) + retention_doubts(fit),
@@ -163,6 +163,11 @@ def fit_json(fit: DeviceFit, output: Path, figure: Path | None) -> dict[str, Any
     }
 
 
+def _number(value: float) -> float | None:
+    """A number; None for an infinite one, which JSON lacks."""
+    return value if math.isfinite(value) else None
+
+
 def _group_json(group: Group) -> dict[str, Any]:
     return {
         "level": group.level,
@@ -171,7 +176,7 @@ def _group_json(group: Group) -> dict[str, Any]:
         "bias_us": group.bias,
         "bias_error_us": group.bias_error,
         "spread_us": group.spread,
-        "spread_error_us": group.spread_error if math.isfinite(group.spread_error) else None,
+        "spread_error_us": _number(group.spread_error),
         "law_us": group.law,
         "normal_p": group.normal,
     }

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nvmc.hardware.devices import Cells, Target
-from nvmc.hardware.programming import Acting, Clip, cells_of, program_cells
+from nvmc.hardware.programming import Acting, Clip, beyond_numbers, cells_of, program_cells
 
 __all__ = ["joined_axes", "rows_of_block", "weights_in_blocks"]
 
@@ -35,6 +35,7 @@ def rows_of_block(shape: tuple[int, ...]) -> int:
     return max(1, BLOCK // max(1, math.prod(shape[joined_axes(shape) :])))
 
 
+@beyond_numbers
 def weights_in_blocks(
     array: Any, told: Callable[[Cells, Target], Cells], acting: Acting, clip: Clip
 ) -> NDArray[np.float32]:

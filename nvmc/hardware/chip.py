@@ -26,6 +26,7 @@ from nvmc.hardware.programming import (
     Clip,
     Programmed,
     cells_of,
+    beyond_numbers,
     program_cells,
     weights_of,
 )
@@ -249,6 +250,7 @@ class Chip:
             return self.program(array).weights
         return weights_in_blocks(array, self._told, self._acting(array), self.clip)
 
+    @beyond_numbers
     def read_spread(self, array: Array, levels: Float) -> Float | None:
         """Standard deviation of one read of every cell that now is at `levels`, in level steps.
 

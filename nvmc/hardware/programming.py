@@ -10,13 +10,29 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from typing import Any, Literal, Protocol
 
+import numpy as np
 from array_api_compat import array_namespace
 
 from nvmc.hardware.devices import Cells, Target
 from nvmc.hardware.devices.noise import Draws, Programming
 from nvmc.hardware.devices.sources.base import Stage
 
-__all__ = ["Acting", "Clip", "Programmed", "Weight", "cells_of", "program_cells", "weights_of"]
+__all__ = [
+    "Acting",
+    "Clip",
+    "Programmed",
+    "Weight",
+    "beyond_numbers",
+    "cells_of",
+    "program_cells",
+    "weights_of",
+]
+
+beyond_numbers = np.errstate(over="ignore", invalid="ignore")
+"""Cells that a device moves beyond all numbers of float32 become infinite, and NaN from there.
+
+Decisions that come of NaN are wrong (`nvmc.metrics`), so there is nothing to warn of.
+"""
 
 Clip = bool | Literal["zero"]
 
@@ -100,6 +116,7 @@ def cells_of(target: Target, steps: Any, unit: Any, plane: int | None = None) ->
     )
 
 
+@beyond_numbers
 def program_cells(
     sign: Any, cells: Cells, acting: Acting, clip: Clip
 ) -> tuple[Any, Any, Any | None]:
@@ -133,6 +150,7 @@ def program_cells(
     return levels, sign, pulses
 
 
+@beyond_numbers
 def weights_of(weight: Weight, levels: Any, sign: Any, cells: Cells, acting: Acting) -> Any:
     """The weights that levels and signs stand for (Eq. 14), with what acts on weights themselves.
 

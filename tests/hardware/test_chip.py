@@ -388,3 +388,46 @@ def test_programming_takes_under_four_times_the_cells(name: str):
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < 4 * made.levels.nbytes
+
+
+# --- beyond float32 ----------------------------------------------------------------------------
+
+EXTREME: dict[str, dict[str, Any]] = {
+    "polynomial": {"type": "programming", "basis": "full_range", "polynomial": [1e18, -1e18]},
+    "profile": {"type": "programming", "basis": "us", "profile": [1e18, 1e18, 0.0, 1e18]},
+    "saturating": {"type": "programming", "basis": "us", "saturating": {"a": 1e18, "b": 1e-18}},
+    "bias": {
+        "type": "programming",
+        "basis": "value",
+        "polynomial": [1.0],
+        "bias": {"polynomial": [-1e18, 1e18, 1e18]},
+    },
+    "additive": {"type": "additive"},
+    "multiplicative": {"type": "multiplicative"},
+    "uniform": {"type": "uniform", "amplitude": 1e18},
+    "lognormal-drift": {"type": "lognormal-drift"},
+    "retention": {"type": "retention", "t0_s": 1e-18, "nu_mean": -1e18, "nu_std": 1e18},
+    "read": {
+        "type": "read",
+        "basis": "value",
+        "one_over_f": {"q": 1e18, "exponent": 5.0, "q_max": 1e18, "t_read_s": 1e-18},
+    },
+}
+"""The greatest numbers that a device file may have."""
+
+
+@pytest.mark.parametrize("off", [0.0, 19_999.9])
+@pytest.mark.parametrize("name", EXTREME)
+def test_cells_beyond_float32_warn_of_nothing(name: str, off: float) -> None:
+    """Infinite or NaN, and wrong: no warning on the terminal (warnings are errors here)."""
+    noise = EXTREME[name]
+    strength = {} if {"amplitude", "nu_mean", "one_over_f"} & noise.keys() else {"sigma": 1e18}
+    strength |= {"time_s": 1.0} if "one_over_f" in noise else {}
+    moved = device(noise, conductance={"min_us": off, "max_us": 2e4}, clip=False, **strength)
+    target = Target.of(moved, weight_bits=4)
+    codes = uniform_codes(4, 64).reshape(8, 8)
+    for scale in (0.125, 1e18):
+        chip, programmed = Chip.of(target, 3, 1, time_s=1e18 if "one_over_f" in noise or name == "retention" else None), array(target, codes, scale)
+        found = chip.program(programmed)
+        chip.weights(programmed)
+        chip.read_spread(programmed, found.levels)

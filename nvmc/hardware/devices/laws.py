@@ -316,13 +316,14 @@ class OneOverF(Strict, frozen=True):
 
     Attributes:
         q: Noise at g = g_max.
-        exponent: p, how it grows towards small conductances.
+        exponent: p, how it grows towards small conductances; with more than 5, `_TINY` to that
+            power is no number in float32.
         q_max: Its largest value.
         t_read_s: t_r, seconds that one read integrates.
     """
 
     q: Positive
-    exponent: Positive
+    exponent: Annotated[Positive, Field(le=5)]
     q_max: Positive
     t_read_s: Above
 

@@ -162,9 +162,8 @@ def fit_spread(x: Float, residuals: Float, degree: int) -> FittedSpread | None:
         return None
     n, k = len(x), degree + 1
     aicc = 2 * k - 2 * best + 2 * k * (k + 1) / max(n - k - 1, 1)
-    try:
-        inverse = np.linalg.inv(2 * weighted.T @ weighted)
-    except np.linalg.LinAlgError:  # within rounding, the data tell fewer coefficients
+    inverse = _positive_inverse(2 * weighted.T @ weighted)
+    if inverse is None:  # within rounding, the data tell fewer coefficients
         return None
     # The score of a residual is w (z^2 - 1), whose variance is 2 w w' for normal ones. Each is
     # divided by 1 - its leverage, as in the jackknife.
@@ -172,6 +171,15 @@ def fit_spread(x: Float, residuals: Float, degree: int) -> FittedSpread | None:
     excess = ((residuals / (columns @ c)) ** 2 - 1) / (1 - np.minimum(leverage, 0.99))
     tails = max(1.0, float(np.mean(excess**2)) / 2)
     return FittedSpread(c, tails * inverse, float(aicc))
+
+
+def _positive_inverse(matrix: Float) -> Float | None:
+    """The inverse of a positive definite matrix; None for one that is none within rounding."""
+    try:
+        inverse = np.linalg.inv(matrix)
+        return inverse if np.linalg.eigvalsh(inverse)[0] > 0 else None
+    except np.linalg.LinAlgError:
+        return None
 
 
 def _likelihood(sigma: Float, residuals: Float) -> float:
@@ -212,14 +220,16 @@ def spread_chi_square(groups: Sequence[Float], parameters: int) -> tuple[float, 
     variance of ln s is 1 / (2 (n - 1)).
 
     Returns:
-        (chi-square, degrees of freedom, p-value), or None where no degree of freedom is left.
+        (chi-square, degrees of freedom, p-value), or None where no degree of freedom is left. It is
+        infinite where a group has no spread at all.
     """
     free = len(groups) - parameters
     if free < 1:
         return None
     counts = np.array([len(group) for group in groups])
     spreads = np.array([np.std(group, ddof=1) for group in groups])
-    value = float(np.sum(np.log(spreads) ** 2 * 2 * (counts - 1)))
+    with np.errstate(divide="ignore"):
+        value = float(np.sum(np.log(spreads) ** 2 * 2 * (counts - 1)))
     return value, free, float(stats.chi2.sf(value, free))
 
 

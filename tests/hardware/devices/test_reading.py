@@ -337,3 +337,27 @@ def test_numbers_stay_numbers_in_float32(text: str, tmp_path: Path):
     file.write_text(HEAD + law)
     with pytest.raises(DeviceError, match="expected a magnitude of at most 1e.18"):
         load_device(file)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '[[noise]]\ntype = "programming"\nbasis = "level"\nsaturating = {a = 1.0, b = 1e-300}',
+        '[[noise]]\ntype = "retention"\nt0_s = 5e-324\nnu_mean = 0.1',
+        'time_s = 1e-19\n[[noise]]\ntype = "additive"',
+    ],
+)
+def test_nothing_is_divided_by_what_is_0_in_float32(text: str, tmp_path: Path):
+    """Cells became infinite or NaN, with a warning."""
+    file = tmp_path / "mine.toml"
+    file.write_text(f"{HEAD}levels = 4\nsigma = 0.1\n{text}")
+    with pytest.raises(DeviceError, match="expected at least 1e-18"):
+        load_device(file)
+
+
+def test_the_power_of_a_read_law_is_a_number_in_float32(tmp_path: Path):
+    file = tmp_path / "mine.toml"
+    law = "one_over_f = {q = 0.0, exponent = 5.5, q_max = 1.0, t_read_s = 1e-6}"
+    file.write_text(f'{HEAD}levels = 4\nsigma = 0.1\n[[noise]]\ntype = "read"\n{law}')
+    with pytest.raises(DeviceError, match="exponent: input should be less than or equal to 5"):
+        load_device(file)

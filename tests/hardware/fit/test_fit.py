@@ -796,6 +796,21 @@ def test_a_law_that_the_data_do_not_tell_is_passed_over(monkeypatch: pytest.Monk
     assert fit_spread(x, np.random.default_rng(0).standard_normal(90), 1) is None
 
 
+@pytest.mark.parametrize("least", [1e-8, 1e-9, 1e-10])
+def test_the_errors_of_a_spread_that_ends_at_nothing_are_numbers(least: float):
+    """Within rounding, some of these matrices have inverses with negative variances."""
+    x = np.append(np.repeat([0.9, 0.94, 0.97, 0.99], 20), 1.0)
+    for seed in range(20):
+        away = np.random.default_rng(seed).standard_normal(80) * (1 - x[:80])
+        found = fit_spread(x, np.append(away, least), 1)
+        assert found is None or np.all(found.errors > 0)
+
+
+def test_groups_without_any_spread_are_infinitely_far_from_the_law():
+    made = spread_chi_square([np.zeros(5), np.array([1.0, -1.0])], 1)
+    assert made == (np.inf, 1, 0.0)
+
+
 def test_errors_that_are_not_normal_are_named():
     made = four_levels(200)
     assert made.level is not None
