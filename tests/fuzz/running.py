@@ -1,7 +1,7 @@
-"""One input in a process of its own, and what came of it.
+"""Inputs in a process of their own, and what came of each.
 
-The process is a fork of one that has loaded everything, with bounds on its memory and processor
-time. A crash costs one input.
+The process is a fork of one that has loaded everything, with bounds on the memory and processor
+time of each input. It ends behind `BATCH` inputs, or behind one that is a fault.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import math
 import os
 import re
 import resource
@@ -17,10 +18,11 @@ import signal
 import sqlite3
 import sys
 import tempfile
+import time
 import traceback
 import unicodedata
 import warnings
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from random import Random
 from typing import NamedTuple
@@ -34,6 +36,8 @@ MEMORY = 2 << 30
 """Bytes that an input may take beyond what the loaded process has."""
 SECONDS = 20
 """Of processor time that an input may take."""
+BATCH = 50
+"""Inputs that one process runs at most: a fork costs more than most inputs."""
 HANGS = 300
 """Seconds after which a process that does not compute either is taken to hang."""
 LONGEST = 4000
@@ -72,18 +76,29 @@ def outcomes(
         scratch: Where inputs lie while they are run.
         debug: Keep their folders, and show the traceback of an error.
     """
-    for number in numbers:
+
+    def run(number: int) -> Outcome:
         here = scratch / f"{name}-{number}"
         here.mkdir(parents=True)
         draw = Random(f"{seed} {name} {number}")
-        found = _forked(lambda draw=draw, here=here: kind.make(draw, valid, here), here, debug)
-        yield number, found
-        if not debug:
-            shutil.rmtree(here, ignore_errors=True)
+        return run_commands(lambda: kind.make(draw, valid, here), here, debug)
+
+    left = list(numbers)
+    while left:
+        done: list[int] = []
+        for number, found in _forked(run, left[:BATCH]):
+            if found.verdict == "fault" and done:
+                also = f" (behind inputs {done[0]} … {done[-1]} in one process)"
+                found = found._replace(detail=found.detail + also)
+            yield number, found
+            done.append(number)
+            if not debug:
+                shutil.rmtree(scratch / f"{name}-{number}", ignore_errors=True)
+        left = left[len(done) :]
 
 
-def _forked(make: Callable[[], Commands], here: Path, debug: bool) -> Outcome:
-    """Make an input and run its commands in a child."""
+def _forked(run: Callable[[int], Outcome], numbers: Sequence[int]) -> Iterator[tuple[int, Outcome]]:
+    """Run inputs in one child, up to the first that is a fault."""
     read, write = os.pipe()
     sys.stdout.flush()
     sys.stderr.flush()
@@ -94,18 +109,32 @@ def _forked(make: Callable[[], Commands], here: Path, debug: bool) -> Outcome:
         code = 1
         try:
             os.close(read)
-            try:
-                found = run_commands(make, here, debug)
-            except BaseException:  # what `main` lets through, or the kind's own `make`
-                found = Outcome("fault", traceback.format_exc()[-LONGEST:])
-            os.write(write, json.dumps(found).encode()[:60_000])
+            for number in numbers:
+                try:
+                    found = run(number)
+                except BaseException:  # what `main` lets through, or the kind's own `make`
+                    found = Outcome("fault", traceback.format_exc()[-LONGEST:])
+                os.write(write, json.dumps(found).encode()[:60_000] + b"\n")
+                if found.verdict == "fault":
+                    break
             code = 0
         finally:
             os._exit(code)
     os.close(write)
+    told = 0
+    found = None
     with os.fdopen(read, "rb") as file:
-        text = file.read()
+        for line in file:
+            found = Outcome(*json.loads(line))
+            yield numbers[told], found
+            told += 1
     _, status = os.waitpid(child, 0)
+    if told < len(numbers) and (found is None or found.verdict != "fault"):
+        yield numbers[told], _ended(status)
+
+
+def _ended(status: int) -> Outcome:
+    """The fault of an input that ended the process."""
     if os.WIFSIGNALED(status):
         number = os.WTERMSIG(status)
         if number == signal.SIGXCPU:
@@ -113,13 +142,11 @@ def _forked(make: Callable[[], Commands], here: Path, debug: bool) -> Outcome:
         if number == signal.SIGALRM:
             return Outcome("fault", f"hangs: it does nothing for {HANGS} s")
         return Outcome("fault", f"killed by {signal.Signals(number).name}")
-    if os.WEXITSTATUS(status) or not text:
-        return Outcome("fault", f"the process ended by itself with {os.WEXITSTATUS(status)}")
-    return Outcome(*json.loads(text))
+    return Outcome("fault", f"the process ended by itself with {os.WEXITSTATUS(status)}")
 
 
 def run_commands(make: Callable[[], Commands], here: Path, debug: bool = False) -> Outcome:
-    """Make an input in this process, which is bounded from here on, and run its commands."""
+    """Make an input in this process and run its commands, with bounds on what they take."""
     os.chdir(here)
     commands = make()
     _bound()
@@ -138,13 +165,15 @@ def run_commands(make: Callable[[], Commands], here: Path, debug: bool = False) 
 
 
 def _bound() -> None:
+    """Bound what this process takes from here on."""
     signal.signal(signal.SIGALRM, signal.SIG_DFL)
     signal.alarm(HANGS)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    resource.setrlimit(resource.RLIMIT_CPU, (SECONDS, SECONDS + 5))
+    used = math.ceil(time.process_time())
+    resource.setrlimit(resource.RLIMIT_CPU, (used + SECONDS, resource.RLIM_INFINITY))
     pages = int(Path("/proc/self/statm").read_text().split()[0])
     most = pages * resource.getpagesize() + MEMORY
-    resource.setrlimit(resource.RLIMIT_AS, (most, most))
+    resource.setrlimit(resource.RLIMIT_AS, (most, resource.RLIM_INFINITY))
 
 
 def _spoken(words: list[str]) -> tuple[int, str, str]:

@@ -14,8 +14,6 @@ from source_tree import ROOT
 ROW = re.compile(r"^\| ([\w-]+) \| ([\d,]+) \| ([\d,]+) \| ([\d,]+) \| ([\d,]+) \|$", re.MULTILINE)
 TABLE = (ROOT / "tests" / "fuzz" / "kinds" / "__init__.py").read_text(encoding="utf-8")
 KINDS = re.findall(r'^    "([\w-]+)": ', TABLE, re.MULTILINE)
-AWAITED = {"sqlite", "checkpoint"}
-"""Kinds whose readers are still to be mended."""
 
 FEW, MANY = 3, 130
 """Inputs of each kind: of the quick tests, and of those that take some two minutes together."""
@@ -43,12 +41,12 @@ def run(kinds: list[str], count: int) -> dict[str, tuple[int, ...]]:
 
 @pytest.mark.torch
 def test_a_few_inputs_of_every_kind() -> None:
-    run([kind for kind in KINDS if kind not in AWAITED], FEW)
+    run(KINDS, FEW)
 
 
 @pytest.mark.slow
 @pytest.mark.torch
-@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind not in AWAITED])
+@pytest.mark.parametrize("kind", KINDS)
 def test_many_inputs(kind: str) -> None:
     """Gentle ones: a fifth of them at least is no reason to complain."""
     ((tried, accepted, refused, _),) = run([kind], MANY).values()

@@ -427,7 +427,12 @@ def test_cells_beyond_float32_warn_of_nothing(name: str, off: float) -> None:
     target = Target.of(moved, weight_bits=4)
     codes = uniform_codes(4, 64).reshape(8, 8)
     for scale in (0.125, 1e18):
-        chip, programmed = Chip.of(target, 3, 1, time_s=1e18 if "one_over_f" in noise or name == "retention" else None), array(target, codes, scale)
+        chip, programmed = (
+            Chip.of(
+                target, 3, 1, time_s=1e18 if "one_over_f" in noise or name == "retention" else None
+            ),
+            array(target, codes, scale),
+        )
         found = chip.program(programmed)
         chip.weights(programmed)
         chip.read_spread(programmed, found.levels)

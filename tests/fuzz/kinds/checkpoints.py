@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-import copy
 import io
-import pickle
-from collections.abc import Generator, Mapping
+import json
+from collections.abc import Generator
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -14,22 +13,24 @@ from unittest import mock
 
 import numpy as np
 import torch
+from safetensors.torch import load, save
 
 from fuzz.case import Commands, Kind
-from fuzz.mutations import FLOATS, INTEGERS, changed_bytes, changed_number, changed_text
+from fuzz.mutations import FLOATS, INTEGERS, changed_bytes, changed_text, changed_tree
 from fuzz.networks import save_networks
 from nvmc.cli import main
 from nvmc.interruption import EXIT_CODE
-from nvmc.training import checkpoint
+from nvmc.training.checkpoint import Checkpoint, save_checkpoint
 
 __all__ = ["KIND"]
 
-METHODS = ("erm", "gaussian", "awp")
+METHODS = {"erm": (), "gaussian": (), "awp": (), "neft": (), "trice": ("--method-option", "warm=1")}
 DTYPES = (torch.float64, torch.float16, torch.int64, torch.bool, torch.complex64)
+TEXTS = ("format", "identity", "state", "digest")
 
 
 def prepare(folder: Path) -> None:
-    """A state after the first of two epochs, by method: what was to be written, and the file."""
+    """The checkpoint behind the first of two epochs, by method."""
     save_networks(folder, "dense")
     generator = np.random.default_rng(0)
     x, y = generator.standard_normal((24, 8)), generator.integers(3, size=24)
@@ -37,21 +38,14 @@ def prepare(folder: Path) -> None:
     for method in METHODS:
         path = folder / f"{method}.checkpoint"
         said = io.StringIO()
-        with _interrupted() as states, contextlib.redirect_stderr(said):
+        with _interrupted(), contextlib.redirect_stderr(said):
             code = main(_words(folder, method, str(path), str(folder / "none.onnx")))
         assert code == EXIT_CODE, said.getvalue()
-        (folder / f"{method}.state").write_bytes(pickle.dumps(states[-1]))
 
 
 @contextlib.contextmanager
-def _interrupted() -> Generator[list[Any]]:
-    """Training ends behind its first epoch; yields the identity and state that it saved."""
-    saved: list[Any] = []
-    save = checkpoint.save_checkpoint
-
-    def keep(path: Path, identity: Mapping[str, str], state: Mapping[str, Any]) -> None:
-        saved.append(copy.deepcopy((dict(identity), dict(state))))
-        save(path, identity, state)
+def _interrupted() -> Generator[None]:
+    """Training ends behind its first epoch."""
 
     @contextlib.contextmanager
     def followers(*_: Any) -> Generator[Any]:
@@ -60,77 +54,100 @@ def _interrupted() -> Generator[list[Any]]:
 
         yield interrupt
 
-    with (
-        mock.patch("nvmc.training.loop.save_checkpoint", keep),
-        mock.patch("nvmc.cli.train.epoch_progress", followers),
-    ):
-        yield saved
+    with mock.patch("nvmc.cli.train.epoch_progress", followers):
+        yield
 
 
 def _words(folder: Path, method: str, path: str, output: str) -> list[str]:
     words = ["train", str(folder / "dense.onnx"), "--data", str(folder / "data.npz")]
-    words += ["--method", method, "--device", "rram4", "--epochs", "2", "--batch", "12"]
+    words += [
+        "--method",
+        method,
+        *METHODS[method],
+        "--device",
+        "rram4",
+        "--epochs",
+        "2",
+        "--batch",
+        "12",
+    ]
     return [*words, "--chips", "3", "--every", "1", "--checkpoint", path, "-o", output]
 
 
 def make(draw: Random, valid: Path, here: Path) -> Commands:
-    method = draw.choice(METHODS)
+    method = draw.choice(list(METHODS))
     path = here / "out.checkpoint"
-    if draw.random() < 0.2:
-        path.write_bytes(changed_bytes(draw, (valid / f"{method}.checkpoint").read_bytes(), 2))
-    else:
-        identity, state = pickle.loads((valid / f"{method}.state").read_bytes())
-        for _ in range(draw.randint(1, 2)):
-            _change(draw, identity if draw.random() < 0.05 else state)
-        try:
-            checkpoint.save_checkpoint(path, identity, state)
-        except Exception:  # it writes no such thing
-            path.write_bytes(draw.choice((b"", b"nvmc")))
+    content = (valid / f"{method}.checkpoint").read_bytes()
+    tensors = load(content)
+    length = int.from_bytes(content[:8], "little")
+    texts: dict[str, str] = json.loads(content[8 : 8 + length])["__metadata__"]
+    match draw.randrange(10):
+        case 0 | 1:
+            path.write_bytes(changed_bytes(draw, content, 2))
+        case 2:
+            text = draw.choice((*TEXTS, "more"))
+            texts[text] = changed_text(draw, texts.get(text, ""))
+            texts = {k: v.encode(errors="replace").decode() for k, v in texts.items()}
+            path.write_bytes(save(tensors, texts))
+        case _:
+            _write(draw, path, texts, tensors)
     return [[*_words(valid, method, "out.checkpoint", "out.onnx"), "--resume"]]
 
 
-def _change(draw: Random, tree: Any) -> None:
-    """Change one value, key or element somewhere in dictionaries and lists."""
-    items = list(tree.items()) if isinstance(tree, dict) else list(enumerate(tree))
-    if not items:
-        return
-    key, value = draw.choice(items)
-    if isinstance(value, dict | list) and value and draw.random() < 0.9:
-        _change(draw, value)
-    elif draw.random() < 0.15:
-        del tree[key]
-    elif isinstance(tree, dict) and draw.random() < 0.1 and isinstance(key, str):
-        tree[changed_text(draw, key)] = value
+def _write(
+    draw: Random, path: Path, texts: dict[str, str], tensors: dict[str, torch.Tensor]
+) -> None:
+    """Another state or other tensors, with a digest that fits."""
+    identity, state = json.loads(texts["identity"]), json.loads(texts["state"])
+    if draw.random() < 0.05:
+        identity = changed_tree(draw, identity, 1)
+    if draw.random() < 0.5:
+        state = changed_tree(draw, state, 1)
     else:
-        tree[key] = _other(draw, value)
+        _change_tensors(draw, tensors)
+    if not isinstance(identity, dict):
+        identity = {"identity": identity}
+    save_checkpoint(path, identity, Checkpoint(json.dumps(state), tensors))
 
 
-def _other(draw: Random, value: Any) -> Any:
-    if isinstance(value, torch.Tensor):
-        return _other_tensor(draw, value)
-    if draw.random() < 0.2:
-        return draw.choice((None, True, "x", [], {}, -1, 1.5, torch.ones(1), [1, 2], {"a": 1}))
-    if isinstance(value, int | float):
-        return changed_number(draw, value)
-    return changed_text(draw, value) if isinstance(value, str) else None
+def _change_tensors(draw: Random, tensors: dict[str, torch.Tensor]) -> None:
+    name = draw.choice(sorted(tensors))
+    chance = draw.random()
+    if chance < 0.1:
+        del tensors[name]
+    elif chance < 0.2:
+        new = changed_text(draw, name).encode(errors="replace").decode()
+        tensors[new] = tensors[name].clone()
+    else:
+        tensors[name] = _other_tensor(draw, tensors[name])
 
 
-def _other_tensor(draw: Random, value: Any) -> Any:
-    match draw.randrange(6):
+def _other_tensor(draw: Random, value: torch.Tensor) -> torch.Tensor:
+    match draw.randrange(8):
         case 0:
             return value.to(draw.choice(DTYPES))
         case 1:
-            return draw.choice((value.reshape(-1), value[None], value.flatten()[:1], value[:0]))
+            return draw.choice((value.reshape(-1), value[None], value.flatten()[:1]))
         case 2:
             return value.T if value.ndim == 2 else torch.cat([value.reshape(-1)] * 2)
-        case 3:
-            return draw.choice((0, 1.5, "x", None, []))
         case _:
             changed = value.clone()
-            special = draw.choice(FLOATS if value.is_floating_point() else INTEGERS)
             if changed.numel():
-                changed.view(-1)[draw.randrange(changed.numel())] = special
+                at = draw.randrange(changed.numel())
+                changed.view(-1)[at] = _special(draw, changed.view(-1)[at])
             return changed
+
+
+def _special(draw: Random, value: torch.Tensor) -> torch.Tensor:
+    """Another number of its type; most are near."""
+    if value.dtype == torch.bool:
+        return ~value
+    if draw.random() < 0.6:
+        return value * draw.choice((1, 2, 0, -1))
+    if value.is_floating_point():
+        return torch.tensor(draw.choice(FLOATS)).to(value.dtype)
+    limits = torch.iinfo(value.dtype)
+    return torch.tensor(max(limits.min, min(limits.max, draw.choice(INTEGERS))))
 
 
 KIND = Kind(prepare, make)

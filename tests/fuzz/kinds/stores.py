@@ -1,11 +1,13 @@
-"""Stores of results with other values, rows, tables and pages."""
+"""Stores of results with other values, rows, tables and pages: of this user, or of another one."""
 
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import shutil
 import sqlite3
+import struct
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -13,6 +15,7 @@ from typing import Any
 from fuzz.case import Commands, Kind
 from fuzz.made import compile_networks, succeed
 from fuzz.mutations import FLOATS, INTEGERS, TEXTS, changed_bytes, changed_tree
+from nvmc.store.origin import own_identity
 
 __all__ = ["KIND"]
 
@@ -29,6 +32,7 @@ def make(draw: Random, valid: Path, here: Path) -> Commands:
     shutil.copy(valid / "store.sqlite", here / "in.sqlite")
     if draw.random() < 0.75:
         _change_values(draw, here / "in.sqlite")
+        _change_codes(draw, here / "in.sqlite")
     else:
         content = (here / "in.sqlite").read_bytes()
         changed = changed_bytes(draw, content, 4, kept=draw.random() < 0.8)
@@ -51,16 +55,61 @@ def make(draw: Random, valid: Path, here: Path) -> Commands:
             ],
             [[*simulate, "--sigma", "0.1"]],
             [[*simulate, "--sigma", "0.2", "--json"]],
+            [[*simulate, "--sigma", "0.1", "--trust-store"]],
         )
     )
 
 
 def _change_values(draw: Random, path: Path) -> None:
     with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as connection:
-        connection.text_factory = lambda raw: raw.decode("utf-8", "surrogateescape")
+        connection.text_factory = _text
         for _ in range(draw.randint(1, 3)):
             with contextlib.suppress(sqlite3.Error):  # a change that a constraint forbids
                 _change(draw, connection)
+
+
+def _text(raw: bytes) -> str:
+    return raw.decode("utf-8", "replace")
+
+
+def _change_codes(draw: Random, path: Path) -> None:
+    """Give rows the codes of this user, or none, and experiments the ids of their keys."""
+    ids, codes = draw.random() < 0.5, draw.choice(("own", "own", "none", "old"))
+    with contextlib.closing(sqlite3.connect(path)) as connection, connection:
+        connection.text_factory = _text
+        with contextlib.suppress(sqlite3.Error):  # tables and columns may be gone
+            if ids:
+                connection.create_function("own_id", 1, _id)
+                connection.execute("UPDATE experiment SET id = own_id(key)")
+            if codes == "own":
+                _sign(connection)
+            elif codes == "none":
+                for table in ("experiment", "chip", "part"):
+                    connection.execute(f"UPDATE {table} SET code = NULL")
+
+
+def _id(key: object) -> str:
+    return hashlib.sha256(str(key).encode(errors="surrogatepass")).hexdigest()
+
+
+def _sign(connection: sqlite3.Connection) -> None:
+    """What is not of a row's types stays as it is: it has no code."""
+
+    def code(identifier: Any, chip: Any, images: Any, total: Any, value: Any) -> bytes | None:
+        try:
+            return own_identity().codes(str(identifier)).here(chip, images, total, value)
+        except (TypeError, ValueError, ArithmeticError, struct.error):
+            return None
+
+    connection.create_function("own_code", 5, code)
+    for table, value in (("chip", "value"), ("part", "NULL")):
+        connection.execute(
+            f"UPDATE {table} SET code = own_code((SELECT id FROM experiment WHERE number = "
+            f"{table}.experiment), chip, images, total, {value})"
+        )
+    for number, identifier, info in connection.execute("SELECT number, id, info FROM experiment"):
+        own = own_identity().codes(str(identifier)).of_text(str(info))
+        connection.execute("UPDATE experiment SET code = ? WHERE number = ?", (own, number))
 
 
 def _change(draw: Random, connection: sqlite3.Connection) -> None:
