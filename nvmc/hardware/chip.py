@@ -25,8 +25,8 @@ from nvmc.hardware.programming import (
     Acting,
     Clip,
     Programmed,
-    cells_of,
     beyond_numbers,
+    cells_of,
     program_cells,
     weights_of,
 )
