@@ -16,7 +16,7 @@ from nvmc.errors import StoreError
 from nvmc.store.origin import Identity, Numbers, Origin
 from nvmc.store.plausible import Expected, Plausible, implausible, object_of
 from nvmc.store.reading import Beside, chip_rows, snapshot
-from nvmc.store.schema import connect, damaged, reason
+from nvmc.store.schema import connect, damaged, one, reason
 from nvmc.store.writing import ENTER, MARK, number_of, same, write_rows
 
 __all__ = ["Database", "Experiment", "Found", "Row"]
@@ -366,7 +366,7 @@ class Experiment:
 
     def _describe(self) -> None:
         """Put one's own description in the place of another's, which nobody vouches for."""
-        (there, code) = self._database.connection.execute(_INFO, (self._number,)).fetchone()
+        there, code = one(self._database.connection.execute(_INFO, (self._number,)))
         if code == self._codes.of_text(str(there)):
             return
         before = object_of(self._database.path, self.id, "description", there)

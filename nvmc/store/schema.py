@@ -6,17 +6,66 @@ import os
 import sqlite3
 import stat
 import time
+from collections.abc import Generator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from nvmc.errors import StoreError
 from nvmc.store.tables import STEPS, VERSION, strange
 
-__all__ = ["APPLICATION", "cannot_write", "connect", "damaged", "reason", "version_of"]
+__all__ = ["APPLICATION", "cannot_write", "connect", "damaged", "one", "reason", "version_of"]
 
 APPLICATION = 0x4E564D43
 """`NVMC`: SQLite's application id of the file."""
 
 _MAGIC = b"SQLite format 3\0"
+
+
+class _Connection(sqlite3.Connection):
+    """Takes a message of SQLite that is no text, as it names what is in a damaged file, for that.
+
+    Python raises UnicodeDecodeError for it.
+    """
+
+    def execute(self, *arguments: Any) -> sqlite3.Cursor:
+        """See `sqlite3.Connection`, as for all below."""
+        with _decoded():
+            return super().execute(*arguments)
+
+    def executemany(self, *arguments: Any) -> sqlite3.Cursor:
+        with _decoded():
+            return super().executemany(*arguments)
+
+    def executescript(self, *arguments: Any) -> sqlite3.Cursor:
+        with _decoded():
+            return super().executescript(*arguments)
+
+
+@contextmanager
+def _decoded() -> Generator[None]:
+    try:
+        yield
+    except UnicodeDecodeError as error:
+        raise _corrupt("names in it are no UTF-8") from error
+
+
+def _corrupt(what: str) -> sqlite3.DatabaseError:
+    error = sqlite3.DatabaseError(what)
+    error.sqlite_errorcode = sqlite3.SQLITE_CORRUPT
+    return error
+
+
+def one(cursor: sqlite3.Cursor) -> tuple[Any, ...]:
+    """The row of a query that finds one in every file whose indices are whole.
+
+    Raises:
+        sqlite3.DatabaseError: There is none.
+    """
+    row = cursor.fetchone()
+    if row is None:
+        raise _corrupt("an index contradicts its table")
+    return row
 
 
 def connect(
@@ -233,6 +282,7 @@ def _opened(path: Path, writable: bool, timeout_s: float) -> sqlite3.Connection:
         timeout=timeout_s,
         isolation_level=None,
         check_same_thread=False,
+        factory=_Connection,
     )
     try:
         connection.execute("SELECT count(*) FROM sqlite_master").fetchone()

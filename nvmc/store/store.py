@@ -24,7 +24,7 @@ from nvmc.store.plausible import (
 )
 from nvmc.store.reading import Beside, chip_rows, code_column, number_in, snapshot
 from nvmc.store.records import Database, Experiment, Row
-from nvmc.store.schema import cannot_write, connect, reason
+from nvmc.store.schema import cannot_write, connect, one, reason
 from nvmc.store.writing import ENTER, MARK, number_of, write_part, write_rows
 
 __all__ = ["Entry", "Merged", "Store"]
@@ -316,18 +316,14 @@ class Store:
     def _take(self, other: Store, expected: Callable[[Entry], Expected]) -> Merged:
         experiments = chips = 0
         try:
-            with self._database.writing() as connection, other._database.reading() as source:
+            with self._database.writing() as connection:
                 for entry in other.experiments():
-                    code = code_column(source, "experiment")
-                    query = f"SELECT number, key, info, {code} FROM experiment WHERE id = ?"
-                    there, *texts = source.execute(query, (entry.id,)).fetchone()
+                    texts, beside = other._beside(entry.id)
                     experiments += max(0, connection.execute(ENTER, (entry.id, *texts)).rowcount)
-                    number = number_in(connection, entry.id)
-                    assert number is not None
+                    (number,) = one(connection.execute(_NUMBER, (entry.id,)))
                     rows = other._chips(entry.id, expected(entry))
                     place = number, entry.id
                     chips += write_rows(connection, place, (row[:6] for row in rows))
-                    beside = Beside.read(source, there)
                     for part in beside.parts:
                         write_part(connection, (number, *part))
                     marks = ((key, code) for key, codes in beside.marks.items() for code in codes)
@@ -338,6 +334,14 @@ class Store:
         except sqlite3.Error as error:
             raise StoreError(f"cannot write {str(self.path)!r}: {reason(error)}") from error
         return Merged(experiments, chips)
+
+    def _beside(self, identifier: str) -> tuple[list[Any], Beside]:
+        """The texts of an experiment and their code, and what is kept of it beside its chips."""
+        with self._database.reading() as connection:
+            code = code_column(connection, "experiment")
+            query = f"SELECT number, key, info, {code} FROM experiment WHERE id = ?"
+            number, *texts = one(connection.execute(query, (identifier,)))
+            return texts, Beside.read(connection, number)
 
     def _check(self, identifiers: set[str], expected: Callable[[Entry], Expected]) -> None:
         """Complain of what cannot be in some experiments, as this store describes them."""
@@ -362,6 +366,8 @@ class Store:
         counted = int(complete), int(begun), first, last, int(evaluations)
         return Entry(identifier, read, facts, *counted, when, described)
 
+
+_NUMBER = "SELECT number FROM experiment WHERE id = ?"
 
 _ENTRIES = """
 SELECT id, key, info, {}, count(value), count(chip) - count(value), min(chip), max(chip),

@@ -7,6 +7,7 @@ import sqlite3
 from collections.abc import Iterable
 
 from nvmc.errors import StoreError
+from nvmc.store.schema import one
 
 __all__ = ["ENTER", "MARK", "number_of", "same", "write_part", "write_rows"]
 
@@ -40,7 +41,7 @@ def write_rows(
         if connection.execute(_UPSERT, row).rowcount > 0:
             changed += 1
             continue
-        there = connection.execute(_THERE, (number, chip)).fetchone()
+        there = one(connection.execute(_THERE, (number, chip)))
         if there[0] == images and not same(number_of(there[1]), total):
             raise StoreError(
                 f"experiment {identifier[:12]} holds {number_of(there[1])!r} for chip {chip} on "
@@ -58,7 +59,7 @@ def write_part(
     """Write a sum on the way, where there is none: experiment, chip, images, sum, code."""
     if connection.execute(_PART, row).rowcount > 0 or row[4] is None:
         return
-    (there,) = connection.execute(_PART_THERE, row[:3]).fetchone()
+    (there,) = one(connection.execute(_PART_THERE, row[:3]))
     if there != row[4]:
         connection.execute(MARK, (*row[:3], row[4]))
 

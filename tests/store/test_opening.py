@@ -241,3 +241,35 @@ def test_a_file_that_was_moved_is_found_again(tmp_path: Path) -> None:
         store._database.retry_at = 0
         experiment.add(*row_of(2))
         assert len(said) == 1 and store.unsaved == 0 and experiment.known() == whole(3)
+
+
+def test_names_that_are_no_text(tmp_path: Path) -> None:
+    """SQLite names the table that it cannot read; Python decodes that with a UnicodeDecodeError."""
+    path = stored(tmp_path / "results.sqlite", 3)
+    content = path.read_bytes()
+    begun = content.index(b"CREATE TABLE mark")
+    path.write_bytes(content[:begun] + b"CREATE TABL\xc7 mark" + content[begun + 17 :])
+    assert "is damaged" in refused(path)
+    assert "is damaged" in refused(path, readonly=True)
+
+
+def test_an_index_that_contradicts_its_table(tmp_path: Path) -> None:
+    """A row is there in a scan, and not where it is looked up."""
+    path, other = stored(tmp_path / "results.sqlite", 3), stored(tmp_path / "other.sqlite", 3)
+    with Store.open(path, readonly=True) as store:
+        identifier = store.experiments()[0].id.encode()
+    content = path.read_bytes()
+    first = content.index(identifier)
+    said: list[str] = []
+    for place in (first, content.index(identifier, first + 1)):
+        for into_it in (True, False):
+            changed = bytearray(content)
+            changed[place] ^= 1
+            path.write_bytes(changed)
+            into, source = (path, other) if into_it else (other, path)
+            try:
+                with Store.open(into) as store:
+                    store.merge([source])
+            except StoreError as error:
+                said.append(str(error))
+    assert any("an index contradicts its table" in text for text in said)

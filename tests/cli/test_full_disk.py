@@ -1,0 +1,59 @@
+"""Files that may not grow, as on a full disk: every command that writes leaves what was there."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Generator
+from pathlib import Path
+
+import pytest
+
+from writing_commands import CASES, Forks, begin, contents, prepare
+
+ROOM = 1 << 26
+"""Bytes that are enough for every file."""
+
+
+@pytest.fixture(scope="module")
+def forks() -> Generator[Forks]:
+    found = Forks()
+    yield found
+    found.close()
+
+
+@pytest.fixture(scope="module")
+def template(tmp_path_factory: pytest.TempPathFactory, forks: Forks) -> Path:
+    """A folder with what commands read."""
+    folder = tmp_path_factory.mktemp("template")
+    prepare(folder, forks)
+    return folder
+
+
+@pytest.mark.torch
+@pytest.mark.parametrize("name", CASES)
+def test_a_full_disk(name: str, tmp_path: Path, template: Path, forks: Forks) -> None:
+    """From no room at all to enough: one line, and no file that was not there."""
+    start, folder = tmp_path / "start", tmp_path / "folder"
+    words = begin(CASES[name], template, start, forks)
+    before, codes = contents(start), []
+    for most in (0, 100, 3_000, 20_000, 60_000, 200_000, ROOM):
+        shutil.copytree(start, folder)
+        forks.start(folder, words, most)
+        code = forks.end() >> 8
+        said = (folder / "said").read_text()
+        codes.append(code)
+        if code:
+            lines = [line for line in said.splitlines() if line.startswith("nvmc: error: ")]
+            assert (code, len(lines)) == (1, 1), f"{most}: {said}"
+            assert "a fault of nvmc itself" not in said and "Traceback" not in said
+            assert left(folder) == left(start), f"{most}: {said}"
+            for file, content in before.items():
+                assert contents(folder).get(file) == content, f"{most}: {file}: {said}"
+        shutil.rmtree(folder)
+    assert codes[0] == 1 and codes[-1] == 0
+
+
+def left(folder: Path) -> set[str]:
+    """The files and folders in a folder; those beside an open store come and go."""
+    names = {str(path.relative_to(folder)) for path in folder.rglob("*")}
+    return {name for name in names if not name.endswith(("said", "-wal", "-shm"))}
