@@ -94,6 +94,7 @@ def connect(
     why = _why_closed(path)
     if why is not None and not readonly:
         raise cannot_write(path, why)
+    made = not path.exists()
     try:
         connection = _opened(path, why is None, timeout_s)
     except sqlite3.Error as error:
@@ -113,6 +114,8 @@ def connect(
         return connection
     except BaseException as error:
         connection.close()
+        if made and path.exists() and not path.stat().st_size:  # there was no room for the tables
+            path.unlink()
         if isinstance(error, sqlite3.Error):
             raise _refusal(path, error, readonly) from error
         raise
