@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
+
+from nvmc.compiled.work import Entry
 
 __all__ = ["SEEDED", "AgainstSource", "Outliers", "Rounding"]
 
@@ -16,7 +18,7 @@ SEEDED = "seeded inputs"
 """What images are called that are drawn."""
 
 
-class Rounding(BaseModel):
+class Rounding(Entry):
     """What rounding a weight to its codes changed.
 
     Attributes:
@@ -27,8 +29,6 @@ class Rounding(BaseModel):
         zeros: Weights of 0 that one bit, which has no zero, holds as +s.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
     error: Least
     binary: bool
     channels: Count
@@ -36,7 +36,7 @@ class Rounding(BaseModel):
     zeros: Count
 
 
-class Outliers(BaseModel):
+class Outliers(Entry):
     """What the largest magnitudes of a weight cost all the others (docs/compile.md).
 
     Attributes:
@@ -46,14 +46,12 @@ class Outliers(BaseModel):
         best: The same, clipped where it is least (`--clip auto`).
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
     peak: Least
     error: Least
     best: Least
 
 
-class AgainstSource(BaseModel):
+class AgainstSource(Entry):
     """The ideal chip held against the network that was compiled, in onnxruntime both.
 
     Attributes:
@@ -66,8 +64,6 @@ class AgainstSource(BaseModel):
             floored; null where outputs are classes, not finite, or all images' are the same.
         reason: Why nothing was compared; empty where it was.
     """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     output: str
     data: str

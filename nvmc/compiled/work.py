@@ -15,7 +15,7 @@ __all__ = ["DigitalEntry", "Entry", "LayerEntry", "Work", "check_share", "deares
 class Entry(BaseModel):
     """A row of the manifest."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 Shape = list[int | None] | None

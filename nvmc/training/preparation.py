@@ -80,14 +80,7 @@ def make_task(
     """
     settings, options = settings or Settings(), options or CompileOptions()
     target = as_target(target)
-    taken = ("skip", "activation_bits", "shape", "inputs")
-    if options != CompileOptions(**{name: getattr(options, name) for name in taken}):
-        raise OptionError(
-            f"training takes {', '.join(taken)} of the options of a compilation; fold, store or "
-            "run passes after it, or train what `nvmc transform` writes"
-        )
-    if settings.accelerator == "cuda" and not torch.cuda.is_available():
-        raise OptionError("accelerator is cuda, but torch finds no CUDA device; use cpu")
+    _check_options(settings, options)
     percentile_index(settings.chips, settings.percentile)
     Chip.of(target, 0, 0, sigma)
     whole = train = load_data(data, "train")
@@ -111,6 +104,18 @@ def make_task(
     kinds = settings, options, calibration, output, class_axis
     held = len(held_out.x)
     return Task(target, sigma, train, judged, *kinds, judged_by=metric, held_out=held)
+
+
+def _check_options(settings: Settings, options: CompileOptions) -> None:
+    """Complain about what training does not take, or this machine does not have."""
+    taken = ("skip", "activation_bits", "shape", "inputs")
+    if options != CompileOptions(**{name: getattr(options, name) for name in taken}):
+        raise OptionError(
+            f"training takes {', '.join(taken)} of the options of a compilation; fold, store or "
+            "run passes after it, or train what `nvmc transform` writes"
+        )
+    if settings.accelerator == "cuda" and not torch.cuda.is_available():
+        raise OptionError("accelerator is cuda, but torch finds no CUDA device; use cpu")
 
 
 def canonical_network(

@@ -74,6 +74,9 @@ def load_model(
             node.domain = ""
         if node.op_identifier() not in model.functions:
             node.overload = ""  # of functions alone
+        for value in node.outputs:
+            if value.dtype == ir.DataType.UNDEFINED:  # said of a value that nothing is said of
+                value.type = None
     free_sizes(model)
     folder = (folder or Path(path).parent).absolute()
     for graph in _graphs(model):

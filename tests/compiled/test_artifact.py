@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import shutil
 from itertools import combinations
 from pathlib import Path
@@ -122,6 +123,17 @@ def test_a_held_network_is_never_mixed_with_a_newer_one(tmp_path: Path, reader: 
     refused("is not the file that", READERS[reader], network, tmp_path)
     shutil.rmtree(network.folder)
     refused("compiled again or removed", READERS[reader], network, tmp_path)
+
+
+@pytest.mark.parametrize("number", ["NaN", "Infinity", "1e999"])
+def test_a_manifest_has_numbers_only(tmp_path: Path, number: str) -> None:
+    """Python's JSON has NaN, which --json then could not print."""
+    path = compiled(tmp_path).folder / MANIFEST_FILE
+    text, count = re.subn(r'"r2": [^,}\s]+', f'"r2": {number}', path.read_text())
+    assert count == 1
+    path.write_text(text)
+    with pytest.raises(ArtifactError, match=r"is damaged .*; compile again"):
+        open_compiled(path.parent)
 
 
 def test_a_manifest_with_another_target_than_its_model_is_refused(tmp_path: Path) -> None:

@@ -286,3 +286,17 @@ def test_other_maps_are_refused_by_name(tmp_path: Path) -> None:
     onnx.save(proto, tmp_path / "m.onnx")
     with pytest.raises(ModelError, match="'output_probability' holds maps.*zipmap=False"):
         load_model(tmp_path / "m.onnx")
+
+
+def test_a_value_of_no_type_is_one_that_nothing_is_said_of(tmp_path: Path) -> None:
+    """Type 0 ended as "a fault of nvmc itself" where bytes were counted."""
+    proto = proto_of(MAPPED["conv2d"][1])
+    proto = onnx.shape_inference.infer_shapes(proto)
+    inner = {name for node in proto.graph.node for name in node.output}
+    inner -= {value.name for value in proto.graph.output}
+    made = [onnx.helper.make_tensor_value_info(name, 0, [1, 2]) for name in sorted(inner)]
+    del proto.graph.value_info[:]
+    proto.graph.value_info.extend(made)
+    model = load_model(saved(tmp_path, proto))
+    assert made or len(proto.graph.node) == 1
+    assert all(v.dtype != ir.DataType.UNDEFINED for n in model.graph for v in n.outputs)
