@@ -124,8 +124,9 @@ def _settle(model: ir.Model, shapes: Mapping[str, Shape]) -> bool:
                 known[node.outputs[0]] = _asked(node, shapes)
             elif rule is not None:
                 known[node.outputs[0]] = rule(node, lambda value: _value(value, known))
-        except (_NotKnownError, IndexError):
-            continue  # an index beyond a shape: the network is wrong, which is not said here
+        except (_NotKnownError, IndexError, ValueError):
+            continue  # an index beyond a shape, or the like: the network is wrong, which is not
+            # said here
     return _replace(model, {value for value, sizes in known.items() if _complete(sizes)}, known)
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import onnx_ir as ir
+
 from nvmc.errors import ModelError
 from nvmc.passes.graph.describe import Model
 from nvmc.passes.infer_shapes import contradiction
@@ -18,11 +20,17 @@ def save_checked(model: Model, path: Path, source: Path) -> None:
     """Write a network made of `source`, and make sure that a stock onnxruntime loads it.
 
     Raises:
-        ModelError: onnxruntime does not load the source either, or its shapes contradict each
-            other.
+        ModelError: onnxruntime does not load the source either, its shapes contradict each other,
+            or an input has no shape.
         OSError: The file cannot be written.
         RuntimeError: The network is not valid: a fault of what made it.
     """
+    for value in model.graph.inputs:
+        if value.shape is None and isinstance(value.type, ir.TensorType):
+            raise ModelError(
+                f"{str(source)!r}: input {str(value.name)!r} has no shape, and ONNX asks for one; "
+                "give it one in the file"
+            )
     save_model(model, path)
     try:
         check_loads(path)

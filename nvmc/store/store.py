@@ -19,6 +19,7 @@ from nvmc.store.plausible import (
     Expected,
     Plausible,
     check_facts,
+    implausible,
     key_of,
     object_of,
 )
@@ -356,6 +357,8 @@ class Store:
             read = key_of(self.path, identifier, key)
             facts = object_of(self.path, identifier, "description", info)
             check_facts(self.path, identifier, read, facts)
+            if not math.isfinite(evaluations):
+                raise implausible(self.path, identifier, "its chips were run on infinite images")
         except StoreError:
             if not (faulty and isinstance(identifier, str)):
                 raise
@@ -363,7 +366,7 @@ class Store:
         known = isinstance(written, int) and 0 <= written < LAST_MOMENT
         when = datetime.fromtimestamp(written, UTC) if known else None
         described = code == self._database.identity.codes(identifier).of_text(str(info))
-        counted = int(complete), int(begun), first, last, int(evaluations)
+        counted = complete, begun, first, last, int(evaluations) if math.isfinite(evaluations) else 0
         return Entry(identifier, read, facts, *counted, when, described)
 
 

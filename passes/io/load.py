@@ -74,9 +74,12 @@ def load_model(
             node.domain = ""
         if node.op_identifier() not in model.functions:
             node.overload = ""  # of functions alone
+        if hasattr(node, "device_configurations"):  # which of another runtime's devices it runs on
+            node.device_configurations = ()
         for value in node.outputs:
             if value.dtype == ir.DataType.UNDEFINED:  # said of a value that nothing is said of
                 value.type = None
+    _check_references(model, where)
     free_sizes(model)
     folder = (folder or Path(path).parent).absolute()
     for graph in _graphs(model):
@@ -145,6 +148,17 @@ def _check_opset(model: ir.Model, where: str) -> None:
                 f"{where} uses opset {opset}; expected {OLDEST_OPSET} to {NEWEST_OPSET}: "
                 "convert it with onnx.version_converter or export it again"
             )
+
+
+def _check_references(model: ir.Model, where: str) -> None:
+    """Complain of attributes that stand for one of a function, outside of functions."""
+    for node in ir.traversal.RecursiveGraphIterator(model.graph):
+        for name, attribute in node.attributes.items():
+            if attribute.is_ref():
+                raise ModelError(
+                    f"{where}: attribute {name!r} of {node.op_type} node {str(node.name)!r} refers "
+                    "to one of a function, and it is in none; export it again"
+                )
 
 
 def _graphs(model: ir.Model) -> Iterator[ir.Graph]:

@@ -406,3 +406,16 @@ def test_source_is_never_touched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     stamp, content = source.stat().st_mtime_ns, source.read_bytes()
     assert main(["compile", "lenet.onnx"]) == 0
     assert (source.stat().st_mtime_ns, source.read_bytes()) == (stamp, content)
+
+
+def test_an_input_without_a_shape_is_not_transformed(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The result would be no valid ONNX: a fault of nvmc itself, it said."""
+    proto = proto_of("g (float[N,3] x) => (float[N,3] y) { y = Relu (x) }")
+    proto.graph.input[0].type.tensor_type.ClearField("shape")
+    (tmp_path / "m.onnx").write_bytes(proto.SerializeToString())
+    out = tmp_path / "out.onnx"
+    words = ["transform", str(tmp_path / "m.onnx"), "--pass", "canonicalize", "-o", str(out)]
+    assert main(words) == 1 and not out.exists()
+    assert "input 'x' has no shape, and ONNX asks for one" in capsys.readouterr().err

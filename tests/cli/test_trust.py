@@ -122,6 +122,7 @@ IMPOSSIBLE = {
     "no value": "UPDATE chip SET value = NULL WHERE chip = 3",
     "an early value": "UPDATE chip SET images = 59 WHERE chip = 3",
     "more images than there are": "UPDATE chip SET images = 61 WHERE chip = 3",
+    "infinite images": "UPDATE chip SET images = 9e999 WHERE chip = 3",
     "no images": "UPDATE chip SET images = 0 WHERE chip = 3",
     "a negative chip": "UPDATE chip SET chip = -3 WHERE chip = 3",
     "a chip of text": "UPDATE chip SET chip = 'three' WHERE chip = 3",

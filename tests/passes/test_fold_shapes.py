@@ -118,6 +118,19 @@ def test_an_axis_behind_the_images_stays_open() -> None:
     assert not fold_shapes(model)
 
 
+def test_sizes_that_cannot_be_joined_stay_as_they_are() -> None:
+    """A number beside lists; the network is wrong, and whoever runs it says so."""
+    proto = proto_of("""g (float[N,2,8] x) => (y) <int64[1] four = {4}, int64[1] zero = {0}> {
+      s = Shape (x)
+      n = Gather (s, zero)
+      t = Concat <axis = 0> (n, four)
+      y = Reshape (x, t)
+    }""")
+    (four,) = (tensor for tensor in proto.graph.initializer if tensor.name == "four")
+    del four.dims[:], proto.graph.value_info[:]
+    assert not fold_shapes(ir.from_proto(proto))
+
+
 def test_a_network_that_asks_for_no_shape_is_not_looked_at() -> None:
     assert not fold_shapes(ir.from_proto(proto_of("g (float[N,3] x) => (y) { y = Relu (x) }")))
 

@@ -300,3 +300,18 @@ def test_a_value_of_no_type_is_one_that_nothing_is_said_of(tmp_path: Path) -> No
     model = load_model(saved(tmp_path, proto))
     assert made or len(proto.graph.node) == 1
     assert all(v.dtype != ir.DataType.UNDEFINED for n in model.graph for v in n.outputs)
+
+
+def test_where_nodes_ran_elsewhere_is_left_out(tmp_path: Path, proto: onnx.ModelProto) -> None:
+    """An empty one could not be written again: a fault of nvmc itself, it said."""
+    for node in proto.graph.node:
+        node.device_configurations.add()
+    model = load_model(saved(tmp_path, proto))
+    assert not any(node.device_configurations for node in ir.to_proto(model).graph.node)
+
+
+def test_a_reference_outside_of_functions_is_refused(tmp_path: Path, proto: onnx.ModelProto) -> None:
+    """onnxruntime takes the file, but not what is made of it."""
+    attribute = proto.graph.node[0].attribute.add(name="group", ref_attr_name="g")
+    attribute.type = onnx.AttributeProto.INT
+    assert "refers to one of a function" in refused(saved(tmp_path, proto))
