@@ -54,7 +54,7 @@ class ClipWeights(ir.passes.InPlacePass):
                 f"clip-weights has {len(given)} widths; give one: std=K, or percentile=P"
             )
         if self.std is not None and not 0 < self.std < float("inf"):
-            raise OptionError(f"clip-weights: std is {self.std}; expected a number above 0")
+            raise OptionError(f"clip-weights: std is {self.std}; expected a finite number above 0")
         if self.percentile is not None and not 0 < self.percentile <= 100:
             raise OptionError(
                 f"clip-weights: percentile is {self.percentile}; expected above 0 to 100"

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import onnx_ir as ir
-
 from nvmc.errors import ModelError
-from nvmc.passes.graph.describe import Model
+from nvmc.passes.graph.describe import Model, shapeless_inputs
 from nvmc.passes.infer_shapes import contradiction
 from nvmc.passes.io.load import load_model
 from nvmc.passes.io.save import save_model
@@ -25,12 +23,11 @@ def save_checked(model: Model, path: Path, source: Path) -> None:
         OSError: The file cannot be written.
         RuntimeError: The network is not valid: a fault of what made it.
     """
-    for value in model.graph.inputs:
-        if value.shape is None and isinstance(value.type, ir.TensorType):
-            raise ModelError(
-                f"{str(source)!r}: input {str(value.name)!r} has no shape, and ONNX asks for one; "
-                "give it one in the file"
-            )
+    for name in shapeless_inputs(model):
+        raise ModelError(
+            f"{str(source)!r}: input {name!r} has no shape, and ONNX asks for one; give it one in "
+            "the file"
+        )
     save_model(model, path)
     try:
         check_loads(path)

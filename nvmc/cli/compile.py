@@ -50,7 +50,7 @@ __all__ = ["compile_command"]
 @click.option(
     "--clip",
     metavar="auto|K|P%",
-    help="Clip weights at K standard deviations, percentile P, or where noise asks for it.",
+    help="Clip weights at K standard deviations or percentile P; auto: of least expected error.",
 )
 @click.option("--fold-batchnorm", is_flag=True, help="Fold BatchNorm into the layer before it.")
 @click.option(

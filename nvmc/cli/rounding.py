@@ -31,6 +31,8 @@ def rounding_lines(manifest: Manifest) -> Iterator[str]:
             f"Binary in the source (one magnitude per channel): {_names(more)}; 1 bit holds them "
             f"exactly (--bits '{','.join(f'{name}=1' for name in more)}')"
         )
+    if manifest.options.clip is not None:
+        yield f"Weights are clipped (--clip {manifest.options.clip})"
     yield from _outlier_lines(manifest)
     against = manifest.against_source
     if against is not None:
@@ -58,6 +60,13 @@ def note_rounding(manifest: Manifest) -> None:
             "(docs/quantised.md)"
         )
         return
+    clip = manifest.options.clip
+    if clip is not None:
+        note(
+            f"the ideal chip is far from its source ({against}), whose weights were clipped "
+            f"(--clip {clip}); clip less, or not at all"
+        )
+        return
     worst = sorted(_rounded(manifest), key=lambda pair: -pair[1].error)[:SHOWN]
     told = [f"{e.name} {100 * r.error:.0f} %{_zeroed(r)}" for e, r in worst if r.error]
     parts = f"; rounding errors: {', '.join(told)}" if told else ""
@@ -74,11 +83,11 @@ def _outlier_lines(manifest: Manifest) -> Iterator[str]:
         return
     peaks = [outliers.peak for _, outliers in found]
     told = f"{min(peaks):.1f} to {max(peaks):.1f}" if len(peaks) > 1 else f"{peaks[0]:.1f}"
-    yield f"Largest weights: {told} standard deviations of their layer's"
+    yield f"Largest weights: {told} standard deviations, each in its own layer"
     dear = [(name, o) for name, o in found if o.error > DEAR * o.best]
     for name, o in sorted(dear, key=lambda pair: pair[1].best - pair[1].error)[:1]:
-        others = f"; {count(len(dear) - 1, 'other')} too" if len(dear) > 1 else ""
-        told = f"{100 * o.error:.0f} %, with --clip auto {100 * o.best:.0f} %{others}"
+        others = f"; {len(dear) - 1} more" if len(dear) > 1 else ""
+        told = f"{100 * o.error:.0f} % ({100 * o.best:.0f} % with --clip auto){others}"
         yield f"  expected error on a chip: {name} {told}"
 
 

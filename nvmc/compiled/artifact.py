@@ -24,6 +24,7 @@ from nvmc.compiled.digests import FileEntry
 from nvmc.compiled.generations import (
     MANIFEST_FILE,
     MODEL_FILE,
+    RESULTS_FILE,
     TILES_FILE,
     current,
     is_compiled,
@@ -61,7 +62,6 @@ __all__ = [
 
 FORMAT = "nvmc.compiled/3"
 TARGET_KEY = "nvmc.target"
-RESULTS_FILE = "results.sqlite"
 
 
 class SourceEntry(Entry):

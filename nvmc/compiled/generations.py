@@ -56,6 +56,7 @@ from nvmc.errors import ArtifactError
 __all__ = [
     "MANIFEST_FILE",
     "MODEL_FILE",
+    "RESULTS_FILE",
     "TILES_FILE",
     "current",
     "finish",
@@ -69,6 +70,7 @@ __all__ = [
 MODEL_FILE = "model.onnx"
 MANIFEST_FILE = "manifest.json"
 TILES_FILE = "tiles.json"
+RESULTS_FILE = "results.sqlite"
 COMMIT = ".commit"
 _INSIDE = "generation"
 """What hidden folders in a compiled folder are called after, which may be renamed."""
@@ -184,9 +186,10 @@ def _traces(folder: Path) -> set[tuple[str, int, int, int]]:
 
 def _check(folder: Path) -> None:
     """Complain about a folder whose files are not nvmc's to replace."""
-    if not _is_ours(folder):
+    if not (_is_ours(folder) or _is_remains(folder)):
         raise ArtifactError(
-            f"{str(folder)!r} exists and is not a compiled network; remove it or choose another -o"
+            f"{str(folder)!r} exists and is not a compiled network; move it away, or choose "
+            "another -o"
         )
     if os.path.lexists(folder / COMMIT) and not _is_committed(folder):
         raise ArtifactError(
@@ -207,6 +210,20 @@ def _is_ours(folder: Path) -> bool:
             if _FORMAT.search(file.read(_HEAD)):
                 return True
     return False
+
+
+def _is_remains(folder: Path) -> bool:
+    """Whether `folder` is empty, or holds nothing but parts of a network that lost its manifest."""
+    try:
+        names = os.listdir(folder)
+    except OSError:
+        return False
+    hidden = (f".{_INSIDE}.", LOCK_FILE)  # of this compilation, and of others
+    own = (MODEL_FILE, TILES_FILE, RESULTS_FILE)
+    return all(
+        name in own or name.startswith((*hidden, f"{RESULTS_FILE}-")) or is_data(name, MODEL_FILE)
+        for name in names
+    )
 
 
 def _is_committed(folder: Path) -> bool:

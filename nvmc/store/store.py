@@ -366,7 +366,13 @@ class Store:
         known = isinstance(written, int) and 0 <= written < LAST_MOMENT
         when = datetime.fromtimestamp(written, UTC) if known else None
         described = code == self._database.identity.codes(identifier).of_text(str(info))
-        counted = complete, begun, first, last, int(evaluations) if math.isfinite(evaluations) else 0
+        counted = (
+            complete,
+            begun,
+            first,
+            last,
+            int(evaluations) if math.isfinite(evaluations) else 0,
+        )
         return Entry(identifier, read, facts, *counted, when, described)
 
 

@@ -15,7 +15,15 @@ from nvmc.hardware.devices import Target
 from nvmc.passes.io.save import LARGEST_FILE
 from nvmc.passes.io.without_weights import SMALL
 
-__all__ = ["opset_of", "serialized", "serialized_apart", "set_target", "shape_of", "tensor_entries"]
+__all__ = [
+    "opset_of",
+    "serialized",
+    "serialized_apart",
+    "set_target",
+    "shape_of",
+    "shapeless_inputs",
+    "tensor_entries",
+]
 
 Model = ir.Model
 """The type, for annotations."""
@@ -105,3 +113,9 @@ def _entry(value: ir.Value) -> TensorEntry:
     shape = shape_of(value)
     dtype = value.dtype or ir.DataType.FLOAT  # UNDEFINED is 0
     return TensorEntry(name=str(value.name), dtype=dtype.numpy().name, shape=shape)
+
+
+def shapeless_inputs(model: Model) -> list[str]:
+    """The tensor inputs that do not even state a rank."""
+    inputs = [value for value in model.graph.inputs if isinstance(value.type, ir.TensorType)]
+    return [str(value.name) for value in inputs if value.shape is None]

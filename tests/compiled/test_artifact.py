@@ -332,6 +332,16 @@ def test_another_program_s_manifest_is_not_replaced(tmp_path: Path) -> None:
     assert (folder / MODEL_FILE).read_text() == "mine"
 
 
+def test_what_is_left_of_a_network_is_compiled_into(tmp_path: Path) -> None:
+    """An empty folder too; results stay."""
+    (tmp_path / "net.nvmc").mkdir()
+    network = compiled(tmp_path)
+    (network.folder / "results.sqlite").write_text("mine")
+    (network.folder / MANIFEST_FILE).unlink()
+    assert open_compiled(compiled(tmp_path).folder).manifest == network.manifest
+    assert (network.folder / "results.sqlite").read_text() == "mine"
+
+
 def test_a_lock_that_is_a_link_makes_no_file_elsewhere(tmp_path: Path) -> None:
     network = compiled(tmp_path)
     (network.folder / ".lock").symlink_to(tmp_path / "elsewhere")

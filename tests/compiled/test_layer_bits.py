@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import onnx
+import onnx.reference
 import pytest
 
 from nvmc import Chip, Compiled, Target, compile_model, load_device, make_session, program_chip

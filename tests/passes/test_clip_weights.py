@@ -166,7 +166,7 @@ def test_weights_of_nothing_and_of_one_bit_stay() -> None:
     [
         ("clip-weights", "give one: std=K, or percentile=P"),
         ("clip-weights:std=2,percentile=99", "has 2 widths"),
-        ("clip-weights:std=0", "std is 0.0; expected a number above 0"),
+        ("clip-weights:std=0", "std is 0.0; expected a finite number above 0"),
         ("clip-weights:std=nan", "std is nan"),
         ("clip-weights:percentile=101", "percentile is 101.0"),
     ],

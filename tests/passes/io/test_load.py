@@ -310,7 +310,9 @@ def test_where_nodes_ran_elsewhere_is_left_out(tmp_path: Path, proto: onnx.Model
     assert not any(node.device_configurations for node in ir.to_proto(model).graph.node)
 
 
-def test_a_reference_outside_of_functions_is_refused(tmp_path: Path, proto: onnx.ModelProto) -> None:
+def test_a_reference_outside_of_functions_is_refused(
+    tmp_path: Path, proto: onnx.ModelProto
+) -> None:
     """onnxruntime takes the file, but not what is made of it."""
     attribute = proto.graph.node[0].attribute.add(name="group", ref_attr_name="g")
     attribute.type = onnx.AttributeProto.INT
