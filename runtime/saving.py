@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from nvmc.errors import ModelError
-from nvmc.passes.graph.describe import Model, shapeless_inputs
+from nvmc.passes.graph.describe import Model
 from nvmc.passes.infer_shapes import contradiction
 from nvmc.passes.io.load import load_model
 from nvmc.passes.io.save import save_model
@@ -23,11 +23,6 @@ def save_checked(model: Model, path: Path, source: Path) -> None:
         OSError: The file cannot be written.
         RuntimeError: The network is not valid: a fault of what made it.
     """
-    for name in shapeless_inputs(model):
-        raise ModelError(
-            f"{str(source)!r}: input {name!r} has no shape, and ONNX asks for one; give it one in "
-            "the file"
-        )
     save_model(model, path)
     try:
         check_loads(path)

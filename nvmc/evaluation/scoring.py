@@ -361,6 +361,8 @@ def _classes(value: Output, reading: Reading) -> object:
 def _decide(scores: NDArray[Any], reading: Reading, numbers: NDArray[Any]) -> bool:
     """Whether class numbers say where scores are greatest."""
     last = np.moveaxis(scores, reading.class_axis or 0, -1)
+    if numbers.size != last[..., 0].size:
+        return False
     places = numbers.reshape(last.shape[:-1]).astype(np.int64)
     if places.size and not 0 <= places.min() <= places.max() < last.shape[-1]:
         return False

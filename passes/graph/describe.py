@@ -21,7 +21,6 @@ __all__ = [
     "serialized_apart",
     "set_target",
     "shape_of",
-    "shapeless_inputs",
     "tensor_entries",
 ]
 
@@ -113,9 +112,3 @@ def _entry(value: ir.Value) -> TensorEntry:
     shape = shape_of(value)
     dtype = value.dtype or ir.DataType.FLOAT  # UNDEFINED is 0
     return TensorEntry(name=str(value.name), dtype=dtype.numpy().name, shape=shape)
-
-
-def shapeless_inputs(model: Model) -> list[str]:
-    """The tensor inputs that do not even state a rank."""
-    inputs = [value for value in model.graph.inputs if isinstance(value.type, ir.TensorType)]
-    return [str(value.name) for value in inputs if value.shape is None]

@@ -61,6 +61,7 @@ def load_model(
     inside = (_has_sparse(function.node) for function in proto.functions)
     if proto.graph.sparse_initializer or _has_sparse(proto.graph.node) or any(inside):
         raise ModelError(f"{where} has sparse constants; make them dense first")
+    _check_references(proto, where)
     cut_zip_maps(proto, where)
     try:
         model = ir.from_proto(proto)
@@ -79,7 +80,6 @@ def load_model(
         for value in node.outputs:
             if value.dtype == ir.DataType.UNDEFINED:  # said of a value that nothing is said of
                 value.type = None
-    _check_references(model, where)
     free_sizes(model)
     folder = (folder or Path(path).parent).absolute()
     for graph in _graphs(model):
@@ -150,15 +150,33 @@ def _check_opset(model: ir.Model, where: str) -> None:
             )
 
 
-def _check_references(model: ir.Model, where: str) -> None:
-    """Complain of attributes that stand for one of a function, outside of functions."""
-    for node in ir.traversal.RecursiveGraphIterator(model.graph):
-        for name, attribute in node.attributes.items():
-            if attribute.is_ref():
+def _check_references(proto: onnx.ModelProto, where: str) -> None:
+    """Complain of attributes that stand for one of a function, outside of functions; of graphs too.
+
+    Raises:
+        ModelError: There is one.
+    """
+    for node, inside in _proto_nodes(proto):
+        for attribute in node.attribute:
+            graphs = (onnx.AttributeProto.GRAPH, onnx.AttributeProto.GRAPHS)
+            if attribute.ref_attr_name and (not inside or attribute.type in graphs):
                 raise ModelError(
-                    f"{where}: attribute {name!r} of {node.op_type} node {str(node.name)!r} refers "
-                    "to one of a function, and it is in none; export it again"
+                    f"{where}: attribute {attribute.name!r} of {node.op_type} node {node.name!r} "
+                    f"refers to {attribute.ref_attr_name!r} of a function, and it is in none, or "
+                    "holds a graph; export it again"
                 )
+
+
+def _proto_nodes(proto: onnx.ModelProto) -> Iterator[tuple[onnx.NodeProto, bool]]:
+    """Every node, subgraphs' too, and whether it is in a function."""
+    left = [(node, False) for node in proto.graph.node]
+    left += [(node, True) for function in proto.functions for node in function.node]
+    while left:
+        node, inside = left.pop()
+        yield node, inside
+        for attribute in node.attribute:
+            for graph in (attribute.g, *attribute.graphs):
+                left += [(inner, inside) for inner in graph.node]
 
 
 def _graphs(model: ir.Model) -> Iterator[ir.Graph]:

@@ -13,6 +13,7 @@ import numpy as np
 import onnx
 import onnx_ir as ir
 
+from nvmc.errors import ModelError
 from nvmc.passes.io.without_weights import SMALL, bytes_of, without_weights
 
 __all__ = ["LARGEST_FILE", "save_model"]
@@ -33,9 +34,16 @@ def save_model(model: ir.Model, path: Path) -> None:
     A large initializer is written straight from its own memory, so this costs no copy of it.
 
     Raises:
+        ModelError: An input has no shape.
         OSError: The file cannot be written.
         RuntimeError: onnx.checker refuses the model: a fault of the passes that made it.
     """
+    for value in model.graph.inputs:
+        if value.shape is None and isinstance(value.type, ir.TensorType):
+            raise ModelError(
+                f"input {str(value.name)!r} has no shape, and ONNX asks for one; "
+                "give it one in the file"
+            )
     try:
         onnx.checker.check_model(without_weights(model))
     except Exception as error:  # its ValidationError, or protobuf's own

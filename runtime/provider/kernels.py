@@ -179,7 +179,9 @@ class NodeKernel:
         """All outputs of the operator for the node's inputs (None where one is left out)."""
         given = dict(zip(self._op.function_inputs, inputs, strict=False))
         standard = [given.get(name) for name in self._op.inputs]
-        with single_threaded_blas():  # whatever threads onnxruntime or the caller computes with
+        # Whatever threads onnxruntime or the caller computes with; and without warnings of numbers
+        # beyond float32, as onnxruntime's own kernels.
+        with single_threaded_blas(), np.errstate(all="ignore"):
             if self._weights is None:  # of several threads all get the same
                 self._weights = self._programmed(given)
             return self._function(standard, self._weights, dict(self._attributes))

@@ -15,6 +15,8 @@ from nvmc.cli import main
 from nvmc.compiled.options import CompileOptions
 from nvmc.data import IGNORED
 from nvmc.errors import DataError, ModelError, OptionError
+from nvmc.evaluation.reading import Reading
+from nvmc.evaluation.scoring import _decide
 from nvmc.evaluation.uncertainty import uncertainty
 from nvmc.evaluation.workload import set_up
 from nvmc.executors.torch import TorchExecutor
@@ -492,3 +494,11 @@ def test_features_that_come_before_their_scores_are_not_scored() -> None:
     found = simulate(compiled, runs=2, sigma=0.4, data=(x, y))
     assert found.description.reading.text == "class scores; h is what it is computed from"
     assert found.values[1] == (of_chip(1, "y", {"x": x}).argmax(1) == y).mean()
+
+
+def test_class_numbers_of_other_decisions_are_not_those_of_the_scores() -> None:
+    """A mutated network had 3 numbers for 16 decisions: a fault of nvmc itself, it said."""
+    reading = Reading("y", "class scores", 1)
+    scores = np.eye(3, dtype=np.float32)
+    assert _decide(scores, reading, np.arange(3))
+    assert not _decide(scores, reading, np.arange(2))

@@ -316,4 +316,4 @@ def test_a_reference_outside_of_functions_is_refused(
     """onnxruntime takes the file, but not what is made of it."""
     attribute = proto.graph.node[0].attribute.add(name="group", ref_attr_name="g")
     attribute.type = onnx.AttributeProto.INT
-    assert "refers to one of a function" in refused(saved(tmp_path, proto))
+    assert "refers to 'g' of a function" in refused(saved(tmp_path, proto))

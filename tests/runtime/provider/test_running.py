@@ -301,3 +301,14 @@ def test_an_array_with_two_contents_is_an_error():
     model = network(TWO, constants, fefet(), functions=("CrossbarMatMul",))
     with pytest.raises(Exception, match="'second': ProviderError: array 'w' has other codes"):
         make_session(model).run(None, {"x": batch(2, 3)})
+
+
+def test_numbers_beyond_float32_warn_of_nothing(monkeypatch: Patch):
+    """As onnxruntime's own kernels; warnings are errors here, and were lines on the terminal."""
+
+    def kernel(inputs: list[Any], *_: Any) -> list[Any]:
+        huge = np.full((inputs[0].shape[0], 3), 3e38, np.float32)
+        return [huge * 10 - huge * 10]
+
+    stand_in(monkeypatch, "CrossbarMatMul", kernel)
+    assert np.all(np.isnan(run(matmul())))
