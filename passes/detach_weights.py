@@ -99,10 +99,11 @@ def detached(model: ir.Model, target: Target) -> Detached:
     feed = FeedMasks()
     feed(model)
     content = serialized(model)
-    stack = None
-    if not feed.masks:
-        stack = stacked(onnx.ModelProto.FromString(content), detach.dtypes)
-    return Detached(content, arrays, detach.dtypes, batch, fixed, stack, feed.masks)
+    # No output may depend on an array: then the network has lost it on the way.
+    arrays = tuple(array for array in arrays if array.name in model.graph.initializers)
+    dtypes = {array.name: detach.dtypes[array.name] for array in arrays}
+    stack = None if feed.masks else stacked(onnx.ModelProto.FromString(content), dtypes)
+    return Detached(content, arrays, dtypes, batch, fixed, stack, feed.masks)
 
 
 def images_a_run(model: ir.Model, sharing: int = 1) -> int:

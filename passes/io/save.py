@@ -34,15 +34,16 @@ def save_model(model: ir.Model, path: Path) -> None:
     A large initializer is written straight from its own memory, so this costs no copy of it.
 
     Raises:
-        ModelError: An input has no shape.
+        ModelError: An input or output has no shape.
         OSError: The file cannot be written.
         RuntimeError: onnx.checker refuses the model: a fault of the passes that made it.
     """
-    for value in model.graph.inputs:
+    ends = [("input", v) for v in model.graph.inputs] + [("output", v) for v in model.graph.outputs]
+    for what, value in ends:
         if value.shape is None and isinstance(value.type, ir.TensorType):
             raise ModelError(
-                f"input {str(value.name)!r} has no shape, and ONNX asks for one; "
-                "give it one in the file"
+                f"{what} {str(value.name)!r} has no shape, and ONNX asks for one; give it one in "
+                "the file"
             )
     try:
         onnx.checker.check_model(without_weights(model))

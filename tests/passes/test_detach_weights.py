@@ -44,3 +44,14 @@ def test_a_network_keeps_its_own_number(tmp_path: Path) -> None:
     path = compiled(CONV.format(8, 4).replace("N", "3") + " { y = Conv (x, w) }", tmp_path)
     found = detached(load_model(path), TARGET)
     assert (found.batch, found.fixed) == (3, True)
+
+
+def test_arrays_that_no_output_depends_on_are_left_out(tmp_path: Path) -> None:
+    """A compiled network that somebody changed: what is scored may need fewer arrays."""
+    text = CONV.format(8, 4).replace("y)", "y, float[N,3,8,8] z)", 1)
+    path = compiled(text + " { y = Conv (x, w) z = Relu (x) }", tmp_path)
+    model = load_model(path)
+    assert [array.name for array in detached(load_model(path), TARGET).arrays] == ["w"]
+    model.graph.outputs.pop(0)
+    found = detached(model, TARGET)
+    assert (found.arrays, found.dtypes, found.stack) == ((), {}, None)

@@ -9,6 +9,7 @@ import onnx_ir as ir
 import pytest
 
 import nvmc.passes.io.save
+from nvmc.errors import ModelError
 from nvmc.hardware.devices import Target, load_device
 from nvmc.passes.io.load import load_model
 from nvmc.passes.io.save import save_model
@@ -79,3 +80,11 @@ def test_names_are_the_graphs_where_models_share_a_tensor(tmp_path: Path) -> Non
     save_model(model, tmp_path / "m.onnx")
     onnx.checker.check_model(tmp_path / "m.onnx", full_check=True)
     assert {t.name for t in onnx.load(tmp_path / "m.onnx").graph.initializer} == {"w", "v"}
+
+
+def test_an_output_without_a_shape_is_refused(tmp_path: Path) -> None:
+    model = ir.from_proto(proto_of("g (float[N,3] x) => (float[N,3] y) { y = Relu (x) }"))
+    model.graph.outputs[0].shape = None
+    with pytest.raises(ModelError, match="output 'y' has no shape, and ONNX asks for one"):
+        save_model(model, tmp_path / "m.onnx")
+    assert list(tmp_path.iterdir()) == []
