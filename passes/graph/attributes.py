@@ -105,6 +105,14 @@ def _misfit(node: ir.Node) -> str | None:
     group = given.get("group", 1)
     if isinstance(channels, int) and isinstance(group, int) and channels % group:
         return f"group = {group} for {channels} channels; expected a divisor of these"
+    if node.op_type in ("Conv", "ConvTranspose") and isinstance(group, int):
+        taken = _size(weight, 0)
+        if node.op_type == "Conv":
+            each = _size(weight, 1)
+            taken = None if each is None else each * group
+        found = _size(node.inputs[0], 1)
+        if None not in (found, taken) and found != taken:
+            return f"group = {group}: the weight takes {taken} channels, but {found} enter"
     kernel = list(given.get("kernel_shape", ()))
     axes = len(kernel) or (len(shape) - 2 if shape is not None else None)
     sizes = [] if shape is None else [size for size in shape[2:] if isinstance(size, int)]
@@ -117,6 +125,13 @@ def _misfit(node: ir.Node) -> str | None:
         if any(isinstance(n, int) and n < 0 for n in numbers):
             return f"{name} = {list(numbers)}; expected numbers from 0 on"
     return None
+
+
+def _size(value: ir.Value | None, axis: int) -> int | None:
+    """The size of an axis, where it is known."""
+    shape = None if value is None else value.shape
+    size = shape[axis] if shape is not None and axis < len(shape) else None
+    return size if isinstance(size, int) else None
 
 
 def _title(node: ir.Node) -> str:

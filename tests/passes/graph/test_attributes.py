@@ -24,6 +24,14 @@ REFUSED = {
     "group of none": (windowed("group = 0"), "group = 0; expected a number from 1 on"),
     "negative group": (windowed("group = -2"), "group = -2; expected a number from 1 on"),
     "group that divides nothing": (windowed("group = 3"), "group = 3 for 2 channels"),
+    "channels of no group": (
+        "g (float[N, 4, 8, 8] x, float[6, 4, 1, 1] w) => (float y) { y = Conv <group = 3> (x, w) }",
+        "group = 3: the weight takes 12 channels, but 4 enter",
+    ),
+    "channels of a transposed weight": (
+        "g (float[N, 4, 8, 8] x, float[6, 4, 1, 1] w) => (float y) { y = ConvTranspose (x, w) }",
+        "group = 1: the weight takes 6 channels, but 4 enter",
+    ),
     "no stride": (windowed("strides = [1, 0]"), r"strides = \[1, 0\]; expected numbers from 1"),
     "negative stride": (windowed("strides = [-1, 1]"), "strides = .* from 1 on"),
     "too many strides": (windowed("strides = [1, 1, 1]"), "3 strides for a window of 2 axes"),
