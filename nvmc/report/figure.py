@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import io
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -73,9 +74,12 @@ def figure_in(path: Path, width: float = 6.4, height: float = 4.0) -> Generator[
     )
     yield figure
     suffix = path.suffix.lower()
+    drawn = io.BytesIO()  # matplotlib takes a full disk for a fault of its own
     # The salt names an SVG's parts; without one matplotlib draws another each time.
-    with replacing_file(path) as file, _library("matplotlib").rc_context({"svg.hashsalt": "nvmc"}):
-        figure.savefig(file, format=suffix[1:], dpi=DPI, metadata=_METADATA[suffix])
+    with _library("matplotlib").rc_context({"svg.hashsalt": "nvmc"}):
+        figure.savefig(drawn, format=suffix[1:], dpi=DPI, metadata=_METADATA[suffix])
+    with replacing_file(path) as file:
+        file.write_bytes(drawn.getbuffer())
 
 
 def heading(figure: Any, lines: Sequence[str]) -> None:
