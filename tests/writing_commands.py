@@ -183,9 +183,8 @@ class Forks:
         return time.monotonic() - started
 
     def close(self) -> None:
-        assert self._process.stdin is not None
-        self._process.stdin.close()
-        self._process.wait()
+        """End the process."""
+        self._process.communicate()
 
     def _said(self) -> int:
         assert self._process.stdout is not None
