@@ -11,7 +11,6 @@ TYPE_CHECKING = False  # `typing` takes time to load, during which Ctrl-C shows 
 if TYPE_CHECKING:
     from typing import Any
 
-    from nvmc.budget import memory_limit
     from nvmc.compiled.artifact import Compiled, find_compiled, open_compiled
     from nvmc.compiled.options import CompileOptions
     from nvmc.compiler import compile_model, program_chip, transform_model
@@ -20,6 +19,7 @@ if TYPE_CHECKING:
     from nvmc.evaluation.simulation import simulate
     from nvmc.hardware.chip import Chip
     from nvmc.hardware.devices import Device, Target, load_device
+    from nvmc.runtime.memory import memory_limit
     from nvmc.runtime.provider import make_session, register_provider
 
 __version__ = "0.1.0"
@@ -57,7 +57,7 @@ _HOMES = {
     "find_compiled": "nvmc.compiled.artifact",
     "load_device": "nvmc.hardware.devices",
     "make_session": "nvmc.runtime.provider",
-    "memory_limit": "nvmc.budget",
+    "memory_limit": "nvmc.runtime.memory",
     "open_compiled": "nvmc.compiled.artifact",
     "program_chip": "nvmc.compiler",
     "register_provider": "nvmc.runtime.provider",

@@ -12,6 +12,8 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from threading import Lock
 
+from nvmc import budget
+from nvmc.arguments import checked
 from nvmc.budget import memory_text, room
 from nvmc.errors import OutOfMemoryError
 
@@ -21,9 +23,13 @@ __all__ = [
     "fitting_jobs",
     "lean",
     "making",
+    "memory_limit",
     "needed",
     "too_little",
 ]
+
+memory_limit = checked(budget.memory_limit)
+"""`nvmc.budget.memory_limit` for people, whose arguments are checked."""
 
 LARGE = 1 << 25
 """Bytes of weights in a session from which on memory is watched."""
