@@ -191,7 +191,7 @@ def _check(folder: Path) -> None:
             f"{str(folder)!r} exists and is not a compiled network; move it away, or choose "
             "another -o"
         )
-    if os.path.lexists(folder / COMMIT) and not _is_committed(folder):
+    if _committed(folder) is False:
         raise ArtifactError(
             f"{str(folder / COMMIT)!r} is in the way, and nvmc did not make it; remove it, or "
             "choose another -o"
@@ -227,18 +227,25 @@ def _is_remains(folder: Path) -> bool:
 
 
 def _is_committed(folder: Path) -> bool:
-    """Whether there is a committed generation: a folder, no link to one, with a network's files.
+    """Whether there is a committed generation."""
+    return _committed(folder) is True
 
-    Folders come from strangers, and what is in `.commit` is moved.
+
+def _committed(folder: Path) -> bool | None:
+    """Whether `.commit` is a generation: a folder, no link to one, with a network's files only.
+
+    Folders come from strangers, and what is in `.commit` is moved. None where there is none, or it
+    goes away meanwhile, as another process puts it in place.
     """
     commit = folder / COMMIT
     try:
         if not stat.S_ISDIR(commit.lstat().st_mode):
             return False
         with os.scandir(commit) as found:
-            return all(_is_part(entry) for entry in found)
+            foreign = [entry.path for entry in found if not _is_part(entry)]
+        return not any(map(os.path.lexists, foreign))
     except OSError:
-        return False
+        return None
 
 
 def _is_part(entry: os.DirEntry[str]) -> bool:
