@@ -3,32 +3,16 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Generator
 from pathlib import Path
 
 import pytest
 
-from writing_commands import CASES, Case, Forks, begin, contents, prepare
+from writing_commands import CASES, Case, Forks, begin, contents
 
 SIZES = (1_000, 20_000, 60_000, 1 << 26)
 """Bytes that a file may have, from too few for anything to enough for all."""
 QUICK = ("program", "transform", "fit", "export", "merge", "merge anew", "delete")
 MERGE = Case(["results", "merge", "new.sqlite", "full.sqlite"])
-
-
-@pytest.fixture(scope="module")
-def forks() -> Generator[Forks]:
-    found = Forks()
-    yield found
-    found.close()
-
-
-@pytest.fixture(scope="module")
-def template(tmp_path_factory: pytest.TempPathFactory, forks: Forks) -> Path:
-    """A folder with what commands read."""
-    folder = tmp_path_factory.mktemp("template")
-    prepare(folder, forks)
-    return folder
 
 
 @pytest.mark.torch

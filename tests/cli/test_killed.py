@@ -9,7 +9,6 @@ import os
 import shutil
 import signal
 import time
-from collections.abc import Generator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -18,22 +17,7 @@ import numpy as np
 import pytest
 
 from nvmc import open_compiled
-from writing_commands import CASES, Forks, begin, contents, prepare
-
-
-@pytest.fixture(scope="module")
-def forks() -> Generator[Forks]:
-    found = Forks()
-    yield found
-    found.close()
-
-
-@pytest.fixture(scope="module")
-def template(tmp_path_factory: pytest.TempPathFactory, forks: Forks) -> Path:
-    """A folder with what commands read."""
-    folder = tmp_path_factory.mktemp("template")
-    prepare(folder, forks)
-    return folder
+from writing_commands import CASES, Forks, begin, contents
 
 
 def whole(found: Any, before: Any, after: Any) -> bool:
