@@ -46,11 +46,14 @@ class HashedFile(io.RawIOBase):
     """A file that is hashed while it is read, once, from its beginning to its end.
 
     So the digest is that of the very bytes that were used. Read it through `io.BufferedReader`.
+
+    Args:
+        file: Opened without a buffer; it is closed with this.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, file: io.RawIOBase) -> None:
         super().__init__()
-        self._file = path.open("rb", buffering=0)
+        self._file = file
         self._hash = hashlib.sha256()
         self._size = 0
 

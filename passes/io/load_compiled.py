@@ -34,7 +34,7 @@ def load_compiled(compiled: Compiled) -> ir.Model:
 def _read(compiled: Compiled) -> ir.Model:
     path = compiled.model_path
     try:
-        with HashedFile(path) as raw, io.BufferedReader(raw) as file:
+        with HashedFile(path.open("rb", buffering=0)) as raw, io.BufferedReader(raw) as file:
             for name in compiled.manifest.files:
                 if is_data(name, MODEL_FILE):
                     compiled.check(name)
