@@ -68,9 +68,10 @@ _SETTINGS: dict[str, tuple[Any, str | None, str]] = {
     ),
     "augment": (str, "affine|K=V,…", f"Move the images each time; affine is {AFFINE}."),
     "clip": (
-        float,
-        "K",
-        "Keep weights within K of their standard deviations, after every step.",
+        str,
+        "K|none|auto",
+        "Keep weights within K of their standard deviations; auto: as the method wants.  "
+        "[default: auto]",
     ),
     "estimator": (
         click.Choice(["straight-through", "ede"]),
@@ -92,7 +93,7 @@ def _settings_options(command: F) -> F:
 @click.command("train")
 @click.argument("model", required=False)
 @click.option("--methods", is_flag=True, help="List the methods and their options, and end.")
-@click.option("--method", default="trice", show_default=True, metavar="NAME")
+@click.option("--method", default="hwa", show_default=True, metavar="NAME")
 @click.option(
     "--method-option",
     "method_options",
@@ -109,6 +110,11 @@ def _settings_options(command: F) -> F:
     type=int,
     metavar="N",
     help="Held-out images that KPPs are taken on; 0: all.  [default: as training costs]",
+)
+@click.option(
+    "--teacher",
+    metavar="MODEL",
+    help="A clean network whose outputs are to be met as well: an ONNX file or zoo:NAME.",
 )
 @click.option("--device", default="fefet2", show_default=True, metavar="NAME|FILE")
 @click.option("--sigma", type=float, help="Strength of the device's noise.")
@@ -210,6 +216,7 @@ def _task(training: Any, data: str, options: Mapping[str, Any]) -> Any:
         output=options["scored"],
         class_axis=options["class_axis"],
         metric=options["metric"],
+        teacher=options["teacher"] and resolve_model(options["teacher"]),
     )
 
 
@@ -218,6 +225,8 @@ def _settings(training: Any, options: Mapping[str, Any]) -> Any:
     if "augment" in given:
         text = AFFINE if given["augment"] == "affine" else given["augment"]
         given["augment"] = _values("--augment", text.split(","), "turn=12")
+    if given.get("clip") not in (None, "auto"):
+        given["clip"] = _values("--clip", [f"clip={given['clip']}"], "clip=2")["clip"]
     try:
         return training.Settings.model_validate(given)
     except ValidationError as error:

@@ -219,6 +219,8 @@ def _facts(report: Report) -> list[str]:
         f"{outcome.kept}",
         share_text(outcome.before.mapped_share),
     ]
+    if outcome.clip is not None:
+        lines.append(f"Weights clipped at {outcome.clip:g} standard deviations (--clip)")
     if outcome.reading.text:
         lines.append(f"Trained output: {outcome.reading.output} ({outcome.reading.text})")
     lines += _forms(report)

@@ -38,6 +38,8 @@ class Method(CheckedModel):
         title: One line for people, with the paper.
         replicas: Networks trained side by side.
         keeps: The type of `state`: a pydantic model whose fields say which values can be.
+        clip: What `Settings.clip` is where it is `auto`.
+        taught: Whether it takes a teacher.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -46,6 +48,8 @@ class Method(CheckedModel):
     title: ClassVar[str]
     replicas: ClassVar[int] = 1
     keeps: ClassVar[type[Strict]] = Nothing
+    clip: ClassVar[float | None] = None
+    taught: ClassVar[bool] = False
 
     def check(self, task: Task) -> None:
         """Complain before anything starts.

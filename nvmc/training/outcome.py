@@ -74,6 +74,8 @@ class Outcome:
         bounds_apart: Bounds that were not, as their steps stand as numbers of their own.
         binary: Weights that were binary in the source, and are, in one bit.
         unbinarised: Such weights that more bits made real numbers.
+        clip: Standard deviations that weights on crossbars were clamped to; None where they were
+            not.
     """
 
     method: str
@@ -94,6 +96,7 @@ class Outcome:
     bounds_apart: tuple[str, ...] = ()
     binary: tuple[str, ...] = ()
     unbinarised: tuple[str, ...] = ()
+    clip: float | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Plain values for JSON."""

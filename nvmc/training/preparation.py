@@ -57,6 +57,7 @@ def make_task(
     output: str | None = None,
     class_axis: int | None = None,
     metric: str | None = None,
+    teacher: str | Path | None = None,
 ) -> Task:
     """A training task from the names of its data.
 
@@ -74,9 +75,10 @@ def make_task(
         output: The output that is trained; by default the one that `nvmc simulate` scores.
         class_axis: Its axis of the classes; from shapes and labels by default.
         metric: What KPPs are of; by default what suits the labels. The loss stays.
+        teacher: The ONNX file of a network whose outputs are to be met as well (distillation).
 
     Raises:
-        DataError, OptionError: By what is wrong.
+        DataError, ModelError, OptionError: By what is wrong.
     """
     settings, options = settings or Settings(), options or CompileOptions()
     target = as_target(target)
@@ -103,7 +105,10 @@ def make_task(
     judged = _judged(held_out, len(train.x), settings, validation_limit)
     kinds = settings, options, calibration, output, class_axis
     held = len(held_out.x)
-    return Task(target, sigma, train, judged, *kinds, judged_by=metric, held_out=held)
+    taught = None if teacher is None else canonical_network(Path(teacher), options)
+    return Task(
+        target, sigma, train, judged, *kinds, judged_by=metric, held_out=held, teacher=taught
+    )
 
 
 def _check_options(settings: Settings, options: CompileOptions) -> None:
@@ -139,8 +144,8 @@ def canonical_network(
     return model
 
 
-def fitted(task: Task, model: ir.Model) -> Task:
-    """The task with the data that the network takes, and how its output is read.
+def fitted(task: Task, model: ir.Model, method: Method) -> Task:
+    """The task with the data that the network takes, how its output is read, and no `auto`.
 
     Raises:
         DataError: An input gets nothing, or the output does not fit the labels.
@@ -160,7 +165,11 @@ def fitted(task: Task, model: ir.Model) -> Task:
             "needs them along the first: export the network batch first"
         )
     train, validation = map(reading.arranged, both)
-    return replace(task, train=train, validation=validation, reading=reading)
+    settings = task.settings
+    if settings.clip == "auto":
+        settings = settings.model_copy(update={"clip": method.clip})
+    both = {"train": train, "validation": validation}
+    return replace(task, **both, reading=reading, settings=settings)
 
 
 def prepared_network(model: ir.Model, task: Task, method: Method) -> ir.Model:
@@ -170,6 +179,8 @@ def prepared_network(model: ir.Model, task: Task, method: Method) -> ir.Model:
         NvmcError: By what is wrong.
     """
     _check(model, task)
+    if task.teacher is not None and not method.taught:
+        raise OptionError(f"method {method.kind!r} takes no teacher; use hwa, or leave it out")
     method.check(task)
     prepared = model.clone()
     if task.settings.init == "random":
@@ -192,6 +203,7 @@ def identity_of(network: ir.Model, task: Task, method: Method) -> dict[str, str]
         **{key: str(value) for key, value in asdict(task.options).items()},
         "reading": str(task.read(network)),
         "metric": task.metric,
+        "teacher": "None" if task.teacher is None else _digest(task.teacher),
         "method": method.kind,
         **{f"{method.kind} {key}": str(value) for key, value in method.model_dump().items()},
         **settings,

@@ -96,7 +96,7 @@ class Replica:
         self.optimizer = _optimizer([*trained, *self.computed.latent.values()], settings)
         self.schedule = _schedule(self.optimizer, settings, steps)
         self.version = 0
-        self._clip = settings.clip
+        self._clip = settings.width
         self._scores = scores
 
     def __call__(
@@ -178,6 +178,17 @@ class Replica:
             self.crossbars.clip(self._clip)
         self.schedule.step()
         self._estimator.progress = min(1.0, self.schedule.last_epoch / max(1, self._steps))
+        self.version += 1
+
+    def follow(self, other: Replica, share: float) -> None:
+        """Go that share of the way to the weights and statistics of `other`."""
+        with torch.no_grad():
+            own, wanted = self.tensors().values(), other.tensors().values()
+            for mine, theirs in zip(own, wanted, strict=True):
+                if mine.is_floating_point():
+                    mine.lerp_(theirs, share)
+                else:
+                    mine.copy_(theirs)
         self.version += 1
 
     def copy_from(self, other: Replica) -> None:

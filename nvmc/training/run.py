@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -30,6 +31,7 @@ from nvmc.training.evaluation import finished_network, judge
 from nvmc.training.outcome import Judged
 from nvmc.training.replica import Replica
 from nvmc.training.task import Task
+from nvmc.training.teacher import Teacher
 
 __all__ = ["Run", "scores_of"]
 
@@ -53,6 +55,7 @@ class Run:
         memory: The method's own state, by name.
         reading: How the output that is trained is read.
         steps_of_epoch: Batches that the training images make.
+        teacher: A network whose outputs are to be met as well, or None.
     """
 
     def __init__(
@@ -72,6 +75,7 @@ class Run:
         self.replicas = [Replica(model, task, steps, scores, computed) for _ in range(replicas)]
         some = _outputs_of(self.replicas[0], self._x)
         self._shape, axis = some.shape[1:], self.reading.class_axis
+        self.teacher = None if task.teacher is None else self._teacher(task.teacher, some.shape)
         # A softmax that the graph writes in another way, or clips, is told by its values.
         self._probable = bool(axis) and kind_of(np.moveaxis(some, axis, 1)) == "probabilities"
         self._y = self._known_of(task.train)
@@ -102,6 +106,25 @@ class Run:
     def single(self) -> bool:
         """Whether one score a decision tells two classes apart."""
         return self.reading.holds == "one score"
+
+    def _teacher(self, model: ir.Model, shape: tuple[int, ...]) -> Teacher:
+        """The teacher of this run.
+
+        Raises:
+            ModelError: It does not take the same data, or has other outputs.
+        """
+        task = self.task
+        reading = replace(task, reading=None).read(model)
+        scores = scores_of(model, reading) if task.classes else reading.output
+        teacher = Teacher(model, scores, reading, task.settings.accelerator)
+        found = tuple(teacher(taken(self._x, slice(PROBED))).shape)
+        if found != shape or reading.holds != self.reading.holds:
+            raise ModelError(
+                f"the teacher's output {reading.output!r} has {list(found[1:])} {reading.holds} an "
+                f"image, that of the trained network {list(shape[1:])} {self.reading.holds}; give "
+                "a teacher with the same outputs"
+            )
+        return teacher
 
     def right(self, scores: Tensor, y: Tensor) -> Tensor:
         """Which of the decisions that count are those of the labels, in one row."""

@@ -8,11 +8,12 @@ from pydantic import Field
 
 from nvmc.hardware.devices.laws import Strict
 
-__all__ = ["Augment", "Settings"]
+__all__ = ["Augment", "Settings", "Width"]
 
 Whole = Annotated[int, Field(ge=0, strict=True)]
 Count = Annotated[int, Field(ge=1, strict=True)]
 Share = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Width = Annotated[float, Field(gt=1, allow_inf_nan=False)]
 
 
 class Augment(Strict, frozen=True):
@@ -49,7 +50,8 @@ class Settings(Strict, frozen=True):
         init: `keep` trains on from the weights that are there, `random` starts anew.
         augment: Move the images; None shows them as they are.
         clip: Standard deviations of its own that each weight on crossbars, or each of its channels
-            where these have a scale each, is clamped to after every step; None leaves them.
+            where these have a scale each, is clamped to after every step; None leaves them, `auto`
+            is what the method does best with.
         estimator: Gradient of Sign: `straight-through` within -1 and 1, or IR-Net's `ede`.
         accelerator: `cpu` or `cuda`.
     """
@@ -69,9 +71,14 @@ class Settings(Strict, frozen=True):
     keep: Literal["best", "last"] = "best"
     init: Literal["keep", "random"] = "keep"
     augment: Augment | None = None
-    clip: Annotated[float, Field(gt=1, allow_inf_nan=False)] | None = None
+    clip: Width | Literal["auto"] | None = "auto"
     estimator: Literal["straight-through", "ede"] = "straight-through"
     accelerator: Literal["cpu", "cuda"] = "cpu"
+
+    @property
+    def width(self) -> float | None:
+        """`clip` as a number of standard deviations; None for none, and before `auto` is known."""
+        return None if self.clip == "auto" else self.clip
 
     def judges(self, epoch: int) -> bool:
         """Whether a KPP is taken after that epoch, counted from 1."""

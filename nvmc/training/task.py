@@ -37,6 +37,7 @@ class Task:
         reading: How that output is read; None while no network is known.
         judged_by: Name of the metric that KPPs are of; None for the one that suits the labels.
         held_out: Held-out images that there are, of which `validation` may be some.
+        teacher: A network in canonical form whose outputs are to be met as well.
     """
 
     target: Target
@@ -51,6 +52,7 @@ class Task:
     reading: Reading | None = None
     judged_by: str | None = None
     held_out: int | None = None
+    teacher: ir.Model | None = None
 
     @property
     def calibration_images(self) -> Dataset:

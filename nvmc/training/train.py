@@ -64,7 +64,7 @@ def train(
     kept = None if checkpoint is None else Path(checkpoint)
     _check_files(path, result, kept, resume)
     network, computed = _read(path, task)
-    task = fitted(task, network)
+    task = fitted(task, network, method)
     with _deterministic():
         run = _begun(path, network, task, method, computed)
         loop = Loop(run, method, kept, _identity(network, task, method, computed))
@@ -94,6 +94,7 @@ def train(
         dropout_off=dropout_off,
         summary=method.summary(run),
         reading=run.reading,
+        clip=run.task.settings.width,
         **_forms(network, computed, replica),
     )
 

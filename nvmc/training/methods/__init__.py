@@ -19,6 +19,7 @@ from nvmc.training.methods.cut_gaussians import LcGaussian, LtGaussian, RcGaussi
 from nvmc.training.methods.erm import Erm
 from nvmc.training.methods.ftna import Ftna
 from nvmc.training.methods.gaussian import NoiseInjection
+from nvmc.training.methods.hwa import HardwareAware
 from nvmc.training.methods.invnorm import Invnorm
 from nvmc.training.methods.neft import Neft
 from nvmc.training.methods.reram_v import ReramV
@@ -39,6 +40,7 @@ METHODS: dict[str, type[Method]] = {
         Erm,
         Ftna,
         NoiseInjection,
+        HardwareAware,
         Invnorm,
         LcGaussian,
         LtGaussian,

@@ -1,0 +1,74 @@
+"""Hardware-aware training: noise, a limited range and averaged weights; the default."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, ClassVar
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from nvmc.torchgraph.tensors import Inputs
+from nvmc.training.methods.gaussian import NoiseInjection
+from nvmc.training.replica import Replica
+from nvmc.training.run import Run
+from nvmc.training.task import Task
+
+__all__ = ["HardwareAware"]
+
+LIVE, AVERAGE = 0, 1
+
+
+class HardwareAware(NoiseInjection):
+    """Noise injection, weights clipped to a few of their standard deviations, and their average.
+
+    Attributes:
+        sigma: Strength in training; None for `strength` times that which chips are judged at.
+        strength: Noise in training over noise of the chips.
+        distilled: Share of the loss that is the distance to the teacher, where there is one.
+        average: Share of the run's steps that the average of the weights reaches back; 0 keeps the
+            weights of the last step.
+    """
+
+    kind: ClassVar[str] = "hwa"
+    title: ClassVar[str] = "hardware-aware: noise, clipped weights, averaged weights"
+    replicas: ClassVar[int] = 2
+    clip: ClassVar[float | None] = 1.5
+    taught: ClassVar[bool] = True
+
+    strength: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 1.5
+    average: Annotated[float, Field(ge=0, lt=1)] = 0.05
+    distilled: Annotated[float, Field(ge=0, le=1)] = 0.5
+
+    def step(
+        self, run: Run, replica: Replica, x: Inputs, y: Tensor, generator: torch.Generator
+    ) -> Tensor:
+        """See `Method.step`; the average follows."""
+        loss = super().step(run, replica, x, y, generator)
+        steps = self.average * replica.steps
+        run.replicas[AVERAGE].follow(replica, 1 / max(1.0, steps))
+        return loss
+
+    def loss(
+        self, run: Run, replica: Replica, x: Inputs, y: Tensor, generator: torch.Generator
+    ) -> Tensor:
+        """See `Method.loss`; with a teacher, part of it is how far its outputs are."""
+        scores = replica(x, self.weights(run, replica, generator), generator)
+        own = run.criterion(scores, y)
+        if run.teacher is None:
+            return own
+        return torch.lerp(own, run.teacher.loss(scores, x), self.distilled)
+
+    def evaluated(self, run: Run) -> Replica:
+        """The average."""
+        return run.replicas[AVERAGE]
+
+    def summary(self, run: Run) -> dict[str, Any]:
+        """The strength of the noise in training."""
+        sigma = self._sigma(run.task)
+        return {} if sigma is None else {"sigma": sigma}
+
+    def _sigma(self, task: Task) -> float | None:
+        if self.sigma is not None or task.strength is None:
+            return super()._sigma(task)
+        return self.strength * task.strength
