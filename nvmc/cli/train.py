@@ -43,7 +43,11 @@ _SETTINGS: dict[str, tuple[Any, str | None, str]] = {
     "epochs": (int, "N", "Passes over the images.  [default: 100]"),
     "batch": (int, "N", "Images per step.  [default: 128]"),
     "optimizer": (click.Choice(["adamw", "adam", "sgd"]), None, "[default: adamw]"),
-    "rate": (float, "R", "Learning rate, the highest of its schedule.  [default: 0.001]"),
+    "rate": (
+        str,
+        "R|auto",
+        "Learning rate, the highest of its schedule; auto: as the method wants.  [default: auto]",
+    ),
     "schedule": (
         click.Choice(["cosine", "one-cycle", "constant"]),
         None,
@@ -225,8 +229,9 @@ def _settings(training: Any, options: Mapping[str, Any]) -> Any:
     if "augment" in given:
         text = AFFINE if given["augment"] == "affine" else given["augment"]
         given["augment"] = _values("--augment", text.split(","), "turn=12")
-    if given.get("clip") not in (None, "auto"):
-        given["clip"] = _values("--clip", [f"clip={given['clip']}"], "clip=2")["clip"]
+    for name in ("clip", "rate"):
+        if name in given:
+            given |= _values(f"--{name}", [f"{name}={given[name]}"], f"{name}=2")
     try:
         return training.Settings.model_validate(given)
     except ValidationError as error:

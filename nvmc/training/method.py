@@ -38,7 +38,7 @@ class Method(CheckedModel):
         title: One line for people, with the paper.
         replicas: Networks trained side by side.
         keeps: The type of `state`: a pydantic model whose fields say which values can be.
-        clip: What `Settings.clip` is where it is `auto`.
+        defaults: What `clip` and `rate` of the settings are where they are `auto`.
         taught: Whether it takes a teacher.
     """
 
@@ -48,7 +48,7 @@ class Method(CheckedModel):
     title: ClassVar[str]
     replicas: ClassVar[int] = 1
     keeps: ClassVar[type[Strict]] = Nothing
-    clip: ClassVar[float | None] = None
+    defaults: ClassVar[Mapping[str, float | None]] = {"clip": None, "rate": 1e-3}
     taught: ClassVar[bool] = False
 
     def check(self, task: Task) -> None:

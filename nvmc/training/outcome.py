@@ -76,6 +76,7 @@ class Outcome:
         unbinarised: Such weights that more bits made real numbers.
         clip: Standard deviations that weights on crossbars were clamped to; None where they were
             not.
+        rate: Highest learning rate.
     """
 
     method: str
@@ -97,6 +98,7 @@ class Outcome:
     binary: tuple[str, ...] = ()
     unbinarised: tuple[str, ...] = ()
     clip: float | None = None
+    rate: float | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Plain values for JSON."""

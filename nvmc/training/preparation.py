@@ -165,11 +165,8 @@ def fitted(task: Task, model: ir.Model, method: Method) -> Task:
             "needs them along the first: export the network batch first"
         )
     train, validation = map(reading.arranged, both)
-    settings = task.settings
-    if settings.clip == "auto":
-        settings = settings.model_copy(update={"clip": method.clip})
-    both = {"train": train, "validation": validation}
-    return replace(task, **both, reading=reading, settings=settings)
+    settings = task.settings.settled(method.defaults)
+    return replace(task, train=train, validation=validation, reading=reading, settings=settings)
 
 
 def prepared_network(model: ir.Model, task: Task, method: Method) -> ir.Model:

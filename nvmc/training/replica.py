@@ -301,7 +301,7 @@ def copied(value: Any) -> Any:
 
 
 def _optimizer(weights: list[nn.Parameter], settings: Settings) -> torch.optim.Optimizer:
-    rate, decay = settings.rate, settings.decay
+    rate, decay = settings.highest_rate, settings.decay
     if settings.optimizer == "sgd":
         return torch.optim.SGD(
             weights, rate, momentum=settings.momentum, weight_decay=decay, fused=True
@@ -318,6 +318,6 @@ def _schedule(
         case "cosine":
             return schedulers.CosineAnnealingLR(optimizer, steps)
         case "one-cycle":
-            return schedulers.OneCycleLR(optimizer, settings.rate, total_steps=steps)
+            return schedulers.OneCycleLR(optimizer, settings.highest_rate, total_steps=steps)
         case "constant":
             return schedulers.LambdaLR(optimizer, lambda step: 1.0)

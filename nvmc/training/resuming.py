@@ -201,7 +201,7 @@ def _check_paces(progress: _Progress[Any], run: Run) -> None:
     if found != expected:
         raise Misfit(f"it has {found} replicas; expected {expected}")
     most = len(progress.epochs) * run.steps_of_epoch
-    rate = run.task.settings.rate
+    rate = run.task.settings.highest_rate
     for number, pace in enumerate(progress.replicas):
         if pace.steps > most:
             raise Misfit(f"replicas.{number}.steps is {pace.steps}; expected at most {most}")

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from collections.abc import Mapping
+from typing import Annotated, Literal, Self
 
 from pydantic import Field
 
@@ -37,7 +38,7 @@ class Settings(Strict, frozen=True):
         epochs: Passes over the training images.
         batch: Images per step.
         optimizer: `adamw`, `adam` or `sgd`.
-        rate: Learning rate, the highest of its schedule.
+        rate: Learning rate, the highest of its schedule; `auto` is what the method does best with.
         decay: Weight decay.
         momentum: Of `sgd`.
         schedule: `cosine` falls from `rate` to zero, `one-cycle` rises first, `constant` stays.
@@ -59,7 +60,7 @@ class Settings(Strict, frozen=True):
     epochs: Count = 100
     batch: Count = 128
     optimizer: Literal["adamw", "adam", "sgd"] = "adamw"
-    rate: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 1e-3
+    rate: Annotated[float, Field(gt=0, allow_inf_nan=False)] | Literal["auto"] = "auto"
     decay: Share = 1e-4
     momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
     schedule: Literal["cosine", "one-cycle", "constant"] = "cosine"
@@ -74,6 +75,16 @@ class Settings(Strict, frozen=True):
     clip: Width | Literal["auto"] | None = "auto"
     estimator: Literal["straight-through", "ede"] = "straight-through"
     accelerator: Literal["cpu", "cuda"] = "cpu"
+
+    def settled(self, defaults: Mapping[str, float | None]) -> Self:
+        """With a method's own values for what is `auto`."""
+        auto = {name for name in ("clip", "rate") if getattr(self, name) == "auto"}
+        return self.model_copy(update={name: defaults[name] for name in auto})
+
+    @property
+    def highest_rate(self) -> float:
+        """`rate` as a number; that of most methods before `auto` is known."""
+        return 1e-3 if self.rate == "auto" else self.rate
 
     @property
     def width(self) -> float | None:

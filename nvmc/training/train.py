@@ -95,6 +95,7 @@ def train(
         summary=method.summary(run),
         reading=run.reading,
         clip=run.task.settings.width,
+        rate=run.task.settings.highest_rate,
         **_forms(network, computed, replica),
     )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar
 
 import torch
@@ -33,7 +34,7 @@ class HardwareAware(NoiseInjection):
     kind: ClassVar[str] = "hwa"
     title: ClassVar[str] = "hardware-aware: noise, clipped weights, averaged weights"
     replicas: ClassVar[int] = 2
-    clip: ClassVar[float | None] = 1.5
+    defaults: ClassVar[Mapping[str, float | None]] = {"clip": 1.5, "rate": 6e-3}
     taught: ClassVar[bool] = True
 
     strength: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 1.5
