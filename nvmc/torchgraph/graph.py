@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from nvmc.errors import TrainingError
 from nvmc.passes.convert_opset import inline_functions
 from nvmc.torchgraph.operators import Context
+from nvmc.torchgraph.pooling_first import Pooled, pooled, reordered
 from nvmc.torchgraph.steps import NOTHING, Program, Step, read
 from nvmc.torchgraph.tensors import Inputs, array_from, constant_of
 
@@ -41,7 +42,9 @@ class _Weights(Mapping[str, nn.Parameter]):
         self._fields = fields
 
     def __getitem__(self, name: str) -> nn.Parameter:
-        return self._graph.get_parameter(self._fields[name])
+        weight = self._graph._parameters[self._fields[name]]  # pyright: ignore[reportPrivateUsage]
+        assert weight is not None
+        return weight
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._fields)
@@ -63,7 +66,7 @@ class Graph(nn.Module):
         outputs: Names of the graph's outputs.
     """
 
-    def __init__(self, program: Program) -> None:
+    def __init__(self, program: Program, pairs: tuple[Pooled, ...] = ()) -> None:
         super().__init__()
         self.inputs = program.inputs
         self.outputs = program.outputs
@@ -71,7 +74,9 @@ class Graph(nn.Module):
         self._fields: dict[str, str] = {}
         self._places: dict[str, int] = {}
         self._input_slots = {name: program.slots[name] for name in program.inputs}
-        self._plans: dict[tuple[str, ...], _Plan] = {}
+        self._plans: dict[tuple[tuple[str, ...], frozenset[str]], _Plan] = {}
+        self._pairs = pairs
+        self._between = frozenset(pair.between for pair in pairs)
         for name, slot in program.weights.items():
             field = self._field("weight", name, slot)
             self.register_parameter(field, nn.Parameter(program.template[slot]))
@@ -118,7 +123,8 @@ class Graph(nn.Module):
             model = model.clone()
             inline_functions(model)
         opset = model.graph.opset_imports.get("", 1)
-        return cls(read(model.graph, opset, instead, trained, held))
+        program = read(model.graph, opset, instead, trained, held)
+        return cls(program, pooled(model.graph, program, instead or ()))
 
     @property
     def weights(self) -> Mapping[str, nn.Parameter]:
@@ -151,7 +157,8 @@ class Graph(nn.Module):
                 drawn in training mode without a generator.
         """
         names = self.outputs[:1] if wanted is None else tuple(wanted)
-        plan = self._plans.get(names) or self._plan(names)
+        seen = self._between.intersection((*names, *(taps or ())))
+        plan = self._plans.get((names, seen)) or self._plan(names, seen)
         values = list(self._template)
         device = self._feed(values, x)
         for name, tensor in (weights or {}).items():
@@ -249,11 +256,11 @@ class Graph(nn.Module):
             raise TrainingError(f"the network has no {kind} {name!r}; it has {some or 'none'}")
         return slot
 
-    def _plan(self, names: tuple[str, ...]) -> _Plan:
+    def _plan(self, names: tuple[str, ...], seen: frozenset[str]) -> _Plan:
         """Find the steps that the named values need, and keep that for the next run."""
         kept = {self._slot(name, self._program.slots, "value") for name in names}
         needed, chosen = set(kept), list[Step]()
-        for step in reversed(self._program.steps):
+        for step in reversed(reordered(self._program.steps, self._pairs, seen)):
             if not needed.isdisjoint(step.outputs):
                 needed.update(step.inputs)
                 chosen.append(step)
@@ -266,7 +273,7 @@ class Graph(nn.Module):
             met.update(step.inputs)
             calls.append((step.function, step.inputs, step.outputs, free, step.contextual))
         titles = tuple(step.title for step in reversed(chosen))
-        plan = self._plans[names] = _Plan(tuple(reversed(calls)), titles)
+        plan = self._plans[names, seen] = _Plan(tuple(reversed(calls)), titles)
         return plan
 
     def _refill(self) -> None:
