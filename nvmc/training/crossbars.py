@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any, cast
+from typing import Any
 
 import onnx_ir as ir
 import torch
@@ -229,15 +229,12 @@ class Crossbars:
             return self._noisy(self.held(name), sources, draws)
 
     def _shifted(self, seen: Callable[[str, Held], Tensor]) -> dict[str, Tensor]:
-        found: dict[str, Tensor] = {}
-        for name in self.names:
-            weight = self._weights[name]
-            # The difference is a constant, so the gradient at the noisy point reaches the clean
-            # weight as it is (straight through).
-            with torch.no_grad():
-                shift = seen(name, self.held(name)) - weight
-            found[name] = weight + shift.to(weight.dtype)
-        return found
+        weights = {name: self._weights[name] for name in self.names}
+        # The difference is a constant, so the gradient at the noisy point reaches the clean weight
+        # as it is (straight through).
+        with torch.no_grad():
+            shifts = {name: seen(name, self.held(name)) - weights[name] for name in weights}
+        return {name: weight + shifts[name].to(weight.dtype) for name, weight in weights.items()}
 
     def _noisy(self, held: Held, sources: Sequence[NoiseSource], draws: Draws) -> Tensor:
         def acting(stage: Stage) -> Iterator[tuple[Any, Draws]]:
@@ -328,5 +325,6 @@ def _channels(model: ir.Model, skip: tuple[str, ...]) -> dict[str, Channels | No
 def _largest(weight: Tensor, channels: Channels | None) -> Tensor:
     """max|W| per tensor or channel, as `nvmc.hardware.encoding.scale_of` takes it."""
     if channels is None:
-        return cast(Any, torch.linalg).vector_norm(weight, float("inf"))
+        low, high = torch.aminmax(weight)  # a sixth of what a norm takes
+        return torch.maximum(-low, high)
     return channels.largest(weight)

@@ -17,6 +17,8 @@ from nvmc.hardware.devices.laws import Strict
 from nvmc.passes.quantize_activations import mark_activations
 from nvmc.passes.widen_floats import HALVES, widen_floats
 from nvmc.torchgraph.graph import Graph
+from nvmc.torchgraph.layout import channels_last_pays
+from nvmc.torchgraph.operators.convolution import conv_channels_last
 from nvmc.torchgraph.tensors import Inputs
 from nvmc.training.activations import ActivationRanges
 from nvmc.training.computed import Computed, ComputedWeight, Estimator, Weights
@@ -80,14 +82,17 @@ class Replica:
             ranges = ActivationRanges(marks, bits)
             self.activations = ranges.to(settings.accelerator)
         self._estimator, self._steps = Estimator(), steps
-        instead = {"Sign": self._estimator.sign} if settings.estimator == "ede" else {}
+        estimated = {"Sign": self._estimator.sign} if settings.estimator == "ede" else {}
+        instead = dict[str, Callable[..., Any]](estimated)
+        if settings.accelerator == "cpu" and channels_last_pays(model.graph):
+            instead["Conv"] = conv_channels_last
         bound = [one.name for one in computed if not one.is_weight]
         held = [stop for one in computed for stop in one.stops]
         self.graph = Graph.of(model, instead, trained=bound, held=held).to(settings.accelerator)
         if not self.graph.weights:
             raise ModelError("the network has no layer with weights to train; give one that has")
         ours = [weight for weight in computed if weight.name in self.graph.weights]
-        self.computed = Computed(ours, instead).to(settings.accelerator)
+        self.computed = Computed(ours, estimated).to(settings.accelerator)
         for name in self.computed.names:
             self.graph.weights[name].requires_grad_(False)
         weights = Weights(self.graph.weights, self.computed)

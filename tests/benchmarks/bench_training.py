@@ -7,6 +7,7 @@ Usage: python tests/benchmarks/bench_training.py
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -70,9 +71,12 @@ def main() -> None:
     contestants = {"plain torch": plain(x, y)}
     contestants |= {kind: nvmc(kind, task, x, y) for kind in METHODS}
     contestants["gaussian, 4-bit activations"] = nvmc("gaussian", four, x, y)
-    medians = interleaved(contestants, REPEATS)
+    medians = interleaved(contestants, REPEATS, time.process_time)
     print(machine())
-    print(f"LeNet-5, batch {BATCH}, median of {REPEATS} interleaved repeats of {STEPS} steps")
+    print(
+        f"LeNet-5, batch {BATCH}, processor time, median of {REPEATS} "
+        f"interleaved repeats of {STEPS} steps"
+    )
     base, own = medians["plain torch"], medians["erm"]
     for name, seconds in medians.items():
         print(

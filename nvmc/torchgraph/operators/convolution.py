@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from functools import wraps
+from typing import Any
+
 import torch
 from torch import Tensor
 
 from nvmc.torchgraph.operators.padding import filled, pads_of
 
-__all__ = ["conv", "conv_transpose"]
+__all__ = ["conv", "conv_channels_last", "conv_transpose"]
 
 _CONV = {1: torch.conv1d, 2: torch.conv2d, 3: torch.conv3d}
 _TRANSPOSED = {1: torch.conv_transpose1d, 2: torch.conv_transpose2d, 3: torch.conv_transpose3d}
@@ -34,6 +37,15 @@ def conv(
     if begin != end:
         x, begin = filled(x, begin, end), (0,) * rank
     return _CONV[rank](x, w, b, strides, begin, dilations, group)
+
+
+@wraps(conv)  # whose parameters tell what the node's inputs and attributes are
+def conv_channels_last(x: Tensor, w: Tensor, b: Tensor | None = None, **attributes: Any) -> Tensor:
+    """Conv whose result, in two dimensions, lies in memory with its channels last."""
+    if x.dim() == 4:
+        x = x.to(memory_format=torch.channels_last)
+        w = w.to(memory_format=torch.channels_last)
+    return conv(x, w, b, **attributes)
 
 
 def conv_transpose(
