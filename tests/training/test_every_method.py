@@ -41,10 +41,11 @@ def run(
     source = small_network(folder)
     if kind == "invnorm":  # it inverts a normalisation
         onnx.save(proto_of(NORMALISED), source)
-    train(source, small_task(epochs=epochs, rate=rate), method, output=output, **options)
+    train(source, small_task(epochs=epochs, rate=rate, chips=4), method, output=output, **options)
     return output
 
 
+@pytest.mark.usefixtures("judged_once")
 @pytest.mark.parametrize("kind", METHODS)
 def test_interrupted_after_any_epoch_gives_the_same_bytes(tmp_path: Path, kind: str) -> None:
     """Every epoch is interrupted and resumed by a run that knows only the checkpoint."""
@@ -81,7 +82,7 @@ def test_every_method_keeps_weights_in_their_range(tmp_path: Path, kind: str) ->
     source = small_network(tmp_path)
     if kind == "invnorm":
         onnx.save(proto_of(NORMALISED), source)
-    task = small_task(epochs=2, rate=1e-2, clip=1.3)
+    task = small_task(epochs=2, rate=1e-2, clip=1.3, chips=4)
     train(source, task, make_method(kind, OPTIONS.get(kind)), output=tmp_path / "out.onnx")
     peaks: dict[str, float] = {}
     for name in (source.stem, "out"):

@@ -21,6 +21,8 @@ from nvmc.training import Epoch, make_method, train
 from nvmc.training.checkpoint import Checkpoint, save_checkpoint
 from small_training import small_network, small_task
 
+pytestmark = pytest.mark.usefixtures("judged_once")
+
 STATE = dict[str, Any]
 TENSORS = dict[str, Tensor]
 METHODS: dict[str, dict[str, object]] = {
@@ -43,7 +45,7 @@ def run(folder: Path, kind: str = "erm", stop: int | None = None, **settings: An
     checkpoint = folder / "c"
     train(
         small_network(folder),
-        small_task(every=1, **settings),
+        small_task(every=1, chips=4, **settings),
         make_method(kind, METHODS.get(kind, {})),
         output=folder / "out.onnx",
         checkpoint=checkpoint,
