@@ -85,13 +85,7 @@ def make_task(
     _check_options(settings, options)
     percentile_index(settings.chips, settings.percentile)
     Chip.of(target, 0, 0, sigma)
-    whole = train = load_data(data, "train")
-    if validation is not None:
-        held_out = load_data(validation, "validation")
-    elif not isinstance(data, str | Path) or str(data).endswith(".npz"):
-        train, held_out = _parted(whole)
-    else:
-        held_out = load_data(data, "validation")
+    whole, train, held_out = _loaded(data, validation)
     for dataset in (train, held_out):
         if dataset.y is None and dataset.targets is None:
             raise DataError(f"{dataset.name} has no labels; training needs them: add an array y")
@@ -109,6 +103,16 @@ def make_task(
     return Task(
         target, sigma, train, judged, *kinds, judged_by=metric, held_out=held, teacher=taught
     )
+
+
+def _loaded(data: Data, validation: Data | None) -> tuple[Dataset, Dataset, Dataset]:
+    """All training data, those that train, and those that are held out."""
+    whole = load_data(data, "train")
+    if validation is not None:
+        return whole, whole, load_data(validation, "validation")
+    if not isinstance(data, str | Path) or str(data).endswith(".npz"):
+        return whole, *_parted(whole)
+    return whole, whole, load_data(data, "validation")
 
 
 def _check_options(settings: Settings, options: CompileOptions) -> None:

@@ -94,9 +94,7 @@ def train(
         dropout_off=dropout_off,
         summary=method.summary(run),
         reading=run.reading,
-        clip=run.task.settings.width,
-        rate=run.task.settings.highest_rate,
-        **_forms(network, computed, replica),
+        **_forms(network, computed, run.task, replica),
     )
 
 
@@ -115,9 +113,9 @@ def _identity(
 
 
 def _forms(
-    network: ir.Model, computed: Sequence[ComputedWeight], replica: Replica
+    network: ir.Model, computed: Sequence[ComputedWeight], task: Task, replica: Replica
 ) -> dict[str, Any]:
-    """How learned bounds, and weights that are computed or binary in the source, were trained."""
+    """How weights were trained: computed and binary ones, learned bounds, what was `auto`."""
     names, crossbars = replica.computed.names, replica.crossbars
     return {
         "computed": {w.name: w.operators for w in computed if w.name in names and w.is_weight},
@@ -125,6 +123,8 @@ def _forms(
         "bounds_apart": tuple(name for name in bounds_apart(network) if name not in names),
         "binary": crossbars.binary,
         "unbinarised": crossbars.unbinarised,
+        "clip": task.settings.width,
+        "rate": task.settings.highest_rate,
     }
 
 

@@ -1,0 +1,245 @@
+"""Training methods on MNIST at equal budget: TRICE's Table I with the default beside it.
+
+LeNet-5 or the perceptron of the zoo from random weights (named by the seed), 4 epochs of 60,000
+images, 128 a step, AdamW, a cosine from `RATE`, which is the best of four for plain training and
+for noise injection. The weights of the last epoch are taken; KPPs are taken in training by methods
+that need them. Every row is trained for the sigma (PCM: the time) that it is judged at, on the same
+chips and the first test images.
+
+Each job is a line of build/study_mnist.jsonl, so a killed run goes on where it was; trained
+networks stay in build/study_mnist. What does not depend on sigma is trained once a seed.
+
+Usage: python tests/benchmarks/study_mnist.py mnist:DIR [--rows erm,hwa] [--table]
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import tempfile
+import time
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[2] / "build"
+RATE = 6e-3
+DAY, YEAR = 86_400.0, 31_557_600.0
+CELLS: dict[str, tuple[float, ...]] = {
+    "rram4": (0.0, 0.1, 0.2, 0.4, 0.6, 0.8),
+    "fefet1": (0.2, 0.4, 0.8),
+    "fefet2": (0.2, 0.4, 0.8),
+    "pcm-joshi2020": (DAY, YEAR),
+}
+"""Device -> what chips are judged at: sigma; of PCM seconds since programming."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """A way to train: a method, its options, settings that differ, how weights get their scales."""
+
+    method: str
+    options: dict[str, Any] = field(default_factory=dict[str, Any])
+    settings: dict[str, Any] = field(default_factory=dict[str, Any])
+    per_channel: bool = False
+
+
+ROWS: dict[str, Row] = {
+    "erm": Row("erm"),
+    "erm, clipped": Row("erm", settings={"clip": 1.5}),
+    "gaussian": Row("gaussian"),
+    "gaussian, clipped": Row("gaussian", settings={"clip": 1.5}),
+    "rc-gaussian": Row("rc-gaussian"),
+    "trice": Row("trice", {"warm": 1}, {"chips": 100}),
+    "hwa": Row("hwa"),
+    "hwa, noise x1": Row("hwa", {"strength": 1.0}),
+    "hwa, noise x2": Row("hwa", {"strength": 2.0}),
+    "hwa, no clip": Row("hwa", settings={"clip": None}),
+    "hwa, clip 1.25": Row("hwa", settings={"clip": 1.25}),
+    "hwa, clip 2": Row("hwa", settings={"clip": 2.0}),
+    "hwa, no average": Row("hwa", {"average": 0.0}),
+    "hwa, rate 0.001": Row("hwa", settings={"rate": 1e-3}),
+    "hwa, per channel": Row("hwa", per_channel=True),
+    "erm, rate 0.001": Row("erm", settings={"rate": 1e-3}),
+    "gaussian, rate 0.001": Row("gaussian", settings={"rate": 1e-3}),
+    "lc-gaussian": Row("lc-gaussian"),
+    "rt-gaussian": Row("rt-gaussian"),
+    "lt-gaussian": Row("lt-gaussian"),
+    "a-trice": Row("a-trice", {"warm": 1}, {"chips": 100}),
+    "awp": Row("awp"),
+    "bayes-noise": Row("bayes-noise"),
+    "bayesft": Row("bayesft"),
+    "correctnet": Row("correctnet"),
+    "ftna": Row("ftna"),
+    "invnorm": Row("invnorm", {"active": False}),
+    "neft": Row("neft"),
+    "reram-v": Row("reram-v"),
+    "spatial-spindrop": Row("spatial-spindrop", {"active": False}),
+    "spindrop": Row("spindrop", {"active": False}),
+}
+SIGMA_FREE = ("awp", "erm", "ftna", "invnorm", "spatial-spindrop", "spindrop")
+
+
+@dataclass(frozen=True)
+class Job:
+    """One cell of a table."""
+
+    row: str
+    network: str
+    device: str
+    at: float
+    seed: int
+    epochs: int
+    chips: int
+    images: int
+
+    @property
+    def path(self) -> Path:
+        """The trained network."""
+        row = ROWS[self.row]
+        cells = "any" if row.method in SIGMA_FREE and not row.per_channel else self.device
+        strength = "" if cells == "any" or self.strength is None else f"-{self.at:g}"
+        name = f"{self.row}-{self.network}-{cells}{strength}-{self.seed}-{self.epochs}"
+        return ROOT / "study_mnist" / f"{name.replace(' ', '').replace(',', '-')}.onnx"
+
+    @property
+    def strength(self) -> float | None:
+        """The sigma of the cells; PCM has its own."""
+        return None if self.device.startswith("pcm") else self.at
+
+
+def run(job: Job, data: str) -> dict[str, Any]:
+    """Train, unless that was done already, and evaluate."""
+    import torch
+
+    from nvmc.compiler import compile_model
+    from nvmc.evaluation.simulation import simulate
+    from nvmc.hardware.devices import Target
+
+    torch.set_num_threads(1)
+    target = Target.of(job.device, per_channel=ROWS[job.row].per_channel)
+    notes = training(job, target, data)
+    ages = [job.at] if job.device.startswith("pcm") else None
+    with tempfile.TemporaryDirectory() as folder:
+        compiled = compile_model(job.path, target, output=Path(folder) / "net.nvmc")
+        found = simulate(
+            compiled,
+            runs=job.chips,
+            data=data,
+            limit=job.images or None,
+            sigma=job.strength,
+            times_s=ages,
+            seed=job.seed,
+            jobs=1,
+        )
+    summary = {"ideal": found.ideal, "mean": found.summary.mean, "kpp": found.kpp.value}
+    return {**asdict(job), **summary, **notes}
+
+
+def training(job: Job, target: Any, data: str) -> dict[str, Any]:
+    """What training found; trains the network where that was not done yet."""
+    from nvmc.models import resolve_model
+    from nvmc.training import Settings, make_method, make_task, train
+
+    notes = job.path.with_suffix(".json")
+    if notes.exists():
+        return json.loads(notes.read_text())
+    row = ROWS[job.row]
+    plain = {"epochs": job.epochs, "init": "random", "every": 0, "keep": "last", "rate": RATE}
+    own = {"seed": job.seed, "chips": 2, "percentile": 50.0}
+    if "chips" in row.settings:
+        own = {"seed": job.seed}
+    settings = Settings.model_validate({**plain, **own, **row.settings})
+    task = make_task(data, target, sigma=job.strength, settings=settings, validation_limit=1000)
+    started = time.process_time()
+    outcome = train(
+        resolve_model(f"zoo:{job.network}-digits"),
+        task,
+        make_method(row.method, row.options),
+        output=job.path,
+    )
+    found = {"cpu_seconds": time.process_time() - started, "summary": outcome.summary}
+    notes.write_text(json.dumps(found))
+    return found
+
+
+def records(path: Path) -> list[dict[str, Any]]:
+    """All that was measured so far; a line that was cut off does not count."""
+    found: list[dict[str, Any]] = []
+    for line in path.read_text().splitlines() if path.exists() else ():
+        try:
+            found.append(json.loads(line))
+        except ValueError:
+            continue
+    return found
+
+
+def key(record: dict[str, Any]) -> tuple[Any, ...]:
+    """What names a record."""
+    return tuple(record[name] for name in Job.__dataclass_fields__)
+
+
+def table(found: list[dict[str, Any]], rows: list[str]) -> str:
+    """Means over seeds in %, with the spread of several; a row per way to train."""
+    columns = sorted({(r["device"], r["at"]) for r in found})
+    heads = [f"{d} {at:g}" for d, at in columns]
+    lines = ["| | ideal | " + " | ".join(heads) + " | s |", "| --- " * (len(columns) + 3) + "|"]
+    for row in rows:
+        own = [r for r in found if r["row"] == row]
+        if not own:
+            continue
+        cells = [_cell([r["ideal"] for r in own])]
+        for column in columns:
+            cells.append(_cell([r["kpp"] for r in own if (r["device"], r["at"]) == column]))
+        seconds = statistics.median(r["cpu_seconds"] for r in own)
+        lines.append(f"| {row} | " + " | ".join(cells) + f" | {seconds:.0f} |")
+    return "\n".join(lines)
+
+
+def _cell(values: list[float]) -> str:
+    if not values:
+        return ""
+    spread = f" ± {100 * statistics.stdev(values):.1f}" if len(values) > 1 else ""
+    return f"{100 * statistics.mean(values):.1f}{spread}"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("data", help="mnist:DIR")
+    parser.add_argument("--rows", default=";".join(ROWS), help="separated by ;")
+    parser.add_argument("--networks", default="lenet5")
+    parser.add_argument("--device", default="rram4", choices=list(CELLS))
+    parser.add_argument("--at", help="sigmas, or seconds  [default: those of the device]")
+    parser.add_argument("--seeds", default="0,1,2")
+    parser.add_argument("--epochs", type=int, default=4)
+    parser.add_argument("--chips", type=int, default=200)
+    parser.add_argument("--images", type=int, default=1000, help="0: all")
+    parser.add_argument("--table", action="store_true", help="print the tables, measure nothing")
+    chosen = parser.parse_args()
+    at = [float(t) for t in chosen.at.split(",")] if chosen.at else CELLS[chosen.device]
+    rows = chosen.rows.split(";")
+    budget = (chosen.epochs, chosen.chips, chosen.images)
+    jobs = [
+        Job(row, network, chosen.device, where, int(seed), *budget)
+        for seed in chosen.seeds.split(",")
+        for network in chosen.networks.split(",")
+        for row in rows
+        for where in at
+    ]
+    path = ROOT / "study_mnist.jsonl"
+    (ROOT / "study_mnist").mkdir(parents=True, exist_ok=True)
+    done = {key(record) for record in records(path)}
+    for job in jobs if not chosen.table else []:
+        if key(asdict(job)) in done:
+            continue
+        line = json.dumps(run(job, chosen.data))
+        with path.open("a") as file:
+            file.write(line + "\n")
+        print(line, flush=True)
+    wanted = {key(asdict(job)) for job in jobs}
+    print(table([r for r in records(path) if key(r) in wanted], rows))
+
+
+if __name__ == "__main__":
+    main()
