@@ -22,6 +22,9 @@ from nvmc.passes.graph.names import Names
 __all__ = ["ClipWeights", "clip_pass"]
 
 
+_KPP = "; nvmc.evaluation.best_clip finds the width of the best KPP"
+
+
 @dataclass
 class ClipWeights(ir.passes.InPlacePass):
     """Clip every weight that can be mapped to a range around zero.
@@ -134,7 +137,7 @@ def clip_pass(text: str, target: Target, skip: tuple[str, ...]) -> ClipWeights:
     except ValueError:
         raise OptionError(
             f"clip is {text!r}; expected auto, auto:SIGMA, standard deviations such as 2.5, or a "
-            "percentile such as 99.9%"
+            "percentile such as 99.9%" + (_KPP if kind == "kpp" else "")
         ) from None
     channels = target.per_channel
     if text.endswith("%"):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from nvmc.cli.console import (
     memory_option,
     note,
     out,
+    percent,
     print_json,
     target_from,
     target_options,
@@ -27,6 +28,9 @@ from nvmc.cli.work import note_share, work_lines
 from nvmc.compiled.artifact import Compiled, Manifest
 from nvmc.compiled.options import CompileOptions
 from nvmc.compiler import compile_model
+from nvmc.errors import OptionError
+from nvmc.hardware.devices import Target
+from nvmc.hardware.options import value_of
 from nvmc.models import resolve_model
 from nvmc.passes.graph.tile_graph import critical_path, read_tile_graph
 
@@ -49,8 +53,9 @@ __all__ = ["compile_command"]
 )
 @click.option(
     "--clip",
-    metavar="auto|K|P%",
-    help="Clip weights at K standard deviations or percentile P; auto: of least expected error.",
+    metavar="auto|kpp|K|P%",
+    help="Clip weights at K standard deviations or percentile P; auto: of least expected error; "
+    "kpp: of the best KPP on --data.",
 )
 @click.option("--fold-batchnorm", is_flag=True, help="Fold BatchNorm into the layer before it.")
 @click.option(
@@ -109,13 +114,11 @@ def compile_command(
     """
     source = resolve_model(model)
     target = target_from(device, weight_bits, bits, cell_bits, encoding, per_channel, tile)
-    compiled = compile_model(
-        source,
-        target.model_copy(update={"periphery": periphery_from(options)}),
-        CompileOptions(**{field.name: options[field.name] for field in fields(CompileOptions)}),
-        output=output,
-        data=data,
-    )
+    target = target.model_copy(update={"periphery": periphery_from(options)})
+    chosen = CompileOptions(**{field.name: options[field.name] for field in fields(CompileOptions)})
+    if chosen.clip is not None and chosen.clip.partition(":")[0] == "kpp":
+        chosen = _with_best_clip(source, target, data, chosen, as_json)
+    compiled = compile_model(source, target, chosen, output=output, data=data)
     refusal = compiled.manifest.refusal
     if refusal is not None:
         note(f"nvmc simulate and nvmc train refuse this network as it is: {refusal}")
@@ -125,6 +128,32 @@ def compile_command(
         _print(compiled)
     note_share(compiled.manifest)
     note_rounding(compiled.manifest)
+
+
+def _with_best_clip(
+    source: Path, target: Target, data: str | None, options: CompileOptions, quiet: bool
+) -> CompileOptions:
+    """The options with the width that `--clip kpp` finds; says what was tried."""
+    from nvmc.evaluation.best_clip import Tried, best_clip  # nothing else of compile needs it
+
+    if data is None:
+        raise OptionError("--clip kpp judges chips, and needs --data; or use --clip auto")
+    _, _, text = str(options.clip).partition(":")
+    sigma = value_of(text) if text else None
+    if sigma is not None and not isinstance(sigma, int | float):
+        raise OptionError(f"--clip is {options.clip!r}; expected kpp, or kpp:SIGMA as in kpp:0.4")
+    console = out()
+
+    def tell(tried: Tried) -> None:
+        width = "weights as they are" if tried.clip is None else f"--clip {tried.clip}"
+        console.print(f"  {width:20} KPP {percent(tried.kpp)}, ideal chip {percent(tried.ideal)}")
+
+    if not quiet:
+        console.print("KPP (1st percentile) of 100 chips on at most 500 held-out images:")
+    best, _ = best_clip(
+        source, target, data, options, sigma=sigma, on_tried=None if quiet else tell
+    )
+    return replace(options, clip=best.clip)
 
 
 def _print(compiled: Compiled) -> None:

@@ -33,11 +33,15 @@ from nvmc.hardware.programming import (
 from nvmc.hardware.tiling import Place, tile_numbers
 from nvmc.rng import Draw
 
-__all__ = ["PHYSICS", "Array", "Chip", "Chips", "Chosen", "Programmed"]
+__all__ = ["CHOOSING", "PHYSICS", "Array", "Chip", "Chips", "Chosen", "Programmed"]
 
 PHYSICS = 4
 """Version of what decides a chip's value: raised with every change of a number that is drawn or of
 what is computed with it, so that results from before are not taken for results of now."""
+
+CHOOSING = 1 << 32
+"""Added to seeds of populations that choices are made by: no choice is made on the chips that
+`nvmc simulate` will draw."""
 
 Float = NDArray[np.float32]
 

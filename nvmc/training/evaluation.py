@@ -9,7 +9,7 @@ import onnx_ir as ir
 from nvmc.compiled.options import CompileOptions
 from nvmc.compiler import MappedNetwork, map_network
 from nvmc.evaluation.workload import set_up
-from nvmc.hardware.chip import Chip
+from nvmc.hardware.chip import CHOOSING, Chip
 from nvmc.passes.graph.grids import rescale_grid
 from nvmc.passes.quantize_activations import QuantizeActivations
 from nvmc.statistics import percentile_performance
@@ -19,9 +19,6 @@ from nvmc.training.replica import Replica
 from nvmc.training.task import Task
 
 __all__ = ["finished_network", "judge", "judge_source", "mapped"]
-
-POPULATION = 1 << 32
-"""Added to a run's seed: training never looks at the chips that `nvmc simulate` will draw."""
 
 
 def finished_network(model: ir.Model, replica: Replica, options: CompileOptions) -> ir.Model:
@@ -76,7 +73,7 @@ def _judged(network: MappedNetwork, task: Task) -> Judged:
         class_axis=axis,
         metric=task.metric,
     )
-    seed = POPULATION + settings.seed
+    seed = CHOOSING + settings.seed
     values = workload.run([Chip.of(target, seed, k, task.sigma) for k in range(settings.chips)])
     kpp = percentile_performance(values, settings.percentile)
     share = network.mapping.work.share

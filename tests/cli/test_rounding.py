@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -107,3 +109,28 @@ def test_a_clip_that_is_none(tmp_path, monkeypatch, capsys, clip) -> None:
     error = capsys.readouterr().err
     assert error.startswith("nvmc: error: clip") and error.count("\n") == 1
     assert not list(tmp_path.glob("*.nvmc"))
+
+
+def test_the_width_of_the_best_kpp(tmp_path, monkeypatch, capsys) -> None:
+    monkeypatch.chdir(tmp_path)
+    draw = np.random.default_rng(0)
+    np.savez("x.npz", x=draw.random((30, 1, 28, 28), np.float32), y=draw.integers(10, size=30))
+    words = ["compile", "zoo:mlp3-digits", "--device", "rram4", "--data", "x.npz", "-o", "n.nvmc"]
+    assert main([*words, "--clip", "kpp:0.4"]) == 0
+    told = capsys.readouterr().out
+    rows = re.findall(r"^  (.*?) +KPP ([0-9.]+) %, ideal chip [0-9.]+ %$", told, re.M)
+    assert len(rows) == 9 and rows[0][0] == "weights as they are"
+    best = next(name for name, kpp in rows if kpp == max((k for _, k in rows), key=float))
+    clip = open_compiled("n.nvmc").manifest.options.clip
+    assert best == ("weights as they are" if clip is None else f"--clip {clip}")
+    assert main([*words, "--clip", "kpp:0.4", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["options"]["clip"] == clip
+    for given, message in (
+        (["--clip", "kpp:x"], "expected kpp, or kpp:SIGMA as in kpp:0.4"),
+        (["--clip", "kpp:-1"], "sigma"),
+    ):
+        assert main([*words, *given]) == 1
+        error = capsys.readouterr().err
+        assert message in error and error.count("\n") == 1
+    assert main(["compile", "zoo:mlp3-digits", "--clip", "kpp"]) == 1
+    assert "needs --data" in capsys.readouterr().err

@@ -10,9 +10,10 @@ from nvmc.compiled.options import CompileOptions
 from nvmc.compiler import compile_model
 from nvmc.errors import OptionError
 from nvmc.evaluation.simulation import simulate
+from nvmc.hardware.chip import CHOOSING
 from nvmc.hardware.devices import Periphery
 from nvmc.training import Settings, Task, make_task
-from nvmc.training.evaluation import POPULATION, judge, judge_source
+from nvmc.training.evaluation import judge, judge_source
 from nvmc.training.preparation import canonical_network
 from small_training import blobs, small_network, small_target, small_task
 
@@ -23,7 +24,7 @@ def test_every_chip_that_is_asked_for_counts(tmp_path: Path, chips: int) -> None
     source = small_network(tmp_path)
     task = small_task(sigma=1.0, chips=chips, percentile=99.0, seed=5)
     compiled = compile_model(source, task.target, output=tmp_path / "net.nvmc")
-    options: dict[str, Any] = {"data": task.validation, "sigma": 1.0, "seed": POPULATION + 5}
+    options: dict[str, Any] = {"data": task.validation, "sigma": 1.0, "seed": CHOOSING + 5}
     values = simulate(compiled, runs=4, **options).values
     assert len(set(values)) == 4
     found = judge(canonical_network(source), task)
@@ -61,7 +62,7 @@ def test_before_is_what_compile_builds_and_simulate_measures(
         source, task.target, task.options, output=tmp_path / "net.nvmc", data=data
     )
     measured = simulate(
-        compiled, runs=3, percentile=50.0, data=task.validation, sigma=0.5, seed=POPULATION + 2
+        compiled, runs=3, percentile=50.0, data=task.validation, sigma=0.5, seed=CHOOSING + 2
     )
     assert (before.ideal, before.kpp) == (measured.ideal, measured.kpp.value)
     assert before.calibration == compiled.manifest.calibration
@@ -78,7 +79,7 @@ def test_a_finished_network_calibrates_its_converters_anew(tmp_path: Path) -> No
     after = judge(canonical_network(source), task)
     compiled = compile_model(source, task.target, output=tmp_path / "net.nvmc", data=data)
     measured = simulate(
-        compiled, runs=3, percentile=50.0, data=task.validation, sigma=0.5, seed=POPULATION + 2
+        compiled, runs=3, percentile=50.0, data=task.validation, sigma=0.5, seed=CHOOSING + 2
     )
     assert (after.ideal, after.kpp) == (measured.ideal, measured.kpp.value)
 

@@ -17,11 +17,11 @@ from nvmc.compiler import compile_model
 from nvmc.data import Dataset, load_data
 from nvmc.errors import DataError, ModelError, OptionError, TrainingError
 from nvmc.evaluation.simulation import simulate
+from nvmc.hardware.chip import CHOOSING
 from nvmc.hardware.devices import Target, load_device
 from nvmc.models.zoo import zoo_path
 from nvmc.passes.io.load import load_model
 from nvmc.training import Epoch, Settings, Task, make_method, make_task, train
-from nvmc.training.evaluation import POPULATION
 from nvmc.training.method import Method
 from nvmc.training.run import Run
 
@@ -153,7 +153,7 @@ def test_the_kpp_is_what_compile_and_simulate_find(tmp_path: Path):
         runs=QUICK.chips,
         data=load_data("digits", "validation"),
         sigma=0.3,
-        seed=POPULATION + QUICK.seed,
+        seed=CHOOSING + QUICK.seed,
     )
     assert (found.kpp.value, found.ideal) == (outcome.after.kpp, outcome.after.ideal)
 
