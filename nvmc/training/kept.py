@@ -26,7 +26,6 @@ __all__ = [
     "check_tensors",
     "fill",
     "forget_absent",
-    "nbytes",
     "optimizer_entries",
     "optimizer_tensors",
     "prefixed",
@@ -47,13 +46,11 @@ class Entry:
     Attributes:
         live: The tensor itself, whose shape and type count.
         limits: Least and greatest value.
-        whole: Whether values are whole numbers.
         optional: It may be absent together with all others whose names differ in the last part.
     """
 
     live: Tensor
     limits: tuple[float, float] = ANY
-    whole: bool = False
     optional: bool = False
 
 
@@ -86,23 +83,20 @@ def optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
 
 
 def optimizer_entries(optimizer: torch.optim.Optimizer, steps: int) -> dict[str, Entry]:
-    """What a checkpoint may have of an optimiser after at most so many steps.
+    """What a checkpoint may have of an optimiser after so many steps.
 
-    A parameter that no gradient reached has no state.
+    A parameter that no gradient reached has no state, and before the first step none has.
     """
+    if not steps:
+        return {}
     found: dict[str, Entry] = {}
     for name, live in optimizer_tensors(optimizer).items():
         if name.endswith(".step"):
-            found[name] = Entry(live, (0, steps), whole=True, optional=True)
+            found[name] = Entry(live, (steps, steps), optional=True)
         else:
             limits = (0, math.inf) if name.endswith("_sq") else ANY
             found[name] = Entry(live, limits, optional=True)
     return found
-
-
-def nbytes(entries: Iterable[Entry]) -> int:
-    """Bytes of their values."""
-    return sum(entry.live.nbytes for entry in entries)
 
 
 def check_tensors(found: Mapping[str, Tensor], entries: Mapping[str, Entry]) -> None:
@@ -154,12 +148,8 @@ def _check(name: str, found: Tensor, entry: Entry) -> None:
     low, high = float(found.min()), float(found.max())
     least, greatest = entry.limits
     if low < least or high > greatest:
-        raise Misfit(
-            f"tensor {name!r} has values from {low:g} to {high:g}; expected them from {least:g} "
-            f"to {greatest:g}"
-        )
-    if entry.whole and bool((found != found.round()).any()):
-        raise Misfit(f"tensor {name!r} has values with fractions; expected whole numbers")
+        wanted = f"{least:g}" if least == greatest else f"them from {least:g} to {greatest:g}"
+        raise Misfit(f"tensor {name!r} has values from {low:g} to {high:g}; expected {wanted}")
 
 
 def _form(tensor: Tensor) -> str:

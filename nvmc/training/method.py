@@ -126,12 +126,26 @@ class Method(CheckedModel):
             Misfit: No run of this method has such a state after so many epochs.
         """
 
+    def steps_taken(self, run: Run, done: int) -> tuple[int, ...]:
+        """Steps that each replica's optimiser and schedule have behind them after `done` epochs.
+
+        `restore` has been called. A checkpoint must have these numbers.
+        """
+        return (done * run.steps_of_epoch,) * len(run.replicas)
+
+    def steps_of_schedule(self, run: Run) -> int:
+        """Steps of the schedule that replicas are in."""
+        return run.replicas[0].steps
+
     def tensors(self, run: Run) -> Mapping[str, Tensor]:
         """Tensors of the method's own, by name; a resumed run's are overwritten in place."""
         return {}
 
     def optimizers(self, run: Run) -> Mapping[str, torch.optim.Optimizer]:
-        """Optimisers of the method's own, by name, whose state is kept; not their rates."""
+        """Optimisers of the method's own, by name, whose state is kept; not their rates.
+
+        Each takes a step with every batch.
+        """
         return {}
 
     def limits(self, run: Run) -> Mapping[str, tuple[float, float]]:

@@ -26,7 +26,7 @@ from nvmc.training.crossbars import Crossbars
 from nvmc.training.settings import Settings
 from nvmc.training.task import Task
 
-__all__ = ["Pace", "Replica", "copied"]
+__all__ = ["Pace", "Replica", "copied", "pace_after"]
 
 
 class Pace(Strict, frozen=True):
@@ -217,9 +217,7 @@ class Replica:
     @property
     def pace(self) -> Pace:
         """How far it is; of an optimiser with betas, momentum is the first."""
-        group = self.optimizer.param_groups[0]
-        momentum = group["betas"][0] if "betas" in group else group["momentum"]
-        return Pace(steps=self.schedule.last_epoch, rate=group["lr"], momentum=momentum)
+        return _pace_of(self.optimizer, self.schedule)
 
     def go_on_at(self, pace: Pace) -> None:
         """Be as far as `pace` says; the weights and the optimiser's state are not touched."""
@@ -313,6 +311,27 @@ def _optimizer(weights: list[nn.Parameter], settings: Settings) -> torch.optim.O
         )
     kind = torch.optim.AdamW if settings.optimizer == "adamw" else torch.optim.Adam
     return kind(weights, rate, weight_decay=decay, fused=True)
+
+
+def pace_after(steps: int, settings: Settings, total: int) -> Pace:
+    """How far a replica is after `steps` steps of a schedule of `total`.
+
+    The schedule is stepped as in training, so it rounds as there. Cost: some 10 us per step.
+    """
+    optimizer = _optimizer([nn.Parameter(torch.zeros(0))], settings)
+    schedule = _schedule(optimizer, settings, total)
+    optimizer.step()  # torch warns where a schedule goes first
+    for _ in range(steps):
+        schedule.step()
+    return _pace_of(optimizer, schedule)
+
+
+def _pace_of(
+    optimizer: torch.optim.Optimizer, schedule: torch.optim.lr_scheduler.LRScheduler
+) -> Pace:
+    group = optimizer.param_groups[0]
+    momentum = group["betas"][0] if "betas" in group else group["momentum"]
+    return Pace(steps=schedule.last_epoch, rate=group["lr"], momentum=momentum)
 
 
 def _schedule(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +13,7 @@ import torch
 from pydantic import Field, ValidationError
 from torch import Tensor
 
-from nvmc.errors import OptionError
+from nvmc.errors import OptionError, TrainingError
 from nvmc.hardware.devices.laws import Strict
 from nvmc.hardware.options import problem
 from nvmc.training.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
@@ -24,13 +25,13 @@ from nvmc.training.kept import (
     check_tensors,
     fill,
     forget_absent,
-    nbytes,
     optimizer_entries,
+    optimizer_tensors,
     prefixed,
 )
 from nvmc.training.method import Method
 from nvmc.training.outcome import Epoch
-from nvmc.training.replica import Pace
+from nvmc.training.replica import Pace, pace_after
 from nvmc.training.run import Run
 
 __all__ = ["Found", "read_run", "write_run"]
@@ -38,8 +39,8 @@ __all__ = ["Found", "read_run", "write_run"]
 _BEST = "best"
 _HEADER = (1 << 20, 1 << 10, 1 << 14)
 """Most bytes of a header: for what is always there, for each tensor and for each epoch."""
-_ULP = 1 + 1e-9
-"""A schedule's highest rate, rounded."""
+_ROUNDING = 1e-9
+"""Of rates, as a share of the highest: another torch may round them otherwise."""
 
 _State = TypeVar("_State", bound=Strict)
 
@@ -87,15 +88,21 @@ def write_run(
 
     Raises:
         ArtifactError: The file cannot be written.
+        TrainingError: The method says other steps than it took, so no run could go on from it.
     """
+    taken = tuple(replica.pace.steps for replica in run.replicas)
+    if (said := method.steps_taken(run, len(epochs))) != taken:
+        raise TrainingError(
+            f"method {method.kind!r} took {list(taken)} steps in {len(epochs)} epochs, but its "
+            f"steps_taken says {list(said)}; override steps_taken"
+        )
     progress = _Progress[method.keeps](
         epochs=tuple(epochs),
         replicas=tuple(replica.pace for replica in run.replicas),
         threads=torch.get_num_threads(),
         method=method.state(run),
     )
-    tensors = {name: entry.live for name, entry in _entries(run, method, 0).items()}
-    tensors |= prefixed(_BEST, best)
+    tensors = {**_live(run, method), **prefixed(_BEST, best)}
     save_checkpoint(path, identity, Checkpoint(json.dumps(progress.model_dump()), tensors))
 
 
@@ -109,11 +116,10 @@ def read_run(path: Path, identity: Mapping[str, str], run: Run, method: Method) 
     """
     for optimizer in _optimizers(run, method).values():
         begin_state(optimizer)
-    entries = _entries(run, method, 0)
-    weights = prefixed(_BEST, method.evaluated(run).tensors())
+    tensors = [*_live(run, method).values(), *method.evaluated(run).tensors().values()]
     fixed, each, epoch = _HEADER
-    header = fixed + each * (len(entries) + len(weights)) + epoch * run.task.settings.epochs
-    most = nbytes(entries.values()) + sum(weight.nbytes for weight in weights.values())
+    header = fixed + each * len(tensors) + epoch * run.task.settings.epochs
+    most = sum(tensor.nbytes for tensor in tensors)
     content = load_checkpoint(path, identity, header, most)
     try:
         return _taken(content, run, method)
@@ -126,17 +132,17 @@ def read_run(path: Path, identity: Mapping[str, str], run: Run, method: Method) 
 def _taken(content: Checkpoint, run: Run, method: Method) -> Found:
     progress = _progress_of(content.state, method)
     _check_epochs(progress.epochs, run)
-    _check_paces(progress, run)
     done = len(progress.epochs)
-    entries = _entries(run, method, done * run.steps_of_epoch)
+    method.restore(run, progress.method, done)
+    paces = _paces(progress, run, method)
+    entries = _entries(run, method, done, paces)
     best = prefixed(_BEST, method.evaluated(run).tensors()) if _kept(progress, run) else {}
     limits = prefixed(_BEST, method.limits(run))
     kept = {name: Entry(live, limits.get(name, ANY)) for name, live in best.items()}
     check_tensors(content.tensors, {**entries, **kept})
-    for replica, pace in zip(run.replicas, progress.replicas, strict=True):
+    for replica, pace in zip(run.replicas, paces, strict=True):
         replica.go_on_at(pace)
         replica.version += 1
-    method.restore(run, progress.method, done)
     own = {name: value for name, value in content.tensors.items() if name in entries}
     fill(entries, own)
     for prefix, optimizer in _optimizers(run, method).items():
@@ -151,8 +157,18 @@ def _optimizers(run: Run, method: Method) -> dict[str, torch.optim.Optimizer]:
     return {**found, **prefixed("method", method.optimizers(run))}
 
 
-def _entries(run: Run, method: Method, steps: int) -> dict[str, Entry]:
+def _live(run: Run, method: Method) -> dict[str, Tensor]:
     """All tensors of a run but the weights that are kept, by their names in a checkpoint."""
+    found: dict[str, Tensor] = prefixed("method", method.tensors(run))
+    for number, replica in enumerate(run.replicas):
+        found |= prefixed(f"replicas.{number}", replica.tensors())
+    for prefix, optimizer in _optimizers(run, method).items():
+        found |= prefixed(prefix, optimizer_tensors(optimizer))
+    return found
+
+
+def _entries(run: Run, method: Method, done: int, paces: Sequence[Pace]) -> dict[str, Entry]:
+    """What `_live` must be like after `done` epochs."""
     limits, entries = method.limits(run), dict[str, Entry]()
     for number, replica in enumerate(run.replicas):
         for name, live in replica.tensors().items():
@@ -160,8 +176,10 @@ def _entries(run: Run, method: Method, steps: int) -> dict[str, Entry]:
             entries[f"replicas.{number}.{name}"] = entry
     for name, live in method.tensors(run).items():
         entries[f"method.{name}"] = Entry(live)
-    for prefix, optimizer in _optimizers(run, method).items():
-        entries |= prefixed(prefix, optimizer_entries(optimizer, steps))
+    steps = [pace.steps for pace in paces]
+    for at, (prefix, optimizer) in enumerate(_optimizers(run, method).items()):
+        taken = steps[at] if at < len(steps) else done * run.steps_of_epoch
+        entries |= prefixed(prefix, optimizer_entries(optimizer, taken))
     return entries
 
 
@@ -196,14 +214,21 @@ def _check_epochs(epochs: Sequence[Epoch], run: Run) -> None:
             raise Misfit(f"{where}.kpp is {epoch.kpp}; expected {wanted}")
 
 
-def _check_paces(progress: _Progress[Any], run: Run) -> None:
+def _paces(progress: _Progress[Any], run: Run, method: Method) -> list[Pace]:
+    """How far the replicas are, which follows from the epochs; the file has to say the same."""
     found, expected = len(progress.replicas), len(run.replicas)
     if found != expected:
         raise Misfit(f"it has {found} replicas; expected {expected}")
-    most = len(progress.epochs) * run.steps_of_epoch
-    rate = run.task.settings.highest_rate
-    for number, pace in enumerate(progress.replicas):
-        if pace.steps > most:
-            raise Misfit(f"replicas.{number}.steps is {pace.steps}; expected at most {most}")
-        if pace.rate > rate * _ULP:
-            raise Misfit(f"replicas.{number}.rate is {pace.rate}; expected at most {rate}")
+    settings, total = run.task.settings, method.steps_of_schedule(run)
+    steps = method.steps_taken(run, len(progress.epochs))
+    after = {number: pace_after(number, settings, total) for number in set(steps)}
+    paces = [after[number] for number in steps]
+    for number, (pace, due) in enumerate(zip(progress.replicas, paces, strict=True)):
+        where = f"replicas.{number}"
+        if pace.steps != due.steps:
+            raise Misfit(f"{where}.steps is {pace.steps}; expected {due.steps}")
+        if not math.isclose(pace.rate, due.rate, abs_tol=_ROUNDING * settings.highest_rate):
+            raise Misfit(f"{where}.rate is {pace.rate}; expected {due.rate}")
+        if not math.isclose(pace.momentum, due.momentum, abs_tol=_ROUNDING):
+            raise Misfit(f"{where}.momentum is {pace.momentum}; expected {due.momentum}")
+    return paces

@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 import pytest
 import torch
 
-from nvmc.errors import OptionError
+from nvmc.errors import OptionError, TrainingError
 from nvmc.training import Epoch, Outcome, train
 from nvmc.training.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from nvmc.training.method import Method
@@ -27,6 +27,33 @@ class Scripted(Method):
         judged = Judged(self.kpps[epoch], self.kpps[epoch])
         run.judged = lambda _: judged  # type: ignore[method-assign]
         return 0.0
+
+    def steps_taken(self, run: Run, done: int) -> tuple[int, ...]:
+        return (0,)
+
+
+class Sparing(Method):
+    """Steps once an epoch, and does not say so."""
+
+    kind: ClassVar[str] = "sparing"
+    title: ClassVar[str] = "a test"
+
+    def epoch(self, run: Run, epoch: int) -> float:
+        x, y = next(run.batches(epoch))
+        return float(self.step(run, run.replicas[0], x, y, run.generator("noise", epoch)))
+
+
+def test_no_checkpoint_is_written_that_no_run_could_go_on_from(tmp_path: Path) -> None:
+    said = r"'sparing' took \[1\] steps in 1 epochs, but its steps_taken says \[3\]"
+    with pytest.raises(TrainingError, match=said):
+        train(
+            small_network(tmp_path),
+            small_task(),
+            Sparing(),
+            output=tmp_path / "out.onnx",
+            checkpoint=tmp_path / "c",
+        )
+    assert not (tmp_path / "c").exists()
 
 
 def trained(folder: Path, kpps: tuple[float, ...], patience: int, **options: Any) -> Outcome:

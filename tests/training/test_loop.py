@@ -73,6 +73,9 @@ class Scripted(Method):
         run.judged = lambda _: type("J", (), {"kpp": kpp, "ideal": kpp})()  # type: ignore[method-assign]
         return float(epoch)
 
+    def steps_taken(self, run: Run, done: int) -> tuple[int, ...]:
+        return (0,)
+
 
 @pytest.mark.parametrize(
     ("kpps", "keep", "patience", "kept", "ran"),

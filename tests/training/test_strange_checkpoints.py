@@ -19,7 +19,8 @@ from torch import Tensor
 from nvmc.errors import OptionError
 from nvmc.training import Epoch, make_method, train
 from nvmc.training.checkpoint import Checkpoint, save_checkpoint
-from small_training import small_network, small_task
+from nvmc.training.replica import pace_after
+from small_training import small_network, small_run, small_task
 
 pytestmark = pytest.mark.usefixtures("judged_once")
 
@@ -143,10 +144,16 @@ CASES: dict[str, tuple[str, Callable[[STATE, TENSORS], None], str]] = {
     "negative step": (
         "erm",
         tensor("replicas.0.optimizer.0.step", set_to(-1)),
-        "from -1 to -1; expected them from 0 to 6",
+        "from -1 to -1; expected 6",
     ),
-    "late step": ("erm", tensor("replicas.0.optimizer.0.step", set_to(7)), "from 0 to 6"),
-    "half a step": ("erm", tensor("replicas.0.optimizer.0.step", set_to(0.5)), "whole numbers"),
+    "late step": ("erm", tensor("replicas.0.optimizer.0.step", set_to(7)), "7 to 7; expected 6"),
+    "early step": ("erm", tensor("replicas.0.optimizer.0.step", set_to(0)), "0 to 0; expected 6"),
+    "head's early step": ("neft", tensor("method.optimizer.0.step", set_to(5)), "expected 6"),
+    "another network's early step": (
+        "trice",
+        tensor("replicas.2.optimizer.0.step", set_to(3)),
+        "'replicas.2.optimizer.0.step' has values from 3 to 3; expected 6",
+    ),
     "one more": ("erm", lambda s, t: t.update(x=torch.zeros(1)), "'x' is unknown; expected only"),
     "another replica": (
         "erm",
@@ -175,10 +182,29 @@ CASES: dict[str, tuple[str, Callable[[STATE, TENSORS], None], str]] = {
     "threads of half": ("erm", state("threads", to=1.5), "threads: "),
     "yes for threads": ("erm", state("threads", to=True), "threads: "),
     "no replicas": ("erm", state("replicas", to=[]), "it has 0 replicas; expected 1"),
-    "late": ("erm", state("replicas", 0, "steps", to=7), "replicas.0.steps is 7; .* at most 6"),
+    "late": ("erm", state("replicas", 0, "steps", to=7), "replicas.0.steps is 7; expected 6;"),
+    "at the start": ("erm", state("replicas", 0, "steps", to=0), "steps is 0; expected 6;"),
+    "another network at the start": (
+        "trice",
+        state("replicas", 1, "steps", to=0),
+        "replicas.1.steps is 0; expected 6;",
+    ),
+    "at the start of a trial": (
+        "bayes-noise",
+        state("replicas", 0, "steps", to=3),
+        "replicas.0.steps is 3; expected 0;",
+    ),
+    "best trial at the start": (
+        "bayes-noise",
+        state("replicas", 1, "steps", to=0),
+        "replicas.1.steps is 0; expected 6;",
+    ),
     "early": ("erm", state("replicas", 0, "steps", to=-1), "replicas.0.steps: "),
     "huge": ("erm", state("replicas", 0, "steps", to=10**400), "replicas.0.steps"),
-    "fast": ("erm", state("replicas", 0, "rate", to=0.1), "replicas.0.rate is 0.1; expected at"),
+    "fast": ("erm", state("replicas", 0, "rate", to=0.1), "replicas.0.rate is 0.1; expected 0.00"),
+    "no rate": ("erm", state("replicas", 0, "rate", to=0.0), "rate is 0.0; expected 0.00"),
+    "a rate of before": ("erm", state("replicas", 0, "rate", to=0.01), "rate is 0.01; expected"),
+    "other momentum": ("erm", state("replicas", 0, "momentum", to=0.8), "is 0.8; expected 0.9;"),
     "backwards": ("erm", state("replicas", 0, "rate", to=-0.1), "replicas.0.rate: "),
     "nan rate": ("erm", state("replicas", 0, "rate", to=float("nan")), "replicas.0.rate: "),
     "momentum": ("erm", state("replicas", 0, "momentum", to=1.0), "replicas.0.momentum: "),
@@ -287,6 +313,35 @@ def test_states_go_on_with_the_same_bits(tmp_path: Path, kind: str, stop: int) -
     with pytest.raises(KeyboardInterrupt):
         run(tmp_path, kind, stop)
     assert run(tmp_path, kind) == whole
+
+
+@pytest.mark.parametrize("schedule", ["cosine", "one-cycle", "constant"])
+@pytest.mark.parametrize(
+    ("kind", "options", "settings"),
+    [
+        ("erm", {}, {"optimizer": "sgd", "momentum": 0.7}),
+        ("trice", {"warm": 1}, {}),
+        ("trice", {"warm": 1, "end": 0.2, "tolerance": 0.15}, {"epochs": 3}),
+        ("trice", {"start": 0.2, "end": 0.2}, {"epochs": 2}),
+        ("hwa", {}, {}),
+        ("a-trice", {"warm": 1}, {"epochs": 2}),
+        ("bayesft", {"interval": 2, "samples": 1}, {"epochs": 3}),
+        ("bayes-noise", {"interval": 2, "samples": 1, "carry": False}, {}),
+    ],
+    ids=lambda value: value if isinstance(value, str) else ",".join(value),
+)
+def test_how_far_replicas_are_follows_from_the_epochs(
+    tmp_path: Path, kind: str, options: STATE, settings: STATE, schedule: str
+) -> None:
+    """To the bit, networks that trained on alone and trials of their own among them."""
+    method = make_method(kind, options)
+    task = small_task(schedule=schedule, **settings)
+    run = small_run(tmp_path, method, task)
+    for done in range(1, task.settings.epochs + 1):
+        method.epoch(run, done - 1)
+        steps, total = method.steps_taken(run, done), method.steps_of_schedule(run)
+        expected = [pace_after(number, task.settings, total) for number in steps]
+        assert [replica.pace for replica in run.replicas] == expected
 
 
 def file_of(header: bytes, data: bytes = b"", length: int | None = None) -> bytes:

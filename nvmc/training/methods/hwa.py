@@ -60,6 +60,10 @@ class HardwareAware(NoiseInjection):
             return own
         return torch.lerp(own, run.teacher.loss(scores, x), self.distilled)
 
+    def steps_taken(self, run: Run, done: int) -> tuple[int, ...]:
+        """Those of the network that trains; the average takes none of its own."""
+        return (done * run.steps_of_epoch, 0)
+
     def evaluated(self, run: Run) -> Replica:
         """The average."""
         return run.replicas[AVERAGE]

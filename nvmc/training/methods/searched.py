@@ -135,7 +135,7 @@ class Searched(Method):
         for replica in run.replicas:
             _add_buffer(replica, search.ask())
         if not self.carry:
-            steps = -(-len(run.task.train.x) // run.task.settings.batch) * self.interval
+            steps = self.steps_of_schedule(run)
             fresh = Replica(run.model, run.task, steps, run.replicas[0].scores)
             _add_buffer(fresh, search.ask())
             run.memory["fresh"] = fresh
@@ -207,13 +207,27 @@ class Searched(Method):
         ended += 1 if rest and done == run.task.settings.epochs else 0
         if len(state.trials) != ended:
             raise Misfit(f"it has {len(state.trials)} trials; expected {ended}")
-        steps, own = run.replicas[0].pace.steps, rest * run.steps_of_epoch
-        if not self.carry and steps != own:
-            raise Misfit(f"replicas.0.steps is {steps}; expected {own} of this trial")
         try:
             run.memory["search"] = self._search(run, list(state.trials))
         except OptionError as error:
             raise Misfit(str(error)) from error
+
+    def steps_taken(self, run: Run, done: int) -> tuple[int, ...]:
+        """Those of the trial, or with `carry` of all, and those at the end of the best trial."""
+        best, kept = None, 0
+        for number, trial in enumerate(run.memory["search"].trials, start=1):
+            if best is None or trial.value > best:
+                kept = number
+                best = trial.value if math.isfinite(trial.value) else best
+        epochs = (done, min(kept * self.interval, done))
+        if not self.carry:
+            epochs = (done % self.interval, self.interval if kept else 0)
+        return tuple(number * run.steps_of_epoch for number in epochs)
+
+    def steps_of_schedule(self, run: Run) -> int:
+        """Without `carry`, those of one trial."""
+        whole = run.replicas[0].steps
+        return whole if self.carry else run.steps_of_epoch * self.interval
 
     def limits(self, run: Run) -> Mapping[str, tuple[float, float]]:
         """The strengths lie where they are searched for."""

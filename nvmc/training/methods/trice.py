@@ -143,6 +143,14 @@ class Trice(Injected):
                 raise Misfit(f"it has {len(state.kpps)} comparisons; expected {due}")
             run.memory[JUDGED] = 0  # it has trained on as one network
 
+    def steps_taken(self, run: Run, done: int) -> tuple[int, ...]:
+        """The first network's, and those that the others had when all became one."""
+        together, compared = done, len(run.memory[COMPARED])
+        if _search(run).over:
+            together = self.warm + compared if compared else 0
+        all_of = run.steps_of_epoch
+        return (done * all_of, *(together * all_of,) * (len(run.replicas) - 1))
+
     def _compare(self, run: Run, epoch: int) -> None:
         """Lines 16 to 27: judge, narrow, reassign."""
         winner = self._narrow(run, epoch, [run.kpp(replica) for replica in run.replicas])
