@@ -17,6 +17,7 @@ __all__ = [
     "changed_number",
     "changed_text",
     "changed_tree",
+    "how_often",
 ]
 
 INTEGERS = (0, 1, -1, 2, 3, 7, 127, 255, 256, 65535, 2**31 - 1, 2**31, 2**32, 2**63 - 1, -(2**63))
@@ -30,22 +31,27 @@ TEXTS = (
 )  # fmt: skip
 
 
+def how_often(draw: Random, most: int) -> int:
+    """How many changes an input gets, 1 to `most`: mostly one, so that many inputs are accepted."""
+    return 1 if draw.random() < 0.75 else draw.randint(1, most)
+
+
 def changed_number(draw: Random, value: int | float) -> int | float:
     """Another number: mostly one nearby, at times one that is special."""
     if isinstance(value, bool):
         return not value
     if isinstance(value, int):
-        if draw.random() < 0.6:
+        if draw.random() < 0.7:
             return value + draw.choice((-2, -1, 1, 2))
         return draw.choice(INTEGERS)
-    if draw.random() < 0.6:
-        return value * draw.choice((0.0, 0.5, 0.9, 1.1, 2.0, -1.0, 10.0))
+    if draw.random() < 0.75:
+        return value * draw.choice((0.5, 0.9, 0.99, 1.01, 1.1, 2.0, draw.choice((0.0, -1.0, 10.0))))
     return draw.choice(FLOATS)
 
 
 def changed_text(draw: Random, value: str) -> str:
     """Another text: a special one, or this one with a character more, less or different."""
-    if draw.random() < 0.4 or not value:
+    if draw.random() < 0.3 or not value:
         return draw.choice(TEXTS)
     at = draw.randrange(len(value))
     letter = draw.choice("aZ09_-.:/ \n\t'\"\\{}[]é\x1b\x7f")
@@ -55,7 +61,7 @@ def changed_text(draw: Random, value: str) -> str:
 def changed_bytes(draw: Random, content: bytes, most: int = 3, kept: bool = False) -> bytes:
     """One to `most` small changes: bits, bytes, numbers, cuts, copies; `kept` keeps the length."""
     found = bytearray(content)
-    for _ in range(draw.randint(1, most)):
+    for _ in range(how_often(draw, most)):
         at = draw.randrange(len(found) + 1)
         length = min(draw.choice((1, 1, 2, 4, 8, 64)), len(found) - at)
         match draw.randrange(5 if kept else 8):
@@ -80,11 +86,12 @@ def changed_bytes(draw: Random, content: bytes, most: int = 3, kept: bool = Fals
 def changed_tree(draw: Random, tree: Any, most: int = 2) -> Any:
     """A copy of nested dictionaries, lists, numbers and texts with one to `most` changes."""
     found = copy.deepcopy(tree)
-    for _ in range(draw.randint(1, most)):
+    for _ in range(how_often(draw, most)):
         places = _places(found) if isinstance(found, dict | list) else []
         if not places:
             return _other(draw, found, found)
-        holder, key = draw.choice(places)
+        numbers = [place for place in places if _is_number(place)]
+        holder, key = draw.choice(numbers if numbers and draw.random() < 0.5 else places)
         _change(draw, holder, key, found)
     return found
 
@@ -100,15 +107,20 @@ def _places(tree: Any) -> list[tuple[Any, Any]]:
     return found
 
 
+def _is_number(place: tuple[Any, Any]) -> bool:
+    holder, key = place
+    return isinstance(holder[key], int | float) and not isinstance(holder[key], bool)
+
+
 def _change(draw: Random, holder: Any, key: Any, tree: Any) -> None:
     chance = draw.random()
-    if chance < 0.75:
+    if chance < 0.8:
         holder[key] = _other(draw, holder[key], tree)
-    elif chance < 0.85:
+    elif chance < 0.87:
         del holder[key]
     elif isinstance(holder, list):
         holder.insert(key, copy.deepcopy(holder[draw.randrange(len(holder))]))
-    elif chance < 0.9:
+    elif chance < 0.93:
         holder[changed_text(draw, key)] = copy.deepcopy(holder[key])
     else:
         there, other = draw.choice(_places(tree))
@@ -117,7 +129,7 @@ def _change(draw: Random, holder: Any, key: Any, tree: Any) -> None:
 
 def _other(draw: Random, value: Any, tree: Any) -> Any:
     """Another value, of the same type where possible."""
-    if draw.random() < 0.1:
+    if draw.random() < 0.06:
         wrong = (None, True, [], {}, "x", 0, -1.5, [[]], {"a": 1}, [value], {"type": value})
         return copy.deepcopy(draw.choice(wrong))
     if isinstance(value, int | float):

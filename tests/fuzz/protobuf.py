@@ -5,14 +5,14 @@ from __future__ import annotations
 from random import Random
 from typing import Any
 
-from fuzz.mutations import changed_bytes, changed_number, changed_text
+from fuzz.mutations import changed_bytes, changed_number, changed_text, how_often
 
 __all__ = ["changed_message"]
 
 
 def changed_message(draw: Random, message: Any, most: int = 2) -> None:
     """Change a message in place, in one to `most` fields somewhere in it."""
-    for _ in range(draw.randint(1, most)):
+    for _ in range(how_often(draw, most)):
         part = _part(draw, message)
         fields = [field for field, _ in part.ListFields()]
         if draw.random() < 0.15 or not fields:

@@ -48,10 +48,10 @@ def test_a_few_inputs_of_every_kind() -> None:
 @pytest.mark.torch
 @pytest.mark.parametrize("kind", KINDS)
 def test_many_inputs(kind: str) -> None:
-    """Gentle ones: a fifth of them at least is no reason to complain."""
+    """Gentle ones: a third of them at least is no reason to complain, of 130 less by chance."""
     ((tried, accepted, refused, _),) = run([kind], MANY).values()
     assert tried == MANY == accepted + refused
-    assert accepted > MANY / 8
+    assert accepted > MANY / 4
 
 
 def test_an_input_is_always_the_same() -> None:

@@ -13,7 +13,7 @@ import numpy as np
 
 from fuzz.case import Commands, Kind
 from fuzz.made import compile_networks
-from fuzz.mutations import FLOATS, INTEGERS, changed_bytes, changed_text
+from fuzz.mutations import FLOATS, INTEGERS, changed_bytes, changed_number, changed_text, how_often
 from nvmc.metrics import METRICS
 
 __all__ = ["KIND"]
@@ -29,16 +29,16 @@ def prepare(folder: Path) -> None:
 def make(draw: Random, valid: Path, here: Path) -> Commands:
     network = draw.choice(NETWORKS)
     arrays = _valid(network, np.random.default_rng(draw.randrange(2**32)))
-    for _ in range(draw.choice((0, 1, 1, 2))):
+    for _ in range(how_often(draw, 2)):
         _change(draw, arrays)
     content = _packed(draw, arrays)
-    if draw.random() < 0.15:
+    if draw.random() < 0.1:
         content = changed_bytes(draw, content)
     (here / "data.npz").write_bytes(content)
     folder = str(valid / f"{network}.nvmc")
     spec = "next:data.npz" if network == "tokens" and "y" not in arrays else "data.npz"
     run = ["simulate", folder, "--data", spec, "--runs", "2", "--no-store"]
-    if draw.random() < 0.3:
+    if draw.random() < 0.15:
         run += ["--metric", draw.choice(list(METRICS))]
     if draw.random() < 0.2:
         run += ["--fidelity", "circuit"]
@@ -46,8 +46,9 @@ def make(draw: Random, valid: Path, here: Path) -> Commands:
         run += ["--limit", "3"]
     ranges = ["--dac-bits", "4", "--dac-range", "calibrated", "--data", "data.npz"]
     compile_ = ["compile", str(valid / f"{network}.onnx"), *ranges, "-o", "out.nvmc"]
-    unusual = ["uncertainty", folder, "--data", spec, "--runs", "2", "--no-store"]
-    return draw.choice(([run], [run], [compile_], [run, compile_], [unusual]))
+    unusual = ["uncertainty", folder, "--data", spec, "--runs", "2"]
+    last = [unusual] if network == "dense" else [run]
+    return draw.choice(([run], [run], [compile_], [run, compile_], last))
 
 
 def _valid(network: str, generator: np.random.Generator) -> dict[str, Any]:
@@ -78,8 +79,10 @@ def _change(draw: Random, arrays: dict[str, Any]) -> None:
                 arrays[name] = array.astype(draw.choice(KINDS))
         case 2 if array.size:
             arrays[name] = array.reshape(draw.choice(((-1,), (1, -1), (-1, 1), array.shape[::-1])))
-        case 3:
-            arrays[name] = array[: draw.randrange(len(array) + 1)] if array.ndim else array
+        case 3:  # fewer images, of one array or of all
+            count = draw.randrange(len(array) + 1) if array.ndim else 0
+            for one in [name] if draw.random() < 0.4 else list(arrays):
+                arrays[one] = arrays[one][:count] if arrays[one].ndim else arrays[one]
         case 4 if array.ndim:
             arrays[name] = array[..., : draw.randrange(array.shape[-1] + 1)]
         case 5:
@@ -88,15 +91,16 @@ def _change(draw: Random, arrays: dict[str, Any]) -> None:
             arrays[draw.choice(("z", "c", "y", "attention_mask", "mask"))] = array.copy()
         case 7 if len(arrays) > 1:
             del arrays[name]
-        case 8:
-            arrays[name] = (
-                np.asfortranarray(np.concatenate([array, array])) if array.ndim else array
-            )
+        case 8:  # other orders of axes in memory, and at times more images
+            for one in [name] if draw.random() < 0.3 else list(arrays):
+                twice = [arrays[one]] * 2 if arrays[one].ndim else [arrays[one][None]]
+                arrays[one] = np.asfortranarray(np.concatenate(twice))
         case _ if array.size and array.dtype.kind in "fiu":
-            special = draw.choice(FLOATS if array.dtype.kind == "f" else INTEGERS)
+            at = draw.randrange(array.size)
+            other = changed_number(draw, array.flat[at].item())
             with np.errstate(all="ignore"):
                 changed = array.copy()
-                changed.flat[draw.randrange(array.size)] = np.array(special).astype(array.dtype)
+                changed.flat[at] = np.array(other).astype(array.dtype)
             arrays[name] = changed
         case _:
             pass
@@ -113,7 +117,7 @@ def _packed(draw: Random, arrays: dict[str, Any]) -> bytes:
             np.lib.format.write_array(content, array, allow_pickle=True)
             member = name.encode("utf-8", "replace").decode() + draw.choice((".npy",) * 9 + ("",))
             raw = content.getvalue()
-            if draw.random() < 0.06:
+            if draw.random() < 0.05:
                 raw = _other_header(draw, raw)
             archive.writestr(member.replace("\0", "")[-200:] or "x.npy", raw)
     return file.getvalue()

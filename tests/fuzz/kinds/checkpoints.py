@@ -24,7 +24,14 @@ from nvmc.training.checkpoint import Checkpoint, save_checkpoint
 
 __all__ = ["KIND"]
 
-METHODS = {"erm": (), "gaussian": (), "awp": (), "neft": (), "trice": ("--method-option", "warm=1")}
+METHODS = {
+    "erm": (),
+    "hwa": (),
+    "gaussian": (),
+    "awp": (),
+    "neft": (),
+    "trice": ("--method-option", "warm=1"),
+}
 DTYPES = (torch.float64, torch.float16, torch.int64, torch.bool, torch.complex64)
 TEXTS = ("format", "identity", "state", "digest")
 
@@ -81,10 +88,10 @@ def make(draw: Random, valid: Path, here: Path) -> Commands:
     tensors = load(content)
     length = int.from_bytes(content[:8], "little")
     texts: dict[str, str] = json.loads(content[8 : 8 + length])["__metadata__"]
-    match draw.randrange(10):
-        case 0 | 1:
+    match draw.randrange(14):
+        case 0:
             path.write_bytes(changed_bytes(draw, content, 2))
-        case 2:
+        case 1:
             text = draw.choice((*TEXTS, "more"))
             texts[text] = changed_text(draw, texts.get(text, ""))
             texts = {k: v.encode(errors="replace").decode() for k, v in texts.items()}
@@ -102,7 +109,10 @@ def _write(
     if draw.random() < 0.05:
         identity = changed_tree(draw, identity, 1)
     if draw.random() < 0.5:
-        state = changed_tree(draw, state, 1)
+        if draw.random() < 0.6:  # what else is in it follows from the number of epochs
+            state["epochs"][0] = changed_tree(draw, state["epochs"][0], 1)
+        else:
+            state = changed_tree(draw, state, 1)
     else:
         _change_tensors(draw, tensors)
     if not isinstance(identity, dict):
@@ -113,9 +123,9 @@ def _write(
 def _change_tensors(draw: Random, tensors: dict[str, torch.Tensor]) -> None:
     name = draw.choice(sorted(tensors))
     chance = draw.random()
-    if chance < 0.1:
+    if chance < 0.05:
         del tensors[name]
-    elif chance < 0.2:
+    elif chance < 0.1:
         new = changed_text(draw, name).encode(errors="replace").decode()
         tensors[new] = tensors[name].clone()
     else:
@@ -123,7 +133,7 @@ def _change_tensors(draw: Random, tensors: dict[str, torch.Tensor]) -> None:
 
 
 def _other_tensor(draw: Random, value: torch.Tensor) -> torch.Tensor:
-    match draw.randrange(8):
+    match draw.randrange(12):
         case 0:
             return value.to(draw.choice(DTYPES))
         case 1:
@@ -142,7 +152,7 @@ def _special(draw: Random, value: torch.Tensor) -> torch.Tensor:
     """Another number of its type; most are near."""
     if value.dtype == torch.bool:
         return ~value
-    if draw.random() < 0.6:
+    if draw.random() < 0.75:
         return value * draw.choice((1, 2, 0, -1))
     if value.is_floating_point():
         return torch.tensor(draw.choice(FLOATS)).to(value.dtype)

@@ -26,7 +26,7 @@ def prepare(folder: Path) -> None:
 def make(draw: Random, valid: Path, here: Path) -> Commands:
     names = sorted(file.name for file in LIBRARY.iterdir() if file.name.endswith(".toml"))
     text = (LIBRARY / draw.choice(names)).read_text()
-    if draw.random() < 0.8:
+    if draw.random() < 0.92:
         content = toml_of(changed_tree(draw, tomllib.loads(text))).encode(
             "utf-8", "surrogateescape"
         )
@@ -35,12 +35,14 @@ def make(draw: Random, valid: Path, here: Path) -> Commands:
     (here / "mine.toml").write_bytes(content)
     network, made = str(valid / "dense.onnx"), str(valid / "dense.nvmc")
     runs = ["--runs", "2", "--no-store"]
+    time = ["--time", "1d"] if '"retention"' in text else []
     last = draw.choice(
         (
             ["simulate", "out.nvmc", *runs],
+            ["simulate", made, "--device", "./mine.toml", *runs, "--json"],
             ["simulate", "out.nvmc", *runs, "--fidelity", "circuit"],
             ["simulate", made, "--device", "./mine.toml", *runs],
-            ["simulate", made, "--device", "./mine.toml", *runs, "--json", "--time", "1d"],
+            ["simulate", made, "--device", "./mine.toml", *runs, "--json", *time],
             ["program", "out.nvmc", "--chip", "0", "-o", "out.onnx", "--cells", "out.npz"],
             ["sweep", "out.nvmc", "--sigma", "0:0.2:0.1", *runs],
         )

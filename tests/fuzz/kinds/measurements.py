@@ -9,7 +9,7 @@ from random import Random
 
 from fuzz.case import Commands, Kind
 from fuzz.made import succeed
-from fuzz.mutations import FLOATS, INTEGERS, changed_bytes, changed_text
+from fuzz.mutations import FLOATS, INTEGERS, changed_bytes, changed_text, how_often
 from source_tree import ROOT
 
 __all__ = ["KIND"]
@@ -29,7 +29,7 @@ def make(draw: Random, valid: Path, here: Path) -> Commands:
     header, rows = table[0], table[1:]
     if draw.random() < 0.15:
         rows = draw.sample(rows, draw.choice((1, 3, 20, 60, len(rows))))
-    for _ in range(draw.choice((1, 1, 2))):
+    for _ in range(how_often(draw, 2)):
         _change(draw, header, rows)
     file = io.StringIO()
     csv.writer(file, lineterminator=draw.choice(("\n", "\r\n", "\n"))).writerows([header, *rows])
@@ -86,6 +86,8 @@ def _change(draw: Random, header: list[str], rows: list[list[str]]) -> None:
             for line in rows:
                 line[column] = _scaled(line[column], draw.choice((1, 1.0000001, 1e-5, 30)))
         case _:
+            if draw.random() < 0.6 and "measured_us" in header:
+                column = header.index("measured_us")
             factor = draw.choice((0, 0.1, 0.9, 1.1, 3, 1e-12, 100))
             rows[row][column] = _scaled(rows[row][column], factor)
 

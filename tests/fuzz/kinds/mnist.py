@@ -33,8 +33,8 @@ def make(draw: Random, valid: Path, here: Path) -> Commands:
         raw = bytes(header) + b"".join((size % 2**32).to_bytes(4, "big") for size in shape) + pixels
         ending = draw.choice(("", "", ".gz"))
         content = gzip.compress(raw, mtime=0) if ending else raw
-        if name == changed and draw.random() < 0.3:
-            content = changed_bytes(draw, content)
+        if name == changed and draw.random() < 0.15:
+            content = changed_bytes(draw, content, kept=draw.random() < 0.5)
         if draw.random() < 0.98:
             (folder / f"t10k-{name}-ubyte{ending}").write_bytes(content)
     fidelity = draw.choice(([], [], ["--fidelity", "circuit"]))
@@ -45,7 +45,7 @@ def make(draw: Random, valid: Path, here: Path) -> Commands:
 def _changed(
     draw: Random, header: list[int], shape: list[int], pixels: bytes
 ) -> tuple[list[int], list[int], bytes]:
-    match draw.randrange(7):
+    match draw.randrange(9):
         case 0:
             header[draw.randrange(4)] = draw.randrange(256)
         case 1:
@@ -56,8 +56,8 @@ def _changed(
             shape = draw.choice(
                 ([shape[0], 36, 1], [shape[0] * 36, 1, 1], [0, 6, 6], [0, 2**31, 0])
             )
-        case 4:
-            pixels = changed_bytes(draw, pixels)
+        case 4 | 5:
+            pixels = changed_bytes(draw, pixels, kept=draw.random() < 0.9)
         case _:
             pass
     return header, shape, pixels

@@ -5,6 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from random import Random
 
+import onnx
+from google.protobuf.message import DecodeError
+
 from fuzz.case import Commands, Kind
 from fuzz.made import compile_networks
 from fuzz.mutations import changed_bytes
@@ -21,8 +24,21 @@ def prepare(folder: Path) -> None:
 def make(draw: Random, valid: Path, here: Path) -> Commands:
     content = (valid / f"{draw.choice(list(NETWORKS))}.onnx").read_bytes()
     changed = changed_bytes(draw, content, 1, kept=draw.random() < 0.9)
+    if draw.random() < 0.7:  # most have to say more than that they do not parse
+        for _ in range(5):
+            if _parses(changed):
+                break
+            changed = changed_bytes(draw, content, 1, kept=True)
     (here / "model.onnx").write_bytes(changed)
     return commands(draw)
+
+
+def _parses(content: bytes) -> bool:
+    try:
+        onnx.ModelProto.FromString(content)
+    except DecodeError:
+        return False
+    return True
 
 
 def commands(draw: Random) -> Commands:
@@ -36,7 +52,7 @@ def commands(draw: Random) -> Commands:
             ["--weight-bits", "4", "--tile", "4x4"],
             ["--device", "uniform"],
             ["--dac-bits", "4", "--adc-bits", "6"],
-            ["--store", "bias", "--store", "norm"],
+            draw.choice(([], ["--per-channel"], ["--store", "bias", "--store", "norm"])),
         )
     )
     then = draw.choice(
