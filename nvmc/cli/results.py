@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 
 import click
@@ -82,7 +82,7 @@ def _list(where: Path | None = None, percentile: float = 1.0, as_json: bool = Fa
     of = f" of {names.pop()}" if len(names) == 1 and path.parent.name not in names else ""
     out().print(f"{path}: {count(len(entries), 'experiment')}, {count(total, 'chip')}{of}")
     if entries:
-        out().print(table_of(entries, found))
+        out().print(table_of(entries, found, out().width))
 
 
 @results_command.command("show")
@@ -135,24 +135,73 @@ def _export(
 
 @results_command.command("delete")
 @click.argument("identifiers", metavar="ID...", nargs=-1, required=True)
+@click.option("--chip", "chips", type=int, multiple=True, help="Only this chip; repeatable.")
+@click.option("--elsewhere", is_flag=True, help="Only chips from elsewhere.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @_where
-def _delete(identifiers: tuple[str, ...], yes: bool, where: Path | None) -> None:
-    """Forget experiments and their chips."""
+def _delete(
+    identifiers: tuple[str, ...],
+    chips: tuple[int, ...],
+    elsewhere: bool,
+    yes: bool,
+    where: Path | None,
+) -> None:
+    """Forget experiments and their chips, or some chips of them.
+
+    An experiment whose last chip goes is forgotten too.
+    """
+    if chips and elsewhere:
+        raise OptionError("--chip is given beside --elsewhere; give one of the two")
+    if chips and len(identifiers) > 1:
+        raise OptionError(f"--chip is given with {len(identifiers)} experiments; expected one")
     with Store.open(_place(where), create=False) as store:
         entries = _chosen(store, identifiers, faulty=True)
-        chips = sum(entry.complete + entry.begun for entry in entries)
-        what = f"{count(len(entries), 'experiment')} with {count(chips, 'chip')}"
-        if not yes:
-            if not sys.stdin.isatty():
-                raise OptionError(f"nothing was deleted: add --yes to forget {what}")
-            click.echo(f"{store.path}: {', '.join(entry.id[:SHORT] for entry in entries)}")
-            if not click.confirm(f"Forget {what}?"):
-                out().print("Nothing was deleted")
-                return
-        for entry in entries:
-            store.delete(entry.id)
-    out().print(f"Deleted {what}")
+        if chips or elsewhere:
+            _forget(store, entries, chips, yes)
+            return
+        total = sum(entry.complete + entry.begun for entry in entries)
+        what = f"{count(len(entries), 'experiment')} with {count(total, 'chip')}"
+        if _agreed(store, entries, what, yes):
+            for entry in entries:
+                store.delete(entry.id)
+            out().print(f"Deleted {what}")
+
+
+def _forget(store: Store, entries: Sequence[Entry], chips: Collection[int], yes: bool) -> None:
+    """Forget these chips of an experiment, or with none given those from elsewhere of all."""
+    found = {entry.id: set(chips) or store.numbers(entry.id, elsewhere=True) for entry in entries}
+    for entry in entries if chips else ():
+        there = store.numbers(entry.id)
+        if unknown := sorted(set(chips) - there):
+            raise OptionError(
+                f"experiment {entry.id[:12]} has no chip {unknown[0]}; nothing was deleted "
+                f"(its {count(len(there), 'chip')} are {entry.first} to {entry.last})"
+            )
+    total = sum(map(len, found.values()))
+    what = count(total, "chip") + ("" if chips else " from elsewhere")
+    if not total:
+        out().print("Nothing was deleted: no chip is from elsewhere")
+    elif _agreed(store, entries, what, yes):
+        left = sum(store.forget(identifier, some) for identifier, some in found.items() if some)
+        stay = sum(entry.complete + entry.begun for entry in entries if not found[entry.id])
+        out().print(f"Deleted {what}; {count(left + stay, 'chip')} left")
+
+
+def _agreed(store: Store, entries: Sequence[Entry], what: str, yes: bool) -> bool:
+    """Whether `what` of these experiments is to be forgotten.
+
+    Raises:
+        OptionError: Nobody can be asked.
+    """
+    if yes:
+        return True
+    if not sys.stdin.isatty():
+        raise OptionError(f"nothing was deleted: add --yes to forget {what}")
+    click.echo(f"{store.path}: {', '.join(entry.id[:SHORT] for entry in entries)}")
+    agreed = click.confirm(f"Forget {what}?")
+    if not agreed:
+        out().print("Nothing was deleted")
+    return agreed
 
 
 @results_command.command("merge")

@@ -35,6 +35,10 @@ __all__ = [
     "worth_of",
 ]
 
+_NAMES = ("network", "device", "images")
+"""Columns with names that people gave, which may be long."""
+_LEAST = 12
+"""Characters that are left of a long name."""
 SHORT = 8
 """Digits of an id that are shown."""
 
@@ -86,29 +90,68 @@ def _sampled(entry: Entry, chips: Iterable[tuple[float, float]]) -> Images | Non
         return None if decisions is None else Images(images, decisions)
     for total, value in chips:
         if value > 0:
-            return Images(images, round(total / (value * images)))
+            return Images(images, max(1, round(total / (value * images))))
     return Images(images, 2)  # all at 0: its ends hold for any number of decisions
 
 
-def table_of(entries: Sequence[Entry], found: Sequence[Worth]) -> Table:
-    """One row an experiment, with the columns in which any of them has something to say."""
+def table_of(entries: Sequence[Entry], found: Sequence[Worth], width: int) -> Table:
+    """One row an experiment, with the columns in which any of them has something to say.
+
+    Where it is wider than `width` characters, long names are cut in the middle.
+    """
     networks = {entry.facts.get("network") for entry in entries}
     pairs = zip(entries, found, strict=True)
     rows = [_row(entry, each, len(networks) > 1) for entry, each in pairs]
     table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0))
     names = [name for name in rows[0] if any(row[name] for row in rows)]
+    rows = _fitted(rows, names, width)
     for name in names:
-        free = name in ("network", "device", "images", "also")
-        right = name in ("sigma", "time", "chips", "begun", "elsewhere", "mean", "KPP")
+        right = name in ("sigma", "time", "chips", "begun", "mean", "KPP")
+        wraps = name in ("also", "elsewhere")  # at spaces
         table.add_column(
             name,
-            no_wrap=not free,
-            overflow="fold" if free else "ellipsis",
+            no_wrap=not wraps,
+            overflow="fold" if name in _NAMES or wraps else "ellipsis",
             justify="right" if right else "left",
         )
     for row in rows:
         table.add_row(*(row[name] for name in names))
     return table
+
+
+def _fitted(
+    rows: Sequence[dict[str, str]], names: Sequence[str], width: int
+) -> list[dict[str, str]]:
+    """The rows with long names cut in the middle, as far as a line of `width` needs it."""
+    widths = {
+        name: max(len(name), *(len(word) for row in rows for word in _unbroken(name, row[name])))
+        for name in names
+    }
+    while sum(widths.values()) + len(names) > width:
+        longest = max(_NAMES, key=lambda name: widths.get(name, 0))
+        if widths.get(longest, 0) <= _LEAST:
+            break
+        widths[longest] -= 1
+    return [
+        {
+            k: _cut(text, widths[k]) if k in _NAMES and k in widths else text
+            for k, text in row.items()
+        }
+        for row in rows
+    ]
+
+
+def _unbroken(name: str, text: str) -> list[str]:
+    """What of a cell stands on one line."""
+    return [text] if name not in ("also", "elsewhere") else text.split()
+
+
+def _cut(text: str, width: int) -> str:
+    """A text of at most so many characters: its beginning and its end."""
+    if len(text) <= width:
+        return text
+    end = (width - 1) // 2
+    return f"{text[: width - 1 - end]}…{text[len(text) - end :]}"
 
 
 def _row(entry: Entry, found: Worth, named: bool) -> dict[str, str]:
@@ -125,11 +168,20 @@ def _row(entry: Entry, found: Worth, named: bool) -> dict[str, str]:
         "also": ", ".join(_also(entry)),
         "chips": f"{entry.complete:,}",
         "begun": f"{entry.begun:,}" if entry.begun else "",
-        "elsewhere": f"{found.elsewhere:,}" if found.elsewhere else "",
+        "elsewhere": _elsewhere(found),
         "mean": f"{100 * stated[0].mean:.2f}" if stated else "",
         "KPP": f"{100 * stated[1].value:.2f}" + " (worst)" * stated[1].is_worst if stated else "",
         "written": _moment(entry.written),
     }
+
+
+def _elsewhere(found: Worth) -> str:
+    """How many chips others found, and how many of them a check covers."""
+    if not found.elsewhere:
+        return ""
+    checked = found.elsewhere - found.unchecked
+    said = "all" if not found.unchecked else f"{checked:,}" if checked else "none"
+    return f"{found.elsewhere:,} ({said} checked)"
 
 
 def _also(entry: Entry) -> list[str]:

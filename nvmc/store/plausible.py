@@ -87,7 +87,7 @@ class Plausible:
             StoreError: It is not possible.
         """
         if fault := self._sum_fault(chip, images, total) or self._value_fault(images, total, value):
-            raise implausible(*self._where, f"chip {chip!r} {fault}")
+            raise implausible(*self._where, f"chip {chip!r} {fault}", chip)
 
     def part(self, chip: Any, images: Any, total: Any, last: tuple[int, float]) -> None:
         """Check a sum on the way.
@@ -112,7 +112,7 @@ class Plausible:
             if not low - slack <= more <= high + slack:
                 fault = f"has the sum {total!r} of {images} images, and {last[1]!r} of {last[0]}"
         if fault:
-            raise implausible(*self._where, f"chip {chip!r} {fault}")
+            raise implausible(*self._where, f"chip {chip!r} {fault}", chip)
 
     def moment(self, chip: Any, written: Any) -> None:
         """Check when a chip was written.
@@ -122,7 +122,7 @@ class Plausible:
         """
         if type(written) is not int or not 0 <= written < LAST_MOMENT:
             fault = f"chip {chip!r} was written at {written!r}; expected seconds since 1970"
-            raise implausible(*self._where, fault)
+            raise implausible(*self._where, fault, chip)
 
     def _sum_fault(self, chip: Any, images: Any, total: Any) -> str | None:
         expected = self._expected
@@ -171,13 +171,14 @@ class Plausible:
         return self._limits[first, last]
 
 
-def implausible(path: Path, experiment: str, fault: str) -> StoreError:
-    """The error of an experiment that holds something impossible."""
+def implausible(path: Path, experiment: str, fault: str, chip: Any = None) -> StoreError:
+    """The error of an experiment that holds something impossible, if of a chip, of which."""
     short = experiment[:12]
+    only = f" --chip {chip}" if type(chip) is int else ""
     return StoreError(
         f"{str(path)!r} was damaged or edited: experiment {short}: {fault}; nothing was changed: "
-        f"`nvmc results delete {short} --store {path}` forgets it, --store FILE and --no-store go "
-        "without it"
+        f"`nvmc results delete {short}{only} --store {path}` forgets it, --store FILE and "
+        "--no-store go without it"
     )
 
 

@@ -7,11 +7,12 @@ import sqlite3
 from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 from nvmc.store.origin import Codes, Numbers, Origin
 from nvmc.store.schema import version_of
 
-__all__ = ["Beside", "chip_rows", "code_column", "number_in", "snapshot"]
+__all__ = ["Beside", "chip_rows", "code_column", "entry_rows", "number_in", "snapshot"]
 
 
 @dataclass(frozen=True)
@@ -82,3 +83,17 @@ def snapshot(connection: sqlite3.Connection) -> Generator[None]:
 def code_column(connection: sqlite3.Connection, table: str) -> str:
     """A table's column of codes, which older files lack."""
     return f"{table}.code" if version_of(connection) > 1 else "NULL"
+
+
+_ENTRIES = """
+SELECT id, key, info, {}, count(value), count(chip) - count(value), min(chip), max(chip),
+    total(images), max(written)
+FROM experiment LEFT JOIN chip ON chip.experiment = experiment.number
+GROUP BY number ORDER BY number
+"""
+
+
+def entry_rows(connection: sqlite3.Connection) -> list[tuple[Any, ...]]:
+    """Every experiment's row, and what its chips come to."""
+    code = code_column(connection, "experiment")
+    return connection.execute(_ENTRIES.format(code)).fetchall()

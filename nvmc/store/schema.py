@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import os
+import shutil
 import sqlite3
 import stat
 import time
@@ -18,6 +20,9 @@ __all__ = ["APPLICATION", "cannot_write", "connect", "damaged", "one", "reason",
 
 APPLICATION = 0x4E564D43
 """`NVMC`: SQLite's application id of the file."""
+
+_BESIDE = 64 * 1024
+"""Bytes of SQLite's log and index beside a file that is read, rounded up."""
 
 _MAGIC = b"SQLite format 3\0"
 
@@ -159,14 +164,24 @@ def _code(error: sqlite3.Error) -> int:
 
 def _refusal(path: Path, error: sqlite3.Error, readonly: bool) -> StoreError:
     if readonly and _code(error) & 0xFF in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR):
+        full = _free(path) < _BESIDE
+        why = "the disk is full" if full else reason(error)
         return StoreError(
-            f"cannot read {str(path)!r}: {reason(error)}; SQLite needs some kB beside the file to "
-            "read it"
+            f"cannot read {str(path)!r}: {why}; SQLite needs {_BESIDE // 1024} kB beside the file "
+            "to read it: free space, or copy the file to another disk"
         )
     writing = (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_FULL, sqlite3.SQLITE_READONLY)
     if _code(error) & 0xFF in (*writing, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_BUSY):
         return cannot_write(path, reason(error))
     return damaged(path, error)
+
+
+def _free(path: Path) -> float:
+    """Bytes that the disk has for what SQLite puts beside a file."""
+    try:
+        return shutil.disk_usage(path.absolute().parent).free
+    except OSError:
+        return math.inf
 
 
 def _is_empty(path: Path) -> bool:

@@ -6,13 +6,14 @@ import hashlib
 import json
 import math
 import sqlite3
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Self
 
 from nvmc.errors import StoreError
+from nvmc.store.forgetting import forget, from_elsewhere, numbers_of, shrinking
 from nvmc.store.origin import Identity, Origin, own_identity
 from nvmc.store.plausible import (
     LAST_MOMENT,
@@ -23,7 +24,7 @@ from nvmc.store.plausible import (
     key_of,
     object_of,
 )
-from nvmc.store.reading import Beside, chip_rows, code_column, number_in, snapshot
+from nvmc.store.reading import Beside, chip_rows, code_column, entry_rows, number_in, snapshot
 from nvmc.store.records import Database, Experiment, Row
 from nvmc.store.schema import cannot_write, connect, one, reason
 from nvmc.store.writing import ENTER, MARK, number_of, write_part, write_rows
@@ -197,7 +198,7 @@ class Store:
             StoreError: It is damaged, or an experiment is faulty.
         """
         with self._database.reading() as connection:
-            return [self._entry(row, faulty) for row in _entries(connection)]
+            return [self._entry(row, faulty) for row in entry_rows(connection)]
 
     def find(self, prefix: str, faulty: bool = False) -> Entry:
         """The experiment whose id begins with `prefix`; `faulty` is as in `experiments`.
@@ -206,7 +207,7 @@ class Store:
             StoreError: There is none, or several; or the store is damaged.
         """
         with self._database.reading() as connection:
-            rows = _entries(connection)
+            rows = entry_rows(connection)
         ids = [row for row in rows if prefix and str(row[0]).startswith(prefix)]
         found = [self._entry(row, faulty or len(ids) > 1) for row in ids]
         if len(found) == 1:
@@ -281,14 +282,28 @@ class Store:
         Raises:
             StoreError: It cannot be written.
         """
-        try:
-            with self._database.writing() as connection:
-                connection.execute("DELETE FROM experiment WHERE id = ?", (identifier,))
-            with self._database.lock:
-                # `execute` would take a single step of it, which frees one page.
-                self._database.connection.executescript("PRAGMA incremental_vacuum")
-        except sqlite3.Error as error:
-            raise StoreError(f"cannot write {str(self.path)!r}: {reason(error)}") from error
+        with shrinking(self._database) as connection:
+            connection.execute("DELETE FROM experiment WHERE id = ?", (identifier,))
+
+    def numbers(self, identifier: str, elsewhere: bool = False) -> set[Any]:
+        """The numbers of an experiment's chips, or of those that others wrote; none is checked.
+
+        Raises:
+            StoreError: The store is damaged.
+        """
+        with self._database.reading() as connection, snapshot(connection):
+            if elsewhere:
+                return from_elsewhere(connection, self._database.identity, identifier)
+            return numbers_of(connection, identifier)
+
+    def forget(self, identifier: str, chips: Collection[Any]) -> int:
+        """Forget some chips of an experiment, and itself with the last; how many are left.
+
+        Raises:
+            StoreError: It cannot be written.
+        """
+        with shrinking(self._database) as connection:
+            return forget(connection, identifier, chips)
 
     def merge(
         self,
@@ -377,16 +392,3 @@ class Store:
 
 
 _NUMBER = "SELECT number FROM experiment WHERE id = ?"
-
-_ENTRIES = """
-SELECT id, key, info, {}, count(value), count(chip) - count(value), min(chip), max(chip),
-    total(images), max(written)
-FROM experiment LEFT JOIN chip ON chip.experiment = experiment.number
-GROUP BY number ORDER BY number
-"""
-
-
-def _entries(connection: sqlite3.Connection) -> list[tuple[Any, ...]]:
-    """Every experiment's row, and what its chips come to."""
-    code = code_column(connection, "experiment")
-    return connection.execute(_ENTRIES.format(code)).fetchall()

@@ -46,7 +46,7 @@ def write_rows(
             raise StoreError(
                 f"experiment {identifier[:12]} holds {number_of(there[1])!r} for chip {chip} on "
                 f"{images} images, and now it is {total!r}: the same question has two answers; "
-                f"`nvmc results delete {identifier[:12]}` forgets the old one"
+                f"`nvmc results delete {identifier[:12]} --chip {chip}` forgets the old one"
             )
         if there[0] == images and code not in (None, there[2]):
             connection.execute(MARK, (number, chip, images, code))

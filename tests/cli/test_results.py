@@ -7,6 +7,7 @@ import json
 import math
 import os
 import pty
+import re
 import sqlite3
 import subprocess
 import sys
@@ -126,6 +127,24 @@ def test_a_crowded_list_fits_eighty_columns(run: Run) -> None:
     text = " ".join(run("list", "wide.sqlite").split())
     for phrase in ("0.123456", "1 d", "circuit", "12,345", "1,234", "50,000"):
         assert phrase in text
+
+
+def test_long_names_are_cut_in_the_middle(run: Run) -> None:
+    """At 80 columns: a line an experiment, and the ends of the names, which tell them apart."""
+    with Store.open("wide.sqlite") as store:
+        for number in range(2):
+            info = {**INFO, "network": f"a-network-with-a-long-name-resnet18-cifar10-{number}.nvmc"}
+            info["data"] = "another-long-name-of-a-file-of-images-and-labels.npz"
+            experiment = store.experiment({**KEY, "seed": 0, "network": str(number)}, info)
+            experiment.add_many((chip, 531, 1.0, 1.0) for chip in range(400))
+    lines = run("list", "wide.sqlite").rstrip().splitlines()
+    assert len(lines) == 2 + 2 and max(map(len, lines)) <= 80
+    for number, line in enumerate(lines[2:]):
+        assert re.search(rf" a-net\S*…\S*-{number} ", line) and re.search(
+            r"531 an\S*…\S*npz ", line
+        )
+    whole = run("show", lines[2].split()[0], "--store", "wide.sqlite")
+    assert "a-network-with-a-long-name-resnet18-cifar10-0" in whole.replace("\n", "")
 
 
 def test_list_of_a_compiled_folder_has_a_line_an_experiment(run: Run) -> None:

@@ -71,6 +71,23 @@ def dump() -> list[str]:
         return list(connection.iterdump())
 
 
+def rows(table: str, column: str = "*") -> list[tuple[Any, ...]]:
+    with closing(sqlite3.connect(Path("net.nvmc") / RESULTS_FILE)) as connection:
+        return connection.execute(f"SELECT {column} FROM {table}").fetchall()
+
+
+def whole_id(capsys: pytest.CaptureFixture[str]) -> str:
+    """The id of the only experiment."""
+    ((identifier,),) = rows("experiment", "id")
+    capsys.readouterr()
+    return identifier
+
+
+def advised(line: str) -> list[str]:
+    """The command that an error names, to be run without being asked."""
+    return [*line.split("`nvmc ")[1].split("`")[0].split(), "--yes"]
+
+
 def answer(result: dict[str, Any]) -> dict[str, Any]:
     return {k: v for k, v in result.items() if k not in ("seconds", "recorded", "elsewhere")}
 
@@ -94,16 +111,21 @@ def test_an_edited_store_is_found(capsys: pytest.CaptureFixture[str], simulate: 
     line = refused(capsys)
     for phrase in ("holds 60.0 for chip", "nvmc results delete", "--store", "--no-store"):
         assert phrase in line
-    short = line.split("nvmc results delete ")[1].split()[0]
-    assert main(["results", "delete", short, "--yes"]) == 0
+    assert main(advised(line)) == 0
     assert simulate()["elsewhere"] == {"chips": 0, "checked": 0, "trusted": 0}
 
 
 @pytest.mark.parametrize("chips", ["= 7", "< 20"])
-def test_a_few_edited_chips_are_found(capsys: pytest.CaptureFixture[str], chips: str) -> None:
+def test_a_few_edited_chips_are_found(
+    capsys: pytest.CaptureFixture[str], simulate: Simulate, chips: str
+) -> None:
     """Theirs are the only rows that are not this user's: all of them are run again."""
     edit(f"UPDATE chip SET total = total - 1, value = (total - 1) / 60 WHERE chip {chips}")
-    assert "from elsewhere" in refused(capsys)
+    line = refused(capsys)
+    assert "from elsewhere" in line
+    words = advised(line)
+    assert "--elsewhere" in words and main(words) == 0
+    assert 0 < simulate()["recorded"] < RUNS
 
 
 def test_an_edit_of_a_chip_that_the_question_does_not_use(simulate: Simulate) -> None:
@@ -156,9 +178,83 @@ def test_what_cannot_be_is_refused(capsys: pytest.CaptureFixture[str], statement
     ):
         assert "nvmc results delete" in refused(capsys, "results", *words)
     assert not Path("all.csv").exists() and not Path("all.sqlite").exists()
-    short = line.split("nvmc results delete ")[1].split()[0]
-    assert main(["results", "delete", short, "--yes"]) == 0
-    assert main([*COMMON, "--runs", "3"]) == 0
+    words = advised(line)
+    assert main(words) == 0
+    capsys.readouterr()
+    assert main([*COMMON, "--runs", str(RUNS), "--json"]) == 0
+    recorded = json.loads(capsys.readouterr().out)["recorded"]
+    assert recorded == (0 if "--chip" not in words else RUNS if "77" in words else RUNS - 1)
+
+
+def test_single_chips_are_forgotten(capsys: pytest.CaptureFixture[str], simulate: Simulate) -> None:
+    whole = simulate()
+    delete = ["results", "delete", whole_id(capsys)]
+    for words, phrase in (
+        (
+            ["--chip", "3", "--chip", "99"],
+            "has no chip 99; nothing was deleted (its 50 chips are 0",
+        ),
+        (["--chip", "3", "--elsewhere"], "give one of the two"),
+        (["--chip", "3"], "add --yes to forget 1 chip"),
+    ):
+        assert phrase in refused(capsys, *delete, *words)
+    assert "with 2 experiments" in refused(capsys, *delete, delete[-1], "--chip", "3")
+    assert main([*delete, "--chip", "3", "--chip", "17", "--chip", "3", "--yes"]) == 0
+    assert capsys.readouterr().out == "Deleted 2 chips; 48 chips left\n"
+    found = simulate()
+    assert found["recorded"] == RUNS - 2 and answer(found) == answer(whole)
+    every = [word for chip in range(RUNS) for word in ("--chip", str(chip))]
+    assert main([*delete, *every, "--yes"]) == 0
+    assert not rows("experiment")
+
+
+def test_only_what_others_wrote_is_forgotten(
+    capsys: pytest.CaptureFixture[str], simulate: Simulate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """False chips of a store that was merged go, one's own stay."""
+    monkeypatch.setenv("COLUMNS", "100")
+    whole = simulate("--runs", "70")
+    delete = ["results", "delete", whole_id(capsys)]
+    every = [word for chip in range(RUNS, 70) for word in ("--chip", str(chip))]
+    assert main([*delete, *every, "--yes"]) == 0
+    own = rows("chip")
+    assert main([*delete, "--elsewhere", "--yes"]) == 0
+    assert "Nothing was deleted: no chip is from elsewhere" in capsys.readouterr().out
+    with monkeypatch.context() as patch:
+        patch.setenv("XDG_STATE_HOME", str(Path("state").absolute()))
+        simulate("--first", "50", "--runs", "20", "--store", "theirs.sqlite")
+    edit("UPDATE chip SET total = 60, value = 1 WHERE chip = 60", path="theirs.sqlite")
+    assert main(["results", "merge", "net.nvmc", "theirs.sqlite"]) == 0
+    capsys.readouterr()
+    assert main(["results", "list"]) == 0
+    assert "20 (none checked)" in " ".join(capsys.readouterr().out.split())
+    line = refused(capsys, *COMMON, "--runs", "70")
+    assert main([*advised(line)]) == 0
+    assert "Deleted 20 chips from elsewhere; 50 chips left" in capsys.readouterr().out
+    assert rows("chip") == own and not rows("mark")
+    found = simulate("--runs", "70")
+    assert found["recorded"] == RUNS and answer(found) == answer(whole)
+
+
+def test_a_chip_that_another_user_began_is_from_elsewhere(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Its sum on the way decides where a run stops."""
+    edit("INSERT INTO part SELECT experiment, chip, 59, total - 1, NULL FROM chip WHERE chip = 3")
+    assert main(["results", "delete", whole_id(capsys), "--elsewhere", "--yes"]) == 0
+    assert "Deleted 1 chip from elsewhere; 49 chips left" in capsys.readouterr().out
+    assert not rows("part") and (3,) not in rows("chip", "chip")
+
+
+@pytest.mark.usefixtures("other_user")
+def test_the_list_says_how_many_are_checked(
+    capsys: pytest.CaptureFixture[str], simulate: Simulate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "100")
+    for runs, said in (("10", "50 (10 checked)"), (str(RUNS), "50 (all checked)")):
+        simulate("--runs", runs)
+        assert main(["results", "list"]) == 0
+        assert said in " ".join(capsys.readouterr().out.split())
 
 
 NO_DESCRIPTION = {

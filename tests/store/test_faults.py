@@ -190,6 +190,36 @@ def test_full_disk(tmp_path: Path, end: str) -> None:
     full_disk(tmp_path, "disk", end, [*spaces, f'{mount} "$@"', "sh"])
 
 
+def test_a_list_on_a_full_disk(tmp_path: Path) -> None:
+    """SQLite puts files beside one that it reads; what is missing is said, and what to do."""
+    spaces = ["unshare", "--user", "--map-root-user", "--mount", "sh", "-c"]
+    mount = f"mount -t tmpfs -o size=256k none {tmp_path} && exec "
+    if shutil.which("unshare") is None or subprocess.run([*spaces, f"{mount} true"]).returncode:
+        pytest.skip("no name space may be made here")
+    python = (
+        "import pathlib, sys\n"
+        "from nvmc.cli import main\n"
+        "from nvmc.store import Store\n"
+        "place = pathlib.Path(sys.argv[1])\n"
+        "with Store.open(place / 'r.sqlite') as store:\n"
+        "    store.experiment({}, {}).add(0, 1, 1.0, 1.0)\n"
+        "with open(place / 'ballast', 'wb', buffering=0) as file:\n"
+        "    try:\n"
+        "        while file.write(bytes(4096)):\n"
+        "            pass\n"
+        "    except OSError:\n"
+        "        pass\n"
+        "sys.exit(main(['results', 'list', str(place / 'r.sqlite')]))\n"
+    )
+    command = [*spaces, f'{mount} "$@"', "sh", sys.executable, "-c", python, str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == (
+        f"nvmc: error: cannot read {str(tmp_path / 'r.sqlite')!r}: the disk is full; SQLite needs "
+        "64 kB beside the file to read it: free space, or copy the file to another disk\n"
+    )
+
+
 def small_files() -> None:
     resource.setrlimit(resource.RLIMIT_FSIZE, (2048, 2048))
 
