@@ -51,8 +51,9 @@ from nvmc.passes.graph.globs import check_bits, check_skip
 from nvmc.passes.graph.input_grids import dac_limits, told_of_inputs
 from nvmc.passes.graph.outputs import outputs_of
 from nvmc.passes.graph.tile_graph import tile_graph, tile_graph_json
-from nvmc.passes.io.load import load_model
+from nvmc.passes.io.load import NEWEST_IR, load_model
 from nvmc.passes.io.load_compiled import load_compiled
+from nvmc.passes.io.parse import ir_version_of
 from nvmc.passes.io.save import save_model
 from nvmc.passes.loop_states import LoopStates
 from nvmc.passes.measure_outliers import MeasureOutliers
@@ -325,12 +326,14 @@ def _against_source(
     told = {output.name: output.class_axis() for output in outputs_of(mapped.model)}
     axes = {name: axis[0] for name, axis in told.items() if axis is not None}
     rest = inputs, outputs, data, axes
-    if not (options.inputs or options.state):
+    changed = bool(options.inputs or options.state)
+    if not changed and ir_version_of(source) <= NEWEST_IR:
         return compare_to_source(source, ideal, *rest)
-    model = load_model(source)  # with the inputs that the compiled network has
-    bind_inputs(model, options)
-    Canonicalize()(model)
-    LoopStates(options)(model)
+    model = load_model(source)
+    if changed:  # with the inputs that the compiled network has
+        bind_inputs(model, options)
+        Canonicalize()(model)
+        LoopStates(options)(model)
     with TemporaryDirectory() as folder:
         save_model(model, Path(folder) / source.name)
         return compare_to_source(Path(folder) / source.name, ideal, *rest)

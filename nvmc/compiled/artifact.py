@@ -327,6 +327,10 @@ def check_folder(folder: str | Path) -> Path:
         ArtifactError: It has none.
     """
     path = Path(folder)
+    if path.is_file() and is_compiled(path.parent):
+        raise ArtifactError(
+            f"{str(folder)!r} is a file of the compiled network {str(path.parent)!r}; give that"
+        )
     if not is_compiled(path):
         raise ArtifactError(
             f"{str(folder)!r} is not a compiled network (no {MANIFEST_FILE} and {MODEL_FILE} in "

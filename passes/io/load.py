@@ -16,19 +16,28 @@ from google.protobuf.message import DecodeError
 
 from nvmc.budget import check_room
 from nvmc.errors import ModelError
-from nvmc.passes.graph.attributes import check_attributes
+from nvmc.passes.graph.attributes import check_attributes, int_of
 from nvmc.passes.graph.mappable import FLOATS, PARAMETERISED
 from nvmc.passes.io.free_sizes import free_sizes
 from nvmc.passes.io.parse import parse_model
 from nvmc.passes.io.without_weights import SMALL, without_weights
 from nvmc.passes.io.zipmap import cut_zip_maps
 
-__all__ = ["NEWEST_OPSET", "OLDEST_OPSET", "load_model"]
+__all__ = ["NEWEST_IR", "NEWEST_OPSET", "OLDEST_OPSET", "load_model"]
 
 OLDEST_OPSET = 7
 NEWEST_OPSET = 26
 """The newest opset that a released onnxruntime (1.31) runs."""
 
+NEWEST_IR = 13
+"""The newest IR version that a released onnxruntime (1.31) reads.
+
+Version 14 adds types of six bits, which it does not compute either, and nothing else; so what has
+none of them is the same in version 13.
+"""
+
+_TYPES = ("to", "dtype", "output_dtype")
+"""Attributes that name a type."""
 _LAYER_NORMALIZATION = 17
 """The opset from which on LayerNormalization is an operator of ONNX."""
 _SPARSE = (onnx.AttributeProto.SPARSE_TENSOR, onnx.AttributeProto.SPARSE_TENSORS)
@@ -50,14 +59,15 @@ def load_model(
         folder: Where its external data are, if not beside it.
 
     Raises:
-        ModelError: The file is missing, is not ONNX or is damaged; its opset is not supported; its
-            external data is missing, too short or outside the model's folder; a weight holds NaN
-            or infinity; an output holds maps that no ZipMap makes; an attribute is none that its
-            operator can have; or `onnx.checker` refuses it.
+        ModelError: The file is missing, is not ONNX or is damaged; its opset or IR version is not
+            supported; its external data is missing, too short or outside the model's folder; a
+            weight holds NaN or infinity; an output holds maps that no ZipMap makes; an attribute
+            is none that its operator can have; or `onnx.checker` refuses it.
         OutOfMemoryError: The file is larger than what may be taken.
     """
     where = repr(str(path))
     proto = _parse(Path(path), opened, where)
+    newer = _settle_version(proto, where)
     inside = (_has_sparse(function.node) for function in proto.functions)
     if proto.graph.sparse_initializer or _has_sparse(proto.graph.node) or any(inside):
         raise ModelError(f"{where} has sparse constants; make them dense first")
@@ -92,6 +102,8 @@ def load_model(
     _check_structure(model, where)
     check_attributes(_nodes(model), where)
     _check_values(model, where)
+    if newer:
+        _check_types(model, where)
     return model
 
 
@@ -118,6 +130,40 @@ def _parse(path: Path, opened: BinaryIO | None, where: str) -> onnx.ModelProto:
     if not proto.graph.output:
         raise ModelError(f"{where} is a network without an output; export it again")
     return proto
+
+
+def _settle_version(proto: onnx.ModelProto, where: str) -> bool:
+    """Lower the IR version to what onnxruntime reads; whether it was newer.
+
+    Raises:
+        ModelError: It is one of which nobody here knows what it adds.
+    """
+    if proto.ir_version > onnx.IR_VERSION:
+        raise ModelError(
+            f"{where} has IR version {proto.ir_version}; expected at most {NEWEST_IR}: export it "
+            f"with ir_version={NEWEST_IR}"
+        )
+    newer = proto.ir_version > NEWEST_IR
+    proto.ir_version = min(proto.ir_version, NEWEST_IR)
+    return newer
+
+
+def _check_types(model: ir.Model, where: str) -> None:
+    """Complain of what IR version 14 added.
+
+    Raises:
+        ModelError: It is there.
+    """
+    added = {number for name, number in onnx.TensorProto.DataType.items() if "FLOAT6" in name}
+    found = {tensor.dtype.value for _, tensor in _tensors(model)}
+    found |= {value.dtype.value for value in model.graph.inputs if value.dtype is not None}
+    for node in _nodes(model):
+        found |= {int_of(node, name, 0) for name in _TYPES if name in node.attributes}
+    if found & added:
+        raise ModelError(
+            f"{where} has numbers of six bits, which are of IR version {NEWEST_IR + 1}; expected "
+            f"what version {NEWEST_IR} has, which onnxruntime computes: export it without them"
+        )
 
 
 def _has_sparse(nodes: Iterable[onnx.NodeProto]) -> bool:

@@ -5,18 +5,24 @@ Protobuf defines parsing a message in pieces, cut between fields, as merging wha
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
 from typing import BinaryIO
 
 import onnx
 from google.protobuf.message import DecodeError, Message
 
-__all__ = ["parse_model"]
+__all__ = ["ir_version_of", "parse_model"]
 
 _GRAPH = 7
 """Field number of ModelProto.graph."""
 _PIECE = 1 << 24
 """Bytes after which a piece is handed to protobuf."""
-_VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
+_IR_VERSION = 1
+"""Field number of ModelProto.ir_version."""
+_VARINT, _BYTES = 0, 2
+_FIXED = {1: 8, 5: 4}
+"""Wire types of numbers of a fixed length -> bytes."""
 
 
 def parse_model(file: BinaryIO, size: int) -> onnx.ModelProto:
@@ -30,6 +36,31 @@ def parse_model(file: BinaryIO, size: int) -> onnx.ModelProto:
     model = onnx.ModelProto()
     _merge(model, file, size)
     return model
+
+
+def ir_version_of(path: Path) -> int:
+    """The IR version that a file says; 0 where it says none. The graph is passed over.
+
+    Raises:
+        google.protobuf.message.DecodeError: The file is no model.
+        OSError: It cannot be read.
+    """
+    found = 0
+    with path.open("rb") as file:
+        size = os.fstat(file.fileno()).st_size
+        while file.tell() < size:
+            key, _ = _varint(file)
+            kind = key & 7
+            if kind == _VARINT:
+                value, _ = _varint(file)
+                found = value if key >> 3 == _IR_VERSION else found
+            elif kind in _FIXED:
+                file.seek(_FIXED[kind], os.SEEK_CUR)
+            elif kind == _BYTES:
+                file.seek(_varint(file)[0], os.SEEK_CUR)
+            else:
+                raise DecodeError(f"wire type {kind} is unknown")
+    return found
 
 
 def _merge(message: Message, file: BinaryIO, size: int) -> None:
@@ -50,8 +81,8 @@ def _merge(message: Message, file: BinaryIO, size: int) -> None:
             piece += raw + prefix + file.read(length)
         elif kind == _VARINT:
             piece += raw + _varint(file)[1]
-        elif kind in (_FIXED64, _FIXED32):
-            piece += raw + file.read(8 if kind == _FIXED64 else 4)
+        elif kind in _FIXED:
+            piece += raw + file.read(_FIXED[kind])
         else:
             raise DecodeError(f"wire type {kind} is unknown")
         if len(piece) >= _PIECE:

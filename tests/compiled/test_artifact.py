@@ -321,6 +321,13 @@ def test_a_commit_that_nvmc_did_not_make_is_not_acted_on(tmp_path: Path, kind: s
     }
 
 
+def test_a_file_of_a_compiled_network_is_taken_for_such(tmp_path: Path) -> None:
+    folder = compiled(tmp_path).folder
+    said = f"is a file of the compiled network {re.escape(repr(str(folder)))}; give that"
+    refused(said, open_compiled, folder / MODEL_FILE)
+    refused("is not a compiled network", open_compiled, tmp_path / "other.onnx")
+
+
 def test_another_program_s_manifest_is_not_replaced(tmp_path: Path) -> None:
     """Web apps and browser extensions have a manifest.json too."""
     folder = tmp_path / "net.nvmc"

@@ -9,8 +9,9 @@ import onnx
 import onnx_ir as ir
 import pytest
 
+from nvmc.compiler import compile_model
 from nvmc.errors import ModelError
-from nvmc.passes.io.load import NEWEST_OPSET, OLDEST_OPSET, load_model
+from nvmc.passes.io.load import NEWEST_IR, NEWEST_OPSET, OLDEST_OPSET, load_model
 from onnx_models import MAPPED, feeds_of, run_proto
 from onnx_text import proto_of, session_of
 
@@ -119,6 +120,46 @@ def test_unsupported_opset(tmp_path: Path, proto: onnx.ModelProto, opset: int) -
     proto.opset_import[0].version = opset
     message = refused(saved(tmp_path, proto))
     assert f"opset {opset}" in message and f"{OLDEST_OPSET} to {NEWEST_OPSET}" in message
+
+
+newer = pytest.mark.skipif(onnx.IR_VERSION <= NEWEST_IR, reason="this onnx makes none newer")
+
+
+@newer
+def test_a_newer_ir_version_is_lowered(tmp_path: Path, proto: onnx.ModelProto) -> None:
+    """What `onnx.helper.make_model` makes is newer than onnxruntime reads, and says the same."""
+    sources = [tmp_path / "old.onnx", tmp_path / "new.onnx"]
+    for path, version in zip(sources, (NEWEST_IR, onnx.IR_VERSION), strict=True):
+        proto.ir_version = version
+        path.write_bytes(proto.SerializeToString())
+    before = sources[1].read_bytes()
+    made = [compile_model(path, "fefet2", output=path.with_suffix(".nvmc")) for path in sources]
+    assert sources[1].read_bytes() == before
+    texts = [(path.with_suffix(".nvmc") / "model.onnx").read_bytes() for path in sources]
+    assert texts[0] == texts[1]
+    old, new = (one.manifest.against_source for one in made)
+    assert old == new and new is not None and not new.reason
+
+
+def test_an_ir_version_that_nobody_here_knows(tmp_path: Path, proto: onnx.ModelProto) -> None:
+    proto.ir_version = onnx.IR_VERSION + 1
+    message = refused(saved(tmp_path, proto))
+    assert f"has IR version {onnx.IR_VERSION + 1}; expected at most {NEWEST_IR}" in message
+    assert message.endswith(f"export it with ir_version={NEWEST_IR}")
+
+
+@newer
+def test_what_a_newer_ir_version_added(tmp_path: Path) -> None:
+    """Folded away, it was compiled before anybody knew whether onnxruntime agrees."""
+    proto = proto_of("""g (float[N,4] x) => (float[N,3] y) <float[4,3] w, float[4] q> {
+        c = Cast <to = 1> (q)
+        z = Mul (x, c)
+        y = MatMul (z, w)
+    }""")
+    proto.ir_version = onnx.IR_VERSION
+    (tensor,) = (one for one in proto.graph.initializer if one.name == "q")
+    tensor.data_type, tensor.raw_data = onnx.TensorProto.FLOAT6E2M3, bytes(3)
+    assert "has numbers of six bits" in refused(saved(tmp_path, proto))
 
 
 def test_other_domains_are_no_concern(tmp_path: Path, proto: onnx.ModelProto) -> None:

@@ -9,7 +9,7 @@ import pytest
 from google.protobuf.message import DecodeError
 
 import nvmc.passes.io.parse
-from nvmc.passes.io.parse import parse_model
+from nvmc.passes.io.parse import ir_version_of, parse_model
 from onnx_models import MAPPED
 from onnx_text import proto_of
 
@@ -28,6 +28,16 @@ def test_pieces_make_the_same_message(
     assert parse_model(io.BytesIO(raw), len(raw)) == whole
     twice = raw + raw  # a message written twice is merged
     assert parse_model(io.BytesIO(twice), len(twice)) == onnx.ModelProto.FromString(twice)
+
+
+@pytest.mark.parametrize("name", [*MAPPED, "light_resnet50"])
+def test_the_ir_version_is_read_without_the_rest(name: str, tmp_path: Path) -> None:
+    path = LIGHT / f"{name}.onnx"
+    raw = proto_of(MAPPED[name][1]).SerializeToString() if name in MAPPED else path.read_bytes()
+    (tmp_path / "m.onnx").write_bytes(raw)
+    assert ir_version_of(tmp_path / "m.onnx") == onnx.ModelProto.FromString(raw).ir_version > 0
+    (tmp_path / "m.onnx").write_bytes(raw + b"\x08\x0e")  # the last one counts
+    assert ir_version_of(tmp_path / "m.onnx") == 14
 
 
 def test_it_fails_where_protobuf_fails() -> None:
