@@ -40,6 +40,8 @@ def make(draw: Random, valid: Path, here: Path) -> Commands:
     shutil.copy(here / "in.sqlite", here / "out.sqlite")
     shutil.copy(here / "in.sqlite", here / "kept.sqlite")
     shutil.copy(valid / "store.sqlite", here / "out-whole.sqlite")
+    some = draw.choice((["--elsewhere"], ["--chip", str(draw.randrange(4))], []))
+    delete = ["results", "delete", draw.choice(_ids(valid)), *some, "--yes", "--store"]
     simulate = ["simulate", str(valid / "dense.nvmc"), "--runs", "4", "--store", "kept.sqlite"]
     return draw.choice(
         (
@@ -53,11 +55,17 @@ def make(draw: Random, valid: Path, here: Path) -> Commands:
                 ["results", "merge", "out-new.sqlite", "in.sqlite"],
                 ["results", "list", "out-new.sqlite"],
             ],
+            [[*delete, "kept.sqlite"], ["results", "list", "kept.sqlite"]],
             [[*simulate, "--sigma", "0.1"]],
             [[*simulate, "--sigma", "0.2", "--json"]],
             [[*simulate, "--sigma", "0.1", "--trust-store"]],
         )
     )
+
+
+def _ids(valid: Path) -> list[str]:
+    with contextlib.closing(sqlite3.connect(valid / "store.sqlite")) as connection:
+        return [key for (key,) in connection.execute("SELECT id FROM experiment ORDER BY number")]
 
 
 def _change_values(draw: Random, path: Path) -> None:
