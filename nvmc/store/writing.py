@@ -43,10 +43,12 @@ def write_rows(
             continue
         there = one(connection.execute(_THERE, (number, chip)))
         if there[0] == images and not same(number_of(there[1]), total):
+            path = one(connection.execute("PRAGMA database_list"))[2]
             raise StoreError(
                 f"experiment {identifier[:12]} holds {number_of(there[1])!r} for chip {chip} on "
                 f"{images} images, and now it is {total!r}: the same question has two answers; "
-                f"`nvmc results delete {identifier[:12]} --chip {chip}` forgets the old one"
+                f"`nvmc results delete {identifier[:12]} --chip {chip} --store {path}` forgets the "
+                "old one"
             )
         if there[0] == images and code not in (None, there[2]):
             connection.execute(MARK, (number, chip, images, code))

@@ -128,7 +128,14 @@ def test_two_sums_of_the_same_images_contradict(store: Store, experiment: Experi
     rows: list[Row] = [(6, 100, 1.0, None), (8, 100, 60.9999, None)]
     with pytest.raises(StoreError) as caught:
         experiment.add_many(rows)
-    for phrase in (experiment.id[:12], "61.0", "60.9999", "chip 8", "100 images"):
+    for phrase in (
+        experiment.id[:12],
+        "61.0",
+        "60.9999",
+        "chip 8",
+        "100 images",
+        "--chip 8 --store /",
+    ):
         assert phrase in str(caught.value)
     assert experiment.known() == {7: (100, 60.0), 8: (100, 61.0)}
     assert store.unsaved == 0
