@@ -33,6 +33,8 @@ __all__ = [
 
 
 ANY = (-math.inf, math.inf)
+_COUNTED = 1 << 24
+"""Where torch's count of steps stays, which is in float32."""
 
 
 class Misfit(OptionError):
@@ -90,9 +92,10 @@ def optimizer_entries(optimizer: torch.optim.Optimizer, steps: int) -> dict[str,
     if not steps:
         return {}
     found: dict[str, Entry] = {}
+    counted = min(steps, _COUNTED)
     for name, live in optimizer_tensors(optimizer).items():
         if name.endswith(".step"):
-            found[name] = Entry(live, (steps, steps), optional=True)
+            found[name] = Entry(live, (counted, counted), optional=True)
         else:
             limits = (0, math.inf) if name.endswith("_sq") else ANY
             found[name] = Entry(live, limits, optional=True)
