@@ -1,6 +1,7 @@
 """The default: noise stronger than that of chips, clipped weights, their average, a teacher."""
 
 from dataclasses import replace
+from math import floor
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from scipy.special import expit, log_softmax, softmax
 
 from nvmc.errors import ModelError, OptionError
 from nvmc.training import make_method, train
+from nvmc.training.draws import TorchDraw
 from nvmc.training.methods.hwa import AVERAGE, LIVE, HardwareAware
 from nvmc.training.preparation import canonical_network, fitted
 from nvmc.training.run import Run
@@ -57,17 +59,36 @@ def test_without_an_average_the_last_step_is_kept(tmp_path: Path):
 
 
 def test_noise_is_stronger_than_that_of_chips(tmp_path: Path):
-    run = small_run(tmp_path, HardwareAware(strength=3.0), small_task(sigma=0.1))
+    method = HardwareAware(strength=3.0, rise=0.0)
+    run = small_run(tmp_path, method, small_task(sigma=0.1))
     crossbars = run.replicas[LIVE].crossbars
     spread = crossbars.spread(0.3)
     generator = torch.Generator().manual_seed(0)
-    method = HardwareAware(strength=3.0)
     with torch.no_grad():
         drawn = [method.weights(run, run.replicas[LIVE], generator)["w1"] for _ in range(4000)]
     found = torch.stack(drawn).std(0)
     torch.testing.assert_close(found, spread["w1"], rtol=0.06, atol=0)
     assert method.summary(run) == pytest.approx({"sigma": 0.3})
     assert HardwareAware(sigma=0.05).summary(run) == {"sigma": 0.05}
+
+
+def test_noise_grows_in_eighths_over_the_first_half(tmp_path: Path):
+    """96 images in batches of 6 over two epochs: 32 steps, of which 16 have growing noise."""
+    method = HardwareAware(strength=2.0, average=0.0)
+    task = small_task(sigma=0.1, epochs=2, batch=6, rate=1e-30, clip=None)
+    run = small_run(tmp_path, method, task)
+    live, generator = run.replicas[LIVE], torch.Generator()
+    shares: list[float] = []
+    for epoch in range(2):
+        for x, y in run.batches(epoch):
+            with torch.no_grad():
+                clean = live.crossbars.quantized()["w1"]
+                noisy = method.weights(run, live, generator.manual_seed(0))["w1"]
+                whole = live.crossbars.sampled(0.2, TorchDraw(generator.manual_seed(0)))["w1"]
+            shares.append(float((noisy - clean).norm() / (whole - clean).norm()))
+            method.step(run, live, x, y, generator)
+    growing = [floor(step / 2) / 8 for step in range(16)]
+    assert shares == pytest.approx(growing + 16 * [1.0], abs=1e-5)
 
 
 def test_a_device_without_a_sigma_is_trained_with_its_own_noise(tmp_path: Path):
