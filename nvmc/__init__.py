@@ -13,8 +13,9 @@ if TYPE_CHECKING:
 
     from nvmc.compiled.artifact import Compiled, find_compiled, open_compiled
     from nvmc.compiled.options import CompileOptions
-    from nvmc.compiler import compile_model, program_chip, transform_model
+    from nvmc.compiler import compile_model, transform_model
     from nvmc.errors import NvmcError
+    from nvmc.evaluation.chip_file import program_chip
     from nvmc.evaluation.result import Simulation
     from nvmc.evaluation.simulation import simulate
     from nvmc.hardware.chip import Chip
@@ -59,7 +60,7 @@ _HOMES = {
     "make_session": "nvmc.runtime.provider",
     "memory_limit": "nvmc.runtime.memory",
     "open_compiled": "nvmc.compiled.artifact",
-    "program_chip": "nvmc.compiler",
+    "program_chip": "nvmc.evaluation.chip_file",
     "register_provider": "nvmc.runtime.provider",
     "simulate": "nvmc.evaluation.simulation",
     "transform_model": "nvmc.compiler",

@@ -1,16 +1,12 @@
-"""The pipelines behind `nvmc compile`, `nvmc program` and `nvmc transform`."""
+"""The pipelines behind `nvmc compile` and `nvmc transform`."""
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
-
-import numpy as np
 
 from nvmc import __version__
 from nvmc.arguments import checked
@@ -31,8 +27,7 @@ from nvmc.compiled.rounding import SEEDED, AgainstSource, Outliers
 from nvmc.compiled.work import check_share
 from nvmc.data import Data, Dataset, load_data
 from nvmc.errors import ModelError, OptionError
-from nvmc.hardware.chip import Array, Chip
-from nvmc.hardware.devices import Device, Periphery, Target, as_target, load_device
+from nvmc.hardware.devices import Device, Periphery, Target, as_target
 from nvmc.passes import make_pass
 from nvmc.passes.bind_inputs import bind_inputs, states_of
 from nvmc.passes.canonicalize import Canonicalize
@@ -52,13 +47,11 @@ from nvmc.passes.graph.input_grids import dac_limits, told_of_inputs
 from nvmc.passes.graph.outputs import outputs_of
 from nvmc.passes.graph.tile_graph import tile_graph, tile_graph_json
 from nvmc.passes.io.load import NEWEST_IR, load_model
-from nvmc.passes.io.load_compiled import load_compiled
 from nvmc.passes.io.parse import ir_version_of
 from nvmc.passes.io.save import save_model
 from nvmc.passes.loop_states import LoopStates
 from nvmc.passes.measure_outliers import MeasureOutliers
 from nvmc.passes.pipeline import compile_passes
-from nvmc.passes.program_chip import ProgramChip, arrays_of
 from nvmc.passes.quantize_activations import QuantizeActivations, activation_tensors
 from nvmc.runtime.against_source import compare_to_source
 from nvmc.runtime.calibration import CONVERTER_IMAGES, calibrate, calibration_on
@@ -71,7 +64,6 @@ __all__ = [
     "MappedNetwork",
     "compile_model",
     "map_network",
-    "program_chip",
     "transform_model",
 ]
 
@@ -202,60 +194,6 @@ def map_network(
 
 
 @checked
-def program_chip(
-    compiled: Compiled,
-    index: int,
-    output: str | Path,
-    *,
-    seed: int = 0,
-    device: Device | str | Path | None = None,
-    sigma: float | None = None,
-    time_s: float | None = None,
-    cells: str | Path | None = None,
-) -> Chip:
-    """Write one chip as a standard ONNX model, and its cells.
-
-    The file holds the chip's state: neither the noise of its reads nor its periphery.
-
-    Args:
-        compiled: From `open_compiled` or `compile_model`.
-        index: Which chip of the population.
-        output: The ONNX file to write.
-        seed: Population of chips.
-        device: Another device than the network was compiled for: one, its name, or its file.
-        sigma: Strength of the device's noise instead of its default.
-        time_s: Seconds since programming; the device's default for None.
-        cells: A .npz file to write too: for every array `NAME/target` and `NAME/programmed`, the
-            levels of shape (planes, *weight shape) in level steps, `NAME/sign`, and with
-            write-verify `NAME/pulses`, how many each cell took.
-
-    Returns:
-        The chip.
-
-    Raises:
-        NvmcError: One of its children, by what is wrong; nothing is written then.
-    """
-    _spare_source(compiled, Path(output))
-    cells_path = None if cells is None else _npz(cells)
-    if cells_path is not None and cells_path.resolve() == Path(output).resolve():
-        raise OptionError(f"chip and cells both go to {str(output)!r}; give each a file of its own")
-    chosen = None if device is None else load_device(device)
-    target = compiled.manifest.target.on(chosen)
-    chip = Chip.of(target, seed, index, sigma, time_s)
-    model = load_compiled(compiled)
-    set_target(model, target)
-    arrays = arrays_of(model)
-    ProgramChip(chip)(model)
-    with ExitStack() as files:
-        temporary = files.enter_context(replacing_file(Path(output)))
-        save_checked(model, temporary, compiled.model_path)
-        if cells_path is not None:
-            temporary = files.enter_context(replacing_file(cells_path))
-            np.savez(temporary, allow_pickle=False, **_cells(chip, arrays))
-    return chip
-
-
-@checked
 def transform_model(source: str | Path, passes: Sequence[str], output: str | Path) -> list[bool]:
     """Run passes on an ONNX model and write the result; says which changed anything.
 
@@ -359,33 +297,6 @@ def _calibrated(model: Model, target: Target, data: Dataset) -> Target:
     found = target.model_copy(update={"periphery": periphery})
     set_target(model, found)
     return found
-
-
-def _cells(chip: Chip, arrays: Sequence[Array]) -> dict[str, Any]:
-    content: dict[str, Any] = {}
-    for array in arrays:
-        programmed = chip.program(array)
-        content[f"{array.name}/target"] = array.cells.targets
-        content[f"{array.name}/programmed"] = programmed.levels
-        content[f"{array.name}/sign"] = programmed.sign
-        if programmed.pulses is not None:
-            content[f"{array.name}/pulses"] = programmed.pulses
-    return content
-
-
-def _spare_source(compiled: Compiled, output: Path) -> None:
-    """Complain where a chip would take the place of the network it comes from."""
-    if output.is_file() and _sha256(output) == compiled.manifest.source.sha256:
-        raise OptionError(
-            f"{str(output)!r} is the source of the compiled network, which is never overwritten; "
-            "choose another -o"
-        )
-
-
-def _npz(path: str | Path) -> Path:
-    if not str(path).endswith(".npz"):
-        raise OptionError(f"cells file is {str(path)!r}; expected a name that ends in .npz")
-    return Path(path)
 
 
 def _sha256(path: Path) -> str:

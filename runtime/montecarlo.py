@@ -31,7 +31,7 @@ from nvmc.hardware.chip import Array, Chip
 from nvmc.metrics import Metric
 from nvmc.runtime.averaging import mean_outputs
 from nvmc.runtime.blas import single_threaded_blas
-from nvmc.runtime.networks import CircuitNetwork, Network, check_chips, laid_out
+from nvmc.runtime.networks import CircuitNetwork, Network, Trial, check_chips, laid_out
 from nvmc.runtime.provider import make_session
 from nvmc.runtime.sessions import open_model, run_batch, run_once
 from nvmc.runtime.tally import Tally
@@ -41,6 +41,9 @@ _ort: Any = onnxruntime  # it is untyped
 ENGINE = f"onnxruntime {_ort.__version__}"
 """What computes; another version may round differently."""
 
+TRIAL = 1 << 40
+"""Number of the first calibration image, among the images whose reads are numbered."""
+
 __all__ = [
     "ENGINE",
     "ChipSession",
@@ -48,6 +51,8 @@ __all__ = [
     "Feed",
     "Network",
     "Span",
+    "corrections",
+    "corrections_by",
     "default_jobs",
     "evaluate",
     "evaluate_chips",
@@ -199,11 +204,12 @@ def _evaluate(
     else:
         session = _open_stack(network, stack, chips)
         names = [name_in_stack(network.output, chip) for chip in range(len(chips))]
+    own = corrections(network, chips[0])
     tally = Tally(metric, span.first, len(names))
     for first in range(span.first, span.end, network.batch):
         if stop.is_set():
             return [float("nan")] * len(names)
-        inputs = feed.batch(first, network.batch)
+        inputs = feed.batch(first, network.batch) | own
         found = run_batch(session, names, inputs, network.batch, network.shape)
         tally.take([outputs[: span.end - first] for outputs in found])
     return tally.totals()
@@ -247,6 +253,7 @@ class ChipSession:
         self._network = network
         self._session = open_session(network, chip, span)
         self._masks = ChipMasks(network.masks, chip.seed, chip.index)
+        self._own = corrections(network, chip)
 
     def outputs(
         self, feed: Feed, stop: Event | None = None, span: Span | None = None
@@ -279,10 +286,28 @@ class ChipSession:
             if stop is not None and stop.is_set():
                 return
             size = network.batch if network.fixed else min(network.batch, images.end - first)
-            inputs = feed.batch(first, size) | self._masks.feed(number, first, size)
+            inputs = feed.batch(first, size) | self._masks.feed(number, first, size) | self._own
             outputs = run_batch(self._session, [network.output], inputs, size, shape)[0]
             shape = outputs.shape[1:]
             yield first, outputs[: images.end - first]
+
+
+def corrections(network: Network | CircuitNetwork, chip: Chip) -> dict[str, NDArray[Any]]:
+    """What a chip that is calibrated on images corrects itself by: inputs of the network.
+
+    Its reads of these images are numbered from `TRIAL` on, so that those of the images that it is
+    judged on are the same with and without.
+
+    Raises:
+        ModelError: onnxruntime refuses the trial, or fails.
+    """
+    return {} if network.trial is None else corrections_by(network.trial, chip)
+
+
+def corrections_by(trial: Trial, chip: Chip) -> dict[str, NDArray[Any]]:
+    """What a trial finds of a chip, by the names of its outputs; see `corrections`."""
+    session = open_session(trial.network, chip, Span(TRIAL, trial.images))
+    return dict(zip(trial.names, run_once(session, trial.names, trial.inputs), strict=True))
 
 
 def open_session(network: Network | CircuitNetwork, chip: Chip, span: Span | None = None) -> Any:

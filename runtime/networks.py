@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+from numpy.typing import NDArray
+
 from nvmc.compiled.masks import Mask, Outputs
 from nvmc.compiled.stack import Stack
 from nvmc.hardware.chip import Array
@@ -14,6 +16,7 @@ from nvmc.runtime.memory import LARGE, check_memory, fitting_jobs
 __all__ = [
     "CircuitNetwork",
     "Network",
+    "Trial",
     "check_chips",
     "fitting_chips",
     "laid_out",
@@ -34,6 +37,7 @@ class _Runnable:
         masks: The random numbers that go in.
         passes: How many passes of a stochastic network are averaged.
         shape: Of the output for one image, once that is known: no chip may put out another.
+        trial: How each chip finds what it corrects itself by; None where none does.
     """
 
     model: bytes
@@ -44,6 +48,7 @@ class _Runnable:
     masks: tuple[Mask, ...] = ()
     passes: int = 1
     shape: tuple[int, ...] | None = None
+    trial: Trial | None = field(default=None, compare=False, repr=False)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,6 +80,23 @@ class CircuitNetwork(_Runnable):
     """
 
     turns: int = 1
+
+
+@dataclass(frozen=True, eq=False)
+class Trial:
+    """A network that each chip runs once, to find its corrections of another.
+
+    Attributes:
+        network: The network.
+        inputs: All of its images, and what else it takes, in one run.
+        images: How many.
+        names: Its outputs, which are inputs of the other network.
+    """
+
+    network: Network | CircuitNetwork
+    inputs: dict[str, NDArray[Any]]
+    images: int
+    names: tuple[str, ...]
 
 
 def weight_bytes(network: Network | CircuitNetwork) -> int:

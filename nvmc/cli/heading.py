@@ -9,9 +9,10 @@ from typing import Any, cast
 from nvmc.cli.console import count, passes_text, percent
 from nvmc.cli.work import share_text
 from nvmc.compiled.rounding import SEEDED
+from nvmc.evaluation.description import Compensated
 from nvmc.evaluation.parameters import duration_text
 
-__all__ = ["heading", "noise_text", "periphery_text"]
+__all__ = ["heading", "needs_text", "noise_text", "periphery_text"]
 
 WIDTH = 80
 
@@ -76,6 +77,7 @@ def _cells(facts: Facts) -> Iterator[str]:
     if "noise" in facts:
         texts = [noise_text(source) for source in facts["noise"]] or ["none"]
         yield from (f"noise {text}" for text in texts)
+    yield from (f"compensated by {noise_text(one)}" for one in facts.get("compensate") or ())
 
 
 def _circuit(facts: Facts) -> Iterator[str]:
@@ -104,7 +106,10 @@ def _images(facts: Facts) -> Iterator[str]:
 
 
 def noise_text(source: Facts) -> str:
-    """A noise source on one line as `--noise` takes it; laws and tables of a device as `…`."""
+    """A noise source on one line as `--noise` takes it; laws and tables of a device as `…`.
+
+    A compensation likewise, as `--compensate` takes it.
+    """
     options = {key: value for key, value in source.items() if key != "type"}
     texts = ",".join(f"{key}={_plain(value)}" for key, value in options.items())
     return f"{source['type']}{':' if texts else ''}{texts}"
@@ -117,6 +122,13 @@ def _plain(value: Any) -> str:
         entries = list(map(_plain, cast(list[Any], value)))
         return "…" if "…" in entries else ";".join(entries)
     return "…" if isinstance(value, Mapping) else str(value)
+
+
+def needs_text(done: Compensated) -> str:
+    """What a compensation costs each chip, and which layers it leaves as they are."""
+    left = f"; leaves {', '.join(done.left[:3])}" if done.left else ""
+    more = f" and {len(done.left) - 3} more" if len(done.left) > 3 else ""
+    return f"{done.needs} per chip{left}{more}"
 
 
 def periphery_text(periphery: Facts) -> str:

@@ -7,8 +7,9 @@ from pathlib import Path
 import click
 
 from nvmc.cli.console import memory_option, note, out
+from nvmc.cli.running import run_options
 from nvmc.compiled.artifact import find_compiled, open_compiled
-from nvmc.compiler import program_chip
+from nvmc.evaluation.chip_file import program_chip
 from nvmc.evaluation.parameters import parse_time
 from nvmc.hardware.devices import load_device
 
@@ -22,6 +23,7 @@ __all__ = ["program_command"]
 @click.option("--device", metavar="NAME|FILE", help="Another device than compiled for.")
 @click.option("--sigma", type=float, help="Strength of the device's noise.")
 @click.option("--time", metavar="T", help="Time since programming, such as 20s, 1h or 30d.")
+@run_options("compensate", "calibration-data")
 @click.option(
     "-o", "--output", required=True, type=click.Path(path_type=Path), help="The ONNX file to write."
 )
@@ -39,6 +41,8 @@ def program_command(
     device: str | None,
     sigma: float | None,
     time: str | None,
+    compensate: tuple[str, ...],
+    calibration_data: str | None,
     output: Path,
     cells: Path | None,
 ) -> None:
@@ -47,7 +51,16 @@ def program_command(
     chosen = load_device(device) if device is not None else None
     time_s = None if time is None else parse_time(time)
     made = program_chip(
-        network, chip, output, seed=seed, device=chosen, sigma=sigma, time_s=time_s, cells=cells
+        network,
+        chip,
+        output,
+        seed=seed,
+        device=chosen,
+        sigma=sigma,
+        time_s=time_s,
+        compensate=compensate,
+        calibration_data=calibration_data,
+        cells=cells,
     )
     out().print(f"Wrote chip {chip} of population {seed} of {network.folder} to {output}")
     if made.needs_circuit:

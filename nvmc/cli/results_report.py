@@ -189,6 +189,7 @@ def _also(entry: Entry) -> list[str]:
     facts = entry.facts
     seed, passes = facts.get("seed"), facts.get("mc_passes")
     said = ["circuit"] if facts.get("fidelity") == "circuit" else []
+    said += [str(one.get("type", "-")) for one in facts.get("compensate") or ()]
     if seed:
         number = str(seed)
         said.append(f"seed {number}" if len(number) <= SHORT else f"seed {number[:SHORT]}…")
@@ -215,6 +216,7 @@ def facts_of(entry: Entry) -> list[tuple[str, str]]:
         ("device", str(facts.get("device", "-"))),
         ("sigma", "" if sigma is None else f"{sigma:g}"),
         ("noise", " ".join(map(noise_text, facts.get("noise", facts.get("sources", ()))))),
+        ("compensated by", " ".join(map(noise_text, facts.get("compensate") or ()))),
         ("periphery", periphery_text(facts["periphery"]) if "periphery" in facts else ""),
         ("time", "" if time_s is None else f"{duration_text(time_s)} since programming"),
         ("data", f"{facts.get('data', '-')}, {count(facts.get('images', 0), 'image')}"),

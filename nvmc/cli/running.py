@@ -18,6 +18,7 @@ from nvmc.data import NAMED
 from nvmc.errors import OptionError
 from nvmc.evaluation.population import Executor, Threads
 from nvmc.executors import WORKERS, parse_accelerator, parse_workers
+from nvmc.hardware.compensation import COMPENSATIONS
 from nvmc.metrics import METRICS
 from nvmc.report.figure import check_figure
 
@@ -52,6 +53,18 @@ OPTIONS: dict[str, Callable[[Command], Command]] = {
         multiple=True,
         metavar="TYPE:K=V,…",
         help="One more noise source, such as stuck-at:p_low=0.01. May be repeated.",
+    ),
+    "compensate": click.option(
+        "--compensate",
+        multiple=True,
+        metavar="NAME:K=V,…",
+        help=f"What every chip does against its noise: {', '.join(COMPENSATIONS)}. Several act in "
+        "this order.",
+    ),
+    "calibration-data": click.option(
+        "--calibration-data",
+        metavar="SPEC",
+        help="Images for batchnorm and affine.  [default: the training split of --data]",
     ),
     "time": click.option(
         "--time", "age", metavar="T", help="Time since programming, such as 1h or 30d."

@@ -24,7 +24,7 @@ from nvmc.cli.console import (
     watching,
     worst_text,
 )
-from nvmc.cli.heading import heading
+from nvmc.cli.heading import heading, needs_text
 from nvmc.cli.running import chosen_executor, opened, run_options
 from nvmc.cli.stored import checked_text, opened_store
 from nvmc.errors import OptionError
@@ -51,6 +51,7 @@ DELTA = 1e-3
     metavar="T,…",
     help="Times since programming, such as 1h,1d,30d: the same chips at each.",
 )
+@run_options("compensate", "calibration-data")
 @run_options("percentile", "seed", "fidelity", "limit", "output", "class-axis", "batch-axis")
 @run_options("metric", "batch", "mc-passes")
 @click.option(
@@ -274,7 +275,8 @@ def _rows(result: Simulation) -> list[tuple[str, str, str]]:
     ]
     if metric and result.ideal == 1:
         named[0] = (*ideal[:2], f"{metric}, which is itself")
-    return [*named, *_effort(result)]
+    needs = [(one.by.type, "", f"needs {needs_text(one)}") for one in result.compensation]
+    return [*named, *needs, *_effort(result)]
 
 
 def _values(result: Simulation) -> list[tuple[str, str, str]]:

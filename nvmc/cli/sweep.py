@@ -20,7 +20,7 @@ from nvmc.cli.console import (
     progress,
     worst_text,
 )
-from nvmc.cli.heading import heading
+from nvmc.cli.heading import heading, needs_text
 from nvmc.cli.running import chosen_executor, opened, run_options
 from nvmc.cli.stored import checked_text, opened_store
 from nvmc.evaluation.description import as_cells
@@ -49,7 +49,8 @@ def _parameter_options(command: F) -> F:
 @click.argument("compiled", required=False, type=click.Path(path_type=Path))
 @_parameter_options
 @click.option("--runs", default=300, show_default=True, help="Chips per point.")
-@run_options("data", "device", "noise", "percentile", "seed", "fidelity", "limit", "output")
+@run_options("data", "device", "noise", "compensate", "calibration-data")
+@run_options("percentile", "seed", "fidelity", "limit", "output")
 @run_options("class-axis", "batch-axis", "metric")
 @run_options("batch", "mc-passes", "jobs", "workers", "accelerator", "store")
 @run_options("trust-store", "no-store")
@@ -144,6 +145,8 @@ def _print(result: Sweep, folder: str, newest: bool) -> None:
     console.print(said)
     if kpp.is_worst:
         console.print(f"The KPP of {count(kpp.runs, 'run')} is {worst_text(kpp)}.")
+    for one in result.points[0].compensation:
+        console.print(f"{one.by.type} needs {needs_text(one)}.")
     if result.elsewhere.chips:
         found = count(result.elsewhere.chips, "chip")
         console.print(f"From elsewhere: {found}, {checked_text(result.elsewhere)}.")

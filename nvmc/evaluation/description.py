@@ -11,8 +11,29 @@ from nvmc import __version__
 from nvmc.compiled.rounding import AgainstSource
 from nvmc.evaluation.parameters import Setup
 from nvmc.evaluation.reading import Reading
+from nvmc.hardware.compensation import Compensation, Needs
 
-__all__ = ["Description", "Fidelity", "as_cells", "in_common"]
+__all__ = ["Compensated", "Description", "Fidelity", "as_cells", "in_common"]
+
+
+@dataclass(frozen=True)
+class Compensated:
+    """What chips do against their noise, and what it costs each of them.
+
+    Attributes:
+        by: The compensation.
+        needs: What it needs.
+        left: Layers that it leaves as they are, since they have no output columns of their own.
+    """
+
+    by: Compensation
+    needs: Needs
+    left: tuple[str, ...] = ()
+
+    def to_json(self) -> dict[str, Any]:
+        """The keys of one of `compensation` in `--json`."""
+        return {"type": self.by.type, "needs": self.needs.to_json(), "left": list(self.left)}
+
 
 Fidelity = Literal["cells", "circuit"]
 """Which of the two models of a chip ran: an ideal periphery, or the circuit."""
@@ -84,6 +105,7 @@ class Description:
             "noise": [
                 source.model_dump(mode="json", exclude_none=True) for source in target.device.noise
             ],
+            "compensate": self.setup.compensations,
             "weight_bits": target.weight_bits,
             "bits": [f"{part.glob}={part.weight_bits}" for part in target.layers],
             "cell_bits": target.cell_bits if target.weight_bits is not None else None,

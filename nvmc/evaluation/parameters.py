@@ -9,12 +9,14 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 from pydantic import ValidationError
 
 from nvmc.arguments import checked
 from nvmc.errors import OptionError, unknown
 from nvmc.hardware.chip import Chip
+from nvmc.hardware.compensation import Compensation, as_compensations, compensated, settled
 from nvmc.hardware.devices import Device, NoiseSource, Target, as_noise, load_device
 from nvmc.hardware.devices.periphery import MAX_CONVERTER_BITS, Periphery
 from nvmc.hardware.options import problem
@@ -52,11 +54,13 @@ class Setup:
         target: The cells and their periphery.
         sigma: Strength of the device's noise; None for its default.
         time_s: Seconds since programming; None for right after it.
+        compensate: What the chips do against their noise, in the order in which it acts.
     """
 
     target: Target
     sigma: float | None = None
     time_s: float | None = None
+    compensate: tuple[Compensation, ...] = ()
 
     @classmethod
     @checked
@@ -67,6 +71,7 @@ class Setup:
         noise: Iterable[NoiseSource | str] = (),
         sigma: float | None = None,
         time_s: float | None = None,
+        compensate: Iterable[Compensation | str] = (),
     ) -> Setup:
         """A setup on `target`, or on another device and with more noise.
 
@@ -76,12 +81,15 @@ class Setup:
             noise: More sources behind the device's own: sources, or texts as behind `--noise`.
             sigma: Strength of the device's noise; None for its default.
             time_s: Seconds since programming; None for right after it.
+            compensate: What the chips do against their noise: compensations, or texts as behind
+                `--compensate`.
 
         Raises:
             DeviceError, OptionError: By what is wrong.
         """
         chosen = None if device is None else load_device(device)
-        return cls(target.on(chosen, map(as_noise, noise)), sigma, time_s)
+        on = target.on(chosen, map(as_noise, noise))
+        return cls(on, sigma, time_s, settled(as_compensations(compensate), on.device))
 
     @property
     def strength(self) -> float | None:
@@ -99,7 +107,26 @@ class Setup:
         Raises:
             OptionError: The device cannot be so.
         """
-        return Chip.of(self.target, seed, index, self.sigma, self.time_s)
+        chip = Chip.of(self.target, seed, index, self.sigma, self.time_s)
+        return compensated(chip, self.compensate)
+
+    def identity(self, seed: int) -> dict[str, Any]:
+        """What decides the values of a population's chips beside their number, as JSON values."""
+        chip = self.chip(seed, 0)
+        found: dict[str, Any] = {
+            "seed": chip.seed,
+            "sources": [source.model_dump(mode="json") for source in chip.sources],
+            "clip": chip.clip,
+            "time_s": chip.time_s,
+        }
+        if self.compensate:  # else the key is that of stores from before there was any
+            found["compensate"] = self.compensations
+        return found
+
+    @property
+    def compensations(self) -> list[dict[str, Any]]:
+        """What the chips do against their noise, as JSON values."""
+        return [one.model_dump(mode="json", exclude_none=True) for one in self.compensate]
 
 
 @dataclass(frozen=True)

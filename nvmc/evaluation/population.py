@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from nvmc.compiled.rounding import AgainstSource
 from nvmc.data import IGNORED
 from nvmc.errors import OptionError
-from nvmc.evaluation.description import Description, Fidelity
+from nvmc.evaluation.description import Compensated, Description, Fidelity
 from nvmc.evaluation.parameters import Setup
 from nvmc.evaluation.reading import Reading
 from nvmc.evaluation.records import Archive, Elsewhere, Records, check_some, expected_of
@@ -135,6 +135,7 @@ class Workload:
         identity: What decides a chip's value beside the chip and the engine; empty for a network
             that is no file.
         reading: How the scored output is read.
+        compensation: What the chips do against their noise, and what that needs.
     """
 
     network: Network | CircuitNetwork
@@ -149,6 +150,7 @@ class Workload:
     against_source: AgainstSource | None = None
     identity: Mapping[str, Any] = field(default_factory=dict[str, Any])
     reading: Reading = Reading("", "class scores", 1)
+    compensation: tuple[Compensated, ...] = ()
 
     @property
     def fidelity(self) -> Fidelity:
@@ -225,17 +227,11 @@ class Workload:
 
     def records(self, store: Archive, described: Description, executor: Executor) -> Records:
         """Where a store keeps the chips that are described, and others of their population."""
-        chip = described.setup.chip(described.seed, described.first)
-        population = {
-            "seed": chip.seed,
-            "sources": [source.model_dump(mode="json") for source in chip.sources],
-            "clip": chip.clip,
-            "time_s": chip.time_s,
-        }
         facts = described.to_json()
         del facts["first"], facts["runs"]  # the store counts its chips itself
         decisions = None if self.sampled is None else self.sampled.decisions
         info = {**facts, "ideal": self.ideal, "decisions": decisions}
+        population = described.setup.identity(described.seed)
         key = {**self.identity, **population, "engine": executor.engine}
         return store.experiment(key, info, expected_of(self.metric, len(self.feed)))
 

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nvmc.arguments import checked
-from nvmc.evaluation.description import Description
+from nvmc.evaluation.description import Compensated, Description
 from nvmc.evaluation.records import Elsewhere
 from nvmc.statistics import Kpp, Summary
 
@@ -83,6 +83,7 @@ class Simulation:
         seconds: Wall time of the runs.
         recorded: Chips, at all times together, that were not run again: a store had them.
         elsewhere: Chips, at all times together, that others had found.
+        compensation: What the chips do against their noise, and what that needs.
         deviation: Standard deviation of the values to be met; None where there are none.
     """
 
@@ -94,6 +95,7 @@ class Simulation:
     recorded: int = 0
     elsewhere: Elsewhere = Elsewhere()
     deviation: float | None = None
+    compensation: tuple[Compensated, ...] = ()
 
     @property
     def metric(self) -> str:
@@ -134,4 +136,5 @@ class Simulation:
             "recorded": self.recorded,
             "elsewhere": self.elsewhere.to_json(),
             "deviation": self.deviation,
+            "compensation": [one.to_json() for one in self.compensation],
         }

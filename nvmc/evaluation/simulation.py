@@ -4,21 +4,24 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Unpack
 
 from nvmc.arguments import checked
 from nvmc.compiled.artifact import Compiled
+from nvmc.data import Data
 from nvmc.errors import OptionError
 from nvmc.evaluation.description import Description
 from nvmc.evaluation.parameters import Setup
 from nvmc.evaluation.plan import Plan, Watch, evaluate_population
-from nvmc.evaluation.population import Executor, Population, Threads
+from nvmc.evaluation.population import Executor, Population, Threads, Workload
 from nvmc.evaluation.records import Archive, Elsewhere
 from nvmc.evaluation.result import Simulation
+from nvmc.evaluation.tuning import Tuning
 from nvmc.evaluation.workload import Options, check_options, set_up
 from nvmc.hardware.chip import Chips
+from nvmc.hardware.compensation import Compensation
 from nvmc.hardware.devices import Device, NoiseSource
 
 __all__ = ["simulate"]
@@ -36,6 +39,8 @@ def simulate(
     device: Device | str | Path | None = None,
     noise: Sequence[NoiseSource | str] = (),
     sigma: float | None = None,
+    compensate: Sequence[Compensation | str] = (),
+    calibration_data: Data | None = None,
     percentile: float = 1.0,
     seed: int = 0,
     times_s: Sequence[float] | None = None,
@@ -58,6 +63,8 @@ def simulate(
         device: Another device than the network was compiled for: one, its name, or its file.
         noise: More noise sources behind the device's own: sources, or texts as after `--noise`.
         sigma: Strength of the device's noise instead of its default.
+        compensate: What chips do against their noise (docs/compensate.md), such as `drift`.
+        calibration_data: Images for that; by default the training split of `data`.
         percentile: k of the k-th percentile performance.
         seed: Population of chips.
         times_s: Seconds since programming, one or more; the device's own time by default.
@@ -75,19 +82,38 @@ def simulate(
         OptionError, DataError, ModelError, StoreError: By what is wrong.
     """
     check_options(runs, jobs, percentile)
-    plan = Plan(runs, percentile, delta, precision, max_runs)
-    if first > LAST - plan.most:
-        raise OptionError(f"first is {first}; expected at most {LAST - plan.most}")
-    setup = Setup.of(compiled.manifest.target, device, noise, sigma)
+    plan = _planned(Plan(runs, percentile, delta, precision, max_runs), first)
+    setup = Setup.of(compiled.manifest.target, device, noise, sigma, compensate=compensate)
     setups = [replace(setup, time_s=age) for age in times_s or [None]]
     chips = [Chips(one.chip(seed, first), first, plan.most) for one in setups]
-    workload = set_up(compiled, setup.target, seed=seed, **options)
+    tuning = Tuning(setup.compensate, calibration_data)
+    workload = set_up(compiled, setup.target, seed=seed, tuning=tuning, **options)
     described = [workload.describe(one, seed, plan.most, first) for one in setups]
-    where = executor or Threads(jobs)
-    kept = [None if store is None else workload.records(store, d, where) for d in described]
-    pairs = zip(chips, kept, strict=True)
-    populations = [Population(workload, some, where, records, on_chip) for some, records in pairs]
-    return _simulation(populations, plan, described[0], watch)
+    kept = _Kept(workload, executor or Threads(jobs), store, on_chip)
+    return _simulation(list(map(kept.population, chips, described)), plan, described[0], watch)
+
+
+@dataclass(frozen=True)
+class _Kept:
+    """Makes populations on a workload, which go on from what a store has."""
+
+    workload: Workload
+    executor: Executor
+    store: Archive | None
+    on_chip: Callable[[int, float], None] | None
+
+    def population(self, chips: Chips, described: Description) -> Population:
+        records = None
+        if self.store is not None:
+            records = self.workload.records(self.store, described, self.executor)
+        return Population(self.workload, chips, self.executor, records, self.on_chip)
+
+
+def _planned(plan: Plan, first: int) -> Plan:
+    """The plan, for chips from `first` on, which must have numbers."""
+    if first > LAST - plan.most:
+        raise OptionError(f"first is {first}; expected at most {LAST - plan.most}")
+    return plan
 
 
 def _simulation(
@@ -107,4 +133,5 @@ def _simulation(
         deviation=workload.metric.deviation,
         recorded=sum(int(p.recorded[: len(at.values)].sum()) for p, at in pairs),
         elsewhere=sum((p.elsewhere(len(at.values)) for p, at in pairs), Elsewhere()),
+        compensation=workload.compensation,
     )

@@ -20,14 +20,16 @@ from numpy.typing import NDArray
 
 from nvmc.arguments import checked
 from nvmc.compiled.artifact import Compiled
-from nvmc.data import load_data
+from nvmc.data import Data, load_data
 from nvmc.errors import OptionError, unknown
-from nvmc.evaluation.description import Description, Fidelity, in_common
+from nvmc.evaluation.description import Compensated, Description, Fidelity, in_common
 from nvmc.evaluation.parameters import PARAMETERS, Setup, Value, parse_values
 from nvmc.evaluation.population import Executor, Population, Threads, Workload
 from nvmc.evaluation.records import Archive, Elsewhere
+from nvmc.evaluation.tuning import Tuning
 from nvmc.evaluation.workload import Options, check_options, fidelity_of, set_up
 from nvmc.hardware.chip import Chips
+from nvmc.hardware.compensation import Compensation
 from nvmc.hardware.devices import Device, NoiseSource, Target
 from nvmc.statistics import Kpp, Summary, percentile_performance, summarize
 
@@ -50,6 +52,7 @@ class Point:
         kpp: K-th percentile performance and its intervals.
         summary: Mean, standard deviation, minimum.
         elsewhere: Chips that others had found.
+        compensation: What the chips do against their noise, and what that needs.
     """
 
     at: dict[str, Value]
@@ -59,6 +62,7 @@ class Point:
     kpp: Kpp
     summary: Summary
     elsewhere: Elsewhere = Elsewhere()
+    compensation: tuple[Compensated, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -122,6 +126,7 @@ def _point_json(point: Point, shared: Mapping[str, Any]) -> dict[str, Any]:
         "min": summary.min,
         "percentile": kpp.to_json(),
         "elsewhere": point.elsewhere.to_json(),
+        "compensation": [one.to_json() for one in point.compensation],
         "values": point.values.tolist(),
     }
 
@@ -134,6 +139,8 @@ def sweep(
     runs: int = 300,
     device: Device | str | Path | None = None,
     noise: Sequence[NoiseSource | str] = (),
+    compensate: Sequence[Compensation | str] = (),
+    calibration_data: Data | None = None,
     percentile: float = 1.0,
     seed: int = 0,
     jobs: int | None = None,
@@ -151,6 +158,8 @@ def sweep(
         runs: Chips per point. This and all below are as in `simulate`, which gives the same.
         device: Another device than the network was compiled for: one, its name, or its file.
         noise: More noise sources behind the device's own: sources, or texts as after `--noise`.
+        compensate: What the chips do against their noise, at every point.
+        calibration_data: Images that this is calibrated on.
         percentile: k of the k-th percentile performance.
         seed: Population of chips.
         jobs: Chips in parallel.
@@ -167,9 +176,10 @@ def sweep(
     check_options(runs, jobs, percentile)
     known = {n: parse_values(n, v) if isinstance(v, str) else v for n, v in values.items()}
     axes = _axes(known)
-    setup = Setup.of(compiled.manifest.target, device, noise)
+    setup = Setup.of(compiled.manifest.target, device, noise, compensate=compensate)
     setups = [(at, _changed(setup, at)) for at in _grid(known, axes)]
-    workloads = _Workloads(compiled, known, setups, seed, options)
+    tuning = Tuning(setup.compensate, calibration_data)
+    workloads = _Workloads(compiled, known, setups, seed, tuning, options)
     points: list[Point] = []
     where = executor or Threads(jobs)
     for at, setup in setups:
@@ -179,8 +189,8 @@ def sweep(
         population = Population(workload, Chips(pattern, 0, runs), where, records, on_chip)
         found = population.complete()
         kpp = percentile_performance(found, percentile, images=workload.sampled)
-        others = population.elsewhere(runs)
-        points.append(Point(at, described, workload.ideal, found, kpp, summarize(found), others))
+        worth = (found, kpp, summarize(found), population.elsewhere(runs), workload.compensation)
+        points.append(Point(at, described, workload.ideal, *worth))
     return Sweep(axes, tuple(points), time.perf_counter() - started)
 
 
@@ -196,6 +206,7 @@ class _Workloads:
         values: Values,
         setups: list[tuple[dict[str, Value], Setup]],
         seed: int,
+        tuning: Tuning,
         options: Options,
     ) -> None:
         fidelity = options.get("fidelity")
@@ -207,12 +218,16 @@ class _Workloads:
         if data is not None:
             options = {**options, "data": load_data(data, limit=options.get("limit"))}
         self._compiled, self._seed, self._options = compiled, seed, options
+        self._tuning = tuning
         self._last: tuple[Target, Workload] | None = None
 
     def of(self, target: Target) -> Workload:
         if self._last is None or self._last[0] != target:
             self._last = None  # before the next one is made: each holds the whole network
-            self._last = (target, set_up(self._compiled, target, seed=self._seed, **self._options))
+            made = set_up(
+                self._compiled, target, seed=self._seed, tuning=self._tuning, **self._options
+            )
+            self._last = (target, made)
         return self._last[1]
 
 

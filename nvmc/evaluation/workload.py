@@ -10,6 +10,7 @@ import hashlib
 from dataclasses import replace
 from typing import Any, TypedDict, Unpack
 
+import numpy as np
 from numpy.typing import NDArray
 
 from nvmc.compiled.artifact import Compiled
@@ -18,19 +19,20 @@ from nvmc.compiled.options import LOOPED
 from nvmc.data import Data, Dataset, load_data
 from nvmc.errors import ModelError, OptionError
 from nvmc.evaluation.description import Fidelity
+from nvmc.evaluation.networks import circuit_of, network_of
 from nvmc.evaluation.ordering import run_ideal
 from nvmc.evaluation.plan import MOST_RUNS
 from nvmc.evaluation.population import Workload
 from nvmc.evaluation.reading import BatchAxes, Reading, Wanted, input_axes, parse_batch_axes
 from nvmc.evaluation.scoring import Probe, read
+from nvmc.evaluation.tuning import NO_TUNING, Judged, Tuning, tuned
 from nvmc.hardware.chip import PHYSICS, Chip
 from nvmc.hardware.devices import Target
 from nvmc.metrics import METRICS, Metric
 from nvmc.passes.arrange_axes import classes_second, images_first, log_probabilities
 from nvmc.passes.bind_inputs import fix_sizes
-from nvmc.passes.detach_weights import detached, has_fixed_batch, images_a_run
-from nvmc.passes.feed_masks import FeedMasks, draws_numbers, outputs_kinds
-from nvmc.passes.graph.describe import Model, serialized, set_target, tensor_entries
+from nvmc.passes.feed_masks import draws_numbers, outputs_kinds
+from nvmc.passes.graph.describe import Model, tensor_entries
 from nvmc.passes.graph.mappable import reads_by_turns
 from nvmc.passes.graph.sizes import check_runs
 from nvmc.passes.io.load_compiled import load_compiled
@@ -59,10 +61,6 @@ __all__ = [
 
 PROBED = 16
 """Most images that are run to see what an output holds."""
-CIRCUIT_IMAGES = 256
-"""Most images a run of a circuit."""
-CIRCUIT_BATCHES = 32
-"""How many batches that suit the cache go into a run of a circuit: each run costs Python's time."""
 
 
 class Options(TypedDict, total=False):
@@ -102,6 +100,7 @@ def set_up(
     *,
     seed: int = 0,
     probabilities: bool = False,
+    tuning: Tuning = NO_TUNING,
     **options: Unpack[Options],
 ) -> Workload:
     """Everything of a simulation but the chips.
@@ -111,6 +110,7 @@ def set_up(
             passes of `nvmc compile`, which is used up by this and whose chips no store can keep.
         target: What holds its arrays.
         seed: Of inputs that are drawn where there are no data.
+        tuning: What chips do against their noise, and the images for that.
         probabilities: Whether class scores are to be read as probabilities.
         **options: See `Options`.
 
@@ -126,8 +126,8 @@ def set_up(
     reading = _reading(model, dataset, axes, options, probe)
     dataset = dataset and reading.arranged(dataset)
     output, holds = _scored(model, reading, options.get("metric"), probe, probabilities)
-    circuit = None
-    turns = reads_by_turns(model)
+    corrected = model.clone() if tuning.calibrated else None
+    circuit, turns = None, reads_by_turns(model)
     if fidelity_of(target, options.get("fidelity")) == "circuit":
         circuit = circuit_of(model.clone(), target, output)
     exact = network_of(model, target, output)
@@ -138,24 +138,22 @@ def set_up(
         network = exact = replace(exact, shape=run.shape)
         if circuit is not None:
             network = replace(circuit, **changes, shape=run.shape, turns=_turns(model, feed))
-        # The run is of cells: a circuit's ideal chip has converters that round.
-        ideal = run.ideal if network is exact else None
+        ideal = run.ideal if network is exact else None  # converters round on an ideal chip, too
         if ideal is None:
             ideal = evaluate(network, run.feed, run.metric, Chip.ideal())
     judged: Any = {"hard": run.hard, "limit": limit, "reading": reading}
     workload = Workload(network, run.feed, run.metric, ideal, name, **judged)
+    on = Judged(data, dataset, seed)
     if not isinstance(compiled, Compiled):
-        return workload
+        return tuned(workload, tuning, corrected, target, exact.arrays, on)
     identity = {
-        "physics": PHYSICS,
-        "network": compiled.network_sha256,
+        **{"physics": PHYSICS, "network": compiled.network_sha256},
         "target": target.model_dump(mode="json"),
         "data": dataset.sha256 if dataset else f"seeded {seed}",
-        "order": hashlib.sha256(run.order.astype("<i8").tobytes()).hexdigest()[:16],
-        **_identity(workload),
-        **({"batch": network.batch} if circuit is not None and turns else {}),
+        **_identity(workload, run.order, turns),
     }
-    return replace(workload, name=compiled.folder.name, identity=identity, **_said_of(compiled))
+    named: Any = {"name": compiled.folder.name, "identity": identity, **_said_of(compiled)}
+    return tuned(replace(workload, **named), tuning, corrected, target, exact.arrays, on)
 
 
 def _said_of(compiled: Compiled) -> dict[str, Any]:
@@ -164,15 +162,18 @@ def _said_of(compiled: Compiled) -> dict[str, Any]:
     return {"mapped_share": said.mapped_share, "against_source": said.against_source}
 
 
-def _identity(workload: Workload) -> dict[str, Any]:
+def _identity(workload: Workload, order: NDArray[np.int64], turns: bool) -> dict[str, Any]:
     """What decides values beside the network, its target and the images."""
+    network = workload.network
     return {
+        "order": hashlib.sha256(order.astype("<i8").tobytes()).hexdigest()[:16],
         "output": workload.reading.output,
         "fidelity": workload.fidelity,
         "mc_passes": workload.mc_passes,
         "images": len(workload.feed),
         "metric": _name_of(workload.metric),
         **workload.reading.identity,
+        **({"batch": network.batch} if isinstance(network, CircuitNetwork) and turns else {}),
     }
 
 
@@ -305,44 +306,6 @@ def fidelity_of(target: Target, wanted: Fidelity | None = None) -> Fidelity:
     if wanted not in (None, "circuit"):
         raise OptionError(f"fidelity is {wanted!r}; expected cells or circuit")
     return "circuit" if wanted or noisy or not target.periphery.ideal else "cells"
-
-
-def circuit_of(model: Model, target: Target, output: str) -> CircuitNetwork:
-    """A compiled network ready to run as circuits on `target`; see `network_of`."""
-    set_target(model, target)
-    batch, fixed = images_a_run(model), has_fixed_batch(model)
-    if not fixed:
-        batch = min(CIRCUIT_IMAGES, CIRCUIT_BATCHES * batch)
-    holds = outputs_kinds(model)[output]
-    feed = FeedMasks()
-    feed(model)
-    return CircuitNetwork(serialized(model), output, batch, fixed, holds, feed.masks)
-
-
-def network_of(model: Model, target: Target, output: str) -> Network:
-    """A compiled network ready to run as chips on `target`.
-
-    Args:
-        model: Of a compiled network; used up by this.
-        target: What holds its arrays.
-        output: The output that is scored.
-
-    Raises:
-        ArtifactError: It is not a compiled network.
-    """
-    holds = outputs_kinds(model)[output]
-    found = detached(model, target)
-    return Network(
-        found.model,
-        output,
-        found.batch,
-        found.fixed,
-        holds,
-        found.masks,
-        arrays=found.arrays,
-        dtypes=found.dtypes,
-        stack=found.stack,
-    )
 
 
 def _name_of(metric: Metric) -> str:

@@ -114,6 +114,11 @@ class TorchExecutor:
             ModelError: torch cannot run it.
         """
         network = workload.network
+        if network.trial is not None:
+            raise OptionError(
+                "an accelerator does not calibrate chips on images; leave --accelerator out, or "
+                "--compensate affine and batchnorm"
+            )
         if isinstance(network, CircuitNetwork):
             raise OptionError(
                 "an accelerator runs chips at fidelity 'cells', but this network runs as circuits; "

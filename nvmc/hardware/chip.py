@@ -132,6 +132,18 @@ class Array:
         """The weights of the ideal chip: codes * scale, float32."""
         return self.codes.astype(np.float32) * self.scale.astype(np.float32)
 
+    def scaled(self, weights: Float, gain: float) -> Float:
+        """`weights` where results are multiplied by `gain` before the encoding's shift goes off.
+
+        Itself where `gain` is 1, else a new array.
+        """
+        if gain == 1:
+            return weights
+        found = weights * np.float32(gain)
+        if self.layout.shift:
+            found += np.float32((gain - 1) * self.layout.shift) * self.unit
+        return found
+
     @property
     def large(self) -> bool:
         """Whether what follows from the codes is too much to be kept."""
@@ -254,6 +266,14 @@ class Chip:
             return self.program(array).weights
         return weights_in_blocks(array, self._told, self._acting(array), self.clip)
 
+    def gain(self, array: Array) -> float:
+        """What the results of `array` are multiplied by digitally, a number of float32.
+
+        `weights` has it; `program`, whose levels are those of the cells, has not.
+        """
+        del array
+        return 1.0
+
     @beyond_numbers
     def read_spread(self, array: Array, levels: Float) -> Float | None:
         """Standard deviation of one read of every cell that now is at `levels`, in level steps.
@@ -280,11 +300,15 @@ class Chip:
         """Levels, signs and pulses of an array's cells."""
         return program_cells(array.sign, cells, acting, self.clip)
 
+    def _label(self, array: Array) -> tuple[str, ...]:
+        """What keys an array's streams."""
+        return (array.name,)
+
     def _acting(self, array: Array) -> Acting:
         def acting(stage: Stage) -> Iterator[tuple[Any, Draw]]:
             for name, source in self._streams:
                 if source.stage == stage and self.index is not None:
-                    names = (name,) if source.chip_wide else (array.name, name)
+                    names = (name,) if source.chip_wide else (*self._label(array), name)
                     yield source, Draw(self.seed, self.index, *names)
 
         return acting

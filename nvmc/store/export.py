@@ -29,6 +29,7 @@ COLUMNS = {
     "sigma": "double",
     "time_s": "double",
     "noise": "string",
+    "compensate": "string",
     "periphery": "string",
     "weight_bits": "int64",
     "bits": "string",

@@ -38,7 +38,7 @@ _FACTS: dict[str, tuple[type, ...]] = {
     **dict.fromkeys(("fidelity", "output"), _TEXT),
     **dict.fromkeys(("images", "limit", "mc_passes", "decisions", "seed"), _WHOLE),
     **dict.fromkeys(("sigma", "time_s", "ideal"), _REAL),
-    **dict.fromkeys(("noise", "sources"), (list,)),
+    **dict.fromkeys(("noise", "sources", "compensate"), (list,)),
     "periphery": (dict,),
 }
 """What `nvmc results` reads of a key and a description, and its types."""
@@ -197,6 +197,13 @@ def check_facts(
         for source in (*facts.get("noise", ()), *facts.get("sources", ())):
             if not isinstance(source, dict) or not isinstance(source.get("type"), str):
                 raise implausible(path, identifier, f"it has the noise source {source!r}")
+        for one in facts.get("compensate", ()):
+            if not isinstance(one, dict) or not isinstance(one.get("type"), str):
+                raise implausible(path, identifier, f"it has the compensation {one!r}")
+    done = [facts.get("compensate", []) for facts in (info, key)]  # neither has it where none is
+    if done[0] != done[1]:
+        fault = f"it says compensate is {done[0]!r}, and was begun with {done[1]!r}"
+        raise implausible(path, identifier, fault)
     for name in _ALIKE:
         if name in key and name in info and key[name] != info[name]:
             fault = f"it says {name} is {info[name]!r}, and was begun with {key[name]!r}"

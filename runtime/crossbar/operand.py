@@ -142,6 +142,7 @@ class CircuitOperand:
         self._array = array
         self._programmed = programmed
         self._observer = observer
+        self._gain = chip.gain(array)
         self._reads = None
         self._spread: Real | None = None
         moved = any(s.stage == "weight" and s.active for s in chip.sources)
@@ -164,7 +165,7 @@ class CircuitOperand:
 
     def values(self) -> NDArray[np.float32]:
         """The weight itself, read cell by cell, without the noise of reads."""
-        return self._programmed.weights
+        return self._array.scaled(self._programmed.weights, self._gain)
 
     def mvm(self, place: Place, *, entries: int, dtype: DTypeLike) -> CircuitMvm:
         """The circuit's products with the weight; see `Operand`.
@@ -206,7 +207,9 @@ class CircuitOperand:
         signed = lanes.signed or (periphery.wired and target.off_level > 0)
         adcs = [self._adc(block.height, dac.largest, signed, whole) for block in blocks]
         columns = self._unit_of_columns(view, lanes.levels)
-        return Circuit(blocks, lanes.coefficients, layout.shift, columns, dac, adcs, self._kernel)
+        # What converted lanes count for is digital, and so is the chip's factor on it.
+        counts = lanes.coefficients * self._gain
+        return Circuit(blocks, counts, layout.shift, columns, dac, adcs, self._kernel)
 
     def _unit_of_columns(self, view: View, levels: Real) -> Real:
         """The unit of each column, shape (groups, cols), where levels are (lanes, groups, …)."""

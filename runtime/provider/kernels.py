@@ -141,7 +141,7 @@ class ProgrammedArrays:
             self._arrays[name] = array, self.chip.program(array)
         else:
             array = Array(name, codes, scale, target, place)
-            self._exact[name] = ExactOperand(np.array(self.chip.program(array).weights))
+            self._exact[name] = ExactOperand(np.array(self.chip.weights(array)))
 
 
 def _digest(*arrays: NDArray[Any]) -> bytes:

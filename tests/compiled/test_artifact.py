@@ -21,8 +21,8 @@ import nvmc.passes.io.save as saving
 from nvmc import compile_model, open_compiled, simulate
 from nvmc.compiled.artifact import RESULTS_FILE, TILES_FILE, Compiled
 from nvmc.compiled.generations import MANIFEST_FILE, MODEL_FILE
-from nvmc.compiler import program_chip
 from nvmc.errors import ArtifactError
+from nvmc.evaluation.chip_file import program_chip
 from nvmc.evaluation.sensitivity import sensitivity
 from nvmc.evaluation.sweep import sweep
 from nvmc.evaluation.uncertainty import uncertainty

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from nvmc.compiler import compile_model, program_chip
+from nvmc.compiler import compile_model
 from nvmc.errors import OptionError
+from nvmc.evaluation.chip_file import program_chip
 from nvmc.evaluation.simulation import simulate
 from nvmc.hardware.chip import Chip
 from nvmc.hardware.devices import Target, load_device, parse_noise

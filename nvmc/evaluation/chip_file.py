@@ -1,0 +1,117 @@
+"""The pipeline behind `nvmc program`: one chip as a standard ONNX model, and its cells."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from nvmc.arguments import checked
+from nvmc.compiled.artifact import Compiled, replacing_file
+from nvmc.compiled.digests import FileEntry
+from nvmc.data import Data
+from nvmc.errors import OptionError
+from nvmc.evaluation.parameters import Setup
+from nvmc.evaluation.tuning import Tuning, corrected_chip
+from nvmc.hardware.chip import Array, Chip
+from nvmc.hardware.compensation import Compensation
+from nvmc.hardware.devices import Device
+from nvmc.passes.graph.describe import set_target
+from nvmc.passes.io.load_compiled import load_compiled
+from nvmc.passes.program_chip import ProgramChip, arrays_of
+from nvmc.runtime.saving import save_checked
+
+__all__ = ["program_chip"]
+
+
+@checked
+def program_chip(
+    compiled: Compiled,
+    index: int,
+    output: str | Path,
+    *,
+    seed: int = 0,
+    device: Device | str | Path | None = None,
+    sigma: float | None = None,
+    time_s: float | None = None,
+    compensate: Sequence[Compensation | str] = (),
+    calibration_data: Data | None = None,
+    cells: str | Path | None = None,
+) -> Chip:
+    """Write one chip as a standard ONNX model, and its cells.
+
+    The file holds the chip's state: neither the noise of its reads nor its periphery. A chip that
+    is calibrated on images (`batchnorm`, `affine`) is so without these, too.
+
+    Args:
+        compiled: From `open_compiled` or `compile_model`.
+        index: Which chip of the population.
+        output: The ONNX file to write.
+        seed: Population of chips.
+        device: Another device than the network was compiled for: one, its name, or its file.
+        sigma: Strength of the device's noise instead of its default.
+        time_s: Seconds since programming; the device's default for None.
+        compensate: What the chip does against its noise: compensations, or texts as after
+            `--compensate`; the file computes with all of it.
+        calibration_data: Images for those that are calibrated on some.
+        cells: A .npz file to write too: for every array `NAME/target` and `NAME/programmed`, the
+            levels of shape (planes, *weight shape) in level steps, `NAME/sign`, and with
+            write-verify `NAME/pulses`, how many each cell took.
+
+    Returns:
+        The chip.
+
+    Raises:
+        NvmcError: One of its children, by what is wrong; nothing is written then.
+    """
+    _spare_source(compiled, Path(output))
+    cells_path = None if cells is None else _npz(cells)
+    if cells_path is not None and cells_path.resolve() == Path(output).resolve():
+        raise OptionError(f"chip and cells both go to {str(output)!r}; give each a file of its own")
+    setup = Setup.of(compiled.manifest.target, device, (), sigma, time_s, compensate)
+    chip = setup.chip(seed, index)
+    model = load_compiled(compiled)
+    set_target(model, setup.target)
+    arrays = arrays_of(model)
+    tuning = Tuning(setup.compensate, calibration_data)
+    if tuning.calibrated:
+        corrected_chip(tuning, model, setup.target, chip)
+    ProgramChip(chip)(model)
+    with ExitStack() as files:
+        temporary = files.enter_context(replacing_file(Path(output)))
+        save_checked(model, temporary, compiled.model_path)
+        if cells_path is not None:
+            temporary = files.enter_context(replacing_file(cells_path))
+            np.savez(temporary, allow_pickle=False, **_cells(chip, arrays))
+    return chip
+
+
+def _cells(chip: Chip, arrays: Sequence[Array]) -> dict[str, Any]:
+    content: dict[str, Any] = {}
+    for array in arrays:
+        programmed = chip.program(array)
+        content[f"{array.name}/target"] = array.cells.targets
+        content[f"{array.name}/programmed"] = programmed.levels
+        content[f"{array.name}/sign"] = programmed.sign
+        if programmed.pulses is not None:
+            content[f"{array.name}/pulses"] = programmed.pulses
+    return content
+
+
+def _spare_source(compiled: Compiled, output: Path) -> None:
+    """Complain where a chip would take the place of the network it comes from."""
+    found = FileEntry.of_file(output)
+    if found is not None and found.sha256 == compiled.manifest.source.sha256:
+        raise OptionError(
+            f"{str(output)!r} is the source of the compiled network, which is never overwritten; "
+            "choose another -o"
+        )
+
+
+def _npz(path: str | Path) -> Path:
+    if not str(path).endswith(".npz"):
+        raise OptionError(f"cells file is {str(path)!r}; expected a name that ends in .npz")
+    return Path(path)

@@ -1,0 +1,104 @@
+"""Compensations: what chips do themselves against their own noise. `COMPENSATIONS` names all.
+
+`select` and `drift` know a chip's cells only and belong to the chip (`CompensatedChip`).
+`batchnorm` and `affine` are fitted to images that each chip runs (`nvmc.evaluation.tuning`). A new
+one is a class in a file here and a row of the table.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from pydantic import ValidationError
+
+from nvmc.errors import OptionError, unknown
+from nvmc.hardware.chip import Chip
+from nvmc.hardware.compensation.affine import Affine
+from nvmc.hardware.compensation.base import Compensation, Corrected, Needs
+from nvmc.hardware.compensation.batchnorm import BatchNorm
+from nvmc.hardware.compensation.chip import CompensatedChip
+from nvmc.hardware.compensation.drift import Drift
+from nvmc.hardware.compensation.select import Select
+from nvmc.hardware.devices import Device
+from nvmc.hardware.options import pairs, problem, value_of
+
+__all__ = [
+    "COMPENSATIONS",
+    "Affine",
+    "BatchNorm",
+    "CompensatedChip",
+    "Compensation",
+    "Corrected",
+    "Drift",
+    "Needs",
+    "Select",
+    "as_compensations",
+    "compensated",
+    "settled",
+]
+
+COMPENSATIONS: dict[str, type[Compensation]] = {
+    kind.model_fields["type"].default: kind for kind in (Select, Drift, BatchNorm, Affine)
+}
+"""Type, as people write it -> compensation, in the order in which they act: the cells that are
+used, their factor, and then the statistics and the columns, each layer before those behind it."""
+
+
+def as_compensations(given: Iterable[Compensation | str]) -> tuple[Compensation, ...]:
+    """Compensations, or texts as behind `--compensate`, in the order in which they act.
+
+    A text names one or several: `drift`, `drift,affine:images=64,fit=moments`. An option without
+    a name before it belongs to the compensation before it.
+
+    Raises:
+        OptionError: There is no such compensation or option, or one is given twice.
+    """
+    found: dict[str, Compensation] = {}
+    for one in (part for item in given for part in _parts(item)):
+        if one.type in found:
+            raise OptionError(f"--compensate: {one.type!r} is given twice; give it once")
+        found[one.type] = one
+    return tuple(found[kind] for kind in COMPENSATIONS if kind in found)
+
+
+def _parts(item: Compensation | str) -> list[Compensation]:
+    if isinstance(item, Compensation):
+        return [item]
+    texts: list[str] = []
+    for part in item.split(","):
+        if texts and "=" in part and ":" not in part:
+            texts[-1] += f",{part}" if ":" in texts[-1] else f":{part}"
+        else:
+            texts.append(part)
+    return [_parsed(text.strip()) for text in texts]
+
+
+def _parsed(text: str) -> Compensation:
+    where = f"--compensate {text!r}"
+    kind, _, rest = text.partition(":")
+    if kind not in COMPENSATIONS:
+        raise OptionError(f"--compensate: {unknown('compensation', kind, COMPENSATIONS)}")
+    given = pairs(where, rest.split(","), "affine:images=64")
+    options: dict[str, Any] = {key: value_of(value) for key, value in given.items()}
+    if "type" in options:
+        raise OptionError(f"{where}: 'type' is given twice; give it once")
+    try:
+        return COMPENSATIONS[kind].model_validate(options)
+    except ValidationError as error:
+        raise OptionError(f"{where}: {problem(error, COMPENSATIONS[kind])}") from error
+
+
+def settled(given: Iterable[Compensation], device: Device) -> tuple[Compensation, ...]:
+    """Compensations for chips of a device.
+
+    Raises:
+        OptionError: One of them can do nothing there.
+    """
+    return tuple(one.settled(device) for one in given)
+
+
+def compensated(chip: Chip, compensate: Iterable[Compensation]) -> Chip:
+    """The chip with those of the compensations that are its own; itself without any."""
+    own = tuple(one for one in compensate if not one.calibrated)
+    return CompensatedChip.within(chip, own) if own else chip

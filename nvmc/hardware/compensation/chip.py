@@ -1,0 +1,88 @@
+"""A chip that corrects itself by what it knows of its own cells."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nvmc.hardware.chip import Array, Chip
+from nvmc.hardware.compensation.base import Compensation
+from nvmc.hardware.compensation.drift import Drift
+from nvmc.hardware.compensation.select import Select
+from nvmc.hardware.programming import Programmed, beyond_numbers
+
+__all__ = ["CompensatedChip"]
+
+Float = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class CompensatedChip(Chip):
+    """A chip whose arrays are chosen among copies (`select`), and corrected by a factor (`drift`).
+
+    Its cells are those of the chip without compensation where copy 0 is chosen; nothing is drawn
+    differently for what is done with them.
+
+    Attributes:
+        compensate: What it does, in the order of `COMPENSATIONS`; those that need images are no
+            business of a chip.
+        copy: Which copy of all arrays this is, where they are not chosen.
+    """
+
+    compensate: tuple[Compensation, ...] = ()
+    copy: int = 0
+
+    @classmethod
+    def within(cls, chip: Chip, compensate: tuple[Compensation, ...]) -> CompensatedChip:
+        """`chip`, which corrects itself."""
+        own = {f.name: getattr(chip, f.name) for f in fields(Chip) if f.init}
+        return cls(**own, compensate=compensate)
+
+    def program(self, array: Array) -> Programmed:
+        """The state of the copy of `array` that is used, without the digital factor."""
+        return self._plain(array)._program(array)
+
+    def weights(self, array: Array) -> Float:
+        """What `array` computes with, the digital factor included."""
+        plain = self._plain(array)
+        return array.scaled(plain._weights(array), plain.gain(array))
+
+    def gain(self, array: Array) -> float:
+        """The digital factor of `array`'s results, 1 without `drift`."""
+        drift = next((one for one in self.compensate if isinstance(one, Drift)), None)
+        if drift is None or self.index is None or self.time_s is None:
+            return 1.0
+        plain = self._plain(array)
+        if (since := drift.since_s or 0.0) >= self.time_s:
+            return 1.0
+        return drift.factor(plain, replace(plain, time_s=since), array)
+
+    def _program(self, array: Array) -> Programmed:
+        return super().program(array)
+
+    def _weights(self, array: Array) -> Float:
+        return super().weights(array)
+
+    def _plain(self, array: Array) -> CompensatedChip:
+        """This chip with the copy of `array` that is used, and nothing to choose."""
+        select = next((one for one in self.compensate if isinstance(one, Select)), None)
+        if select is None or self.index is None:
+            return self
+        rest = tuple(one for one in self.compensate if one is not select)
+        return replace(self, compensate=rest, copy=self._best(array, select.copies))
+
+    @beyond_numbers
+    def _best(self, array: Array, copies: int) -> int:
+        """The copy with the least error when it was programmed, the first of equals."""
+        new = replace(self, compensate=(), time_s=None if self.time_s is None else 0.0)
+        ideal = array.ideal.astype(np.float64)
+        errors = [
+            np.square(replace(new, copy=number)._weights(array) - ideal).sum()
+            for number in range(copies)
+        ]
+        return int(np.argmin(np.nan_to_num(errors, nan=np.inf, posinf=np.inf)))
+
+    def _label(self, array: Array) -> tuple[str, ...]:
+        return (array.name, f"copy {self.copy}") if self.copy else (array.name,)
