@@ -116,11 +116,12 @@ class CorrectLayers(ir.passes.InPlacePass):
         made = _Made(self._names, opset=self._model.opset_imports[""])
         wide = made.cast(raw, raw.dtype)
         if self.calibrating:
-            ideal = self._input(f"{kept}{IDEAL}", None)
+            ideal = self._input(f"{kept}{IDEAL}", raw.shape)
             gain, offset = made.fitted(wide, ideal, axes, count, fit)
-            gain.name, offset.name = names
+            _say(gain, names[0], shape)
+            _say(offset, names[1], shape)
         else:
-            gain, offset = (self._input(name, shape) for name in names)
+            gain, offset = (self._input(name, ir.Shape(shape)) for name in names)
         corrected = made.like(made("Add", made("Mul", wide, gain), offset), raw)
         corrected.name, corrected.shape, corrected.type = kept, raw.shape, raw.type
         own = {id(new) for new in made.nodes}
@@ -147,23 +148,31 @@ class CorrectLayers(ir.passes.InPlacePass):
             made = _Made(self._names, opset=self._model.opset_imports[""])
             mean, variance = made.statistics(made.cast(entering, entering.dtype), count)
             mean, variance = made.like(mean, old), made.like(variance, old)
-            mean.name, variance.name = names
+            for value, name in zip((mean, variance), names, strict=True):
+                _say(value, name, (count,), old.dtype)
             self._model.graph.insert_before(node, made.nodes)
         else:
-            mean, variance = (self._input(name, (count,), old.dtype) for name in names)
+            shape = ir.Shape((count,))
+            mean, variance = (self._input(name, shape, old.dtype) for name in names)
         node.replace_input_with(3, mean)
         node.replace_input_with(4, variance)
         self.found.append(Correction(label(node), "", names, count))
         return True
 
     def _input(
-        self, name: str, shape: tuple[int, ...] | None, dtype: ir.DataType | None = None
+        self, name: str, shape: ir.Shape | None, dtype: ir.DataType | None = None
     ) -> ir.Value:
-        kind = ir.TensorType(dtype or ir.DataType.FLOAT)
-        known = None if shape is None else ir.Shape(shape)
-        value = ir.Value(name=name, shape=known, type=kind)
+        value = ir.Value(name=name, shape=shape, type=ir.TensorType(dtype or ir.DataType.FLOAT))
         self._model.graph.inputs.append(value)
         return value
+
+
+def _say(
+    value: ir.Value, name: str, shape: tuple[int, ...], dtype: ir.DataType | None = None
+) -> None:
+    """Name a value that is to be an output, with its shape and type."""
+    value.name, value.shape = name, ir.Shape(shape)
+    value.type = ir.TensorType(dtype or ir.DataType.FLOAT)
 
 
 def hold_inputs(model: ir.Model, values: Mapping[str, NDArray[Any]]) -> None:
