@@ -201,8 +201,11 @@ class Workload:
             first: Index of the first.
 
         Raises:
-            OptionError: The network is in memory only, so that it has no name and no hash.
+            OptionError: The network is in memory only, so that it has no name and no hash; or it is
+                not set up for what the chips do against their noise.
         """
+        if tuple(done.by for done in self.compensation) != setup.compensate:
+            raise OptionError("the workload was set up for other compensation than its chips have")
         if not self.identity:
             raise OptionError("the network is in memory only, so its chips cannot be named")
         data: str = self.identity["data"]

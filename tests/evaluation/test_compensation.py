@@ -331,3 +331,10 @@ def test_images_that_chips_are_judged_on_calibrate_nothing_unasked(lenet: Compil
 def test_a_file_needs_images(lenet: Compiled, tmp_path: Path) -> None:
     with pytest.raises(OptionError, match="--calibration-data"):
         program_chip(lenet, 0, tmp_path / "c.onnx", compensate=["affine"])
+
+
+def test_a_workload_for_other_chips_is_refused(lenet: Compiled) -> None:
+    plain, _ = made(lenet, "")
+    other = Setup.of(lenet.manifest.target, compensate=["affine"])
+    with pytest.raises(OptionError, match="other compensation"):
+        plain.describe(other, 0, 1)
