@@ -13,7 +13,7 @@ from nvmc.errors import OptionError
 from nvmc.hardware.devices import Periphery
 from nvmc.hardware.options import problem
 
-__all__ = ["periphery_from", "periphery_options"]
+__all__ = ["periphery_from", "periphery_options", "periphery_words"]
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -56,6 +56,16 @@ def periphery_options(command: F) -> F:
         flag = f"--{name.replace('_', '-')}"
         command = click.option(flag, type=kind, metavar=metavar, help=text)(command)
     return command
+
+
+def periphery_words(options: Mapping[str, Any]) -> list[str]:
+    """The options of `periphery_options` as they were typed."""
+    return [
+        word
+        for name in _OPTIONS
+        if options.get(name) is not None
+        for word in (f"--{name.replace('_', '-')}", str(options[name]))
+    ]
 
 
 def periphery_from(options: Mapping[str, Any]) -> Periphery:

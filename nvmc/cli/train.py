@@ -19,11 +19,13 @@ from nvmc.cli.console import (
     target_from,
     target_options,
 )
+from nvmc.cli.periphery import periphery_from, periphery_options
 from nvmc.cli.running import run_options
 from nvmc.cli.train_report import Report, epoch_progress, print_methods, print_report
 from nvmc.compiled.options import CompileOptions
 from nvmc.data import NAMED
 from nvmc.errors import OptionError
+from nvmc.evaluation.parameters import parse_values
 from nvmc.hardware.devices import parse_noise
 from nvmc.hardware.options import pairs, problem, value_of
 from nvmc.interruption import Loading, interrupted
@@ -82,6 +84,16 @@ _SETTINGS: dict[str, tuple[Any, str | None, str]] = {
         None,
         "Gradient of Sign; ede is IR-Net's.  [default: straight-through]",
     ),
+    "circuit": (
+        click.Choice(["trained", "judged"]),
+        None,
+        "Train through converters, tiles and wires, or let only KPPs see them.  [default: trained]",
+    ),
+    "ranges": (
+        click.Choice(["measured", "learned"]),
+        None,
+        "Calibrated ranges of DACs: measured, or learned and written.  [default: measured]",
+    ),
     "accelerator": (click.Choice(["cpu", "cuda"]), None, "[default: cpu]"),
 }
 """Field of `nvmc.training.Settings` -> type, metavar and help of its option."""
@@ -123,7 +135,13 @@ def _settings_options(command: F) -> F:
 @click.option("--device", default="fefet2", show_default=True, metavar="NAME|FILE")
 @click.option("--sigma", type=float, help="Strength of the device's noise.")
 @click.option("--noise", multiple=True, metavar="TYPE:K=V,…", help="One more noise source.")
+@click.option(
+    "--time",
+    metavar="T|T:T",
+    help="Age of chips, such as 30d; of 1h:30d each has one between, and KPPs are of the last.",
+)
 @target_options
+@periphery_options
 @click.option("--skip", multiple=True, metavar="GLOB", help="Keep matching layers digital.")
 @click.option(
     "--activation-bits",
@@ -194,7 +212,7 @@ def train_command(
             )
     note_range(task.target.device, [task.sigma])
     note_percentile(task.settings.percentile)
-    report = Report(source, result, task, outcome, options)
+    report = Report(source, result, task, outcome, {**options, "data": data})
     if as_json:
         print_json(report.to_json())
     else:
@@ -204,6 +222,7 @@ def train_command(
 def _task(training: Any, data: str, options: Mapping[str, Any]) -> Any:
     """The training task that the options describe."""
     target = target_from(**{name: options[name] for name in ("device", *TARGET_OPTIONS)})
+    target = target.model_copy(update={"periphery": periphery_from(options)})
     return training.make_task(
         data,
         target.on(None, [parse_noise(text) for text in options["noise"]]),
@@ -221,7 +240,18 @@ def _task(training: Any, data: str, options: Mapping[str, Any]) -> Any:
         class_axis=options["class_axis"],
         metric=options["metric"],
         teacher=options["teacher"] and resolve_model(options["teacher"]),
+        times_s=_times(options["time"]),
     )
+
+
+def _times(text: str | None) -> tuple[float, float] | None:
+    """`30d` or `1h:30d` as seconds."""
+    if text is None:
+        return None
+    ends = [value.number or 0.0 for end in text.split(":") for value in parse_values("time", end)]
+    if len(ends) > 2 or "," in text:
+        raise OptionError(f"--time is {text!r}; expected a time such as 30d, or two as in 1h:30d")
+    return ends[0], ends[-1]
 
 
 def _settings(training: Any, options: Mapping[str, Any]) -> Any:

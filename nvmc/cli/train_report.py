@@ -20,7 +20,10 @@ from rich.progress import (
 from rich.table import Table
 
 from nvmc.cli.console import count, err, ordinal, out, percent, quantity_text
+from nvmc.cli.heading import periphery_text
+from nvmc.cli.periphery import periphery_words
 from nvmc.cli.work import share_text
+from nvmc.evaluation.parameters import duration_text
 from nvmc.metrics import METRICS
 from nvmc.statistics import percentile_index
 
@@ -64,6 +67,9 @@ class Report:
         compiling += ["--per-channel"] * bool(given["per_channel"])
         if given["tile"] != "128x128":
             compiling += ["--tile", given["tile"]]
+        compiling += periphery_words(given)
+        if task.target.periphery.needs_data:
+            compiling += ["--data", given["data"]]
         for glob in task.options.skip:
             compiling += ["--skip", glob]
         for text in task.options.shape:
@@ -82,6 +88,8 @@ class Report:
             simulating += ["--sigma", f"{task.sigma:g}"]
         for text in given["noise"]:
             simulating += ["--noise", text]
+        if given["time"] is not None:
+            simulating += ["--time", given["time"].rpartition(":")[2]]
         if task.settings.percentile != 1:
             simulating += ["--percentile", f"{task.settings.percentile:g}"]
         if self.outcome.dropout_off:
@@ -114,6 +122,7 @@ class Report:
             "activation_bits": task.options.activation_bits,
             "shape": list(task.options.shape),
             "inputs": list(task.options.inputs),
+            "times_s": None if task.times_s is None else list(task.times_s),
             "settings": task.settings.model_dump(mode="json"),
             "is_worst": self.is_worst,
             **self.outcome.to_json(),
@@ -221,6 +230,7 @@ def _facts(report: Report) -> list[str]:
     ]
     if outcome.clip is not None:
         lines.append(f"Weights clipped at {outcome.clip:g} standard deviations (--clip)")
+    lines += _circuit(report)
     if outcome.reading.text:
         lines.append(f"Trained output: {outcome.reading.output} ({outcome.reading.text})")
     lines += _forms(report)
@@ -231,6 +241,22 @@ def _facts(report: Report) -> list[str]:
             lines.append(f"{outcome.method} found {name} = {_shown(value)}")
     form = " in nvmc's canonical form" if outcome.canonical else ""
     return [*lines, f"Wrote {report.output}{form}"]
+
+
+def _circuit(report: Report) -> list[str]:
+    """What stood around the arrays, and how old chips were, in training and for KPPs."""
+    task, outcome, lines = report.task, report.outcome, list[str]()
+    periphery = task.target.periphery
+    if not periphery.ideal:
+        seen = "trained through" if outcome.circuit else "in KPPs only"
+        lines.append(f"Circuit, {seen}: {periphery_text(periphery.model_dump(mode='json'))}")
+    if outcome.left_out:
+        lines.append(f"KPPs have {' and '.join(outcome.left_out)}, but training did not see it")
+    if task.times_s is not None:
+        first, last = map(duration_text, task.times_s)
+        drawn = last if first == last else f"between {first} and {last}, drawn log-uniformly"
+        lines.append(f"Chips in training were {drawn} old; those of KPPs {last}")
+    return lines
 
 
 def _forms(report: Report) -> list[str]:

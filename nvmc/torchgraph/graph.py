@@ -106,6 +106,7 @@ class Graph(nn.Module):
         *,
         trained: Collection[str] = (),
         held: Collection[tuple[str, int]] = (),
+        nodes: Mapping[str, Callable[..., Any]] | None = None,
     ) -> Self:
         """The module for a model, which is not changed; its weights are copied.
 
@@ -115,6 +116,7 @@ class Graph(nn.Module):
                 attributes that those of `nvmc.torchgraph.operators` take.
             trained: Initializers that are trained besides those of `trainable`, by name.
             held: Nodes by name, each with the position of an operand that no gradient passes.
+            nodes: Other functions for some nodes, by the node's name, likewise.
 
         Raises:
             TrainingError: A node's operator is not supported; the message names node and domain.
@@ -123,7 +125,7 @@ class Graph(nn.Module):
             model = model.clone()
             inline_functions(model)
         opset = model.graph.opset_imports.get("", 1)
-        program = read(model.graph, opset, instead, trained, held)
+        program = read(model.graph, opset, instead, trained, held, nodes)
         return cls(program, pooled(model.graph, program, instead or ()))
 
     @property

@@ -6,7 +6,7 @@ import zlib
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any, cast
+from typing import Any
 
 import onnx_ir as ir
 import torch
@@ -16,7 +16,7 @@ from nvmc.errors import TrainingError
 from nvmc.passes.graph.layers import label
 from nvmc.torchgraph.operators import Context, Operator, operator_of
 from nvmc.torchgraph.operators.random import affine_dropout
-from nvmc.torchgraph.tensors import constant_of, tensor_from
+from nvmc.torchgraph.tensors import at_host, constant_of, numbers_of, tensor_from
 from nvmc.torchgraph.trainable import statistics, trainable
 
 __all__ = ["NOTHING", "Program", "Step", "read"]
@@ -87,6 +87,7 @@ def read(
     instead: Mapping[str, Callable[..., Any]] | None = None,
     trained: Collection[str] = (),
     held: Collection[tuple[str, int]] = (),
+    nodes: Mapping[str, Callable[..., Any]] | None = None,
 ) -> Program:
     """Read a graph.
 
@@ -96,12 +97,13 @@ def read(
         instead: Other functions for some operators, which take what those of the table take.
         trained: Initializers that are trained besides those of `trainable`, by name.
         held: Nodes by name, each with the position of an operand that no gradient passes.
+        nodes: Other functions for some nodes, by name, before those of `instead`.
 
     Raises:
         TrainingError: An operator, or an attribute or type of it, is not supported.
     """
     parameters = [*trainable(graph), *(graph.initializers[name] for name in trained)]
-    return _Reader(graph, opset, instead or {}, held).read(dict.fromkeys(parameters))
+    return _Reader(graph, opset, instead or {}, held, nodes or {}).read(dict.fromkeys(parameters))
 
 
 class _Reader:
@@ -111,11 +113,13 @@ class _Reader:
         opset: int,
         instead: Mapping[str, Callable[..., Any]],
         held: Collection[tuple[str, int]],
+        nodes: Mapping[str, Callable[..., Any]],
     ) -> None:
         self._graph = graph
         self._opset = opset
         self._instead = instead
         self._held = held
+        self._nodes = nodes
         self._program = Program()
         # A value has a slot for each form it is read in; the conversion is a step, made once.
         self._slots: dict[tuple[ir.Value, str], int] = {}
@@ -162,8 +166,9 @@ class _Reader:
     def _read_node(self, node: ir.Node, wanted: set[ir.Value]) -> None:
         operator = operator_of(node)
         assert operator is not None  # `_check_operators` has seen to it
-        if node.op_type in self._instead:
-            operator = replace(operator, function=self._instead[node.op_type])
+        function = self._nodes.get(node.name or "", self._instead.get(node.op_type))
+        if function is not None:
+            operator = replace(operator, function=function)
         kinds = [_kind(operator, i) for i in range(len(node.inputs))]
         # Attributes are filled in, and complained about, while reading: a run only calls.
         function = _prepared(operator, node, self._opset)
@@ -262,7 +267,7 @@ class _Reader:
         source = self._slots.get((value, _DEVICE), self._slots.get((value, _HOST)))
         if source is None:
             raise TrainingError(f"value {value.name!r} is used before it is computed")
-        functions = {_NUMBERS: _numbers, _HOST: _to_host, _DEVICE: _to_device}
+        functions = {_NUMBERS: numbers_of, _HOST: at_host, _DEVICE: _to_device}
         title = f"reading of {value.name!r}"
         return self._through(functions[kind], source, title, contextual=kind == _DEVICE)
 
@@ -385,14 +390,6 @@ def _wanted_as_numbers(graph: ir.Graph) -> set[ir.Value]:
             if value is not None and (on_way or name in operator.host + operator.near):
                 wanted.add(value)
     return wanted
-
-
-def _numbers(value: Tensor) -> Any:
-    return cast(Any, value).tolist()
-
-
-def _to_host(value: Tensor) -> Tensor:
-    return value.cpu()
 
 
 def _to_device(value: Tensor, *, context: Context) -> Tensor:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import onnx_ir as ir
@@ -13,7 +13,15 @@ from torch import Tensor
 
 from nvmc.errors import TrainingError
 
-__all__ = ["Inputs", "array_from", "constant_of", "taken", "tensor_from"]
+__all__ = [
+    "Inputs",
+    "array_from",
+    "at_host",
+    "constant_of",
+    "numbers_of",
+    "taken",
+    "tensor_from",
+]
 
 Inputs = Tensor | Mapping[str, Tensor]
 """What a network is fed: its only input, or its inputs by name; images along the first axis."""
@@ -55,3 +63,13 @@ def array_from(tensor: Tensor, dtype: ir.DataType) -> NDArray[Any]:
     if kept.dtype == torch.bfloat16:
         kept = kept.float()
     return np.array(kept.numpy()).astype(dtype.numpy())
+
+
+def numbers_of(tensor: Tensor) -> Any:
+    """A Python number, or nested lists of them."""
+    return cast(Any, tensor).tolist()
+
+
+def at_host(tensor: Tensor) -> Tensor:
+    """The tensor on the CPU."""
+    return tensor.cpu()

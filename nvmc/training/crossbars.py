@@ -7,9 +7,9 @@ constant, so gradients taken at the noisy point reach the clean weight (TRICE, A
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
-from functools import cached_property
+from dataclasses import replace
 from typing import Any
 
 import onnx_ir as ir
@@ -17,60 +17,28 @@ import torch
 from torch import Tensor
 
 from nvmc.errors import OptionError
-from nvmc.hardware.devices import Cells, NoiseSource, Target
+from nvmc.hardware.devices import NoiseSource, Target
 from nvmc.hardware.devices.noise import (
     Additive,
     Draws,
     LogNormalDrift,
     Multiplicative,
     Programming,
+    Read,
     Uniform,
 )
 from nvmc.hardware.devices.sources.base import Stage
-from nvmc.hardware.encoding import Layout
-from nvmc.hardware.programming import cells_of, program_cells, weights_of
+from nvmc.hardware.programming import program_cells, weights_of
 from nvmc.hardware.tiling import Channels, Place, mean_magnitude, shared_channels
 from nvmc.passes.graph.mappable import layers_of
+from nvmc.training.held import Behind, CellWeights, Held, Seen
 
-__all__ = ["Crossbars", "Held"]
+__all__ = ["Crossbars"]
 
 _TABLES = 8
 """Tables of spreads that are kept: a search visits many strengths."""
 _TINY = torch.finfo(torch.float32).tiny
 """What a step of zero is divided by: where all weights are zero, so are the codes."""
-
-
-@dataclass(frozen=True)
-class Held:
-    """One weight as its cells hold it now; no gradient flows through any of it.
-
-    Attributes:
-        target: The cells.
-        unit: Network units in one code step, a scalar or of the weight's rank.
-        codes: Signed codes as float32, or the weight in code steps when analog.
-        ideal: What the ideal chip computes with.
-    """
-
-    target: Target
-    unit: Tensor
-    codes: Tensor
-    ideal: Tensor
-
-    @property
-    def layout(self) -> Layout:
-        """How its cells represent its codes."""
-        return self.target.layout
-
-    @cached_property
-    def cells(self) -> Cells:
-        """The target state of its cells, at the device's own time."""
-        cells = cells_of(self.target, self.codes, self.unit)
-        return replace(cells, time_s=self.target.device.time_s, places=self.target.places)
-
-    @cached_property
-    def sign(self) -> Tensor:
-        """The digital sign of every weight."""
-        return self.layout.sign(self.codes)
 
 
 class Crossbars:
@@ -84,6 +52,8 @@ class Crossbars:
 
     Attributes:
         names: The weights.
+        times_s: Seconds since programming between which a chip's age is drawn, log-uniformly.
+        read: Whether a circuit reads the cells, so that each matters on its own.
         binary: Those of one bit whose output channels had one magnitude each at the beginning.
         unbinarised: Those of more bits that had so.
     """
@@ -97,6 +67,9 @@ class Crossbars:
     ) -> None:
         self.target = target
         self._weights = weights
+        self.read = False
+        own = target.device.time_s
+        self.times_s = None if own is None else (own, own)
         self._tables: dict[tuple[Any, ...], Tensor] = {}
         self._targets = _targets(model, target, tuple(skip))
         self._places = _channels(model, tuple(skip))
@@ -106,35 +79,39 @@ class Crossbars:
         self.binary = tuple(n for n in alike if self._targets[n].weight_bits == 1)
         self.unbinarised = tuple(n for n in alike if self._targets[n].weight_bits != 1)
 
-    def quantized(self) -> dict[str, Tensor]:
+    def quantized(self) -> CellWeights:
         """What the ideal chip computes with, by name."""
-        return self._shifted(lambda name, held: held.ideal)
+        return self._shifted(lambda name, held: Seen(held.ideal))
 
-    def programmed(self, sources: Sequence[NoiseSource], draws: Draws) -> dict[str, Tensor]:
+    def programmed(self, sources: Sequence[NoiseSource], draws: Draws) -> CellWeights:
         """What a chip computes with: every source acts as in `nvmc.hardware.chip.Chip.program`.
 
         Args:
-            sources: From `Device.sources`; sources that act on reads are left out.
+            sources: From `Device.sources`; those that act on reads are noted (`Seen.reads`).
             draws: One stream for everything, in the order of `names` and of the sources.
         """
-        return self._shifted(lambda name, held: self._noisy(held, sources, draws))
+        time_s = self._drawn_time(draws)
+        return self._shifted(
+            lambda name, held: self._noisy(replace(held, time_s=time_s), sources, draws)
+        )
 
-    def sampled(self, sigma: float | None, draws: Draws) -> dict[str, Tensor]:
+    def sampled(self, sigma: float | None, draws: Draws) -> CellWeights:
         """What a fresh chip computes with, as far as its law goes.
 
         Where programming errors are all there is, a weight's error is one Gaussian of the spread in
-        closed form: one draw per weight instead of one per cell. Otherwise as `programmed`.
+        closed form: one draw per weight instead of one per cell. Otherwise as `programmed`, and
+        where a circuit reads the cells.
         """
         sources = self.target.device.sources(sigma)
         active = [source for source in sources if source.active]
-        exact = self.target.device.clip or self.target.places is not None
+        exact = self.read or self.target.device.clip or self.target.places is not None
         if exact or not all(_is_gaussian(source) for source in active):
             return self.programmed(sources, draws)
         return self.injected(sigma, draws.normal)
 
     def injected(
         self, sigma: float | None, sample: Callable[[tuple[int, ...]], Tensor]
-    ) -> dict[str, Tensor]:
+    ) -> CellWeights:
         """The ideal chip's weights plus noise of their `spread`, by name.
 
         Args:
@@ -146,17 +123,22 @@ class Crossbars:
         parts = torch.split(sample((sum(sizes),)), sizes)
         noise = dict(zip(self.names, parts, strict=True))
 
-        def seen(name: str, held: Held) -> Tensor:
+        def seen(name: str, held: Held) -> Seen:
             spread = self._spread(held, sources)
-            return torch.addcmul(held.ideal, spread, noise[name].view_as(held.ideal))
+            noisy = torch.addcmul(held.ideal, spread, noise[name].view_as(held.ideal))
+            return Seen(noisy, moved=True)
 
         return self._shifted(seen)
 
-    def deviated(self, deviation: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    def deviated(self, deviation: Mapping[str, Tensor]) -> CellWeights:
         """The ideal chip's weights plus a deviation in the network's units, by name."""
-        return self._shifted(
-            lambda name, held: held.ideal + deviation[name] if name in deviation else held.ideal
-        )
+
+        def seen(name: str, held: Held) -> Seen:
+            if name not in deviation:
+                return Seen(held.ideal)
+            return Seen(held.ideal + deviation[name], moved=True)
+
+        return self._shifted(seen)
 
     def spread(self, sigma: float | None = None) -> dict[str, Tensor]:
         """Standard deviation of every weight over chips, in the network's units, by name.
@@ -184,15 +166,27 @@ class Crossbars:
             bits = target.weight_bits
             if bits is None:
                 unit = weight.abs().amax() / target.layout.highest_target
-                return Held(target, unit, weight / unit.clamp_min(_TINY), weight)
+                return Held(target, unit, weight / unit.clamp_min(_TINY), weight, self.time_s)
             # In float64 and then rounded, as `scale_of` does it: codes must be those of `compile`.
             if bits == 1:
                 mean = mean_magnitude(weight) if channels is None else channels.mean(weight)
                 unit, codes = mean.to(torch.float32), torch.where(weight < 0, -1.0, 1.0)
-                return Held(target, unit, codes, codes * unit)
+                return Held(target, unit, codes, codes * unit, self.time_s)
             unit = (_largest(weight, channels).double() / (2**bits - 1)).to(torch.float32)
             codes = (weight / unit.clamp_min(_TINY)).round_()
-            return Held(target, unit, codes, codes * unit)
+            return Held(target, unit, codes, codes * unit, self.time_s)
+
+    @property
+    def time_s(self) -> float | None:
+        """The age of chips where none is drawn: the greatest."""
+        return None if self.times_s is None else self.times_s[1]
+
+    def _drawn_time(self, draws: Draws) -> float | None:
+        """The age of a fresh chip."""
+        if self.times_s is None or self.times_s[0] == self.times_s[1]:
+            return self.time_s
+        low, high = map(math.log, self.times_s)
+        return math.exp(low + float(draws.uniform((1,))) * (high - low))
 
     def clip(self, deviations: float) -> None:
         """Clamp every trained weight to so many of its standard deviations around zero, in place.
@@ -226,23 +220,45 @@ class Crossbars:
     def chip(self, name: str, sources: Sequence[NoiseSource], draws: Draws) -> Tensor:
         """Weight `name` on one chip, as in `programmed`, without gradient."""
         with torch.no_grad():
-            return self._noisy(self.held(name), sources, draws)
+            return self._noisy(self.held(name), sources, draws).weights
 
-    def _shifted(self, seen: Callable[[str, Held], Tensor]) -> dict[str, Tensor]:
-        weights = {name: self._weights[name] for name in self.names}
-        # The difference is a constant, so the gradient at the noisy point reaches the clean weight
-        # as it is (straight through).
-        with torch.no_grad():
-            shifts = {name: seen(name, self.held(name)) - weights[name] for name in weights}
-        return {name: weight + shifts[name].to(weight.dtype) for name, weight in weights.items()}
+    def behind(self, name: str, weight: Tensor, weights: Mapping[str, Tensor]) -> Behind:
+        """What a weight was read out of.
 
-    def _noisy(self, held: Held, sources: Sequence[NoiseSource], draws: Draws) -> Tensor:
+        Args:
+            name: Of the weight.
+            weight: What the array computes with.
+            weights: Where that was given, from `quantized` and its like or any other mapping.
+        """
+        found = weights.behind.get(name) if isinstance(weights, CellWeights) else None
+        if found is None or found.weight is not weight:
+            return Behind(weight, self.held(name), Seen(weight, moved=True))
+        return found
+
+    def _shifted(self, seen: Callable[[str, Held], Seen]) -> CellWeights:
+        found = CellWeights()
+        for name in self.names:
+            weight = self._weights[name]
+            # The difference is a constant, so the gradient at the noisy point reaches the clean
+            # weight as it is (straight through).
+            with torch.no_grad():
+                held = self.held(name)
+                now = seen(name, held)
+                shift = now.weights - weight
+            found[name] = weight + shift.to(weight.dtype)
+            found.behind[name] = Behind(found[name], held, now)
+        return found
+
+    def _noisy(self, held: Held, sources: Sequence[NoiseSource], draws: Draws) -> Seen:
         def acting(stage: Stage) -> Iterator[tuple[Any, Draws]]:
             return ((s, draws) for s in sources if s.active and s.stage == stage)
 
         clip = self.target.device.clip
         levels, sign, _ = program_cells(held.sign, held.cells, acting, clip)
-        return weights_of(held, levels, sign, held.cells, acting)
+        weights = weights_of(held, levels, sign, held.cells, acting)
+        moved = any(s.active and s.stage == "weight" for s in sources)
+        reads = tuple(s for s in sources if isinstance(s, Read) and s.active)
+        return Seen(weights, levels, sign, moved, reads)
 
     def _spread(self, held: Held, sources: Sequence[NoiseSource]) -> Tensor:
         """The spread of one weight; of its shape, or one that broadcasts against it."""
@@ -258,13 +274,14 @@ class Crossbars:
         self, sources: tuple[NoiseSource, ...], target: Target, device: torch.device
     ) -> Tensor:
         """Spread of the codes -(2^H - 1) ... 2^H - 1 in code steps; a scalar where all are one."""
-        key = (sources, target.weight_bits, target.cell_bits)
+        key = (sources, target.weight_bits, target.cell_bits, self.time_s)
         if key not in self._tables:
             if len(self._tables) >= _TABLES:
                 self._tables.clear()
             top = 2 ** (target.weight_bits or 0) - 1
             codes = torch.arange(-top, top + 1, dtype=torch.float32)
-            found = self._variance(Held(target, torch.ones(()), codes, codes), sources).sqrt()
+            held = Held(target, torch.ones(()), codes, codes, self.time_s)
+            found = self._variance(held, sources).sqrt()
             self._tables[key] = (found[0] if bool((found == found[0]).all()) else found).to(device)
         return self._tables[key]
 

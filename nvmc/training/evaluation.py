@@ -9,7 +9,7 @@ import onnx_ir as ir
 from nvmc.compiled.options import CompileOptions
 from nvmc.compiler import MappedNetwork, map_network
 from nvmc.evaluation.workload import set_up
-from nvmc.hardware.chip import CHOOSING, Chip
+from nvmc.hardware.chip import CHOOSING, Chip, Chips
 from nvmc.passes.graph.grids import rescale_grid
 from nvmc.passes.quantize_activations import QuantizeActivations
 from nvmc.statistics import percentile_performance
@@ -29,7 +29,8 @@ def finished_network(model: ir.Model, replica: Replica, options: CompileOptions)
         rescale_grid(model.graph.initializers[name], factor)
     activations = replica.activations
     if activations is not None:
-        QuantizeActivations(activations.bits, activations.ranges(), options.skip)(model)
+        for bits, ranges in activations.grids():
+            QuantizeActivations(bits, ranges, options.skip)(model)
     return model
 
 
@@ -73,8 +74,8 @@ def _judged(network: MappedNetwork, task: Task) -> Judged:
         class_axis=axis,
         metric=task.metric,
     )
-    seed = CHOOSING + settings.seed
-    values = workload.run([Chip.of(target, seed, k, task.sigma) for k in range(settings.chips)])
+    pattern = Chip.of(target, CHOOSING + settings.seed, 0, task.sigma, task.time_s)
+    values = workload.run(list(Chips(pattern, 0, settings.chips)))
     kpp = percentile_performance(values, settings.percentile)
     share = network.mapping.work.share
     return Judged(workload.ideal, kpp.value, network.calibration, share)

@@ -77,6 +77,8 @@ class Outcome:
         clip: Standard deviations that weights on crossbars were clamped to; None where they were
             not.
         rate: Highest learning rate.
+        circuit: Whether gradients saw the circuit: converters, tiles, wires or reads.
+        left_out: What KPPs have of the circuit, but gradients did not see, in words.
     """
 
     method: str
@@ -99,6 +101,8 @@ class Outcome:
     unbinarised: tuple[str, ...] = ()
     clip: float | None = None
     rate: float | None = None
+    circuit: bool = False
+    left_out: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """Plain values for JSON."""

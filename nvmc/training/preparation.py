@@ -27,6 +27,7 @@ from nvmc.passes.io.load import load_model
 from nvmc.rng import stream
 from nvmc.runtime.feeding import feed_of
 from nvmc.statistics import percentile_index
+from nvmc.training.circuit.choice import check_ranges
 from nvmc.training.initialisation import initialise
 from nvmc.training.method import Method
 from nvmc.training.settings import Settings
@@ -58,6 +59,7 @@ def make_task(
     class_axis: int | None = None,
     metric: str | None = None,
     teacher: str | Path | None = None,
+    times_s: tuple[float, float] | None = None,
 ) -> Task:
     """A training task from the names of its data.
 
@@ -76,6 +78,8 @@ def make_task(
         class_axis: Its axis of the classes; from shapes and labels by default.
         metric: What KPPs are of; by default what suits the labels. The loss stays.
         teacher: The ONNX file of a network whose outputs are to be met as well (distillation).
+        times_s: Seconds since programming between which chips in training are, drawn
+            log-uniformly; KPPs are of the greatest. None for the device's own time.
 
     Raises:
         DataError, ModelError, OptionError: By what is wrong.
@@ -84,7 +88,9 @@ def make_task(
     target = as_target(target)
     _check_options(settings, options)
     percentile_index(settings.chips, settings.percentile)
-    Chip.of(target, 0, 0, sigma)
+    _check_times(times_s)
+    for time_s in times_s or (None,):
+        Chip.of(target, 0, 0, sigma, time_s)
     whole, train, held_out = _loaded(data, validation)
     for dataset in (train, held_out):
         if dataset.y is None and dataset.targets is None:
@@ -101,7 +107,15 @@ def make_task(
     held = len(held_out.x)
     taught = None if teacher is None else canonical_network(Path(teacher), options)
     return Task(
-        target, sigma, train, judged, *kinds, judged_by=metric, held_out=held, teacher=taught
+        target,
+        sigma,
+        train,
+        judged,
+        *kinds,
+        judged_by=metric,
+        held_out=held,
+        teacher=taught,
+        times_s=times_s,
     )
 
 
@@ -113,6 +127,13 @@ def _loaded(data: Data, validation: Data | None) -> tuple[Dataset, Dataset, Data
     if not isinstance(data, str | Path) or str(data).endswith(".npz"):
         return whole, *_parted(whole)
     return whole, whole, load_data(data, "validation")
+
+
+def _check_times(times_s: tuple[float, float] | None) -> None:
+    if times_s is not None and not 0 < times_s[0] <= times_s[1]:
+        raise OptionError(
+            f"times are {times_s[0]:g} s to {times_s[1]:g} s; expected the earlier first, above 0"
+        )
 
 
 def _check_options(settings: Settings, options: CompileOptions) -> None:
@@ -182,6 +203,7 @@ def prepared_network(model: ir.Model, task: Task, method: Method) -> ir.Model:
     _check(model, task)
     if task.teacher is not None and not method.taught:
         raise OptionError(f"method {method.kind!r} takes no teacher; use hwa, or leave it out")
+    check_ranges(task)
     method.check(task)
     prepared = model.clone()
     if task.settings.init == "random":
@@ -201,6 +223,7 @@ def identity_of(network: ir.Model, task: Task, method: Method) -> dict[str, str]
         "validation data": task.validation.sha256[:16],
         "target": task.target.model_dump_json(),
         "sigma": str(task.sigma),
+        **({} if task.times_s is None else {"times": str(task.times_s)}),
         **{key: str(value) for key, value in asdict(task.options).items()},
         "reading": str(task.read(network)),
         "metric": task.metric,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Annotated, Any
 
 import onnx_ir as ir
@@ -16,13 +16,16 @@ from nvmc.errors import ModelError, TrainingError
 from nvmc.hardware.devices.laws import Strict
 from nvmc.passes.quantize_activations import mark_activations
 from nvmc.passes.widen_floats import HALVES, widen_floats
-from nvmc.torchgraph.graph import Graph
+from nvmc.torchgraph.graph import Graph, write_values
 from nvmc.torchgraph.layout import channels_last_pays
 from nvmc.torchgraph.operators.convolution import conv_channels_last
 from nvmc.torchgraph.tensors import Inputs
-from nvmc.training.activations import ActivationRanges
+from nvmc.training.activations import ActivationRanges, LearnedRanges, within_half
+from nvmc.training.circuit.calibration import calibrate, converter_images, is_due
+from nvmc.training.circuit.choice import circuit_of
 from nvmc.training.computed import Computed, ComputedWeight, Estimator, Weights
 from nvmc.training.crossbars import Crossbars
+from nvmc.training.feeding import inputs_of
 from nvmc.training.settings import Settings
 from nvmc.training.task import Task
 
@@ -73,14 +76,10 @@ class Replica:
         scores: str,
         computed: Sequence[ComputedWeight] = (),
     ) -> None:
-        settings, bits = task.settings, task.options.activation_bits
+        settings = task.settings
         model = model.clone()
         widen_floats(model, HALVES)  # half precision has too few digits for an optimiser's steps
-        self.activations: ActivationRanges | None = None
-        if bits is not None:
-            marks = mark_activations(model, task.options.skip, bits)
-            ranges = ActivationRanges(marks, bits)
-            self.activations = ranges.to(settings.accelerator)
+        self.activations = _rounding(model, task)
         self._estimator, self._steps = Estimator(), steps
         estimated = {"Sign": self._estimator.sign} if settings.estimator == "ede" else {}
         instead = dict[str, Callable[..., Any]](estimated)
@@ -88,7 +87,10 @@ class Replica:
             instead["Conv"] = conv_channels_last
         bound = [one.name for one in computed if not one.is_weight]
         held = [stop for one in computed for stop in one.stops]
-        self.graph = Graph.of(model, instead, trained=bound, held=held).to(settings.accelerator)
+        self.circuit = circuit_of(model, task, self.activations)
+        nodes = self.circuit.functions if self.circuit else None
+        graph = Graph.of(model, instead, trained=bound, held=held, nodes=nodes)
+        self.graph = graph.to(settings.accelerator)
         if not self.graph.weights:
             raise ModelError("the network has no layer with weights to train; give one that has")
         ours = [weight for weight in computed if weight.name in self.graph.weights]
@@ -97,12 +99,23 @@ class Replica:
             self.graph.weights[name].requires_grad_(False)
         weights = Weights(self.graph.weights, self.computed)
         self.crossbars = Crossbars(model, weights, task.target, task.options.skip)
+        if task.times_s is not None:
+            self.crossbars.times_s = task.times_s
+        if self.circuit is not None:
+            self.circuit.crossbars = self.crossbars
+            self.crossbars.read = self.circuit.by_lanes
         trained = [w for name, w in self.graph.weights.items() if name not in self.computed.names]
+        if isinstance(self.activations, LearnedRanges):
+            trained.append(self.activations.reach)
         self.optimizer = _optimizer([*trained, *self.computed.latent.values()], settings)
         self.schedule = _schedule(self.optimizer, settings, steps)
         self.version = 0
         self._clip = settings.width
         self._scores = scores
+        self._calibration = (model, converter_images(task), settings.accelerator)
+        self._images: Inputs | None = None
+        self._seen: int | None = None
+        self._steps_of_epoch = max(1, steps // settings.epochs)
 
     def __call__(
         self,
@@ -130,6 +143,17 @@ class Replica:
         taps: Mapping[str, Callable[[Tensor], Tensor]] | None = None,
     ) -> dict[str, Tensor]:
         """As a call, but the named values of the graph, with the scores among them."""
+        with self._reading(weights, generator):
+            return self._values(x, wanted, weights, generator, taps)
+
+    def _values(
+        self,
+        x: Inputs,
+        wanted: tuple[str, ...],
+        weights: Mapping[str, Tensor] | None,
+        generator: torch.Generator | None = None,
+        taps: Mapping[str, Callable[[Tensor], Tensor]] | None = None,
+    ) -> dict[str, Tensor]:
         given = weights or {}
         own = {name: self.computed.value(name) for name in self.computed.names if name not in given}
         weights = {**own, **given}
@@ -138,6 +162,44 @@ class Replica:
             x, weights, taps=self._taps(taps or {}), wanted=names, generator=generator
         )
         return found
+
+    def calibrate(self) -> None:
+        """Find the ranges of converters that `nvmc compile` would find for the weights of now.
+
+        Cost: one or two forward passes of the images that these come from.
+        """
+        if self.circuit is None or not self.circuit.target.periphery.needs_data:
+            return
+        if self._images is None:
+            self._images = inputs_of(*self._calibration)
+        circuit, training = self.circuit, self.graph.training
+        if circuit.own is not None and circuit.own.looks:
+            model = self._calibration[0].clone()
+            write_values(model, self.numbers())
+            circuit.own.look(model)
+        weights = self.crossbars.quantized()
+        self.train(False)
+        with torch.no_grad(), circuit.reading(weights, None):
+            calibrate(circuit, self._images, lambda x: self._values(x, (self._scores,), weights))
+        self.train(training)
+
+    def _reading(
+        self, weights: Mapping[str, Tensor] | None, generator: torch.Generator | None
+    ) -> AbstractContextManager[None]:
+        """The circuit's, its ranges anew where that is due; nothing without a circuit."""
+        if self.circuit is None:
+            return nullcontext()
+        step, training = self.schedule.last_epoch, self.graph.training
+        self.circuit.exact = not training
+        if training and weights is not None and step != self._seen:
+            self._seen = step
+            if is_due(step) or step % self._steps_of_epoch == 0:
+                self.circuit.turn += 1
+            if is_due(step):
+                self.calibrate()
+        if weights is not None and not bool(self.circuit.inputs.any()):
+            self.calibrate()
+        return self.circuit.reading(weights, generator)
 
     def numbers(self) -> dict[str, NDArray[Any]]:
         """Weights and statistics as they are now, by their names in the canonical network.
@@ -177,7 +239,7 @@ class Replica:
 
     def apply_gradients(self) -> None:
         """One step of the optimiser and its schedule along the gradients that are there."""
-        with self.computed.within_half():
+        with self.computed.within_half(), within_half(self.activations):
             self.optimizer.step()
         if self._clip is not None:
             self.crossbars.clip(self._clip)
@@ -272,7 +334,12 @@ class Replica:
 
     def _named_modules(self) -> list[tuple[str, nn.Module]]:
         computed = self.computed if self.computed.names else None
-        modules = {"graph": self.graph, "activations": self.activations, "computed": computed}
+        modules = {
+            "graph": self.graph,
+            "activations": self.activations,
+            "computed": computed,
+            "circuit": self.circuit,
+        }
         return [(label, module) for label, module in modules.items() if module is not None]
 
     def _taps(
@@ -284,6 +351,17 @@ class Replica:
         for name, tap in taps.items():
             both[name] = _chained(tap, both[name]) if name in both else tap
         return both
+
+
+def _rounding(model: ir.Model, task: Task) -> ActivationRanges | LearnedRanges | None:
+    """What rounds the inputs of layers, which are marked in the model; None where nothing does."""
+    bits, learned = task.options.activation_bits, task.settings.ranges == "learned"
+    bits = task.target.periphery.dac_bits if learned else bits
+    if bits is None:
+        return None
+    marks = mark_activations(model, task.options.skip, bits)
+    found = LearnedRanges(marks, bits) if learned else ActivationRanges(marks, bits)
+    return found.to(task.settings.accelerator)
 
 
 def _chained(

@@ -41,6 +41,8 @@ _HEADER = (1 << 20, 1 << 10, 1 << 14)
 """Most bytes of a header: for what is always there, for each tensor and for each epoch."""
 _ROUNDING = 1e-9
 """Of rates, as a share of the highest: another torch may round them otherwise."""
+_RANGES = dict.fromkeys(("circuit.inputs", "circuit.currents", "activations.reach"), (0, math.inf))
+"""Ranges of converters, which no file makes negative."""
 
 _State = TypeVar("_State", bound=Strict)
 
@@ -137,7 +139,7 @@ def _taken(content: Checkpoint, run: Run, method: Method) -> Found:
     paces = _paces(progress, run, method)
     entries = _entries(run, method, done, paces)
     best = prefixed(_BEST, method.evaluated(run).tensors()) if _kept(progress, run) else {}
-    limits = prefixed(_BEST, method.limits(run))
+    limits = prefixed(_BEST, {**_RANGES, **method.limits(run)})
     kept = {name: Entry(live, limits.get(name, ANY)) for name, live in best.items()}
     check_tensors(content.tensors, {**entries, **kept})
     for replica, pace in zip(run.replicas, paces, strict=True):
@@ -169,7 +171,7 @@ def _live(run: Run, method: Method) -> dict[str, Tensor]:
 
 def _entries(run: Run, method: Method, done: int, paces: Sequence[Pace]) -> dict[str, Entry]:
     """What `_live` must be like after `done` epochs."""
-    limits, entries = method.limits(run), dict[str, Entry]()
+    limits, entries = {**_RANGES, **method.limits(run)}, dict[str, Entry]()
     for number, replica in enumerate(run.replicas):
         for name, live in replica.tensors().items():
             entry = Entry(live, limits.get(name, ANY))

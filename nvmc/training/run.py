@@ -20,14 +20,13 @@ from nvmc.evaluation.reading import Reading
 from nvmc.models.augment import Affine
 from nvmc.passes.feed_masks import outputs_kinds
 from nvmc.passes.graph.attributes import int_of
-from nvmc.passes.graph.describe import tensor_entries
 from nvmc.passes.two_classes import check_sign
 from nvmc.runtime.averaging import kind_of
-from nvmc.runtime.feeding import feed_of
 from nvmc.torchgraph.tensors import Inputs, taken
 from nvmc.training.computed import ComputedWeight
 from nvmc.training.draws import named_generator
 from nvmc.training.evaluation import finished_network, judge
+from nvmc.training.feeding import inputs_of
 from nvmc.training.outcome import Judged
 from nvmc.training.replica import Replica
 from nvmc.training.task import Task
@@ -67,7 +66,7 @@ class Run:
     ) -> None:
         self.model = model
         self.task = task
-        self._x = _inputs(model, task.train, task)
+        self._x = inputs_of(model, task.train, task.settings.accelerator)
         self.steps_of_epoch = -(-len(task.train.x) // task.settings.batch)
         steps = self.steps_of_epoch * task.settings.epochs
         self.reading = task.read(model)
@@ -154,7 +153,8 @@ class Run:
     def validation(self) -> tuple[Inputs, Tensor]:
         """The held-out images with their labels or targets."""
         data = self.task.validation
-        return _inputs(self.model, data, self.task), self._known_of(data)
+        x = inputs_of(self.model, data, self.task.settings.accelerator)
+        return x, self._known_of(data)
 
     def _known_of(self, data: Dataset) -> Tensor:
         """Labels or targets, in the shape that the outputs want.
@@ -190,13 +190,6 @@ class Run:
             model = finished_network(self.model, replica, self.task.options)
             known = self._known[position] = (replica.version, judge(model, self.task))
         return known[1]
-
-
-def _inputs(model: ir.Model, data: Dataset, task: Task) -> Inputs:
-    feed = feed_of(tensor_entries(model.graph.inputs), data, 0, None).inputs
-    x = {name: torch.tensor(array).to(task.settings.accelerator) for name, array in feed.items()}
-    x = {name: v.float() if v.dtype == torch.float16 else v for name, v in x.items()}
-    return next(iter(x.values())) if len(x) == 1 else x
 
 
 def _outputs_of(replica: Replica, x: Inputs) -> NDArray[Any]:

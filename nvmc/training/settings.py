@@ -54,6 +54,10 @@ class Settings(Strict, frozen=True):
             where these have a scale each, is clamped to after every step; None leaves them, `auto`
             is what the method does best with.
         estimator: Gradient of Sign: `straight-through` within -1 and 1, or IR-Net's `ede`.
+        circuit: Whether the target's periphery is `trained` through, or only `judged`: gradients
+            then see an ideal one.
+        ranges: Whether calibrated ranges of DACs are `measured`, or `learned` and written into the
+            network.
         accelerator: `cpu` or `cuda`.
     """
 
@@ -74,6 +78,8 @@ class Settings(Strict, frozen=True):
     augment: Augment | None = None
     clip: Width | Literal["auto"] | None = "auto"
     estimator: Literal["straight-through", "ede"] = "straight-through"
+    circuit: Literal["trained", "judged"] = "trained"
+    ranges: Literal["measured", "learned"] = "measured"
     accelerator: Literal["cpu", "cuda"] = "cpu"
 
     def settled(self, defaults: Mapping[str, float | None]) -> Self:

@@ -36,6 +36,8 @@ class Task:
         class_axis: Its axis of the classes; None for the one that shapes and labels tell.
         reading: How that output is read; None while no network is known.
         judged_by: Name of the metric that KPPs are of; None for the one that suits the labels.
+        times_s: Seconds since programming between which the age of chips in training is drawn,
+            log-uniformly; KPPs are of the greatest. None for the device's own.
         held_out: Held-out images that there are, of which `validation` may be some.
         teacher: A network in canonical form whose outputs are to be met as well.
     """
@@ -53,6 +55,7 @@ class Task:
     judged_by: str | None = None
     held_out: int | None = None
     teacher: ir.Model | None = None
+    times_s: tuple[float, float] | None = None
 
     @property
     def calibration_images(self) -> Dataset:
@@ -72,6 +75,11 @@ class Task:
     def read(self, model: ir.Model) -> Reading:
         """How the output that is trained is read."""
         return self.reading or read(model, self.train, Wanted(self.output, self.class_axis))
+
+    @property
+    def time_s(self) -> float | None:
+        """The age of the chips that KPPs are of; None for the device's own."""
+        return None if self.times_s is None else self.times_s[1]
 
     @property
     def strength(self) -> float | None:

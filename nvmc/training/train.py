@@ -22,6 +22,7 @@ from nvmc.passes.io.load import load_model
 from nvmc.runtime.saving import save_checked
 from nvmc.torchgraph.graph import write_values
 from nvmc.training.bounds import bounds_apart
+from nvmc.training.circuit.choice import left_out
 from nvmc.training.computed import ComputedWeight, begun, computed_weights, digest_of
 from nvmc.training.evaluation import finished_network, judge_source
 from nvmc.training.loop import Loop
@@ -94,6 +95,8 @@ def train(
         dropout_off=dropout_off,
         summary=method.summary(run),
         reading=run.reading,
+        circuit=replica.circuit is not None,
+        left_out=left_out(task, replica.circuit),
         **_forms(network, computed, run.task, replica),
     )
 

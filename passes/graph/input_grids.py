@@ -12,7 +12,7 @@ from nvmc.hardware.devices import Periphery
 from nvmc.passes.graph.attributes import strings_of
 from nvmc.passes.graph.mappable import Layer, initializer_of, layer_of, nodes_of
 
-__all__ = ["InputGrid", "dac_limits", "input_grid", "told_of_inputs"]
+__all__ = ["InputGrid", "dac_limits", "input_grid", "limits_of", "told_of_inputs"]
 
 _PASSED = frozenset(
     """Flatten Identity Max MaxPool Relu Reshape Squeeze Transpose Unsqueeze""".split()
@@ -151,11 +151,18 @@ def dac_limits(model: ir.Model, periphery: Periphery) -> dict[str, float]:
         model: With its layers mapped.
         periphery: The DAC.
     """
+    return limits_of(_fed(model), periphery)
+
+
+def limits_of(
+    fed: Iterable[tuple[str, InputGrid | None]], periphery: Periphery
+) -> dict[str, float]:
+    """As `dac_limits`, for arrays whose inputs have these grids."""
     if periphery.dac_bits is None or periphery.dac_range != "calibrated":
         return {}
     top = 2**periphery.dac_bits - 1
     found: dict[str, float | None] = {}
-    for name, grid in _fed(model):
+    for name, grid in fed:
         limit = None
         if grid is not None and grid.reach <= top:
             if grid.low >= 0 or periphery.signed_inputs == "two-phase":

@@ -14,7 +14,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Adc"]
+from nvmc.hardware.devices import Target
+
+__all__ = ["Adc", "adc_of"]
 
 Real = NDArray[np.floating[Any]]
 
@@ -54,3 +56,24 @@ class Adc:
             currents *= currents.dtype.type(1 / self.step)
         np.rint(currents, out=currents)
         return np.clip(currents, self.low, self.high, out=currents)
+
+
+def adc_of(target: Target, rows: int, drive: float, signed: bool, current: float | None) -> Adc:
+    """The ADCs of tiles with that many rows in use.
+
+    Args:
+        target: The cells and their periphery.
+        rows: Rows in use.
+        drive: The most that one pulse puts on a row (`Dac.largest`).
+        signed: Whether currents of both signs arrive.
+        current: What calibration showed; None where it showed nothing.
+    """
+    periphery = target.periphery
+    if periphery.adc_range == "full":
+        whole = periphery.dac_bits is not None and target.weight_bits is not None
+        reach = rows * target.layout.highest_target * drive
+        return Adc(periphery.adc_bits, reach, signed=signed, aligned=whole)
+    reach = periphery.adc_range
+    if reach == "calibrated":
+        reach = current or 0.0
+    return Adc(periphery.adc_bits, reach, signed=signed, aligned=False)

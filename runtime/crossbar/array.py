@@ -22,6 +22,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from array_api_compat import array_namespace
 from numpy.typing import DTypeLike, NDArray
 
 from nvmc.errors import OptionError
@@ -41,13 +42,14 @@ __all__ = [
     "blocks_of",
     "lanes_of",
     "levels_of",
+    "moved_levels",
     "through_wires",
 ]
 
 Real = NDArray[np.floating[Any]]
 View = Callable[[Real], Real]
 """From a tensor of the weight's ONNX shape to its matrices, (groups, rows, cols)."""
-Seen = Callable[[Real, NDArray[np.bool_]], Real]
+Seen = Callable[[Any, Any], Any]
 """From the levels of one polarity and which cells are formed to what the column's foot sees."""
 
 
@@ -56,13 +58,13 @@ class Lanes:
     """How a weight is read.
 
     Attributes:
-        levels: Of every lane, shape (lanes, groups, rows, cols); negative in a lane that
-            subtracts polarities itself.
+        levels: Of every lane, shape (lanes, groups, rows, cols), or (lanes, *shape) of cells of
+            another shape; negative in a lane that subtracts polarities itself.
         coefficients: What a lane counts for, in code steps, shape (lanes,).
         signed: Whether currents of both signs arrive at the ADC.
     """
 
-    levels: Real
+    levels: Any
     coefficients: Real
     signed: bool
 
@@ -100,20 +102,36 @@ def levels_of(array: Array, programmed: Programmed, moved: bool) -> Real:
     levels = programmed.levels
     if not moved:
         return levels
-    layout = array.target.layout
     unit = np.broadcast_to(array.unit, programmed.weights.shape)
-    wanted = programmed.weights / np.where(unit == 0, 1, unit)
-    missing = np.where(unit == 0, 0, wanted - layout.combine(levels, programmed.sign))
+    return moved_levels(
+        array.target.layout, levels, programmed.sign, programmed.weights, unit
+    )
+
+
+def moved_levels(layout: Layout, levels: Any, sign: Any, weights: Any, unit: Any) -> Any:
+    """Levels whose recombination is `weights`: the cells of the highest slice take the difference.
+
+    Args:
+        layout: How cells represent codes.
+        levels: Of the cells before, shape (planes, *shape); NumPy or torch.
+        sign: The digital sign of every weight.
+        weights: In the network's units.
+        unit: Network units in one code step, which broadcasts against `weights`.
+    """
+    xp = array_namespace(weights)
+    wanted = weights / xp.where(unit == 0, xp.ones_like(unit), unit)
+    missing = wanted - layout.combine(levels, sign)
+    missing = xp.where(unit == 0, xp.zeros_like(missing), missing)
     top = len(levels) - layout.polarities
-    levels = levels.copy()
-    levels[top] += missing * programmed.sign / layout.coefficients[top]
+    levels = xp.asarray(levels, copy=True)
+    levels[top, ...] += missing * sign / float(layout.coefficients[top])
     return levels
 
 
 def lanes_of(
     layout: Layout,
-    cells: Real,
-    sign: Real,
+    cells: Any,
+    sign: Any,
     *,
     analog: bool,
     squared: bool = False,
@@ -123,14 +141,15 @@ def lanes_of(
 
     Args:
         layout: How cells represent codes.
-        cells: A number for every cell, shape (planes, groups, rows, cols): levels, or variances.
-        sign: The digital sign of every weight, shape (groups, rows, cols).
+        cells: A number for every cell, shape (planes, groups, rows, cols), or (planes, *shape) of
+            any: levels, or variances. NumPy or torch.
+        sign: The digital sign of every weight, shape (groups, rows, cols), or *shape.
         analog: Whether polarities are subtracted before the ADC.
         squared: Whether the numbers are variances, which add where levels are subtracted.
         seen: What the foot of the columns sees of levels; as they are without wires.
     """
     coefficients = layout.coefficients.astype(np.float64)
-    everywhere = np.ones(sign.shape, np.bool_)
+    everywhere = sign == sign
     if layout.encoding == "offset":
         return Lanes(cells if seen is None else seen(cells, everywhere), coefficients, signed=False)
     if layout.encoding == "differential":
@@ -145,7 +164,7 @@ def lanes_of(
     if analog:
         joined = positive + negative if squared else positive - negative
         return Lanes(joined, coefficients, signed=True)
-    both = np.concatenate([positive, negative])
+    both = array_namespace(cells).concat([positive, negative])
     return Lanes(both, np.concatenate([coefficients, -coefficients]), signed=False)
 
 

@@ -14,7 +14,7 @@ from nvmc.errors import ModelError, OptionError
 from nvmc.hardware.chip import Array, Chip, Programmed
 from nvmc.hardware.tiling import Place, matrices
 from nvmc.rng import CountedDraw
-from nvmc.runtime.crossbar.adc import Adc
+from nvmc.runtime.crossbar.adc import adc_of
 from nvmc.runtime.crossbar.array import (
     View,
     beside,
@@ -203,9 +203,9 @@ class CircuitOperand:
         blocks = blocks_of(currents, variance, target.rows)
         limits = periphery.range_of(self._array.name)
         dac = Dac(periphery, limits.input if limits and periphery.clips else None)
-        whole = dac.whole and target.weight_bits is not None
         signed = lanes.signed or (periphery.wired and target.off_level > 0)
-        adcs = [self._adc(block.height, dac.largest, signed, whole) for block in blocks]
+        current = limits.current if limits else None
+        adcs = [adc_of(target, b.height, dac.largest, signed, current) for b in blocks]
         columns = self._unit_of_columns(view, lanes.levels)
         # What converted lanes count for is digital, and so is the chip's factor on it.
         counts = lanes.coefficients * self._gain
@@ -217,19 +217,6 @@ class CircuitOperand:
         if unit.size == 1:
             return np.full((levels.shape[1], levels.shape[3]), unit.item(), unit.dtype)
         return _of_columns(view(np.broadcast_to(unit, self.shape)))
-
-    def _adc(self, rows: int, drive: float, signed: bool, whole: bool) -> Adc:
-        """The ADCs of tiles with that many rows in use, each driven by at most `drive`."""
-        target = self._array.target
-        periphery = target.periphery
-        if periphery.adc_range == "full":
-            reach = rows * target.layout.highest_target * drive
-            return Adc(periphery.adc_bits, reach, signed=signed, aligned=whole)
-        reach = periphery.adc_range
-        if reach == "calibrated":
-            known = periphery.range_of(self._array.name)
-            reach = known.current or 0.0 if known else 0.0
-        return Adc(periphery.adc_bits, reach, signed=signed, aligned=False)
 
     def _check_ranges(self) -> None:
         periphery, name = self._array.target.periphery, self._array.name

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from nvmc.hardware.devices import ArrayRange
 
-__all__ = ["CURRENT_SHARE", "RangeObserver"]
+__all__ = ["CURRENT_SHARE", "RangeObserver", "upper_end"]
 
 Real = NDArray[np.floating[Any]]
 
@@ -20,6 +20,21 @@ CURRENT_SHARE = 0.9999
 
 _BINS_AN_OCTAVE = 64
 _OCTAVES = (-40, 40)
+
+
+def _bins(some: Real) -> NDArray[np.int64]:
+    low, high = _OCTAVES
+    octave = np.clip(np.log2(some.astype(np.float64)), low, math.nextafter(high, low))
+    return ((octave - low) * _BINS_AN_OCTAVE).astype(np.int64)
+
+
+def _upper(number: int) -> float:
+    return 2.0 ** (_OCTAVES[0] + (number + 1) / _BINS_AN_OCTAVE)
+
+
+def upper_end(current: float) -> float:
+    """The upper end of the histogram's bin in which a current above 0 lies."""
+    return _upper(int(_bins(np.asarray([current]))[0]))
 
 
 class RangeObserver:
@@ -47,10 +62,7 @@ class RangeObserver:
         size = np.abs(currents).ravel()
         most = float(size.max(initial=0.0))
         some = size[size > 0]
-        low, high = _OCTAVES
-        octave = np.clip(np.log2(some.astype(np.float64)), low, math.nextafter(high, low))
-        bins = ((octave - low) * _BINS_AN_OCTAVE).astype(np.int64)
-        counts = np.bincount(bins, minlength=len(self._counts))
+        counts = np.bincount(_bins(some), minlength=len(self._counts))
         with self._lock:
             self._most = max(self._most, most)
             self._zeros += size.size - some.size
@@ -64,8 +76,7 @@ class RangeObserver:
         if not self._counts.any() or self._zeros >= CURRENT_SHARE * total:
             return self._most
         found = int(np.searchsorted(seen, CURRENT_SHARE * total))
-        upper = 2.0 ** (_OCTAVES[0] + (found + 1) / _BINS_AN_OCTAVE)
-        return min(upper, self._most)
+        return min(_upper(found), self._most)
 
     def range_of(self, array: str, currents: bool) -> ArrayRange:
         """What was seen at the array of that name."""

@@ -96,7 +96,7 @@ class ReramV(Method):
         }
 
     def _chip(self, task: Task) -> Chip:
-        return Chip.of(task.target, self.chip_seed, self.chip, task.sigma)
+        return Chip.of(task.target, self.chip_seed, self.chip, task.sigma, task.time_s)
 
     def _value(self, run: Run) -> float:
         network = self._mapped(run)

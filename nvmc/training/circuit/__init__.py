@@ -1,0 +1,1 @@
+"""The circuit of a mapped layer in torch, with the codes of `nvmc.runtime.crossbar`."""

@@ -1,0 +1,80 @@
+"""Whether a network is trained through its circuit, and what of that gradients do not see."""
+
+from __future__ import annotations
+
+import onnx_ir as ir
+
+from nvmc.errors import OptionError
+from nvmc.training.activations import Rounding
+from nvmc.training.circuit.circuit import Circuit
+from nvmc.training.circuit.grids import OwnRanges
+from nvmc.training.task import Task
+
+__all__ = ["check_ranges", "circuit_of", "left_out"]
+
+
+def circuit_of(model: ir.Model, task: Task, activations: Rounding | None) -> Circuit | None:
+    """The circuits of a network; None where gradients are to see an ideal periphery.
+
+    Args:
+        model: The network in canonical form, its rounded tensors marked.
+        task: What it is trained for.
+        activations: What rounds at the marks.
+
+    Raises:
+        OptionError: A layer behind converters or wires cannot be trained through its circuit.
+    """
+    target, skip = task.target, task.options.skip
+    if task.settings.circuit == "judged" or (target.periphery.ideal and not _noisy_reads(task)):
+        return None
+    try:
+        circuit = Circuit(model, target, skip)
+    except OptionError:
+        if target.periphery.ideal:  # reads are noisy, which `left_out` says
+            return None
+        raise
+    circuit.own = OwnRanges(model, target.periphery, skip, activations)
+    return circuit.to(task.settings.accelerator)
+
+
+def check_ranges(task: Task) -> None:
+    """Complain where ranges of DACs are to be learned, but the file could not hold them.
+
+    Raises:
+        OptionError: By what is missing.
+    """
+    periphery, settings = task.target.periphery, task.settings
+    if settings.ranges != "learned":
+        return
+    bits, wanted = periphery.dac_bits, ""
+    if bits is None or periphery.dac_range != "calibrated":
+        wanted = "--dac-bits and --dac-range calibrated"
+    elif periphery.signed_inputs == "offset":
+        wanted = "--signed-inputs two-phase"
+    elif bits > 15:
+        wanted = "at most 15 --dac-bits"
+    elif task.options.activation_bits is not None:
+        wanted = "no --activation-bits, which have ranges of their own"
+    elif settings.circuit == "judged":
+        wanted = "--circuit trained"
+    if wanted:
+        raise OptionError(f"learned ranges need {wanted}; give that, or --ranges measured")
+
+
+def left_out(task: Task, circuit: Circuit | None) -> tuple[str, ...]:
+    """What KPPs have of the circuit, but gradients did not see, in words.
+
+    Args:
+        task: What was trained for.
+        circuit: What was trained through, after training.
+    """
+    found: list[str] = []
+    if circuit is None and not task.target.periphery.ideal:
+        found.append("converters and wires")
+    if _noisy_reads(task) and (circuit is None or not circuit.drew):
+        found.append("the noise of reads")
+    return tuple(found)
+
+
+def _noisy_reads(task: Task) -> bool:
+    return any(s.stage == "read" and s.active for s in task.target.device.sources(task.sigma))

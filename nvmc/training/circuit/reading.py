@@ -1,0 +1,207 @@
+"""One array read through its converters, with straight-through gradients.
+
+    I   = sum over the rows of a tile of x_b g       (+ the noise of a read)
+    Y   = sum of c_l 2^b D clip(round(I / D)) over tiles, lanes and pulses
+    y   = s dx (Y - shift sum(x_q))
+
+Codes are those of `nvmc.runtime.crossbar.circuit`. Backwards, rounding is the identity, and an
+output beyond an ADC's range is a constant. So y is taken for x W per row of tiles, times the share
+of the conversions behind that sum, by what they count for, whose code was not clipped: 1 where
+none was, and with one lane and one pulse the gradient of clip(I).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, cast
+
+import torch
+from torch import Tensor
+
+from nvmc.runtime.crossbar.adc import Adc
+from nvmc.runtime.crossbar.dac import Dac
+from nvmc.runtime.crossbar.lowering import spans
+from nvmc.training.circuit.converters import Codes, convert, pulses
+from nvmc.training.circuit.products import Product
+
+__all__ = ["Reading", "read"]
+
+TOGETHER = 1 << 18
+"""Currents of a row of tiles that are handled at a time."""
+
+
+@dataclass(frozen=True)
+class Reading:
+    """How an array is read; no gradient flows through any of it.
+
+    Attributes:
+        product: What it computes.
+        lanes: Current of each column for a drive of 1, shape (lanes, *shape of the weight).
+        variance: What a drive of 1 adds to the variance of one read, like `lanes`; None where
+            every read is the same.
+        coefficients: What each lane counts for, in code steps.
+        shift: What the encoding adds to every code.
+        unit: Network units in a code step, a scalar or of the weight's rank.
+        dac: Drives the rows.
+        adcs: Read the columns, one for each row of tiles.
+        rows: Of each row of tiles.
+        normal: Standard normals of a shape, for reads.
+        watched: Sees the currents that an ADC is about to convert; None while training.
+    """
+
+    product: Product
+    lanes: Tensor
+    variance: Tensor | None
+    coefficients: Sequence[float]
+    shift: float
+    unit: Tensor
+    dac: Dac
+    adcs: Sequence[Adc]
+    rows: Sequence[slice]
+    normal: Callable[[tuple[int, ...]], Tensor] | None = None
+    watched: Callable[[Tensor], None] | None = None
+
+    def result(self, codes: Codes) -> tuple[Tensor, list[Tensor | None]]:
+        """The outputs (entries, groups, cols, ...), and of each row of tiles the share in range."""
+        count, whole = len(codes.values), None
+        shares: list[Tensor | None] = [None] * len(self.rows)
+        for block in spans(count, self._together(codes.values)) if count else (slice(0),):
+            part, some = self._result(codes[block])
+            if len(part) == count:
+                return part, some
+            if whole is None:
+                whole = part.new_empty((count, *part.shape[1:]))
+            whole[block] = part
+            for number, share in enumerate(some):
+                if share is not None:
+                    kept = shares[number]
+                    shares[number] = kept = torch.ones_like(whole) if kept is None else kept
+                    kept[block] = share
+        assert whole is not None
+        return whole, shares
+
+    def _together(self, x: Tensor) -> int:
+        """Entries handled at a time: what stays in a core's cache."""
+        each = len(self.coefficients) * self.product.outputs(x)
+        return len(x) if x.device.type != "cpu" else max(1, TOGETHER // max(1, each))
+
+    def _result(self, codes: Codes) -> tuple[Tensor, list[Tensor | None]]:
+        total: Tensor | None = None
+        shares: list[Tensor | None] = []
+        for rows, adc in zip(self.rows, self.adcs, strict=True):
+            part, share = self._tiles(codes, rows, adc)
+            if adc.step != 1:
+                part *= adc.step
+            if self.shift:
+                part -= self.shift * self._driven(codes.values, rows)
+            if codes.offset is not None:
+                part -= self._of_offset(codes.offset, codes.values, rows)
+            total = part if total is None else total.add_(part)
+            shares.append(share)
+        assert total is not None
+        step = codes.step.view(-1, *(1,) * (total.dim() - 1))
+        return total.mul_(step * self.product.by_column(self.unit)), shares
+
+    def _tiles(self, codes: Codes, rows: slice, adc: Adc) -> tuple[Tensor, Tensor | None]:
+        """Codes of one row of tiles, added up over pulses and lanes, and their share in range."""
+        total: Tensor | None = None
+        lost: Tensor | None = None
+        counted = 0.0
+        weights = [abs(c) for c in self.coefficients]
+        for pulse in pulses(self.dac, codes):
+            converted, clipped = convert(adc, self._currents(pulse.drive, rows))
+            counted += abs(pulse.weight) * sum(weights)
+            if clipped is not None:
+                each = [abs(pulse.weight) * weight for weight in weights]
+                lost = _weighted(clipped, each) if lost is None else lost + _weighted(clipped, each)
+            part = _added(converted, self.coefficients)
+            if total is None:
+                total = part if pulse.weight == 1 else part * pulse.weight
+            else:
+                total = total.add_(part, alpha=pulse.weight)
+        assert total is not None
+        return total, None if lost is None else lost.mul_(-1 / counted).add_(1)
+
+    def _currents(self, drive: Tensor, rows: slice) -> Tensor:
+        currents = self.product.currents(drive, self.lanes, rows)
+        if self.variance is not None and self.normal is not None:
+            spread = self.product.currents(drive.square(), self.variance, rows).sqrt_()
+            currents.addcmul_(spread, self.normal(tuple(spread.shape)))
+        if self.watched is not None:
+            self.watched(currents)
+        return currents
+
+    def _driven(self, values: Tensor, rows: slice) -> Tensor:
+        """Sum of the codes that drive the rows; the same for all columns."""
+        ones = torch.ones_like(self.lanes[:1])
+        return self.product.currents(values, ones, rows).squeeze(2)
+
+    def _of_offset(self, offset: Tensor, values: Tensor, rows: slice) -> Tensor:
+        """What an offset adds, all lanes added up; of a column, whatever drives it."""
+        ones = torch.ones_like(values[:1])
+        currents = self.product.currents(ones, self.lanes, rows)
+        added = _added(currents, self.coefficients)
+        return offset.view(-1, *(1,) * (added.dim() - 1)) * added
+
+
+def _added(codes: Tensor, coefficients: Sequence[float]) -> Tensor:
+    """Lanes added up, as `shift_add` does it; shape (entries, groups, cols, ...)."""
+    first, *others = coefficients
+    total = codes[:, :, 0] if first == 1 else codes[:, :, 0] * first
+    for lane, coefficient in enumerate(others, 1):
+        part = codes[:, :, lane]
+        total = (
+            total.add(part, alpha=coefficient) if lane == 1 else total.add_(part, alpha=coefficient)
+        )
+    return total
+
+
+def _weighted(lanes: Tensor, weights: Sequence[float]) -> Tensor:
+    """Sum over lanes of zeros and ones, each by its weight."""
+    total = lanes[:, :, 0].to(torch.float32)
+    total *= weights[0]
+    for lane, weight in enumerate(weights[1:], 1):
+        total.add_(lanes[:, :, lane], alpha=weight)
+    return total
+
+
+class _Read(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor, codes: Codes, reading: Reading) -> Tensor:
+        y, shares = reading.result(codes)
+        ctx.reading, ctx.shares, ctx.inside = reading, shares, codes.inside
+        ctx.save_for_backward(codes.values * codes.step, weight)
+        return y
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Any) -> Any:
+        up: Tensor = gradients[0]
+        x, weight = ctx.saved_tensors
+        product: Product = ctx.reading.product
+        wanted = tuple(ctx.needs_input_grad[:2])
+        if all(share is None for share in ctx.shares):
+            of_x, of_weight = product.gradients(up, x, weight, wanted)
+        else:
+            of_x, of_weight = into = (
+                torch.zeros_like(x) if wanted[0] else None,
+                torch.zeros_like(weight) if wanted[1] else None,
+            )
+            for rows, share in zip(ctx.reading.rows, ctx.shares, strict=True):
+                part = up if share is None else up * share
+                product.add_gradients(part, x, weight, rows, into)
+        if of_x is not None and ctx.inside is not None:
+            of_x = of_x * ctx.inside
+        return of_x, of_weight, None, None
+
+
+def read(x: Tensor, weight: Tensor, codes: Codes, reading: Reading) -> Tensor:
+    """The outputs of an array, shape (entries, groups, cols, ...).
+
+    Args:
+        x: Inputs, entries along the first axis.
+        weight: What the array computes with, in the network's units; takes the gradient.
+        codes: Of x.
+        reading: How they are read.
+    """
+    return cast(Any, _Read).apply(x, weight, codes, reading)

@@ -1,0 +1,91 @@
+"""What the circuit in the loop costs over a plain step: multiples, medians of interleaved repeats.
+
+Plain is a step of noise injection behind an ideal periphery; one thread, time of the processor.
+Usage: python tests/benchmarks/bench_circuit_training.py
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from measure import interleaved, machine
+from torch import Tensor
+
+from nvmc.hardware.devices import Periphery, Target, load_device
+from nvmc.models import resolve_model
+from nvmc.training import Settings, make_method, make_task
+from nvmc.training.preparation import canonical_network, prepared_network
+from nvmc.training.run import Run
+
+BATCH, STEPS, REPEATS = 128, 2, 15
+CALIBRATED: dict[str, Any] = {"adc_bits": 6, "adc_range": "calibrated"}
+"""Of the worst case of a tile, 6 bits leave nothing of most currents, and a dead network is slow:
+its gradients are denormal numbers."""
+PERIPHERIES: dict[str, dict[str, Any]] = {
+    "ideal": {},
+    "8-bit DAC": {"dac_bits": 8},
+    "8-bit DAC, calibrated": {"dac_bits": 8, "dac_range": "calibrated"},
+    "8-bit DAC, 6-bit ADC": {**CALIBRATED, "dac_bits": 8},
+    "8-bit DAC, 6-bit ADC, both calibrated": {
+        **CALIBRATED,
+        "dac_bits": 8,
+        "dac_range": "calibrated",
+    },
+    "bit-serial 4-bit DAC, 6-bit ADC": {
+        **CALIBRATED,
+        "dac_bits": 4,
+        "dac_mode": "bit-serial",
+    },
+}
+
+
+def steps_of(model: str, periphery: dict[str, Any], x: Tensor, y: Tensor) -> Callable[[], object]:
+    """Steps of noise injection behind a periphery."""
+    target = Target.of(load_device("rram4"), periphery=Periphery.model_validate(periphery))
+    settings = Settings(epochs=10_000, batch=BATCH)
+    task = make_task("digits", target, sigma=0.2, settings=settings)
+    method = make_method("gaussian")
+    network = canonical_network(resolve_model(model))
+    run = Run(prepared_network(network, task, method), task, method.replicas)
+    method.begin(run)
+    replica = run.replicas[0]
+    replica.train()
+    generator = run.generator("bench")
+
+    def steps() -> None:
+        for _ in range(STEPS):
+            method.step(run, replica, x, y, generator)
+
+    return steps
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--model", default="zoo:lenet5-digits")
+    parser.add_argument("--repeats", type=int, default=REPEATS)
+    given = parser.parse_args()
+    torch.set_num_threads(1)
+    torch.use_deterministic_algorithms(True)
+    data = make_task("digits", Target.of(load_device("rram4"))).train
+    x, y = torch.tensor(data.x[:BATCH]), torch.tensor(data.y[:BATCH])
+    contestants = {
+        name: steps_of(given.model, periphery, x, y) for name, periphery in PERIPHERIES.items()
+    }
+    for steps in contestants.values():  # up to the calibration after 32 steps; the next is after 64
+        for _ in range(17):
+            steps()
+    medians = interleaved(contestants, given.repeats, time.process_time)
+    print(machine())
+    print(f"{given.model}, batch {BATCH}, median of {given.repeats} interleaved repeats")
+    for name, seconds in medians.items():
+        multiple = seconds / medians["ideal"]
+        print(f"{name:40} {1e3 * seconds / STEPS:7.2f} ms per step, {multiple:.2f} x ideal")
+    print("aim: at most 2 with an ADC, 1.25 without")
+
+
+if __name__ == "__main__":
+    main()
