@@ -10,10 +10,14 @@ from collections.abc import Callable, Generator, Iterable, Mapping
 from contextlib import contextmanager
 from typing import Any, Protocol, cast
 
+import onnx_ir as ir
 import torch
 from torch import Tensor, nn
 
-__all__ = ["ActivationRanges", "LearnedRanges", "Rounding", "within_half"]
+from nvmc.passes.quantize_activations import mark_activations
+from nvmc.training.task import Task
+
+__all__ = ["ActivationRanges", "LearnedRanges", "Rounding", "rounding_of", "within_half"]
 
 MOMENTUM = 0.1
 """Weight of the newest batch in a running range."""
@@ -201,3 +205,14 @@ class _Learned(torch.autograd.Function):
         slope, inside = ctx.saved_tensors
         up: Tensor = gradients[0]
         return up * inside, (up * slope).sum(), None, None
+
+
+def rounding_of(model: ir.Model, task: Task) -> ActivationRanges | LearnedRanges | None:
+    """What rounds the inputs of layers, which are marked in the model; None where nothing does."""
+    bits, learned = task.options.activation_bits, task.settings.ranges == "learned"
+    bits = task.target.periphery.dac_bits if learned else bits
+    if bits is None:
+        return None
+    marks = mark_activations(model, task.options.skip, bits)
+    found = LearnedRanges(marks, bits) if learned else ActivationRanges(marks, bits)
+    return found.to(task.settings.accelerator)

@@ -88,35 +88,15 @@ def make_task(
     target = as_target(target)
     _check_options(settings, options)
     percentile_index(settings.chips, settings.percentile)
-    _check_times(times_s)
-    for time_s in times_s or (None,):
-        Chip.of(target, 0, 0, sigma, time_s)
+    _check_chips(target, sigma, times_s)
     whole, train, held_out = _loaded(data, validation)
-    for dataset in (train, held_out):
-        if dataset.y is None and dataset.targets is None:
-            raise DataError(f"{dataset.name} has no labels; training needs them: add an array y")
-    if (train.y is None) != (held_out.y is None):
-        raise DataError(
-            f"one of {train.name} and {held_out.name} has classes and the other values to be met; "
-            "save both y as int64, or both as float32"
-        )
+    _check_known(train, held_out)
     calibrated = options.activation_bits is not None or target.periphery.needs_data
     calibration = whole if calibrated and train is not whole else None
     judged = _judged(held_out, len(train.x), settings, validation_limit)
-    kinds = settings, options, calibration, output, class_axis
-    held = len(held_out.x)
+    kinds = settings, options, calibration, output, class_axis, None, metric, len(held_out.x)
     taught = None if teacher is None else canonical_network(Path(teacher), options)
-    return Task(
-        target,
-        sigma,
-        train,
-        judged,
-        *kinds,
-        judged_by=metric,
-        held_out=held,
-        teacher=taught,
-        times_s=times_s,
-    )
+    return Task(target, sigma, train, judged, *kinds, teacher=taught, times_s=times_s)
 
 
 def _loaded(data: Data, validation: Data | None) -> tuple[Dataset, Dataset, Dataset]:
@@ -129,11 +109,26 @@ def _loaded(data: Data, validation: Data | None) -> tuple[Dataset, Dataset, Data
     return whole, whole, load_data(data, "validation")
 
 
-def _check_times(times_s: tuple[float, float] | None) -> None:
+def _check_known(train: Dataset, held_out: Dataset) -> None:
+    """Complain where nothing is known of images, or not the same."""
+    for dataset in (train, held_out):
+        if dataset.y is None and dataset.targets is None:
+            raise DataError(f"{dataset.name} has no labels; training needs them: add an array y")
+    if (train.y is None) != (held_out.y is None):
+        raise DataError(
+            f"one of {train.name} and {held_out.name} has classes and the other values to be met; "
+            "save both y as int64, or both as float32"
+        )
+
+
+def _check_chips(target: Target, sigma: float | None, times_s: tuple[float, float] | None) -> None:
+    """Complain where there are no such chips."""
     if times_s is not None and not 0 < times_s[0] <= times_s[1]:
         raise OptionError(
             f"times are {times_s[0]:g} s to {times_s[1]:g} s; expected the earlier first, above 0"
         )
+    for time_s in times_s or (None,):
+        Chip.of(target, 0, 0, sigma, time_s)
 
 
 def _check_options(settings: Settings, options: CompileOptions) -> None:

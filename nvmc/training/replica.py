@@ -4,46 +4,29 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from typing import Annotated, Any
+from typing import Any
 
 import onnx_ir as ir
 import torch
 from numpy.typing import NDArray
-from pydantic import Field
 from torch import Tensor, nn
 
 from nvmc.errors import ModelError, TrainingError
-from nvmc.hardware.devices.laws import Strict
-from nvmc.passes.quantize_activations import mark_activations
 from nvmc.passes.widen_floats import HALVES, widen_floats
 from nvmc.torchgraph.graph import Graph, write_values
 from nvmc.torchgraph.layout import channels_last_pays
 from nvmc.torchgraph.operators.convolution import conv_channels_last
 from nvmc.torchgraph.tensors import Inputs
-from nvmc.training.activations import ActivationRanges, LearnedRanges, within_half
+from nvmc.training.activations import LearnedRanges, rounding_of, within_half
 from nvmc.training.circuit.calibration import calibrate, converter_images, is_due
 from nvmc.training.circuit.choice import circuit_of
 from nvmc.training.computed import Computed, ComputedWeight, Estimator, Weights
 from nvmc.training.crossbars import Crossbars
 from nvmc.training.feeding import inputs_of
-from nvmc.training.settings import Settings
+from nvmc.training.optimizers import Pace, optimizer_of, pace_of, schedule_of
 from nvmc.training.task import Task
 
-__all__ = ["Pace", "Replica", "copied", "pace_after"]
-
-
-class Pace(Strict, frozen=True):
-    """How far a replica is in its schedule.
-
-    Attributes:
-        steps: Steps of the optimiser so far.
-        rate: Learning rate of the next one.
-        momentum: Its momentum, which the one-cycle schedule moves too.
-    """
-
-    steps: Annotated[int, Field(ge=0)]
-    rate: Annotated[float, Field(ge=0, allow_inf_nan=False)]
-    momentum: Annotated[float, Field(ge=0, lt=1)]
+__all__ = ["Replica", "copied"]
 
 
 class Replica:
@@ -79,7 +62,7 @@ class Replica:
         settings = task.settings
         model = model.clone()
         widen_floats(model, HALVES)  # half precision has too few digits for an optimiser's steps
-        self.activations = _rounding(model, task)
+        self.activations = rounding_of(model, task)
         self._estimator, self._steps = Estimator(), steps
         estimated = {"Sign": self._estimator.sign} if settings.estimator == "ede" else {}
         instead = dict[str, Callable[..., Any]](estimated)
@@ -107,8 +90,8 @@ class Replica:
         trained = [w for name, w in self.graph.weights.items() if name not in self.computed.names]
         if isinstance(self.activations, LearnedRanges):
             trained.append(self.activations.reach)
-        self.optimizer = _optimizer([*trained, *self.computed.latent.values()], settings)
-        self.schedule = _schedule(self.optimizer, settings, steps)
+        self.optimizer = optimizer_of([*trained, *self.computed.latent.values()], settings)
+        self.schedule = schedule_of(self.optimizer, settings, steps)
         self.version = 0
         self._clip = settings.width
         self._scores = scores
@@ -279,7 +262,7 @@ class Replica:
     @property
     def pace(self) -> Pace:
         """How far it is; of an optimiser with betas, momentum is the first."""
-        return _pace_of(self.optimizer, self.schedule)
+        return pace_of(self.optimizer, self.schedule)
 
     def go_on_at(self, pace: Pace) -> None:
         """Be as far as `pace` says; the weights and the optimiser's state are not touched."""
@@ -353,17 +336,6 @@ class Replica:
         return both
 
 
-def _rounding(model: ir.Model, task: Task) -> ActivationRanges | LearnedRanges | None:
-    """What rounds the inputs of layers, which are marked in the model; None where nothing does."""
-    bits, learned = task.options.activation_bits, task.settings.ranges == "learned"
-    bits = task.target.periphery.dac_bits if learned else bits
-    if bits is None:
-        return None
-    marks = mark_activations(model, task.options.skip, bits)
-    found = LearnedRanges(marks, bits) if learned else ActivationRanges(marks, bits)
-    return found.to(task.settings.accelerator)
-
-
 def _chained(
     first: Callable[[Tensor], Tensor], second: Callable[[Tensor], Tensor]
 ) -> Callable[[Tensor], Tensor]:
@@ -379,47 +351,3 @@ def copied(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return type(value)(map(copied, value))  # pyright: ignore
     return value
-
-
-def _optimizer(weights: list[nn.Parameter], settings: Settings) -> torch.optim.Optimizer:
-    rate, decay = settings.highest_rate, settings.decay
-    if settings.optimizer == "sgd":
-        return torch.optim.SGD(
-            weights, rate, momentum=settings.momentum, weight_decay=decay, fused=True
-        )
-    kind = torch.optim.AdamW if settings.optimizer == "adamw" else torch.optim.Adam
-    return kind(weights, rate, weight_decay=decay, fused=True)
-
-
-def pace_after(steps: int, settings: Settings, total: int) -> Pace:
-    """How far a replica is after `steps` steps of a schedule of `total`.
-
-    The schedule is stepped as in training, so it rounds as there. Cost: some 10 us per step.
-    """
-    optimizer = _optimizer([nn.Parameter(torch.zeros(0))], settings)
-    schedule = _schedule(optimizer, settings, total)
-    optimizer.step()  # torch warns where a schedule goes first
-    for _ in range(steps):
-        schedule.step()
-    return _pace_of(optimizer, schedule)
-
-
-def _pace_of(
-    optimizer: torch.optim.Optimizer, schedule: torch.optim.lr_scheduler.LRScheduler
-) -> Pace:
-    group = optimizer.param_groups[0]
-    momentum = group["betas"][0] if "betas" in group else group["momentum"]
-    return Pace(steps=schedule.last_epoch, rate=group["lr"], momentum=momentum)
-
-
-def _schedule(
-    optimizer: torch.optim.Optimizer, settings: Settings, steps: int
-) -> torch.optim.lr_scheduler.LRScheduler:
-    schedulers = torch.optim.lr_scheduler
-    match settings.schedule:
-        case "cosine":
-            return schedulers.CosineAnnealingLR(optimizer, steps)
-        case "one-cycle":
-            return schedulers.OneCycleLR(optimizer, settings.highest_rate, total_steps=steps)
-        case "constant":
-            return schedulers.LambdaLR(optimizer, lambda step: 1.0)

@@ -30,8 +30,8 @@ from nvmc.training.kept import (
     prefixed,
 )
 from nvmc.training.method import Method
+from nvmc.training.optimizers import Pace, pace_after
 from nvmc.training.outcome import Epoch
-from nvmc.training.replica import Pace, pace_after
 from nvmc.training.run import Run
 
 __all__ = ["Found", "read_run", "write_run"]

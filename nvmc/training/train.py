@@ -95,9 +95,7 @@ def train(
         dropout_off=dropout_off,
         summary=method.summary(run),
         reading=run.reading,
-        circuit=replica.circuit is not None,
-        left_out=left_out(task, replica.circuit),
-        **_forms(network, computed, run.task, replica),
+        **_forms(network, computed, run, replica),
     )
 
 
@@ -116,9 +114,9 @@ def _identity(
 
 
 def _forms(
-    network: ir.Model, computed: Sequence[ComputedWeight], task: Task, replica: Replica
+    network: ir.Model, computed: Sequence[ComputedWeight], run: Run, replica: Replica
 ) -> dict[str, Any]:
-    """How weights were trained: computed and binary ones, learned bounds, what was `auto`."""
+    """How weights were trained: computed and binary ones, bounds, what was `auto`, the circuit."""
     names, crossbars = replica.computed.names, replica.crossbars
     return {
         "computed": {w.name: w.operators for w in computed if w.name in names and w.is_weight},
@@ -126,8 +124,10 @@ def _forms(
         "bounds_apart": tuple(name for name in bounds_apart(network) if name not in names),
         "binary": crossbars.binary,
         "unbinarised": crossbars.unbinarised,
-        "clip": task.settings.width,
-        "rate": task.settings.highest_rate,
+        "clip": run.task.settings.width,
+        "rate": run.task.settings.highest_rate,
+        "circuit": replica.circuit is not None,
+        "left_out": left_out(run.task, [one.circuit for one in run.replicas]),
     }
 
 

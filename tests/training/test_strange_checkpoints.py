@@ -19,7 +19,7 @@ from torch import Tensor
 from nvmc.errors import OptionError
 from nvmc.training import Epoch, make_method, train
 from nvmc.training.checkpoint import Checkpoint, save_checkpoint
-from nvmc.training.replica import pace_after
+from nvmc.training.optimizers import pace_after
 from small_training import small_network, small_run, small_task
 
 pytestmark = pytest.mark.usefixtures("judged_once")

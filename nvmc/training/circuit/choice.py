@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import onnx_ir as ir
 
 from nvmc.errors import OptionError
@@ -61,17 +63,17 @@ def check_ranges(task: Task) -> None:
         raise OptionError(f"learned ranges need {wanted}; give that, or --ranges measured")
 
 
-def left_out(task: Task, circuit: Circuit | None) -> tuple[str, ...]:
+def left_out(task: Task, circuits: Sequence[Circuit | None]) -> tuple[str, ...]:
     """What KPPs have of the circuit, but gradients did not see, in words.
 
     Args:
         task: What was trained for.
-        circuit: What was trained through, after training.
+        circuits: What was trained through, after training; of each network.
     """
     found: list[str] = []
-    if circuit is None and not task.target.periphery.ideal:
+    if not any(circuits) and not task.target.periphery.ideal:
         found.append("converters and wires")
-    if _noisy_reads(task) and (circuit is None or not circuit.drew):
+    if _noisy_reads(task) and not any(circuit.drew for circuit in circuits if circuit):
         found.append("the noise of reads")
     return tuple(found)
 
