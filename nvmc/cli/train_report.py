@@ -250,6 +250,10 @@ def _circuit(report: Report) -> list[str]:
     if not periphery.ideal:
         seen = "trained through" if outcome.circuit else "in KPPs only"
         lines.append(f"Circuit, {seen}: {periphery_text(periphery.model_dump(mode='json'))}")
+    if task.settings.ranges == "learned":
+        lines.append(
+            "Ranges of DACs were learned; the file rounds the layers' inputs to their codes"
+        )
     if outcome.left_out:
         lines.append(f"KPPs have {' and '.join(outcome.left_out)}, but training did not see it")
     if task.times_s is not None:
