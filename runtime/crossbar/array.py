@@ -103,9 +103,7 @@ def levels_of(array: Array, programmed: Programmed, moved: bool) -> Real:
     if not moved:
         return levels
     unit = np.broadcast_to(array.unit, programmed.weights.shape)
-    return moved_levels(
-        array.target.layout, levels, programmed.sign, programmed.weights, unit
-    )
+    return moved_levels(array.target.layout, levels, programmed.sign, programmed.weights, unit)
 
 
 def moved_levels(layout: Layout, levels: Any, sign: Any, weights: Any, unit: Any) -> Any:
