@@ -55,6 +55,8 @@ def _versions(facts: Facts) -> Iterator[str]:
         yield f"nvmc {facts['nvmc']}"
     if "mapped_share" in facts:
         yield share_text(facts["mapped_share"])
+    if facts.get("clip"):
+        yield f"weights clipped ({facts['clip']})"
     agreement, r2 = facts.get("source_agreement"), facts.get("source_r2")
     data = facts.get("source_data") or SEEDED
     if data == SEEDED and r2 is not None:

@@ -48,6 +48,8 @@ class Description:
         network_sha256: Of its model, with external data.
         mapped_share: Share of the weights' multiply-adds that is on crossbars; None where that is
             not known (`nvmc.compiled.work.Work`).
+        clip: What `--clip` its weights were clipped by as it was compiled; None where they were
+            not.
         against_source: Its ideal chip against the network it was compiled from, as that was
             compiled; None where it was not compared.
         setup: Target (device, every noise source, layout, periphery), sigma and time.
@@ -69,6 +71,7 @@ class Description:
     network: str
     network_sha256: str
     mapped_share: float | None
+    clip: str | None
     against_source: AgainstSource | None
     setup: Setup
     fidelity: Fidelity
@@ -96,6 +99,7 @@ class Description:
             "network": self.network,
             "network_sha256": self.network_sha256,
             "mapped_share": self.mapped_share,
+            "clip": self.clip,
             "source_agreement": None if against is None else against.agreement,
             "source_r2": None if against is None else against.r2,
             "source_data": None if against is None or against.reason else against.data,

@@ -130,6 +130,7 @@ class Workload:
         hard: How many images come first because they are hard; the others are in random order.
         limit: At most so many images were asked for; None for all.
         mapped_share: Share of the weights' multiply-adds on crossbars; None where not known.
+        clip: What `--clip` it was compiled with; None for weights as they were.
         against_source: The ideal chip against the network it was compiled from; None where the
             two were not compared.
         identity: What decides a chip's value beside the chip and the engine; empty for a network
@@ -147,6 +148,7 @@ class Workload:
     hard: int = 0
     limit: int | None = None
     mapped_share: float | None = None
+    clip: str | None = None
     against_source: AgainstSource | None = None
     identity: Mapping[str, Any] = field(default_factory=dict[str, Any])
     reading: Reading = Reading("", "class scores", 1)
@@ -213,6 +215,7 @@ class Workload:
             network=self.name,
             network_sha256=self.identity["network"],
             mapped_share=self.mapped_share,
+            clip=self.clip,
             against_source=self.against_source,
             setup=setup,
             fidelity=self.fidelity,

@@ -159,7 +159,11 @@ def set_up(
 def _said_of(compiled: Compiled) -> dict[str, Any]:
     """What its manifest says that every result repeats."""
     said = compiled.manifest
-    return {"mapped_share": said.mapped_share, "against_source": said.against_source}
+    return {
+        "mapped_share": said.mapped_share,
+        "clip": said.options.clip,
+        "against_source": said.against_source,
+    }
 
 
 def _identity(workload: Workload, order: NDArray[np.int64], turns: bool) -> dict[str, Any]:

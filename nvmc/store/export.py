@@ -22,6 +22,7 @@ COLUMNS = {
     "network": "string",
     "network_sha256": "string",
     "mapped_share": "double",
+    "clip": "string",
     "source_agreement": "double",
     "source_r2": "double",
     "source_data": "string",

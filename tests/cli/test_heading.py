@@ -39,7 +39,7 @@ def test_every_command_says_what_its_result_is_of(compiled: Path, capsys: Captur
     found = read(capsys, "simulate", compiled, *COMMON, "--runs", 3, "--first", 5)["description"]
     model = hashlib.sha256(hashlib.sha256((compiled / "model.onnx").read_bytes()).digest())
     assert found["network"] == "mlp3.nvmc" and found["network_sha256"] == model.hexdigest()
-    assert found["mapped_share"] == 1
+    assert found["mapped_share"] == 1 and found["clip"] is None
     assert found["nvmc"] == nvmc.__version__ and found["device"] == "fefet2"
     assert [source["type"] for source in found["noise"]] == [
         *("programming", "stuck-at", "retention"),
@@ -167,3 +167,16 @@ def test_other_formats_are_refused_before_any_work(
     assert main(words + (["--sigma", "0.1"] if command == "sweep" else [])) == 1
     (line,) = capsys.readouterr().err.splitlines()
     assert "f.jpg'; expected a name that ends in .png, .pdf, .svg" in line
+
+
+def test_results_say_that_weights_were_clipped(tmp_path: Path, capsys: Capture) -> None:
+    """Two compilations of one network differ by it; by id alone nobody could tell them apart."""
+    folder, store = tmp_path / "mlp3.nvmc", tmp_path / "r.sqlite"
+    for clip in ([], ["--clip", "2"]):
+        assert main(["compile", "zoo:mlp3-digits", *clip, "-o", str(folder)]) == 0
+        words = ["simulate", folder, *COMMON, "--runs", 3, "--store", store]
+        found = read(capsys, *words)["description"]
+        assert found["clip"] == (clip[1] if clip else None)
+    listed = read(capsys, "results", "list", store)["experiments"]
+    assert {one["info"]["clip"] for one in listed} == {None, "2"}
+    assert "weights clipped (2)" in "\n".join(heading(found))
