@@ -75,7 +75,7 @@ _SETTINGS: dict[str, tuple[Any, str | None, str]] = {
     "augment": (str, "affine|K=V,…", f"Move the images each time; affine is {AFFINE}."),
     "clip": (
         str,
-        "K|none|auto",
+        "K|learned|none|auto",
         "Keep weights within K of their standard deviations; auto: as the method wants.  "
         "[default: auto]",
     ),

@@ -229,7 +229,9 @@ def _facts(report: Report) -> list[str]:
         share_text(outcome.before.mapped_share),
     ]
     if outcome.clip is not None:
-        lines.append(f"Weights clipped at {outcome.clip:g} standard deviations (--clip)")
+        width = outcome.clip
+        told = "learned widths" if isinstance(width, str) else f"{width:g} standard deviations"
+        lines.append(f"Weights clipped at {told} (--clip)")
     lines += _circuit(report)
     if outcome.reading.text:
         lines.append(f"Trained output: {outcome.reading.output} ({outcome.reading.text})")

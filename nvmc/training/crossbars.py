@@ -32,6 +32,7 @@ from nvmc.hardware.programming import program_cells, weights_of
 from nvmc.hardware.tiling import Channels, Place, mean_magnitude, shared_channels
 from nvmc.passes.graph.mappable import layers_of
 from nvmc.training.held import Behind, CellWeights, Held, Seen
+from nvmc.training.widths import LearnedWidths
 
 __all__ = ["Crossbars"]
 
@@ -75,6 +76,7 @@ class Crossbars:
         self._places = _channels(model, tuple(skip))
         self._channels = {name: self._own(name) for name in self._places}
         self.names = tuple(name for name in self._channels if name in weights)
+        self.widths: LearnedWidths | None = None
         alike = [name for name in self.names if self._is_binary(name)]
         self.binary = tuple(n for n in alike if self._targets[n].weight_bits == 1)
         self.unbinarised = tuple(n for n in alike if self._targets[n].weight_bits != 1)
@@ -196,15 +198,26 @@ class Crossbars:
         and computed ones stay.
         """
         with torch.no_grad():
-            for name in self.names:
-                weight = self._weights[name]
-                if not weight.is_leaf or self._targets[name].layout.binary:
-                    continue
+            for name, weight in self.clipped().items():
                 channels = self._channels[name]
                 spread = (
                     weight.std(correction=0) if channels is None else channels.deviation(weight)
                 )
                 torch.clamp(weight, -deviations * spread, deviations * spread, out=weight)
+
+    def learn_widths(self) -> LearnedWidths:
+        """From now on every weight that can be clipped has a width that is trained."""
+        self.widths = LearnedWidths(self.clipped(), self._channels)
+        return self.widths
+
+    def clipped(self) -> dict[str, Tensor]:
+        """The weights that have a range: trained as such, of more than one bit."""
+        weights = {name: self._weights[name] for name in self.names}
+        return {
+            name: weight
+            for name, weight in weights.items()
+            if weight.is_leaf and not self._targets[name].layout.binary
+        }
 
     def _own(self, name: str) -> Channels | None:
         """The channels that have a scale each; None for one scale per tensor."""
@@ -246,6 +259,8 @@ class Crossbars:
                 now = seen(name, held)
                 shift = now.weights - weight
             found[name] = weight + shift.to(weight.dtype)
+            if self.widths is not None and name in self.widths:
+                found[name] = found[name] + self.widths.passed(name, now.weights, weight.detach())
             found.behind[name] = Behind(found[name], held, now)
         return found
 

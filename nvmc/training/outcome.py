@@ -74,8 +74,8 @@ class Outcome:
         bounds_apart: Bounds that were not, as their steps stand as numbers of their own.
         binary: Weights that were binary in the source, and are, in one bit.
         unbinarised: Such weights that more bits made real numbers.
-        clip: Standard deviations that weights on crossbars were clamped to; None where they were
-            not.
+        clip: Standard deviations that weights on crossbars were clamped to, or `learned`; None
+            where they were not.
         rate: Highest learning rate.
         circuit: Whether gradients saw the circuit: converters, tiles, wires or reads.
         left_out: What KPPs have of the circuit, but gradients did not see, in words.
@@ -99,7 +99,7 @@ class Outcome:
     bounds_apart: tuple[str, ...] = ()
     binary: tuple[str, ...] = ()
     unbinarised: tuple[str, ...] = ()
-    clip: float | None = None
+    clip: float | str | None = None
     rate: float | None = None
     circuit: bool = False
     left_out: tuple[str, ...] = ()

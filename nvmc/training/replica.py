@@ -90,6 +90,9 @@ class Replica:
         trained = [w for name, w in self.graph.weights.items() if name not in self.computed.names]
         if isinstance(self.activations, LearnedRanges):
             trained.append(self.activations.reach)
+        widths = self.crossbars.learn_widths() if settings.clip == "learned" else None
+        self.widths = None if widths is None else widths.to(settings.accelerator)
+        trained += [] if self.widths is None else self.widths.parameters()
         self.optimizer = optimizer_of([*trained, *self.computed.latent.values()], settings)
         self.schedule = schedule_of(self.optimizer, settings, steps)
         self.version = 0
@@ -226,6 +229,8 @@ class Replica:
             self.optimizer.step()
         if self._clip is not None:
             self.crossbars.clip(self._clip)
+        if self.widths is not None:
+            self.widths.clip(self.crossbars.clipped())
         self.schedule.step()
         self._estimator.progress = min(1.0, self.schedule.last_epoch / max(1, self._steps))
         self.version += 1
@@ -322,6 +327,7 @@ class Replica:
             "activations": self.activations,
             "computed": computed,
             "circuit": self.circuit,
+            "widths": self.widths,
         }
         return [(label, module) for label, module in modules.items() if module is not None]
 

@@ -52,7 +52,7 @@ class Settings(Strict, frozen=True):
         augment: Move the images; None shows them as they are.
         clip: Standard deviations of its own that each weight on crossbars, or each of its channels
             where these have a scale each, is clamped to after every step; None leaves them, `auto`
-            is what the method does best with.
+            is what the method does best with, and `learned` learns the width.
         estimator: Gradient of Sign: `straight-through` within -1 and 1, or IR-Net's `ede`.
         circuit: Whether the target's periphery is `trained` through, or only `judged`: gradients
             then see an ideal one.
@@ -76,7 +76,7 @@ class Settings(Strict, frozen=True):
     keep: Literal["best", "last"] = "best"
     init: Literal["keep", "random"] = "keep"
     augment: Augment | None = None
-    clip: Width | Literal["auto"] | None = "auto"
+    clip: Width | Literal["auto", "learned"] | None = "auto"
     estimator: Literal["straight-through", "ede"] = "straight-through"
     circuit: Literal["trained", "judged"] = "trained"
     ranges: Literal["measured", "learned"] = "measured"
@@ -94,8 +94,8 @@ class Settings(Strict, frozen=True):
 
     @property
     def width(self) -> float | None:
-        """`clip` as a number of standard deviations; None for none, and before `auto` is known."""
-        return None if self.clip == "auto" else self.clip
+        """`clip` where it is a number of standard deviations."""
+        return None if isinstance(self.clip, str) else self.clip
 
     def judges(self, epoch: int) -> bool:
         """Whether a KPP is taken after that epoch, counted from 1."""

@@ -124,7 +124,7 @@ def _forms(
         "bounds_apart": tuple(name for name in bounds_apart(network) if name not in names),
         "binary": crossbars.binary,
         "unbinarised": crossbars.unbinarised,
-        "clip": run.task.settings.width,
+        "clip": run.task.settings.clip,
         "rate": run.task.settings.highest_rate,
         "circuit": replica.circuit is not None,
         "left_out": left_out(run.task, [one.circuit for one in run.replicas]),

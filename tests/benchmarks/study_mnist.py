@@ -59,6 +59,7 @@ ROWS: dict[str, Row] = {
     "hwa, no clip": Row("hwa", settings={"clip": None}),
     "hwa, clip 1.25": Row("hwa", settings={"clip": 1.25}),
     "hwa, clip 2": Row("hwa", settings={"clip": 2.0}),
+    "hwa, learned widths": Row("hwa", settings={"clip": "learned"}),
     "hwa, no average": Row("hwa", {"average": 0.0}),
     "hwa, rate 0.001": Row("hwa", settings={"rate": 1e-3}),
     "hwa, per channel": Row("hwa", per_channel=True),
