@@ -6,6 +6,7 @@ here; other machines and accelerators in `nvmc.executors`) and hands it to `Reco
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from threading import Lock
@@ -236,7 +237,8 @@ class Workload:
         facts = described.to_json()
         del facts["first"], facts["runs"]  # the store counts its chips itself
         decisions = None if self.sampled is None else self.sampled.decisions
-        info = {**facts, "ideal": self.ideal, "decisions": decisions}
+        ideal = self.ideal if math.isfinite(self.ideal) else None
+        info = {**facts, "ideal": ideal, "decisions": decisions}
         population = described.setup.identity(described.seed)
         key = {**self.identity, **population, "engine": executor.engine}
         return store.experiment(key, info, expected_of(self.metric, len(self.feed)))

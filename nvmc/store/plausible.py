@@ -227,6 +227,13 @@ def key_of(path: Path, identifier: Any, key: Any) -> dict[str, Any]:
     return found
 
 
+def _finite(text: str) -> float:
+    """A number of JSON, which has neither NaN nor infinity, but numbers that are too large."""
+    if not math.isfinite(number := float(text)):
+        raise ValueError(text)
+    return number
+
+
 def object_of(path: Path, identifier: str, name: str, text: Any) -> dict[str, Any]:
     """A JSON object of an experiment.
 
@@ -234,7 +241,9 @@ def object_of(path: Path, identifier: str, name: str, text: Any) -> dict[str, An
         StoreError: It is none.
     """
     try:
-        found: Any = json.loads(text) if isinstance(text, str) else None
+        found: Any = None
+        if isinstance(text, str):
+            found = json.loads(text, parse_float=_finite, parse_constant=_finite)
     except (ValueError, RecursionError):
         found = None
     if not isinstance(found, dict):

@@ -5,8 +5,11 @@ from __future__ import annotations
 import math
 import sqlite3
 from collections.abc import Iterable
+from pathlib import Path
+from types import NoneType
 
 from nvmc.errors import StoreError
+from nvmc.store.plausible import implausible
 from nvmc.store.schema import one
 
 __all__ = ["ENTER", "MARK", "number_of", "same", "write_part", "write_rows"]
@@ -29,7 +32,8 @@ def write_rows(
         How many were new, or newer than what was there.
 
     Raises:
-        StoreError: The same images of a chip have two sums that differ by more than rounding.
+        StoreError: The same images of a chip have two sums that differ by more than rounding, or
+            what is there is no number.
         sqlite3.Error: They cannot be written.
     """
     number, identifier = experiment
@@ -42,8 +46,11 @@ def write_rows(
             changed += 1
             continue
         there = one(connection.execute(_THERE, (number, chip)))
+        if type(there[0]) is not int or type(there[1]) not in (float, NoneType):
+            fault = f"chip {chip} has the sum {there[1]!r} of {there[0]!r} images; expected numbers"
+            raise implausible(_path(connection), identifier, fault, chip)
         if there[0] == images and not same(number_of(there[1]), total):
-            path = one(connection.execute("PRAGMA database_list"))[2]
+            path = _path(connection)
             raise StoreError(
                 f"experiment {identifier[:12]} holds {number_of(there[1])!r} for chip {chip} on "
                 f"{images} images, and now it is {total!r}: the same question has two answers; "
@@ -87,6 +94,11 @@ MARK = "INSERT INTO mark VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING"
 _THERE = "SELECT images, total, code FROM chip WHERE experiment = ? AND chip = ?"
 
 _PART_THERE = "SELECT code FROM part WHERE experiment = ? AND chip = ? AND images = ?"
+
+
+def _path(connection: sqlite3.Connection) -> Path:
+    """The file, for people."""
+    return Path(one(connection.execute("PRAGMA database_list"))[2])
 
 
 def number_of(total: float | None) -> float:

@@ -177,3 +177,23 @@ def test_a_link_to_a_store_is_one(tmp_path: Path) -> None:
     link.symlink_to(path)
     with Store.open(link) as store:
         assert store.experiments()[0].complete == 20
+
+
+@pytest.mark.parametrize("column", ["total = '['", "images = 'many'", "total = x'00ff'"])
+def test_a_store_that_is_damaged_takes_no_chip_twice(tmp_path: Path, column: str) -> None:
+    """Adding a chip that is there already reads the row that is there."""
+    path = edited(tmp_path / "results.sqlite", f"UPDATE chip SET {column} WHERE chip = 3")
+    with Store.open(path) as store, pytest.raises(StoreError) as caught:
+        store.experiment(KEY, INFO).add_many(map(row_of, range(20)))
+    text = str(caught.value)
+    assert "chip 3 has the sum" in text and "--chip 3" in text and len(text.splitlines()) == 1
+
+
+@pytest.mark.parametrize("number", ["1e999", "-1e999", "NaN", "Infinity"])
+@pytest.mark.parametrize("column", ["key", "info"])
+def test_json_has_no_infinite_numbers(tmp_path: Path, column: str, number: str) -> None:
+    script = f"UPDATE experiment SET {column} = '{{\"sigma\": [{number}]}}'"
+    path = edited(tmp_path / "results.sqlite", script)
+    with Store.open(path, readonly=True) as store:
+        with pytest.raises(StoreError, match=r"its (key|description) is no JSON object"):
+            store.experiments()
