@@ -54,7 +54,11 @@ class IdealRun:
 
 
 def run_ideal(
-    network: Network, feed: Feed, dataset: Dataset | None, metric: str | None = None
+    network: Network,
+    feed: Feed,
+    dataset: Dataset | None,
+    metric: str | None = None,
+    classes: int | None = None,
 ) -> IdealRun:
     """Run the ideal chip, which tells the order of the images and what chips are judged by.
 
@@ -64,8 +68,10 @@ def run_ideal(
         dataset: What they are, and the classes or the targets that chips are judged by. Without,
             chips are judged by what the ideal chip decides.
         metric: Name of the metric; by default the one that suits what is known of the images.
+        classes: How many the model says there are, along axis 1; None where it does not say.
 
     Raises:
+        ModelError: There are others.
         OptionError: The metric needs something else than there is.
         DataError: The output does not hold the classes, or does not have the shape of the targets.
         OutOfMemoryError: A chip has no room.
@@ -80,6 +86,8 @@ def run_ideal(
     kept: list[NDArray[Any]] = []
     total, shape = 0.0, ()
     for first, outputs in _outputs(network, feed):
+        if first == 0 and scores:
+            _check_classes(network, outputs, classes)
         own = None if labels is None else labels[first : first + len(outputs)]
         if dataset is None or by_labels is None:
             kept.append(outputs)
@@ -104,6 +112,24 @@ def run_ideal(
         decided = np.concatenate(kept)[order]
     chosen = against_ideal(decided, metric, holds=network.holds)
     return IdealRun(put, order, hard, chosen, 1.0, shape)
+
+
+def _check_classes(network: Network, outputs: NDArray[Any], classes: int | None) -> None:
+    """Complain of scores that do not lie where the model's own shapes say.
+
+    Which axis has the classes was told by these shapes, and onnxruntime runs networks that put out
+    others.
+
+    Raises:
+        ModelError: They do not.
+    """
+    found = outputs.shape[1] if outputs.ndim > 1 else 1
+    if found < 2 or classes not in (None, found):
+        raise ModelError(
+            f"output {network.output!r} puts out {list(outputs.shape[1:])} an image, where its "
+            f"shape in the model has {classes or 'several'} classes; export the network with the "
+            "shape that its output has"
+        )
 
 
 def _by_targets(network: Network, feed: Feed, dataset: Dataset, metric: str | None) -> IdealRun:

@@ -126,6 +126,7 @@ def set_up(
     reading = _reading(model, dataset, axes, options, probe)
     dataset = dataset and reading.arranged(dataset)
     output, holds = _scored(model, reading, options.get("metric"), probe, probabilities)
+    classes = _classes_of(model, output)
     corrected = model.clone() if tuning.calibrated else None
     circuit, turns = None, reads_by_turns(model)
     if fidelity_of(target, options.get("fidelity")) == "circuit":
@@ -134,7 +135,7 @@ def set_up(
     changes = {"holds": holds, **_changes(exact, reading, options, len(feed))}
     exact = replace(exact, **changes)
     with single_threaded_blas():
-        run = run_ideal(exact, feed, dataset, options.get("metric"))
+        run = run_ideal(exact, feed, dataset, options.get("metric"), classes)
         network = exact = replace(exact, shape=run.shape)
         if circuit is not None:
             network = replace(circuit, **changes, shape=run.shape, turns=_turns(model, feed))
@@ -164,6 +165,13 @@ def _said_of(compiled: Compiled) -> dict[str, Any]:
         "clip": said.options.clip,
         "against_source": said.against_source,
     }
+
+
+def _classes_of(model: Model, output: str) -> int | None:
+    """How many classes the shape of an output has, along axis 1; None where it does not say."""
+    shape = next(value.shape for value in model.graph.outputs if value.name == output)
+    size = None if shape is None or len(shape) < 2 else shape[1]
+    return size if isinstance(size, int) else None
 
 
 def _identity(workload: Workload, order: NDArray[np.int64], turns: bool) -> dict[str, Any]:

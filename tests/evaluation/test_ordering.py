@@ -5,16 +5,19 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 
-from nvmc import Chip, Compiled, Target, compile_model, load_device
+from nvmc import Chip, Compiled, Target, compile_model, load_device, simulate
 from nvmc.compiled.options import CompileOptions
 from nvmc.data import load_data
+from nvmc.errors import ModelError
 from nvmc.evaluation.ordering import HARD, margins
 from nvmc.evaluation.workload import set_up
 from nvmc.metrics.accuracy import Accuracy
 from nvmc.models import resolve_model
 from nvmc.runtime.montecarlo import evaluate, outputs_of
+from onnx_text import proto_of
 
 TARGET = Target.of(load_device("fefet2"))
 IMAGES = 200
@@ -80,3 +83,27 @@ def test_few_images_stay_as_they_are(lenet: Compiled) -> None:
     assert workload.hard == 0
     (images,) = workload.feed.inputs.values()
     np.testing.assert_array_equal(images, load_data("digits", limit=20).shuffled().x)
+
+
+@pytest.mark.parametrize("classes", [5, 6])
+def test_scores_that_do_not_lie_where_the_shape_says(tmp_path: Path, classes: int) -> None:
+    """onnxruntime runs it, with [1, 5] scores an image; the classes would lie along another axis.
+
+    The shape of the reshaped value is computed, so shape inference finds nothing wrong.
+    """
+    model = proto_of("""g (float[N,2,8] x) => (float[N,5] y)
+    <int64[1] one = {1}, int64[1] zero = {0}, int64[1] four = {4}, float[4,5] w> {
+      s = Shape (x)
+      n = Gather (s, zero)
+      t = Concat <axis = 0> (n, four, four)
+      r = Reshape (x, t)
+      m = ReduceMean <keepdims = 0> (r, one)
+      y = MatMul (m, w)
+    }""")
+    del model.graph.value_info[:]
+    model.graph.node[4].attribute[0].i = 1
+    model.graph.output[0].type.tensor_type.shape.dim[1].dim_value = classes
+    onnx.save(model, tmp_path / "net.onnx")
+    with pytest.raises(ModelError, match=r"puts out \[1, 5\] an image.*export the network"):
+        compiled = compile_model(tmp_path / "net.onnx", "rram4", output=tmp_path / "net.nvmc")
+        simulate(compiled, runs=2)
