@@ -260,7 +260,8 @@ def _circuit(report: Report) -> list[str]:
         lines.append(f"KPPs have {' and '.join(outcome.left_out)}, but training did not see it")
     if task.times_s is not None:
         first, last = map(duration_text, task.times_s)
-        drawn = last if first == last else f"between {first} and {last}, drawn log-uniformly"
+        same = first == last or not outcome.ages
+        drawn = last if same else f"between {first} and {last}, drawn log-uniformly"
         lines.append(f"Chips in training were {drawn} old; those of KPPs {last}")
     return lines
 

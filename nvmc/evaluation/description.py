@@ -50,6 +50,8 @@ class Description:
             not known (`nvmc.compiled.work.Work`).
         clip: What `--clip` its weights were clipped by as it was compiled; None where they were
             not.
+        calibration: What the images are that chips are calibrated on, and their SHA-256; None where
+            they are on none.
         against_source: Its ideal chip against the network it was compiled from, as that was
             compiled; None where it was not compared.
         setup: Target (device, every noise source, layout, periphery), sigma and time.
@@ -72,6 +74,7 @@ class Description:
     network_sha256: str
     mapped_share: float | None
     clip: str | None
+    calibration: tuple[str, str] | None
     against_source: AgainstSource | None
     setup: Setup
     fidelity: Fidelity
@@ -110,6 +113,8 @@ class Description:
                 source.model_dump(mode="json", exclude_none=True) for source in target.device.noise
             ],
             "compensate": self.setup.compensations,
+            "calibration_data": None if self.calibration is None else self.calibration[0],
+            "calibration_sha256": None if self.calibration is None else self.calibration[1],
             "weight_bits": target.weight_bits,
             "bits": [f"{part.glob}={part.weight_bits}" for part in target.layers],
             "cell_bits": target.cell_bits if target.weight_bits is not None else None,

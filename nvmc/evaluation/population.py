@@ -138,6 +138,8 @@ class Workload:
             that is no file.
         reading: How the scored output is read.
         compensation: What the chips do against their noise, and what that needs.
+        calibration: What the images are that they are calibrated on, and their SHA-256; None where
+            they are on none.
     """
 
     network: Network | CircuitNetwork
@@ -154,6 +156,7 @@ class Workload:
     identity: Mapping[str, Any] = field(default_factory=dict[str, Any])
     reading: Reading = Reading("", "class scores", 1)
     compensation: tuple[Compensated, ...] = ()
+    calibration: tuple[str, str] | None = None
 
     @property
     def fidelity(self) -> Fidelity:
@@ -217,6 +220,7 @@ class Workload:
             network_sha256=self.identity["network"],
             mapped_share=self.mapped_share,
             clip=self.clip,
+            calibration=self.calibration,
             against_source=self.against_source,
             setup=setup,
             fidelity=self.fidelity,

@@ -32,6 +32,7 @@ from nvmc.runtime.feeding import feed_of
 from nvmc.runtime.layout import Layouts
 from nvmc.runtime.montecarlo import CircuitNetwork, Feed, corrections_by, open_session
 from nvmc.runtime.networks import Trial
+from nvmc.runtime.seeded import seeded_text
 from nvmc.runtime.sessions import run_once
 
 __all__ = ["NO_TUNING", "Judged", "Tuning", "corrected_chip", "tuned"]
@@ -144,7 +145,7 @@ def _calibrated(
 ) -> tuple[Workload, tuple[Corrected, Corrected]]:
     """The workload whose chips are calibrated, and what that corrects: layers, normalisations."""
     network = workload.network
-    feed = _images(tuning, model, judged)
+    feed, name = _images(tuning, model, judged)
     circuit = isinstance(network, CircuitNetwork)
     taking, trial = _trial(tuning, model, target, feed, circuit=circuit)
     if isinstance(network, CircuitNetwork):
@@ -154,8 +155,10 @@ def _calibrated(
         run = network_of(model, target, network.output)
         own: Any = {"arrays": run.arrays, "dtypes": run.dtypes, "stack": None}
         made = replace(network, model=run.model, trial=trial, layouts=Layouts(), **own)
-    known = {**workload.identity, "calibration": _digest(feed)} if workload.identity else {}
-    return replace(workload, network=made, identity=known), _counted(taking, trial)
+    digest = _digest(feed)
+    known = {**workload.identity, "calibration": digest} if workload.identity else {}
+    on = {"identity": known, "calibration": (name, digest)}
+    return replace(workload, network=made, **on), _counted(taking, trial)
 
 
 def corrected_chip(tuning: Tuning, model: Model, target: Target, chip: Chip) -> None:
@@ -175,7 +178,7 @@ def corrected_chip(tuning: Tuning, model: Model, target: Target, chip: Chip) -> 
             f"--compensate {tuning.calibrated[0].type} needs images to calibrate the chip on; give "
             "--calibration-data SPEC"
         )
-    feed = _images(tuning, model, Judged(None, None, 0))
+    feed, _ = _images(tuning, model, Judged(None, None, 0))
     _, trial = _trial(tuning, model, target, feed, circuit=False)
     with single_threaded_blas():
         hold_inputs(model, corrections_by(trial, chip))
@@ -195,6 +198,11 @@ def _trial(
             f"--compensate {kind}: the network draws numbers at inference, so no two runs of its "
             "calibration images are the same; leave it out"
         )
+    if has_fixed_batch(model) and size < 2:
+        raise OptionError(
+            f"--compensate {kind}: the network takes one image at a time, and a chip runs at least "
+            "two to calibrate; export it with a free batch"
+        )
     if has_fixed_batch(model) and len(feed) != size:
         raise OptionError(
             f"--compensate {kind}: images is {len(feed)}, but the network takes {size} at a time; "
@@ -213,8 +221,8 @@ def _trial(
     return taking, Trial(network, {**feed.inputs, **values}, len(feed), names)
 
 
-def _images(tuning: Tuning, model: Model, judged: Judged) -> Feed:
-    """The calibration images, as the network takes them.
+def _images(tuning: Tuning, model: Model, judged: Judged) -> tuple[Feed, str]:
+    """The calibration images, as the network takes them, and what they are.
 
     Raises:
         DataError, OptionError: There are too few, or they would be those that chips are judged on.
@@ -222,9 +230,10 @@ def _images(tuning: Tuning, model: Model, judged: Judged) -> Feed:
     entries, count = tensor_entries(model.graph.inputs), tuning.images
     spec = judged.spec if tuning.data is None else tuning.data
     if spec is None:
-        return feed_of(entries, None, judged.seed + APART, count)
+        return feed_of(entries, None, judged.seed + APART, count), seeded_text(entries)
     data = load_data(spec, "train", count)
-    if tuning.data is None and judged.dataset is not None and _shares(data, judged.dataset):
+    shared = judged.dataset is not None and _shares(data, judged.dataset)
+    if tuning.data is None and shared:
         raise OptionError(
             f"--compensate {tuning.calibrated[0].type}: {data.name} has no training split, and "
             "chips are judged on its images; give others with --calibration-data SPEC (or the "
@@ -235,7 +244,8 @@ def _images(tuning: Tuning, model: Model, judged: Judged) -> Feed:
             f"{data.name} holds {len(data.x)} images to calibrate on; expected {count}: give "
             f"--compensate {tuning.calibrated[0].type}:images={len(data.x)}, or other data"
         )
-    return feed_of(entries, data, 0, None)
+    name = f"{data.name}, images that chips are judged on" if shared else data.name
+    return feed_of(entries, data, 0, None), name
 
 
 def _shares(data: Dataset, judged: Dataset) -> bool:

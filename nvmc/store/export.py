@@ -31,6 +31,8 @@ COLUMNS = {
     "time_s": "double",
     "noise": "string",
     "compensate": "string",
+    "calibration_data": "string",
+    "calibration_sha256": "string",
     "periphery": "string",
     "weight_bits": "int64",
     "bits": "string",

@@ -53,6 +53,7 @@ class Crossbars:
 
     Attributes:
         names: The weights.
+        drew_ages: Whether the age of a chip was drawn.
         times_s: Seconds since programming between which a chip's age is drawn, log-uniformly.
         read: Whether a circuit reads the cells, so that each matters on its own.
         binary: Those of one bit whose output channels had one magnitude each at the beginning.
@@ -69,6 +70,7 @@ class Crossbars:
         self.target = target
         self._weights = weights
         self.read = False
+        self.drew_ages = False
         own = target.device.time_s
         self.times_s = None if own is None else (own, own)
         self._tables: dict[tuple[Any, ...], Tensor] = {}
@@ -187,6 +189,7 @@ class Crossbars:
         """The age of a fresh chip."""
         if self.times_s is None or self.times_s[0] == self.times_s[1]:
             return self.time_s
+        self.drew_ages = True
         low, high = map(math.log, self.times_s)
         return math.exp(low + float(draws.uniform((1,))) * (high - low))
 

@@ -77,6 +77,7 @@ class Outcome:
         clip: Standard deviations that weights on crossbars were clamped to, or `learned`; None
             where they were not.
         rate: Highest learning rate.
+        ages: Whether chips of several ages were drawn.
         circuit: Whether gradients saw the circuit: converters, tiles, wires or reads.
         left_out: What KPPs have of the circuit, but gradients did not see, in words.
     """
@@ -101,6 +102,7 @@ class Outcome:
     unbinarised: tuple[str, ...] = ()
     clip: float | str | None = None
     rate: float | None = None
+    ages: bool = False
     circuit: bool = False
     left_out: tuple[str, ...] = ()
 

@@ -15,6 +15,8 @@ from nvmc.torchgraph.tensors import Inputs
 
 __all__ = ["TEMPERATURE", "Teacher"]
 
+MISFITS = (ArithmeticError, LookupError, ModelError, RuntimeError, TypeError, ValueError)
+"""What torch and the operators of a graph raise where its inputs have other shapes or names."""
 TEMPERATURE = 2.0
 """What scores are divided by, so that a teacher that is sure of itself still ranks the classes."""
 
@@ -45,9 +47,10 @@ class Teacher:
         with torch.no_grad():
             try:
                 return self._graph(x, wanted=(self._scores,))[self._scores]
-            except (RuntimeError, KeyError) as error:
+            except MISFITS as error:
+                told = str(error).splitlines()[0]
                 raise ModelError(
-                    f"the teacher does not run on the inputs of the trained network: {error}; give "
+                    f"the teacher does not run on the inputs of the trained network: {told}; give "
                     "one that takes the same data"
                 ) from error
 

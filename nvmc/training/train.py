@@ -118,6 +118,7 @@ def _forms(
 ) -> dict[str, Any]:
     """How weights were trained: computed and binary ones, bounds, what was `auto`, the circuit."""
     names, crossbars = replica.computed.names, replica.crossbars
+    ages = any(one.crossbars.drew_ages for one in run.replicas)
     return {
         "computed": {w.name: w.operators for w in computed if w.name in names and w.is_weight},
         "bounds": replica.computed.bounds,
@@ -127,7 +128,8 @@ def _forms(
         "clip": run.task.settings.clip,
         "rate": run.task.settings.highest_rate,
         "circuit": replica.circuit is not None,
-        "left_out": left_out(run.task, [one.circuit for one in run.replicas]),
+        "ages": ages,
+        "left_out": left_out(run.task, [one.circuit for one in run.replicas], ages),
     }
 
 

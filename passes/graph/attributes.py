@@ -56,6 +56,12 @@ _WINDOWED = frozenset("AveragePool LpPool MaxPool MaxUnpool".split()) | _WEIGHTS
 """Operators whose `pads` add to what a window moves over."""
 
 
+_SIZES = {"ConstantOfShape": 0, "Expand": 1, "Pad": 1, "Resize": 3, "Tile": 1}
+"""Operator -> place of the operand that says how large its output is."""
+_MOST = 2**31 - 1
+"""Largest size along an axis: beyond, products of sizes overflow, here and in onnxruntime."""
+
+
 def check_attributes(nodes: Iterable[ir.Node], where: str) -> None:
     """Complain about attributes that no operator can have, whatever its domain.
 
@@ -71,7 +77,7 @@ def check_attributes(nodes: Iterable[ir.Node], where: str) -> None:
             problem = None if attribute.is_ref() else _problem(name, attribute.value)
             if problem is not None:
                 raise ModelError(f"{where}: {_title(node)} has {problem}")
-        problem = _misfit(node) if node.op_type in _WINDOWED else None
+        problem = _misfit(node) if node.op_type in _WINDOWED else _endless(node)
         if problem is not None:
             raise ModelError(f"{where}: {_title(node)} has {problem}")
 
@@ -125,6 +131,22 @@ def _misfit(node: ir.Node) -> str | None:
         if any(isinstance(n, int) and n < 0 for n in numbers):
             return f"{name} = {list(numbers)}; expected numbers from 0 on"
     return None
+
+
+def _endless(node: ir.Node) -> str | None:
+    """What of the constants that say how large an output is asks for too much."""
+    index = _SIZES.get(node.op_type, len(node.inputs))
+    value = node.inputs[index] if index < len(node.inputs) else None
+    constant = None if value is None else value.const_value
+    numbers: list[Any] = []
+    if constant is not None and constant.dtype == ir.DataType.INT64:
+        numbers = constant.numpy().reshape(-1).tolist()
+    elif (pads := node.attributes.get("pads")) is not None and not pads.is_ref():
+        numbers = [n for n in pads.value if isinstance(n, int)]
+    if all(-_MOST <= number <= _MOST for number in numbers):
+        return None
+    name = "pads" if node.op_type == "Pad" else "sizes"
+    return f"{name} = {numbers}; expected numbers up to {_MOST:,}"
 
 
 def _size(value: ir.Value | None, axis: int) -> int | None:

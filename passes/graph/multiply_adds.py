@@ -14,7 +14,7 @@ from itertools import zip_longest
 
 import onnx_ir as ir
 
-from nvmc.passes.graph.attributes import floats_of, int_of, text_of
+from nvmc.passes.graph.attributes import MISFITS, floats_of, int_of, text_of
 from nvmc.passes.graph.image_shapes import ImageShapes
 from nvmc.passes.graph.mappable import initializer_of, nodes_of
 
@@ -101,7 +101,7 @@ def _counted(model: ir.Model, shapes: ImageShapes) -> dict[ir.Node, Counted]:
                     weights += image
                 else:
                     activations += image
-        except _UnknownError:
+        except (_UnknownError, *MISFITS):  # or shapes that the operator cannot have
             weights = None
             activations = None
         found[node] = Counted(weights, activations)

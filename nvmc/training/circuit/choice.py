@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import onnx_ir as ir
 
 from nvmc.errors import OptionError
+from nvmc.evaluation.parameters import duration_text
 from nvmc.training.activations import Rounding
 from nvmc.training.circuit.circuit import Circuit
 from nvmc.training.circuit.grids import OwnRanges
@@ -63,18 +64,21 @@ def check_ranges(task: Task) -> None:
         raise OptionError(f"learned ranges need {wanted}; give that, or --ranges measured")
 
 
-def left_out(task: Task, circuits: Sequence[Circuit | None]) -> tuple[str, ...]:
+def left_out(task: Task, circuits: Sequence[Circuit | None], drew_ages: bool) -> tuple[str, ...]:
     """What KPPs have of the circuit, but gradients did not see, in words.
 
     Args:
         task: What was trained for.
         circuits: What was trained through, after training; of each network.
+        drew_ages: Whether chips of several ages were drawn.
     """
     found: list[str] = []
     if not any(circuits) and not task.target.periphery.ideal:
         found.append("converters and wires")
     if _noisy_reads(task) and not any(circuit.drew for circuit in circuits if circuit):
         found.append("the noise of reads")
+    if task.times_s is not None and task.times_s[0] != task.times_s[1] and not drew_ages:
+        found.append(f"ages before the last, {duration_text(task.times_s[1])}")
     return tuple(found)
 
 
