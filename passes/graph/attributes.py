@@ -90,8 +90,8 @@ def _problem(name: str, value: Any) -> str | None:
     shown = f"{name} = {value if isinstance(value, int | float | str) else numbers}"
     if name in _COUNTS and isinstance(value, int) and value < 1:
         return f"{shown}; expected a number from 1 on"
-    if name in _WINDOWS and any(isinstance(n, int) and n < 1 for n in numbers):
-        return f"{shown}; expected numbers from 1 on"
+    if name in _WINDOWS and any(isinstance(n, int) and not 1 <= n <= _MOST for n in numbers):
+        return f"{shown}; expected numbers from 1 to {_MOST:,}"
     if name in _FINITE and not all(math.isfinite(n) for n in numbers if isinstance(n, float)):
         return f"{shown}; expected a finite number"
     if name in _WORDS and isinstance(value, str) and value not in _WORDS[name]:
@@ -128,8 +128,8 @@ def _misfit(node: ir.Node) -> str | None:
         numbers: Sequence[Any] = given.get(name, ())
         if axes is not None and numbers and len(numbers) != each * axes:
             return f"{len(numbers)} {name} for a window of {axes} axes; expected {each * axes}"
-        if any(isinstance(n, int) and n < 0 for n in numbers):
-            return f"{name} = {list(numbers)}; expected numbers from 0 on"
+        if any(isinstance(n, int) and not 0 <= n <= _MOST for n in numbers):
+            return f"{name} = {list(numbers)}; expected numbers from 0 to {_MOST:,}"
     return None
 
 

@@ -158,7 +158,9 @@ def test_a_learned_bound_is_trained_and_written_back(form: str, tmp_path: Path) 
     old, new = tensors(source), tensors(output)
     assert {n for n in old if not np.array_equal(old[n], new[n])} == {"a", "w1", "b1", "w2", "b2"}
     model = canonical_network(output)
-    assert judge_source(model, fitted(given, model)).ideal == outcome.after.ideal
+    assert (
+        judge_source(model, fitted(given, model, make_method("erm"))).ideal == outcome.after.ideal
+    )
 
 
 FIXED = {
@@ -225,7 +227,9 @@ def test_quantised_weights_keep_their_grid(kind: str, tmp_path: Path) -> None:
     assert not outcome.canonical
     assert {n for n in old if not np.array_equal(old[n], new[n])} == {"a", "v", "b1", "w2", "b2"}
     model = canonical_network(output)
-    assert judge_source(model, fitted(given, model)).ideal == outcome.after.ideal
+    assert (
+        judge_source(model, fitted(given, model, make_method("erm"))).ideal == outcome.after.ideal
+    )
 
 
 def test_activations_are_not_rounded_twice(tmp_path: Path) -> None:

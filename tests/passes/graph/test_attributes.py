@@ -5,9 +5,10 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import numpy as np
 import onnx
 import pytest
-from onnx import helper
+from onnx import helper, numpy_helper
 
 from bombs import network, parsed, windowed
 from nvmc.errors import ModelError
@@ -33,11 +34,13 @@ REFUSED = {
         "group = 1: the weight takes 6 channels, but 4 enter",
     ),
     "no stride": (windowed("strides = [1, 0]"), r"strides = \[1, 0\]; expected numbers from 1"),
-    "negative stride": (windowed("strides = [-1, 1]"), "strides = .* from 1 on"),
+    "negative stride": (windowed("strides = [-1, 1]"), "strides = .* from 1 to"),
+    "endless stride": (windowed(f"strides = [{2**63 - 1}, 1]"), "strides = .* to 2,147,483,647"),
+    "endless pads": (windowed(f"pads = [0, 0, {2**40}, 0]"), "pads = .* to 2,147,483,647"),
     "too many strides": (windowed("strides = [1, 1, 1]"), "3 strides for a window of 2 axes"),
-    "no dilation": (windowed("dilations = [0, 1]"), "dilations = .* from 1 on"),
-    "no kernel": (windowed("kernel_shape = [0, 1]"), "kernel_shape = .* from 1 on"),
-    "negative pads": (windowed("pads = [0, 0, -1, 0]"), "pads = .* from 0 on"),
+    "no dilation": (windowed("dilations = [0, 1]"), "dilations = .* from 1 to"),
+    "no kernel": (windowed("kernel_shape = [0, 1]"), "kernel_shape = .* from 1 to"),
+    "negative pads": (windowed("pads = [0, 0, -1, 0]"), "pads = .* from 0 to"),
     "too few pads": (windowed("pads = [0, 1]"), "2 pads for a window of 2 axes; expected 4"),
     "unknown padding": (windowed('auto_pad = "FOO"'), "auto_pad = 'FOO'; expected NOTSET, SAME_UP"),
     "unknown type": (network("y = Cast <to = 9999> (x)"), "to = 9999; expected the number of a"),
@@ -105,3 +108,24 @@ def test_passes_read_attributes_strictly() -> None:
         and loose.search(source.path.read_text(encoding="utf-8"))
     ]
     assert not found, "read attributes with nvmc.passes.graph.attributes"
+
+
+@pytest.mark.parametrize("number", [2**31, -(2**31), 2**63 - 1, -(2**63)])
+@pytest.mark.parametrize(
+    "call",
+    [
+        "Pad (x, n)",
+        "Tile (x, n)",
+        "Expand (x, n)",
+        "ConstantOfShape (n)",
+        'Resize <mode = "nearest"> (x, , , n)',
+    ],
+)
+def test_constants_that_ask_for_endless_outputs(call: str, number: int, tmp_path: Path) -> None:
+    """onnxruntime ends the process where products of such sizes overflow."""
+    text = f"g (float[2, 2] x) => (float[A, B] y) <int64[2] n = {{1, 2}}> {{ y = {call} }}"
+    proto = parsed(text)
+    proto.graph.initializer[0].CopyFrom(numpy_helper.from_array(np.array([1, number]), "n"))
+    onnx.save(proto, tmp_path / "m.onnx")
+    with pytest.raises(ModelError, match=r"\[1, .*\]; expected numbers up to 2,147,483,647"):
+        load_model(tmp_path / "m.onnx")

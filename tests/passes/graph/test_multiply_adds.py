@@ -152,3 +152,17 @@ def test_a_share_can_be_required() -> None:
         work_of(proto, skip=("MatMul_1",), require_mapped=0.9)
     with pytest.raises(OptionError, match="share from 0 to 1"):
         CompileOptions(require_mapped=99)
+
+
+@pytest.mark.parametrize("op", ["MatMul", "Gemm"])
+def test_shapes_that_an_operator_cannot_have_are_not_counted(op: str) -> None:
+    """A number in the place of a matrix, which only the run refuses."""
+    proto = proto_of(
+        f"""g (float[N,5] x) => (y) <float[5,5] u, float[5,5] w> {{
+          h = {op} (x, u)
+          y = MatMul (h, w)
+        }}"""
+    )
+    proto.graph.initializer[0].CopyFrom(numpy_helper.from_array(np.float32(2), "u"))
+    del proto.graph.value_info[:]
+    assert work_of(proto).uncounted
