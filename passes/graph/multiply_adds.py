@@ -101,7 +101,7 @@ def _counted(model: ir.Model, shapes: ImageShapes) -> dict[ir.Node, Counted]:
                     weights += image
                 else:
                     activations += image
-        except _UnknownError:
+        except (_UnknownError, *MISFITS):  # or shapes that the operator cannot have
             weights = None
             activations = None
         found[node] = Counted(weights, activations)

@@ -159,10 +159,12 @@ def test_shapes_that_an_operator_cannot_have_are_not_counted(op: str) -> None:
     """A number in the place of a matrix, which only the run refuses."""
     proto = proto_of(
         f"""g (float[N,5] x) => (y) <float[5,5] u, float[5,5] w> {{
-          h = {op} (x, u)
+          a = Relu (x)
+          h = {op} (a, u)
           y = MatMul (h, w)
         }}"""
     )
-    proto.graph.initializer[0].CopyFrom(numpy_helper.from_array(np.float32(2), "u"))
+    number = onnx.helper.make_node("ReduceSum", ["x"], ["a"], keepdims=0)
+    proto.graph.node[0].CopyFrom(number)
     del proto.graph.value_info[:]
     assert work_of(proto).uncounted
