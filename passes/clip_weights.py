@@ -136,8 +136,8 @@ def clip_pass(text: str, target: Target, skip: tuple[str, ...]) -> ClipWeights:
         number = float(text.removesuffix("%"))
     except ValueError:
         raise OptionError(
-            f"clip is {text!r}; expected auto, auto:SIGMA, kpp, standard deviations such as 2.5, or a "
-            "percentile such as 99.9%" + (_KPP if kind == "kpp" else "")
+            f"clip is {text!r}; expected auto, auto:SIGMA, kpp, standard deviations such as 2.5, "
+            "or a percentile such as 99.9%" + (_KPP if kind == "kpp" else "")
         ) from None
     channels = target.per_channel
     if text.endswith("%"):

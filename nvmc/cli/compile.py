@@ -149,7 +149,9 @@ def _with_best_clip(
         console.print(f"  {width:20} KPP {percent(tried.kpp)}, ideal chip {percent(tried.ideal)}")
 
     if not quiet:
-        console.print("KPP (1st percentile) of 100 chips on at most 500 held-out images:")
+        strength = target.device.sigma if sigma is None else sigma
+        at = "" if strength is None else f" at sigma {strength:g}"
+        console.print(f"KPP (1st percentile) of 100 chips{at} on at most 500 held-out images:")
     best, _ = best_clip(
         source, target, data, options, sigma=sigma, on_tried=None if quiet else tell
     )

@@ -82,13 +82,15 @@ def _outlier_lines(manifest: Manifest) -> Iterator[str]:
     if not found:
         return
     peaks = [outliers.peak for _, outliers in found]
-    told = f"{min(peaks):.1f} to {max(peaks):.1f}" if len(peaks) > 1 else f"{peaks[0]:.1f}"
-    yield f"Largest weights: {told} standard deviations, each in its own layer"
+    ends = sorted({f"{min(peaks):.1f}", f"{max(peaks):.1f}"}, key=float)
+    yield f"Largest weights: {' to '.join(ends)} standard deviations of their layer"
+    sigma = manifest.target.device.sigma
+    at = "on a chip" if sigma is None else f"at sigma {sigma:g}"
     dear = [(name, o) for name, o in found if o.error > DEAR * o.best]
     for name, o in sorted(dear, key=lambda pair: pair[1].best - pair[1].error)[:1]:
         others = f"; {len(dear) - 1} more" if len(dear) > 1 else ""
         told = f"{100 * o.error:.0f} % ({100 * o.best:.0f} % with --clip auto){others}"
-        yield f"  expected error on a chip: {name} {told}"
+        yield f"  expected error {at}: {name} {told}"
 
 
 def _rounded(manifest: Manifest) -> list[tuple[ArrayEntry, Rounding]]:

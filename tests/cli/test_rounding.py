@@ -88,7 +88,7 @@ def test_outliers_are_told_and_clipped(tmp_path, monkeypatch, capsys) -> None:
     monkeypatch.chdir(tmp_path)
     assert main(["compile", "zoo:lenet5-digits", "--device", "rram4"]) == 0
     text = capsys.readouterr().out
-    assert "Largest weights: 2.1 to 7.2 standard deviations, each in its own layer" in text
+    assert "Largest weights: 2.1 to 7.2 standard deviations of their layer" in text
     assert "fc1.weight 24 % (12 % with --clip auto); 1 more" in text
     before = open_compiled("lenet5-digits.nvmc").manifest
     assert main(["compile", "zoo:lenet5-digits", "--device", "rram4", "--clip", "auto"]) == 0

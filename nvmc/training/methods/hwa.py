@@ -95,7 +95,7 @@ class HardwareAware(NoiseInjection):
     def summary(self, run: Run) -> dict[str, Any]:
         """The strength of the noise in training."""
         sigma = self._sigma(run.task)
-        return {} if sigma is None else {"sigma": sigma}
+        return {} if sigma is None else {"training_sigma": sigma}
 
     def _sigma(self, task: Task) -> float | None:
         if self.sigma is not None or task.strength is None:

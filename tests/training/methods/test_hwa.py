@@ -68,8 +68,8 @@ def test_noise_is_stronger_than_that_of_chips(tmp_path: Path):
         drawn = [method.weights(run, run.replicas[LIVE], generator)["w1"] for _ in range(4000)]
     found = torch.stack(drawn).std(0)
     torch.testing.assert_close(found, spread["w1"], rtol=0.06, atol=0)
-    assert method.summary(run) == pytest.approx({"sigma": 0.3})
-    assert HardwareAware(sigma=0.05).summary(run) == {"sigma": 0.05}
+    assert method.summary(run) == pytest.approx({"training_sigma": 0.3})
+    assert HardwareAware(sigma=0.05).summary(run) == {"training_sigma": 0.05}
 
 
 def test_noise_grows_in_eighths_over_the_first_half(tmp_path: Path):
