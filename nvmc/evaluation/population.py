@@ -131,15 +131,13 @@ class Workload:
         hard: How many images come first because they are hard; the others are in random order.
         limit: At most so many images were asked for; None for all.
         mapped_share: Share of the weights' multiply-adds on crossbars; None where not known.
-        clip: What `--clip` it was compiled with; None for weights as they were.
-        against_source: The ideal chip against the network it was compiled from; None where the
-            two were not compared.
+        clip: `--clip` that it was compiled with, if any.
+        against_source: The ideal chip against its source; None where it was not compared.
         identity: What decides a chip's value beside the chip and the engine; empty for a network
             that is no file.
         reading: How the scored output is read.
         compensation: What the chips do against their noise, and what that needs.
-        calibration: What the images are that they are calibrated on, and their SHA-256; None where
-            they are on none.
+        calibration: The images that they are calibrated on, by name and SHA-256, or None.
     """
 
     network: Network | CircuitNetwork
@@ -215,25 +213,19 @@ class Workload:
         if not self.identity:
             raise OptionError("the network is in memory only, so its chips cannot be named")
         data: str = self.identity["data"]
+        told: Any = {"setup": setup, "seed": seed, "first": first, "runs": runs}
+        own = ("mapped_share", "clip", "calibration", "against_source", "limit", "reading")
         return Description(
             network=self.name,
             network_sha256=self.identity["network"],
-            mapped_share=self.mapped_share,
-            clip=self.clip,
-            calibration=self.calibration,
-            against_source=self.against_source,
-            setup=setup,
             fidelity=self.fidelity,
             mc_passes=self.mc_passes,
-            reading=self.reading,
             metric=self.metric.name,
             data=self.data,
             data_sha256=None if data.startswith("seeded") else data,
             images=len(self.feed),
-            limit=self.limit,
-            seed=seed,
-            first=first,
-            runs=runs,
+            **{name: getattr(self, name) for name in own},
+            **told,
         )
 
     def records(self, store: Archive, described: Description, executor: Executor) -> Records:
@@ -241,8 +233,8 @@ class Workload:
         facts = described.to_json()
         del facts["first"], facts["runs"]  # the store counts its chips itself
         decisions = None if self.sampled is None else self.sampled.decisions
-        ideal = self.ideal if math.isfinite(self.ideal) else None
-        info = {**facts, "ideal": ideal, "decisions": decisions}
+        ideal = {"ideal": self.ideal if math.isfinite(self.ideal) else None}
+        info = {**facts, **ideal, "decisions": decisions}
         population = described.setup.identity(described.seed)
         key = {**self.identity, **population, "engine": executor.engine}
         return store.experiment(key, info, expected_of(self.metric, len(self.feed)))

@@ -1,6 +1,6 @@
 """Training methods on MNIST at equal budget: TRICE's Table I with the default beside it.
 
-LeNet-5 or the perceptron of the zoo from random weights (named by the seed), 4 epochs of 60,000
+LeNet-5 or the perceptron of the zoo from random weights (named by the seed), 4 epochs of 50,000
 images, 128 a step, AdamW, a cosine from `RATE`, which is the best of four for plain training and
 for noise injection. The weights of the last epoch are taken; KPPs are taken in training by methods
 that need them. Every row is trained for the sigma (PCM: the time) that it is judged at, on the same
