@@ -25,7 +25,6 @@ import numpy as np
 from array_api_compat import array_namespace
 from numpy.typing import DTypeLike, NDArray
 
-from nvmc.errors import OptionError
 from nvmc.hardware.chip import Array, Programmed
 from nvmc.hardware.devices import Target, WireOhm
 from nvmc.hardware.encoding import Layout
@@ -180,14 +179,10 @@ def through_wires(target: Target, levels: Real, formed: NDArray[np.bool_]) -> Re
     Raises:
         OptionError: The device states no conductance.
     """
+    target.check_wires()
     wires, conductance = target.periphery.wire_ohm, target.device.conductance
-    if wires is None:
+    if wires is None or conductance is None:
         return levels
-    if conductance is None:
-        raise OptionError(
-            f"device {target.device.name!r} states no conductance, which wires need; add "
-            "conductance = { min_us, max_us } to its file, or leave --wire-ohm out"
-        )
     step = (conductance.max_us - conductance.min_us) / target.highest_level
     conducted = np.where(formed, levels * step + conductance.min_us, 0.0)
     seen = np.empty(levels.shape)

@@ -79,11 +79,20 @@ def test_ages_are_drawn_and_kpps_are_of_the_last(capsys: Capture, device: str) -
     assert "between 1 h and 30 d, drawn log-uniformly old; those of KPPs 30 d" in printed
 
 
+def test_a_method_that_draws_no_ages_says_so(capsys: Capture) -> None:
+    ages = ["--noise", "retention:nu_mean=0.05,nu_std=0.02,t0_s=20", "--time", "1h:30d"]
+    told = json.loads(ok(capsys, *TRAINED, *QUICK, *ages, "--method", "erm", "--json"))
+    assert told["left_out"] == ["ages before the last, 30 d"] and not told["ages"]
+    printed = ok(capsys, *TRAINED, *QUICK, *ages, "--method", "erm", "-o", "b.onnx")
+    assert "Chips in training were 30 d old; those of KPPs 30 d" in printed
+
+
 @pytest.mark.parametrize(
     ("options", "named"),
     [
         (["--dac-bits", "17"], "dac-bits"),
         (["--dac-mode", "bit-serial"], "bit-serial inputs need"),
+        (["--wire-ohm", "5"], "device 'rram4' states no conductance, which wires need"),
         (["--ranges", "learned"], "learned ranges need --dac-bits and --dac-range calibrated"),
         ([*LEARNED, "--activation-bits", "4"], "no --activation-bits"),
         (["--time", "30d"], "no noise source that depends on time"),

@@ -207,6 +207,18 @@ class Target(Strict, frozen=True):
             None if range_us is None else (range_us.max_us - range_us.min_us) / self.highest_level
         )
 
+    def check_wires(self) -> None:
+        """Complain of wires between cells whose conductance is not known.
+
+        Raises:
+            OptionError: There are some, and the device states no conductance.
+        """
+        if self.periphery.wire_ohm is not None and self.device.conductance is None:
+            raise OptionError(
+                f"device {self.device.name!r} states no conductance, which wires need; add "
+                "conductance = { min_us, max_us } to its file, or leave --wire-ohm out"
+            )
+
     @property
     def off_level(self) -> float:
         """What a cell at level 0 conducts, in level steps; 0 where the device does not say.
