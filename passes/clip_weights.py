@@ -30,7 +30,8 @@ class ClipWeights(ir.passes.InPlacePass):
     """Clip every weight that can be mapped to a range around zero.
 
     One of `std`, `percentile` and `target` says how wide. Weights of a quantised network, whose
-    codes are given, and of one bit, which have no range, stay as they are; a use that is not mapped
+    codes are given, stay as they are, and where `target` says how wide those of one bit, which have
+    no range; a use that is not mapped
     keeps the weight as it was.
 
     Attributes:
