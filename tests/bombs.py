@@ -228,7 +228,11 @@ BOMBS = {
         MUCH, weight("w = ConstantOfShape (s)", "int64[2] s = {2, 1000000000}")
     ),
     "ConstantOfShape that overflows": Bomb(
-        MUCH, weight("w = ConstantOfShape (s)", f"int64[3] s = {{2, {2**40}, {2**40}}}")
+        "expected numbers up to 2,147,483,647",
+        weight("w = ConstantOfShape (s)", f"int64[3] s = {{2, {2**40}, {2**40}}}"),
+    ),
+    "ConstantOfShape whose product overflows": Bomb(
+        MUCH, weight("w = ConstantOfShape (s)", f"int64[3] s = {{2, {2**31 - 1}, {2**31 - 1}}}")
     ),
     "Range": Bomb(
         MUCH,
