@@ -4,12 +4,18 @@ from typing import Any
 
 import numpy as np
 import onnx_ir as ir
+import torch
 
 from nvmc.compiled.options import CompileOptions
+from nvmc.compiler import MappedNetwork
 from nvmc.data import Dataset
+from nvmc.hardware.chip import Chip
 from nvmc.hardware.devices import Target
 from nvmc.passes.canonicalize import Canonicalize
+from nvmc.passes.graph.describe import serialized
+from nvmc.runtime.provider import make_session
 from nvmc.training import Settings
+from nvmc.training.evaluation import finished_network, mapped
 from nvmc.training.replica import Replica
 from nvmc.training.task import Task
 from onnx_text import model_of
@@ -67,3 +73,18 @@ def replica_of(
         )
     Canonicalize()(model)
     return Replica(model, task, 10, "y"), task, model, data
+
+
+def beside_the_simulator(
+    replica: Replica, task: Task, model: ir.Model, data: Dataset
+) -> tuple[np.ndarray, np.ndarray, MappedNetwork]:
+    """Outputs of the ideal chip in training and in the simulator, and the compiled network.
+
+    Ranges of converters are found first.
+    """
+    replica.calibrate()
+    replica.train(False)
+    found = replica(torch.tensor(data.x), replica.crossbars.quantized()).detach().numpy()
+    network = mapped(finished_network(model, replica, task.options), task)
+    session = make_session(serialized(network.model), chip=Chip.ideal(), quiet=True)
+    return found, session.run(None, {"x": data.x})[0], network

@@ -125,12 +125,13 @@ def _settings_options(command: F) -> F:
     "--validation-limit",
     type=int,
     metavar="N",
-    help="Held-out images that KPPs are taken on; 0: all.  [default: as training costs]",
+    help="Held-out images that KPPs are taken on; 0: all.  [default: so many that KPPs take no "
+    "longer than training]",
 )
 @click.option(
     "--teacher",
     metavar="MODEL",
-    help="A clean network whose outputs are to be met as well: an ONNX file or zoo:NAME.",
+    help="A clean network, FILE or zoo:NAME, whose outputs hwa imitates beside the labels.",
 )
 @click.option("--device", default="fefet2", show_default=True, metavar="NAME|FILE")
 @click.option("--sigma", type=float, help="Strength of the device's noise.")
@@ -138,7 +139,8 @@ def _settings_options(command: F) -> F:
 @click.option(
     "--time",
     metavar="T|T:T",
-    help="Age of chips, such as 30d; of 1h:30d each has one between, and KPPs are of the last.",
+    help="Age of the chips, such as 30d. With 1h:30d training draws ages between these two, and "
+    "KPPs are taken at the second.",
 )
 @target_options
 @periphery_options

@@ -240,7 +240,7 @@ def _facts(report: Report) -> list[str]:
         lines.append(f"Before training: {outcome.before.calibration}")
     for name, value in outcome.summary.items():
         if _fits(value):
-            lines.append(f"{outcome.method} found {name} = {_shown(value)}")
+            lines.append(f"{outcome.method}: {name} = {_shown(value)}")
     form = " in nvmc's canonical form" if outcome.canonical else ""
     return [*lines, f"Wrote {report.output}{form}"]
 

@@ -55,6 +55,7 @@ class Run:
         reading: How the output that is trained is read.
         steps_of_epoch: Batches that the training images make.
         teacher: A network whose outputs are to be met as well, or None.
+        probable: Whether the class scores are probabilities, though no softmax stands last.
     """
 
     def __init__(
@@ -74,9 +75,9 @@ class Run:
         self.replicas = [Replica(model, task, steps, scores, computed) for _ in range(replicas)]
         some = _outputs_of(self.replicas[0], self._x)
         self._shape, axis = some.shape[1:], self.reading.class_axis
-        self.teacher = None if task.teacher is None else self._teacher(task.teacher, some.shape)
         # A softmax that the graph writes in another way, or clips, is told by its values.
-        self._probable = bool(axis) and kind_of(np.moveaxis(some, axis, 1)) == "probabilities"
+        self.probable = _are_probabilities(some, axis)
+        self.teacher = None if task.teacher is None else self._teacher(task.teacher, some.shape)
         self._y = self._known_of(task.train)
         self._variance = 1.0
         if task.train.targets is not None:
@@ -99,7 +100,7 @@ class Run:
         axis = self.reading.class_axis
         if self.single:
             return partial(_binary_cross_entropy, axis=axis)
-        return partial(_cross_entropy, axis=axis or 1, probable=self._probable)
+        return partial(_cross_entropy, axis=axis or 1, probable=self.probable)
 
     @property
     def single(self) -> bool:
@@ -116,7 +117,13 @@ class Run:
         reading = replace(task, reading=None).read(model)
         scores = scores_of(model, reading) if task.classes else reading.output
         teacher = Teacher(model, scores, reading, task.settings.accelerator)
-        found = tuple(teacher(taken(self._x, slice(PROBED))).shape)
+        some = teacher(taken(self._x, slice(PROBED))).cpu().numpy()
+        found = tuple(some.shape)
+        if found == shape and _are_probabilities(some, reading.class_axis) != self.probable:
+            raise ModelError(
+                f"the outputs of the {'trained network' if self.probable else 'teacher'} are "
+                "probabilities, and those of the other are not; export both with the same end"
+            )
         if found != shape or reading.holds != self.reading.holds:
             raise ModelError(
                 f"the teacher's output {reading.output!r} has {list(found[1:])} {reading.holds} an "
@@ -190,6 +197,11 @@ class Run:
             model = finished_network(self.model, replica, self.task.options)
             known = self._known[position] = (replica.version, judge(model, self.task))
         return known[1]
+
+
+def _are_probabilities(outputs: NDArray[Any], axis: int | None) -> bool:
+    """Whether class scores (N, ...) are a softmax that the graph writes in another way."""
+    return bool(axis) and kind_of(np.moveaxis(outputs, axis or 1, 1)) == "probabilities"
 
 
 def _outputs_of(replica: Replica, x: Inputs) -> NDArray[Any]:

@@ -54,8 +54,13 @@ class Teacher:
                     "one that takes the same data"
                 ) from error
 
-    def loss(self, scores: Tensor, x: Inputs) -> Tensor:
+    def loss(self, scores: Tensor, x: Inputs, probable: bool = False) -> Tensor:
         """How far the trained network's scores or outputs (N, ...) are from the teacher's.
+
+        Args:
+            scores: Of the trained network.
+            x: The images that they are of.
+            probable: Whether class scores are probabilities already, of both networks.
 
         Of class scores the Kullback-Leibler divergence of their softmax at `TEMPERATURE` times its
         square, which keeps gradients as large as those of the labels (Hinton, Vinyals and Dean,
@@ -63,6 +68,10 @@ class Teacher:
         the mean squared error over the variance of the teacher's.
         """
         taught = self(x)
+        if probable:
+            scores, taught = (
+                v.clamp(min=torch.finfo(v.dtype).tiny).log() for v in (scores, taught)
+            )
         if self._reading.holds == "one score":
             wanted = (taught / TEMPERATURE).sigmoid()
             found = functional.binary_cross_entropy_with_logits(scores / TEMPERATURE, wanted)

@@ -12,16 +12,14 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
+from bench_training import BATCH, STEPS, nvmc
 from measure import interleaved, machine
 from torch import Tensor
 
 from nvmc.hardware.devices import Periphery, Target, load_device
-from nvmc.models import resolve_model
-from nvmc.training import Settings, make_method, make_task
-from nvmc.training.preparation import canonical_network, prepared_network
-from nvmc.training.run import Run
+from nvmc.training import Settings, make_task
 
-BATCH, STEPS, REPEATS = 128, 2, 15
+REPEATS = 15
 CALIBRATED: dict[str, Any] = {"adc_bits": 6, "adc_range": "calibrated"}
 """Of the worst case of a tile, 6 bits leave nothing of most currents, and a dead network is slow:
 its gradients are denormal numbers."""
@@ -48,19 +46,7 @@ def steps_of(model: str, periphery: dict[str, Any], x: Tensor, y: Tensor) -> Cal
     target = Target.of(load_device("rram4"), periphery=Periphery.model_validate(periphery))
     settings = Settings(epochs=10_000, batch=BATCH)
     task = make_task("digits", target, sigma=0.2, settings=settings)
-    method = make_method("gaussian")
-    network = canonical_network(resolve_model(model))
-    run = Run(prepared_network(network, task, method), task, method.replicas)
-    method.begin(run)
-    replica = run.replicas[0]
-    replica.train()
-    generator = run.generator("bench")
-
-    def steps() -> None:
-        for _ in range(STEPS):
-            method.step(run, replica, x, y, generator)
-
-    return steps
+    return nvmc("gaussian", task, x, y, model)
 
 
 def main() -> None:
@@ -76,7 +62,7 @@ def main() -> None:
         name: steps_of(given.model, periphery, x, y) for name, periphery in PERIPHERIES.items()
     }
     for steps in contestants.values():  # up to the calibration after 32 steps; the next is after 64
-        for _ in range(17):
+        for _ in range(33 // STEPS + 1):
             steps()
     medians = interleaved(contestants, given.repeats, time.process_time)
     print(machine())

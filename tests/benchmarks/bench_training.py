@@ -45,10 +45,12 @@ def plain(x: Tensor, y: Tensor) -> Callable[[], object]:
     return steps
 
 
-def nvmc(kind: str, task: Task, x: Tensor, y: Tensor) -> Callable[[], object]:
+def nvmc(
+    kind: str, task: Task, x: Tensor, y: Tensor, model: str = "zoo:lenet5-digits"
+) -> Callable[[], object]:
     """Steps of a method."""
     method = make_method(kind)
-    network = canonical_network(resolve_model("zoo:lenet5-digits"))
+    network = canonical_network(resolve_model(model))
     run = Run(prepared_network(network, task, method), task, method.replicas)
     method.begin(run)
     replica = run.replicas[0]

@@ -25,6 +25,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from measure import records
+
 ROOT = Path(__file__).resolve().parents[2] / "build"
 SIGMAS = (0.0, 0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4, 0.6, 0.8)
 """Those of the paper, and two beyond its range: `digits` are easier than MNIST."""
@@ -156,17 +158,6 @@ def pin(free: Any) -> None:
     """Keep a worker on a core of its own: its simulations then have one thread too."""
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, {free.get()})
-
-
-def records(path: Path) -> list[dict[str, Any]]:
-    """All that was measured so far; a line that was cut off does not count."""
-    found: list[dict[str, Any]] = []
-    for line in path.read_text().splitlines() if path.exists() else ():
-        try:
-            found.append(json.loads(line))
-        except ValueError:
-            continue
-    return found
 
 
 def key(record: dict[str, Any]) -> tuple[Any, ...]:

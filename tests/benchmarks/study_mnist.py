@@ -23,6 +23,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from measure import records
+
 ROOT = Path(__file__).resolve().parents[2] / "build"
 RATE = 6e-3
 DAY, YEAR = 86_400.0, 31_557_600.0
@@ -99,10 +101,9 @@ class Job:
     @property
     def path(self) -> Path:
         """The trained network."""
-        row = ROWS[self.row]
-        cells = "any" if row.method in SIGMA_FREE and not row.per_channel else self.device
-        strength = "" if cells == "any" or self.strength is None else f"-{self.at:g}"
-        name = f"{self.row}-{self.network}-{cells}{strength}-{self.seed}-{self.epochs}"
+        free = ROWS[self.row].method in SIGMA_FREE or self.strength is None
+        strength = "" if free else f"-{self.at:g}"
+        name = f"{self.row}-{self.network}-{self.device}{strength}-{self.seed}-{self.epochs}"
         return ROOT / "study_mnist" / f"{name.replace(' ', '').replace(',', '-')}.onnx"
 
     @property
@@ -149,9 +150,8 @@ def training(job: Job, target: Any, data: str) -> dict[str, Any]:
         return json.loads(notes.read_text())
     row = ROWS[job.row]
     plain = {"epochs": job.epochs, "init": "random", "every": 0, "keep": "last", "rate": RATE}
-    own = {"seed": job.seed, "chips": 2, "percentile": 50.0}
-    if "chips" in row.settings:
-        own = {"seed": job.seed}
+    few = {} if "chips" in row.settings else {"chips": 2, "percentile": 50.0}
+    own = {"seed": job.seed, **few}
     settings = Settings.model_validate({**plain, **own, **row.settings})
     task = make_task(data, target, sigma=job.strength, settings=settings, validation_limit=1000)
     started = time.process_time()
@@ -163,17 +163,6 @@ def training(job: Job, target: Any, data: str) -> dict[str, Any]:
     )
     found = {"cpu_seconds": time.process_time() - started, "summary": outcome.summary}
     notes.write_text(json.dumps(found))
-    return found
-
-
-def records(path: Path) -> list[dict[str, Any]]:
-    """All that was measured so far; a line that was cut off does not count."""
-    found: list[dict[str, Any]] = []
-    for line in path.read_text().splitlines() if path.exists() else ():
-        try:
-            found.append(json.loads(line))
-        except ValueError:
-            continue
     return found
 
 

@@ -108,7 +108,7 @@ def test_table(capsys: Capture) -> None:
         "1st percentile (KPP)",
         "KPP of 6 chips on 24 held-out images",
         "3 epochs in",
-        "trice found ",
+        "trice: ",
         "Wrote mlp-trice.onnx",
         "nvmc compile mlp-trice.onnx --device rram4 --cell-bits 1 --skip '*_0'",
         "nvmc simulate mlp-trice.nvmc --data blobs.npz --sigma 0.3",

@@ -58,7 +58,7 @@ def test_every_width_is_judged_on_the_same_chips(network: Path, images: Dataset,
     assert (again, told) == (best, tried)
 
 
-def test_among_equals_the_least_clipping_wins(network: Path, images: Dataset):
+def test_among_equals_the_first_that_was_tried_wins(network: Path, images: Dataset):
     best, tried = best_clip(network, TARGET, images, sigma=0.0, chips=3, limit=3)
     assert len({one.kpp for one in tried}) < len(tried)
     assert best == next(one for one in tried if one.kpp == best.kpp)

@@ -1,5 +1,6 @@
 """Learned widths: the gradient of LSQ with noise, and what training does with it."""
 
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -85,7 +86,7 @@ def test_strong_noise_learns_a_narrower_range(tmp_path: Path):
 
 
 def test_a_resumed_run_has_the_same_bits(tmp_path: Path):
-    task, checkpoint = small_task(clip="learned"), tmp_path / "c"
+    task = small_task(clip="learned")
     outputs = [tmp_path / f"{name}.onnx" for name in ("whole", "parts")]
     outcome = train(small_network(tmp_path), task, make_method("hwa"), output=outputs[0])
     assert outcome.clip == "learned"
@@ -93,23 +94,9 @@ def test_a_resumed_run_has_the_same_bits(tmp_path: Path):
     def stop(epoch: object) -> None:
         raise KeyboardInterrupt
 
+    parts = partial(train, small_network(tmp_path), task, make_method("hwa"), output=outputs[1])
     for resume in (False, True):
         with pytest.raises(KeyboardInterrupt):
-            train(
-                small_network(tmp_path),
-                task,
-                make_method("hwa"),
-                output=outputs[1],
-                checkpoint=checkpoint,
-                resume=resume,
-                on_epoch=stop,
-            )
-    train(
-        small_network(tmp_path),
-        task,
-        make_method("hwa"),
-        output=outputs[1],
-        checkpoint=checkpoint,
-        resume=True,
-    )
+            parts(checkpoint=tmp_path / "c", resume=resume, on_epoch=stop)
+    parts(checkpoint=tmp_path / "c", resume=True)
     assert outputs[0].read_bytes() == outputs[1].read_bytes()

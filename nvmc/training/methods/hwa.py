@@ -82,7 +82,7 @@ class HardwareAware(NoiseInjection):
         own = run.criterion(scores, y)
         if run.teacher is None:
             return own
-        return torch.lerp(own, run.teacher.loss(scores, x), self.distilled)
+        return torch.lerp(own, run.teacher.loss(scores, x, run.probable), self.distilled)
 
     def steps_taken(self, run: Run, done: int) -> tuple[int, ...]:
         """Those of the network that trains; the average takes none of its own."""

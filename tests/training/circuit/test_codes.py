@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from circuit_networks import CONV, TALL, replica_of
+from circuit_networks import CONV, TALL, beside_the_simulator, replica_of
 from nvmc.hardware.chip import Array, Chip
 from nvmc.hardware.devices import Periphery, Target, load_device, parse_noise
 from nvmc.hardware.devices.laws import Conductance
@@ -61,13 +61,7 @@ def test_outputs_are_those_of_the_simulator(network: str, periphery: str, encodi
         per_channel=network == "matmul",
     )
     replica, task, model, data = replica_of(text, target, shape)
-    replica.calibrate()
-    replica.train(False)
-    x = torch.tensor(data.x)
-    found = replica(x, replica.crossbars.quantized()).detach().numpy()
-    network_ = mapped(finished_network(model, replica, task.options), task)
-    session = make_session(serialized(network_.model), chip=Chip.ideal(), quiet=True)
-    wanted = session.run(None, {"x": data.x})[0]
+    found, wanted, network_ = beside_the_simulator(replica, task, model, data)
     for name, seen, current in zip(
         replica.circuit.arrays,
         replica.circuit.inputs.tolist(),
@@ -151,12 +145,7 @@ def test_rounded_activations_are_the_codes_of_a_calibrated_dac(bits: int):
     replica.train()
     for _ in range(3):
         replica(x, replica.crossbars.quantized())
-    replica.calibrate()
-    replica.train(False)
-    found = replica(x, replica.crossbars.quantized()).detach().numpy()
-    network = mapped(finished_network(model, replica, task.options), task)
-    session = make_session(serialized(network.model), chip=Chip.ideal(), quiet=True)
-    wanted = session.run(None, {"x": data.x})[0]
+    found, wanted, network = beside_the_simulator(replica, task, model, data)
     # Some of Tanh's values lie within rounding of the middle of two steps.
     near = np.isclose(found, wanted, rtol=0, atol=2e-5 * np.abs(wanted).max())
     assert near.mean() > 0.9
@@ -178,13 +167,8 @@ def test_wires_are_those_of_the_simulator(use: dict[str, Any], encoding: Any):
         periphery=Periphery.model_validate({**use, "wire_ohm": {"row": 40.0, "col": 20.0}}),
     )
     replica, task, model, data = replica_of(CONV, target, (3, 7, 7))
-    replica.calibrate()
-    replica.train(False)
     x = torch.tensor(data.x)
-    found = replica(x, replica.crossbars.quantized()).detach().numpy()
-    network = mapped(finished_network(model, replica, task.options), task)
-    session = make_session(serialized(network.model), chip=Chip.ideal(), quiet=True)
-    wanted = session.run(None, {"x": data.x})[0]
+    found, wanted, network = beside_the_simulator(replica, task, model, data)
     digital = replica(x).detach().numpy()
     near = np.isclose(found, wanted, rtol=0, atol=2e-5 * np.abs(wanted).max())
     assert near.mean() > 0.8 if use else near.all()

@@ -4,13 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from circuit_networks import CONV, replica_of
-from nvmc.hardware.chip import Chip
+from circuit_networks import CONV, beside_the_simulator, replica_of
 from nvmc.hardware.devices import Periphery, Target, load_device
-from nvmc.passes.graph.describe import serialized
-from nvmc.runtime.provider import make_session
 from nvmc.training.activations import LearnedRanges
-from nvmc.training.evaluation import finished_network, mapped
 
 
 @pytest.mark.parametrize("low", [0.0, -1.0])
@@ -56,12 +52,7 @@ def test_the_file_gives_a_dac_the_learned_codes():
         scores = replica(x, replica.crossbars.quantized())
         first = replica.activations.reach.detach().clone() if first is None else first
         replica.update(torch.nn.functional.cross_entropy(scores, y))
-    replica.calibrate()
-    replica.train(False)
-    found = replica(x, replica.crossbars.quantized()).detach().numpy()
-    network = mapped(finished_network(model, replica, task.options), task)
-    session = make_session(serialized(network.model), chip=Chip.ideal(), quiet=True)
-    wanted = session.run(None, {"x": data.x})[0]
+    found, wanted, network = beside_the_simulator(replica, task, model, data)
     near = np.isclose(found, wanted, rtol=0, atol=2e-5 * np.abs(wanted).max())
     assert near.mean() > 0.9
     learned = replica.activations.reach.tolist()

@@ -183,3 +183,22 @@ def test_methods_of_papers_take_no_teacher(tmp_path: Path):
     task = replace(small_task(), teacher=canonical_network(teacher_file(tmp_path)))
     with pytest.raises(OptionError, match="'erm' takes no teacher; use hwa"):
         train(small_network(tmp_path), task, make_method("erm"), output=tmp_path / "out.onnx")
+
+
+def test_probabilities_are_compared_as_the_scores_that_they_come_from(tmp_path: Path):
+    """Both networks write their softmax as nodes of their own, so that none stands last."""
+    text = MLP.replace("y = Gemm (a, w2, b2)", "z = Gemm (a, w2, b2) e = Exp (z)").replace(
+        "}", "axes = Constant <value_ints = [1]> () s = ReduceSum (e, axes) y = Div (e, s) }"
+    )
+    plain, ended = (canonical_network(teacher_file(tmp_path, network)) for network in (MLP, text))
+    task = small_task()
+    reading = task.read(plain)
+    x = torch.tensor(task.train.x[:20])
+    scores = torch.randn((20, 3), generator=torch.Generator().manual_seed(1))
+    wanted = Teacher(plain, "y", reading, "cpu").loss(scores, x)
+    found = Teacher(ended, "y", reading, "cpu").loss(scores.softmax(1), x, probable=True)
+    torch.testing.assert_close(found, wanted, rtol=1e-4, atol=1e-5)
+    run = small_run(tmp_path, HardwareAware(), replace(task, teacher=plain))
+    assert not run.probable
+    with pytest.raises(ModelError, match="of the teacher are probabilities"):
+        small_run(tmp_path, HardwareAware(), replace(task, teacher=ended))
