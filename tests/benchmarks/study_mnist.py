@@ -97,6 +97,7 @@ class Job:
     epochs: int
     chips: int
     images: int
+    compensate: str = ""
 
     @property
     def path(self) -> Path:
@@ -135,6 +136,7 @@ def run(job: Job, data: str) -> dict[str, Any]:
             times_s=ages,
             seed=job.seed,
             jobs=1,
+            compensate=[job.compensate] if job.compensate else [],
         )
     summary = {"ideal": found.ideal, "mean": found.summary.mean, "kpp": found.kpp.value}
     return {**asdict(job), **summary, **notes}
@@ -168,7 +170,7 @@ def training(job: Job, target: Any, data: str) -> dict[str, Any]:
 
 def key(record: dict[str, Any]) -> tuple[Any, ...]:
     """What names a record."""
-    return tuple(record[name] for name in Job.__dataclass_fields__)
+    return tuple(record.get(name, "") for name in Job.__dataclass_fields__)
 
 
 def table(found: list[dict[str, Any]], rows: list[str]) -> str:
@@ -206,11 +208,12 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=4)
     parser.add_argument("--chips", type=int, default=200)
     parser.add_argument("--images", type=int, default=1000, help="0: all")
+    parser.add_argument("--compensate", default="", help="what chips do against their noise")
     parser.add_argument("--table", action="store_true", help="print the tables, measure nothing")
     chosen = parser.parse_args()
     at = [float(t) for t in chosen.at.split(",")] if chosen.at else CELLS[chosen.device]
     rows = chosen.rows.split(";")
-    budget = (chosen.epochs, chosen.chips, chosen.images)
+    budget = (chosen.epochs, chosen.chips, chosen.images, chosen.compensate)
     jobs = [
         Job(row, network, chosen.device, where, int(seed), *budget)
         for seed in chosen.seeds.split(",")
