@@ -1,15 +1,18 @@
-"""BayesFT's two experiments on `digits`: methods under log-normal drift, and the ablation before.
+"""BayesFT's experiments: methods under log-normal drift, and the ablation before.
 
-Fig. 3a: the perceptron of three layers, trained by each method and evaluated as chips whose weights
-drift by e^lambda, lambda ~ N(0, sigma^2). Fig. 2: what a network is made of, trained plainly; here
-biases and normalisation drift too (`--store`), as in the paper. Every training starts from random
-weights named by its seed and gets the same epochs; the weights of the last one are taken. The test
-split is seen once, by chips that are the same for all.
+Fig. 3a and 3b: the perceptron of three layers and LeNet-5, trained by each method and evaluated as
+chips whose weights drift by e^lambda, lambda ~ N(0, sigma^2). Fig. 2: what a network is made of,
+trained plainly; here biases and normalisation drift too (`--store`), as in the paper. Every
+training starts from random weights named by its seed and gets the same epochs; the weights of the
+last one are taken. The test split is seen once, by chips that are the same for all.
 
 Every (experiment, row, seed) is a file in build/study_bayesft, written when it is done, so a killed
 run goes on where it was.
 
-Usage: python tests/benchmarks/study_bayesft.py [--only fig3|ablation] [--seeds 3] [--table]
+On MNIST batches have 128 images and chips see the first 1,000 of the test split.
+
+Usage: python tests/benchmarks/study_bayesft.py [--only fig3|fig3b|ablation] [--seeds 3] [--table]
+       python tests/benchmarks/study_bayesft.py --only fig3 --data mnist:DIR --epochs 20
 """
 
 from __future__ import annotations
@@ -21,7 +24,7 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar, Literal
@@ -37,6 +40,7 @@ from nvmc.compiled.options import CompileOptions
 from nvmc.compiler import compile_model
 from nvmc.evaluation.simulation import simulate
 from nvmc.hardware.devices import Target, load_device
+from nvmc.models import resolve_model
 from nvmc.passes.insert_dropout import InsertDropout
 from nvmc.passes.io.save import save_model
 from nvmc.report.curves import Axis, Curve, draw_curves
@@ -170,12 +174,19 @@ class Row:
         build: The network before training.
         dropout: Rate of Dropout nodes behind every layer but the last.
         store: What drifts beside the weights.
+        settings: What is set otherwise.
     """
 
     method: Callable[[], Method]
     build: Callable[[], onnx.ModelProto] = perceptron
     dropout: float = 0.0
     store: Store = ()
+    settings: Mapping[str, Any] = field(default_factory=dict[str, Any])
+
+
+def lenet5() -> onnx.ModelProto:
+    """LeNet-5 of the zoo."""
+    return onnx.load(resolve_model("zoo:lenet5-digits"))
 
 
 def _named(kind: str, **options: Any) -> Row:
@@ -195,11 +206,14 @@ EXPERIMENTS: dict[str, dict[str, Row]] = {
         "ftna, 8 bits, hard": _named("ftna", length=8, decoding="hard"),
         "reram-v": _named("reram-v"),
         "bayesft": _named("bayesft", interval=4),
+        "bayesft, 1 epoch a trial": _named("bayesft", interval=1),
         "bayesft, ei": _named("bayesft", interval=4, acquisition="ei"),
         "bayesft, loss": _named("bayesft", interval=4, objective="loss"),
         "bayesft, inject": _named("bayesft", interval=4, inject=True),
         "bayes-noise": _named("bayes-noise", interval=4),
         "gaussian": _named("gaussian"),
+        "erm, clipped": Row(lambda: make_method("erm"), settings={"clip": 1.5}),
+        "hwa": _named("hwa"),
     },
     "ablation": {
         "3 layers, ReLU": _made(),
@@ -219,6 +233,9 @@ EXPERIMENTS: dict[str, dict[str, Row]] = {
         "GELU": _made(activation="Gelu"),
     },
 }
+EXPERIMENTS["fig3b"] = {
+    name: replace(row, build=lenet5) for name, row in EXPERIMENTS["fig3"].items()
+}
 
 
 @dataclass(frozen=True)
@@ -229,22 +246,37 @@ class Cell:
     name: str
     seed: int
     epochs: int
+    data: str = field(repr=False)
     row: Row = field(repr=False, compare=False)
 
     @property
     def path(self) -> Path:
         """The file that holds what was found."""
         name = "".join(c if c.isalnum() else "-" for c in self.name)
-        return ROOT / f"{self.experiment}-{name}-seed{self.seed}-{self.epochs}epochs.json"
+        data = "" if self.data == "digits" else f"-{self.data.partition(':')[0]}"
+        return ROOT / f"{self.experiment}{data}-{name}-seed{self.seed}-{self.epochs}epochs.json"
 
 
 def run(cell: Cell) -> dict[str, Any]:
     """Train a network, make chips of it, and see how they do."""
     target = Target.of(load_device("reram-lognormal"))
-    settings = Settings(
-        epochs=cell.epochs, batch=64, init="random", seed=cell.seed, every=0, keep="last", chips=20
+    small = cell.data == "digits"
+    plain = {
+        "init": "random",
+        "every": 0,
+        "keep": "last",
+        "chips": 20,
+        "batch": 64 if small else 128,
+    }
+    own = {"epochs": cell.epochs, "seed": cell.seed}
+    settings = Settings.model_validate({**plain, **own, **cell.row.settings})
+    task = make_task(
+        cell.data,
+        target,
+        sigma=TRAINED_AT,
+        settings=settings,
+        validation_limit=None if small else 1000,
     )
-    task = make_task("digits", target, sigma=TRAINED_AT, settings=settings)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         source(cell.row, folder / "in.onnx")
@@ -255,8 +287,10 @@ def run(cell: Cell) -> dict[str, Any]:
             CompileOptions(store=cell.row.store),
             output=folder / "trained.nvmc",
         )
+        limit = None if small else 1000
         found = [
-            simulate(compiled, runs=CHIPS, data="digits", sigma=sigma, jobs=1) for sigma in SIGMAS
+            simulate(compiled, runs=CHIPS, data=cell.data, limit=limit, sigma=sigma, jobs=1)
+            for sigma in SIGMAS
         ]
     return {
         "experiment": cell.experiment,
@@ -341,7 +375,7 @@ def picture(cells: list[Cell], experiment: str) -> Path:
     path = ROOT / f"{experiment}.png"
     draw_curves(
         path,
-        f"mlp3, digits, log-normal drift; {CHIPS} chips a seed",
+        f"{experiment}, {cells[0].data}, log-normal drift; {CHIPS} chips a seed",
         "accuracy",
         Axis("sigma of the drift", SIGMAS),
         curves,
@@ -355,12 +389,13 @@ def main() -> None:
     parser.add_argument("--rows", help="names of rows, separated by semicolons")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--epochs", type=int, default=80)
+    parser.add_argument("--data", default="digits", help="digits or mnist:DIR")
     parser.add_argument("--table", action="store_true", help="only show what is there")
     options = parser.parse_args()
     torch.set_num_threads(1)
     chosen = None if options.rows is None else options.rows.split(";")
     cells = [
-        Cell(experiment, name, seed, options.epochs, row)
+        Cell(experiment, name, seed, options.epochs, options.data, row)
         for seed in range(options.seeds)
         for experiment in ([options.only] if options.only else EXPERIMENTS)
         for name, row in EXPERIMENTS[experiment].items()
