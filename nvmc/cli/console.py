@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import contextmanager
@@ -61,8 +62,28 @@ class _PlainConsole(Console):
     def render(
         self, renderable: RenderableType, options: ConsoleOptions | None = None
     ) -> Iterable[Segment]:
-        for segment in super().render(renderable, options):
-            yield segment if segment.control else segment._replace(text=printable(segment.text))
+        segments = super().render(renderable, options)
+        shown = (s if s.control else s._replace(text=printable(s.text)) for s in segments)
+        return shown if self.is_terminal else _without_trailing_blanks(shown)
+
+
+def _without_trailing_blanks(segments: Iterable[Segment]) -> Iterable[Segment]:
+    """The same text without blanks in front of line breaks, which are noise in files and pipes."""
+    blanks: list[Segment] = []
+    for segment in segments:
+        if segment.control:
+            yield segment
+            continue
+        text = re.sub(" +\n", "\n", segment.text)
+        visible = text.rstrip(" ")
+        if visible:
+            if not visible.startswith("\n"):
+                yield from blanks
+            blanks = []
+            yield segment._replace(text=visible)
+        if len(text) > len(visible):
+            blanks.append(segment._replace(text=text[len(visible) :]))
+    yield from blanks
 
 
 def out() -> Console:

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 
 from nvmc.cli.console import count, note
 from nvmc.compiled.artifact import ArrayEntry, Manifest
-from nvmc.compiled.rounding import Rounding
+from nvmc.compiled.rounding import SEEDED, Rounding
 
 __all__ = ["note_rounding", "rounding_lines"]
 
@@ -62,9 +62,12 @@ def note_rounding(manifest: Manifest) -> None:
         return
     clip = manifest.options.clip
     if clip is not None:
+        do = "clip less, or not at all"
+        if against.data.startswith(SEEDED):
+            do = "seeded inputs are not like images: --data says what it costs on yours"
         note(
             f"the ideal chip is far from its source ({against}), whose weights were clipped "
-            f"(--clip {clip}); clip less, or not at all"
+            f"(--clip {clip}); {do}"
         )
         return
     worst = sorted(_rounded(manifest), key=lambda pair: -pair[1].error)[:SHOWN]

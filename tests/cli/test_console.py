@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import io
 import os
 import pty
 import subprocess
 import sys
 
 import numpy as np
+from rich.table import Table
 
-from nvmc.cli.console import interval_rows
+from nvmc.cli.console import interval_rows, out
 from nvmc.statistics import Images, percentile_performance
 
 SAY = """
@@ -46,6 +48,18 @@ def test_a_note_is_not_a_result() -> None:
         check=True,
     )
     assert done.stdout == ""
+
+
+def test_tables_in_files_have_no_trailing_blanks() -> None:
+    file = io.StringIO()
+    console = out()
+    console.file = file
+    table = Table(box=None, show_header=False)
+    table.add_row("one  two", "x " * 5)
+    table.add_row("  a", "")
+    console.print(table)
+    console.print("kept   apart   ")
+    assert file.getvalue() == " one  two  x x x x x\n   a\nkept   apart\n"
 
 
 def test_each_interval_says_what_it_covers() -> None:

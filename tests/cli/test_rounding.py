@@ -76,6 +76,11 @@ def test_an_ideal_chip_far_from_its_source_is_a_warning(
     assert "far from its source" not in err
 
 
+def test_seeded_inputs_do_not_condemn_clipping(capsys: pytest.CaptureFixture[str]) -> None:
+    _, err = said(capsys, "compile", "zoo:lenet5-digits", "--device", "rram4", "--clip", "1")
+    assert "(--clip 1); seeded inputs are not like images: --data says what it costs" in err
+
+
 def test_simulate_says_it_too(capsys: pytest.CaptureFixture[str]) -> None:
     main(["compile", "m.onnx", "--device", "bitflip", "--bits", "w=1"])
     capsys.readouterr()
