@@ -35,7 +35,7 @@ from nvmc.rng import Draw
 
 __all__ = ["CHOOSING", "PHYSICS", "Array", "Chip", "Chips", "Chosen", "Programmed"]
 
-PHYSICS = 4
+PHYSICS = 5
 """Version of what decides a chip's value: raised with every change of a number that is drawn or of
 what is computed with it, so that results from before are not taken for results of now."""
 
