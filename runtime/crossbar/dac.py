@@ -2,9 +2,11 @@
 
     x_q = clip(round(x / dx))        dx = range / largest code
 
-A code of D bits drives a row at once (multi-level) or bit by bit (bit-serial). Negative codes take
-two phases, or an offset that is subtracted again digitally. Without a number of bits, inputs are
-only scaled to their range: codes are real numbers up to 1.
+Codes are those of the exact quotient x / dx = x (largest code) / range, halves to the even code; dx
+itself, rounded to x's precision, is only what a code of 1 counts for. A code of D bits drives a row
+at once (multi-level) or bit by bit (bit-serial). Negative codes take two phases, or an offset that
+is subtracted again digitally. Without a number of bits, inputs are only scaled to their range:
+codes are real numbers up to 1.
 """
 
 from __future__ import annotations
@@ -127,11 +129,12 @@ class Dac:
         half = np.where(signed, self.half, 0.0).astype(x.dtype)
         top = np.where(half > 0, half, self.largest_code).astype(x.dtype)
         step = reach / top
-        divisor = np.where(step == 0, 1, step).astype(x.dtype)
         shape = (-1, *(1,) * (x.ndim - 1))
-        codes: Real = x / divisor.reshape(shape)
-        if self._bits is not None:
-            np.rint(codes, out=codes)
+        if self._bits is None:
+            codes: Real = x / np.where(step == 0, 1, step).astype(x.dtype).reshape(shape)
+        else:
+            ends = (np.where(step == 0, 1, end).reshape(shape) for end in (top, reach))
+            codes = _whole_codes(x, *ends)
         if self.limit is not None:
             bound = np.where(step == 0, 0, top).astype(x.dtype).reshape(shape)
             np.clip(codes, -bound, bound, out=codes)
@@ -170,3 +173,41 @@ class Dac:
         for bit in range(self._bits):
             pulse = ((whole >> bit) & 1).astype(codes.dtype)
             yield Pulse(first + bit, float(sign * 2**bit), pulse)
+
+
+def _whole_codes(x: Real, top: Real, reach: Real) -> Real:
+    """The exact x top / reach to the nearest whole number, halves to even; top below 2^17.
+
+    Of numbers in float32, x top is exact in float64, and the quotient is so far from any half
+    that it does not equal (2^-42 of it) that rounding it to float64 never ends at that half, nor
+    beyond it. Of numbers in float64 the exact remainder decides.
+    """
+    quotient: NDArray[np.float64] = x.astype(np.float64) * top.astype(np.float64)
+    quotient /= reach
+    codes = np.rint(quotient)
+    if x.dtype == np.float64:
+        codes = _settled(codes, quotient, x, top, reach)
+    np.clip(codes, -top, top, out=codes)  # before what is beyond a calibrated range leaves float32
+    return codes.astype(x.dtype, copy=False)
+
+
+def _settled(codes: Real, quotient: Real, x: Real, top: Real, reach: Real) -> Real:
+    """Codes of numbers in float64, those next to a half decided by the exact remainder."""
+    below = np.floor(np.abs(quotient))
+    near = np.abs(np.abs(quotient) - below - 0.5) < 2.0**-30
+    if not near.any():
+        return codes
+    size, below = np.abs(x), np.where(near, below, 0)
+    # Either factor of a half's equation, 2 x top = (2 below + 1) reach, in two parts of 26 bits or
+    # less: products with whole numbers of 17 bits are then exact, and so is their difference.
+    left, right = (_parts(size), _parts(reach))
+    half = 2 * below + 1
+    rest = (2 * top * left[0] - half * right[0]) + (2 * top * left[1] - half * right[1])
+    nearest = below + np.where(rest == 0, below % 2, rest > 0)
+    return np.where(near, np.copysign(nearest, x), codes)
+
+
+def _parts(x: Real) -> tuple[Real, Real]:
+    """Float64 as a sum of its upper and its lower bits."""
+    upper = (x.view(np.int64) & ~np.int64((1 << 27) - 1)).view(np.float64)
+    return upper, x - upper

@@ -72,9 +72,11 @@ def encode(dac: Dac, x: Tensor, limit: Tensor | None) -> Codes:
         half = torch.where(signed, dac.half, 0.0) if dac.offsets else torch.zeros_like(low)
         top = torch.where(half > 0, half, dac.largest_code)
         step = (reach / top).view(axes)
-        values = x / torch.where(step == 0, 1.0, step)
-        if dac.whole:
-            values.round_()
+        if dac.whole:  # those of the exact quotient, as there
+            over, under = (torch.where(step == 0, 1.0, e.view(axes).double()) for e in (top, reach))
+            values = x.double().mul_(over).div_(under).round_().to(x.dtype)
+        else:
+            values = x / torch.where(step == 0, 1.0, step)
         inside = None
         if limit is not None and bool((torch.maximum(high, -low) > reach).any()):
             inside = (x.abs() <= reach.view(axes)).to(x.dtype)

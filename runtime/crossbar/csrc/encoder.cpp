@@ -44,13 +44,13 @@ void encode(const Kernel& kernel, const Converting& dac, const float* x, Size en
     const float half = is_signed ? dac.half : 0.0f;
     const float top = half > 0 ? half : dac.top;
     const float step = range / top;
-    const float divisor = step == 0 ? 1.0f : step;
-    float bound = std::numeric_limits<float>::infinity();
-    if (dac.limited) bound = step == 0 ? 0.0f : top;
+    Scale scale{.whole = dac.whole, .bound = std::numeric_limits<float>::infinity()};
+    if (step != 0) scale = {dac.whole, step, top, range, scale.bound};
+    if (dac.limited) scale.bound = step == 0 ? 0.0f : top;
     float* to = codes + static_cast<std::ptrdiff_t>(entry) * layout.entry;
     if (size > 0) {
       each_row(layout, [&](std::ptrdiff_t place) {
-        kernel.encode(from, row, divisor, dac.whole, bound, to + place);
+        kernel.encode(from, row, scale, to + place);
         from += row;
       });
     }

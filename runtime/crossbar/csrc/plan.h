@@ -132,14 +132,23 @@ struct Converting {
   float limit = 0;
 };
 
+// How one entry's numbers become codes: x (top / range), within `bound` where it is not infinite.
+struct Scale {
+  bool whole = false;
+  float divisor = 1;  // of real codes: range / top
+  double top = 1;
+  double range = 1;
+  float bound = 0;
+};
+
 // A kernel for one kind of processor.
 struct Kernel {
   const char* name;
   Size most_cols;  // of a block
   // The smallest of some numbers and 0, and the largest; NaN where one of them is.
   void (*reach)(const float* x, Size count, float& low, float& high);
-  // Numbers to codes within `bound`, where it is not infinite.
-  void (*encode)(const float* x, Size count, float divisor, bool whole, float bound, float* codes);
+  // Numbers to codes.
+  void (*encode)(const float* x, Size count, const Scale& scale, float* codes);
   // Fills `total`; a bias (groups, cols) may be null.
   void (*run)(const Plan&, const Source&, const float* bias, Panel&);
 };
