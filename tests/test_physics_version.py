@@ -43,6 +43,16 @@ def numbers_of(target: Target) -> list[float]:
     ]
 
 
+def clipped_reads_now() -> list[float]:
+    """Means and spreads of reads of PCM, an hour old, most of whose cells are idle."""
+    target = Target.of("pcm-joshi2020")
+    array = Array("w", np.array([[0.0, 0.01], [0.1, 1.0]], np.float32), np.float32(1), target)
+    chip = Chip.of(target, 3, 5, time_s=3600.0)
+    read = chip.read(array, chip.program(array).levels)
+    assert read is not None
+    return [number for part in read for number in part.ravel().tolist()]
+
+
 def numbers() -> dict[str, list[float]]:
     """By device, source or stream."""
     whole = [name for name in device_names() if name not in OPEN]
@@ -53,6 +63,7 @@ def numbers() -> dict[str, list[float]]:
     for encoding in ONE_BIT:
         noisy = Target.of(binary, weight_bits=1, encoding=encoding)
         found[f"one bit, {encoding}"] = numbers_of(noisy.on(None, [parse_noise("bitflip:p=0.3")]))
+    found["reads, clipped"] = clipped_reads_now()
     found["reads"] = CountedDraw(3, 5, "w", "read").normal((1, 2, 3), (4,)).tolist()
     masks = [
         Mask("drop", "a", (0, 4), 0, "float32", "keep", rate=0.5),

@@ -30,6 +30,7 @@ from nvmc.hardware.programming import (
     program_cells,
     weights_of,
 )
+from nvmc.hardware.reads import clipped_reads
 from nvmc.hardware.tiling import Place, tile_numbers
 from nvmc.rng import Draw
 
@@ -278,13 +279,28 @@ class Chip:
     def read_spread(self, array: Array, levels: Float) -> Float | None:
         """Standard deviation of one read of every cell that now is at `levels`, in level steps.
 
-        All read sources together, of shape (planes, *shape); None where every read is the same.
+        All read sources together, of shape (planes, *shape), were nothing clipped (`read`); None
+        where every read is the same.
         """
         cells = self._cells(array.passing()).placed()
         spreads = [source.spread(levels, cells) for _, source in self.reads]
         if len(spreads) < 2:
             return spreads[0] if spreads else None
         return np.sqrt(sum(np.square(spread) for spread in spreads))
+
+    @beyond_numbers
+    def read(self, array: Array, levels: Float) -> tuple[Float, Float] | None:
+        """Mean and standard deviation of one read of every cell that now is at `levels`.
+
+        Both in level steps, of shape (planes, *shape); None where every read is the same. Where the
+        device clips at zero conductance so is every read, which moves its mean up.
+        """
+        spread = self.read_spread(array, levels)
+        if spread is None or self.clip != "zero":
+            return None if spread is None else (levels, spread)
+        from scipy.special import ndtr  # `import nvmc` is to stay quick
+
+        return clipped_reads(levels, spread, array.target.off_level, ndtr)
 
     def _cells(self, array: Array) -> Cells:
         wanted = any(source.needs_tiles for _, source in self._streams)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -11,6 +12,7 @@ from torch import Tensor
 from nvmc.hardware.devices import Cells, Read, Target
 from nvmc.hardware.encoding import Layout
 from nvmc.hardware.programming import cells_of
+from nvmc.hardware.reads import clipped_reads
 from nvmc.runtime.crossbar.array import moved_levels
 
 __all__ = ["Behind", "CellWeights", "Held", "Seen"]
@@ -108,6 +110,19 @@ class Behind:
         if len(spreads) < 2:
             return spreads[0] if spreads else None
         return torch.stack([spread.square() for spread in spreads]).sum(0).sqrt_()
+
+    def read(self, levels: Tensor, target: Target) -> tuple[Tensor, Tensor] | None:
+        """Mean and standard deviation of one read; see `nvmc.hardware.chip.Chip.read`.
+
+        Args:
+            levels: Present levels, shape (planes, *shape).
+            target: The cells.
+        """
+        spread = self.read_spread(levels)
+        if spread is None or target.device.clip != "zero":
+            return None if spread is None else (levels, spread)
+        tail: Callable[[Tensor], Tensor] = torch.special.ndtr
+        return clipped_reads(levels, spread, target.off_level, tail)
 
 
 class CellWeights(dict[str, Tensor]):

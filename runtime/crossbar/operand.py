@@ -147,10 +147,10 @@ class CircuitOperand:
         self._spread: Real | None = None
         moved = any(s.stage == "weight" and s.active for s in chip.sources)
         self._levels = levels_of(array, programmed, moved and chip.index is not None)
-        spread = chip.read_spread(array, self._levels)
-        if spread is not None and chip.index is not None:
+        read = None if chip.index is None else chip.read(array, self._levels)
+        if read is not None and chip.index is not None:
             self._reads = CountedDraw(chip.seed, chip.index, array.name, "read", f"node {user}")
-            self._spread = spread
+            self._levels, self._spread = read
         self._circuits: dict[tuple[Any, ...], Circuit] = {}
         self._start = start
         self._seen: int | None = None

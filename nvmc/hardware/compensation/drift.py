@@ -88,10 +88,11 @@ class Drift(Compensation, frozen=True):
 def _sum(chip: Chip, array: Array, name: str) -> float:
     """S of an array in level steps, with the noise of one read; summed in float64."""
     levels = chip.program(array).levels
+    read = None if chip.index is None else chip.read(array, levels)
+    levels, spread = (levels, None) if read is None else read
     counts = np.abs(array.layout.coefficients.astype(np.float64))
     sums = levels.reshape(len(levels), -1).sum(axis=1, dtype=np.float64)
     total = float(counts @ (sums + array.target.off_level * array.codes.size))
-    spread = chip.read_spread(array, levels)
     if spread is None or chip.index is None:
         return total
     squares = np.square(spread, dtype=np.float64).reshape(len(levels), -1).sum(axis=1)

@@ -177,10 +177,11 @@ class _Array:
             return plain(x if codes is None else rounded(x, codes), weight)
         with torch.no_grad():
             levels, sign = behind.cells()
-            spread = behind.read_spread(levels) if noisy else None
-            lanes = self._lanes(levels, sign)
-        if self._wires is not None:
-            weight = weight + (self._behind_wires(lanes, behind.held) - weight).detach()
+            seen = behind.read(levels, self._target) if noisy else None
+            means, spread = (levels, None) if seen is None else seen
+            lanes = self._lanes(means, sign)
+        if self._wires is not None or means is not levels:
+            weight = weight + (self._at_the_foot(lanes, behind.held) - weight).detach()
         if exact:
             y = plain(x if codes is None else rounded(x, codes), weight)
             return y if spread is None else y + self._noise(x, spread, sign, behind.held, product)
@@ -241,8 +242,8 @@ class _Array:
             analog = self._target.periphery.subtract == "analog"
             return lanes_of(self._target.layout, levels, sign, analog=analog, seen=seen)
 
-    def _behind_wires(self, lanes: Lanes, held: Held) -> Tensor:
-        """What the array computes with behind its wires, in the network's units."""
+    def _at_the_foot(self, lanes: Lanes, held: Held) -> Tensor:
+        """What the feet of columns see on average, behind wires and clipping, in network units."""
         with torch.no_grad():
             counted = zip(lanes.levels, lanes.coefficients.tolist(), strict=True)
             total = cast(Tensor, sum(lane * coefficient for lane, coefficient in counted))

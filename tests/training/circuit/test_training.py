@@ -7,11 +7,14 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from scipy.special import ndtr
 
 from circuit_networks import CONV, replica_of
 from nvmc.errors import OptionError
-from nvmc.hardware.devices import Periphery, Target, load_device, parse_noise
+from nvmc.hardware.devices import Device, Periphery, Target, load_device, parse_noise
 from nvmc.hardware.devices.laws import Conductance
+from nvmc.hardware.devices.sources.read import Read as ReadNoise
+from nvmc.hardware.reads import clipped_reads
 from nvmc.training import Epoch, make_method, train
 from nvmc.training.draws import TorchDraw, named_generator
 from onnx_text import model_of
@@ -81,13 +84,46 @@ def test_noise_of_reads_has_its_law(use: dict[str, Any]):
     step, drive = 1.0, x[0].numpy() ** 2
     if use.get("dac_bits"):
         step = 2.0 / 63
-        codes = np.rint(x[0].numpy() / step).astype(int)
+        codes = np.rint(x[0].numpy() * 63 / 2.0).astype(int)
         drive = sum(4.0**b * ((codes >> b) & 1) for b in range(6))
     formed = sum(c**2 for c in held.layout.coefficients.tolist())
     wanted = float(held.unit) * step * 0.3 * np.sqrt(formed * drive.sum())
     # The standard deviation of 4000 normals errs by 1.1 %, four times that; an ADC of 12 bits adds
     # little to it.
     assert y.std(0).numpy() == pytest.approx(np.full(4, wanted), rel=0.05)
+
+
+@pytest.mark.parametrize("use", [{}, {"adc_bits": 14}])
+def test_reads_are_clipped_at_zero_conductance_as_in_the_simulator(use: dict[str, Any]) -> None:
+    """Means and spreads of outputs are those of columns of clipped cells (`clipped_reads`)."""
+    device = Device(
+        name="noisy",
+        title="cells of noisy reads",
+        source="made up",
+        levels="continuous",
+        clip="zero",
+        conductance=Conductance(min_us=0.0, max_us=10.0),
+        noise=(ReadNoise(sigma=3.0, basis="us"),),
+    )
+    target = Target.of(device, encoding="differential", periphery=Periphery(**use))
+    text = "g (float[N,6] x) => (float[N,4] y) <float[6,4] w> { y = MatMul (x, w) }"
+    replica, *_ = replica_of(text, target, (6,))
+    replica.train(False)
+    drive = np.array([0.5, 1.0, 0.0, 2.0, 0.25, 0.75])
+    x = torch.tensor(drive, dtype=torch.float32).expand(8000, 6).contiguous()
+    generator = named_generator(1, "reads")
+    weights = replica.crossbars.programmed(target.device.sources(), TorchDraw(generator))
+    y = replica(x, weights, generator).detach().numpy()
+    held = replica.crossbars.held("w")
+    levels = held.cells.targets.double().numpy()
+    means, spreads = clipped_reads(levels, np.full_like(levels, 0.3), 0.0, ndtr)
+    unit = float(held.unit)
+    mean = unit * drive @ (means[0] - means[1])
+    spread = unit * np.sqrt(drive**2 @ (spreads[0] ** 2 + spreads[1] ** 2))
+    plain = unit * drive @ (levels[0] - levels[1])
+    assert np.abs(mean - plain).max() > 0.05 * unit
+    np.testing.assert_allclose(y.mean(0), mean, atol=5 * spread.max() / np.sqrt(8000))
+    np.testing.assert_allclose(y.std(0), spread, rtol=0.05)
 
 
 def test_noise_of_reads_is_left_out_and_said_where_a_method_has_none(tmp_path: Path) -> None:
