@@ -60,6 +60,9 @@ class Spec:
         """Level steps in one unit of a basis."""
         if basis == "value":
             return f32(level) + f32(self.off)
+        if basis == "inverse":
+            x = self.x(level)
+            return f32(0) if x == 0 else f32(self.top + self.off) / abs(x)
         return {"level": 1.0, "full_range": float(self.top), "us": 1 / self.step}[basis]
 
     @property
@@ -126,6 +129,8 @@ def program(
             taken = _spread(levels, targets, source, spec, rng)
             if taken is not None:
                 pulses = taken if pulses is None else pulses + taken
+        elif source["type"] == "programming-uniform":
+            _spread_evenly(levels, targets, source, spec, rng)
         elif source["type"] == "stuck-at":
             _stick(levels, source, spec, rng)
         elif source["type"] == "retention":
@@ -184,8 +189,8 @@ def rows(table: list[dict[str, Any]], time: float | None) -> list[tuple[dict[str
 
 def _deviation(source: dict[str, Any], level: int, spec: Spec) -> tuple[Any, Any]:
     """Standard deviation and mean of a cell's error, in level steps."""
-    unit = spec.unit(source["basis"], level)
-    scale = source["sigma"] * (1.0 if source["basis"] == "value" else unit)
+    unit, each = spec.unit(source["basis"], level), source["basis"] in ("value", "inverse")
+    scale = source["sigma"] * (1.0 if each else unit)
     parts = rows(source["table"], spec.time) if source.get("table") else [(source, 1.0)]
     deviation, mean = f32(0), f32(0)
     for row, weight in parts:
@@ -198,7 +203,7 @@ def _deviation(source: dict[str, Any], level: int, spec: Spec) -> tuple[Any, Any
             for coefficient in reversed(bias["polynomial"]):
                 value = value * spec.x(level) + f32(coefficient)
             mean += f32(weight) * value * f32(unit)
-    return deviation * (unit if source["basis"] == "value" else f32(1)), mean
+    return deviation * (unit if each else f32(1)), mean
 
 
 def _spread(
@@ -222,6 +227,18 @@ def _spread(
     for plane, w in np.ndindex(*shape):
         levels[plane][w] += errors[plane][w]
     return pulses if "tolerance" in source else None
+
+
+def _spread_evenly(
+    levels: list, targets: list, source: dict[str, Any], spec: Spec, rng: np.random.Generator
+) -> None:
+    """Move every cell by a number between two bounds."""
+    for plane, row in enumerate(targets):
+        for w, level in enumerate(row):
+            unit, each = spec.unit(source["basis"], level), source["basis"] in ("value", "inverse")
+            bound = law(source, source["amplitude"] * (1.0 if each else unit), level, spec)
+            bound *= unit if each else f32(1)
+            levels[plane][w] += bound * (f32(2) * f32(rng.random()) - f32(1))
 
 
 def _age(

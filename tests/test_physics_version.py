@@ -17,7 +17,12 @@ from nvmc.hardware.devices import SOURCES, Target, device_names, load_device, pa
 from nvmc.rng import CountedDraw, stream
 
 FILE = Path(__file__).parent / "files" / "physics.json"
-MORE = ("global:scope=chip,sigma=0.1", "read:sigma=0.1")
+MORE = (
+    "global:scope=chip,sigma=0.1",
+    "read:sigma=0.1",
+    "programming:sigma=0.1,basis=inverse",
+    "programming-uniform:amplitude=0.1,basis=value",
+)
 """Sources that no device of the library states the strength of."""
 OPEN = ("stt-mram",)
 """Devices that leave a strength to the user."""

@@ -286,6 +286,7 @@ UNITS = {
     "value": "of the value",
     "log": "ln",
     "us": "µS",
+    "inverse": "of g_max at g_max",
 }
 """What a noise source's basis is called behind a number."""
 

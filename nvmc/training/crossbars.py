@@ -24,6 +24,7 @@ from nvmc.hardware.devices.noise import (
     LogNormalDrift,
     Multiplicative,
     Programming,
+    ProgrammingUniform,
     Read,
     Uniform,
 )
@@ -309,7 +310,7 @@ class Crossbars:
         variance = torch.zeros_like(held.ideal)
         for source in sources:
             match source:
-                case Programming() if not source.verified:
+                case Programming() | ProgrammingUniform() if not _verified(source):
                     each = torch.as_tensor(source.spread(cells)).expand_as(cells.targets)
                     cell = sum(c**2 * each[i] ** 2 for i, c in enumerate(coefficients))
                     variance = variance + cell * held.unit**2
@@ -326,6 +327,10 @@ class Crossbars:
                         "such as gaussian"
                     )
         return variance
+
+
+def _verified(source: NoiseSource) -> bool:
+    return isinstance(source, Programming) and source.verified
 
 
 def _is_gaussian(source: NoiseSource) -> bool:

@@ -31,6 +31,15 @@ EXACT = {
         "polynomial": [-0.5, 1.0],
     },
     "value": {"type": "programming", "basis": "value", "sigma": 0.25},
+    "inverse": {"type": "programming", "basis": "inverse", "sigma": 0.02},
+    "flat": {"type": "programming-uniform", "basis": "us", "amplitude": 2.0},
+    "flat value": {
+        "type": "programming-uniform",
+        "basis": "value",
+        "amplitude": 0.25,
+        "profile": [1.0, 2.0, 0.5, 1.0],
+    },
+    "flat inverse": {"type": "programming-uniform", "basis": "inverse", "amplitude": 0.02},
     "bias": {
         "type": "programming",
         "basis": "full_range",

@@ -106,6 +106,7 @@ def test_a_chip_in_training_is_a_chip_of_the_simulator(device: str, encoding: An
         ("ideal", "stuck-at:p_low=0.1,p_high=0.05"),
         ("pcm-joshi2020", ""),
         ("rram-wan2022", ""),
+        ("ideal", "programming-uniform:amplitude=0.1,basis=inverse"),
     ],
 )
 def test_every_source_acts_in_training_as_on_a_chip(device: str, noise: str):
@@ -166,6 +167,17 @@ def test_the_closed_form_spread_is_that_of_chips(device: str, encoding: Any):
     loud = spread > 0
     ratio = (seen[loud] / spread[loud].double() ** 2).mean().item()
     assert abs(ratio - 1) < 5 * (2 / 399 / int(loud.sum())) ** 0.5
+
+
+def test_the_closed_form_spread_of_flat_errors_is_that_of_normal_ones():
+    """Of the same standard deviation: an amplitude of sqrt(3) sigma."""
+    found = list[torch.Tensor]()
+    for text in ("programming:sigma=0.1", f"programming-uniform:amplitude={0.1 * 3**0.5}"):
+        device = load_device("ideal").with_noise([parse_noise(f"{text},basis=inverse")])
+        crossbars, _, _ = held_by(Target.of(device, weight_bits=4))
+        found.append(crossbars.spread()[crossbars.names[-1]])
+    assert found[0].max() > 0
+    torch.testing.assert_close(found[1], found[0], rtol=1e-5, atol=0)
 
 
 def test_a_source_without_closed_form_is_refused():

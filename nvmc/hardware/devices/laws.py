@@ -22,6 +22,7 @@ from nvmc.hardware.options import CheckedModel
 
 __all__ = [
     "MOST_KEPT",
+    "PER_CELL",
     "Bias",
     "Cells",
     "Conductance",
@@ -40,6 +41,8 @@ Polynomial = Annotated[tuple[Finite, ...], Field(min_length=1, max_length=12)]
 _BLOCK = 1 << 16  # cells whose index stays in a core's own cache
 MOST_KEPT = 1 << 20
 """Cells of an array for which what follows from its codes is kept from one chip to the next."""
+PER_CELL = ("value", "inverse")
+"""Bases whose unit differs from cell to cell."""
 _TINY = 1e-7  # the smallest x of which a logarithm or a negative power is taken
 
 
@@ -167,7 +170,7 @@ class Cells:
         return self.conducted(levels) / (self.highest_level + self.off_level)
 
     def unit(self, basis: str, levels: Any) -> Any:
-        """Level steps in one unit of `basis`: a float, or for `value` an array like `levels`."""
+        """Level steps in one unit of `basis`: a float, or an array like `levels` (`PER_CELL`)."""
         match basis:
             case "full_range":
                 return self.highest_level
@@ -175,6 +178,10 @@ class Cells:
                 return 1 / self.step_us
             case "value":
                 return self.conducted(levels)
+            case "inverse":  # of the highest conductance where x = 1, 1/x as much below, none at 0
+                xp, x = array_namespace(levels), self.relative(levels)
+                top = self.highest_level + self.off_level
+                return xp.where(x == 0, 0 * x, top / xp.where(x == 0, 1 + 0 * x, xp.abs(x)))
             case _:  # a level step of the device file, of all its levels
                 return 1.0 if self.places is None else self.highest_level / (len(self.places) - 1)
 

@@ -29,6 +29,7 @@ from nvmc.hardware.devices.sources.base import Draws, NoiseSource
 from nvmc.hardware.devices.sources.bits import BitFlip
 from nvmc.hardware.devices.sources.cells import Global, StuckAt
 from nvmc.hardware.devices.sources.programming import Programming
+from nvmc.hardware.devices.sources.programming_uniform import ProgrammingUniform
 from nvmc.hardware.devices.sources.read import Read
 from nvmc.hardware.devices.sources.weights import Additive, LogNormalDrift, Multiplicative, Uniform
 
@@ -45,6 +46,7 @@ __all__ = [
     "NoiseSource",
     "Positive",
     "Programming",
+    "ProgrammingUniform",
     "Read",
     "Retention",
     "Source",
@@ -54,6 +56,7 @@ __all__ = [
 
 Source = Annotated[
     Programming
+    | ProgrammingUniform
     | Retention
     | Global
     | StuckAt

@@ -12,7 +12,7 @@ from pydantic import TypeAdapter, ValidationError
 from nvmc.arguments import checked
 from nvmc.errors import DeviceError, OptionError, unknown
 from nvmc.hardware.devices.device import Device
-from nvmc.hardware.devices.noise import NoiseSource, Source
+from nvmc.hardware.devices.noise import SOURCES, NoiseSource, Source
 from nvmc.hardware.options import pairs, problem, value_of
 
 __all__ = ["as_noise", "device_names", "load_device", "parse_device", "parse_noise"]
@@ -79,7 +79,7 @@ def parse_noise(text: str) -> NoiseSource:
     """A noise source from `type:key=value,key=value`, as typed after `--noise`.
 
     Numbers in a list are separated by semicolons: `programming:sigma=0.1,profile=1;4;4;1`. A
-    `programming`, `global` or `read` source acts in level steps where no basis is given.
+    source whose `basis` has no default acts in level steps where none is given.
 
     Raises:
         OptionError: Unknown type or key, or a value out of range.
@@ -91,7 +91,8 @@ def parse_noise(text: str) -> NoiseSource:
     if "type" in fields:
         raise OptionError(f"{where}: 'type' is given twice; give it once")
     fields["type"] = kind.strip()
-    if fields["type"] in ("programming", "global", "read"):
+    basis = SOURCES[fields["type"]].model_fields.get("basis") if fields["type"] in SOURCES else None
+    if basis is not None and basis.is_required():
         fields.setdefault("basis", "level")
     try:
         return _SOURCE.validate_python(fields)

@@ -229,7 +229,10 @@ ROWS = (
 PLACED = [
     source("programming", sigma=0.1, basis="level"),
     source("programming", sigma=0.1, basis="value"),
+    source("programming", sigma=0.1, basis="inverse"),
     source("programming", sigma=0.1, basis="level", profile=(1, 2, 2, 1)),
+    source("programming-uniform", amplitude=0.1, basis="level"),
+    source("programming-uniform", amplitude=0.1, basis="inverse", profile=(1, 2, 2, 1)),
     source("stuck-at", p_low=0.2, p_high=0.1),
     source("bitflip", p=0.3),
     source("lognormal-drift", sigma=0.5),

@@ -8,7 +8,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from array_api_compat import array_namespace
 from pydantic import Field, model_validator
 
-from nvmc.hardware.devices.laws import Bias, Cells, Row, SpreadLaw, check_rows, rows_at
+from nvmc.hardware.devices.laws import PER_CELL, Bias, Cells, Row, SpreadLaw, check_rows, rows_at
 from nvmc.hardware.devices.numbers import Above
 from nvmc.hardware.devices.sources.base import Draws, GaussianSource, Stage
 
@@ -22,8 +22,9 @@ class Programming(GaussianSource, SpreadLaw, frozen=True):
 
     Attributes:
         sigma: Standard deviation in units of `basis`; a factor where a law gives the spread.
-        basis: `level` steps, fraction of the cell's `full_range`, fraction of the `value` g, or
-            microsiemens.
+        basis: `level` steps, fraction of the cell's `full_range`, fraction of the `value` g,
+            microsiemens, or `inverse`: a fraction of g_max where g = g_max, g_max/g times as much
+            below, and none where g = 0.
         profile, polynomial, saturating: f(g), at most one (`SpreadLaw`); 1 without.
         table: f(g) and b(g) at several times since programming (`Row`); linear in log t between.
         bias: b(g), the mean error, in units of `basis` and not scaled by sigma.
@@ -34,7 +35,7 @@ class Programming(GaussianSource, SpreadLaw, frozen=True):
 
     stage: ClassVar[Stage] = "cell"
     type: Literal["programming"] = "programming"
-    basis: Literal["level", "full_range", "value", "us"]
+    basis: Literal["level", "full_range", "value", "us", "inverse"]
     table: tuple[Row, ...] | None = None
     bias: Bias | None = None
     tolerance: Above | None = None
@@ -95,13 +96,13 @@ class Programming(GaussianSource, SpreadLaw, frozen=True):
         With write-verify, that of a single pulse.
         """
         unit = cells.unit(self.basis, cells.targets)
-        scale = self.strength * (1.0 if self.basis == "value" else unit)
+        scale = self.strength * (1.0 if self.basis in PER_CELL else unit)
         if self.table is None:
             spread = self.factor(scale, cells.targets, cells)
         else:
             rows = rows_at(self.table, cells.time_s)
             spread = sum(row.factor(w * scale, cells.targets, cells) for row, w in rows)
-        return spread * unit if self.basis == "value" else spread
+        return spread * unit if self.basis in PER_CELL else spread
 
     def shift(self, cells: Cells) -> Any:
         """Mean error of every cell in level steps: an array like targets, or None."""

@@ -7,7 +7,7 @@ from typing import Any, ClassVar, Literal
 from array_api_compat import array_namespace
 from pydantic import model_validator
 
-from nvmc.hardware.devices.laws import Cells, OneOverF, SpreadLaw
+from nvmc.hardware.devices.laws import PER_CELL, Cells, OneOverF, SpreadLaw
 from nvmc.hardware.devices.numbers import Positive
 from nvmc.hardware.devices.sources.base import NoiseSource, Stage
 
@@ -21,7 +21,7 @@ class Read(SpreadLaw, NoiseSource, frozen=True):
         sigma: Standard deviation in units of `basis`; a factor, 1 unless given, where a law gives
             the spread. The device's sigma does not reach it.
         basis: `level` steps, fraction of the cell's `full_range`, fraction of the `value` g at
-            the time of the read, or microsiemens.
+            the time of the read, microsiemens, or `inverse` (see `Programming`).
         profile, polynomial, saturating: f(g), at most one (`SpreadLaw`); 1 without.
         one_over_f: Instead of those, 1/f noise that grows with time; a fraction of the value that
             depends on the state the cell was programmed for.
@@ -30,7 +30,7 @@ class Read(SpreadLaw, NoiseSource, frozen=True):
     stage: ClassVar[Stage] = "read"
     type: Literal["read"] = "read"
     sigma: Positive | None = None
-    basis: Literal["level", "full_range", "value", "us"]
+    basis: Literal["level", "full_range", "value", "us", "inverse"]
     one_over_f: OneOverF | None = None
 
     @model_validator(mode="after")
@@ -85,10 +85,10 @@ class Read(SpreadLaw, NoiseSource, frozen=True):
             An array like `levels`.
         """
         unit = cells.unit(self.basis, levels)
-        scale = self.strength * (1.0 if self.basis == "value" else unit)
+        scale = self.strength * (1.0 if self.basis in PER_CELL else unit)
         if self.one_over_f is not None:
             spread = scale * self.one_over_f.at(cells.targets, cells)
         else:
             spread = self.factor(scale, levels, cells)
         xp = array_namespace(levels)
-        return xp.abs(spread * unit) if self.basis == "value" else spread + 0 * levels
+        return xp.abs(spread * unit) if self.basis in PER_CELL else spread + 0 * levels
