@@ -131,6 +131,8 @@ def program(
                 pulses = taken if pulses is None else pulses + taken
         elif source["type"] == "programming-uniform":
             _spread_evenly(levels, targets, source, spec, rng)
+        elif source["type"] == "telegraph":
+            _trap(levels, source, spec, rng)
         elif source["type"] == "stuck-at":
             _stick(levels, source, spec, rng)
         elif source["type"] == "retention":
@@ -295,6 +297,18 @@ def _stick(levels: list, source: dict[str, Any], spec: Spec, rng: np.random.Gene
                 row[w] = f32(0)
             elif u >= 1 - source["p_high"]:
                 row[w] = f32(spec.top)
+
+
+def _trap(levels: list, source: dict[str, Any], spec: Spec, rng: np.random.Generator) -> None:
+    """Put every cell that has a trap into one of its two states."""
+    p, share = source["occupancy"], source["share"]
+    for row in levels:
+        for w, g in enumerate(row):
+            u, unit = rng.random(), f32(source["amplitude"] * spec.unit(source["basis"], g))
+            if u < share * p:
+                row[w] = g + f32(p - 1) * unit
+            elif u < share:
+                row[w] = g + f32(p) * unit
 
 
 def _weight(levels: list, sign: int, w: int, spec: Spec) -> Any:

@@ -22,6 +22,8 @@ MORE = (
     "read:sigma=0.1",
     "programming:sigma=0.1,basis=inverse",
     "programming-uniform:amplitude=0.1,basis=value",
+    "telegraph:amplitude=0.5,occupancy=0.3,share=0.7,drawn=chip",
+    "telegraph:amplitude=0.5,occupancy=0.3,share=0.7,drawn=read",
 )
 """Sources that no device of the library states the strength of."""
 OPEN = ("stt-mram",)

@@ -306,7 +306,7 @@ def fidelity_of(target: Target, wanted: Fidelity | None = None) -> Fidelity:
     Raises:
         OptionError: Cells are asked for, but reads are noisy, which no set of weights shows.
     """
-    noisy = [source.type for source in target.device.noise if source.stage == "read"]
+    noisy = [source.type for source in target.device.noise if source.acts_in == "read"]
     if wanted == "cells":
         if noisy:
             raise OptionError(

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from nvmc.arguments import checked
 from nvmc.errors import ArtifactError, OptionError
 from nvmc.hardware.blocks import joined_axes, rows_of_block, weights_in_blocks
-from nvmc.hardware.devices import Cells, NoiseSource, Read, Target
+from nvmc.hardware.devices import Cells, NoiseSource, Target
 from nvmc.hardware.devices.laws import MOST_KEPT
 from nvmc.hardware.devices.sources.base import Stage
 from nvmc.hardware.encoding import Layout
@@ -235,9 +235,9 @@ class Chip:
         return cls(0, None)
 
     @property
-    def reads(self) -> tuple[tuple[str, Read], ...]:
+    def reads(self) -> tuple[tuple[str, NoiseSource], ...]:
         """Active read noise, each source with the name that keys its streams."""
-        return tuple((name, s) for name, s in self._streams if isinstance(s, Read))
+        return tuple(pair for pair in self._streams if pair[1].acts_in == "read")
 
     @property
     def needs_circuit(self) -> bool:
@@ -262,7 +262,7 @@ class Chip:
 
         Cost: for a large array, where all sources are pointwise, no memory beside the weights.
         """
-        sources = [source for _, source in self._streams if source.stage != "read"]
+        sources = [source for _, source in self._streams if source.acts_in != "read"]
         if not array.large or not all(source.pointwise for source in sources):
             return self.program(array).weights
         return weights_in_blocks(array, self._told, self._acting(array), self.clip)
@@ -283,7 +283,8 @@ class Chip:
         where every read is the same.
         """
         cells = self._cells(array.passing()).placed()
-        spreads = [source.spread(levels, cells) for _, source in self.reads]
+        laws = [source.read_law(cells, draws) for source, draws in self._acting(array)("read")]
+        spreads = [law.spread(levels, cells) for law in laws]
         if len(spreads) < 2:
             return spreads[0] if spreads else None
         return np.sqrt(sum(np.square(spread) for spread in spreads))
@@ -323,7 +324,7 @@ class Chip:
     def _acting(self, array: Array) -> Acting:
         def acting(stage: Stage) -> Iterator[tuple[Any, Draw]]:
             for name, source in self._streams:
-                if source.stage == stage and self.index is not None:
+                if source.acts_in == stage and self.index is not None:
                     names = (name,) if source.chip_wide else (*self._label(array), name)
                     yield source, Draw(self.seed, self.index, *names)
 

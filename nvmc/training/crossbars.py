@@ -25,7 +25,6 @@ from nvmc.hardware.devices.noise import (
     Multiplicative,
     Programming,
     ProgrammingUniform,
-    Read,
     Uniform,
 )
 from nvmc.hardware.devices.sources.base import Stage
@@ -270,13 +269,13 @@ class Crossbars:
 
     def _noisy(self, held: Held, sources: Sequence[NoiseSource], draws: Draws) -> Seen:
         def acting(stage: Stage) -> Iterator[tuple[Any, Draws]]:
-            return ((s, draws) for s in sources if s.active and s.stage == stage)
+            return ((s, draws) for s in sources if s.active and s.acts_in == stage)
 
         clip = self.target.device.clip
         levels, sign, _ = program_cells(held.sign, held.cells, acting, clip)
         weights = weights_of(held, levels, sign, held.cells, acting)
-        moved = any(s.active and s.stage == "weight" for s in sources)
-        reads = tuple(s for s in sources if isinstance(s, Read) and s.active)
+        moved = any(s.active and s.acts_in == "weight" for s in sources)
+        reads = tuple(s.read_law(held.cells, own) for s, own in acting("read"))
         return Seen(weights, levels, sign, moved, reads)
 
     def _spread(self, held: Held, sources: Sequence[NoiseSource]) -> Tensor:

@@ -9,7 +9,8 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from nvmc.hardware.devices import Cells, Read, Target
+from nvmc.hardware.devices import Cells, Target
+from nvmc.hardware.devices.sources.base import ReadLaw
 from nvmc.hardware.encoding import Layout
 from nvmc.hardware.programming import cells_of
 from nvmc.hardware.reads import clipped_reads
@@ -69,7 +70,7 @@ class Seen:
     levels: Tensor | None = None
     sign: Tensor | None = None
     moved: bool = False
-    reads: tuple[Read, ...] = ()
+    reads: tuple[ReadLaw, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -106,7 +107,7 @@ class Behind:
             levels: Present levels, shape (planes, *shape).
         """
         cells = self.held.cells.placed()
-        spreads = [source.spread(levels, cells) for source in self.seen.reads]
+        spreads = [law.spread(levels, cells) for law in self.seen.reads]
         if len(spreads) < 2:
             return spreads[0] if spreads else None
         return torch.stack([spread.square() for spread in spreads]).sum(0).sqrt_()

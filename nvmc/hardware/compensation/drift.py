@@ -47,7 +47,7 @@ class Drift(Compensation, frozen=True):
         Raises:
             OptionError: No cell of the device changes with time.
         """
-        if not any(source.timed and source.stage == "cell" for source in device.noise):
+        if not any(source.timed and source.acts_in == "cell" for source in device.noise):
             raise OptionError(
                 f"--compensate drift: device {device.name!r} has no noise source by which cells "
                 "change with time; leave drift out, or add one such as --noise retention"

@@ -9,7 +9,7 @@ slow loops alike. Sources act in one of four stages:
 | `code`   | `apply`: target levels (planes, *shape) as whole numbers, and the sign      |
 | `cell`   | `apply`: programmed levels (planes, *shape), in level steps                 |
 | `weight` | `apply`: weights (*shape), in the network's units                           |
-| `read`   | `spread`: present levels -> standard deviation of one read of each, in steps |
+| `read`   | `read_law().spread`: present levels -> deviation of one read of each, in steps |
 
 `Source` is the type of any of them in a file or a manifest, and `SOURCES` names its members; a new
 source is a class in `nvmc.hardware.devices.sources` and a member of `Source`. An `apply` makes no
@@ -31,6 +31,7 @@ from nvmc.hardware.devices.sources.cells import Global, StuckAt
 from nvmc.hardware.devices.sources.programming import Programming
 from nvmc.hardware.devices.sources.programming_uniform import ProgrammingUniform
 from nvmc.hardware.devices.sources.read import Read
+from nvmc.hardware.devices.sources.telegraph import Telegraph
 from nvmc.hardware.devices.sources.weights import Additive, LogNormalDrift, Multiplicative, Uniform
 
 __all__ = [
@@ -51,6 +52,7 @@ __all__ = [
     "Retention",
     "Source",
     "StuckAt",
+    "Telegraph",
     "Uniform",
 ]
 
@@ -58,6 +60,7 @@ Source = Annotated[
     Programming
     | ProgrammingUniform
     | Retention
+    | Telegraph
     | Global
     | StuckAt
     | BitFlip

@@ -83,4 +83,4 @@ def left_out(task: Task, circuits: Sequence[Circuit | None], drew_ages: bool) ->
 
 
 def _noisy_reads(task: Task) -> bool:
-    return any(s.stage == "read" and s.active for s in task.target.device.sources(task.sigma))
+    return any(s.acts_in == "read" and s.active for s in task.target.device.sources(task.sigma))

@@ -234,6 +234,7 @@ PLACED = [
     source("programming-uniform", amplitude=0.1, basis="level"),
     source("programming-uniform", amplitude=0.1, basis="inverse", profile=(1, 2, 2, 1)),
     source("stuck-at", p_low=0.2, p_high=0.1),
+    source("telegraph", amplitude=0.1, occupancy=0.3, share=0.5, basis="level", drawn="chip"),
     source("bitflip", p=0.3),
     source("lognormal-drift", sigma=0.5),
     source("additive", sigma=0.1),

@@ -7,7 +7,7 @@ from typing import Any, ClassVar, Literal, Protocol
 from nvmc.hardware.devices.numbers import Positive
 from nvmc.hardware.options import CheckedModel
 
-__all__ = ["Draws", "GaussianSource", "NoiseSource", "Stage"]
+__all__ = ["Draws", "GaussianSource", "NoiseSource", "ReadLaw", "Stage"]
 
 Stage = Literal["code", "cell", "weight", "read"]
 
@@ -24,12 +24,25 @@ class Draws(Protocol):
         ...
 
 
+class ReadLaw(Protocol):
+    """What every read of an array's cells adds anew."""
+
+    def spread(self, levels: Any, cells: Any) -> Any:
+        """Standard deviation of every cell in one read, an array like `levels`, in level steps."""
+        ...
+
+
 class NoiseSource(CheckedModel, extra="forbid", frozen=True):
     """Base of all sources. Fields are the options a device file may set."""
 
     stage: ClassVar[Stage]
     quantized_only: ClassVar[bool] = False
     type: str
+
+    @property
+    def acts_in(self) -> Stage:
+        """Where it acts: `stage`, unless one of its fields decides."""
+        return self.stage
 
     @property
     def active(self) -> bool:
@@ -77,6 +90,10 @@ class NoiseSource(CheckedModel, extra="forbid", frozen=True):
     def with_sigma(self, sigma: float) -> NoiseSource:
         """This source at the device's sigma, unless it states one of its own."""
         return self
+
+    def read_law(self, cells: Any, draws: Draws) -> ReadLaw:
+        """Of a source on reads: what they add to these cells; `draws` is once for the chip."""
+        raise NotImplementedError
 
 
 class GaussianSource(NoiseSource, frozen=True):
