@@ -133,6 +133,8 @@ def program(
             _spread_evenly(levels, targets, source, spec, rng)
         elif source["type"] == "telegraph":
             _trap(levels, source, spec, rng)
+        elif source["type"] == "temperature-coefficient":
+            _warm(levels, source, spec, rng)
         elif source["type"] == "stuck-at":
             _stick(levels, source, spec, rng)
         elif source["type"] == "retention":
@@ -297,6 +299,16 @@ def _stick(levels: list, source: dict[str, Any], spec: Spec, rng: np.random.Gene
                 row[w] = f32(0)
             elif u >= 1 - source["p_high"]:
                 row[w] = f32(spec.top)
+
+
+def _warm(levels: list, source: dict[str, Any], spec: Spec, rng: np.random.Generator) -> None:
+    """Let every cell conduct more or less, in proportion to what it conducts."""
+    warmer = source["temperature_c"] - source["reference_c"]
+    for row in levels:
+        for w, g in enumerate(row):
+            spread = f32(warmer * source["std_per_k"]) * rng.standard_normal(dtype=np.float32)
+            kept = max(f32(1 + warmer * source["per_k"]) + spread, f32(0))
+            row[w] = (g + f32(spec.off)) * kept - f32(spec.off)
 
 
 def _trap(levels: list, source: dict[str, Any], spec: Spec, rng: np.random.Generator) -> None:

@@ -22,6 +22,7 @@ MORE = (
     "read:sigma=0.1",
     "programming:sigma=0.1,basis=inverse",
     "programming-uniform:amplitude=0.1,basis=value",
+    "temperature-coefficient:per_k=0.01,std_per_k=0.01,reference_c=25,temperature_c=85",
     "telegraph:amplitude=0.5,occupancy=0.3,share=0.7,drawn=chip",
     "telegraph:amplitude=0.5,occupancy=0.3,share=0.7,drawn=read",
 )

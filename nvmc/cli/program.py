@@ -10,7 +10,7 @@ from nvmc.cli.console import memory_option, note, out
 from nvmc.cli.running import run_options
 from nvmc.compiled.artifact import find_compiled, open_compiled
 from nvmc.evaluation.chip_file import program_chip
-from nvmc.evaluation.parameters import parse_time
+from nvmc.evaluation.parameters import parse_temperature, parse_time
 from nvmc.hardware.devices import load_device
 
 __all__ = ["program_command"]
@@ -23,7 +23,7 @@ __all__ = ["program_command"]
 @click.option("--device", metavar="NAME|FILE", help="Another device than compiled for.")
 @click.option("--sigma", type=float, help="Strength of the device's noise.")
 @click.option("--time", metavar="T", help="Time since programming, such as 20s, 1h or 30d.")
-@run_options("compensate", "calibration-data")
+@run_options("temperature", "compensate", "calibration-data")
 @click.option(
     "-o", "--output", required=True, type=click.Path(path_type=Path), help="The ONNX file to write."
 )
@@ -41,6 +41,7 @@ def program_command(
     device: str | None,
     sigma: float | None,
     time: str | None,
+    celsius: str | None,
     compensate: tuple[str, ...],
     calibration_data: str | None,
     output: Path,
@@ -58,6 +59,7 @@ def program_command(
         device=chosen,
         sigma=sigma,
         time_s=time_s,
+        temperature_c=None if celsius is None else parse_temperature(celsius),
         compensate=compensate,
         calibration_data=calibration_data,
         cells=cells,

@@ -69,6 +69,12 @@ OPTIONS: dict[str, Callable[[Command], Command]] = {
     "time": click.option(
         "--time", "age", metavar="T", help="Time since programming, such as 1h or 30d."
     ),
+    "temperature": click.option(
+        "--temperature",
+        "celsius",
+        metavar="T",
+        help="Of all cells since programming, such as 85C.  [default: of their measurement]",
+    ),
     "percentile": click.option(
         "--percentile", default=1.0, show_default=True, help="k of the KPP."
     ),

@@ -25,7 +25,7 @@ from nvmc.cli.console import (
 from nvmc.cli.heading import heading
 from nvmc.cli.running import chosen_executor, opened, run_options
 from nvmc.evaluation.description import as_cells
-from nvmc.evaluation.parameters import Setup, parse_time
+from nvmc.evaluation.parameters import Setup, parse_temperature, parse_time
 from nvmc.evaluation.sensitivity import (
     FEWEST_BELOW,
     Difference,
@@ -50,7 +50,7 @@ HEADINGS = {
 @click.command("sensitivity")
 @click.argument("compiled", required=False, type=click.Path(path_type=Path))
 @click.option("--runs", default=100, show_default=True, help="Chips per population.")
-@run_options("data", "device", "sigma", "noise", "time")
+@run_options("data", "device", "sigma", "noise", "time", "temperature")
 @click.option("--percentile", default=5.0, show_default=True, help="k of the KPP.")
 @run_options("seed", "fidelity", "limit", "output", "class-axis", "batch-axis", "metric", "batch")
 @run_options("jobs", "workers", "accelerator")
@@ -62,6 +62,7 @@ def sensitivity_command(
     sigma: float | None,
     noise: tuple[str, ...],
     age: str | None,
+    celsius: str | None,
     csv_file: Path | None,
     as_json: bool,
     runs: int,
@@ -79,7 +80,9 @@ def sensitivity_command(
         check_file(csv_file)
     network = opened(compiled)
     time_s = None if age is None else parse_time(age)
-    setup = Setup.of(network.manifest.target, device, noise, sigma, time_s)
+    temperature_c = None if celsius is None else parse_temperature(celsius)
+    cells = network.manifest.target
+    setup = Setup.of(cells, device, noise, sigma, time_s, temperature_c=temperature_c)
     total = runs * population_count(network, setup)
     with (
         chosen_executor(jobs, workers, accelerator) as executor,
@@ -92,6 +95,7 @@ def sensitivity_command(
             noise=noise,
             sigma=sigma,
             time_s=time_s,
+            temperature_c=temperature_c,
             jobs=jobs,
             executor=executor,
             on_chip=lambda chip, value: advance(),

@@ -28,7 +28,7 @@ from nvmc.cli.heading import heading, needs_text
 from nvmc.cli.running import chosen_executor, opened, run_options
 from nvmc.cli.stored import checked_text, opened_store
 from nvmc.errors import OptionError
-from nvmc.evaluation.parameters import duration_text, parse_values
+from nvmc.evaluation.parameters import duration_text, parse_temperature, parse_values
 from nvmc.evaluation.result import Simulation
 from nvmc.evaluation.simulation import simulate
 from nvmc.metrics import METRICS
@@ -51,7 +51,7 @@ DELTA = 1e-3
     metavar="T,…",
     help="Times since programming, such as 1h,1d,30d: the same chips at each.",
 )
-@run_options("compensate", "calibration-data")
+@run_options("temperature", "compensate", "calibration-data")
 @run_options("percentile", "seed", "fidelity", "limit", "output", "class-axis", "batch-axis")
 @run_options("metric", "batch", "mc-passes")
 @click.option(
@@ -86,6 +86,7 @@ def simulate_command(
     device: str | None,
     noise: tuple[str, ...],
     time: str | None,
+    celsius: str | None,
     figure: Path | None,
     as_json: bool,
     runs: int,
@@ -122,6 +123,7 @@ def simulate_command(
             device=device,
             noise=noise,
             times_s=[float(age.number or 0) for age in ages],
+            temperature_c=None if celsius is None else parse_temperature(celsius),
             delta=_delta(adaptive, delta),
             precision=None if precision is None else _width(precision),
             jobs=jobs,

@@ -25,7 +25,7 @@ from nvmc.cli.train_report import Report, epoch_progress, print_methods, print_r
 from nvmc.compiled.options import CompileOptions
 from nvmc.data import NAMED
 from nvmc.errors import OptionError
-from nvmc.evaluation.parameters import parse_values
+from nvmc.evaluation.parameters import parse_temperature, parse_values
 from nvmc.hardware.devices import parse_noise
 from nvmc.hardware.options import pairs, problem, value_of
 from nvmc.interruption import Loading, interrupted
@@ -142,6 +142,7 @@ def _settings_options(command: F) -> F:
     help="Age of the chips, such as 30d. With 1h:30d training draws ages between these two, and "
     "KPPs are taken at the second.",
 )
+@run_options("temperature")
 @target_options
 @periphery_options
 @click.option("--skip", multiple=True, metavar="GLOB", help="Keep matching layers digital.")
@@ -225,9 +226,10 @@ def _task(training: Any, data: str, options: Mapping[str, Any]) -> Any:
     """The training task that the options describe."""
     target = target_from(**{name: options[name] for name in ("device", *TARGET_OPTIONS)})
     target = target.model_copy(update={"periphery": periphery_from(options)})
+    noise, hot = [parse_noise(text) for text in options["noise"]], options["celsius"]
     return training.make_task(
         data,
-        target.on(None, [parse_noise(text) for text in options["noise"]]),
+        target.on(None, noise).at_temperature(None if hot is None else parse_temperature(hot)),
         validation=options["validation"],
         validation_limit=options["validation_limit"],
         sigma=options["sigma"],

@@ -88,6 +88,8 @@ class Report:
             simulating += ["--sigma", f"{task.sigma:g}"]
         for text in given["noise"]:
             simulating += ["--noise", text]
+        if given["celsius"] is not None:
+            simulating += ["--temperature", given["celsius"]]
         if given["time"] is not None:
             simulating += ["--time", given["time"].rpartition(":")[2]]
         if task.settings.percentile != 1:

@@ -19,7 +19,7 @@ from nvmc.cli.heading import heading
 from nvmc.cli.running import opened, run_options
 from nvmc.data import load_data
 from nvmc.data.shifts import KINDS, shifts_for
-from nvmc.evaluation.parameters import parse_time
+from nvmc.evaluation.parameters import parse_temperature, parse_time
 from nvmc.evaluation.uncertainty import Row, Uncertainty, uncertainty
 from nvmc.report.uncertainty_plot import Line, Panel, draw_uncertainty
 
@@ -47,8 +47,8 @@ LABELS = {"rotation": "rotation [degrees]", "noise": "noise [share of the range]
     type=click.Choice(KINDS),
     help="How images are moved away. May be repeated.  [default: all that the data allow]",
 )
-@run_options("device", "sigma", "noise", "time", "seed", "fidelity", "limit", "output")
-@run_options("class-axis", "batch-axis", "batch", "jobs")
+@run_options("device", "sigma", "noise", "time", "temperature", "seed", "fidelity", "limit")
+@run_options("output", "class-axis", "batch-axis", "batch", "jobs")
 @run_options("max-memory", "figure", "json")
 def uncertainty_command(
     compiled: Path | None,
@@ -58,6 +58,7 @@ def uncertainty_command(
     sigma: float | None,
     noise: tuple[str, ...],
     age: str | None,
+    celsius: str | None,
     limit: int | None,
     figure: Path | None,
     as_json: bool,
@@ -79,6 +80,7 @@ def uncertainty_command(
             noise=noise,
             sigma=sigma,
             time_s=None if age is None else parse_time(age),
+            temperature_c=None if celsius is None else parse_temperature(celsius),
             shifts=shifts or None,
             on_chip=advance,
             **options,

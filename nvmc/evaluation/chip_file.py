@@ -37,6 +37,7 @@ def program_chip(
     device: Device | str | Path | None = None,
     sigma: float | None = None,
     time_s: float | None = None,
+    temperature_c: float | None = None,
     compensate: Sequence[Compensation | str] = (),
     calibration_data: Data | None = None,
     cells: str | Path | None = None,
@@ -54,6 +55,7 @@ def program_chip(
         device: Another device than the network was compiled for: one, its name, or its file.
         sigma: Strength of the device's noise instead of its default.
         time_s: Seconds since programming; the device's default for None.
+        temperature_c: Of the cells, degrees Celsius; what their noise sources say for None.
         compensate: What the chip does against its noise: compensations, or texts as after
             `--compensate`; the file computes with all of it.
         calibration_data: Images for those that are calibrated on some.
@@ -71,7 +73,8 @@ def program_chip(
     cells_path = None if cells is None else _npz(cells)
     if cells_path is not None and cells_path.resolve() == Path(output).resolve():
         raise OptionError(f"chip and cells both go to {str(output)!r}; give each a file of its own")
-    setup = Setup.of(compiled.manifest.target, device, (), sigma, time_s, compensate)
+    cells_of = compiled.manifest.target
+    setup = Setup.of(cells_of, device, (), sigma, time_s, compensate, temperature_c)
     chip = setup.chip(seed, index)
     model = load_compiled(compiled)
     set_target(model, setup.target)

@@ -137,13 +137,18 @@ class Description:
 
 
 def in_common(descriptions: Sequence[Description]) -> dict[str, Any]:
-    """What several descriptions agree in, as JSON; of a periphery, the entries that are equal."""
+    """What several descriptions agree in, as JSON.
+
+    Of a periphery and of each noise source, which are the same but for a parameter, the entries
+    that are equal.
+    """
     shared, *others = [description.to_json() for description in descriptions]
-    periphery = shared["periphery"]
+    periphery, noise = shared["periphery"], shared["noise"]
     for other in others:
         shared = _equal(shared, other)
         periphery = _equal(periphery, other["periphery"])
-    return {**shared, "periphery": periphery}
+        noise = [_equal(*both) for both in zip(noise, other["noise"], strict=True)]
+    return {**shared, "periphery": periphery, "noise": noise}
 
 
 def _equal(one: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, Any]:

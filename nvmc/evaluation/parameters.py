@@ -19,6 +19,7 @@ from nvmc.hardware.chip import Chip
 from nvmc.hardware.compensation import Compensation, as_compensations, compensated, settled
 from nvmc.hardware.devices import Device, NoiseSource, Target, as_noise, load_device
 from nvmc.hardware.devices.periphery import MAX_CONVERTER_BITS, Periphery
+from nvmc.hardware.devices.sources.thermal import TEMPERATURES_C
 from nvmc.hardware.options import problem
 
 __all__ = [
@@ -28,6 +29,7 @@ __all__ = [
     "Value",
     "duration_text",
     "label_of",
+    "parse_temperature",
     "parse_time",
     "parse_values",
 ]
@@ -72,6 +74,7 @@ class Setup:
         sigma: float | None = None,
         time_s: float | None = None,
         compensate: Iterable[Compensation | str] = (),
+        temperature_c: float | None = None,
     ) -> Setup:
         """A setup on `target`, or on another device and with more noise.
 
@@ -83,12 +86,14 @@ class Setup:
             time_s: Seconds since programming; None for right after it.
             compensate: What the chips do against their noise: compensations, or texts as behind
                 `--compensate`.
+            temperature_c: Of all cells since programming, degrees Celsius; None for what the noise
+                sources say, which is that of their measurement where they say nothing.
 
         Raises:
             DeviceError, OptionError: By what is wrong.
         """
         chosen = None if device is None else load_device(device)
-        on = target.on(chosen, map(as_noise, noise))
+        on = target.on(chosen, map(as_noise, noise)).at_temperature(temperature_c)
         return cls(on, sigma, time_s, settled(as_compensations(compensate), on.device))
 
     @property
@@ -233,6 +238,23 @@ def _duration(text: str) -> float:
     return _within(float(Decimal(text[: len(text) - len(unit)]) * SECONDS[unit.strip()]), 0, 1e12)
 
 
+def parse_temperature(text: str) -> float:
+    """Degrees Celsius, from what people write after --temperature.
+
+    Raises:
+        OptionError: It is no temperature.
+    """
+    number = _value("temperature", text.strip()).number
+    assert number is not None  # only converters have a `none`
+    return number
+
+
+def _temperature(text: str) -> float:
+    kelvin = text.endswith("K")
+    number = Decimal(text.removesuffix("K").removesuffix("C").removesuffix("°"))
+    return _within(float(number - Decimal("273.15") if kelvin else number), *TEMPERATURES_C)
+
+
 def _sigma(text: str) -> float:
     return _within(float(text), 0, 1e9)
 
@@ -253,6 +275,10 @@ def _with_sigma(setup: Setup, sigma: float | None) -> Setup:
 
 def _with_time(setup: Setup, time_s: float | None) -> Setup:
     return replace(setup, time_s=time_s)
+
+
+def _with_temperature(setup: Setup, celsius: float | None) -> Setup:
+    return replace(setup, target=setup.target.at_temperature(celsius))
 
 
 def _with_converter(field: str) -> Callable[[Setup, float | None], Setup]:
@@ -326,6 +352,14 @@ PARAMETERS: dict[str, Parameter] = {
         parse=_duration,
         change=_with_time,
         logarithmic=True,
+    ),
+    "temperature": Parameter(
+        help="Of all cells since programming, such as 85C or 358K.",
+        label="temperature [°C]",
+        column="temperature_c",
+        expected="degrees Celsius from -200 to 1000, such as 85C, or kelvins, such as 358K",
+        parse=_temperature,
+        change=_with_temperature,
     ),
     "adc-bits": _converter("adc"),
     "dac-bits": _converter("dac"),

@@ -167,6 +167,7 @@ def sensitivity(
     noise: Sequence[NoiseSource | str] = (),
     sigma: float | None = None,
     time_s: float | None = None,
+    temperature_c: float | None = None,
     percentile: float = 5.0,
     seed: int = 0,
     jobs: int | None = None,
@@ -185,6 +186,7 @@ def sensitivity(
         noise: More noise sources behind the device's own: sources, or texts as after `--noise`.
         sigma: Strength of the device's noise instead of its default.
         time_s: Seconds since programming; the device's own time by default.
+        temperature_c: Of the cells, degrees Celsius; what their noise sources say by default.
         percentile: k of the k-th percentile performance; 5 by default, since the error of the 1st
             percentile of 100 chips is not to be known from them (docs/sensitivity.md).
         seed: Population of chips.
@@ -198,7 +200,8 @@ def sensitivity(
     """
     started = time.perf_counter()
     check_options(runs, jobs, percentile)
-    setup = Setup.of(compiled.manifest.target, device, noise, sigma, time_s)
+    cells = compiled.manifest.target
+    setup = Setup.of(cells, device, noise, sigma, time_s, temperature_c=temperature_c)
     parts = _parts(compiled, setup)
     workload = set_up(compiled, setup.target, seed=seed, **options)
     chips = [setup.chip(seed, index) for index in range(runs)]

@@ -44,6 +44,7 @@ def simulate(
     percentile: float = 1.0,
     seed: int = 0,
     times_s: Sequence[float] | None = None,
+    temperature_c: float | None = None,
     delta: float | None = None,
     precision: float | None = None,
     max_runs: int | None = None,
@@ -68,6 +69,7 @@ def simulate(
         percentile: k of the k-th percentile performance.
         seed: Population of chips.
         times_s: Seconds since programming, one or more; the device's own time by default.
+        temperature_c: Of the cells, degrees Celsius; what their noise sources say by default.
         delta: Drop chips that cannot matter, at this risk of another answer (docs/adaptive.md).
         precision: Take more chips in rounds until the KPP's interval is no wider.
         max_runs: Chips at which rounds end in any case; 10,000 by default.
@@ -83,7 +85,8 @@ def simulate(
     """
     check_options(runs, jobs, percentile)
     plan = _planned(Plan(runs, percentile, delta, precision, max_runs), first)
-    setup = Setup.of(compiled.manifest.target, device, noise, sigma, compensate=compensate)
+    cells = compiled.manifest.target
+    setup = Setup.of(cells, device, noise, sigma, None, compensate, temperature_c)
     setups = [replace(setup, time_s=age) for age in times_s or [None]]
     chips = [Chips(one.chip(seed, first), first, plan.most) for one in setups]
     tuning = Tuning(setup.compensate, calibration_data)

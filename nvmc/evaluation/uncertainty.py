@@ -164,6 +164,7 @@ def uncertainty(
     noise: Sequence[NoiseSource | str] = (),
     sigma: float | None = None,
     time_s: float | None = None,
+    temperature_c: float | None = None,
     shifts: Sequence[str] | None = None,
     seed: int = 0,
     jobs: int | None = None,
@@ -181,6 +182,7 @@ def uncertainty(
         noise: More noise sources behind the device's own: sources, or texts as after `--noise`.
         sigma: Strength of the device's noise instead of its default.
         time_s: Seconds since programming; the device's own time by default.
+        temperature_c: Of the cells, degrees Celsius; what their noise sources say by default.
         shifts: Of `rotation` and `noise`; by default those that the data allow.
         seed: Population of chips, and the noise on images.
         jobs: Chips in parallel.
@@ -192,7 +194,8 @@ def uncertainty(
         OptionError, DataError, ModelError: By what is wrong.
     """
     check_options(runs, jobs, 1.0)
-    setup = Setup.of(compiled.manifest.target, device, noise, sigma, time_s)
+    cells = compiled.manifest.target
+    setup = Setup.of(cells, device, noise, sigma, time_s, temperature_c=temperature_c)
     dataset = _labelled(options.get("data"), options.get("limit"))
     entries = compiled.manifest.inputs
     dataset = dataset.for_network([entry.name for entry in entries])

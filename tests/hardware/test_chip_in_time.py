@@ -70,6 +70,13 @@ EXACT = {
         "share": 0.5,
         "drawn": "chip",
     },
+    "warm": {
+        "type": "temperature-coefficient",
+        "per_k": 2.0**-8,
+        "std_per_k": 2.0**-8,
+        "reference_c": 25.0,
+        "temperature_c": 57.0,
+    },
     "chip offset": {"type": "global", "scope": "chip", "sigma": 0.5, "basis": "level"},
     "array gain": {"type": "global", "scope": "array", "sigma": 0.5, "basis": "value"},
     "tile offset": {"type": "global", "scope": "tile", "sigma": 0.1, "basis": "full_range"},

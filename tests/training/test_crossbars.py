@@ -108,6 +108,10 @@ def test_a_chip_in_training_is_a_chip_of_the_simulator(device: str, encoding: An
         ("rram-wan2022", ""),
         ("ideal", "programming-uniform:amplitude=0.1,basis=inverse"),
         ("ideal", "telegraph:amplitude=0.1,share=0.5,drawn=chip"),
+        (
+            "ideal",
+            "temperature-coefficient:per_k=0.1,std_per_k=0.1,reference_c=0,temperature_c=2",
+        ),
     ],
 )
 def test_every_source_acts_in_training_as_on_a_chip(device: str, noise: str):

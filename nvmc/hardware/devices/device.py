@@ -11,6 +11,7 @@ from nvmc.errors import OptionError
 from nvmc.hardware.devices.laws import Conductance, Strict
 from nvmc.hardware.devices.noise import BitFlip, NoiseSource, Source
 from nvmc.hardware.devices.numbers import Above, Positive
+from nvmc.hardware.devices.sources.thermal import TEMPERATURES_C
 from nvmc.hardware.encoding import Encoding
 
 __all__ = ["Bits", "Defaults", "Device"]
@@ -171,6 +172,7 @@ class Device(Strict, frozen=True):
                 vouches for, or no source depends on time.
         """
         if time_s is None:
+            self._check_age(self.time_s)
             return self.time_s
         if not 0 <= time_s < float("inf"):
             raise OptionError(f"time is {time_s} s; expected a finite number of at least 0")
@@ -179,12 +181,42 @@ class Device(Strict, frozen=True):
                 f"device {self.name!r} has no noise source that depends on time (got {time_s} s); "
                 "leave the time out, or add a source such as --noise retention"
             )
-        if self.time_limit_s is not None and time_s > self.time_limit_s:
-            raise OptionError(
-                f"time is {time_s:g} s; the source of device {self.name!r} vouches for at most "
-                f"{self.time_limit_s:g} s: give an earlier time"
-            )
+        self._check_age(time_s)
         return time_s
+
+    def _check_age(self, time_s: float | None) -> None:
+        """Complain of a time that the device's source does not vouch for, hot cells' time included.
+
+        Raises:
+            OptionError: It is later.
+        """
+        if time_s is None or self.time_limit_s is None:
+            return
+        counted = max((source.aged(time_s) for source in self.noise if source.timed), default=0.0)
+        if max(time_s, counted) > self.time_limit_s:
+            hot = f" and counts as {counted:g} s at its temperature" if counted > time_s else ""
+            raise OptionError(
+                f"time is {time_s:g} s{hot}; the source of device {self.name!r} vouches for at "
+                f"most {self.time_limit_s:g} s: give an earlier time"
+            )
+
+    def at_temperature(self, celsius: float) -> Device:
+        """This device with all that depends on the temperature at `celsius`, degrees Celsius.
+
+        Raises:
+            OptionError: Nothing depends on it, or it is out of range.
+        """
+        if not TEMPERATURES_C[0] <= celsius <= TEMPERATURES_C[1]:
+            low, high = TEMPERATURES_C
+            raise OptionError(f"temperature is {celsius} C; expected {low:g} to {high:g} C")
+        if not any(source.thermal for source in self.noise):
+            raise OptionError(
+                f"device {self.name!r} has no noise source that depends on temperature (got "
+                f"{celsius:g} C); give its retention or table activation_ev and reference_c, add "
+                "--noise temperature-coefficient, or leave --temperature out"
+            )
+        hot = tuple(source.with_temperature(celsius) for source in self.noise)
+        return self.model_copy(update={"noise": hot})
 
     @property
     def analog_top(self) -> float:

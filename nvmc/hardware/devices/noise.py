@@ -32,6 +32,7 @@ from nvmc.hardware.devices.sources.programming import Programming
 from nvmc.hardware.devices.sources.programming_uniform import ProgrammingUniform
 from nvmc.hardware.devices.sources.read import Read
 from nvmc.hardware.devices.sources.telegraph import Telegraph
+from nvmc.hardware.devices.sources.thermal import TemperatureCoefficient
 from nvmc.hardware.devices.sources.weights import Additive, LogNormalDrift, Multiplicative, Uniform
 
 __all__ = [
@@ -53,6 +54,7 @@ __all__ = [
     "Source",
     "StuckAt",
     "Telegraph",
+    "TemperatureCoefficient",
     "Uniform",
 ]
 
@@ -60,6 +62,7 @@ Source = Annotated[
     Programming
     | ProgrammingUniform
     | Retention
+    | TemperatureCoefficient
     | Telegraph
     | Global
     | StuckAt

@@ -264,6 +264,14 @@ class Target(Strict, frozen=True):
         moved.check_sources(chosen.noise)
         return moved
 
+    def at_temperature(self, celsius: float | None) -> Target:
+        """The same codes on hotter or colder cells; itself for None.
+
+        Raises:
+            OptionError: Nothing of the device depends on the temperature, or it is out of range.
+        """
+        return self if celsius is None else self.on(self.device.at_temperature(celsius))
+
     def check_sources(self, sources: Iterable[NoiseSource]) -> None:
         """Raise OptionError where a noise source cannot act on this target."""
         stored = any(self._of(part).layout.code_bits for part in (None, *self.layers))

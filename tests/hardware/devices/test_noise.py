@@ -234,6 +234,9 @@ PLACED = [
     source("programming-uniform", amplitude=0.1, basis="level"),
     source("programming-uniform", amplitude=0.1, basis="inverse", profile=(1, 2, 2, 1)),
     source("stuck-at", p_low=0.2, p_high=0.1),
+    source(
+        "temperature-coefficient", per_k=0.01, std_per_k=0.01, reference_c=25.0, temperature_c=45.0
+    ),
     source("telegraph", amplitude=0.1, occupancy=0.3, share=0.5, basis="level", drawn="chip"),
     source("bitflip", p=0.3),
     source("lognormal-drift", sigma=0.5),
@@ -299,7 +302,7 @@ def test_torch_keeps_gradients(noise: Any):
             assert torch.equal(gradient, free.float())
         case "lognormal-drift" | "multiplicative":
             torch.testing.assert_close(gradient, (out / start).detach(), rtol=1e-6, atol=0)
-        case "retention":
+        case "retention" | "temperature-coefficient":
             conducted = start.detach() + 1 / 3
             expected = (out.detach() + 1 / 3) / conducted
             torch.testing.assert_close(gradient, expected, rtol=1e-6, atol=0)

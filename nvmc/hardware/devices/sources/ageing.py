@@ -10,7 +10,8 @@ from pydantic import Discriminator, Tag
 
 from nvmc.hardware.devices.laws import Cells, LogLaw
 from nvmc.hardware.devices.numbers import Above, Finite, Positive
-from nvmc.hardware.devices.sources.base import Draws, NoiseSource, Stage
+from nvmc.hardware.devices.sources.base import Draws, Stage
+from nvmc.hardware.devices.sources.thermal import ThermallyAged
 
 __all__ = ["Retention"]
 
@@ -22,7 +23,7 @@ def _form(value: Any) -> str:
 _Law = Annotated[LogLaw, Tag("law")]
 
 
-class Retention(NoiseSource, frozen=True):
+class Retention(ThermallyAged, frozen=True):
     """Conductance that decays: g(t) = g(t0) (t/t0)^(-nu), nu ~ N(nu_mean, nu_std) clipped at 0.
 
     Every cell has one nu for all times, drawn from the state that it was programmed for. Before t0
@@ -32,7 +33,8 @@ class Retention(NoiseSource, frozen=True):
     Attributes:
         nu_mean: Mean of nu before clipping, the same for all states or by `LogLaw`.
         nu_std: Standard deviation of nu before clipping, likewise.
-        t0_s: t0, seconds after programming at which the programmed state was read.
+        t0_s: t0, seconds after programming at which the programmed state was read; of time at the
+            reference temperature, as all of this is (`ThermallyAged`).
     """
 
     stage: ClassVar[Stage] = "cell"
@@ -67,9 +69,10 @@ class Retention(NoiseSource, frozen=True):
 
     def apply(self, levels: Any, cells: Cells, draws: Draws) -> Any:
         """Levels at the time that `cells` states; as they are without one."""
-        if cells.time_s is None or cells.time_s <= self.t0_s:
+        time_s = self.aged(cells.time_s or 0.0)
+        if time_s <= self.t0_s:
             return levels
         xp = array_namespace(levels)
-        kept = xp.exp(-math.log(cells.time_s / self.t0_s) * self.exponents(cells, draws))
+        kept = xp.exp(-math.log(time_s / self.t0_s) * self.exponents(cells, draws))
         aged = cells.conducted(levels) * kept
         return aged - cells.off_level if cells.off_level else aged

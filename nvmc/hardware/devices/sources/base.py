@@ -63,6 +63,11 @@ class NoiseSource(CheckedModel, extra="forbid", frozen=True):
         return False
 
     @property
+    def thermal(self) -> bool:
+        """Whether what it does depends on the temperature."""
+        return False
+
+    @property
     def needs_conductance(self) -> bool:
         """Whether it is in microsiemens, so that the device must say what its levels conduct."""
         return False
@@ -90,6 +95,14 @@ class NoiseSource(CheckedModel, extra="forbid", frozen=True):
     def with_sigma(self, sigma: float) -> NoiseSource:
         """This source at the device's sigma, unless it states one of its own."""
         return self
+
+    def with_temperature(self, celsius: float) -> NoiseSource:
+        """This source at a temperature; itself where it does not depend on it."""
+        return self
+
+    def aged(self, time_s: float) -> float:
+        """Seconds since programming as they count for it."""
+        return time_s
 
     def read_law(self, cells: Any, draws: Draws) -> ReadLaw:
         """Of a source on reads: what they add to these cells; `draws` is once for the chip."""

@@ -11,13 +11,14 @@ from pydantic import Field, model_validator
 from nvmc.hardware.devices.laws import PER_CELL, Bias, Cells, Row, SpreadLaw, check_rows, rows_at
 from nvmc.hardware.devices.numbers import Above
 from nvmc.hardware.devices.sources.base import Draws, GaussianSource, Stage
+from nvmc.hardware.devices.sources.thermal import ThermallyAged
 
 __all__ = ["Programming"]
 
 MAX_PULSES = 1000
 
 
-class Programming(GaussianSource, SpreadLaw, frozen=True):
+class Programming(ThermallyAged, GaussianSource, SpreadLaw, frozen=True):
     """Spread of a programmed level: gp = g + b(g) + N(0, sigma f(g)) (TRICE, Eq. 13 and 15).
 
     Attributes:
@@ -27,6 +28,7 @@ class Programming(GaussianSource, SpreadLaw, frozen=True):
             below, and none where g = 0.
         profile, polynomial, saturating: f(g), at most one (`SpreadLaw`); 1 without.
         table: f(g) and b(g) at several times since programming (`Row`); linear in log t between.
+            With `activation_ev` these are times at the reference temperature (`ThermallyAged`).
         bias: b(g), the mean error, in units of `basis` and not scaled by sigma.
         tolerance: Write-verify: a cell is programmed again until its error is at most this, in
             units of `basis`; the mean error counts.
@@ -51,6 +53,8 @@ class Programming(GaussianSource, SpreadLaw, frozen=True):
                 raise ValueError(
                     "table is measured after write-verify, if there was one; remove tolerance"
                 )
+        elif self.activation_ev is not None:
+            raise ValueError("activation_ev is of a table, which is in time; remove it")
         if (self.tolerance is None) != (self.max_pulses is None):
             raise ValueError("write-verify needs both tolerance and max_pulses; give both or none")
         return self
@@ -100,16 +104,22 @@ class Programming(GaussianSource, SpreadLaw, frozen=True):
         if self.table is None:
             spread = self.factor(scale, cells.targets, cells)
         else:
-            rows = rows_at(self.table, cells.time_s)
+            rows = self._rows(cells.time_s)
             spread = sum(row.factor(w * scale, cells.targets, cells) for row, w in rows)
         return spread * unit if self.basis in PER_CELL else spread
 
     def shift(self, cells: Cells) -> Any:
         """Mean error of every cell in level steps: an array like targets, or None."""
-        rows = [] if self.table is None else rows_at(self.table, cells.time_s)
+        rows = self._rows(cells.time_s)
         biases = [(self.bias, 1.0), *((row.bias, weight) for row, weight in rows)]
         parts = [w * bias.at(cells.targets, cells) for bias, w in biases if bias is not None]
         return sum(parts) * cells.unit(self.basis, cells.targets) if parts else None
+
+    def _rows(self, time_s: float | None) -> list[tuple[Row, float]]:
+        """The rows of the table at a time, each with its weight; none without one."""
+        if self.table is None:
+            return []
+        return rows_at(self.table, None if time_s is None else self.aged(time_s))
 
     def apply(self, levels: Any, cells: Cells, draws: Draws) -> Any:
         """Levels with their programming error added."""
