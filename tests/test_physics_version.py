@@ -14,6 +14,7 @@ import numpy as np
 from nvmc.compiled.masks import ChipMasks, Mask
 from nvmc.hardware.chip import PHYSICS, Array, Chip
 from nvmc.hardware.devices import SOURCES, Target, device_names, load_device, parse_noise
+from nvmc.hardware.tiling import Place
 from nvmc.rng import CountedDraw, stream
 
 FILE = Path(__file__).parent / "files" / "physics.json"
@@ -23,6 +24,7 @@ MORE = (
     "programming:sigma=0.1,basis=inverse",
     "programming-uniform:amplitude=0.1,basis=value",
     "temperature-coefficient:per_k=0.01,std_per_k=0.01,reference_c=25,temperature_c=85",
+    "correlated:row=0.1,col=0.2,gradient=0.3",
     "telegraph:amplitude=0.5,occupancy=0.3,share=0.7,drawn=chip",
     "telegraph:amplitude=0.5,occupancy=0.3,share=0.7,drawn=read",
 )
@@ -39,9 +41,10 @@ def numbers_of(target: Target) -> list[float]:
     codes = stream(0, 0, "codes").integers(-7, 8, (2, 3))
     if target.weight_bits == 1:
         codes = np.where(codes < 0, -1, 1)
-    array = Array("w", codes.astype(np.float32), np.float32(0.25), target)
+    place = Place("CrossbarMatMul")
+    array = Array("w", codes.astype(np.float32), np.float32(0.25), target, place)
     if target.weight_bits is not None:
-        array = Array("w", codes.astype(np.int8), np.float32(0.25), target)
+        array = Array("w", codes.astype(np.int8), np.float32(0.25), target, place)
     chip = Chip.of(target, 3, 5)
     programmed = chip.program(array)
     spread = chip.read_spread(array, programmed.levels)

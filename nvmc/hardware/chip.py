@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,7 +31,7 @@ from nvmc.hardware.programming import (
     weights_of,
 )
 from nvmc.hardware.reads import clipped_reads
-from nvmc.hardware.tiling import Place, tile_numbers
+from nvmc.hardware.tiling import Lines, Place, tile_lines, tile_numbers
 from nvmc.rng import Draw
 
 __all__ = ["CHOOSING", "PHYSICS", "Array", "Chip", "Chips", "Chosen", "Programmed"]
@@ -122,6 +122,12 @@ class Array:
                 "known tile; give Array its place"
             )
         return tile_numbers(self.place, self.codes.shape, self.target.rows, self.target.cols)
+
+    @cached_property
+    def lines(self) -> Lines:
+        """Where on its tile each weight's cells sit; asked for with `tiles`."""
+        rows, cols = self.target.rows, self.target.cols
+        return tile_lines(cast(Place, self.place), self.codes.shape, rows, cols)
 
     @cached_property
     def sign(self) -> Float:
@@ -306,7 +312,7 @@ class Chip:
     def _cells(self, array: Array) -> Cells:
         wanted = any(source.needs_tiles for _, source in self._streams)
         told = self._told(array.cells, array.target)
-        return replace(told, tiles=array.tiles if wanted else None)
+        return replace(told, tiles=array.tiles, lines=array.lines) if wanted else told
 
     def _told(self, cells: Cells, target: Target) -> Cells:
         """`cells` with what they know of the chip."""

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 __all__ = [
     "Channels",
+    "Lines",
     "Matrix",
     "Place",
     "Tile",
@@ -27,6 +28,7 @@ __all__ = [
     "matrix_of",
     "mean_magnitude",
     "shared_channels",
+    "tile_lines",
     "tile_numbers",
     "tiles_of",
 ]
@@ -62,6 +64,21 @@ class Tile:
         """Cells in use."""
         (g0, g1), (r0, r1), (c0, c1) = self.groups, self.rows, self.cols
         return (g1 - g0) * (r1 - r0) * (c1 - c0)
+
+
+@dataclass(frozen=True)
+class Lines:
+    """Which lines of its tile the cells of each weight sit on.
+
+    Attributes:
+        rows: Word line of every weight, from 0, of the weight's shape.
+        cols: Bit line, likewise.
+        size: Word and bit lines of a whole tile.
+    """
+
+    rows: NDArray[np.int32]
+    cols: NDArray[np.int32]
+    size: tuple[int, int]
 
 
 @dataclass(frozen=True)
@@ -267,3 +284,23 @@ def tile_numbers(place: Place, shape: tuple[int, ...], rows: int, cols: int) -> 
     for number, tile in enumerate(tiles_of(Matrix(*view.shape), 1, rows, cols)):
         view[slice(*tile.groups), slice(*tile.rows), slice(*tile.cols)] = number
     return numbers
+
+
+def tile_lines(place: Place, shape: tuple[int, ...], rows: int, cols: int) -> Lines:
+    """Where in its tile every element of a weight sits.
+
+    Args:
+        place: How the weight is used.
+        shape: Its ONNX shape.
+        rows: Word lines of a tile.
+        cols: Bit lines of a tile.
+    """
+    words, bits = np.empty(shape, np.int32), np.empty(shape, np.int32)
+    word, bit = matrices(place, words), matrices(place, bits)
+    matrix = Matrix(*word.shape)
+    for tile in tiles_of(matrix, 1, rows, cols):
+        part = slice(*tile.groups), slice(*tile.rows), slice(*tile.cols)
+        packed = np.arange(tile.groups[1] - tile.groups[0])[:, None, None]  # along the diagonal
+        word[part] = packed * matrix.rows + np.arange(tile.rows[1] - tile.rows[0])[:, None]
+        bit[part] = packed * matrix.cols + np.arange(tile.cols[1] - tile.cols[0])
+    return Lines(words, bits, (rows, cols))

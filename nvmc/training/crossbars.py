@@ -29,7 +29,14 @@ from nvmc.hardware.devices.noise import (
 )
 from nvmc.hardware.devices.sources.base import Stage
 from nvmc.hardware.programming import program_cells, weights_of
-from nvmc.hardware.tiling import Channels, Place, mean_magnitude, shared_channels
+from nvmc.hardware.tiling import (
+    Channels,
+    Place,
+    mean_magnitude,
+    shared_channels,
+    tile_lines,
+    tile_numbers,
+)
 from nvmc.passes.graph.mappable import layers_of
 from nvmc.training.held import Behind, CellWeights, Held, Seen
 from nvmc.training.widths import LearnedWidths
@@ -75,7 +82,8 @@ class Crossbars:
         self.times_s = None if own is None else (own, own)
         self._tables: dict[tuple[Any, ...], Tensor] = {}
         self._targets = _targets(model, target, tuple(skip))
-        self._places = _channels(model, tuple(skip))
+        self._uses, self._places = _channels(model, tuple(skip))
+        self._sites: dict[str, dict[str, Any]] = {}
         self._channels = {name: self._own(name) for name in self._places}
         self.names = tuple(name for name in self._channels if name in weights)
         self.widths: LearnedWidths | None = None
@@ -96,7 +104,7 @@ class Crossbars:
         """
         time_s = self._drawn_time(draws)
         return self._shifted(
-            lambda name, held: self._noisy(replace(held, time_s=time_s), sources, draws)
+            lambda name, held: self._noisy(name, replace(held, time_s=time_s), sources, draws)
         )
 
     def sampled(self, sigma: float | None, draws: Draws) -> CellWeights:
@@ -236,7 +244,7 @@ class Crossbars:
     def chip(self, name: str, sources: Sequence[NoiseSource], draws: Draws) -> Tensor:
         """Weight `name` on one chip, as in `programmed`, without gradient."""
         with torch.no_grad():
-            return self._noisy(self.held(name), sources, draws).weights
+            return self._noisy(name, self.held(name), sources, draws).weights
 
     def behind(self, name: str, weight: Tensor, weights: Mapping[str, Tensor]) -> Behind:
         """What a weight was read out of.
@@ -267,16 +275,28 @@ class Crossbars:
             found.behind[name] = Behind(found[name], held, now)
         return found
 
-    def _noisy(self, held: Held, sources: Sequence[NoiseSource], draws: Draws) -> Seen:
+    def _noisy(self, name: str, held: Held, sources: Sequence[NoiseSource], draws: Draws) -> Seen:
+        cells = held.cells
+        if any(s.active and s.needs_tiles for s in sources):
+            cells = replace(cells, **self._tiles(name))
+
         def acting(stage: Stage) -> Iterator[tuple[Any, Draws]]:
             return ((s, draws) for s in sources if s.active and s.acts_in == stage)
 
         clip = self.target.device.clip
-        levels, sign, _ = program_cells(held.sign, held.cells, acting, clip)
-        weights = weights_of(held, levels, sign, held.cells, acting)
+        levels, sign, _ = program_cells(held.sign, cells, acting, clip)
+        weights = weights_of(held, levels, sign, cells, acting)
         moved = any(s.active and s.acts_in == "weight" for s in sources)
-        reads = tuple(s.read_law(held.cells, own) for s, own in acting("read"))
+        reads = tuple(s.read_law(cells, own) for s, own in acting("read"))
         return Seen(weights, levels, sign, moved, reads)
+
+    def _tiles(self, name: str) -> dict[str, Any]:
+        """On which tile the cells of a weight sit and where there, as its first layer uses it."""
+        if name not in self._sites:
+            cells, shape = self._targets[name], tuple(self._weights[name].shape)
+            where = (self._uses[name][0], shape, cells.rows, cells.cols)
+            self._sites[name] = {"tiles": tile_numbers(*where), "lines": tile_lines(*where)}
+        return self._sites[name]
 
     def _spread(self, held: Held, sources: Sequence[NoiseSource]) -> Tensor:
         """The spread of one weight; of its shape, or one that broadcasts against it."""
@@ -349,8 +369,10 @@ def _targets(model: ir.Model, target: Target, skip: tuple[str, ...]) -> dict[str
     return found
 
 
-def _channels(model: ir.Model, skip: tuple[str, ...]) -> dict[str, Channels | None]:
-    """The output channels of each mapped weight; None where its uses do not agree on any."""
+def _channels(
+    model: ir.Model, skip: tuple[str, ...]
+) -> tuple[dict[str, list[Place]], dict[str, Channels | None]]:
+    """Where each mapped weight is used, and its output channels; None where uses do not agree."""
     places: dict[str, list[Place]] = {}
     shapes: dict[str, tuple[int, ...]] = {}
     for layer in layers_of(model, skip):
@@ -358,7 +380,7 @@ def _channels(model: ir.Model, skip: tuple[str, ...]) -> dict[str, Channels | No
             name = str(weight.source.name)
             places.setdefault(name, []).append(layer.place)
             shapes[name] = tuple(weight.source.shape.numpy()) if weight.source.shape else ()
-    return {name: shared_channels(each, shapes[name]) for name, each in places.items()}
+    return places, {name: shared_channels(each, shapes[name]) for name, each in places.items()}
 
 
 def _largest(weight: Tensor, channels: Channels | None) -> Tensor:

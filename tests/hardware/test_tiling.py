@@ -19,6 +19,7 @@ from nvmc.hardware.tiling import (
     matrices,
     matrix_of,
     shared_channels,
+    tile_lines,
     tile_numbers,
     tiles_of,
 )
@@ -176,3 +177,9 @@ def test_tile_numbers_follow_from_rows_and_columns(
     expected = ((group // packed) * down + row // rows) * across + col // cols
     found = matrices(place, tile_numbers(place, shape, rows, cols))
     np.testing.assert_array_equal(found, expected)
+    lines = tile_lines(place, shape, rows, cols)
+    words = row % rows + (group % packed) * (matrix.rows if packed > 1 else 0)
+    bits = col % cols + (group % packed) * (matrix.cols if packed > 1 else 0)
+    np.testing.assert_array_equal(matrices(place, lines.rows), words)
+    np.testing.assert_array_equal(matrices(place, lines.cols), bits)
+    assert lines.size == (rows, cols)

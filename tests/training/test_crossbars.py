@@ -108,6 +108,8 @@ def test_a_chip_in_training_is_a_chip_of_the_simulator(device: str, encoding: An
         ("rram-wan2022", ""),
         ("ideal", "programming-uniform:amplitude=0.1,basis=inverse"),
         ("ideal", "telegraph:amplitude=0.1,share=0.5,drawn=chip"),
+        ("ideal", "correlated:row=0.1,col=0.1,gradient=0.1"),
+        ("ideal", "global:sigma=0.1,scope=tile"),
         (
             "ideal",
             "temperature-coefficient:per_k=0.1,std_per_k=0.1,reference_c=0,temperature_c=2",

@@ -103,6 +103,7 @@ class Cells:
         time_s: Seconds since programming; None where no time was given.
         tiles: Number of the tile that holds each weight, whole numbers of shape `shape`; plane p
             has tiles of its own. None unless a source asks for them.
+        lines: Where in its tile each weight's cells sit (`tiling.Lines`); None as `tiles`.
         places: Where each level of the device lies, in level steps, where they are not evenly
             spaced; None where level l lies at l.
         found: What sources found out of these targets, kept for the next chip (`once`); None where
@@ -117,6 +118,7 @@ class Cells:
     conductance: Conductance | None = None
     time_s: float | None = None
     tiles: Any = None
+    lines: Any = None
     places: tuple[float, ...] | None = None
     found: dict[str, tuple[Any, Any]] | None = field(default=None, compare=False, repr=False)
 

@@ -28,6 +28,7 @@ from nvmc.hardware.devices.sources.ageing import Retention
 from nvmc.hardware.devices.sources.base import Draws, NoiseSource
 from nvmc.hardware.devices.sources.bits import BitFlip
 from nvmc.hardware.devices.sources.cells import Global, StuckAt
+from nvmc.hardware.devices.sources.correlated import Correlated
 from nvmc.hardware.devices.sources.programming import Programming
 from nvmc.hardware.devices.sources.programming_uniform import ProgrammingUniform
 from nvmc.hardware.devices.sources.read import Read
@@ -41,6 +42,7 @@ __all__ = [
     "BitFlip",
     "Cells",
     "Conductance",
+    "Correlated",
     "Draws",
     "Global",
     "LogNormalDrift",
@@ -65,6 +67,7 @@ Source = Annotated[
     | TemperatureCoefficient
     | Telegraph
     | Global
+    | Correlated
     | StuckAt
     | BitFlip
     | LogNormalDrift

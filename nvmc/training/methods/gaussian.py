@@ -8,7 +8,6 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from nvmc.errors import OptionError
 from nvmc.training.draws import TorchDraw
 from nvmc.training.method import Method
 from nvmc.training.replica import Replica
@@ -37,14 +36,9 @@ class NoiseInjection(Method):
         """Complain where the device has no such noise.
 
         Raises:
-            OptionError: A source's strength is missing, or it needs to know its tile.
+            OptionError: A source's strength is missing.
         """
-        for source in task.target.device.sources(self._sigma(task)):
-            if source.needs_tiles:
-                raise OptionError(
-                    f"noise source {source.type!r} is shared by a tile, which training does not "
-                    "see; train with another device file, and simulate with this one"
-                )
+        task.target.device.sources(self._sigma(task))
 
     def weights(
         self, run: Run, replica: Replica, generator: torch.Generator

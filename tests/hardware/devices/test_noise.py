@@ -12,6 +12,7 @@ from scipy import stats
 from nvmc.hardware.chip import Array, Chip
 from nvmc.hardware.devices import SOURCES, Cells, Conductance, Device, NoiseSource, Target
 from nvmc.hardware.encoding import Layout
+from nvmc.hardware.tiling import Lines
 from nvmc.rng import Draw
 
 N = 200_000
@@ -34,7 +35,9 @@ def cells(targets: Any, **options: Any) -> Cells:
     }
     size = int(np.prod(targets.shape[1:]))
     full |= {"conductance": Conductance(min_us=2.0, max_us=20.0), "time_s": 100.0}
-    full["tiles"] = np.arange(size).reshape(tuple(targets.shape[1:])) // 5
+    places = np.arange(size).reshape(tuple(targets.shape[1:]))
+    full["tiles"] = places // 5
+    full["lines"] = Lines(places % 5, places % 2, (5, 2))
     return Cells(targets, **{**full, **options})
 
 
@@ -252,6 +255,7 @@ PLACED = [
     source("retention", nu_mean=LAW, nu_std=LAW, t0_s=1.0),
     source("global", sigma=0.1, basis="full_range", scope="chip"),
     source("global", sigma=0.1, basis="value", scope="tile"),
+    source("correlated", row=0.1, col=0.1, gradient=0.1, basis="level"),
 ]
 
 

@@ -84,7 +84,7 @@ class NoiseSource(CheckedModel, extra="forbid", frozen=True):
 
     @property
     def needs_tiles(self) -> bool:
-        """Whether it must know which tile a cell sits on."""
+        """Whether it must know which tile a cell sits on, and where there."""
         return False
 
     @property
