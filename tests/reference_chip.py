@@ -135,6 +135,8 @@ def program(
             _trap(levels, source, spec, rng)
         elif source["type"] == "temperature-coefficient":
             _warm(levels, source, spec, rng)
+        elif source["type"] in ("endurance", "read-disturb"):
+            _wear(levels, source, spec, rng)
         elif source["type"] == "stuck-at":
             _stick(levels, source, spec, rng)
         elif source["type"] == "retention":
@@ -309,6 +311,32 @@ def _warm(levels: list, source: dict[str, Any], spec: Spec, rng: np.random.Gener
             spread = f32(warmer * source["std_per_k"]) * rng.standard_normal(dtype=np.float32)
             kept = max(f32(1 + warmer * source["per_k"]) + spread, f32(0))
             row[w] = (g + f32(spec.off)) * kept - f32(spec.off)
+
+
+def _wear(levels: list, source: dict[str, Any], spec: Spec, rng: np.random.Generator) -> None:
+    """What writes and reads did to every cell."""
+    end = {"low": 0.0, "high": spec.top, "zero": -spec.off}.get(source.get("towards", ""), 0.0)
+    for row in levels:
+        for w, g in enumerate(row):
+            if source["type"] == "endurance":
+                decades = math.log10(source["writes"] / source["closing_from"])
+                window = 1 - source["closing"] * decades
+                low, high = (f32(spec.top * (1 + s * window) / 2) for s in (-1, 1))
+                failed = 1 - math.exp(-((source["writes"] / source["life"]) ** source["shape"]))
+                u = rng.random()
+                row[w] = min(max(g, low), high)
+                if u < failed * (1 - source["high"]):
+                    row[w] = f32(0)
+                elif 1 - u <= failed * source["high"]:
+                    row[w] = f32(spec.top)
+            elif "p" in source:
+                if rng.random() < 1 - (1 - source["p"]) ** source["reads"]:
+                    row[w] = f32(end)
+            else:
+                normal = rng.standard_normal(dtype=np.float32)
+                way = f32(source["reads"] * source["rate"])
+                way *= np.exp(f32(source["rate_std"]) * normal)
+                row[w] = f32(end) + (g - f32(end)) * np.exp(-way)
 
 
 def _trap(levels: list, source: dict[str, Any], spec: Spec, rng: np.random.Generator) -> None:

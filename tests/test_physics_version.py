@@ -25,6 +25,8 @@ MORE = (
     "programming-uniform:amplitude=0.1,basis=value",
     "temperature-coefficient:per_k=0.01,std_per_k=0.01,reference_c=25,temperature_c=85",
     "correlated:row=0.1,col=0.2,gradient=0.3",
+    "endurance:writes=1e6,life=1e6,shape=2,high=0.5,closing=0.1,closing_from=1e5",
+    "read-disturb:reads=10,rate=0.01,rate_std=0.5,towards=high",
     "telegraph:amplitude=0.5,occupancy=0.3,share=0.7,drawn=chip",
     "telegraph:amplitude=0.5,occupancy=0.3,share=0.7,drawn=read",
 )

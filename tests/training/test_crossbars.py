@@ -108,6 +108,9 @@ def test_a_chip_in_training_is_a_chip_of_the_simulator(device: str, encoding: An
         ("rram-wan2022", ""),
         ("ideal", "programming-uniform:amplitude=0.1,basis=inverse"),
         ("ideal", "telegraph:amplitude=0.1,share=0.5,drawn=chip"),
+        ("ideal", "endurance:writes=1e6,life=3e6,shape=2,high=0.5,closing=0.1,closing_from=1e5"),
+        ("ideal", "read-disturb:reads=10,p=0.01,towards=high"),
+        ("ideal", "read-disturb:reads=10,rate=0.01,rate_std=0.5,towards=high"),
         ("ideal", "correlated:row=0.1,col=0.1,gradient=0.1"),
         ("ideal", "global:sigma=0.1,scope=tile"),
         (

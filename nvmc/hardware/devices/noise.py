@@ -34,6 +34,7 @@ from nvmc.hardware.devices.sources.programming_uniform import ProgrammingUniform
 from nvmc.hardware.devices.sources.read import Read
 from nvmc.hardware.devices.sources.telegraph import Telegraph
 from nvmc.hardware.devices.sources.thermal import TemperatureCoefficient
+from nvmc.hardware.devices.sources.wear import Endurance, ReadDisturb
 from nvmc.hardware.devices.sources.weights import Additive, LogNormalDrift, Multiplicative, Uniform
 
 __all__ = [
@@ -44,6 +45,7 @@ __all__ = [
     "Conductance",
     "Correlated",
     "Draws",
+    "Endurance",
     "Global",
     "LogNormalDrift",
     "Multiplicative",
@@ -52,6 +54,7 @@ __all__ = [
     "Programming",
     "ProgrammingUniform",
     "Read",
+    "ReadDisturb",
     "Retention",
     "Source",
     "StuckAt",
@@ -69,6 +72,8 @@ Source = Annotated[
     | Global
     | Correlated
     | StuckAt
+    | Endurance
+    | ReadDisturb
     | BitFlip
     | LogNormalDrift
     | Additive

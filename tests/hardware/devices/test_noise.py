@@ -255,6 +255,9 @@ PLACED = [
     source("retention", nu_mean=LAW, nu_std=LAW, t0_s=1.0),
     source("global", sigma=0.1, basis="full_range", scope="chip"),
     source("global", sigma=0.1, basis="value", scope="tile"),
+    source("endurance", writes=1e5, life=1e5, shape=2.0, high=0.5),
+    source("read-disturb", reads=10.0, p=0.05, towards="low"),
+    source("read-disturb", reads=10.0, rate=0.01, rate_std=0.5, towards="low"),
     source("correlated", row=0.1, col=0.1, gradient=0.1, basis="level"),
 ]
 
@@ -301,7 +304,9 @@ def test_torch_keeps_gradients(noise: Any):
     (out, *_) = _apply(noise, start, sign, start, held, TorchDraw(draw("t")))
     (gradient,) = torch.autograd.grad(out.sum(), start)
     match noise.type:
-        case "stuck-at":
+        case "read-disturb" if noise.rate:
+            torch.testing.assert_close(gradient, (out / start).detach(), rtol=1e-6, atol=0)
+        case "stuck-at" | "endurance" | "read-disturb":
             free = out.detach() == start.detach()
             assert torch.equal(gradient, free.float())
         case "lognormal-drift" | "multiplicative":

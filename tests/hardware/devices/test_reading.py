@@ -234,7 +234,7 @@ def test_the_documented_file_loads(tmp_path: Path):
 
 def test_the_documented_options_parse():
     lines = [line.partition("#")[0] for line in DOCS.splitlines() if line.startswith("--noise ")]
-    assert len(lines) == 15
+    assert len(lines) == 18
     for line in lines:
         parse_noise(line.removeprefix("--noise ").strip().strip('"'))
 
