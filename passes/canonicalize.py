@@ -67,7 +67,7 @@ class Canonicalize(ir.passes.InPlacePass):
         if widen_floats(model, [ir.DataType.BFLOAT16]):
             assume(model, "bfloat16 is computed in float32; the weights keep their values")
             changed = True
-        changed |= dequantize(model)
+        changed |= dequantize(model, self.folds)
         if unfuse_operators(model):
             changed = True
             lift_constants(model)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
@@ -87,7 +88,9 @@ class Fold:
     outputs: tuple[ir.Value, ...]
 
 
-def fold_constants(model: ir.Model, folds: list[Fold] | None = None) -> bool:
+def fold_constants(
+    model: ir.Model, folds: list[Fold] | None = None, feeding: Collection[ir.Node] = ()
+) -> bool:
     """Compute the constant subgraphs that feed weights, and small ones.
 
     The operators are computed by onnx's reference evaluator; one that it cannot compute stays. A
@@ -97,10 +100,11 @@ def fold_constants(model: ir.Model, folds: list[Fold] | None = None) -> bool:
     Args:
         model: The model, changed in place.
         folds: Where what was computed is noted, in order; None notes nothing.
+        feeding: Nodes whose operands count as weights, beside those of layers and norms.
     """
     nodes = list(ir.traversal.RecursiveGraphIterator(model.graph))
     folder = _Folder(model, nodes, folds)
-    wanted = _feeding_weights(nodes)
+    wanted = _feeding_weights(nodes, feeding)
     changed = False
     for node in nodes:
         changed |= folder.fold(node, node in wanted)
@@ -108,8 +112,8 @@ def fold_constants(model: ir.Model, folds: list[Fold] | None = None) -> bool:
     return changed
 
 
-def _feeding_weights(nodes: list[ir.Node]) -> set[ir.Node]:
-    """The constant nodes that a layer's or a norm's inputs depend on."""
+def _feeding_weights(nodes: list[ir.Node], feeding: Collection[ir.Node]) -> set[ir.Node]:
+    """The constant nodes that a layer's or a norm's inputs depend on, or those of `feeding`."""
     constant: set[ir.Node] = set()
     for node in nodes:
         if _foldable(node) and all(
@@ -119,6 +123,7 @@ def _feeding_weights(nodes: list[ir.Node]) -> set[ir.Node]:
             constant.add(node)
     wanted: set[ir.Node] = set()
     stack = [n for n in nodes if n.op_type in PARAMETERISED and not n.domain]
+    stack += feeding
     while stack:
         for value in stack.pop().inputs:
             producer = None if value is None else value.producer()

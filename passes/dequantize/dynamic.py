@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 
 from nvmc.passes.dequantize.rewrite import Rewrite
 from nvmc.passes.graph.attributes import int_of
-from nvmc.passes.graph.layers import is_constant
 
 __all__ = ["DYNAMIC"]
 
@@ -19,11 +18,11 @@ _FLOAT = ir.DataType.FLOAT
 
 
 def _matmul_integer(rewrite: Rewrite) -> bool:
-    """MatMulInteger with constant weights on one side."""
+    """MatMulInteger, also of two activations."""
     a, b, a_zero, b_zero = rewrite.inputs(4)
-    if not (is_constant(a) or is_constant(b)):
-        return False
     by_row = rewrite.array(a_zero)
+    if by_row is None and not rewrite.is_single(a_zero):
+        return False
     if by_row is not None and by_row.ndim == 1 and by_row.size > 1:
         a_zero = rewrite.constant("rows", by_row[:, None])
     left, right = _shifted(rewrite, a, a_zero), _shifted(rewrite, b, b_zero)
@@ -33,9 +32,9 @@ def _matmul_integer(rewrite: Rewrite) -> bool:
 def _conv_integer(rewrite: Rewrite) -> bool:
     """ConvInteger: padding is zero behind the zero point, as that of Conv is."""
     x, w, x_zero, w_zero = rewrite.inputs(4)
-    if not is_constant(w):
-        return False
     zeros, weight = rewrite.array(w_zero), rewrite.array(w)
+    if not rewrite.is_single(w_zero) and (zeros is None or weight is None):
+        return False
     if zeros is not None and zeros.ndim == 1 and zeros.size > 1 and weight is not None:
         w_zero = rewrite.constant("channels", zeros.reshape(-1, *(1,) * (weight.ndim - 1)))
     image, kernel = _shifted(rewrite, x, x_zero), _shifted(rewrite, w, w_zero)
@@ -86,10 +85,7 @@ def _product(
     right: tuple[ir.Value | None, ...],
     bias: ir.Value | None,
 ) -> bool:
-    weight = rewrite.array(right[0])
-    if weight is None:
-        return False
-    matrix = rewrite.dequantized(*right, axis=weight.ndim - 1)
+    matrix = rewrite.dequantized(*right, axis=rewrite.axis(right[0], -1))
     product = rewrite.op("MatMul", read(rewrite, *left), matrix)
     return rewrite.finish(product if bias is None else rewrite.op("Add", product, bias))
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import onnx_ir as ir
+from numpy.typing import NDArray
 
 from nvmc.passes.dequantize.rewrite import Rewrite
 from nvmc.passes.graph.attributes import float_of, int_of
@@ -51,16 +54,20 @@ def _float(number: float) -> np.ndarray:
 
 
 def _matmul(rewrite: Rewrite) -> bool:
-    """QLinearMatMul, with steps for all of A and for each column of B at most."""
+    """QLinearMatMul: a step for all of an operand, for each row of A or for each column of B."""
     a, a_scale, a_zero, b, b_scale, b_zero, y_scale, y_zero = rewrite.inputs(8)
-    steps, weight = rewrite.array(a_scale), rewrite.array(b)
-    if (steps is not None and steps.size > 1) or weight is None:
+    if any(_by_matrix(rewrite.array(value)) for value in (a_scale, a_zero, b_scale, b_zero)):
         return False
-    b_scale, b_zero = rewrite.flat(b_scale), rewrite.flat(b_zero)
-    left = rewrite.dequantized(a, a_scale, a_zero)
-    right = rewrite.dequantized(b, b_scale, b_zero, axis=weight.ndim - 1)
+    flat = [rewrite.flat(value) for value in (a_scale, a_zero, b_scale, b_zero)]
+    left = rewrite.dequantized(a, *flat[:2], axis=rewrite.axis(a, -2))
+    right = rewrite.dequantized(b, *flat[2:], axis=rewrite.axis(b, -1))
     product = rewrite.op("MatMul", left, right)
     return rewrite.finish(rewrite.quantized(product, y_scale, y_zero))
+
+
+def _by_matrix(values: NDArray[Any] | None) -> bool:
+    """Whether steps or zero points differ from matrix to matrix of a stack."""
+    return values is not None and values.ndim > 2 and math.prod(values.shape[:-2]) > 1
 
 
 def _gemm(rewrite: Rewrite) -> bool:

@@ -47,6 +47,19 @@ class Rewrite:
         tensor = initializer_of(value)
         return None if tensor is None else tensor.numpy()
 
+    def axis(self, value: ir.Value | None, behind: int) -> int:
+        """An axis that counts from the end, counted from the start where the rank is known."""
+        array = self.array(value)
+        return behind if array is None else array.ndim + behind
+
+    def is_single(self, value: ir.Value | None) -> bool:
+        """Whether a step or zero point, if there is one, is known to be one for all."""
+        array, producer = self.array(value), None if value is None else value.producer()
+        if value is None or array is not None:
+            return array is None or array.size == 1
+        dynamic = producer is not None and producer.op_type == "DynamicQuantizeLinear"
+        return dynamic or (value.shape is not None and all(size == 1 for size in value.shape))
+
     def kept(self, *names: str) -> Attributes:
         """Those of the node's attributes, as far as it sets them."""
         found = self.node.attributes

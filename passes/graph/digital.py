@@ -28,7 +28,7 @@ _CLASSES = {
         RandomUniform RandomUniformLike""",
     "fake quantisation of activations": """DequantizeLinear DynamicQuantizeLinear QuantizeLinear""",
     "control flow; what it holds is mapped by itself": "If Loop Scan SequenceMap",
-    "an integer product whose weight is not constant, or in steps of rows": """ConvInteger
+    "an integer product in another form than MatMul or Conv of float numbers has": """ConvInteger
         MatMulInteger QLinearConv QLinearMatMul""",
     "multiplies activations with activations": "Attention LinearAttention",
     "not mapped; write the product as MatMul or Conv to map it": "DeformConv",

@@ -266,3 +266,24 @@ def test_the_ideal_chip_computes_what_the_network_computes(name: str, tmp_path: 
     assert np.abs(found - expected).max() <= case.off
     if case.off == 1:  # steps of the output: few sums lie between two
         assert np.mean(found != expected) < 0.02
+
+
+def behind_identity(proto: onnx.ModelProto) -> onnx.ModelProto:
+    """The same network, each of its constants behind an Identity, as exporters share them."""
+    found = onnx.ModelProto()
+    found.CopyFrom(proto)
+    for stored in found.graph.initializer:
+        found.graph.node.insert(0, onnx.helper.make_node("Identity", [stored.name], [stored.name]))
+        stored.name += "_stored"
+        found.graph.node[0].input[0] = stored.name
+    return found
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_constants_behind_nodes_are_weights(name: str, tmp_path: Path) -> None:
+    case = CASES[name]
+    network = compile_network(behind_identity(case.proto), tmp_path)
+    assert [array.grid for array in network.manifest.arrays] == [case.grid]
+    assert network.manifest.mapped_share == 1
+    plain = compile_network(case.proto, tmp_path)
+    np.testing.assert_array_equal(ideal(network, case.feeds), ideal(plain, case.feeds))
