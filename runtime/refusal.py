@@ -6,6 +6,7 @@ from nvmc.errors import NvmcError
 from nvmc.passes.bind_inputs import fix_sizes
 from nvmc.passes.feed_masks import FeedMasks, draws_numbers
 from nvmc.passes.graph.describe import Model, tensor_entries
+from nvmc.passes.graph.outputs import rows_by_image
 from nvmc.runtime.feeding import check_first_axis
 from nvmc.runtime.seeded import seeded_sizes
 
@@ -26,4 +27,9 @@ def refusal_of(model: Model) -> str | None:
             FeedMasks()(copy)
     except NvmcError as error:
         return str(error)
+    if rows_by_image(model):
+        return (
+            "the outputs' rows depend on the image, as NonMaxSuppression leaves them; export the "
+            "network without that node"
+        )
     return None

@@ -216,6 +216,11 @@ def check_shape(
     fits = len(wanted) == len(found) and all(
         not isinstance(want, int) or want == size for want, size in zip(wanted, found, strict=True)
     )
+    if not fits and tuple(input_shape) == found:
+        raise DataError(
+            f"{who} takes one image of {dataset.name} at a time, without an axis for images, which "
+            "calibration and training need; export the network with a dynamic batch"
+        )
     if not fits:
         want = " x ".join(str(size) if isinstance(size, int) else "any" for size in wanted)
         have = " x ".join(map(str, found))

@@ -9,6 +9,7 @@ from typing import Any, Literal
 from nvmc.compiled.artifact import TensorEntry
 from nvmc.data import Dataset
 from nvmc.errors import DataError, OptionError, unknown
+from nvmc.passes.graph.describe import one_image
 
 __all__ = ["BatchAxes", "Holds", "Reading", "Wanted", "input_axes", "parse_batch_axes"]
 
@@ -140,19 +141,27 @@ def parse_batch_axes(text: str | None, names: Sequence[str]) -> BatchAxes | None
 
 
 def input_axes(
-    inputs: Sequence[TensorEntry], dataset: Dataset | None, given: BatchAxes | None
+    inputs: Sequence[TensorEntry],
+    outputs: Sequence[TensorEntry],
+    dataset: Dataset | None,
+    given: BatchAxes | None,
 ) -> dict[str, int | None]:
     """The axis of images of every input whose images do not lie along the first.
 
-    An input of fixed sizes that are those of one image of the data has no axis of images.
+    An input of fixed sizes that are those of one image of the data has no axis of images; without
+    data, one whose first size is no number of images by what the network puts out.
 
     Raises:
         OptionError: An input has no such axis.
     """
     if given is None:
-        alone = dataset is not None and all(
-            entry.shape is not None and tuple(entry.shape) == _image(dataset, entry.name)
-            for entry in inputs
+        alone = (
+            one_image(inputs, outputs)
+            if dataset is None
+            else all(
+                entry.shape is not None and tuple(entry.shape) == _image(dataset, entry.name)
+                for entry in inputs
+            )
         )
         return dict.fromkeys([entry.name for entry in inputs]) if alone else {}
     found = {entry.name: given.get(entry.name, 0) for entry in inputs}

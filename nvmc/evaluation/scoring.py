@@ -195,6 +195,8 @@ class _Reader:
                 )
             return axis
         images, names = self._images, shape
+        if images == 1 and isinstance(names[0], int) and names[0] != 1:
+            return None  # rows of the one image that a run takes
         if isinstance(images, str) and names[0] != images and names.count(images) == 1:
             return names.index(images)
         return 0

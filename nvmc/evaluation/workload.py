@@ -222,7 +222,7 @@ def _with_images_first(
         check_first_axis(inputs, outputs)
     if dataset is not None:
         dataset = dataset.for_network(names[: len(inputs)]).shuffled()
-    axes = input_axes(inputs, dataset, given)
+    axes = input_axes(inputs, outputs, dataset, given)
     if None in axes.values():
         if draws_numbers(model):
             raise ModelError(

@@ -16,6 +16,7 @@ from nvmc.passes.io.save import LARGEST_FILE
 from nvmc.passes.io.without_weights import SMALL
 
 __all__ = [
+    "one_image",
     "opset_of",
     "serialized",
     "serialized_apart",
@@ -27,6 +28,27 @@ __all__ = [
 Model = ir.Model
 """The type, for annotations."""
 Shape = list[int | str | None] | None
+
+
+def one_image(inputs: Sequence[TensorEntry], outputs: Sequence[TensorEntry]) -> bool:
+    """Whether a network surely takes one image at a time, without an axis of images.
+
+    Its inputs' sizes are all fixed and begin with one above 1, of which no output's first is a
+    multiple: (3, 8, 8) in, (4,) out.
+    """
+    first: list[int] = []
+    for entry in inputs:
+        sizes = [size for size in entry.shape or () if isinstance(size, int)]
+        if not sizes or len(sizes) < len(entry.shape or ()) or sizes[0] <= 1:
+            return False
+        first.append(sizes[0])
+    for entry in outputs:
+        size = entry.shape[0] if entry.shape else None
+        if entry.shape is None or (entry.shape and not isinstance(size, int)):
+            return False
+        if isinstance(size, int) and any(size % images == 0 for images in first):
+            return False
+    return bool(first and outputs)
 
 
 def opset_of(model: Model) -> int:

@@ -10,6 +10,7 @@ import onnx_ir as ir
 
 from nvmc.hardware.tiling import matrix_of
 from nvmc.passes.fold_shapes import concrete_shapes
+from nvmc.passes.graph.describe import one_image, tensor_entries
 from nvmc.passes.graph.mappable import Layer
 
 __all__ = ["ImageShapes", "Traffic"]
@@ -109,8 +110,10 @@ def _axis_of_images(model: ir.Model) -> tuple[int, str | None, int]:
     """The inputs' axis along which images lie, its name, and how many images.
 
     It is the first, unless time comes first: there the first axis is fixed to several and one other
-    is open.
+    is open. Where there is none, the whole network is one image's.
     """
+    if one_image(tensor_entries(model.graph.inputs), tensor_entries(model.graph.outputs)):
+        return 0, None, 1
     shape = model.graph.inputs[0].shape if model.graph.inputs else None
     sizes = [] if shape is None else list(shape)
     first = sizes[0] if sizes else None

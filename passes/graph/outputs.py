@@ -13,7 +13,7 @@ from nvmc.passes.graph.attributes import int_of, ints_of
 from nvmc.passes.graph.describe import Shape, shape_of
 from nvmc.passes.graph.layers import ACTIVATIONS, array_of, is_constant
 
-__all__ = ["Output", "class_axis", "outputs_of"]
+__all__ = ["Output", "class_axis", "outputs_of", "rows_by_image"]
 
 _CHANNELS = frozenset(
     "AveragePool BatchNormalization Conv ConvInteger ConvTranspose DepthToSpace GlobalAveragePool "
@@ -122,6 +122,33 @@ def outputs_of(model: ir.Model) -> list[Output]:
     """The outputs of a network, in order."""
     kinds = outputs_kinds(model)
     return [Output(value, kinds[str(value.name)]) for value in model.graph.outputs]
+
+
+def rows_by_image(model: ir.Model) -> bool:
+    """Whether every output has as many rows as a NonMaxSuppression leaves boxes.
+
+    Its first axis has another name than the inputs' first, and depends on such a node.
+    """
+    images = [shape[0] for value in model.graph.inputs if (shape := shape_of(value))]
+    for output in model.graph.outputs:
+        rows = (shape_of(output) or [None])[0]
+        if not isinstance(rows, str) or rows in images or not _suppresses(output):
+            return False
+    return bool(model.graph.outputs)
+
+
+def _suppresses(value: ir.Value) -> bool:
+    """Whether a value depends on a NonMaxSuppression."""
+    pending, met = [value.producer()], set[ir.Node]()
+    while pending:
+        node = pending.pop()
+        if node is None or node in met:
+            continue
+        if node.op_type == "NonMaxSuppression":
+            return True
+        met.add(node)
+        pending += [given.producer() for given in node.inputs if given is not None]
+    return False
 
 
 def class_axis(value: ir.Value | None, rank: int) -> tuple[int, str] | None:

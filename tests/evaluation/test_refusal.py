@@ -21,6 +21,10 @@ REFUSED = {
     "y = If (t) <then_branch = a () => (float[N,4] p) { p = RandomNormalLike (h) },"
     " else_branch = b () => (float[N,4] q) { q = Identity (h) }> }": "lies in a subgraph",
 }
+BOXES = (
+    "g (float[N,8,6] x) => (int64[K,3] y) <float[6,4] w, float[6,3] v> { b = MatMul (x, w) "
+    "p = MatMul (x, v) s = Transpose <perm = [0, 2, 1]> (p) y = NonMaxSuppression (b, s) }"
+)
 
 
 def compiled(text: str, folder: Path) -> Compiled:
@@ -36,6 +40,16 @@ def test_compile_says_what_simulate_refuses(text: str, tmp_path: Path) -> None:
     assert REFUSED[text] in str(caught.value)
     assert network.manifest.refusal is not None
     assert REFUSED[text] in network.manifest.refusal
+
+
+def test_rows_that_depend_on_the_image(tmp_path: Path) -> None:
+    """Boxes that are left are as many as the image has; scores beside them can be judged."""
+    network = compiled(BOXES, tmp_path)
+    assert "rows depend on the image" in str(network.manifest.refusal)
+    with pytest.raises(NvmcError, match="one row per image .* NonMaxSuppression"):
+        simulate(network, runs=1)
+    beside = BOXES.replace("(int64[K,3] y)", "(int64[K,3] y, float[N,8,3] p)")
+    assert compiled(beside, tmp_path).manifest.refusal is None
 
 
 def test_nothing_is_said_of_others(tmp_path: Path) -> None:

@@ -251,10 +251,10 @@ def test_inputs_and_outputs_with_images_second() -> None:
 @pytest.mark.parametrize("fidelity", ["cells", "circuit"])
 def test_a_network_without_an_axis_of_images_runs_image_by_image(fidelity: Any) -> None:
     compiled = compiled_of(
-        "g (float[2,6,6] x) => (float[4] y) <float[4,72] w> "
+        "g (float[3,6,6] x) => (float[4] y) <float[4,108] w> "
         "{ f = Flatten <axis = 0> (x) z = Gemm <transB = 1> (f, w) y = Squeeze (z) }"
     )
-    x, y = drawn(30, 2, 6, 6), np.random.default_rng(0).integers(4, size=30)
+    x, y = drawn(30, 3, 6, 6), np.random.default_rng(0).integers(4, size=30)
     found = simulate(compiled, runs=2, sigma=0.4, data=(x, y), fidelity=fidelity)
     hits = [
         of_chip(1, "y", {"x": image}).argmax() == label for image, label in zip(x, y, strict=True)
@@ -262,6 +262,29 @@ def test_a_network_without_an_axis_of_images_runs_image_by_image(fidelity: Any) 
     assert found.values[1] == np.mean(hits)
     assert "run image by image" in found.description.reading.text
     assert simulate(compiled, runs=1, batch_axis="none", limit=3).description.images == 3
+    # (3, 6, 6) in and (4,) out: no number of images could be on the first axis
+    seeded = simulate(compiled, runs=1, limit=3, fidelity=fidelity)
+    assert "run image by image" in seeded.description.reading.text
+    assert compiled.manifest.work is not None and compiled.manifest.work.mapped == 4 * 108
+    assert compiled.manifest.layers[0].products == 1
+    with pytest.raises(DataError, match="one image of .* at a time, without an axis for images"):
+        compile_model("m.onnx", "fefet2", CompileOptions(activation_bits=4), data=(x, y))
+
+
+def test_rows_of_one_image_are_its_decisions() -> None:
+    """An axis of images that Reshape merged with rows: one image a run, three labels each."""
+    text = (
+        "g (float[IMAGES,12] x) => (float[M,3] y) <float[4,3] w, int64[2] s = {-1, 4}> "
+        "{ r = Reshape (x, s) y = MatMul (r, w) }"
+    )
+    x, y = drawn(30, 12), np.random.default_rng(0).integers(3, size=(30, 3))
+    with pytest.raises(DataError, match="does not fit output 'y'"):
+        simulate(compiled_of(text.replace("IMAGES", "N")), runs=1, data=(x, y))
+    compiled = compiled_of(text.replace("IMAGES", "1"))
+    found = simulate(compiled, runs=2, sigma=0.4, data=(x, y))
+    outputs = np.stack([of_chip(1, "y", {"x": image[None]}) for image in x])
+    assert found.values[1] == (outputs.argmax(-1) == y).mean()
+    assert "run image by image" in found.description.reading.text
 
 
 def test_rows_that_depend_on_the_image_are_refused() -> None:
