@@ -93,6 +93,8 @@ class Dataset:
         """
         if len(names) == 1 and (names[0] in self.inputs or not self.inputs or "x" in self.inputs):
             return Dataset(self.name, self.inputs.get(names[0], self.x), self.y, self.targets)
+        if len(names) == 1 and (only := self._beside_masks()) is not None:
+            return Dataset(self.name, only, self.y, self.targets)
         given = self.inputs or {"x": self.x}
         missing = [name for name in names if name not in given]
         if missing or not names:
@@ -105,10 +107,18 @@ class Dataset:
         inputs = {name: given[name] for name in names}
         return Dataset(self.name, inputs[names[0]], self.y, self.targets, inputs)
 
+    def _beside_masks(self) -> NDArray[Any] | None:
+        """The one input that is no mask; None where there are several."""
+        others = [name for name in self.inputs if not name.endswith("attention_mask")]
+        if len(others) > 1:
+            return None
+        return self.inputs[others[0]] if others else self.x
+
     def with_next_tokens(self) -> Dataset:
         """The data of a causal language model: the label of a token is the token behind it.
 
-        Tokens are `decoder_input_ids`, else `input_ids`, else the only input, shape (N, T).
+        Tokens are `decoder_input_ids`, else `input_ids`, else the only input beside masks, shape
+        (N, T).
         `IGNORED` are the last token of each row and, where there is a mask (`attention_mask`, or
         `decoder_attention_mask`), those that are padding or have padding behind them.
 
@@ -121,7 +131,7 @@ class Dataset:
                 "save the file without y"
             )
         whose = "decoder_" if "decoder_input_ids" in self.inputs else ""
-        tokens = self.inputs.get(f"{whose}input_ids", None if len(self.inputs) > 1 else self.x)
+        tokens = self.inputs.get(f"{whose}input_ids", self._beside_masks())
         if tokens is None or tokens.ndim != 2 or not _are_whole(tokens):
             raise DataError(
                 f"{self.name} holds {', '.join(self.inputs) or 'x'}, but next: needs tokens, whole "

@@ -36,6 +36,17 @@ def test_padding_is_no_label_and_predicts_none(tmp_path: Path) -> None:
     assert labels.tolist() == expected
 
 
+@pytest.mark.parametrize("name", ["input_ids", "tokens"])
+def test_one_input_of_any_name_may_have_a_mask_beside_it(tmp_path: Path, name: str) -> None:
+    """Exporters call it x0 or tokens; the mask is no input of the network, and says padding."""
+    np.savez(tmp_path / "texts.npz", **{name: TOKENS}, attention_mask=MASK)
+    data = load_data(f"next:{tmp_path / 'texts.npz'}")
+    assert data.y is not None and data.y[1].tolist() == [9, IGNORED, IGNORED, IGNORED]
+    assert np.array_equal(data.for_network(["x0"]).x, TOKENS)
+    with pytest.raises(DataError, match="the network's inputs are x0, x1"):
+        data.for_network(["x0", "x1"])
+
+
 def test_encoder_decoders_say_the_next_token_of_the_decoder(tmp_path: Path) -> None:
     source = np.full((3, 7), 8)
     arrays = {"input_ids": source, "attention_mask": np.zeros_like(source)}
