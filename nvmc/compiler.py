@@ -168,6 +168,7 @@ def map_network(
     if strict:
         check_skip(model, options.skip)
         check_bits(model, target)
+        target.check_reference()
     bits, converters, calibration = options.activation_bits, target.periphery.needs_data, None
     if bits is not None or converters:
         if data is None:

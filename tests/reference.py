@@ -275,7 +275,7 @@ def _lanes(levels: Array, sign: Array, target: Target) -> tuple[list[tuple[float
     bits, planes = target.cell_bits, len(levels)
     slices = planes // 2 if target.encoding == "differential" else planes
     powers = [2.0 ** (bits * i) for i in range(slices)]
-    if target.weight_bits is None and target.encoding == "offset":
+    if target.weight_bits in (None, 1) and target.encoding == "offset":
         powers = [2.0]
 
     def cells(i: int, polarity: int) -> _Cells:

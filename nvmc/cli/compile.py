@@ -21,7 +21,7 @@ from nvmc.cli.console import (
     target_from,
     target_options,
 )
-from nvmc.cli.heading import periphery_text
+from nvmc.cli.heading import off_current_text, periphery_text
 from nvmc.cli.periphery import periphery_from, periphery_options
 from nvmc.cli.rounding import note_rounding, rounding_lines
 from nvmc.cli.work import note_share, work_lines
@@ -175,6 +175,8 @@ def _print(compiled: Compiled) -> None:
         console.print(line)
     if not target.periphery.ideal:
         console.print(periphery_text(target.periphery.model_dump(mode="json")))
+    if (told := off_current_text(target)) is not None:
+        console.print(told)
     for text, arrays in sorted(Counter(a.inputs for a in manifest.arrays if a.inputs).items()):
         console.print(f"The network's own input {text} at {count(arrays, 'array')}")
     if manifest.calibration is not None:

@@ -11,8 +11,9 @@ from nvmc.cli.work import share_text
 from nvmc.compiled.rounding import SEEDED
 from nvmc.evaluation.description import Compensated
 from nvmc.evaluation.parameters import duration_text
+from nvmc.hardware.devices import Target
 
-__all__ = ["heading", "needs_text", "noise_text", "periphery_text"]
+__all__ = ["heading", "needs_text", "noise_text", "off_current_text", "periphery_text"]
 
 WIDTH = 80
 
@@ -136,6 +137,23 @@ def needs_text(done: Compensated) -> str:
     return f"{done.needs} per chip{left}{more}"
 
 
+_OFF_CURRENT = {
+    "exact": "assumed to be taken off before the ADC without error",
+    "column": "taken off by reference columns, one beside each tile (not among its columns)",
+    "none": "within the ADC's range; its nominal value is taken off digitally",
+}
+
+
+def off_current_text(target: Target) -> str | None:
+    """What becomes of what cells conduct at level 0; None where no ADC could see any of it."""
+    pairs = target.encoding == "differential" and target.periphery.subtract == "analog"
+    adc = target.periphery.adc_bits is not None or target.reference == "column"
+    if not adc or pairs or not target.off_level:
+        return None
+    share = target.off_level / (target.off_level + target.highest_level)
+    return f"Current of level 0 ({share:.2g} of the highest): {_OFF_CURRENT[target.reference]}"
+
+
 def periphery_text(periphery: Facts) -> str:
     """DAC, ADC with their ranges, and wires, as the JSON of a `Periphery` says.
 
@@ -143,7 +161,8 @@ def periphery_text(periphery: Facts) -> str:
     """
     wires, clips = periphery.get("wire_ohm"), periphery.get("dac_range") == "calibrated"
     bits = [periphery.get(f"{kind}_bits", "") for kind in ("dac", "adc")]
-    if bits == [None, None] and periphery.get("wire_ohm", "") is None and not clips:
+    ideal = bits == [None, None] and periphery.get("wire_ohm", "") is None and not clips
+    if ideal and periphery.get("reference") != "column":
         return "ideal periphery"
     inputs, currents = bits
     dac = f"{inputs}{'-bit' if inputs else ''} {periphery['dac_mode']} DAC".lstrip()
@@ -153,6 +172,8 @@ def periphery_text(periphery: Facts) -> str:
         "exact currents" if currents is None else adc,
         f"polarities subtracted {periphery['subtract']}",
     ]
+    if periphery.get("reference", "auto") != "auto":
+        parts.append(f"reference {periphery['reference']}")
     if wires is not None:
         parts.append(f"wires of {wires['row']:g} and {wires['col']:g} ohm")
     return "; ".join(parts)

@@ -46,6 +46,12 @@ _OPTIONS: dict[str, tuple[Any, str | None, str]] = {
         None,
         "Subtract polarities before or after the ADC.  [default: analog]",
     ),
+    "reference": (
+        click.Choice(["auto", "exact", "column", "none"]),
+        None,
+        "How the current of cells at level 0 is kept out of results: taken off before the ADC "
+        "without error, by a column of such cells, or only digitally.  [default: auto]",
+    ),
     "wire_ohm": (str, "R|R,C", "Resistance of a wire segment, along rows and along columns."),
 }
 

@@ -20,7 +20,7 @@ from rich.progress import (
 from rich.table import Table
 
 from nvmc.cli.console import count, err, ordinal, out, percent, quantity_text
-from nvmc.cli.heading import periphery_text
+from nvmc.cli.heading import off_current_text, periphery_text
 from nvmc.cli.periphery import periphery_words
 from nvmc.cli.work import share_text
 from nvmc.evaluation.parameters import duration_text
@@ -254,6 +254,8 @@ def _circuit(report: Report) -> list[str]:
     if not periphery.ideal:
         seen = "trained through" if outcome.circuit else "in KPPs only"
         lines.append(f"Circuit, {seen}: {periphery_text(periphery.model_dump(mode='json'))}")
+    if (told := off_current_text(task.target)) is not None:
+        lines.append(told)
     if task.settings.ranges == "learned":
         lines.append(
             "Ranges of DACs were learned; the file rounds the layers' inputs to their codes"

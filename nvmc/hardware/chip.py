@@ -31,10 +31,10 @@ from nvmc.hardware.programming import (
     weights_of,
 )
 from nvmc.hardware.reads import clipped_reads
-from nvmc.hardware.tiling import Lines, Place, tile_lines, tile_numbers
+from nvmc.hardware.tiling import Lines, Place, matrices, tile_lines, tile_numbers
 from nvmc.rng import Draw
 
-__all__ = ["CHOOSING", "PHYSICS", "Array", "Chip", "Chips", "Chosen", "Programmed"]
+__all__ = ["CHOOSING", "PHYSICS", "REFERENCE", "Array", "Chip", "Chips", "Chosen", "Programmed"]
 
 PHYSICS = 5
 """Version of what decides a chip's value: raised with every change of a number that is drawn or of
@@ -43,6 +43,9 @@ what is computed with it, so that results from before are not taken for results 
 CHOOSING = 1 << 32
 """Added to seeds of populations that choices are made by: no choice is made on the chips that
 `nvmc simulate` will draw."""
+
+REFERENCE = "reference column"
+"""Keys the streams of reference columns, behind the name of their array."""
 
 Float = NDArray[np.float32]
 
@@ -57,7 +60,8 @@ class Array:
         scale: The step s, a scalar or of `codes`'s rank with length 1 where it does not vary.
         target: The cells that hold it.
         place: How its layer uses it, which says on which tiles its cells sit; only needed where a
-            noise source tells tiles apart.
+            noise source tells tiles apart, and for reference columns.
+        beside: The array whose reference columns these are (`reference_of`); None of any other.
 
     Raises:
         ArtifactError: Codes of one bit hold a zero, as those of nvmc did before PHYSICS 3.
@@ -68,9 +72,10 @@ class Array:
     scale: NDArray[Any]
     target: Target
     place: Place | None = None
+    beside: Array | None = None
 
     def __post_init__(self) -> None:
-        if self.layout.binary and not np.all(self.codes):
+        if self.layout.binary and self.beside is None and not np.all(self.codes):
             raise ArtifactError(
                 f"array {self.name!r} has 1-bit codes of 0; expected -1 and +1: compile again"
             )
@@ -116,6 +121,8 @@ class Array:
         Raises:
             OptionError: The array does not know its place.
         """
+        if self.beside is not None and self.beside.place is not None:
+            return matrices(self.beside.place, self.beside.tiles)[..., :: self.target.cols]
         if self.place is None:
             raise OptionError(
                 f"array {self.name!r} does not say which operator uses it, so its cells are on no "
@@ -324,14 +331,15 @@ class Chip:
         return program_cells(array.sign, cells, acting, self.clip)
 
     def _label(self, array: Array) -> tuple[str, ...]:
-        """What keys an array's streams."""
+        """What keys an array's streams, but for those of its reference columns."""
         return (array.name,)
 
     def _acting(self, array: Array) -> Acting:
         def acting(stage: Stage) -> Iterator[tuple[Any, Draw]]:
             for name, source in self._streams:
                 if source.acts_in == stage and self.index is not None:
-                    names = (name,) if source.chip_wide else (*self._label(array), name)
+                    own = () if array.beside is None or source.shared else (REFERENCE,)
+                    names = (name,) if source.chip_wide else (*self._label(array), *own, name)
                     yield source, Draw(self.seed, self.index, *names)
 
         return acting

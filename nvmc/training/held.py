@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Any, cast
 
 import torch
 from torch import Tensor
@@ -122,7 +123,7 @@ class Behind:
         spread = self.read_spread(levels)
         if spread is None or target.device.clip != "zero":
             return None if spread is None else (levels, spread)
-        tail: Callable[[Tensor], Tensor] = torch.special.ndtr
+        tail: Callable[[Tensor], Tensor] = cast(Any, torch.special).ndtr
         return clipped_reads(levels, spread, target.off_level, tail)
 
 

@@ -71,7 +71,7 @@ def adc_of(target: Target, rows: int, drive: float, signed: bool, current: float
     periphery = target.periphery
     if periphery.adc_range == "full":
         whole = periphery.dac_bits is not None and target.weight_bits is not None
-        reach = rows * target.layout.highest_target * drive
+        reach = rows * (target.layout.highest_target + target.off_at_adc) * drive
         return Adc(periphery.adc_bits, reach, signed=signed, aligned=whole)
     reach = periphery.adc_range
     if reach == "calibrated":

@@ -18,7 +18,7 @@ other is left unformed: it conducts nothing and has no noise.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -43,6 +43,7 @@ __all__ = [
     "levels_of",
     "moved_levels",
     "through_wires",
+    "with_off_current",
 ]
 
 Real = NDArray[np.floating[Any]]
@@ -163,6 +164,28 @@ def lanes_of(
         return Lanes(joined, coefficients, signed=True)
     both = array_namespace(cells).concat([positive, negative])
     return Lanes(both, np.concatenate([coefficients, -coefficients]), signed=False)
+
+
+def with_off_current(layout: Layout, lanes: Lanes, sign: Any, off: float) -> Lanes:
+    """Lanes whose formed cells conduct `off` more, in level steps; themselves where that is 0.
+
+    Args:
+        layout: How cells represent codes.
+        lanes: Levels, whose 0 conducts nothing.
+        sign: The digital sign of every weight, of a lane's shape.
+        off: What reaches the ADC of a cell at level 0 (`Target.off_at_adc`).
+    """
+    if not off:
+        return lanes
+    xp = array_namespace(sign)
+    if layout.encoding != "sign-magnitude":
+        return replace(lanes, levels=lanes.levels + off)
+    if lanes.signed:
+        return replace(lanes, levels=lanes.levels + off * sign)
+    halves = [xp.astype(formed, sign.dtype) for formed in (sign > 0, sign < 0)]
+    slices = len(lanes.coefficients) // 2
+    more = xp.stack([half for half in halves for _ in range(slices)])
+    return replace(lanes, levels=lanes.levels + off * more)
 
 
 def through_wires(target: Target, levels: Real, formed: NDArray[np.bool_]) -> Real:

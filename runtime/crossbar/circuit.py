@@ -25,9 +25,10 @@ from nvmc.runtime.crossbar.array import Block
 from nvmc.runtime.crossbar.chain import Currents
 from nvmc.runtime.crossbar.dac import Dac, Drive, Pulse
 from nvmc.runtime.crossbar.lowering import TOGETHER_BYTES, spans
-from nvmc.runtime.crossbar.mvm import ALL, BLOCK_VECTORS, FIRST, Reads
+from nvmc.runtime.crossbar.mvm import ALL, BLOCK_VECTORS, FIRST, Mvm, Reads
 from nvmc.runtime.crossbar.native import KERNELS, NUMPY, Places, Reader, Tile, drive
-from nvmc.runtime.crossbar.shift_add import shift_add
+from nvmc.runtime.crossbar.shift_add import CodeSum, shift_add
+from nvmc.runtime.crossbar.subtraction import Subtracted
 
 __all__ = ["Circuit", "CircuitMvm", "Normals", "Observer"]
 
@@ -187,44 +188,6 @@ class _Product:
         self.at_unit_drive: Real = circuit.at_unit_drive(matrix)
 
 
-class _Sum:
-    """A sum of codes, each with what it counts for; a single one is scaled by whoever uses it."""
-
-    def __init__(self) -> None:
-        self._total: Real | None = None
-        self._factor = 1.0
-
-    def add(self, codes: Real, weight: float) -> None:
-        """Add codes that count for `weight`; overwrites them. The first have the sum's shape."""
-        # The first codes stay as they are: where one pulse or tile is all, nothing is multiplied,
-        # and the factor goes into the scale that every column gets anyway.
-        if self._total is None:
-            self._total, self._factor = codes, weight
-            return
-        total = self.settled()
-        if weight != 1:
-            np.multiply(codes, codes.dtype.type(weight), out=codes)
-        np.add(total, codes, out=total)
-
-    def settled(self) -> Real:
-        """The sum itself; something must have been added."""
-        if self._total is None:
-            raise ValueError("nothing was added up")
-        if self._factor != 1:
-            np.multiply(self._total, self._total.dtype.type(self._factor), out=self._total)
-            self._factor = 1.0
-        return self._total
-
-    def result(
-        self, shape: tuple[int, ...], dtype: np.dtype[np.floating[Any]]
-    ) -> tuple[Real, float]:
-        """The sum and what it counts for; zeros of that shape where nothing was added."""
-        if self._total is None:
-            nothing: Real = np.zeros(shape, dtype)
-            return nothing, 1.0
-        return self._total, self._factor
-
-
 class CircuitMvm:
     """The products of one kernel call on a circuit.
 
@@ -234,6 +197,7 @@ class CircuitMvm:
         normals: Where read noise draws from; None without.
         observer: Watches while ranges are calibrated.
         turn: Number of the call among those that bring the same entries, step after step.
+        subtracted: What is taken off the results.
     """
 
     def __init__(
@@ -243,12 +207,14 @@ class CircuitMvm:
         normals: Normals | None = None,
         observer: Observer | None = None,
         turn: int = 0,
+        subtracted: Sequence[Subtracted] = (),
     ) -> None:
         self._circuit = circuit
         self._base = base
         self._part = turn << _TURN
         self._normals = normals
         self._observer = observer
+        self._subtracted = subtracted
 
     @property
     def width(self) -> int:
@@ -285,11 +251,17 @@ class CircuitMvm:
             x, drive = self.drive(x)
         if self.gathers:
             x = x if min(x.strides, default=0) >= 0 else np.ascontiguousarray(x)
-            cut = self._circuit.unit[:, cols].shape[1]
-            y: Real = np.empty((*x.shape[:3], cut), x.dtype)
+            y: Real = np.empty((*x.shape[:3], self.columns(cols)), x.dtype)
             self.gather(x, Places.of(x), y, reads, drive, cols=cols)
             return y
-        return self._by_numpy(x, cols, reads, drive)
+        y = self._by_numpy(x, cols, reads, drive)
+        for each in self._subtracted:
+            each.take_off(y, cols, lambda mvm, part: mvm(x, part, reads, drive))
+        return y
+
+    def columns(self, cols: slice) -> int:
+        """How many columns of a group these are."""
+        return self._circuit.unit[:, cols].shape[1]
 
     @property
     def gathers(self) -> bool:
@@ -322,7 +294,18 @@ class CircuitMvm:
         if self._normals is not None:
             entries, parts = reads.numbers(len(y))
             noise = (self._normals.key, self._base + entries, self._part + parts)
-        self._circuit.reader(cols).read(source, places, drive, y, bias, noise)
+        within = None if self._subtracted else bias  # the bias comes last
+        self._circuit.reader(cols).read(source, places, drive, y, within, noise)
+
+        def product(mvm: Mvm, part: slice) -> Real:
+            found: Real = np.empty((*y.shape[:3], mvm.columns(part)), y.dtype)
+            mvm.gather(source, places, found, reads, drive, cols=part)
+            return found
+
+        for each in self._subtracted:
+            each.take_off(y, cols, product)
+        if self._subtracted and bias is not None:
+            y += bias[:, None]
 
     def _by_numpy(self, x: Real, cols: slice, reads: Reads, drive: Drive) -> Real:
         unit = self._circuit.unit[:, None, cols].astype(x.dtype)
@@ -355,12 +338,12 @@ class CircuitMvm:
             Shape (batch, groups, vectors, cols), and a number.
         """
         circuit = self._circuit
-        codes_sum = _Sum()
+        codes_sum = CodeSum()
         for product in circuit.products(cols):
             codes = x[..., product.rows]
             # Pulses count for powers of two, so that one which an entry does not need adds an exact
             # zero, and whether it is there for other entries' sake changes no bit.
-            pulses = _Sum()
+            pulses = CodeSum()
             for pulse in circuit.dac.expand(codes, drive):
                 pulses.add(self._convert(product, pulse, reads), pulse.weight)
             codes_sum.add(pulses.settled(), product.adc.step)

@@ -57,6 +57,10 @@ class Mvm(Protocol):
         """Numbers that a product holds for each vector of a group, beside its result."""
         ...
 
+    def columns(self, cols: slice) -> int:
+        """How many columns of a group these are."""
+        ...
+
     @property
     def gathers(self) -> bool:
         """Whether `gather` can take input vectors from where they lie."""
@@ -71,6 +75,7 @@ class Mvm(Protocol):
         drive: Drive,
         *,
         bias: Real | None = None,
+        cols: slice = ALL,
     ) -> None:
         """Read vectors that lie within a larger array of codes; only where `gathers`.
 
@@ -81,6 +86,7 @@ class Mvm(Protocol):
             reads: Which reads these are.
             drive: How to read the codes.
             bias: Added to the results, shape (groups, cols).
+            cols: Which columns are read out.
         """
         ...
 
@@ -138,6 +144,10 @@ class ExactMvm:
         """Nothing."""
         return 0
 
+    def columns(self, cols: slice) -> int:
+        """How many columns of a group these are."""
+        return self._matrices[..., cols].shape[-1]
+
     @property
     def gathers(self) -> bool:
         """Never: BLAS needs them unfolded."""
@@ -152,6 +162,7 @@ class ExactMvm:
         drive: Drive,
         *,
         bias: Real | None = None,
+        cols: slice = ALL,
     ) -> None:
         """Not for BLAS."""
         raise NotImplementedError

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from threading import Lock
 from typing import Any, Protocol
@@ -11,10 +11,12 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from nvmc.errors import ModelError, OptionError
-from nvmc.hardware.chip import Array, Chip, Programmed
+from nvmc.hardware.chip import REFERENCE, Array, Chip, Programmed
+from nvmc.hardware.devices import Periphery
+from nvmc.hardware.reference_column import reference_of
 from nvmc.hardware.tiling import Place, matrices
 from nvmc.rng import CountedDraw
-from nvmc.runtime.crossbar.adc import adc_of
+from nvmc.runtime.crossbar.adc import Adc, adc_of
 from nvmc.runtime.crossbar.array import (
     View,
     beside,
@@ -22,11 +24,13 @@ from nvmc.runtime.crossbar.array import (
     lanes_of,
     levels_of,
     through_wires,
+    with_off_current,
 )
 from nvmc.runtime.crossbar.circuit import Circuit, CircuitMvm, Observer
 from nvmc.runtime.crossbar.dac import Dac
 from nvmc.runtime.crossbar.mvm import ExactMvm, Mvm
 from nvmc.runtime.crossbar.native import KERNELS
+from nvmc.runtime.crossbar.subtraction import Subtracted
 
 __all__ = ["BEGINNING", "CircuitOperand", "ExactOperand", "Operand", "Start"]
 
@@ -112,6 +116,18 @@ class Start:
 BEGINNING = Start()
 
 
+@dataclass(frozen=True)
+class _Built:
+    """A circuit, the normals of its reads, and what is subtracted from its results.
+
+    Of that each with its unit and its columns, as in `Subtracted`.
+    """
+
+    circuit: Circuit
+    normals: CountedDraw | None = None
+    subtracted: tuple[tuple[_Built, Real, NDArray[np.intp] | None], ...] = ()
+
+
 class CircuitOperand:
     """One array behind the periphery of its target, as one node reads it.
 
@@ -125,7 +141,8 @@ class CircuitOperand:
         kernel: Which of `KERNELS` computes in float32.
 
     Raises:
-        OptionError: A range is calibrated, but this array's is not known.
+        OptionError: A range is calibrated, but this array's is not known; or the target's
+            reference columns could do nothing.
     """
 
     def __init__(
@@ -138,8 +155,11 @@ class CircuitOperand:
         start: Start = BEGINNING,
         kernel: str = KERNELS[0],
     ) -> None:
+        array.target.check_reference()
         self._kernel = kernel
         self._array = array
+        self._chip = chip
+        self._user = user
         self._programmed = programmed
         self._observer = observer
         self._gain = chip.gain(array)
@@ -151,7 +171,7 @@ class CircuitOperand:
         if read is not None and chip.index is not None:
             self._reads = CountedDraw(chip.seed, chip.index, array.name, "read", f"node {user}")
             self._levels, self._spread = read
-        self._circuits: dict[tuple[Any, ...], Circuit] = {}
+        self._circuits: dict[tuple[Any, ...], _Built] = {}
         self._start = start
         self._seen: int | None = None
         self._turn = 0
@@ -181,11 +201,16 @@ class CircuitOperand:
             turn, self._turn = self._turn, (self._turn + 1) % self._start.turns
             self._seen = first if self._turn else first + entries
             if key not in self._circuits:
-                self._circuits[key] = self._circuit(partial(matrices, place), dtype)
-            circuit = self._circuits[key]
-        return CircuitMvm(circuit, first, self._reads, self._observer, turn)
+                self._circuits[key] = self._build(place, dtype)
+            built = self._circuits[key]
+        subtracted = [
+            Subtracted(CircuitMvm(each.circuit, first, each.normals, turn=turn), unit, columns)
+            for each, unit, columns in built.subtracted
+        ]
+        return CircuitMvm(built.circuit, first, self._reads, self._observer, turn, subtracted)
 
-    def _circuit(self, view: View, dtype: DTypeLike) -> Circuit:
+    def _build(self, place: Place, dtype: DTypeLike) -> _Built:
+        view = partial(matrices, place)
         target = self._array.target
         periphery, layout = target.periphery, target.layout
         analog = periphery.subtract == "analog"
@@ -194,6 +219,8 @@ class CircuitOperand:
         lanes = lanes_of(
             layout, _matrices(self._levels, view, dtype), sign, analog=analog, seen=seen
         )
+        off = target.off_at_adc
+        lanes = with_off_current(layout, lanes, sign, off)
         currents = beside(lanes.levels, dtype)
         variance = None
         if self._spread is not None:
@@ -203,13 +230,52 @@ class CircuitOperand:
         blocks = blocks_of(currents, variance, target.rows)
         limits = periphery.range_of(self._array.name)
         dac = Dac(periphery, limits.input if limits and periphery.clips else None)
-        signed = lanes.signed or (periphery.wired and target.off_level > 0)
+        signed = lanes.signed or (periphery.wired and target.off_level > off)
         current = limits.current if limits else None
         adcs = [adc_of(target, b.height, dac.largest, signed, current) for b in blocks]
         columns = self._unit_of_columns(view, lanes.levels)
         # What converted lanes count for is digital, and so is the chip's factor on it.
         counts = lanes.coefficients * self._gain
-        return Circuit(blocks, counts, layout.shift, columns, dac, adcs, self._kernel)
+        shift, taken = layout.shift, list[tuple[_Built, Real, NDArray[np.intp] | None]]()
+        if target.reference == "column":
+            reference = self._reference(place, dtype, counts, dac, adcs)
+            tile: NDArray[np.intp] = np.arange(columns.shape[1], dtype=np.intp) // target.cols
+            taken.append((reference, columns, tile))
+        elif off and layout.encoding == "offset":  # whose shift needs the sum of the inputs anyway
+            shift += off * float(counts.sum())
+        elif off and layout.signed:
+            nominal = off * float(counts[counts > 0].sum()) * sign
+            taken.append((_Built(self._digital(nominal.astype(dtype))), columns, None))
+        circuit = Circuit(blocks, counts, shift, columns, dac, adcs, self._kernel)
+        return _Built(circuit, subtracted=tuple(taken))
+
+    def _reference(
+        self, place: Place, dtype: DTypeLike, counts: Real, dac: Dac, adcs: list[Adc]
+    ) -> _Built:
+        """The reference columns, which the ADCs of the array's rows of tiles convert."""
+        reference, chip = reference_of(replace(self._array, place=place)), self._chip
+        levels, target = chip.program(reference).levels, self._array.target
+        sign, draws, variance = np.ones(levels.shape[1:], levels.dtype), None, None
+        read = None if chip.index is None else chip.read(reference, levels)
+        if read is not None and chip.index is not None:
+            names = reference.name, REFERENCE, "read", f"node {self._user}"
+            draws, (levels, spread) = CountedDraw(chip.seed, chip.index, *names), read
+            squares = np.square(spread)
+            squared = lanes_of(target.layout, squares, sign, analog=False, squared=True)
+            variance = beside(squared.levels, dtype)
+        lanes = lanes_of(target.layout, levels, sign, analog=False)
+        lanes = with_off_current(target.layout, lanes, sign, target.off_at_adc)
+        blocks = blocks_of(beside(lanes.levels, dtype), variance, target.rows)
+        groups, _, tiles = reference.codes.shape
+        ones = np.ones((groups, tiles))
+        return _Built(Circuit(blocks, counts, 0.0, ones, dac, adcs, self._kernel), draws)
+
+    def _digital(self, matrix: Real) -> Circuit:
+        """A product of the input codes that is no array's."""
+        exact = Adc(None, 0.0, signed=True, aligned=False)
+        blocks, ones = blocks_of(matrix, None, matrix.shape[1]), np.ones(matrix.shape[::2])
+        dac = Dac(Periphery())
+        return Circuit(blocks, np.ones(1), 0.0, ones, dac, [exact] * len(blocks), self._kernel)
 
     def _unit_of_columns(self, view: View, levels: Real) -> Real:
         """The unit of each column, shape (groups, cols), where levels are (lanes, groups, …)."""

@@ -32,6 +32,39 @@ def test_options_reach_the_target_and_choose_the_fidelity(tmp_path: Path, capsys
 
 
 @pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        (["--encoding", "offset"], "within the ADC's range; its nominal value is taken off"),
+        (["--encoding", "offset", "--reference", "exact"], "assumed to be taken off before"),
+        (["--encoding", "offset", "--reference", "column"], "taken off by reference columns"),
+        (["--encoding", "sign-magnitude"], "assumed to be taken off before the ADC without error"),
+        (["--subtract", "digital"], "within the ADC's range"),
+        ([], None),  # pairs, subtracted before the ADC
+    ],
+)
+def test_compile_says_what_becomes_of_the_off_current(
+    options: list[str], told: str | None, tmp_path: Path, capsys: Capture
+) -> None:
+    folder = str(tmp_path / "m.nvmc")
+    given = ["--device", "rram-milo2021", "--dac-bits", "6", "--adc-bits", "7", *options]
+    assert nvmc("compile", "zoo:mlp3-digits", "-o", folder, *given) == 0
+    said = " ".join(capsys.readouterr().out.split())
+    assert ("Current of level 0 (0.22 of the highest): " in said) is (told is not None)
+    assert told is None or told in said
+    asked = options[options.index("--reference") + 1] if "--reference" in options else "auto"
+    assert open_compiled(folder).manifest.target.periphery.reference == asked
+
+
+def test_a_reference_column_makes_a_circuit_of_itself(tmp_path: Path, capsys: Capture) -> None:
+    folder = str(tmp_path / "m.nvmc")
+    given = ["--device", "rram-milo2021", "--encoding", "offset", "--reference", "column"]
+    assert nvmc("compile", "zoo:mlp3-digits", "-o", folder, *given) == 0
+    assert "reference column" in " ".join(capsys.readouterr().out.split())
+    assert nvmc("simulate", folder, "--runs", "1", "--limit", "4", "--json") == 0
+    assert json.loads(capsys.readouterr().out)["description"]["fidelity"] == "circuit"
+
+
+@pytest.mark.parametrize(
     ("options", "message"),
     [
         (["--adc-bits", "17"], "--adc-bits: input should be less than or equal to 16 (got 17)"),
@@ -41,6 +74,7 @@ def test_options_reach_the_target_and_choose_the_fidelity(tmp_path: Path, capsys
         (["--adc-range", "wide"], "--adc-range is 'wide'; expected full, calibrated or a number"),
         (["--adc-range", "-1"], "--adc-range is '-1'; expected full, calibrated or a number"),
         (["--adc-range", "nan"], "--adc-range is 'nan'; expected full, calibrated or a number"),
+        (["--reference", "column"], "reference is 'column', but sign-magnitude leaves cells"),
         (["--wire-ohm", "1,x"], "--wire-ohm is '1,x'; expected R or R,C in ohm"),
         (
             ["--adc-bits", "4", "--adc-range", "calibrated"],

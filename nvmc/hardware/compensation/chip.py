@@ -71,7 +71,8 @@ class CompensatedChip(Chip):
         if select is None or self.index is None:
             return self
         rest = tuple(one for one in self.compensate if one is not select)
-        return replace(self, compensate=rest, copy=self._best(array, select.copies))
+        best = self._best(array.beside or array, select.copies)
+        return replace(self, compensate=rest, copy=best)
 
     @beyond_numbers
     def _best(self, array: Array, copies: int) -> int:

@@ -62,6 +62,10 @@ class Periphery(Strict, frozen=True):
             a number is in level steps x input steps.
         subtract: Whether the two polarities are subtracted before the ADC (`analog`) or after it
             (`digital`).
+        reference: How what cells conduct at level 0 is kept out of results. `exact` takes it off
+            before the ADC, without error; `column` subtracts what the ADC says of a column of
+            cells at level 0; `none` leaves it in the ADC's range, and its nominal value is taken
+            off digitally. `auto` is `exact` for sign-magnitude and `none` for other encodings.
         wire_ohm: Wire resistance; None for none.
         ranges: What calibration data showed, an entry per array.
     """
@@ -73,6 +77,7 @@ class Periphery(Strict, frozen=True):
     adc_bits: ConverterBits | None = None
     adc_range: AdcRange = "full"
     subtract: Literal["analog", "digital"] = "analog"
+    reference: Literal["auto", "exact", "column", "none"] = "auto"
     wire_ohm: WireOhm | None = None
     ranges: tuple[ArrayRange, ...] = ()
 
@@ -88,7 +93,7 @@ class Periphery(Strict, frozen=True):
     def ideal(self) -> bool:
         """Whether an array computes x W exactly, whatever its inputs."""
         exact = self.dac_bits is None and self.adc_bits is None
-        return exact and not self.wired and not self.clips
+        return exact and not self.wired and not self.clips and self.reference != "column"
 
     @property
     def wired(self) -> bool:

@@ -223,10 +223,52 @@ class Target(Strict, frozen=True):
     def off_level(self) -> float:
         """What a cell at level 0 conducts, in level steps; 0 where the device does not say.
 
-        Wires carry it for every cell; the nominal sum of a column is subtracted (docs/physics.md).
+        Wires carry it for every cell; how it is kept out of results says `reference`.
         """
         range_us, step = self.device.conductance, self.step_us
         return 0.0 if range_us is None or step is None else range_us.min_us / step
+
+    @property
+    def reference(self) -> Literal["exact", "column", "none"]:
+        """`Periphery.reference`, with `auto` resolved.
+
+        Under sign-magnitude a column's off-current depends on which of its cells are formed, so
+        neither one reference column nor the sum of the inputs could take it off.
+        """
+        chosen = self.periphery.reference
+        if chosen != "auto":
+            return chosen
+        return "exact" if self.encoding == "sign-magnitude" else "none"
+
+    @property
+    def off_at_adc(self) -> float:
+        """What a formed cell at level 0 adds to the current that an ADC converts, in level steps.
+
+        Nothing where the two cells of a pair are subtracted before the ADC.
+        """
+        cancels = self.encoding == "differential" and self.periphery.subtract == "analog"
+        return 0.0 if cancels or self.reference == "exact" else self.off_level
+
+    def check_reference(self) -> None:
+        """Complain of reference columns that could not do what they are for.
+
+        Raises:
+            OptionError: There are some.
+        """
+        if self.periphery.reference != "column":
+            return
+        wrong = ""
+        if self.encoding == "sign-magnitude":
+            wrong = "sign-magnitude leaves cells unformed, so that every column needs another"
+        elif self.encoding == "differential" and self.periphery.subtract == "analog":
+            wrong = "pairs that are subtracted before the ADC need none"
+        elif self.periphery.wired:
+            wrong = "wires in tiles with a reference column are not modelled"
+        if wrong:
+            raise OptionError(
+                f"reference is 'column', but {wrong}; give --reference exact or none, or encoding "
+                "offset without --wire-ohm"
+            )
 
     def on(self, device: Device | None, noise: Iterable[NoiseSource] = ()) -> Target:
         """The same codes on another device (None: this one), or with more noise sources.

@@ -30,6 +30,12 @@ def circuit_of(model: ir.Model, task: Task, activations: Rounding | None) -> Cir
     target, skip = task.target, task.options.skip
     if task.settings.circuit == "judged" or (target.periphery.ideal and not _noisy_reads(task)):
         return None
+    target.check_reference()
+    if target.reference == "column":
+        raise OptionError(
+            "reference columns cannot be trained through; give --reference exact or none, or let "
+            "only KPPs see the circuit with --circuit judged"
+        )
     try:
         circuit = Circuit(model, target, skip)
     except OptionError:

@@ -20,7 +20,7 @@ from nvmc.hardware.tiling import Place
 from nvmc.passes.graph.layers import label
 from nvmc.passes.graph.mappable import layers_of
 from nvmc.runtime.crossbar.adc import adc_of
-from nvmc.runtime.crossbar.array import Lanes, lanes_of
+from nvmc.runtime.crossbar.array import Lanes, lanes_of, with_off_current
 from nvmc.runtime.crossbar.dac import Dac
 from nvmc.runtime.crossbar.lowering import spans
 from nvmc.training.circuit.converters import Codes, encode, pulses, rounded
@@ -211,21 +211,26 @@ class _Array:
             if circuit.watched is not None:
                 conversions = len(rows) * self._dac.pulses
                 watched = circuit.watched.currents_of(self._number, conversions)
-            signed = lanes.signed or (target.periphery.wired and target.off_level > 0)
+            off, layout = target.off_at_adc, target.layout
+            signed = lanes.signed or (target.periphery.wired and target.off_level > off)
+            lanes = with_off_current(layout, lanes, sign, off)
+            counts = lanes.coefficients.tolist()
+            nominal = off * sum(count for count in counts if count > 0)
             current = float(circuit.currents[self._number])
             cells = target if watched is None else self._exact
             return Reading(
                 product,
                 lanes.levels,
                 variance,
-                lanes.coefficients.tolist(),
-                target.layout.shift,
+                counts,
+                layout.shift + (nominal if layout.encoding == "offset" else 0.0),
                 held.unit,
                 self._dac,
                 [adc_of(cells, r.stop - r.start, self._dac.largest, signed, current) for r in rows],
                 rows,
                 None if circuit.draws is None else circuit.draws.normal,
                 watched,
+                nominal * sign[None] if nominal and layout.signed else None,
             )
 
     def _lanes(self, levels: Tensor, sign: Tensor) -> Lanes:

@@ -48,6 +48,8 @@ class Reading:
         rows: Of each row of tiles.
         normal: Standard normals of a shape, for reads.
         watched: Sees the currents that an ADC is about to convert; None while training.
+        digital: A product of the codes that is taken off digitally, like a lane of a number per
+            weight; None where there is none.
     """
 
     product: Product
@@ -61,6 +63,7 @@ class Reading:
     rows: Sequence[slice]
     normal: Callable[[tuple[int, ...]], Tensor] | None = None
     watched: Callable[[Tensor], None] | None = None
+    digital: Tensor | None = None
 
     def result(self, codes: Codes) -> tuple[Tensor, list[Tensor | None]]:
         """The outputs (entries, groups, cols, ...), and of each row of tiles the share in range."""
@@ -95,6 +98,8 @@ class Reading:
                 part *= adc.step
             if self.shift:
                 part -= self.shift * self._driven(codes.values, rows)
+            if self.digital is not None:
+                part -= self.product.currents(codes.values, self.digital, rows).squeeze(2)
             if codes.offset is not None:
                 part -= self._of_offset(codes.offset, codes.values, rows)
             total = part if total is None else total.add_(part)

@@ -78,6 +78,44 @@ def test_outputs_are_those_of_the_simulator(network: str, periphery: str, encodi
     assert near.mean() > 0.8 if periphery == "adc alone" else near.all()
 
 
+OFF_CURRENTS: dict[str, tuple[str, dict[str, Any]]] = {
+    "offset": ("offset", {}),
+    "offset, both": ("offset", {"signed_inputs": "offset", "dac_mode": "bit-serial"}),
+    "offset, calibrated": ("offset", {"adc_range": "calibrated"}),
+    "pairs": ("differential", {"subtract": "digital"}),
+    "pairs, calibrated": ("differential", {"subtract": "digital", "adc_range": "calibrated"}),
+    "signs, analog": ("sign-magnitude", {}),
+    "signs, digital": ("sign-magnitude", {"subtract": "digital", "signed_inputs": "offset"}),
+}
+
+
+@pytest.mark.parametrize("use", OFF_CURRENTS)
+@pytest.mark.parametrize("network", ["conv", "matmul"])
+def test_the_off_current_is_within_range_in_training_too(network: str, use: str):
+    """Level 0 conducts a whole step, so that every current is exact; another circuit than exact."""
+    text, shape = (CONV, (3, 7, 7)) if network == "conv" else (TALL, (40,))
+    encoding, more = OFF_CURRENTS[use]
+    conductance = Conductance(min_us=10.0, max_us=40.0)
+    device = load_device("rram4").model_copy(update={"conductance": conductance})
+    target = Target.of(
+        device,
+        weight_bits=4,
+        cell_bits=2,
+        encoding=encoding,
+        rows=16,
+        cols=8,  # type: ignore
+    )
+    assert target.off_level == 1.0
+    found: dict[str, Any] = {}
+    for how in ("none", "exact"):
+        stated = {"dac_bits": 4, "adc_bits": 6, "reference": how, **more}
+        use_of = target.model_copy(update={"periphery": Periphery.model_validate(stated)})
+        replica, task, model, data = replica_of(text, use_of, shape)
+        found[how], wanted, _ = beside_the_simulator(replica, task, model, data)
+        assert np.allclose(found[how], wanted, rtol=0, atol=2e-5 * np.abs(wanted).max())
+    assert not np.allclose(found["none"], found["exact"], rtol=0, atol=1e-4)
+
+
 class Known:
     """A chip of the simulator in the place of noise that is drawn."""
 

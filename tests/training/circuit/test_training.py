@@ -126,6 +126,19 @@ def test_reads_are_clipped_at_zero_conductance_as_in_the_simulator(use: dict[str
     np.testing.assert_allclose(y.std(0), spread, rtol=0.05)
 
 
+def test_reference_columns_are_not_trained_through(tmp_path: Path) -> None:
+    stated = {"adc_bits": 6, "reference": "column"}
+    task = small_task(target_of(stated, encoding="offset"), epochs=1, chips=2)
+    method = make_method("gaussian")
+    with pytest.raises(OptionError, match="reference columns cannot be trained.*--circuit judged"):
+        train(small_network(tmp_path), task, method, output=tmp_path / "out.onnx")
+    judged = small_task(task.target, epochs=1, chips=2, circuit="judged")
+    train(small_network(tmp_path), judged, method, output=tmp_path / "out.onnx")
+    useless = small_task(target_of(stated), epochs=1, chips=2)
+    with pytest.raises(OptionError, match="sign-magnitude leaves cells unformed"):
+        train(small_network(tmp_path), useless, method, output=tmp_path / "out.onnx")
+
+
 def test_noise_of_reads_is_left_out_and_said_where_a_method_has_none(tmp_path: Path) -> None:
     target, source = target_of({}, "read:sigma=0.1"), small_network(tmp_path)
     task = small_task(target, epochs=1, chips=2)

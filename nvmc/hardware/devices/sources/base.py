@@ -92,6 +92,11 @@ class NoiseSource(CheckedModel, extra="forbid", frozen=True):
         """Whether its draws are shared by all arrays of a chip."""
         return False
 
+    @property
+    def shared(self) -> bool:
+        """Whether cells share its draws, so that a reference column has those of its array."""
+        return False
+
     def with_sigma(self, sigma: float) -> NoiseSource:
         """This source at the device's sigma, unless it states one of its own."""
         return self

@@ -82,6 +82,11 @@ class Global(GaussianSource, frozen=True):
         """Whether all arrays share the offset."""
         return self.scope == "chip"
 
+    @property
+    def shared(self) -> bool:
+        """Always."""
+        return True
+
     def apply(self, levels: Any, cells: Cells, draws: Draws) -> Any:
         """Levels moved together."""
         scale = self.strength * cells.unit(self.basis, levels)
