@@ -131,8 +131,13 @@ class Array:
         return tile_numbers(self.place, self.codes.shape, self.target.rows, self.target.cols)
 
     @cached_property
-    def lines(self) -> Lines:
-        """Where on its tile each weight's cells sit; asked for with `tiles`."""
+    def lines(self) -> Lines | None:
+        """Where on its tile each weight's cells sit; None of reference columns, which share some.
+
+        Asked for with `tiles`.
+        """
+        if self.beside is not None:
+            return None
         rows, cols = self.target.rows, self.target.cols
         return tile_lines(cast(Place, self.place), self.codes.shape, rows, cols)
 

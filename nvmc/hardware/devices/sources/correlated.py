@@ -6,6 +6,7 @@ from typing import Any, ClassVar, Literal
 
 from array_api_compat import array_namespace
 
+from nvmc.errors import OptionError
 from nvmc.hardware.devices.laws import Cells
 from nvmc.hardware.devices.numbers import Positive
 from nvmc.hardware.devices.sources.base import Draws, NoiseSource, Stage
@@ -55,9 +56,15 @@ class Correlated(NoiseSource, frozen=True):
         """Levels moved together. A tile's normals: its word lines', its bit lines', a and b.
 
         All are drawn whatever the strengths are, so that none depends on another.
+
+        Raises:
+            OptionError: Cells do not know their lines.
         """
         if cells.tiles is None or cells.lines is None:
-            raise ValueError("cells do not say on which lines of which tile they sit")
+            raise OptionError(
+                "correlated noise acts along the lines of a tile, and these cells do not say on "
+                "which they sit (reference columns never do: give --reference exact or none)"
+            )
         xp = array_namespace(levels)
         height, width = cells.lines.size
         tiles, rows, cols = (
