@@ -116,6 +116,9 @@ def noise_text(source: Facts) -> str:
 
     A compensation likewise, as `--compensate` takes it.
     """
+    if source["type"] == "own":
+        texts = [source["law"], *(f"{k}={_plain(v)}" for k, v in source["keys"].items())]
+        return f"{','.join(texts)} (SHA-256 {source['sha256'][:12]})"
     options = {key: value for key, value in source.items() if key != "type"}
     texts = ",".join(f"{key}={_plain(value)}" for key, value in options.items())
     return f"{source['type']}{':' if texts else ''}{texts}"

@@ -88,8 +88,8 @@ def run_chips(
         return ClusterError(
             f"a worker runs {_listed(found)}; expected {_listed(expected)}, as here"
         )
-    chips = [chip for name in names for chip in name.chips()]
     try:
+        chips = [chip for name in names for chip in name.chips()]
         totals = evaluate_chips(
             workload.network, workload.feed, workload.metric, chips, span, jobs=1
         )

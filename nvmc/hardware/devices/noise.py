@@ -29,6 +29,7 @@ from nvmc.hardware.devices.sources.base import Draws, NoiseSource
 from nvmc.hardware.devices.sources.bits import BitFlip
 from nvmc.hardware.devices.sources.cells import Global, StuckAt
 from nvmc.hardware.devices.sources.correlated import Correlated
+from nvmc.hardware.devices.sources.own import Own
 from nvmc.hardware.devices.sources.programming import Programming
 from nvmc.hardware.devices.sources.programming_uniform import ProgrammingUniform
 from nvmc.hardware.devices.sources.read import Read
@@ -50,6 +51,7 @@ __all__ = [
     "LogNormalDrift",
     "Multiplicative",
     "NoiseSource",
+    "Own",
     "Positive",
     "Programming",
     "ProgrammingUniform",
@@ -79,7 +81,8 @@ Source = Annotated[
     | Additive
     | Multiplicative
     | Uniform
-    | Read,
+    | Read
+    | Own,
     Field(discriminator="type"),
 ]
 

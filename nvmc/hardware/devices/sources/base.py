@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Literal, Protocol
+from typing import Any, ClassVar, Literal, Protocol, cast
 
 from nvmc.hardware.devices.numbers import Positive
 from nvmc.hardware.options import CheckedModel
@@ -110,8 +110,11 @@ class NoiseSource(CheckedModel, extra="forbid", frozen=True):
         return time_s
 
     def read_law(self, cells: Any, draws: Draws) -> ReadLaw:
-        """Of a source on reads: what they add to these cells; `draws` is once for the chip."""
-        raise NotImplementedError
+        """Of a source on reads: what they add to these cells, where `draws` is once for the chip.
+
+        The source itself, where its `spread` draws nothing.
+        """
+        return cast(ReadLaw, self)
 
 
 class GaussianSource(NoiseSource, frozen=True):

@@ -9,7 +9,7 @@ from pydantic import model_validator
 
 from nvmc.hardware.devices.laws import PER_CELL, Cells, OneOverF, SpreadLaw
 from nvmc.hardware.devices.numbers import Positive
-from nvmc.hardware.devices.sources.base import Draws, NoiseSource, Stage
+from nvmc.hardware.devices.sources.base import NoiseSource, Stage
 
 __all__ = ["Read"]
 
@@ -73,11 +73,6 @@ class Read(SpreadLaw, NoiseSource, frozen=True):
     def needs_conductance(self) -> bool:
         """Whether it is in microsiemens."""
         return self.basis == "us"
-
-    def read_law(self, cells: Cells, draws: Draws) -> Read:
-        """Itself: nothing of it is the chip's."""
-        del cells, draws
-        return self
 
     def spread(self, levels: Any, cells: Cells) -> Any:
         """Standard deviation of every cell in one read, in level steps.
