@@ -84,6 +84,10 @@ def _cells(facts: Facts) -> Iterator[str]:
     if facts.get("calibration_data"):
         digest = str(facts.get("calibration_sha256", ""))[:12]
         yield f"calibrated on {facts['calibration_data']} ({digest})"
+    if facts.get("verified_sha256"):
+        data = facts.get("verified_data")
+        digest = str(facts["verified_sha256"])[:12]
+        yield f"verified weights {digest}{f' found on {data}' if data else ''}"
 
 
 def _circuit(facts: Facts) -> Iterator[str]:
@@ -137,7 +141,9 @@ def needs_text(done: Compensated) -> str:
     """What a compensation costs each chip, and which layers it leaves as they are."""
     left = f"; leaves {', '.join(done.left[:3])}" if done.left else ""
     more = f" and {len(done.left) - 3} more" if len(done.left) > 3 else ""
-    return f"{done.needs} per chip{left}{more}"
+    once = done.needs.images_once
+    shared = f", {count(once, 'image')} once for all chips" if once else ""
+    return f"{done.needs} per chip{shared}{left}{more}"
 
 
 _OFF_CURRENT = {

@@ -64,7 +64,7 @@ OPTIONS: dict[str, Callable[[Command], Command]] = {
     "calibration-data": click.option(
         "--calibration-data",
         metavar="SPEC",
-        help="Images for batchnorm and affine.  [default: the training split of --data]",
+        help="Images for verify, batchnorm and affine.  [default: the training split of --data]",
     ),
     "time": click.option(
         "--time", "age", metavar="T", help="Time since programming, such as 1h or 30d."

@@ -16,8 +16,9 @@ from nvmc.data import Data
 from nvmc.errors import OptionError
 from nvmc.evaluation.parameters import Setup
 from nvmc.evaluation.tuning import Tuning, corrected_chip
+from nvmc.evaluation.workload import Options, set_up
 from nvmc.hardware.chip import Array, Chip
-from nvmc.hardware.compensation import Compensation
+from nvmc.hardware.compensation import Compensation, marked
 from nvmc.hardware.devices import Device
 from nvmc.passes.graph.describe import set_target
 from nvmc.passes.io.load_compiled import load_compiled
@@ -25,6 +26,9 @@ from nvmc.passes.program_chip import ProgramChip, arrays_of
 from nvmc.runtime.saving import save_checked
 
 __all__ = ["program_chip"]
+
+_JUDGED = 64
+"""Images that the scored output is found by, where a chip verifies some of its weights."""
 
 
 @checked
@@ -75,11 +79,11 @@ def program_chip(
         raise OptionError(f"chip and cells both go to {str(output)!r}; give each a file of its own")
     cells_of = compiled.manifest.target
     setup = Setup.of(cells_of, device, (), sigma, time_s, compensate, temperature_c)
-    chip = setup.chip(seed, index)
+    tuning = Tuning(setup.compensate, calibration_data, sigma)
+    chip = _verified(compiled, setup, tuning, setup.chip(seed, index))
     model = load_compiled(compiled)
     set_target(model, setup.target)
     arrays = arrays_of(model)
-    tuning = Tuning(setup.compensate, calibration_data)
     if tuning.calibrated:
         corrected_chip(tuning, model, setup.target, chip)
     ProgramChip(chip)(model)
@@ -90,6 +94,21 @@ def program_chip(
             temporary = files.enter_context(replacing_file(cells_path))
             np.savez(temporary, allow_pickle=False, **_cells(chip, arrays))
     return chip
+
+
+def _verified(compiled: Compiled, setup: Setup, tuning: Tuning, chip: Chip) -> Chip:
+    """The chip, which knows which of its weights it verifies, as `nvmc simulate` finds out."""
+    if tuning.verify is None:
+        return chip
+    if tuning.verify.derives and tuning.data is None:
+        raise OptionError(
+            "--compensate verify needs images to find the weights that matter; give "
+            "--calibration-data SPEC, or order=magnitude"
+        )
+    alone = Tuning((tuning.verify,), tuning.data if tuning.verify.derives else None, tuning.sigma)
+    judged = {} if alone.data is None else {"data": alone.data, "limit": _JUDGED}
+    options: Options = {**judged}  # pyright: ignore
+    return marked(chip, set_up(compiled, setup.target, tuning=alone, **options).marks)
 
 
 def _cells(chip: Chip, arrays: Sequence[Array]) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from nvmc import __version__
 from nvmc.compiled.rounding import AgainstSource
 from nvmc.evaluation.parameters import Setup
 from nvmc.evaluation.reading import Reading
-from nvmc.hardware.compensation import Compensation, Needs
+from nvmc.hardware.compensation import Compensation, Marks, Needs
 
 __all__ = ["Compensated", "Description", "Fidelity", "as_cells", "in_common"]
 
@@ -52,6 +52,7 @@ class Description:
             not.
         calibration: What the images are that chips are calibrated on, and their SHA-256; None where
             they are on none.
+        marks: Which weights chips verify; None where they verify none.
         against_source: Its ideal chip against the network it was compiled from, as that was
             compiled; None where it was not compared.
         setup: Target (device, every noise source, layout, periphery), sigma and time.
@@ -75,6 +76,7 @@ class Description:
     mapped_share: float | None
     clip: str | None
     calibration: tuple[str, str] | None
+    marks: Marks | None
     against_source: AgainstSource | None
     setup: Setup
     fidelity: Fidelity
@@ -115,6 +117,8 @@ class Description:
             "compensate": self.setup.compensations,
             "calibration_data": None if self.calibration is None else self.calibration[0],
             "calibration_sha256": None if self.calibration is None else self.calibration[1],
+            "verified_data": None if self.marks is None else self.marks.data,
+            "verified_sha256": None if self.marks is None else self.marks.sha256,
             "weight_bits": target.weight_bits,
             "bits": [f"{part.glob}={part.weight_bits}" for part in target.layers],
             "cell_bits": target.cell_bits if target.weight_bits is not None else None,

@@ -23,6 +23,7 @@ from nvmc.evaluation.parameters import Setup
 from nvmc.evaluation.reading import Reading
 from nvmc.evaluation.records import Archive, Elsewhere, Records, check_some, expected_of
 from nvmc.hardware.chip import Chip, Chips, Chosen
+from nvmc.hardware.compensation import Marks
 from nvmc.metrics import Metric
 from nvmc.runtime.montecarlo import (
     ENGINE,
@@ -112,8 +113,7 @@ def _settled(executor: Executor, workload: Workload, chips: int) -> Executor:
     """The executor, where nobody says how many threads with as many as there is memory for."""
     if not isinstance(executor, Threads) or executor.jobs is not None:
         return executor
-    wanted = min(default_jobs(), chips)
-    jobs = fitting_chips(workload.network, wanted)
+    jobs = fitting_chips(workload.network, wanted := min(default_jobs(), chips))
     return Threads(jobs, cut=True) if jobs < wanted else executor
 
 
@@ -133,11 +133,11 @@ class Workload:
         mapped_share: Share of the weights' multiply-adds on crossbars; None where not known.
         clip: `--clip` that it was compiled with, if any.
         against_source: The ideal chip against its source; None where it was not compared.
-        identity: What decides a chip's value beside the chip and the engine; empty for a network
-            that is no file.
+        identity: What decides a value beside chip and engine; empty for a network that is no file.
         reading: How the scored output is read.
         compensation: What the chips do against their noise, and what that needs.
         calibration: The images that they are calibrated on, by name and SHA-256, or None.
+        marks: Which weights the chips verify, or None.
     """
 
     network: Network | CircuitNetwork
@@ -155,6 +155,7 @@ class Workload:
     reading: Reading = Reading("", "class scores", 1)
     compensation: tuple[Compensated, ...] = ()
     calibration: tuple[str, str] | None = None
+    marks: Marks | None = None
 
     @property
     def fidelity(self) -> Fidelity:
@@ -205,8 +206,7 @@ class Workload:
             first: Index of the first.
 
         Raises:
-            OptionError: The network is in memory only, so that it has no name and no hash; or it is
-                not set up for what the chips do against their noise.
+            OptionError: The network is in memory only, or was set up for other compensation.
         """
         if tuple(done.by for done in self.compensation) != setup.compensate:
             raise OptionError("the workload was set up for other compensation than its chips have")
@@ -214,7 +214,7 @@ class Workload:
             raise OptionError("the network is in memory only, so its chips cannot be named")
         data: str = self.identity["data"]
         told: Any = {"setup": setup, "seed": seed, "first": first, "runs": runs}
-        own = ("mapped_share", "clip", "calibration", "against_source", "limit", "reading")
+        own = ("mapped_share", "clip", "calibration", "marks", "against_source", "limit", "reading")
         return Description(
             network=self.name,
             network_sha256=self.identity["network"],

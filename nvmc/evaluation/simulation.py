@@ -21,7 +21,7 @@ from nvmc.evaluation.result import Simulation
 from nvmc.evaluation.tuning import Tuning
 from nvmc.evaluation.workload import Options, check_options, set_up
 from nvmc.hardware.chip import Chips
-from nvmc.hardware.compensation import Compensation
+from nvmc.hardware.compensation import Compensation, marked
 from nvmc.hardware.devices import Device, NoiseSource
 
 __all__ = ["simulate"]
@@ -89,7 +89,7 @@ def simulate(
     setup = Setup.of(cells, device, noise, sigma, None, compensate, temperature_c)
     setups = [replace(setup, time_s=age) for age in times_s or [None]]
     chips = [Chips(one.chip(seed, first), first, plan.most) for one in setups]
-    tuning = Tuning(setup.compensate, calibration_data)
+    tuning = Tuning(setup.compensate, calibration_data, sigma)
     workload = set_up(compiled, setup.target, seed=seed, tuning=tuning, **options)
     described = [workload.describe(one, seed, plan.most, first) for one in setups]
     kept = _Kept(workload, executor or Threads(jobs), store, on_chip)
@@ -106,6 +106,7 @@ class _Kept:
     on_chip: Callable[[int, float], None] | None
 
     def population(self, chips: Chips, described: Description) -> Population:
+        chips = replace(chips, pattern=marked(chips.pattern, self.workload.marks))
         records = None
         if self.store is not None:
             records = self.workload.records(self.store, described, self.executor)

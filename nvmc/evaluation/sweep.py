@@ -11,7 +11,7 @@ import itertools
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Unpack
 
@@ -29,7 +29,7 @@ from nvmc.evaluation.records import Archive, Elsewhere
 from nvmc.evaluation.tuning import Tuning
 from nvmc.evaluation.workload import Options, check_options, fidelity_of, set_up
 from nvmc.hardware.chip import Chips
-from nvmc.hardware.compensation import Compensation
+from nvmc.hardware.compensation import Compensation, marked
 from nvmc.hardware.devices import Device, NoiseSource, Target
 from nvmc.statistics import Kpp, Summary, percentile_performance, summarize
 
@@ -180,10 +180,10 @@ def sweep(
     setups = [(at, _changed(setup, at)) for at in _grid(known, axes)]
     tuning = Tuning(setup.compensate, calibration_data)
     workloads = _Workloads(compiled, known, setups, seed, tuning, options)
-    points: list[Point] = []
-    where = executor or Threads(jobs)
+    where, points = executor or Threads(jobs), list[Point]()
     for at, setup in setups:
-        workload, pattern = workloads.of(setup.target), setup.chip(seed, 0)
+        workload = workloads.of(setup)
+        pattern = marked(setup.chip(seed, 0), workload.marks)
         described = workload.describe(setup, seed, runs)
         records = None if store is None else workload.records(store, described, where)
         population = Population(workload, Chips(pattern, 0, runs), where, records, on_chip)
@@ -218,16 +218,20 @@ class _Workloads:
         if data is not None:
             options = {**options, "data": load_data(data, limit=options.get("limit"))}
         self._compiled, self._seed, self._options = compiled, seed, options
-        self._tuning = tuning
-        self._last: tuple[Target, Workload] | None = None
+        self._tuning = replace(tuning, spec=data)
+        self._last: tuple[tuple[Target, float | None], Workload] | None = None
 
-    def of(self, target: Target) -> Workload:
-        if self._last is None or self._last[0] != target:
+    def of(self, setup: Setup) -> Workload:
+        tuning = self._tuning
+        if tuning.verify is not None:  # what it costs depends on the noise's strength
+            tuning = replace(tuning, sigma=setup.sigma)
+        key = setup.target, tuning.sigma
+        if self._last is None or self._last[0] != key:
             self._last = None  # before the next one is made: each holds the whole network
             made = set_up(
-                self._compiled, target, seed=self._seed, tuning=self._tuning, **self._options
+                self._compiled, setup.target, seed=self._seed, tuning=tuning, **self._options
             )
-            self._last = (target, made)
+            self._last = (key, made)
         return self._last[1]
 
 

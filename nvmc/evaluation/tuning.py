@@ -18,10 +18,11 @@ from numpy.typing import NDArray
 from nvmc.data import Data, Dataset, load_data
 from nvmc.errors import DataError, OptionError
 from nvmc.evaluation.description import Compensated
+from nvmc.evaluation.marking import curvatures_of, marks_of
 from nvmc.evaluation.networks import circuit_of, network_of
 from nvmc.evaluation.population import Workload
 from nvmc.hardware.chip import Array, Chip
-from nvmc.hardware.compensation import Affine, BatchNorm, Compensation, Corrected
+from nvmc.hardware.compensation import Affine, BatchNorm, Compensation, Corrected, Verify
 from nvmc.hardware.devices import Target
 from nvmc.passes.correct_layers import IDEAL, Correction, CorrectLayers, hold_inputs
 from nvmc.passes.detach_weights import has_fixed_batch, images_a_run
@@ -47,8 +48,12 @@ class Tuning:
 
     Attributes:
         compensate: In the order in which it acts, for the device at hand.
-        data: Images for those that are calibrated; None for the training split of the data that
-            chips are judged on, or where there are none for other seeded inputs.
+        data: Images for those that need some; None for the training split of the data that chips
+            are judged on, or where there are none for other seeded inputs.
+        sigma: Strength of the device's noise, which decides what verification costs; None for the
+            device's own.
+        spec: The data that chips are judged on, as the user gave them, where they were loaded
+            before.
 
     Raises:
         OptionError: Images are given, and nothing is calibrated on them; or two compensations
@@ -57,6 +62,8 @@ class Tuning:
 
     compensate: tuple[Compensation, ...] = ()
     data: Data | None = None
+    sigma: float | None = None
+    spec: Data | None = None
 
     def __post_init__(self) -> None:
         counts = {one.type: one.images for one in self.calibrated}
@@ -66,10 +73,10 @@ class Tuning:
                 f"--compensate: {told} images; expected the same number, as each chip runs its "
                 "calibration images once"
             )
-        if self.data is not None and not counts:
+        if self.data is not None and not self.looks:
             raise OptionError(
                 "calibration data are given, but no compensation is calibrated on images; give "
-                "--compensate affine or batchnorm, or leave --calibration-data out"
+                "--compensate affine, batchnorm or verify, or leave --calibration-data out"
             )
 
     @property
@@ -81,6 +88,17 @@ class Tuning:
     def images(self) -> int:
         """Calibration images of each chip; 0 without any."""
         return next((one.images for one in self.calibrated), 0)
+
+    @property
+    def verify(self) -> Verify | None:
+        """What is verified, if anything is."""
+        found = next((one for one in self.compensate if isinstance(one, Verify)), None)
+        return None if found is None or not found.share else found
+
+    @property
+    def looks(self) -> bool:
+        """Whether anything needs images."""
+        return bool(self.calibrated) or (self.verify is not None and self.verify.derives)
 
     def passes(self) -> tuple[CorrectLayers, CorrectLayers]:
         """What makes the network that takes corrections, and the one that finds them."""
@@ -130,14 +148,40 @@ def tuned(
         OptionError, DataError, ModelError: By what is wrong.
     """
     layers, norms = Corrected(), Corrected()
-    if model is not None:
+    if tuning.verify is not None:
+        workload = _marked(workload, tuning, tuning.verify, model, target, arrays, judged)
+    if model is not None and tuning.calibrated:
         workload, (layers, norms) = _calibrated(workload, tuning, model, target, judged)
     corrected = {"affine": layers, "batchnorm": norms}
     applied: list[Compensated] = []
     for one in tuning.compensate:
-        its = corrected.get(one.type, Corrected())
-        applied.append(Compensated(one, one.needs(arrays, its), its.left))
+        its, marks = corrected.get(one.type, Corrected()), workload.marks
+        needs = one.needs(arrays, its)
+        if isinstance(one, Verify) and marks is not None:
+            needs = one.work(arrays, marks, Chip.of(target, 0, 0, tuning.sigma))
+        applied.append(Compensated(one, needs, its.left))
     return replace(workload, compensation=tuple(applied))
+
+
+def _marked(
+    workload: Workload,
+    tuning: Tuning,
+    verify: Verify,
+    model: Model | None,
+    target: Target,
+    arrays: Sequence[Array],
+    judged: Judged,
+) -> Workload:
+    """The workload whose chips know which of their weights they verify."""
+    curvatures, name = None, None
+    if verify.derives:
+        assert model is not None
+        feed, name = _images(tuning, model, judged, verify.type, verify.images or 0)
+        output, holds = workload.network.output, workload.network.holds
+        curvatures = curvatures_of(model.clone(), target, output, holds, feed)
+    marks = replace(marks_of(verify, arrays, curvatures), data=name)
+    known = {**workload.identity, "verified": marks.sha256} if workload.identity else {}
+    return replace(workload, identity=known, marks=marks)
 
 
 def _calibrated(
@@ -145,7 +189,7 @@ def _calibrated(
 ) -> tuple[Workload, tuple[Corrected, Corrected]]:
     """The workload whose chips are calibrated, and what that corrects: layers, normalisations."""
     network = workload.network
-    feed, name = _images(tuning, model, judged)
+    feed, name = _images(tuning, model, judged, tuning.calibrated[0].type, tuning.images)
     circuit = isinstance(network, CircuitNetwork)
     taking, trial = _trial(tuning, model, target, feed, circuit=circuit)
     if isinstance(network, CircuitNetwork):
@@ -178,7 +222,8 @@ def corrected_chip(tuning: Tuning, model: Model, target: Target, chip: Chip) -> 
             f"--compensate {tuning.calibrated[0].type} needs images to calibrate the chip on; give "
             "--calibration-data SPEC"
         )
-    feed, _ = _images(tuning, model, Judged(None, None, 0))
+    kind = tuning.calibrated[0].type
+    feed, _ = _images(tuning, model, Judged(None, None, 0), kind, tuning.images)
     _, trial = _trial(tuning, model, target, feed, circuit=False)
     with single_threaded_blas():
         hold_inputs(model, corrections_by(trial, chip))
@@ -221,28 +266,30 @@ def _trial(
     return taking, Trial(network, {**feed.inputs, **values}, len(feed), names)
 
 
-def _images(tuning: Tuning, model: Model, judged: Judged) -> tuple[Feed, str]:
-    """The calibration images, as the network takes them, and what they are.
+def _images(
+    tuning: Tuning, model: Model, judged: Judged, kind: str, count: int
+) -> tuple[Feed, str]:
+    """`count` calibration images, as the network takes them, and what they are.
 
     Raises:
         DataError, OptionError: There are too few, or they would be those that chips are judged on.
     """
-    entries, count = tensor_entries(model.graph.inputs), tuning.images
-    spec = judged.spec if tuning.data is None else tuning.data
+    entries = tensor_entries(model.graph.inputs)
+    spec = judged.spec if tuning.spec is None else tuning.spec
+    spec = spec if tuning.data is None else tuning.data
     if spec is None:
         return feed_of(entries, None, judged.seed + APART, count), seeded_text(entries)
     data = load_data(spec, "train", count)
     shared = judged.dataset is not None and _shares(data, judged.dataset)
     if tuning.data is None and shared:
         raise OptionError(
-            f"--compensate {tuning.calibrated[0].type}: {data.name} has no training split, and "
-            "chips are judged on its images; give others with --calibration-data SPEC (or the "
-            "same, where that is meant)"
+            f"--compensate {kind}: {data.name} has no training split, and chips are judged on its "
+            "images; give others with --calibration-data SPEC (or the same, where that is meant)"
         )
     if len(data.x) < count:
         raise DataError(
             f"{data.name} holds {len(data.x)} images to calibrate on; expected {count}: give "
-            f"--compensate {tuning.calibrated[0].type}:images={len(data.x)}, or other data"
+            f"--compensate {kind}:images={len(data.x)}, or other data"
         )
     name = f"{data.name}, images that chips are judged on" if shared else data.name
     return feed_of(entries, data, 0, None), name

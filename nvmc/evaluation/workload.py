@@ -126,7 +126,7 @@ def set_up(
     reading = _reading(model, dataset, axes, options, probe)
     dataset = dataset and reading.arranged(dataset)
     output, holds = _scored(model, reading, options.get("metric"), probe, probabilities)
-    corrected = model.clone() if tuning.calibrated else None
+    corrected = model.clone() if tuning.looks else None
     circuit, turns, classes = None, reads_by_turns(model), _classes_of(model, output)
     if fidelity_of(target, options.get("fidelity")) == "circuit":
         circuit = circuit_of(model.clone(), target, output)

@@ -33,6 +33,8 @@ COLUMNS = {
     "compensate": "string",
     "calibration_data": "string",
     "calibration_sha256": "string",
+    "verified_data": "string",
+    "verified_sha256": "string",
     "periphery": "string",
     "weight_bits": "int64",
     "bits": "string",

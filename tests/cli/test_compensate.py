@@ -75,11 +75,30 @@ def test_a_sweep_and_a_file_of_a_chip(compiled: Path, tmp_path: Path, capsys: Ca
     assert file.exists()
 
 
+@pytest.mark.torch
+def test_verification_is_said_with_what_was_assumed(compiled: Path, capsys: Capture) -> None:
+    words = ["simulate", compiled, *RUN, "--sigma", "0.3", "--compensate", "verify:images=8"]
+    text = " ".join(printed(capsys, *words).split())
+    told = "compensated by verify:share=0.1,order=swim,images=8,sigmas=0.6,max_pulses=20"
+    assert told in text and "8 images once for all chips" in text
+    found = read(capsys, *words)
+    digest = found["description"]["verified_sha256"]
+    assert f"verified weights {digest[:12]} found on digits" in text
+    assert found["recorded"] == 3
+    listed = read(capsys, "results", "list", compiled)
+    (kept,) = (e for e in listed["experiments"] if e["info"].get("verified_sha256"))
+    assert kept["info"]["verified_sha256"] == digest
+    swept = printed(capsys, "sweep", compiled, *RUN, "--sigma", "0.3,0.4", *words[-2:])
+    assert "verify needs" in swept and digest[:12] in swept
+
+
 @pytest.mark.parametrize(
     ("words", "told"),
     [
         (["--compensate", "drift"], "no noise source by which cells change with time"),
         (["--compensate", "batchnorm"], "no BatchNormalization"),
+        (["--compensate", "verify:share=2"], "share"),
+        (["--compensate", "verify", "--device", "ideal"], "are none"),
         (["--compensate", "selct"], "did you mean 'select'"),
         (["--compensate", "affine:images=16,images=17"], "given twice"),
         (["--calibration-data", "digits"], "no compensation is calibrated"),

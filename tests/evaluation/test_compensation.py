@@ -299,6 +299,13 @@ def test_a_sweep_has_the_same_chips(lenet: Compiled) -> None:
         assert point.compensation[0].by.type == "select"
 
 
+def test_a_sweep_calibrates_on_the_training_split(lenet: Compiled) -> None:
+    options: dict[str, Any] = {"runs": 2, "limit": 20, "data": "digits"}
+    options["compensate"] = ["affine:images=8"]
+    (point,) = sweep(lenet, {"sigma": "0.4"}, **options).points
+    assert np.array_equal(point.values, simulate(lenet, sigma=0.4, **options).values)
+
+
 @pytest.mark.parametrize(
     ("options", "error", "told"),
     [

@@ -1,6 +1,7 @@
 """Compensations: what chips do themselves against their own noise. `COMPENSATIONS` names all.
 
-`select` and `drift` know a chip's cells only and belong to the chip (`CompensatedChip`).
+`select`, `verify` and `drift` know a chip's cells only and belong to the chip (`CompensatedChip`).
+Which cells `verify` writes again follows from the network and images (`nvmc.evaluation.marking`).
 `batchnorm` and `affine` are fitted to images that each chip runs (`nvmc.evaluation.tuning`). A new
 one is a class in a file here and a row of the table.
 """
@@ -8,6 +9,7 @@ one is a class in a file here and a row of the table.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import Any
 
 from pydantic import ValidationError
@@ -19,7 +21,9 @@ from nvmc.hardware.compensation.base import Compensation, Corrected, Needs
 from nvmc.hardware.compensation.batchnorm import BatchNorm
 from nvmc.hardware.compensation.chip import CompensatedChip
 from nvmc.hardware.compensation.drift import Drift
+from nvmc.hardware.compensation.marks import Marks
 from nvmc.hardware.compensation.select import Select
+from nvmc.hardware.compensation.verify import Verify
 from nvmc.hardware.devices import Device
 from nvmc.hardware.options import pairs, problem, value_of
 
@@ -31,18 +35,22 @@ __all__ = [
     "Compensation",
     "Corrected",
     "Drift",
+    "Marks",
     "Needs",
     "Select",
+    "Verify",
     "as_compensations",
     "compensated",
+    "marked",
     "settled",
 ]
 
 COMPENSATIONS: dict[str, type[Compensation]] = {
-    kind.model_fields["type"].default: kind for kind in (Select, Drift, BatchNorm, Affine)
+    kind.model_fields["type"].default: kind for kind in (Select, Verify, Drift, BatchNorm, Affine)
 }
 """Type, as people write it -> compensation, in the order in which they act: the cells that are
-used, their factor, and then the statistics and the columns, each layer before those behind it."""
+used, which of them are written again, their factor, and then the statistics and the columns, each
+layer before those behind it."""
 
 
 def as_compensations(given: Iterable[Compensation | str]) -> tuple[Compensation, ...]:
@@ -102,3 +110,10 @@ def compensated(chip: Chip, compensate: Iterable[Compensation]) -> Chip:
     """The chip with those of the compensations that are its own; itself without any."""
     own = tuple(one for one in compensate if not one.calibrated)
     return CompensatedChip.within(chip, own) if own else chip
+
+
+def marked(chip: Chip, marks: Marks | None) -> Chip:
+    """The chip that knows which of its cells it verifies; itself where it verifies none."""
+    if marks is None or not isinstance(chip, CompensatedChip):
+        return chip
+    return replace(chip, marks=marks)

@@ -20,7 +20,8 @@ class Needs:
 
     Attributes:
         images: Calibration images that the chip runs, each once.
-        labels: How many of those need a label.
+        images_once: Images that are run once for all chips, in software, on the ideal chip.
+        labels: How many images need a label.
         reads: Values that ADCs convert: one column of one tile in one crossbar each.
         writes: Cells that are programmed beside those of one copy.
         cells: Cells that the chip has beside those of one copy.
@@ -33,6 +34,7 @@ class Needs:
     """
 
     images: int = 0
+    images_once: int = 0
     labels: int = 0
     reads: int = 0
     writes: int = 0
@@ -47,8 +49,9 @@ class Needs:
         return asdict(self)
 
     def __str__(self) -> str:
-        """What is not 0, for people."""
-        told = [(field.name, getattr(self, field.name)) for field in fields(self)]
+        """What of each chip is not 0, for people."""
+        each = [field.name for field in fields(self) if field.name != "images_once"]
+        told = [(name, getattr(self, name)) for name in each]
         words = [f"{n:,} {name if n > 1 else name.removesuffix('s')}" for name, n in told if n]
         return ", ".join(words) or "nothing"
 

@@ -7,10 +7,14 @@ from dataclasses import dataclass, fields, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from nvmc.errors import OptionError
 from nvmc.hardware.chip import Array, Chip
 from nvmc.hardware.compensation.base import Compensation
 from nvmc.hardware.compensation.drift import Drift
+from nvmc.hardware.compensation.marks import Marks
 from nvmc.hardware.compensation.select import Select
+from nvmc.hardware.compensation.verify import Verify
+from nvmc.hardware.devices import Cells
 from nvmc.hardware.programming import Programmed, beyond_numbers
 
 __all__ = ["CompensatedChip"]
@@ -20,19 +24,22 @@ Float = NDArray[np.float32]
 
 @dataclass(frozen=True)
 class CompensatedChip(Chip):
-    """A chip whose arrays are chosen among copies (`select`), and corrected by a factor (`drift`).
+    """A chip that chooses among copies (`select`), verifies (`verify`), and has factors (`drift`).
 
-    Its cells are those of the chip without compensation where copy 0 is chosen; nothing is drawn
-    differently for what is done with them.
+    Its cells are those of the chip without compensation where copy 0 is chosen and none is written
+    again; nothing is drawn differently for what is done with them.
 
     Attributes:
         compensate: What it does, in the order of `COMPENSATIONS`; those that need images are no
             business of a chip.
         copy: Which copy of all arrays this is, where they are not chosen.
+        marks: Which weights `verify` writes again; None where that is none or all of them, or is
+            not known yet.
     """
 
     compensate: tuple[Compensation, ...] = ()
     copy: int = 0
+    marks: Marks | None = None
 
     @classmethod
     def within(cls, chip: Chip, compensate: tuple[Compensation, ...]) -> CompensatedChip:
@@ -63,7 +70,33 @@ class CompensatedChip(Chip):
         return super().program(array)
 
     def _weights(self, array: Array) -> Float:
+        if self._verifying is not None:  # in rounds over all cells, so not in blocks
+            return self._program(array).weights
         return super().weights(array)
+
+    @property
+    def _verifying(self) -> Verify | None:
+        """What is written again, if anything is."""
+        verify = next((one for one in self.compensate if isinstance(one, Verify)), None)
+        return None if verify is None or self.index is None or not verify.share else verify
+
+    def _cells(self, array: Array) -> Cells:
+        """The cells, which know whether they are verified.
+
+        Raises:
+            OptionError: It was not said which are.
+        """
+        cells, verify = super()._cells(array), self._verifying
+        if verify is None:
+            return cells
+        if verify.share == 1:
+            return replace(cells, verification=verify.verification(np.array(True)))
+        if self.marks is None:
+            raise OptionError(
+                "the chip does not know which of its weights are verified, which follows from the "
+                "network and images; make it with nvmc.simulate or nvmc.program_chip"
+            )
+        return replace(cells, verification=verify.verification(self.marks.mask(array)))
 
     def _plain(self, array: Array) -> CompensatedChip:
         """This chip with the copy of `array` that is used, and nothing to choose."""

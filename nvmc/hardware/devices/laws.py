@@ -106,6 +106,7 @@ class Cells:
         lines: Where in its tile each weight's cells sit (`tiling.Lines`); None as `tiles`.
         places: Where each level of the device lies, in level steps, where they are not evenly
             spaced; None where level l lies at l.
+        verification: A `Verification` of some of the cells; None where the chip does none.
         found: What sources found out of these targets, kept for the next chip (`once`); None where
             nothing is kept.
     """
@@ -120,6 +121,7 @@ class Cells:
     tiles: Any = None
     lines: Any = None
     places: tuple[float, ...] | None = None
+    verification: Any = None
     found: dict[str, tuple[Any, Any]] | None = field(default=None, compare=False, repr=False)
 
     def once(self, source: CheckedModel, find: Callable[[], Any]) -> Any:

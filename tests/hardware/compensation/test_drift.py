@@ -130,7 +130,7 @@ def test_needs() -> None:
     needs = Drift().needs([array], Corrected())
     conversions = 3 * 6 * array.layout.crossbars
     assert needs.to_json() == {
-        **dict.fromkeys(("images", "labels", "writes", "cells", "adders"), 0),
+        **dict.fromkeys(("images", "images_once", "labels", "writes", "cells", "adders"), 0),
         **{"reads": 2 * conversions, "multipliers": 1, "parameters": 2, "references": 1},
     }
     assert str(needs) == f"{2 * conversions} reads, 1 multiplier, 2 parameters, 1 reference"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Annotated, Any, ClassVar, Literal
 
 from array_api_compat import array_namespace
@@ -130,7 +130,8 @@ class Programming(ThermallyAged, GaussianSource, SpreadLaw, frozen=True):
 
         Returns:
             Levels, and pulses as whole numbers of the levels' shape; None without write-verify,
-            where one pulse is all there is.
+            where one pulse is all there is. Cells that the chip verifies itself
+            (`cells.verification`) are those of the device until they need further pulses.
         """
         spread, shift = cells.once(self, lambda: (self.spread(cells), self.shift(cells)))
 
@@ -138,24 +139,36 @@ class Programming(ThermallyAged, GaussianSource, SpreadLaw, frozen=True):
             error = spread * draws.normal(tuple(levels.shape))
             return error if shift is None else error + shift
 
-        if self.tolerance is None:
+        unit = cells.unit(self.basis, cells.targets)
+        checks: list[_Check] = []
+        if self.tolerance is not None:
+            checks.append((self.tolerance * unit, self.max_pulses or 1, True))
+        if (own := cells.verification) is not None:
+            checks.append((own.bound(unit, spread), own.max_pulses, own.chosen))
+        if not checks:
             return levels + pulse(), None
-        bound = self.tolerance * cells.unit(self.basis, cells.targets)
-        error, pulses = _verified(pulse, bound, self.max_pulses or 1)
+        error, pulses = _verified(pulse, checks)
         return levels + error, pulses
 
 
-def _verified(pulse: Callable[[], Any], bound: Any, most: int) -> tuple[Any, Any]:
-    """Errors drawn again until within `bound`, and how many pulses that took.
+_Check = tuple[Any, int, Any]
+"""Largest error, most pulses, and of which cells: an array of bool, or True for all."""
+
+
+def _verified(pulse: Callable[[], Any], checks: Sequence[_Check]) -> tuple[Any, Any]:
+    """Errors drawn again until within their bounds, and how many pulses that took.
 
     Every round draws one normal for every cell, settled or not, so that a cell's numbers do not
-    depend on its neighbours nor on sigma.
+    depend on its neighbours nor on sigma, nor on which other cells are checked.
     """
     error = pulse()
     xp = array_namespace(error)
     pulses = xp.ones(error.shape, dtype=xp.int16, device=error.device)
-    for _ in range(1, most):
-        outside = xp.abs(error) > bound
+    for done in range(1, max(most for _, most, _ in checks)):
+        size, outside = xp.abs(error), xp.zeros(error.shape, dtype=xp.bool, device=error.device)
+        for bound, most, chosen in checks:
+            if done < most:
+                outside = outside | ((size > bound) & chosen)
         if not xp.any(outside):
             break
         error = xp.where(outside, pulse(), error)
