@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
@@ -29,7 +30,7 @@ from nvmc.compiled.artifact import Compiled, Manifest
 from nvmc.compiled.options import CompileOptions
 from nvmc.compiler import compile_model
 from nvmc.errors import OptionError
-from nvmc.hardware.devices import Target
+from nvmc.hardware.devices import Device, Target, as_noise
 from nvmc.hardware.options import value_of
 from nvmc.models import resolve_model
 from nvmc.passes.graph.tile_graph import critical_path, read_tile_graph
@@ -56,6 +57,12 @@ __all__ = ["compile_command"]
     metavar="auto|kpp|K|P%",
     help="Clip weights at K standard deviations or percentile P; auto: of least expected error; "
     "kpp: of the best KPP on --data.",
+)
+@click.option(
+    "--noise",
+    multiple=True,
+    metavar="TYPE:K=V,…",
+    help="With --clip kpp: one more noise source of the chips. May be repeated.",
 )
 @click.option("--fold-batchnorm", is_flag=True, help="Fold BatchNorm into the layer before it.")
 @click.option(
@@ -105,6 +112,7 @@ def compile_command(
     per_channel: bool,
     tile: str,
     data: str | None,
+    noise: tuple[str, ...],
     as_json: bool,
     **options: Any,
 ) -> None:
@@ -117,7 +125,12 @@ def compile_command(
     target = target.model_copy(update={"periphery": periphery_from(options)})
     chosen = CompileOptions(**{field.name: options[field.name] for field in fields(CompileOptions)})
     if chosen.clip is not None and chosen.clip.partition(":")[0] == "kpp":
-        chosen = _with_best_clip(source, target, data, chosen, as_json)
+        chosen = _with_best_clip(source, target, data, chosen, noise, as_json)
+    elif noise:
+        raise OptionError(
+            f"--noise is {noise[0]!r}, but only --clip kpp judges chips; leave it out, and give it "
+            "to nvmc simulate"
+        )
     compiled = compile_model(source, target, chosen, output=output, data=data)
     refusal = compiled.manifest.refusal
     if refusal is not None:
@@ -131,7 +144,12 @@ def compile_command(
 
 
 def _with_best_clip(
-    source: Path, target: Target, data: str | None, options: CompileOptions, quiet: bool
+    source: Path,
+    target: Target,
+    data: str | None,
+    options: CompileOptions,
+    noise: Sequence[str],
+    quiet: bool,
 ) -> CompileOptions:
     """The options with the width that `--clip kpp` finds; says what was tried."""
     from nvmc.evaluation.best_clip import Tried, best_clip  # nothing else of compile needs it
@@ -142,6 +160,7 @@ def _with_best_clip(
     sigma = value_of(text) if text else None
     if sigma is not None and not isinstance(sigma, int | float):
         raise OptionError(f"--clip is {options.clip!r}; expected kpp, or kpp:SIGMA as in kpp:0.4")
+    _check_strength(target.on(None, map(as_noise, noise)).device, sigma)
     console = out()
 
     def tell(tried: Tried) -> None:
@@ -153,9 +172,23 @@ def _with_best_clip(
         at = "" if strength is None else f" at sigma {strength:g}"
         console.print(f"KPP (1st percentile) of 100 chips{at} on at most 500 held-out images:")
     best, _ = best_clip(
-        source, target, data, options, sigma=sigma, on_tried=None if quiet else tell
+        source, target, data, options, sigma=sigma, noise=noise, on_tried=None if quiet else tell
     )
     return replace(options, clip=best.clip)
+
+
+def _check_strength(device: Device, sigma: float | None) -> None:
+    """Complain, in terms of `--clip`, of a strength that the device wants or does not take."""
+    if sigma is not None and not device.needs_sigma:
+        raise OptionError(
+            f"--clip is kpp:{sigma:g}, but no noise source of device {device.name!r} takes a "
+            "sigma; give --clip kpp, and --noise TYPE:K=V for more noise"
+        )
+    if sigma is None and device.needs_sigma and device.sigma is None:
+        raise OptionError(
+            f"--clip is kpp, but device {device.name!r} states no sigma; give it as --clip "
+            "kpp:SIGMA"
+        )
 
 
 def _print(compiled: Compiled) -> None:

@@ -81,6 +81,11 @@ def periphery_from(options: Mapping[str, Any]) -> Periphery:
         OptionError: One of them is wrong.
     """
     given = {name: options[name] for name in _OPTIONS if options.get(name) is not None}
+    if given.get("adc_range") == "calibrated" and "adc_bits" not in given:
+        raise OptionError(
+            "--adc-range is calibrated, but without --adc-bits currents are read exactly and have "
+            "no range; give --adc-bits 1 to 16, or leave --adc-range out"
+        )
     if "adc_range" in given:
         given["adc_range"] = _range(given["adc_range"])
     if "wire_ohm" in given:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+
+import numpy as np
 
 from nvmc.arguments import checked
 from nvmc.compiled.options import CompileOptions
@@ -12,10 +15,11 @@ from nvmc.compiler import map_network
 from nvmc.data import Data, Dataset, load_data
 from nvmc.errors import DataError
 from nvmc.evaluation.workload import set_up
-from nvmc.hardware.chip import CHOOSING, Chip
-from nvmc.hardware.devices import Target
+from nvmc.hardware.chip import CHOOSING, Array, Chip
+from nvmc.hardware.devices import NoiseSource, Target, as_noise
 from nvmc.passes.bind_inputs import bind_inputs
 from nvmc.passes.io.load import load_model
+from nvmc.passes.program_chip import arrays_of
 from nvmc.runtime.calibration import CONVERTER_IMAGES
 from nvmc.statistics import percentile_performance
 
@@ -35,11 +39,14 @@ class Tried:
         clip: As `CompileOptions.clip`; None for weights as they are.
         ideal: What the ideal chip comes to.
         kpp: k-th percentile performance.
+        width: Geometric mean over all weights of the range of their codes, each tensor's or
+            channel's, in the network's units; of one bit their magnitude.
     """
 
     clip: str | None
     ideal: float
     kpp: float
+    width: float
 
 
 @checked
@@ -50,6 +57,7 @@ def best_clip(
     options: CompileOptions | None = None,
     *,
     sigma: float | None = None,
+    noise: Sequence[NoiseSource | str] = (),
     chips: int = 100,
     limit: int = 500,
     percentile: float = 1.0,
@@ -59,9 +67,9 @@ def best_clip(
 
     Every width is compiled in memory and judged on the same chips (common random numbers), which
     are not those that `simulate` draws, and the same held-out images: the validation split of named
-    data, else the first of them. Among equals the first that was tried wins: no
-    clipping, then the widest number of deviations, then least expected error. The KPP of the best
-    of several flatters it a little: `simulate` on other images is what it is worth.
+    data, else the first of them. Among equals the widest wins (`Tried.width`), which changes
+    weights least, and of equally wide ones the first that was tried. The KPP of the best of several
+    flatters it a little: `simulate` on other images is what it is worth.
 
     Args:
         source: An ONNX file.
@@ -69,6 +77,8 @@ def best_clip(
         data: Images with labels or targets (docs/data.md).
         options: How it will be compiled; `clip` is what is looked for.
         sigma: Strength of the cells' noise; None for the device's own.
+        noise: More noise sources behind the device's own, of the chips that are judged: sources, or
+            texts as after `--noise`. Widths of least expected error do not know them.
         chips: Chips of a KPP.
         limit: Images of one.
         percentile: k.
@@ -88,37 +98,60 @@ def best_clip(
         images = load_data(
             data, "train", CONVERTER_IMAGES if options.activation_bits is None else None
         )
-    population = [Chip.of(target, CHOOSING, k, sigma) for k in range(chips)]
+    more = tuple(map(as_noise, noise))
+    judged = _Judged(Path(source), target, more, images, held_out, percentile)
+    noisy = target.on(None, more)
+    population = [Chip.of(noisy, CHOOSING, k, sigma) for k in range(chips)]
     found: list[Tried] = []
-    for clip in _widths(target.device.sigma if sigma is None else sigma):
-        chosen = replace(options, clip=clip)
-        tried = _tried(Path(source), target, chosen, images, held_out, population, percentile)
+    for clip in _widths(target, sigma):
+        tried = judged.tried(replace(options, clip=clip), population)
         found.append(tried)
         if on_tried is not None:
             on_tried(tried)
-    return max(found, key=lambda one: one.kpp), found
+    return max(found, key=lambda one: (one.kpp, one.width)), found
 
 
-def _widths(sigma: float | None) -> list[str | None]:
+def _widths(target: Target, sigma: float | None) -> list[str | None]:
     """Values of `CompileOptions.clip` that are tried, the widest first."""
     fixed = [None, *(f"{width:g}" for width in WIDTHS)]
-    if sigma is None:
+    if "bitflip" in target.device.required:  # without that no error can be expected
+        return fixed
+    strength = target.device.sigma if sigma is None else sigma
+    if strength is None or not target.device.needs_sigma:
         return [*fixed, "auto"]
-    return [*fixed, *(f"auto:{strength * sigma:g}" for strength in STRENGTHS)]
+    return [*fixed, *(f"auto:{share * strength:g}" for share in STRENGTHS)]
 
 
-def _tried(
-    source: Path,
-    target: Target,
-    options: CompileOptions,
-    images: Dataset | None,
-    held_out: Dataset,
-    population: list[Chip],
-    percentile: float,
-) -> Tried:
-    model = load_model(source)
-    bind_inputs(model, options)
-    mapped = map_network(model, target, options, images)
-    workload = set_up(mapped.model, mapped.target, data=held_out)
-    values = workload.run(population)
-    return Tried(options.clip, workload.ideal, percentile_performance(values, percentile).value)
+@dataclass(frozen=True)
+class _Judged:
+    """What every width is judged on."""
+
+    source: Path
+    target: Target
+    noise: tuple[NoiseSource, ...]
+    images: Dataset | None
+    held_out: Dataset
+    percentile: float
+
+    def tried(self, options: CompileOptions, population: list[Chip]) -> Tried:
+        """What the chips come to with the options' width."""
+        model = load_model(self.source)
+        bind_inputs(model, options)
+        mapped = map_network(model, self.target, options, self.images)
+        width = _width(arrays_of(mapped.model))
+        workload = set_up(mapped.model, mapped.target.on(None, self.noise), data=self.held_out)
+        kpp = percentile_performance(workload.run(population), self.percentile)
+        return Tried(options.clip, workload.ideal, kpp.value, width)
+
+
+def _width(arrays: Iterable[Array]) -> float:
+    """The geometric mean of `Tried.width`; tensors and channels of zeros do not count."""
+    logarithms, weights = 0.0, 0
+    for array in arrays:
+        bits, largest = array.target.weight_bits, np.abs(array.codes).max(initial=0)
+        scale = array.scale.astype(np.float64) * (largest if bits is None else 2**bits - 1)
+        wide = np.broadcast_to(scale, array.codes.shape)
+        wide = wide[wide > 0]
+        logarithms += float(np.log(wide).sum())
+        weights += wide.size
+    return math.exp(logarithms / weights) if weights else 0.0

@@ -315,3 +315,19 @@ def test_devices(capsys: Capture) -> None:
     for name in device_names():
         assert as_json(capsys, "devices", "show", name)["name"] == name
         assert name in ok(capsys, "devices", "show", name)
+
+
+def test_clip_kpp_says_what_strength_a_device_wants(capsys: Capture) -> None:
+    words = ["compile", "zoo:mlp3-digits", "--data", "digits", "--device"]
+    refused = [
+        (["stt-mram", "--clip", "kpp"], "states no sigma; give it as --clip kpp:SIGMA"),
+        (["stt-mram", "--clip", "kpp:0.1"], "--noise bitflip:p=1e-6"),
+        (["ideal", "--clip", "kpp:0.1"], "no noise source of device 'ideal' takes a sigma"),
+        (["rram4", "--clip", "2", "--noise", "additive"], "only --clip kpp judges chips"),
+        (["rram4", "--noise", "additive"], "only --clip kpp judges chips"),
+    ]
+    for given, told in refused:
+        assert main([*words, *given]) == 1
+        error = capsys.readouterr().err
+        assert told in error and error.count("\n") == 1
+    assert not list(Path().glob("*.nvmc"))

@@ -77,6 +77,11 @@ def test_a_reference_column_makes_a_circuit_of_itself(tmp_path: Path, capsys: Ca
         (["--reference", "column"], "reference is 'column', but sign-magnitude leaves cells"),
         (["--wire-ohm", "1,x"], "--wire-ohm is '1,x'; expected R or R,C in ohm"),
         (
+            ["--wire-ohm", "5", "--device", "rram4"],
+            "'rram4' states no conductance, which wires need",
+        ),
+        (["--adc-range", "calibrated"], "have no range; give --adc-bits 1 to 16, or leave"),
+        (
             ["--adc-bits", "4", "--adc-range", "calibrated"],
             "a range is to be calibrated, but there are no images; give --data SPEC",
         ),

@@ -104,11 +104,9 @@ class Cells:
         tiles: Number of the tile that holds each weight, whole numbers of shape `shape`; plane p
             has tiles of its own. None unless a source asks for them.
         lines: Where in its tile each weight's cells sit (`tiling.Lines`); None as `tiles`.
-        places: Where each level of the device lies, in level steps, where they are not evenly
-            spaced; None where level l lies at l.
+        places: Where each level of the device lies, in level steps; None where level l lies at l.
         verification: A `Verification` of some of the cells; None where the chip does none.
-        found: What sources found out of these targets, kept for the next chip (`once`); None where
-            nothing is kept.
+        found: What sources found out of these targets, kept for the next chip (`once`), or None.
     """
 
     targets: Any

@@ -10,6 +10,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
+from nvmc.errors import OptionError
 from nvmc.torchgraph.tensors import Inputs
 from nvmc.training.draws import TorchDraw
 from nvmc.training.methods.gaussian import NoiseInjection
@@ -49,6 +50,19 @@ class HardwareAware(NoiseInjection):
     rise: Annotated[float, Field(ge=0, le=1)] = 0.5
     average: Annotated[float, Field(ge=0, lt=1)] = 0.05
     distilled: Annotated[float, Field(ge=0, le=1)] = 0.5
+
+    def check(self, task: Task) -> None:
+        """Complain of a share of the loss that has no teacher.
+
+        Raises:
+            OptionError: There is such.
+        """
+        super().check(task)
+        if task.teacher is None and "distilled" in self.model_fields_set and self.distilled:
+            raise OptionError(
+                f"method {self.kind!r}: distilled is {self.distilled:g}, but there is no teacher; "
+                "give --teacher MODEL, or leave distilled out"
+            )
 
     def step(
         self, run: Run, replica: Replica, x: Inputs, y: Tensor, generator: torch.Generator

@@ -157,8 +157,8 @@ def test_a_teacher_helps_where_labels_are_wrong(tmp_path: Path):
     noisy = replace(noisy, settings=noisy.settings.model_copy(update={"epochs": 20}))
     taught = replace(noisy, teacher=canonical_network(good))
     found = [
-        train(small_network(tmp_path), task, HardwareAware(distilled=0.9), output=tmp_path / "o")
-        for task in (noisy, taught)
+        train(small_network(tmp_path), task, HardwareAware(**options), output=tmp_path / "o")
+        for task, options in ((noisy, {}), (taught, {"distilled": 0.9}))
     ]
     assert found[1].after.kpp > found[0].after.kpp + 0.05
 
@@ -202,3 +202,14 @@ def test_probabilities_are_compared_as_the_scores_that_they_come_from(tmp_path: 
     assert not run.probable
     with pytest.raises(ModelError, match="of the teacher are probabilities"):
         small_run(tmp_path, HardwareAware(), replace(task, teacher=ended))
+
+
+def test_a_share_for_the_teacher_needs_one(tmp_path: Path):
+    with pytest.raises(
+        OptionError, match=r"distilled is 0\.3, but there is no teacher; give --tea"
+    ):
+        HardwareAware(distilled=0.3).check(small_task())
+    HardwareAware(distilled=0).check(small_task())
+    HardwareAware().check(small_task())
+    taught = replace(small_task(), teacher=canonical_network(teacher_file(tmp_path)))
+    make_method("hwa", {"distilled": "0.3"}).check(taught)
