@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+import sys
 from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -134,7 +135,7 @@ class Report:
 
 @contextmanager
 def epoch_progress(epochs: int, shown: bool = True) -> Generator[Callable[[Any], None]]:
-    """A bar of epochs with loss and KPP on standard error, if that is a terminal.
+    """A bar of epochs with loss and KPP on standard error; a line per epoch if it is no terminal.
 
     Args:
         epochs: Of the whole run.
@@ -151,6 +152,9 @@ def epoch_progress(epochs: int, shown: bool = True) -> Generator[Callable[[Any],
         TimeRemainingColumn(),
     )
     console = err()
+    if shown and not console.is_terminal:
+        yield _Lines(epochs)
+        return
     with Progress(
         *columns, console=console, transient=True, disable=not (shown and console.is_terminal)
     ) as bar:
@@ -164,6 +168,34 @@ def epoch_progress(epochs: int, shown: bool = True) -> Generator[Callable[[Any],
             bar.update(task, completed=epoch.epoch, description=told)
 
         yield tell
+
+
+class _Lines:
+    """Says of each epoch that ends how it went, on a line of standard error."""
+
+    def __init__(self, epochs: int) -> None:
+        self._epochs = epochs
+        self._seconds: list[float] = []
+
+    def __call__(self, epoch: Any) -> None:
+        self._seconds.append(epoch.seconds)
+        told = [f"loss {epoch.loss:.4g}"]
+        if epoch.kpp is not None:
+            told.append(f"KPP {percent(epoch.kpp)}")
+        left = self._epochs - epoch.epoch
+        if left:
+            mean = sum(self._seconds) / len(self._seconds)
+            told.append(f"about {_span(left * mean)} left")
+        if sys.stderr:  # None where the caller closed it
+            line = f"epoch {epoch.epoch} of {self._epochs}: {', '.join(told)}"
+            print(line, file=sys.stderr, flush=True)
+
+
+def _span(seconds: float) -> str:
+    """How long something takes, roughly."""
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
 
 
 def print_methods(methods: Mapping[str, Any]) -> None:
@@ -202,6 +234,7 @@ def print_report(report: Report) -> None:
         if METRICS[task.metric].quantity:
             table.add_row("", *(quantity_text(task.metric, value) for value in pair))
     console.print(table)
+    _print_epochs(report)
     for line in _facts(report):
         console.print(line)
     console.print("Next:")
@@ -211,6 +244,27 @@ def print_report(report: Report) -> None:
         console.print(
             f"{task.train.name} has no split: it was trained on. Simulate on images that were not."
         )
+
+
+def _print_epochs(report: Report) -> None:
+    """The KPPs in the course of training, where there are several; of many some."""
+    outcome = report.outcome
+    judged = [epoch for epoch in outcome.epochs if epoch.kpp is not None]
+    if len(judged) < 2:
+        return
+    step = -(-len(judged) // SHOWN)
+    last = judged[::-step]
+    rows = [epoch for epoch in judged if epoch in last or epoch.epoch == outcome.kept]
+    table = Table(box=None, pad_edge=True)
+    for heading in ("epoch", "loss", "KPP"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    table.add_column(no_wrap=True)
+    for epoch in rows:
+        kept = "kept" if epoch.epoch == outcome.kept else ""
+        table.add_row(str(epoch.epoch), f"{epoch.loss:.4g}", percent(epoch.kpp), kept)
+    out().print(table)
+    if len(rows) < len(judged):
+        out().print(f"{len(rows)} of {len(judged)} KPPs; --json has all")
 
 
 def _facts(report: Report) -> list[str]:
@@ -233,7 +287,8 @@ def _facts(report: Report) -> list[str]:
     if outcome.clip is not None:
         width = outcome.clip
         told = "learned widths" if isinstance(width, str) else f"{width:g} standard deviations"
-        lines.append(f"Weights clipped at {told} (--clip)")
+        whose = f", {outcome.method}'s default" if task.settings.clip == "auto" else ""
+        lines.append(f"Weights clipped at {told}{whose} (--clip)")
     lines += _circuit(report)
     if outcome.reading.text:
         lines.append(f"Trained output: {outcome.reading.output} ({outcome.reading.text})")

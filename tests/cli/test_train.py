@@ -53,11 +53,15 @@ def save(file: str, **changed: Any) -> None:
 
 
 def ok(capsys: Capture, *words: str) -> str:
-    """What a command prints; nothing is to be on standard error."""
+    """What a command prints; nothing but lines of epochs is to be on standard error."""
     assert main(words) == 0, capsys.readouterr().err
     captured = capsys.readouterr()
-    assert captured.err == ""
+    assert without_epochs(captured.err) == ""
     return captured.out
+
+
+def without_epochs(text: str) -> str:
+    return re.sub(r"^epoch \d+ of \d+: .*\n", "", text, flags=re.MULTILINE)
 
 
 def weights_of(file: Path | str) -> dict[str, np.ndarray]:
@@ -290,12 +294,47 @@ def test_interrupted_leaves_no_half_file_and_says_how_to_go_on(folder: Path) -> 
     process.send_signal(signal.SIGINT)
     out, err = process.communicate()
     assert process.returncode == 130 and out == ""
-    assert err == (
+    assert without_epochs(err) == (
         "nvmc: error: interrupted; every epoch that ended is kept in 'out.onnx.checkpoint'; the "
         "same command with --resume goes on from there\n"
     )
     left = {path.name for path in folder.iterdir()}
     assert left == {"mlp.onnx", "blobs.npz", "out.onnx.checkpoint"}
+
+
+def test_epochs_are_told_where_there_is_no_terminal(capsys: Capture) -> None:
+    """On standard error while they go, and the KPPs in the end; `--json` is silent."""
+    assert main(SMALL) == 0
+    told = capsys.readouterr()
+    lines = told.err.splitlines()
+    pattern = r"epoch {} of 3: loss [\d.e-]+, KPP [\d.]+ %(, about \d+ s left)?"
+    assert [bool(re.fullmatch(pattern.format(k), line)) for k, line in enumerate(lines, 1)] == [
+        True
+    ] * 3
+    assert [" left" in line for line in lines] == [True, True, False]
+    rows = re.findall(r"^ +(\d) +([\d.e-]+) +([\d.]+ %)( +kept)? *$", told.out, re.MULTILINE)
+    assert [row[0] for row in rows] == ["1", "2", "3"]
+    assert [row[2] in line for row, line in zip(rows, lines, strict=True)] == [True] * 3
+    assert sum("kept" in row[3] for row in rows) == 1
+    assert all(len(line) <= 80 for line in [*lines, *told.out.splitlines()] if "nvmc " not in line)
+    assert main([*SMALL, "-o", "b.onnx", "--json"]) == 0
+    assert capsys.readouterr().err == ""
+
+
+def test_of_many_kpps_some_are_shown_and_the_kept(capsys: Capture) -> None:
+    words = ["--epochs", "20", "-o", "out.onnx"]
+    printed = ok(capsys, *SMALL, *words)
+    shown = re.findall(r"^ +(\d+) +[\d.e-]+ +[\d.]+ %( +kept)? *$", printed, re.MULTILINE)
+    assert 7 <= len(shown) <= 8 and shown[-1][0] == "20"
+    assert sum(bool(kept) for _, kept in shown) == 1
+    assert f"{len(shown)} of 20 KPPs; --json has all" in printed
+
+
+def test_whose_width_weights_were_clipped_at(capsys: Capture) -> None:
+    words = [word for word in SMALL if word not in ("--method", "erm")]
+    said = "Weights clipped at 1.5 standard deviations"
+    assert f"{said}, hwa's default (--clip)" in ok(capsys, *words, "-o", "a.onnx")
+    assert f"{said} (--clip)" in ok(capsys, *words, "--clip", "1.5", "-o", "b.onnx")
 
 
 def fails(capsys: Capture, *words: str, code: int = 1) -> str:
