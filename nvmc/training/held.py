@@ -38,7 +38,7 @@ class Held:
     ideal: Tensor
     time_s: float | None = None
 
-    @property
+    @cached_property
     def layout(self) -> Layout:
         """How its cells represent its codes."""
         return self.target.layout

@@ -51,4 +51,5 @@ class Reader:
         out: NDArray[Any],
         bias: _Float | None,
         noise: tuple[tuple[int, int], _Whole, _Whole] | None,
+        clipped: tuple[NDArray[Any], NDArray[np.bool_], float] | None = None,
     ) -> None: ...

@@ -20,7 +20,7 @@ from nvmc.runtime.crossbar.lowering import block_sizes, spans
 from nvmc.runtime.crossbar.mvm import ALL, Mvm, Reads
 from nvmc.runtime.crossbar.native import Places
 
-__all__ = ["convolve", "convolve_transposed"]
+__all__ = ["convolve", "convolve_transposed", "window_places"]
 
 Real = NDArray[np.floating[Any]]
 
@@ -80,7 +80,7 @@ def _gather(
     for number, rows in parts:
         count = (rows.stop - rows.start) * math.prod(window.output[1:])
         part = y[:, :, :, rows].reshape(images, groups, cols, count, copy=False).swapaxes(2, 3)
-        places = _places(padded, groups, window, rows)
+        places = window_places(padded, groups, window, rows)
         mvm.gather(padded, places, part, Reads(0, number), drive, bias=biases)
 
 
@@ -157,7 +157,7 @@ def _unfold(x: Real, groups: int, window: Window, rows: slice) -> Real:
     return views.transpose(order).reshape(images, groups, length, count).swapaxes(2, 3)
 
 
-def _places(x: Real, groups: int, window: Window, rows: slice) -> Places:
+def window_places(x: Real, groups: int, window: Window, rows: slice) -> Places:
     """Where the windows of some rows of output positions lie in padded images."""
     steps = [step // x.itemsize for step in x.strides]
     starts = [range(0, n * s, s) for n, s in zip(window.output, window.strides, strict=True)]

@@ -122,6 +122,7 @@ class Reader:
         out: Real,
         bias: Real | None = None,
         noise: tuple[tuple[int, int], Whole, Whole] | None = None,
+        clipped: tuple[Real, NDArray[np.bool_], float] | None = None,
     ) -> None:
         """Read all vectors; the interpreter's lock is given up meanwhile.
 
@@ -132,6 +133,10 @@ class Reader:
             out: Where results go, a view of shape (entries, groups, vectors, cols).
             bias: Added to them, shape (groups, cols).
             noise: The key of the normals, and the numbers of each entry and part.
+            clipped: Where to say what was clipped. Ones (tiles, *shape of `out`), each tile's in
+                memory as `out` is, which become the share of conversions, by the magnitude of
+                coefficient x pulse, whose code was not; flags (tiles,), set where any was; and what
+                all conversions of a result count for.
         """
         self._reader.read(
             source,
@@ -144,6 +149,7 @@ class Reader:
             out,
             None if bias is None else _single(bias),
             noise,
+            clipped,
         )
 
 

@@ -8,6 +8,7 @@ import onnx_ir as ir
 
 from nvmc.errors import OptionError
 from nvmc.evaluation.parameters import duration_text
+from nvmc.torchgraph.layout import channels_last_pays
 from nvmc.training.activations import Rounding
 from nvmc.training.circuit.circuit import Circuit
 from nvmc.training.circuit.grids import OwnRanges
@@ -42,6 +43,8 @@ def circuit_of(model: ir.Model, task: Task, activations: Rounding | None) -> Cir
         if target.periphery.ideal:  # reads are noisy, which `left_out` says
             return None
         raise
+    on_processor = task.settings.accelerator == "cpu"
+    circuit.channels_last = on_processor and channels_last_pays(model.graph)
     circuit.own = OwnRanges(model, target.periphery, skip, activations)
     return circuit.to(task.settings.accelerator)
 

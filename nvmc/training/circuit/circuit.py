@@ -24,10 +24,11 @@ from nvmc.runtime.crossbar.array import Lanes, lanes_of, with_off_current
 from nvmc.runtime.crossbar.dac import Dac
 from nvmc.runtime.crossbar.lowering import spans
 from nvmc.training.circuit.converters import Codes, encode, pulses, rounded
+from nvmc.training.circuit.gradients import read
 from nvmc.training.circuit.grids import OwnRanges
 from nvmc.training.circuit.layers import Plain, check_layer, function_of
 from nvmc.training.circuit.products import Product
-from nvmc.training.circuit.reading import Reading, read
+from nvmc.training.circuit.reading import Reading
 from nvmc.training.circuit.watching import Watched
 from nvmc.training.circuit.wires import Wires
 from nvmc.training.crossbars import Crossbars
@@ -54,6 +55,7 @@ class Circuit(nn.Module):
         inputs: Calibrated ranges of the DACs, in the network's units.
         currents: Calibrated ranges of the ADCs, in level steps x input steps.
         drew: Whether noise of reads was drawn.
+        channels_last: Whether images lie in memory with their channels last.
         exact: Whether wires are solved for every reading; else once a turn.
         turn: Number of the turn.
         calibrations: How often ranges were found.
@@ -85,7 +87,7 @@ class Circuit(nn.Module):
         self.draws: TorchDraw | None = None
         self.watched: Watched | None = None
         self.drew = False
-        self.exact = True
+        self.exact, self.channels_last = True, False
         self.turn = self.calibrations = 0
 
     @property
@@ -155,6 +157,11 @@ class _Array:
     def offsets(self) -> bool:
         """Whether the DAC adds an offset."""
         return self._dac.offsets
+
+    @property
+    def channels_last(self) -> bool:
+        """Whether images lie in memory with their channels last."""
+        return self._circuit.channels_last
 
     @property
     def used(self) -> bool:

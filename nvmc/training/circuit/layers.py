@@ -11,7 +11,7 @@ from torch import Tensor
 from nvmc.errors import OptionError
 from nvmc.passes.graph.layers import label
 from nvmc.passes.graph.mappable import Layer
-from nvmc.torchgraph.operators.convolution import conv
+from nvmc.torchgraph.operators.convolution import conv, conv_channels_last
 from nvmc.torchgraph.operators.linear import gemm, matmul
 from nvmc.torchgraph.operators.padding import filled, pads_of
 from nvmc.training.circuit.products import ConvProduct, LinearProduct, Product
@@ -30,6 +30,11 @@ class Read(Protocol):
     @property
     def offsets(self) -> bool:
         """Whether the DAC adds an offset, also to the zeros around an image."""
+        ...
+
+    @property
+    def channels_last(self) -> bool:
+        """Whether images lie in memory with their channels last (`channels_last_pays`)."""
         ...
 
     @property
@@ -92,19 +97,22 @@ class _Conv:
         rank = w.dim() - 2
         strides, dilations = strides or (1,) * rank, dilations or (1,) * rank
         given: dict[str, Any] = {"dilations": dilations, "group": group, "strides": strides}
+        last = self._read.channels_last and rank == 2
+        plain = conv_channels_last if last else conv
         if not self._read.used:
-            return conv(x, w, b, auto_pad=auto_pad, pads=pads, **given)
+            return plain(x, w, b, auto_pad=auto_pad, pads=pads, **given)
         begin, end = pads_of(x.shape[2:], w.shape[2:], strides, dilations, pads, auto_pad)
         if begin != end or self._read.offsets:
             x, begin = filled(x, begin, end), (0,) * rank
         shape = tuple(w.shape)
-        product = ConvProduct(shape, tuple(strides), tuple(begin), tuple(dilations), group)
-        y = self._read(x, w, product, partial(_plain_conv, pads=(*begin, *begin), **given))
+        product = ConvProduct(shape, tuple(strides), tuple(begin), tuple(dilations), group, last)
+        whole = partial(_whole, plain, pads=(*begin, *begin), **given)
+        y = self._read(x, w, product, whole)
         y = y.flatten(1, 2)
         return y if b is None else y + b.view(-1, *(1,) * rank)
 
 
-def _plain_conv(x: Tensor, w: Tensor, **given: Any) -> Tensor:
+def _whole(conv: Callable[..., Tensor], x: Tensor, w: Tensor, **given: Any) -> Tensor:
     y = conv(x, w, **given)
     return y.view(len(y), given["group"], -1, *y.shape[2:])
 

@@ -17,6 +17,10 @@ from torch import Tensor
 from torch.nn import functional
 
 from nvmc.hardware.tiling import Matrix
+from nvmc.runtime.crossbar.convolution import window_places
+from nvmc.runtime.crossbar.geometry import Window
+from nvmc.runtime.crossbar.native import Places
+from nvmc.torchgraph.operators.padding import filled
 
 __all__ = ["ConvProduct", "LinearProduct", "Product"]
 
@@ -34,6 +38,11 @@ class Product(Protocol):
     @property
     def matrix(self) -> Matrix:
         """The weight as the crossbar sees it."""
+        ...
+
+    @property
+    def channels_last(self) -> bool:
+        """Whether results lie in memory with groups and columns last."""
         ...
 
     def currents(self, x: Tensor, lanes: Tensor, rows: slice) -> Tensor:
@@ -70,6 +79,18 @@ class Product(Protocol):
         """How many numbers the product has for an entry of x."""
         ...
 
+    def matrices(self, lanes: Tensor) -> Tensor:
+        """Weights (lanes, *shape of the weight) as matrices (lanes, groups, rows, cols)."""
+        ...
+
+    def vectors(self, x: Tensor) -> tuple[Tensor, Places, tuple[int, ...]]:
+        """Where the vectors lie that x drives the rows with.
+
+        Returns:
+            What holds them, where in it, and the axes that the vectors of an entry are counted by.
+        """
+        ...
+
     def by_column(self, unit: Tensor) -> Tensor:
         """A number of each column, given in the weight's rank, in the axes of a result."""
         ...
@@ -85,6 +106,7 @@ class ConvProduct:
         pads: Zeros on both sides of each axis.
         dilations: Per axis.
         groups: Groups of channels.
+        channels_last: Whether results lie in memory with their channels last.
     """
 
     shape: tuple[int, ...]
@@ -92,6 +114,7 @@ class ConvProduct:
     pads: tuple[int, ...]
     dilations: tuple[int, ...]
     groups: int
+    channels_last: bool = False
 
     @property
     def matrix(self) -> Matrix:
@@ -113,6 +136,8 @@ class ConvProduct:
     def gradients(self, up: Tensor, x: Tensor, weight: Tensor, wanted: Wanted) -> Gradients:
         """See `Product`."""
         aten: Any = torch.ops.aten
+        if self.channels_last:
+            x, weight = (part.to(memory_format=torch.channels_last) for part in (x, weight))
         of_x, of_weight, _ = aten.convolution_backward(
             up.flatten(1, 2),
             x,
@@ -144,11 +169,24 @@ class ConvProduct:
 
     def outputs(self, x: Tensor) -> int:
         """See `Product`."""
-        axes = zip(
-            x.shape[2:], self.shape[2:], self.strides, self.pads, self.dilations, strict=True
-        )
-        sizes = [(n + 2 * p - d * (k - 1) - 1) // s + 1 for n, k, s, p, d in axes]
-        return self.shape[0] * math.prod(sizes)
+        return self.shape[0] * math.prod(self._window(x).output)
+
+    def matrices(self, lanes: Tensor) -> Tensor:
+        """See `Product`."""
+        return lanes.reshape(len(lanes), self.groups, self.matrix.cols, -1).mT
+
+    def vectors(self, x: Tensor) -> tuple[Tensor, Places, tuple[int, ...]]:
+        """See `Product`."""
+        window = self._window(x)
+        padded = filled(x, self.pads, self.pads).contiguous()
+        rows = slice(0, window.output[0])
+        return padded, window_places(padded.numpy(), self.groups, window, rows), window.output
+
+    def _window(self, x: Tensor) -> Window:
+        kernel = self.shape[2:]
+        axes = zip(x.shape[2:], kernel, self.strides, self.pads, self.dilations, strict=True)
+        sizes = tuple((n + 2 * p - d * (k - 1) - 1) // s + 1 for n, k, s, p, d in axes)
+        return Window(kernel, self.strides, self.dilations, self.pads, self.pads, sizes)
 
     def by_column(self, unit: Tensor) -> Tensor:
         """See `Product`."""
@@ -228,6 +266,20 @@ class LinearProduct:
     def outputs(self, x: Tensor) -> int:
         """See `Product`."""
         return self.matrix.cols
+
+    @property
+    def channels_last(self) -> bool:
+        """See `Product`."""
+        return False
+
+    def matrices(self, lanes: Tensor) -> Tensor:
+        """See `Product`."""
+        return (lanes.mT if self.columns_first else lanes)[:, None]
+
+    def vectors(self, x: Tensor) -> tuple[Tensor, Places, tuple[int, ...]]:
+        """See `Product`."""
+        x = x.contiguous()
+        return x, Places.of(x.numpy()[:, None, None]), ()
 
     def by_column(self, unit: Tensor) -> Tensor:
         """See `Product`."""

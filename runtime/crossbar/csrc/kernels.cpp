@@ -92,7 +92,7 @@ const std::vector<Kernel>& kernels() {
   return list;
 }
 
-Panel::Panel(const Plan& plan) {
+Panel::Panel(const Plan& plan, bool counts) {
   Size rows = 0;
   for (const Tile& tile : plan.tiles) rows = tile.rows > rows ? tile.rows : rows;
   const Size size = rows * kPanel;
@@ -106,6 +106,7 @@ Panel::Panel(const Plan& plan) {
   }
   tile.resize(plan.cols * kPanel);
   total.resize(plan.cols * kPanel);
+  if (counts) clipped.resize(plan.tiles.size() * plan.cols * kPanel);
 }
 
 }  // namespace nvmc

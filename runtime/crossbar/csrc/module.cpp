@@ -136,12 +136,32 @@ nvmc::Sink sink_of(py::array& out, const std::optional<Floats>& bias, const nvmc
   return sink;
 }
 
+// Has the sink say which share of conversions was not clipped, in an array of ones (tiles, *shape of
+// the results), and which rows of tiles clipped any.
+void count_clipped(nvmc::Sink& sink, py::array& shares, py::array& any, const py::array& out,
+                   Size tiles) {
+  expect(shares.dtype().is(py::dtype::of<float>()) && shares.writeable() && shares.ndim() == 5 &&
+             static_cast<Size>(shares.shape(0)) == tiles,
+         "shares are a writable float32 array (tiles, entries, groups, vectors, cols)");
+  for (py::ssize_t axis = 0; axis < 4; ++axis) {
+    const bool alike = out.shape(axis) < 2 || shares.strides(axis + 1) == out.strides(axis);
+    expect(shares.shape(axis + 1) == out.shape(axis) && alike, "shares lie as the results do");
+  }
+  expect(any.dtype().is(py::dtype::of<bool>()) && any.writeable() && any.ndim() == 1 &&
+             size_of(any) == tiles && any.strides(0) == 1,
+         "any is a writable array of one flag a row of tiles");
+  sink.shares = static_cast<float*>(shares.mutable_data());
+  sink.tile = shares.strides(0) / 4;
+  sink.any = static_cast<bool*>(any.mutable_data());
+}
+
 using Noise = std::tuple<std::array<std::uint64_t, 2>, Wholes, Wholes>;
 
 void read_vectors(const nvmc::Reader& reader, const py::array& array, std::array<Size, 2> strides,
           const Wholes& vectors, const Wholes& rows, const Floats& step, const Floats& offset,
           const Flags& is_signed, py::array out, const std::optional<Floats>& bias,
-          const std::optional<Noise>& noise) {
+          const std::optional<Noise>& noise,
+          const std::optional<std::tuple<py::array, py::array, float>>& clipped) {
   const nvmc::Plan& plan = reader.plan();
   const Size entries = size_of(step);
   expect(size_of(offset) == entries && size_of(is_signed) == entries, "one drive an entry");
@@ -150,7 +170,12 @@ void read_vectors(const nvmc::Reader& reader, const py::array& array, std::array
   expect(size_of(rows) >= last.first_row + last.rows, "rows reach the last tile");
   const nvmc::Source source =
       source_of(array, strides[0], strides[1], vectors, rows, entries, plan.groups);
-  const nvmc::Sink sink = sink_of(out, bias, plan, source);
+  nvmc::Sink sink = sink_of(out, bias, plan, source);
+  if (clipped) {
+    auto [shares, any, counted] = *clipped;
+    count_clipped(sink, shares, any, out, plan.tiles.size());
+    sink.counted = counted;
+  }
   const nvmc::Drive drive{step.data(), offset.data(), is_signed.data()};
   nvmc::Reads reads;
   if (noise) {
@@ -223,5 +248,7 @@ PYBIND11_MODULE(_native, module) {
   py::class_<nvmc::Reader>(module, "Reader")
       .def(py::init(&reader_of))
       .def("add", &add_tile)
-      .def("read", &read_vectors);
+      .def("read", &read_vectors, py::arg("source"), py::arg("strides"), py::arg("vectors"),
+           py::arg("rows"), py::arg("step"), py::arg("offset"), py::arg("signed"), py::arg("out"),
+           py::arg("bias"), py::arg("noise"), py::arg("clipped") = py::none());
 }

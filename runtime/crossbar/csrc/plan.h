@@ -74,6 +74,12 @@ struct Sink {
   std::ptrdiff_t vector = 0;
   std::ptrdiff_t col = 0;
   const float* bias = nullptr;  // (groups, cols), or null
+  // Null, or (tiles, entries, groups, vectors, cols) of ones; a tile's part lies as `data` does.
+  // Of each result, the share of conversions, by what they count for, whose code was not clipped.
+  float* shares = nullptr;
+  float counted = 1;        // what all conversions of a result count for
+  std::ptrdiff_t tile = 0;  // from one row of tiles to the next
+  bool* any = nullptr;      // of each row of tiles, whether a code was clipped
 };
 
 // How entries were turned into codes; one number an entry.
@@ -87,6 +93,8 @@ struct Drive {
 class Aligned {
  public:
   void resize(Size size) { rows_.resize((size + kRow - 1) / kRow); }
+  bool empty() const { return rows_.empty(); }
+  Size size() const { return rows_.size() * kRow; }
   float* data() { return rows_.empty() ? nullptr : rows_.data()->at; }
   const float* data() const { return rows_.empty() ? nullptr : rows_.data()->at; }
 
@@ -100,7 +108,7 @@ class Aligned {
 
 // Some vectors of one group, and the room that a kernel works in.
 struct Panel {
-  explicit Panel(const Plan& plan);
+  Panel(const Plan& plan, bool counts);
 
   Size group = 0;
   Size count = 0;
@@ -121,6 +129,11 @@ struct Panel {
   Aligned normals;  // of a conversion, (width, kPanel)
   Aligned tile;     // codes of a tile, added up, (cols, kPanel)
   Aligned total;    // likewise, of all tiles
+  Aligned clipped;  // What clipped conversions count for, (tiles, cols, kPanel), or nothing.
+
+  float* clipped_of(Size tile_number) {
+    return clipped.empty() ? nullptr : clipped.data() + tile_number * tile.size();
+  }
 };
 
 // How the DACs turn numbers into codes.

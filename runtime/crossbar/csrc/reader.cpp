@@ -21,7 +21,11 @@ std::vector<Size> blocks_of(Size cols, Size most) {
 class Walk {
  public:
   Walk(const Plan& plan, const Source& source, const Drive& drive, const Sink& sink)
-      : plan_(plan), source_(source), drive_(drive), sink_(sink), panel_(plan) {}
+      : plan_(plan),
+        source_(source),
+        drive_(drive),
+        sink_(sink),
+        panel_(plan, sink.shares != nullptr) {}
 
   // Points `panel` at the `count` vectors from number `start` of the entries from `first` on.
   Panel& place(Size group, Size first, Size start, Size count) {
@@ -58,11 +62,17 @@ class Walk {
   }
 
   // The panel's results, into the sink.
-  void write() const {
-    for (Size c = 0; c < plan_.cols; ++c) {
-      scatter(sink_.data + static_cast<std::ptrdiff_t>(panel_.group) * sink_.group +
-                  static_cast<std::ptrdiff_t>(c) * sink_.col,
-              panel_.total.data() + c * kPanel);
+  void write() {
+    write(sink_.data, panel_.total.data());
+    if (sink_.shares == nullptr) return;
+    const float most = -1.0f / sink_.counted;
+    for (Size number = 0; number < plan_.tiles.size(); ++number) {
+      float* clipped = panel_.clipped_of(number);
+      float* const end = clipped + plan_.cols * kPanel;
+      if (std::all_of(clipped, end, [](float value) { return value == 0.0f; })) continue;
+      sink_.any[number] = true;
+      std::transform(clipped, end, clipped, [=](float value) { return value * most + 1.0f; });
+      write(sink_.shares + static_cast<std::ptrdiff_t>(number) * sink_.tile, clipped);
     }
   }
 
@@ -73,6 +83,15 @@ class Walk {
     std::ptrdiff_t to;
     Size length;
   };
+
+  // Numbers (cols, kPanel) to where those of the panel's group lie.
+  void write(float* to, const float* values) const {
+    for (Size c = 0; c < plan_.cols; ++c) {
+      scatter(to + static_cast<std::ptrdiff_t>(panel_.group) * sink_.group +
+                  static_cast<std::ptrdiff_t>(c) * sink_.col,
+              values + c * kPanel);
+    }
+  }
 
   void scatter(float* to, const float* values) const {
     for (const Result& result : results_) {

@@ -13,6 +13,7 @@ from nvmc.hardware.devices import Periphery, Target, load_device, parse_noise
 from nvmc.hardware.devices.laws import Conductance
 from nvmc.passes.graph.describe import serialized
 from nvmc.passes.program_chip import arrays_of
+from nvmc.runtime.crossbar.native import KERNELS, NUMPY
 from nvmc.runtime.provider import make_session
 from nvmc.training.draws import TorchDraw, named_generator
 from nvmc.training.evaluation import finished_network, mapped
@@ -139,7 +140,10 @@ class Known:
 @pytest.mark.parametrize("periphery", ["offset", "digital"])
 @pytest.mark.parametrize("encoding", ["sign-magnitude", "differential", "offset"])
 def test_noisy_chips_are_those_of_the_simulator(periphery: str, encoding: Any, noise: str):
-    """Currents are real numbers here, and a few lie within rounding of the middle of two codes."""
+    """Currents are real numbers here: sums in the order of the kernel are the simulator's.
+
+    Where torch sums, a few lie within rounding of the middle of two codes.
+    """
     target = Target.of(
         load_device("rram4").model_copy(
             update={"noise": (parse_noise(noise),), "sigma": None, "sigma_range": None}
@@ -162,7 +166,7 @@ def test_noisy_chips_are_those_of_the_simulator(periphery: str, encoding: Any, n
         None, {"x": data.x}
     )[0]
     near = np.isclose(found, wanted, rtol=0, atol=2e-5 * np.abs(wanted).max())
-    assert near.mean() > 0.8
+    assert near.all() if KERNELS[0] != NUMPY else near.mean() > 0.8
     assert np.abs(found - wanted).max() < 0.2 * np.abs(wanted).max()
 
 

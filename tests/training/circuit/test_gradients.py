@@ -15,8 +15,9 @@ from nvmc.runtime.crossbar.adc import Adc
 from nvmc.runtime.crossbar.dac import Dac
 from nvmc.runtime.provider import make_session
 from nvmc.training.circuit.converters import encode
+from nvmc.training.circuit.gradients import read
 from nvmc.training.circuit.products import ConvProduct, LinearProduct, Product
-from nvmc.training.circuit.reading import Reading, read
+from nvmc.training.circuit.reading import Reading
 from nvmc.training.evaluation import finished_network, mapped
 
 ROWS = (slice(0, 8), slice(8, 16), slice(16, 18))
