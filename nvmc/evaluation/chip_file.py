@@ -74,9 +74,7 @@ def program_chip(
         NvmcError: One of its children, by what is wrong; nothing is written then.
     """
     _spare_source(compiled, Path(output))
-    cells_path = None if cells is None else _npz(cells)
-    if cells_path is not None and cells_path.resolve() == Path(output).resolve():
-        raise OptionError(f"chip and cells both go to {str(output)!r}; give each a file of its own")
+    cells_path = None if cells is None else _npz(cells, output)
     cells_of = compiled.manifest.target
     setup = Setup.of(cells_of, device, (), sigma, time_s, compensate, temperature_c)
     tuning = Tuning(setup.compensate, calibration_data, sigma)
@@ -133,7 +131,9 @@ def _spare_source(compiled: Compiled, output: Path) -> None:
         )
 
 
-def _npz(path: str | Path) -> Path:
+def _npz(path: str | Path, output: str | Path) -> Path:
     if not str(path).endswith(".npz"):
         raise OptionError(f"cells file is {str(path)!r}; expected a name that ends in .npz")
+    if Path(path).resolve() == Path(output).resolve():
+        raise OptionError(f"chip and cells both go to {str(output)!r}; give each a file of its own")
     return Path(path)

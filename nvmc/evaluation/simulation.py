@@ -83,17 +83,14 @@ def simulate(
     Raises:
         OptionError, DataError, ModelError, StoreError: By what is wrong.
     """
-    check_options(runs, jobs, percentile)
-    plan = _planned(Plan(runs, percentile, delta, precision, max_runs), first)
-    cells = compiled.manifest.target
-    setup = Setup.of(cells, device, noise, sigma, None, compensate, temperature_c)
-    setups = [replace(setup, time_s=age) for age in times_s or [None]]
+    plan = _planned(Plan(runs, percentile, delta, precision, max_runs), jobs, first)
+    base = Setup.of(compiled.manifest.target, device, noise, sigma, None, compensate, temperature_c)
+    setups = [replace(base, time_s=age) for age in times_s or [None]]
     chips = [Chips(one.chip(seed, first), first, plan.most) for one in setups]
-    tuning = Tuning(setup.compensate, calibration_data, sigma)
-    workload = set_up(compiled, setup.target, seed=seed, tuning=tuning, **options)
-    described = [workload.describe(one, seed, plan.most, first) for one in setups]
+    tuning = Tuning(base.compensate, calibration_data, sigma)
+    workload = set_up(compiled, base.target, seed=seed, tuning=tuning, **options)
     kept = _Kept(workload, executor or Threads(jobs), store, on_chip)
-    return _simulation(list(map(kept.population, chips, described)), plan, described[0], watch)
+    return _simulation([*map(kept.population, chips, setups)], plan, watch)
 
 
 @dataclass(frozen=True)
@@ -105,31 +102,33 @@ class _Kept:
     store: Archive | None
     on_chip: Callable[[int, float], None] | None
 
-    def population(self, chips: Chips, described: Description) -> Population:
-        chips = replace(chips, pattern=marked(chips.pattern, self.workload.marks))
-        records = None
+    def population(self, chips: Chips, setup: Setup) -> tuple[Population, Description]:
+        pattern, records = chips.pattern, None
+        described = self.workload.describe(setup, pattern.seed, chips.runs, chips.first)
+        chips = replace(chips, pattern=marked(pattern, self.workload.marks))
         if self.store is not None:
             records = self.workload.records(self.store, described, self.executor)
-        return Population(self.workload, chips, self.executor, records, self.on_chip)
+        return Population(self.workload, chips, self.executor, records, self.on_chip), described
 
 
-def _planned(plan: Plan, first: int) -> Plan:
+def _planned(plan: Plan, jobs: int | None, first: int) -> Plan:
     """The plan, for chips from `first` on, which must have numbers."""
+    check_options(plan.runs, jobs, plan.percentile)
     if first > LAST - plan.most:
         raise OptionError(f"first is {first}; expected at most {LAST - plan.most}")
     return plan
 
 
 def _simulation(
-    populations: list[Population], plan: Plan, described: Description, watch: Watch | None
+    described: list[tuple[Population, Description]], plan: Plan, watch: Watch | None
 ) -> Simulation:
     """Judge the same chips at each time."""
-    started = time.perf_counter()
+    populations, started = [population for population, _ in described], time.perf_counter()
     times = tuple(evaluate_population(population, plan, watch) for population in populations)
     pairs = list(zip(populations, times, strict=True))
     workload = populations[0].workload
     return Simulation(
-        description=replace(described, runs=len(times[0].values)),
+        description=replace(described[0][1], runs=len(times[0].values)),
         executor=populations[0].executor.name,
         ideal=workload.ideal,
         times=times,

@@ -196,15 +196,7 @@ def uncertainty(
     check_options(runs, jobs, 1.0)
     cells = compiled.manifest.target
     setup = Setup.of(cells, device, noise, sigma, time_s, temperature_c=temperature_c)
-    dataset = _labelled(options.get("data"), options.get("limit"))
-    entries = compiled.manifest.inputs
-    dataset = dataset.for_network([entry.name for entry in entries])
-    if len(entries) > 1 or np.dtype(entries[0].dtype).kind != "f":
-        found = ", ".join(f"{entry.name} ({entry.dtype})" for entry in entries)
-        raise DataError(
-            f"the network has inputs {found}; images can be turned and made noisy for one input of "
-            "real numbers only"
-        )
+    dataset = _images(compiled, _labelled(options.get("data"), options.get("limit")))
     wanted = shifts_for(dataset.x, shifts, dataset.y)
     chips = [setup.chip(seed, index) for index in range(runs)]
     data = Options(data=dataset)
@@ -219,6 +211,18 @@ def uncertainty(
         description=workload.describe(setup, seed, runs),
         seconds=time.perf_counter() - started,
     )
+
+
+def _images(compiled: Compiled, dataset: Dataset) -> Dataset:
+    """The data by the names of the network's inputs, which are one of real numbers."""
+    entries = compiled.manifest.inputs
+    if len(entries) > 1 or np.dtype(entries[0].dtype).kind != "f":
+        found = ", ".join(f"{entry.name} ({entry.dtype})" for entry in entries)
+        raise DataError(
+            f"the network has inputs {found}; images can be turned and made noisy for one input of "
+            "real numbers only"
+        )
+    return dataset.for_network([entries[0].name])
 
 
 def measured(

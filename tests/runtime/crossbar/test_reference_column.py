@@ -308,5 +308,5 @@ def test_columns_that_could_do_nothing_are_refused(use: str, more: Any, why: str
 
 def test_a_column_knows_nothing_of_its_arrays_lines() -> None:
     lines = {"type": "correlated", "basis": "level", "row": 0.1}
-    with pytest.raises(OptionError, match="along the lines of a tile.*: give --reference exact or none"):
+    with pytest.raises(OptionError, match="along the lines of a tile.*give --reference exact"):
         product(operand_of(normal(5, 3), target("offset", "column", lines)), normal(2, 5))
