@@ -35,6 +35,9 @@ TORCHVISION: dict[str, tuple[int, bool, dict[str, Any]]] = {
 }
 """Name -> opset, whether by dynamo, options; ten classes unless they say otherwise."""
 
+SIDES = {"alexnet": 224, "inception_v3": 96, "vgg11_bn": 224}
+"""Pixels of those that 64 are too few for, to be run or to be exported."""
+
 TIMM: dict[str, tuple[int, bool, dict[str, Any]]] = {
     "deit_tiny_patch16_224": (17, False, {"img_size": 64}),
     "vit_tiny_patch16_224": (23, True, {"img_size": 64}),
@@ -156,7 +159,7 @@ def _images(side: int) -> Callable[[], Tensor]:
 def _cases() -> list[Case]:
     found: list[Case] = []
     for name, (opset, dynamo, options) in TORCHVISION.items():
-        build, side = _of_torchvision(name, options), 96 if name == "inception_v3" else 64
+        build, side = _of_torchvision(name, options), SIDES.get(name, 64)
         case = exported(name, "torchvision", build, _images(side), opset=opset, dynamo=dynamo)
         found.append(case)
     for name, opset, dynamo in (
