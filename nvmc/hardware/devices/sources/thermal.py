@@ -60,8 +60,11 @@ class ThermallyAged(NoiseSource, frozen=True):
         return self
 
     @model_serializer(mode="wrap")
-    def _as_before(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Without these keys where they are not given: results are found by what is written."""
+    def _as_before(self, handler: SerializerFunctionWrapHandler):
+        """Without these keys where they are not given: results are found by what is written.
+
+        No type is stated of what it returns, since it would be all that the schema says.
+        """
         found: dict[str, Any] = handler(self)
         new = ThermallyAged.model_fields.keys() - NoiseSource.model_fields.keys()
         return {key: v for key, v in found.items() if v is not None or key not in new}
