@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from nvmc.evaluation.result import Simulation
     from nvmc.evaluation.simulation import simulate
     from nvmc.hardware.chip import Chip
-    from nvmc.hardware.devices import Device, Target, load_device
+    from nvmc.hardware.devices import Device, LayerTarget, Settings, Target, load_device
     from nvmc.runtime.memory import memory_limit
     from nvmc.runtime.provider import make_session, register_provider
 
@@ -30,7 +30,9 @@ __all__ = [
     "CompileOptions",
     "Compiled",
     "Device",
+    "LayerTarget",
     "NvmcError",
+    "Settings",
     "Simulation",
     "Target",
     "__version__",
@@ -51,7 +53,9 @@ _HOMES = {
     "CompileOptions": "nvmc.compiled.options",
     "Compiled": "nvmc.compiled.artifact",
     "Device": "nvmc.hardware.devices",
+    "LayerTarget": "nvmc.hardware.devices",
     "NvmcError": "nvmc.errors",
+    "Settings": "nvmc.hardware.devices",
     "Simulation": "nvmc.evaluation.result",
     "Target": "nvmc.hardware.devices",
     "compile_model": "nvmc.compiler",

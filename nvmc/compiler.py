@@ -27,7 +27,7 @@ from nvmc.compiled.rounding import SEEDED, AgainstSource, Outliers
 from nvmc.compiled.work import check_share
 from nvmc.data import Data, Dataset, load_data
 from nvmc.errors import ModelError, OptionError
-from nvmc.hardware.devices import Device, Periphery, Target, as_target
+from nvmc.hardware.devices import Device, Target, as_target
 from nvmc.passes import make_pass
 from nvmc.passes.bind_inputs import bind_inputs, states_of
 from nvmc.passes.canonicalize import Canonicalize
@@ -42,7 +42,7 @@ from nvmc.passes.graph.describe import (
     set_target,
     tensor_entries,
 )
-from nvmc.passes.graph.globs import check_bits, check_skip
+from nvmc.passes.graph.globs import check_layers, check_skip
 from nvmc.passes.graph.input_grids import dac_limits, told_of_inputs
 from nvmc.passes.graph.outputs import outputs_of
 from nvmc.passes.graph.tile_graph import tile_graph, tile_graph_json
@@ -168,9 +168,9 @@ def map_network(
             outliers = step.found
     if strict:
         check_skip(model, options.skip)
-        check_bits(model, target)
+        check_layers(model, target)
         target.check_reference()
-    bits, converters, calibration = options.activation_bits, target.periphery.needs_data, None
+    bits, converters, calibration = options.activation_bits, target.needs_data, None
     if bits is not None or converters:
         if data is None:
             raise OptionError("ranges are to be calibrated, but there are no data; give some")
@@ -186,7 +186,7 @@ def map_network(
     mapper.sizes = image_sizes(tensor_entries(model.graph.inputs), data, states_of(options))
     mapper(model)
     mapper.mapping.tell_outliers(outliers)
-    mapper.mapping.tell_inputs(told_of_inputs(model, target.periphery))
+    mapper.mapping.tell_inputs(told_of_inputs(model, mapper.target))
     check_share(mapper.mapping.work, mapper.mapping.digital, options.require_mapped)
     target = mapper.target
     LoopStates(options)(model)
@@ -223,7 +223,7 @@ def _write(
     """Write the folder; the manifest that is in it."""
     model, mapping, target = mapped.model, mapped.mapping, mapped.target
     inputs, outputs = tensor_entries(model.graph.inputs), tensor_entries(model.graph.outputs)
-    tiles = tile_graph(model, mapping, target.rows, target.cols)
+    tiles = tile_graph(model, mapping, target)
     with replacing_folder(folder) as temporary:
         save_checked(model, temporary / MODEL_FILE, source)
         (temporary / TILES_FILE).write_text(tile_graph_json(tiles) + "\n")
@@ -281,7 +281,7 @@ def _against_source(
 
 def _check_data(activation_bits: int | None, target: Target, data: Data | None) -> None:
     """Complain where calibration data are missing."""
-    if data is None and (activation_bits is not None or target.periphery.needs_data):
+    if data is None and (activation_bits is not None or target.needs_data):
         what = "activation bits are" if activation_bits is not None else "a range is"
         raise OptionError(f"{what} to be calibrated, but there are no images; give --data SPEC")
 
@@ -289,14 +289,12 @@ def _check_data(activation_bits: int | None, target: Target, data: Data | None) 
 def _calibrated(model: Model, target: Target, data: Dataset) -> Target:
     """The target with the ranges of its converters, which the model then carries."""
 
-    def behind(periphery: Periphery) -> bytes:
-        set_target(model, target.model_copy(update={"periphery": periphery}))
+    def on(other: Target) -> bytes:
+        set_target(model, other)
         return serialized(model)
 
     images = feed_of(tensor_entries(model.graph.inputs), data, 0, None)
-    own = dac_limits(model, target.periphery)
-    periphery = calibrate_converters(behind, target.periphery, images, own)
-    found = target.model_copy(update={"periphery": periphery})
+    found = calibrate_converters(on, target, images, dac_limits(model, target))
     set_target(model, found)
     return found
 

@@ -37,11 +37,13 @@ class ClipWeights(ir.passes.InPlacePass):
     Attributes:
         std: Standard deviations of the weight, or channel, around zero that are kept.
         percentile: Percentile of the magnitudes that is kept, such as 99.9.
-        per_channel: Each output channel by itself; where `target` is given, as that says.
+        per_channel: Each output channel by itself; where `target` or `cells` is given, as that
+            says.
         skip: Globs of node names, or of weights', that stay as they are.
         target: The cells the weights will be in: the width of least expected squared error under
             their noise (`nvmc.passes.graph.clipping`).
         sigma: Strength of that noise; None for the device's own.
+        cells: Says of each layer whether channels have scales of their own.
     """
 
     std: float | None = None
@@ -50,6 +52,7 @@ class ClipWeights(ir.passes.InPlacePass):
     skip: tuple[str, ...] = ()
     target: Target | None = None
     sigma: float | None = None
+    cells: Target | None = None
 
     def __post_init__(self) -> None:
         given = [value for value in (self.std, self.percentile, self.target) if value is not None]
@@ -110,10 +113,18 @@ class ClipWeights(ir.passes.InPlacePass):
             target = self.target.of_layer(layer.node.name or "", str(source.name))
             if target.layout.binary:
                 return None
-            errors = self._errors.setdefault(target, code_errors(target, self.sigma))
+            if target not in self._errors:
+                # a layer's own device keeps its sigma
+                sigma = self.sigma if target.device == self.target.device else None
+                self._errors[target] = code_errors(target, sigma)
+            errors = self._errors[target]
             own = channels if target.per_channel else None
             return widths_of(weight, target.weight_bits, errors, own).best
-        if self.per_channel and channels is not None:
+        per_channel = self.per_channel
+        if self.cells is not None:
+            name = layer.node.name or ""
+            per_channel = self.cells.of_layer(name, str(source.name)).per_channel
+        if per_channel and channels is not None:
             return _of_channels(self._plain_width, weight, channels)
         return np.asarray(self._plain_width(weight))
 
@@ -140,10 +151,9 @@ def clip_pass(text: str, target: Target, skip: tuple[str, ...]) -> ClipWeights:
             f"clip is {text!r}; expected auto, auto:SIGMA, kpp, standard deviations such as 2.5, "
             "or a percentile such as 99.9%" + (_KPP if kind == "kpp" else "")
         ) from None
-    channels = target.per_channel
     if text.endswith("%"):
-        return ClipWeights(percentile=number, per_channel=channels, skip=skip)
-    return ClipWeights(std=number, per_channel=channels, skip=skip)
+        return ClipWeights(percentile=number, cells=target, skip=skip)
+    return ClipWeights(std=number, cells=target, skip=skip)
 
 
 def _of_channels(

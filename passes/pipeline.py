@@ -36,8 +36,7 @@ def compile_passes(
     if options.clip is not None:
         passes.append(clip_pass(options.clip, target, options.skip))
     passes.append(MeasureOutliers(target, options.skip))
-    if target.weight_bits is not None:
-        passes.append(
-            QuantizeWeights(target.weight_bits, target.per_channel, options.skip, target.layers)
-        )
+    bits = max(part.weight_bits or 0 for part in target.variants)
+    if bits:
+        passes.append(QuantizeWeights(bits, target.per_channel, options.skip, target))
     return (*passes, MapCrossbars(target, options))

@@ -9,9 +9,10 @@ import onnx_ir as ir
 
 from nvmc.compiled.rounding import Rounding
 from nvmc.errors import OptionError
-from nvmc.hardware.devices import LayerTarget
+from nvmc.hardware.devices import Target
 from nvmc.hardware.encoding import as_codes, quantize, scale_of
 from nvmc.hardware.tiling import Channels, shared_channels
+from nvmc.passes.graph.globs import check_shared
 from nvmc.passes.graph.grids import Fit, fit_grid, grid_of
 from nvmc.passes.graph.mappable import Layer, finite_array, layers_of, mark_quantized
 from nvmc.passes.graph.names import Names
@@ -37,13 +38,14 @@ class QuantizeWeights(ir.passes.InPlacePass):
         per_channel: One step per output channel instead of one per tensor; of one bit always.
             Layers that share a weight but not its channel axis get one step per tensor.
         skip: Globs of node names that stay as they are.
-        layers: Bits by globs of node or weight names, where not `bits`; the first counts.
+        target: Says bits and `per_channel` of each layer, where it is given; weights that are
+            analog there stay as they are.
     """
 
     bits: int
     per_channel: bool = False
     skip: tuple[str, ...] = ()
-    layers: tuple[LayerTarget, ...] = ()
+    target: Target | None = None
 
     def __post_init__(self) -> None:
         if not 1 <= self.bits <= 16:
@@ -54,7 +56,7 @@ class QuantizeWeights(ir.passes.InPlacePass):
 
         Raises:
             ModelError: A weight holds NaN or infinity.
-            OptionError: Layers that share a weight are to hold it in different numbers of bits.
+            OptionError: Layers that share a weight are to hold it in different ways.
         """
         users: dict[ir.Value, list[tuple[Layer, str]]] = {}
         for layer in layers_of(model, self.skip):
@@ -62,17 +64,19 @@ class QuantizeWeights(ir.passes.InPlacePass):
                 if weight.scale is None:
                     users.setdefault(weight.source, []).append((layer, name))
         names = Names(model)
-        for source, layers in users.items():
-            self._quantize(model, names, source, layers)
-        return ir.passes.PassResult(model, bool(users))
+        changed = [self._quantize(model, names, *each) for each in users.items()]
+        return ir.passes.PassResult(model, any(changed))
 
     def _quantize(
         self, model: ir.Model, names: Names, source: ir.Value, users: list[tuple[Layer, str]]
-    ) -> None:
+    ) -> bool:
         weight = finite_array(source)
-        bits = self._bits(source, users)
+        bits, per_channel = self._use(source, users)
+        if bits is None:
+            return False
         channels = shared_channels((layer.place for layer, _ in users), weight.shape)
-        scale, codes, told = self._coded(source, weight, channels, bits)
+        own_steps = per_channel or bits == 1
+        scale, codes, told = _coded(source, weight, channels, bits, own_steps=own_steps)
         rounding = rounding_of(weight, codes, scale, bits, channels)
         restored = _restored(model.graph, names, source, codes, scale, bits, told, rounding)
         for layer, name in users:
@@ -83,36 +87,36 @@ class QuantizeWeights(ir.passes.InPlacePass):
             source.name = names.fresh(f"{source.name}.digital")
         else:
             source.graph.initializers.pop(source.name)
+        return True
 
-    def _coded(
-        self, source: ir.Value, weight: np.ndarray, channels: Channels | None, bits: int
-    ) -> tuple[np.ndarray, np.ndarray, str]:
-        """Step and codes: the weight's own where it has some that fit, else the target's."""
-        grid, told = grid_of(source), ""
-        own_steps = self.per_channel or bits == 1
-        if grid is not None:
-            fit = fit_grid(weight, grid, bits, channels)
-            if isinstance(fit, Fit):
-                scale = fit.scale.astype(np.float32)
-                return scale, as_codes(fit.codes, bits), fit.told
-            told = fit
-        scale = scale_of(weight, bits, channels if own_steps else None)
-        scale = scale.astype(np.float32)
-        return scale, quantize(weight, scale, bits), told
-
-    def _bits(self, source: ir.Value, users: list[tuple[Layer, str]]) -> int:
-        found: dict[int, str] = {}
+    def _use(self, source: ir.Value, users: list[tuple[Layer, str]]) -> tuple[int | None, bool]:
+        """Bits of a weight, None where it is analog, and whether channels have their own steps."""
+        if self.target is None:
+            return self.bits, self.per_channel
+        found: dict[Target, str] = {}
         for layer, _ in users:
             name = layer.node.name or ""
-            parts = (p.weight_bits for p in self.layers if p.fits(name, str(source.name)))
-            found.setdefault(next(parts, self.bits), name)
+            found.setdefault(self.target.of_layer(name, str(source.name)), name)
         if len(found) > 1:
-            told = " and ".join(f"{name!r} in {bits}" for bits, name in found.items())
-            raise OptionError(
-                f"weight {source.name!r} is shared by layers that are to hold it in different "
-                f"numbers of bits ({told}); give them the same"
-            )
-        return next(iter(found))
+            check_shared(str(source.name), found)
+        own = next(iter(found))
+        return own.weight_bits, own.per_channel
+
+
+def _coded(
+    source: ir.Value, weight: np.ndarray, channels: Channels | None, bits: int, *, own_steps: bool
+) -> tuple[np.ndarray, np.ndarray, str]:
+    """Step and codes: the weight's own where it has some that fit, else the target's."""
+    grid, told = grid_of(source), ""
+    if grid is not None:
+        fit = fit_grid(weight, grid, bits, channels)
+        if isinstance(fit, Fit):
+            scale = fit.scale.astype(np.float32)
+            return scale, as_codes(fit.codes, bits), fit.told
+        told = fit
+    scale = scale_of(weight, bits, channels if own_steps else None)
+    scale = scale.astype(np.float32)
+    return scale, quantize(weight, scale, bits), told
 
 
 def _restored(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from nvmc.hardware.chip import Chip
-from nvmc.hardware.devices import ArrayRange, Periphery
+from nvmc.hardware.devices import ArrayRange, Target
 from nvmc.runtime.calibration import run_in_batches
 from nvmc.runtime.crossbar.ranges import RangeObserver
 from nvmc.runtime.montecarlo import Feed
@@ -15,18 +15,18 @@ __all__ = ["calibrate_converters"]
 
 
 def calibrate_converters(
-    model: Callable[[Periphery], bytes],
-    periphery: Periphery,
+    model: Callable[[Target], bytes],
+    target: Target,
     images: Feed,
     own: Mapping[str, float] | None = None,
-) -> Periphery:
-    """The periphery with the ranges that the ideal chip shows on some images.
+) -> Target:
+    """The target with the ranges that the ideal chip shows on some images.
 
     Inputs come first; currents, which are in steps of the inputs, in a second run.
 
     Args:
-        model: The compiled network behind a periphery, as the bytes of its file.
-        periphery: Some of whose ranges are calibrated.
+        model: The compiled network on a target, as the bytes of its file.
+        target: What the network is compiled for, some of whose ranges are calibrated.
         images: What the network is fed.
         own: Ranges of inputs, by array, that are not to be measured: the network's own codes fit.
 
@@ -35,20 +35,22 @@ def calibrate_converters(
         ModelError: onnxruntime cannot run it.
     """
     exact = {"adc_bits": None, "adc_range": "full"}
-    dynamic = periphery.model_copy(update={**exact, "dac_range": "dynamic", "ranges": ()})
+    dynamic = target.everywhere(**exact, dac_range="dynamic", ranges=())
     seen = _seen(model(dynamic), images)
     inputs = tuple(observer.range_of(name, False) for name, observer in seen.items())
     if own:
         inputs = tuple(r.model_copy(update={"input": own.get(r.array, r.input)}) for r in inputs)
-    if periphery.adc_bits is None or periphery.adc_range != "calibrated":
-        return _with(periphery, list(inputs))
-    seen = _seen(model(periphery.model_copy(update={**exact, "ranges": inputs})), images)
-    currents = {name: observer.range_of(name, True).current for name, observer in seen.items()}
-    return _with(periphery, [r.model_copy(update={"current": currents[r.array]}) for r in inputs])
+    if not any(part.periphery.adc_calibrated for part in target.variants):
+        return target.everywhere(ranges=inputs)
+    seen = _seen(model(target.everywhere(**exact, ranges=inputs)), images)
 
+    def both(known: ArrayRange) -> ArrayRange:
+        if not target.of_array(known.array).periphery.adc_calibrated:
+            return known
+        current = seen[known.array].range_of(known.array, True).current
+        return known.model_copy(update={"current": current})
 
-def _with(periphery: Periphery, ranges: list[ArrayRange]) -> Periphery:
-    return periphery.model_copy(update={"ranges": tuple(ranges)})
+    return target.everywhere(ranges=tuple(map(both, inputs)))
 
 
 def _seen(model: bytes, images: Feed) -> dict[str, RangeObserver]:

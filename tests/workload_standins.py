@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from nvmc import Chip
 from nvmc.evaluation.population import Workload
-from nvmc.hardware.chip import Chips
+from nvmc.hardware.chips import Chips
 from nvmc.metrics.accuracy import Accuracy
 from nvmc.runtime.montecarlo import Feed, Network, Span
 from nvmc.store import Found

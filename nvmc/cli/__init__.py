@@ -42,6 +42,7 @@ COMMANDS = {
     "transform": ("nvmc.cli.transform:transform_command", "Run graph passes alone."),
     "results": ("nvmc.cli.results:results_command", "List, show, export, delete, merge results."),
     "devices": ("nvmc.cli.devices:devices_command", "List, show and fit devices."),
+    "targets": ("nvmc.cli.targets:targets_command", "List and show targets."),
 }
 """Command -> (`module:function`, one line of help). The module is loaded when it is called."""
 

@@ -19,18 +19,17 @@ from nvmc.cli.console import (
     out,
     percent,
     print_json,
-    target_from,
-    target_options,
 )
 from nvmc.cli.heading import off_current_text, periphery_text
-from nvmc.cli.periphery import periphery_from, periphery_options
 from nvmc.cli.rounding import note_rounding, rounding_lines
+from nvmc.cli.target import target_from, target_options
 from nvmc.cli.work import note_share, work_lines
 from nvmc.compiled.artifact import Compiled, Manifest
 from nvmc.compiled.options import CompileOptions
 from nvmc.compiler import compile_model
 from nvmc.errors import OptionError
 from nvmc.hardware.devices import Device, Target, as_noise
+from nvmc.hardware.devices.settings import own_texts
 from nvmc.hardware.options import value_of
 from nvmc.models import resolve_model
 from nvmc.passes.graph.tile_graph import critical_path, read_tile_graph
@@ -40,12 +39,10 @@ __all__ = ["compile_command"]
 
 @click.command("compile")
 @click.argument("model")
-@click.option("--device", default="fefet2", show_default=True, metavar="NAME|FILE")
 @click.option(
     "-o", "--output", type=click.Path(path_type=Path), metavar="DIR", help="[default: NAME.nvmc]"
 )
 @target_options
-@periphery_options
 @click.option(
     "--skip",
     multiple=True,
@@ -103,14 +100,7 @@ __all__ = ["compile_command"]
 @click.option("--json", "as_json", is_flag=True, help="Print the manifest as JSON.")
 def compile_command(
     model: str,
-    device: str,
     output: Path | None,
-    weight_bits: str | None,
-    bits: tuple[str, ...],
-    cell_bits: int | None,
-    encoding: str | None,
-    per_channel: bool,
-    tile: str,
     data: str | None,
     noise: tuple[str, ...],
     as_json: bool,
@@ -121,8 +111,7 @@ def compile_command(
     The folder's model.onnx is standard ONNX that onnxruntime runs as the ideal chip.
     """
     source = resolve_model(model)
-    target = target_from(device, weight_bits, bits, cell_bits, encoding, per_channel, tile)
-    target = target.model_copy(update={"periphery": periphery_from(options)})
+    target = target_from(options)
     chosen = CompileOptions(**{field.name: options[field.name] for field in fields(CompileOptions)})
     if chosen.clip is not None and chosen.clip.partition(":")[0] == "kpp":
         chosen = _with_best_clip(source, target, data, chosen, noise, as_json)
@@ -194,9 +183,11 @@ def _check_strength(device: Device, sigma: float | None) -> None:
 def _print(compiled: Compiled) -> None:
     console, manifest = out(), compiled.manifest
     console.print(_layer_table(manifest))
+    if (differing := _differing_table(manifest)) is not None:
+        console.print(differing)
     target = manifest.target
     bits = f"{target.weight_bits}-bit weights" if target.weight_bits else "analog weights"
-    own = [f"{part.glob}={part.weight_bits}" for part in target.layers]
+    own = [f"{part.glob}={part.weight_bits}" for part in target.layers if part.bits_alone]
     bits += f" (but {','.join(own)})" if own else ""
     cells = f" in {target.cell_bits}-bit cells" if target.weight_bits else ""
     half = " (half of the cells stay unformed)" if target.layout.signed else ""
@@ -206,12 +197,14 @@ def _print(compiled: Compiled) -> None:
     )
     for line in rounding_lines(manifest):
         console.print(line)
-    if not target.periphery.ideal:
+    if not target.ideal:
         console.print(periphery_text(target.periphery.model_dump(mode="json")))
     if (told := off_current_text(target)) is not None:
         console.print(told)
     for text, arrays in sorted(Counter(a.inputs for a in manifest.arrays if a.inputs).items()):
         console.print(f"The network's own input {text} at {count(arrays, 'array')}")
+    for text in own_texts(target.layers):
+        console.print(f"Layers {text}")
     if manifest.calibration is not None:
         told = str(manifest.calibration)
         console.print(f"{told[0].upper()}{told[1:]}")
@@ -235,7 +228,8 @@ def _layer_table(manifest: Manifest) -> Table:
     table = Table(box=None, pad_edge=False, show_footer=True)
     arrays = manifest.arrays
     tiles, cells = sum(a.tiles for a in arrays), sum(a.cells for a in arrays)
-    room = tiles * manifest.target.rows * manifest.target.cols
+    sizes = {a.name: manifest.target.of_array(a.name) for a in arrays}
+    room = sum(a.tiles * sizes[a.name].rows * sizes[a.name].cols for a in arrays)
     ops = {
         name: layer.op.removeprefix("Crossbar")
         for layer in manifest.layers
@@ -264,9 +258,39 @@ def _layer_table(manifest: Manifest) -> Table:
         shape = "x".join(map(str, a.shape))
         stored = f"{a.cells // a.planes:,}"
         row = [a.name, ops[a.name], shape, stored, f"{a.tiles:,}", f"{a.cells:,}"]
-        row += [f"{a.utilization:.1%}", *([str(a.weight_bits)] if bits else [])]
+        row += [f"{a.utilization:.1%}", *([str(a.weight_bits or "analog")] if bits else [])]
         table.add_row(*row, *([a.grid] if grids else []))
     return table
+
+
+def _differing_table(manifest: Manifest) -> Table | None:
+    """What arrays use, as far as that differs from one to the other; None where it does not."""
+    rows = {a.name: _uses(manifest.target.of_array(a.name)) for a in manifest.arrays}
+    names = [n for n in next(iter(rows.values())) if len({row[n] for row in rows.values()}) > 1]
+    if not names:
+        return None
+    table = Table(box=None, pad_edge=False)
+    for name in ("array", *names):
+        table.add_column(name, overflow="fold")
+    for array, row in rows.items():
+        table.add_row(array, *(row[name] for name in names))
+    return table
+
+
+def _uses(own: Target) -> dict[str, str]:
+    """How cells are used, and what surrounds them, in words; bits have a column elsewhere."""
+    around = own.periphery.model_dump(exclude={"ranges"})
+    wires = own.periphery.wire_ohm
+    around["wire_ohm"] = None if wires is None else f"{wires.row:g},{wires.col:g}"
+    found = {
+        "device": own.device.name,
+        "cell bits": own.cell_bits if own.weight_bits else "analog",
+        "encoding": own.encoding,
+        "per channel": "yes" if own.per_channel else "no",
+        "tile": f"{own.rows}x{own.cols}",
+        **{name.replace("_", " "): value for name, value in around.items()},
+    }
+    return {name: "none" if value is None else str(value) for name, value in found.items()}
 
 
 def _share(part: int, whole: int) -> str:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 import re
 import sys
-from collections.abc import Callable, Generator, Iterable, Sequence
+from collections.abc import Callable, Generator, Iterable
 from contextlib import contextmanager
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar
 
 import click
 from rich.console import Console, ConsoleOptions, RenderableType
@@ -23,9 +23,7 @@ from rich.segment import Segment
 
 from nvmc.budget import memory_limit
 from nvmc.cli.plain import one_line, printable
-from nvmc.errors import OptionError
-from nvmc.hardware.devices import Device, Target, load_device
-from nvmc.hardware.encoding import Encoding
+from nvmc.hardware.devices import Device, Target
 from nvmc.metrics import METRICS
 from nvmc.statistics import Ends, Kpp
 
@@ -37,6 +35,7 @@ __all__ = [
     "interval_rows",
     "memory_option",
     "note",
+    "note_kept",
     "note_percentile",
     "note_range",
     "ordinal",
@@ -47,8 +46,6 @@ __all__ = [
     "print_metric",
     "progress",
     "quantity_text",
-    "target_from",
-    "target_options",
     "watching",
     "worst_text",
 ]
@@ -100,6 +97,25 @@ def note(message: str) -> None:
     """Say something beside the results, above a progress bar where one is shown."""
     if sys.stderr:  # None where the caller closed it; a bar puts itself in its place
         print(f"nvmc: note: {one_line(message)}", file=sys.stderr)
+
+
+def note_kept(target: Target, **given: Any) -> None:
+    """Say which layers options do not reach, since these have their own of what is set.
+
+    Args:
+        target: The cells.
+        **given: What was given of an option, by its name.
+    """
+    kept: dict[tuple[str, ...], list[str]] = {}
+    for name in (name for name, value in given.items() if value not in (None, (), [])):
+        of = "device" if name in ("sigma", "noise") else name
+        globs = tuple(part.glob for part in target.layers if getattr(part, of) is not None)
+        kept.setdefault(globs, []).append(f"--{name.replace('_', '-')}")
+    for globs, options in kept.items():
+        if globs:
+            note(
+                f"{', '.join(options)} for all layers but {', '.join(globs)}, which have their own"
+            )
 
 
 def note_range(device: Device, sigmas: Iterable[float | None]) -> None:
@@ -244,40 +260,6 @@ def _bar(columns: tuple[ProgressColumn, ...], shown: bool) -> Progress:
     return Progress(*columns, console=console, transient=True, disable=hidden)
 
 
-def target_options(command: F) -> F:
-    """The options that say how the cells are used."""
-    for option in reversed(
-        (
-            click.option(
-                "--weight-bits",
-                metavar="H",
-                help="Weight bits, 1 to 16, or none for analog weights.  [default: the device's]",
-            ),
-            click.option(
-                "--bits",
-                multiple=True,
-                metavar="GLOB=H,…",
-                help="Weight bits of single layers, by name of node or weight, as in "
-                "'*conv*=1'; the first match counts. May be repeated.",
-            ),
-            click.option("--cell-bits", type=int, metavar="B", help="Bits per cell, 1 to H."),
-            click.option(
-                "--encoding",
-                type=click.Choice(["sign-magnitude", "differential", "offset"]),
-                help="How the sign is stored.  [default: the device's]",
-            ),
-            click.option(
-                "--per-channel", is_flag=True, help="One scale per output channel, not a tensor."
-            ),
-            click.option(
-                "--tile", default="128x128", show_default=True, metavar="RxC", help="Tile size."
-            ),
-        )
-    ):
-        command = option(command)
-    return command
-
-
 def memory_option(command: F) -> F:
     """The option that says how much memory what a command builds may take."""
 
@@ -311,48 +293,3 @@ def input_options(command: F) -> F:
         "repeated.",
     )
     return shape(constant(command))
-
-
-def target_from(
-    device: str,
-    weight_bits: str | None,
-    bits: Sequence[str],
-    cell_bits: int | None,
-    encoding: str | None,
-    per_channel: bool,
-    tile: str,
-) -> Target:
-    """The target that the options of `target_options` describe.
-
-    Raises:
-        OptionError, DeviceError: One of them is wrong.
-    """
-    if weight_bits not in (None, "none") and not weight_bits.isdecimal():
-        raise OptionError(f"weight bits are {weight_bits!r}; expected 1 to 16, or none for analog")
-    rows, _, cols = tile.partition("x")
-    if not (rows.isdecimal() and cols.isdecimal()):
-        raise OptionError(f"tile is {tile!r}; expected ROWSxCOLS, such as 128x128")
-    return Target.of(
-        load_device(device),
-        weight_bits="none" if weight_bits == "none" else int(weight_bits) if weight_bits else None,
-        cell_bits=cell_bits,
-        encoding=cast(Encoding | None, encoding),
-        per_channel=per_channel,
-        rows=int(rows),
-        cols=int(cols),
-        bits=_layer_bits(bits),
-    )
-
-
-def _layer_bits(texts: Sequence[str]) -> dict[str, int]:
-    """Bits by glob, from `GLOB=H,GLOB=H` as typed after --bits."""
-    found: dict[str, int] = {}
-    for text in texts:
-        for part in text.split(","):
-            glob, _, bits = part.strip().rpartition("=")
-            if not (glob and bits.isdecimal()):
-                raise OptionError(f"--bits has {part!r}; expected GLOB=H, such as 'conv*=1,fc*=6'")
-            if glob in found:
-                raise OptionError(f"--bits: {glob!r} stands twice; give it once")
-            found[glob] = int(bits)
-    return found

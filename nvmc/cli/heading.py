@@ -80,6 +80,7 @@ def _cells(facts: Facts) -> Iterator[str]:
     if "noise" in facts:
         texts = [noise_text(source) for source in facts["noise"]] or ["none"]
         yield from (f"noise {text}" for text in texts)
+    yield from (f"layers {text}" for text in facts.get("layers") or ())
     yield from (f"compensated by {noise_text(one)}" for one in facts.get("compensate") or ())
     if facts.get("calibration_data"):
         digest = str(facts.get("calibration_sha256", ""))[:12]

@@ -13,7 +13,7 @@ from nvmc.errors import OptionError
 from nvmc.hardware.devices import Periphery
 from nvmc.hardware.options import problem
 
-__all__ = ["periphery_from", "periphery_options", "periphery_words"]
+__all__ = ["periphery_from", "periphery_given", "periphery_options", "periphery_words"]
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -80,6 +80,18 @@ def periphery_from(options: Mapping[str, Any]) -> Periphery:
     Raises:
         OptionError: One of them is wrong.
     """
+    try:
+        return Periphery.model_validate(periphery_given(options))
+    except ValidationError as error:
+        raise OptionError(problem(error, Periphery, option=True)) from error
+
+
+def periphery_given(options: Mapping[str, Any]) -> dict[str, Any]:
+    """What is given of the options of `periphery_options`, as `Periphery` takes it.
+
+    Raises:
+        OptionError: One of them is wrong.
+    """
     given = {name: options[name] for name in _OPTIONS if options.get(name) is not None}
     if given.get("adc_range") == "calibrated" and "adc_bits" not in given:
         raise OptionError(
@@ -90,10 +102,7 @@ def periphery_from(options: Mapping[str, Any]) -> Periphery:
         given["adc_range"] = _range(given["adc_range"])
     if "wire_ohm" in given:
         given["wire_ohm"] = _wires(given["wire_ohm"])
-    try:
-        return Periphery.model_validate(given)
-    except ValidationError as error:
-        raise OptionError(problem(error, Periphery, option=True)) from error
+    return given
 
 
 def _range(text: str) -> float | str:

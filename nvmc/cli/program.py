@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from nvmc.cli.console import memory_option, note, out
+from nvmc.cli.console import memory_option, note, note_kept, out
 from nvmc.cli.running import run_options
 from nvmc.compiled.artifact import find_compiled, open_compiled
 from nvmc.evaluation.chip_file import program_chip
@@ -65,6 +65,7 @@ def program_command(
         cells=cells,
     )
     out().print(f"Wrote chip {chip} of population {seed} of {network.folder} to {output}")
+    note_kept(network.manifest.target, device=device, sigma=sigma)
     if made.needs_circuit:
         note("Every read of this chip is noisy; the file holds its cells without that noise")
     if cells is not None:

@@ -11,6 +11,7 @@ from rich.table import Table
 from nvmc.cli.console import (
     count,
     note,
+    note_kept,
     note_percentile,
     note_range,
     ordinal,
@@ -101,6 +102,7 @@ def sensitivity_command(
             on_chip=lambda chip, value: advance(),
             **options,
         )
+    note_kept(setup.target, device=device, sigma=sigma, noise=noise)
     note_range(setup.target.device, [sigma])
     note_percentile(result.kpp.k)
     if csv_file is not None:

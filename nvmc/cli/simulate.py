@@ -13,6 +13,7 @@ from nvmc.cli.console import (
     ends_text,
     interval_rows,
     note,
+    note_kept,
     note_percentile,
     note_range,
     ordinal,
@@ -132,6 +133,7 @@ def simulate_command(
             watch=watch,
             **options,
         )
+    note_kept(result.description.setup.target, device=device, sigma=options["sigma"], noise=noise)
     _notes(result, precision)
     if figure is not None:
         _draw(figure, result)
@@ -163,7 +165,7 @@ def _width(text: str) -> float:
 def _notes(result: Simulation, precision: str | None) -> None:
     """What the user should know beside the result."""
     setup = result.description.setup
-    note_range(setup.target.device, [setup.strength])
+    note_range(setup.target.device, [setup.sigma])
     note_percentile(result.kpp.k)
     if precision is not None:
         _note_width(result, _width(precision))

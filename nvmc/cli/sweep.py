@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -12,6 +12,7 @@ from rich.table import Table
 from nvmc.cli.console import (
     count,
     ends_text,
+    note_kept,
     note_percentile,
     note_range,
     out,
@@ -101,7 +102,7 @@ def sweep_command(
             on_chip=lambda chip, value: advance(),
             **options,
         )
-    note_range(_device(result), [value.number for value in values.get("sigma", ())])
+    _notes(result, values, device, noise)
     note_percentile(result.points[0].kpp.k)
     if csv_file is not None:
         write_csv(csv_file, _point_rows(result))
@@ -115,6 +116,16 @@ def sweep_command(
         _print(result, str(network.folder), newest=compiled is None)
     if kept is not None:
         kept.check()
+
+
+def _notes(
+    result: Sweep, values: Mapping[str, list[Value]], device: str | None, noise: tuple[str, ...]
+) -> None:
+    """What the user should know of the options beside the result."""
+    swept: dict[str, Any] = {name.replace("-", "_"): found for name, found in values.items()}
+    swept.pop("time", None)  # the age of all cells
+    note_kept(result.points[0].description.setup.target, device=device, noise=noise, **swept)
+    note_range(_device(result), [value.number for value in values.get("sigma", ())])
 
 
 def _print(result: Sweep, folder: str, newest: bool) -> None:

@@ -13,14 +13,13 @@ from pydantic import ValidationError
 
 from nvmc.cli.console import (
     input_options,
+    note_kept,
     note_percentile,
     note_range,
     print_json,
-    target_from,
-    target_options,
 )
-from nvmc.cli.periphery import periphery_from, periphery_options
 from nvmc.cli.running import run_options
+from nvmc.cli.target import target_from, target_options
 from nvmc.cli.train_report import Report, epoch_progress, print_methods, print_report
 from nvmc.compiled.options import CompileOptions
 from nvmc.data import NAMED
@@ -37,9 +36,6 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 AFFINE = "turn=12,scale=0.1,shift=2"
 """What `--augment affine` stands for: how the zoo was trained."""
-
-TARGET_OPTIONS = ("weight_bits", "bits", "cell_bits", "encoding", "per_channel", "tile")
-"""What `console.target_options` adds."""
 
 _SETTINGS: dict[str, tuple[Any, str | None, str]] = {
     "epochs": (int, "N", "Passes over the images.  [default: 100]"),
@@ -133,7 +129,6 @@ def _settings_options(command: F) -> F:
     metavar="MODEL",
     help="A clean network, FILE or zoo:NAME, whose outputs hwa imitates beside the labels.",
 )
-@click.option("--device", default="fefet2", show_default=True, metavar="NAME|FILE")
 @click.option("--sigma", type=float, help="Strength of the device's noise.")
 @click.option("--noise", multiple=True, metavar="TYPE:K=V,…", help="One more noise source.")
 @click.option(
@@ -144,7 +139,6 @@ def _settings_options(command: F) -> F:
 )
 @run_options("temperature")
 @target_options
-@periphery_options
 @click.option("--skip", multiple=True, metavar="GLOB", help="Keep matching layers digital.")
 @click.option(
     "--activation-bits",
@@ -213,6 +207,7 @@ def train_command(
                 resume=resume,
                 on_epoch=on_epoch,
             )
+    note_kept(task.target, sigma=task.sigma, noise=options["noise"])
     note_range(task.target.device, [task.sigma])
     note_percentile(task.settings.percentile)
     report = Report(source, result, task, outcome, {**options, "data": data})
@@ -224,8 +219,7 @@ def train_command(
 
 def _task(training: Any, data: str, options: Mapping[str, Any]) -> Any:
     """The training task that the options describe."""
-    target = target_from(**{name: options[name] for name in ("device", *TARGET_OPTIONS)})
-    target = target.model_copy(update={"periphery": periphery_from(options)})
+    target = target_from(options)
     noise, hot = [parse_noise(text) for text in options["noise"]], options["celsius"]
     return training.make_task(
         data,

@@ -22,7 +22,7 @@ from rich.table import Table
 
 from nvmc.cli.console import count, err, ordinal, out, percent, quantity_text
 from nvmc.cli.heading import off_current_text, periphery_text
-from nvmc.cli.periphery import periphery_words
+from nvmc.cli.target import target_words
 from nvmc.cli.work import share_text
 from nvmc.evaluation.parameters import duration_text
 from nvmc.metrics import METRICS
@@ -59,17 +59,8 @@ class Report:
     def commands(self) -> list[str]:
         """What compiles the result for the cells it was trained for, and simulates its chips."""
         task, given = self.task, self.options
-        compiling: list[object] = ["nvmc", "compile", self.output, "--device", given["device"]]
-        for name in ("weight_bits", "cell_bits", "encoding"):
-            if given[name] is not None:
-                compiling += [f"--{name.replace('_', '-')}", given[name]]
-        for text in given["bits"]:
-            compiling += ["--bits", text]
-        compiling += ["--per-channel"] * bool(given["per_channel"])
-        if given["tile"] != "128x128":
-            compiling += ["--tile", given["tile"]]
-        compiling += periphery_words(given)
-        if task.target.periphery.needs_data:
+        compiling: list[object] = ["nvmc", "compile", self.output, *target_words(given)]
+        if task.target.needs_data:
             compiling += ["--data", given["data"]]
         for glob in task.options.skip:
             compiling += ["--skip", glob]
@@ -306,7 +297,7 @@ def _circuit(report: Report) -> list[str]:
     """What stood around the arrays, and how old chips were, in training and for KPPs."""
     task, outcome, lines = report.task, report.outcome, list[str]()
     periphery = task.target.periphery
-    if not periphery.ideal:
+    if not task.target.ideal:
         seen = "trained through" if outcome.circuit else "in KPPs only"
         lines.append(f"Circuit, {seen}: {periphery_text(periphery.model_dump(mode='json'))}")
     if (told := off_current_text(task.target)) is not None:

@@ -10,6 +10,7 @@ from rich.table import Table
 
 from nvmc.cli.console import (
     note,
+    note_kept,
     note_range,
     out,
     print_json,
@@ -86,7 +87,8 @@ def uncertainty_command(
             **options,
         )
     setup = result.description.setup
-    note_range(setup.target.device, [setup.strength])
+    note_kept(setup.target, device=device, sigma=sigma, noise=noise)
+    note_range(setup.target.device, [setup.sigma])
     if figure is not None:
         draw_uncertainty(figure, heading(result.description.to_json()), _panels(result))
     if as_json:

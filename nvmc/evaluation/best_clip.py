@@ -94,7 +94,7 @@ def best_clip(
             f"{held_out.name} has no labels; --clip kpp compares chips by them: add an array y, or "
             "use --clip auto"
         )
-    if options.activation_bits is not None or target.periphery.needs_data:
+    if options.activation_bits is not None or target.needs_data:
         images = load_data(
             data, "train", CONVERTER_IMAGES if options.activation_bits is None else None
         )

@@ -12,6 +12,7 @@ from nvmc.compiled.rounding import AgainstSource
 from nvmc.evaluation.parameters import Setup
 from nvmc.evaluation.reading import Reading
 from nvmc.hardware.compensation import Compensation, Marks, Needs
+from nvmc.hardware.devices.settings import own_texts
 
 __all__ = ["Compensated", "Description", "Fidelity", "as_cells", "in_common"]
 
@@ -121,6 +122,7 @@ class Description:
             "verified_sha256": None if self.marks is None else self.marks.sha256,
             "weight_bits": target.weight_bits,
             "bits": [f"{part.glob}={part.weight_bits}" for part in target.layers],
+            "layers": own_texts(target.layers),
             "cell_bits": target.cell_bits if target.weight_bits is not None else None,
             "encoding": target.encoding,
             "per_channel": target.per_channel,

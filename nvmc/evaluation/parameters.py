@@ -94,7 +94,7 @@ class Setup:
         """
         chosen = None if device is None else load_device(device)
         on = target.on(chosen, map(as_noise, noise)).at_temperature(temperature_c)
-        return cls(on, sigma, time_s, settled(as_compensations(compensate), on.device))
+        return cls(on, sigma, time_s, settled(as_compensations(compensate), on.devices))
 
     @property
     def strength(self) -> float | None:
@@ -104,7 +104,7 @@ class Setup:
     @property
     def age(self) -> float | None:
         """Seconds since programming as they count; None where nothing depends on them."""
-        return self.target.device.time(self.time_s)
+        return self.target.age(self.time_s)
 
     def chip(self, seed: int, index: int) -> Chip:
         """Chip `index` of population `seed`; it has the same random numbers in every setup.
@@ -124,7 +124,18 @@ class Setup:
             "clip": chip.clip,
             "time_s": chip.time_s,
         }
-        if self.compensate:  # else the key is that of stores from before there was any
+        # Without these two, the key is that of stores from before there were any.
+        if chip.others:
+            found["others"] = [
+                {
+                    "device": other.device.name,
+                    "sources": [source.model_dump(mode="json") for source in other.sources],
+                    "clip": other.clip,
+                    "time_s": other.time_s,
+                }
+                for other in chip.others
+            ]
+        if self.compensate:
             found["compensate"] = self.compensations
         return found
 
@@ -283,13 +294,15 @@ def _with_temperature(setup: Setup, celsius: float | None) -> Setup:
 
 def _with_converter(field: str) -> Callable[[Setup, float | None], Setup]:
     def change(setup: Setup, bits: float | None) -> Setup:
-        stated = {**setup.target.periphery.model_dump(), field: bits}
+        target = setup.target
+        stated = {**target.periphery.model_dump(), field: bits}
         try:
             periphery = Periphery.model_validate(stated)
+            Target.model_validate({**dict(target), "periphery": periphery})  # of its layers
         except ValidationError as error:
             what = f"--{field.replace('_', '-')} {bits}"
             raise OptionError(f"{what}: {problem(error, Periphery)}") from error
-        return replace(setup, target=setup.target.model_copy(update={"periphery": periphery}))
+        return replace(setup, target=target.model_copy(update={"periphery": periphery}))
 
     return change
 

@@ -22,7 +22,8 @@ from nvmc.evaluation.description import Compensated, Description, Fidelity
 from nvmc.evaluation.parameters import Setup
 from nvmc.evaluation.reading import Reading
 from nvmc.evaluation.records import Archive, Elsewhere, Records, check_some, expected_of
-from nvmc.hardware.chip import Chip, Chips, Chosen
+from nvmc.hardware.chip import Chip
+from nvmc.hardware.chips import Chips, Chosen
 from nvmc.hardware.compensation import Marks
 from nvmc.metrics import Metric
 from nvmc.runtime.montecarlo import (

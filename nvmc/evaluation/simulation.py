@@ -20,7 +20,7 @@ from nvmc.evaluation.records import Archive, Elsewhere
 from nvmc.evaluation.result import Simulation
 from nvmc.evaluation.tuning import Tuning
 from nvmc.evaluation.workload import Options, check_options, set_up
-from nvmc.hardware.chip import Chips
+from nvmc.hardware.chips import Chips
 from nvmc.hardware.compensation import Compensation, marked
 from nvmc.hardware.devices import Device, NoiseSource
 

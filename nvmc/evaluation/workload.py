@@ -306,17 +306,17 @@ def fidelity_of(target: Target, wanted: Fidelity | None = None) -> Fidelity:
     Raises:
         OptionError: Cells are asked for, but reads are noisy, which no set of weights shows.
     """
-    noisy = [source.type for source in target.device.noise if source.acts_in == "read"]
+    noisy = [(s.type, d.name) for d in target.devices for s in d.noise if s.acts_in == "read"]
     if wanted == "cells":
         if noisy:
             raise OptionError(
-                f"noise source {noisy[0]!r} of device {target.device.name!r} is fresh at every "
+                f"noise source {noisy[0][0]!r} of device {noisy[0][1]!r} is fresh at every "
                 "read, which fidelity 'cells' cannot show; use fidelity 'circuit'"
             )
         return "cells"
     if wanted not in (None, "circuit"):
         raise OptionError(f"fidelity is {wanted!r}; expected cells or circuit")
-    return "circuit" if wanted or noisy or not target.periphery.ideal else "cells"
+    return "circuit" if wanted or noisy or not target.ideal else "cells"
 
 
 def _name_of(metric: Metric) -> str:

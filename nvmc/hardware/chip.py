@@ -6,10 +6,10 @@ provider, `nvmc program` and the tests all call it, so a chip is the same everyw
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
-from typing import Any, cast
+from typing import Any, Self, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from nvmc.arguments import checked
 from nvmc.errors import ArtifactError, OptionError
 from nvmc.hardware.blocks import joined_axes, rows_of_block, weights_in_blocks
-from nvmc.hardware.devices import Cells, NoiseSource, Target
+from nvmc.hardware.devices import Cells, Device, NoiseSource, Target
 from nvmc.hardware.devices.laws import MOST_KEPT
 from nvmc.hardware.devices.sources.base import Stage
 from nvmc.hardware.encoding import Layout
@@ -34,7 +34,15 @@ from nvmc.hardware.reads import clipped_reads
 from nvmc.hardware.tiling import Lines, Place, matrices, tile_lines, tile_numbers
 from nvmc.rng import Draw
 
-__all__ = ["CHOOSING", "PHYSICS", "REFERENCE", "Array", "Chip", "Chips", "Chosen", "Programmed"]
+__all__ = [
+    "CHOOSING",
+    "PHYSICS",
+    "REFERENCE",
+    "Array",
+    "Chip",
+    "OwnNoise",
+    "Programmed",
+]
 
 PHYSICS = 5
 """Version of what decides a chip's value: raised with every change of a number that is drawn or of
@@ -194,6 +202,23 @@ class Array:
             yield where, part
 
 
+@dataclass(frozen=True)
+class OwnNoise:
+    """What a chip has of its own on one device of several: see `Chip`, of which these are fields.
+
+    Attributes:
+        device: The device.
+        sources: Its noise sources.
+        clip: Its clipping.
+        time_s: Seconds since programming; None where it does not age.
+    """
+
+    device: Device
+    sources: tuple[NoiseSource, ...]
+    clip: Clip
+    time_s: float | None
+
+
 @checked
 @dataclass(frozen=True)
 class Chip:
@@ -207,6 +232,7 @@ class Chip:
             zero conductance (`Device.clip`).
         time_s: Seconds since programming; None where no source depends on it. The same chip at
             another time has the same cells, aged.
+        others: The noise of arrays on other devices than the target's.
     """
 
     seed: int
@@ -214,6 +240,7 @@ class Chip:
     sources: tuple[NoiseSource, ...] = ()
     clip: Clip = False
     time_s: float | None = None
+    others: tuple[OwnNoise, ...] = ()
     _streams: tuple[tuple[str, NoiseSource], ...] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -240,17 +267,30 @@ class Chip:
     ) -> Chip:
         """Chip `index` of population `seed` on the target's device at `sigma`, `time_s` old.
 
+        Layers on a device of their own have that device's sigma; `time_s` is the age of all.
+
         Raises:
             OptionError: A number is out of range, or nothing on the device depends on it.
         """
-        sources = target.device.sources(sigma)
+        device, *others = target.devices
+        sources, age = device.sources(sigma), target.age(time_s)
         target.check_sources(sources)
-        return cls(seed, index, sources, target.device.clip, target.device.time(time_s))
+        own = tuple(
+            OwnNoise(d, d.sources(), d.clip, d.time(time_s) if d.timed else None) for d in others
+        )
+        return cls(seed, index, sources, device.clip, age, own)
 
     @classmethod
     def ideal(cls) -> Chip:
         """The chip whose every cell is on target, its levels evenly spaced."""
         return cls(0, None)
+
+    def on(self, device: Device) -> Self:
+        """This chip as arrays on a device see it: with that device's noise alone."""
+        if not self.others:
+            return self
+        own = next((other for other in self.others if other.device == device), self)
+        return replace(self, sources=own.sources, clip=own.clip, time_s=own.time_s, others=())
 
     @property
     def reads(self) -> tuple[tuple[str, NoiseSource], ...]:
@@ -260,7 +300,7 @@ class Chip:
     @property
     def needs_circuit(self) -> bool:
         """Whether every read differs, so that no set of weights stands for this chip."""
-        return bool(self.reads)
+        return bool(self.reads) or any(self.on(o.device).reads for o in self.others)
 
     def program(self, array: Array) -> Programmed:
         """The state of `array` on this chip. Cost: a few passes over its cells, and their normals.
@@ -269,6 +309,8 @@ class Chip:
         the recombined weights (docs/physics.md). Each source draws from a stream of its own. Read
         noise is no part of the state.
         """
+        if self.others:
+            return self.on(array.target.device).program(array)
         array = array.passing()
         cells, acting = self._cells(array), self._acting(array)
         levels, sign, pulses = self._levels(array, cells, acting)
@@ -280,6 +322,8 @@ class Chip:
 
         Cost: for a large array, where all sources are pointwise, no memory beside the weights.
         """
+        if self.others:
+            return self.on(array.target.device).weights(array)
         sources = [source for _, source in self._streams if source.acts_in != "read"]
         if not array.large or not all(source.pointwise for source in sources):
             return self.program(array).weights
@@ -300,6 +344,8 @@ class Chip:
         All read sources together, of shape (planes, *shape), were nothing clipped (`read`); None
         where every read is the same.
         """
+        if self.others:
+            return self.on(array.target.device).read_spread(array, levels)
         cells = self._cells(array.passing()).placed()
         laws = [source.read_law(cells, draws) for source, draws in self._acting(array)("read")]
         spreads = [law.spread(levels, cells) for law in laws]
@@ -314,6 +360,8 @@ class Chip:
         Both in level steps, of shape (planes, *shape); None where every read is the same. Where the
         device clips at zero conductance so is every read, which moves its mean up.
         """
+        if self.others:
+            return self.on(array.target.device).read(array, levels)
         spread = self.read_spread(array, levels)
         if spread is None or self.clip != "zero":
             return None if spread is None else (levels, spread)
@@ -348,44 +396,3 @@ class Chip:
                     yield source, Draw(self.seed, self.index, *names)
 
         return acting
-
-
-@dataclass(frozen=True)
-class Chips(Sequence[Chip]):
-    """Consecutive chips of a population, made as they are asked for.
-
-    Attributes:
-        pattern: A chip of the population; the others differ in their index.
-        first: Index of the first.
-        runs: How many.
-    """
-
-    pattern: Chip
-    first: int
-    runs: int
-
-    def __len__(self) -> int:
-        return self.runs
-
-    def __getitem__(self, number: Any) -> Any:
-        if isinstance(number, slice):
-            return [self[position] for position in range(*number.indices(self.runs))]
-        if not -self.runs <= number < self.runs:
-            raise IndexError(number)
-        return replace(self.pattern, index=self.first + number % self.runs)
-
-
-class Chosen(Sequence[Chip]):
-    """Some of many chips, none of which is made before it is asked for."""
-
-    def __init__(self, chips: Sequence[Chip], positions: NDArray[np.int64]) -> None:
-        self._chips = chips
-        self._positions = positions
-
-    def __len__(self) -> int:
-        return len(self._positions)
-
-    def __getitem__(self, number: Any) -> Any:
-        if isinstance(number, slice):
-            return [self._chips[int(position)] for position in self._positions[number]]
-        return self._chips[int(self._positions[number])]

@@ -61,7 +61,9 @@ class AblatedChip(Chip):
 
         A source's name is its type; the second of a type is `type#1`.
         """
-        return tuple(name for name, _ in self._streams)
+        seen = (self.on(other.device)._streams for other in self.others)
+        names = [name for streams in (self._streams, *seen) for name, _ in streams]
+        return tuple(dict.fromkeys(names))
 
     def program(self, array: Array) -> Programmed:
         """The state of `array`: as on the whole chip where it is noisy, on target elsewhere."""

@@ -38,6 +38,7 @@ COLUMNS = {
     "periphery": "string",
     "weight_bits": "int64",
     "bits": "string",
+    "layers": "string",
     "cell_bits": "int64",
     "encoding": "string",
     "per_channel": "bool",

@@ -31,13 +31,11 @@ from nvmc.hardware.devices.sources.base import Stage
 from nvmc.hardware.programming import program_cells, weights_of
 from nvmc.hardware.tiling import (
     Channels,
-    Place,
     mean_magnitude,
-    shared_channels,
     tile_lines,
     tile_numbers,
 )
-from nvmc.passes.graph.mappable import layers_of
+from nvmc.training.cells import targets_of, uses_of
 from nvmc.training.held import Behind, CellWeights, Held, Seen
 from nvmc.training.widths import LearnedWidths
 
@@ -78,11 +76,14 @@ class Crossbars:
         self._weights = weights
         self.read = False
         self.drew_ages = False
-        own = target.device.time_s
-        self.times_s = None if own is None else (own, own)
+        own = target.age()
+        self.times_s = self._default = None if own is None else (own, own)
         self._tables: dict[tuple[Any, ...], Tensor] = {}
-        self._targets = _targets(model, target, tuple(skip))
-        self._uses, self._places = _channels(model, tuple(skip))
+        self._targets = targets_of(model, target, tuple(skip))
+        self._variants = target.variants
+        apart = {n: own.device for n, own in self._targets.items() if own.device != target.device}
+        self._apart = {name: (device, device.sources()) for name, device in apart.items()}
+        self._uses, self._places = uses_of(model, tuple(skip))
         self._sites: dict[str, dict[str, Any]] = {}
         self._channels = {name: self._own(name) for name in self._places}
         self.names = tuple(name for name in self._channels if name in weights)
@@ -99,13 +100,17 @@ class Crossbars:
         """What a chip computes with: every source acts as in `nvmc.hardware.chip.Chip.program`.
 
         Args:
-            sources: From `Device.sources`; those that act on reads are noted (`Seen.reads`).
+            sources: From `Device.sources` of the target's device; layers with a device of their
+                own have its sources. Those that act on reads are noted (`Seen.reads`).
             draws: One stream for everything, in the order of `names` and of the sources.
         """
         time_s = self._drawn_time(draws)
-        return self._shifted(
-            lambda name, held: self._noisy(name, replace(held, time_s=time_s), sources, draws)
-        )
+
+        def seen(name: str, held: Held) -> Seen:
+            aged = replace(held, time_s=self._age(name, time_s))
+            return self._noisy(name, aged, self._sources(name, sources), draws)
+
+        return self._shifted(seen)
 
     def sampled(self, sigma: float | None, draws: Draws) -> CellWeights:
         """What a fresh chip computes with, as far as its law goes.
@@ -115,8 +120,9 @@ class Crossbars:
         where a circuit reads the cells.
         """
         sources = self.target.device.sources(sigma)
-        active = [source for source in sources if source.active]
-        exact = self.read or self.target.device.clip or self.target.places is not None
+        every = (sources, *(own for _, own in self._apart.values()))
+        active = [source for each in every for source in each if source.active]
+        exact = self.read or any(o.device.clip or o.places is not None for o in self._variants)
         if exact or not all(_is_gaussian(source) for source in active):
             return self.programmed(sources, draws)
         return self.injected(sigma, draws.normal)
@@ -136,7 +142,7 @@ class Crossbars:
         noise = dict(zip(self.names, parts, strict=True))
 
         def seen(name: str, held: Held) -> Seen:
-            spread = self._spread(held, sources)
+            spread = self._spread(held, self._sources(name, sources))
             noisy = torch.addcmul(held.ideal, spread, noise[name].view_as(held.ideal))
             return Seen(noisy, moved=True)
 
@@ -166,7 +172,10 @@ class Crossbars:
         """
         sources = self.target.device.sources(sigma)
         with torch.no_grad():
-            spreads = {name: self._spread(self.held(name), sources) for name in self.names}
+            spreads = {
+                name: self._spread(self.held(name), self._sources(name, sources))
+                for name in self.names
+            }
         return {name: s.expand_as(self._weights[name]) for name, s in spreads.items()}
 
     def held(self, name: str) -> Held:
@@ -174,19 +183,30 @@ class Crossbars:
         with torch.no_grad():
             weight = self._weights[name].detach()
             channels = self._channels[name]
-            target = self._targets[name]
+            target, age = self._targets[name], self._age(name, self.time_s)
             bits = target.weight_bits
             if bits is None:
                 unit = weight.abs().amax() / target.layout.highest_target
-                return Held(target, unit, weight / unit.clamp_min(_TINY), weight, self.time_s)
+                return Held(target, unit, weight / unit.clamp_min(_TINY), weight, age)
             # In float64 and then rounded, as `scale_of` does it: codes must be those of `compile`.
             if bits == 1:
                 mean = mean_magnitude(weight) if channels is None else channels.mean(weight)
                 unit, codes = mean.to(torch.float32), torch.where(weight < 0, -1.0, 1.0)
-                return Held(target, unit, codes, codes * unit, self.time_s)
+                return Held(target, unit, codes, codes * unit, age)
             unit = (_largest(weight, channels).double() / (2**bits - 1)).to(torch.float32)
             codes = (weight / unit.clamp_min(_TINY)).round_()
-            return Held(target, unit, codes, codes * unit, self.time_s)
+            return Held(target, unit, codes, codes * unit, age)
+
+    def _sources(self, name: str, sources: Sequence[NoiseSource]) -> Sequence[NoiseSource]:
+        """The noise of a weight's cells, where `sources` are those of the target's device."""
+        return self._apart[name][1] if name in self._apart else sources
+
+    def _age(self, name: str, time_s: float | None) -> float | None:
+        """The age of a weight's cells on a chip of that age; by default each device's own."""
+        if name not in self._apart:
+            return time_s
+        own, _ = self._apart[name]
+        return own.time(None if self.times_s is self._default else time_s) if own.timed else None
 
     @property
     def time_s(self) -> float | None:
@@ -244,7 +264,7 @@ class Crossbars:
     def chip(self, name: str, sources: Sequence[NoiseSource], draws: Draws) -> Tensor:
         """Weight `name` on one chip, as in `programmed`, without gradient."""
         with torch.no_grad():
-            return self._noisy(name, self.held(name), sources, draws).weights
+            return self._noisy(name, self.held(name), self._sources(name, sources), draws).weights
 
     def behind(self, name: str, weight: Tensor, weights: Mapping[str, Tensor]) -> Behind:
         """What a weight was read out of.
@@ -283,7 +303,7 @@ class Crossbars:
         def acting(stage: Stage) -> Iterator[tuple[Any, Draws]]:
             return ((s, draws) for s in sources if s.active and s.acts_in == stage)
 
-        clip = self.target.device.clip
+        clip = held.target.device.clip
         levels, sign, _ = program_cells(held.sign, cells, acting, clip)
         weights = weights_of(held, levels, sign, cells, acting)
         moved = any(s.active and s.acts_in == "weight" for s in sources)
@@ -302,23 +322,27 @@ class Crossbars:
         """The spread of one weight; of its shape, or one that broadcasts against it."""
         active = [source for source in sources if source.active]
         if held.target.weight_bits is not None and all(isinstance(s, Programming) for s in active):
-            table = self._table(tuple(active), held.target, held.codes.device)
+            table = self._table(tuple(active), held.target, held.time_s, held.codes.device)
             if table.ndim == 0:
                 return table * held.unit
             return table[held.codes.long() + table.numel() // 2] * held.unit
         return self._variance(held, active).sqrt()
 
     def _table(
-        self, sources: tuple[NoiseSource, ...], target: Target, device: torch.device
+        self,
+        sources: tuple[NoiseSource, ...],
+        target: Target,
+        time_s: float | None,
+        device: torch.device,
     ) -> Tensor:
         """Spread of the codes -(2^H - 1) ... 2^H - 1 in code steps; a scalar where all are one."""
-        key = (sources, target.weight_bits, target.cell_bits, self.time_s)
+        key = (sources, target, time_s)
         if key not in self._tables:
             if len(self._tables) >= _TABLES:
                 self._tables.clear()
             top = 2 ** (target.weight_bits or 0) - 1
             codes = torch.arange(-top, top + 1, dtype=torch.float32)
-            held = Held(target, torch.ones(()), codes, codes, self.time_s)
+            held = Held(target, torch.ones(()), codes, codes, time_s)
             found = self._variance(held, sources).sqrt()
             self._tables[key] = (found[0] if bool((found == found[0]).all()) else found).to(device)
         return self._tables[key]
@@ -341,7 +365,7 @@ class Crossbars:
                     variance = variance + ((source.amplitude or 0) * cells.full_range) ** 2 / 3
                 case _:
                     raise OptionError(
-                        f"noise source {source.type!r} of device {self.target.device.name!r} has "
+                        f"noise source {source.type!r} of device {held.target.device.name!r} has "
                         "no closed-form spread; use a method that injects the device's own noise, "
                         "such as gaussian"
                     )
@@ -357,30 +381,6 @@ def _is_gaussian(source: NoiseSource) -> bool:
     if not isinstance(source, Programming) or source.verified:
         return False
     return source.bias is None and source.table is None
-
-
-def _targets(model: ir.Model, target: Target, skip: tuple[str, ...]) -> dict[str, Target]:
-    """The cells of each mapped weight: of the first layer that uses it, as all must agree."""
-    found: dict[str, Target] = {}
-    for layer in layers_of(model, skip):
-        for weight in layer.weights:
-            name = str(weight.source.name)
-            found.setdefault(name, target.of_layer(layer.node.name or "", name))
-    return found
-
-
-def _channels(
-    model: ir.Model, skip: tuple[str, ...]
-) -> tuple[dict[str, list[Place]], dict[str, Channels | None]]:
-    """Where each mapped weight is used, and its output channels; None where uses do not agree."""
-    places: dict[str, list[Place]] = {}
-    shapes: dict[str, tuple[int, ...]] = {}
-    for layer in layers_of(model, skip):
-        for weight in layer.weights:
-            name = str(weight.source.name)
-            places.setdefault(name, []).append(layer.place)
-            shapes[name] = tuple(weight.source.shape.numpy()) if weight.source.shape else ()
-    return places, {name: shared_channels(each, shapes[name]) for name, each in places.items()}
 
 
 def _largest(weight: Tensor, channels: Channels | None) -> Tensor:

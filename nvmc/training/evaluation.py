@@ -9,7 +9,8 @@ import onnx_ir as ir
 from nvmc.compiled.options import CompileOptions
 from nvmc.compiler import MappedNetwork, map_network
 from nvmc.evaluation.workload import set_up
-from nvmc.hardware.chip import CHOOSING, Chip, Chips
+from nvmc.hardware.chip import CHOOSING, Chip
+from nvmc.hardware.chips import Chips
 from nvmc.passes.graph.grids import rescale_grid
 from nvmc.passes.quantize_activations import QuantizeActivations
 from nvmc.statistics import percentile_performance

@@ -22,7 +22,7 @@ from nvmc.passes.bind_inputs import bind_inputs
 from nvmc.passes.canonicalize import Canonicalize
 from nvmc.passes.fold_constants import Fold
 from nvmc.passes.graph.describe import tensor_entries
-from nvmc.passes.graph.globs import check_bits, check_skip
+from nvmc.passes.graph.globs import check_layers, check_skip
 from nvmc.passes.io.load import load_model
 from nvmc.rng import stream
 from nvmc.runtime.feeding import feed_of
@@ -91,7 +91,7 @@ def make_task(
     _check_chips(target, sigma, times_s)
     whole, train, held_out = _loaded(data, validation)
     _check_known(train, held_out)
-    calibrated = options.activation_bits is not None or target.periphery.needs_data
+    calibrated = options.activation_bits is not None or target.needs_data
     calibration = whole if calibrated and train is not whole else None
     judged = _judged(held_out, len(train.x), settings, validation_limit)
     kinds = settings, options, calibration, output, class_axis, None, metric, len(held_out.x)
@@ -282,7 +282,7 @@ def _check(model: ir.Model, task: Task) -> None:
                 "dimension: export the network with a dynamic batch"
             )
     check_skip(model, task.options.skip)
-    check_bits(model, task.target)
+    check_layers(model, task.target)
     reading = task.read(model)
     scored = next(v for v in model.graph.outputs if v.name == reading.output)
     shape = tensor_entries([scored])[0].shape

@@ -154,7 +154,7 @@ class Replica:
 
         Cost: one or two forward passes of the images that these come from.
         """
-        if self.circuit is None or not self.circuit.target.periphery.needs_data:
+        if self.circuit is None or not self.circuit.target.needs_data:
             return
         if self._images is None:
             self._images = inputs_of(*self._calibration)

@@ -94,7 +94,7 @@ class ArrayTable:
         if weight.scale is not None:
             placed = self._quantized(weight, target.weight_bits)
         else:
-            placed = self._analog(weight)
+            placed = self._analog(weight, target.weight_bits)
         self._placed[weight.source] = placed
         self.layers[placed.name] = layer.node.name or ""
         grid = self._grid(layer, weight)
@@ -120,7 +120,7 @@ class ArrayTable:
                 "--store out"
             )
         if bits is None:
-            placed = self._analog(Weight(source, source))
+            placed = self._analog(Weight(source, source), bits)
         else:
             scale = scale_of(values, bits).astype(np.float32)
             name = str(source.name)
@@ -133,12 +133,12 @@ class ArrayTable:
         self._list(placed, values.shape, Place(PARAMETER), self._target)
         return placed
 
-    def _analog(self, weight: Weight) -> Placed:
+    def _analog(self, weight: Weight, bits: int | None) -> Placed:
         """The float weight is its own codes, with step 1; its old name becomes the array's."""
-        if self._target.weight_bits is not None:
+        if bits is not None:
             raise OptionError(
                 f"weight {weight.source.name!r} is not quantised, but the target asks for "
-                f"{self._target.weight_bits} bits; run quantize-weights before map-crossbars"
+                f"{bits} bits; run quantize-weights before map-crossbars"
             )
         name = str(weight.source.name)
         weight.source.name = self._names.fresh(f"{name}{_CODES}")

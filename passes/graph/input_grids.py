@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import numpy as np
 import onnx_ir as ir
 
-from nvmc.hardware.devices import Periphery
+from nvmc.hardware.devices import Periphery, Target
 from nvmc.passes.graph.attributes import strings_of
 from nvmc.passes.graph.mappable import Layer, initializer_of, layer_of, nodes_of
 
@@ -140,7 +140,7 @@ def _number(value: ir.Value | None) -> float | None:
     return float(tensor.numpy().astype(np.float64).reshape(()))
 
 
-def dac_limits(model: ir.Model, periphery: Periphery) -> dict[str, float]:
+def dac_limits(model: ir.Model, target: Target) -> dict[str, float]:
     """The ranges at which a calibrated DAC's codes are the network's own, by array.
 
     The DAC's code 1 then stands for the network's step: two-phase, of D bits, it says the codes
@@ -149,36 +149,38 @@ def dac_limits(model: ir.Model, periphery: Periphery) -> dict[str, float]:
 
     Args:
         model: With its layers mapped.
-        periphery: The DAC.
+        target: The cells behind their DACs, with the arrays of its layers.
     """
-    return limits_of(_fed(model), periphery)
+    return limits_of(_fed(model), lambda array: target.of_array(array).periphery)
 
 
 def limits_of(
-    fed: Iterable[tuple[str, InputGrid | None]], periphery: Periphery
+    fed: Iterable[tuple[str, InputGrid | None]], periphery_of: Callable[[str], Periphery]
 ) -> dict[str, float]:
-    """As `dac_limits`, for arrays whose inputs have these grids."""
-    if periphery.dac_bits is None or periphery.dac_range != "calibrated":
-        return {}
-    top = 2**periphery.dac_bits - 1
+    """As `dac_limits`, for arrays whose inputs have these grids, behind what stands before each."""
     found: dict[str, float | None] = {}
     for name, grid in fed:
-        limit = None
-        if grid is not None and grid.reach <= top:
-            if grid.low >= 0 or periphery.signed_inputs == "two-phase":
-                limit = grid.step * top
+        limit = None if grid is None else _limit(grid, periphery_of(name))
         found[name] = limit if found.get(name, limit) == limit else None
     return {name: limit for name, limit in found.items() if limit is not None}
 
 
-def told_of_inputs(model: ir.Model, periphery: Periphery) -> dict[str, str]:
+def _limit(grid: InputGrid, periphery: Periphery) -> float | None:
+    """The range at which the codes of one DAC are those of a grid, if there is one."""
+    if periphery.dac_bits is None or periphery.dac_range != "calibrated":
+        return None
+    top = 2**periphery.dac_bits - 1
+    if grid.reach <= top and (grid.low >= 0 or periphery.signed_inputs == "two-phase"):
+        return grid.step * top
+    return None
+
+
+def told_of_inputs(model: ir.Model, target: Target) -> dict[str, str]:
     """What a DAC does to inputs that the network has rounded itself, in words, by array."""
-    if periphery.dac_bits is None:
-        return {}
-    kept = dac_limits(model, periphery)
+    kept = dac_limits(model, target)
     told: dict[str, str] = {}
     for name, grid in _fed(model):
-        if grid is not None:
+        if grid is not None and target.of_array(name).periphery.dac_bits is not None:
             what = "are the DAC's" if name in kept else "are rounded again by the DAC"
             told[name] = f"codes of {grid.bits} bits {what}"
     return told

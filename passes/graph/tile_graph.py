@@ -9,6 +9,7 @@ import networkx as nx
 import onnx_ir as ir
 
 from nvmc.compiled.operators import DOMAIN
+from nvmc.hardware.devices import Target
 from nvmc.hardware.tiling import Matrix, tiles_of
 from nvmc.passes.graph.arrays import Mapping
 from nvmc.passes.graph.mappable import nodes_of, subgraphs_of
@@ -18,7 +19,7 @@ _nx: Any = nx  # it is untyped in parts
 __all__ = ["critical_path", "read_tile_graph", "tile_graph", "tile_graph_json", "utilization"]
 
 
-def tile_graph(model: ir.Model, mapping: Mapping, rows: int, cols: int) -> Any:
+def tile_graph(model: ir.Model, mapping: Mapping, target: Target) -> Any:
     """A directed acyclic graph of a compiled network, as `networkx.DiGraph`.
 
     Its nodes are `input:NAME`, `output:NAME`, `layer:NAME` (on crossbars), `digital:NAME` and
@@ -30,10 +31,13 @@ def tile_graph(model: ir.Model, mapping: Mapping, rows: int, cols: int) -> Any:
     Args:
         model: What `map-crossbars` made.
         mapping: What it mapped where.
-        rows: Word lines of a tile.
-        cols: Bit lines of a tile.
+        target: The cells, with the arrays of its layers. The graph's own `rows` and `cols` are
+            those of the tiles of all layers but these; `sizes` has those of other tiles, by array.
     """
-    graph: nx.DiGraph[str] = nx.DiGraph(rows=rows, cols=cols)
+    sizes = {entry.name: _size(target, entry.name) for entry in mapping.arrays}
+    size: dict[str, Any] = {"rows": target.rows, "cols": target.cols}
+    other: Any = {name: [*own] for name, own in sizes.items() if own != (target.rows, target.cols)}
+    graph: nx.DiGraph[str] = nx.DiGraph(**size | ({"sizes": other} if other else {}))
     for value in model.graph.inputs:
         graph.add_node(f"input:{value.name}", kind="input", name=value.name)
     nodes = list(nodes_of(model))
@@ -53,8 +57,14 @@ def tile_graph(model: ir.Model, mapping: Mapping, rows: int, cols: int) -> Any:
         graph.add_node(f"output:{value.name}", kind="output", name=value.name)
         for source in _sources(value, owners):
             graph.add_edge(source, f"output:{value.name}")
-    _add_tiles(graph, mapping)
+    _add_tiles(graph, mapping, sizes)
     return graph
+
+
+def _size(target: Target, array: str) -> tuple[int, int]:
+    """Word lines and bit lines of an array's tiles."""
+    own = target.of_array(array)
+    return own.rows, own.cols
 
 
 def critical_path(graph: Any) -> list[str]:
@@ -76,15 +86,17 @@ def utilization(graph: Any) -> dict[str, float]:
 
     Without any tile the total is 0.
     """
-    size = graph.graph["rows"] * graph.graph["cols"]
+    shared = graph.graph["rows"], graph.graph["cols"]
+    sizes: dict[str, Any] = graph.graph.get("sizes", {})
     used: dict[str, int] = {}
-    tiles: dict[str, int] = {}
+    room: dict[str, int] = {}
     for _, data in graph.nodes(data=True):
         if data["kind"] == "tile":
             for key in (data["array"], ""):
                 used[key] = used.get(key, 0) + data["cells"]
-                tiles[key] = tiles.get(key, 0) + 1
-    shares = {key: used[key] / (tiles[key] * size) for key in used}
+                rows, cols = sizes.get(data["array"], shared)
+                room[key] = room.get(key, 0) + rows * cols
+    shares = {key: used[key] / room[key] for key in used}
     return shares or {"": 0.0}
 
 
@@ -120,14 +132,14 @@ def _sources(value: ir.Value | None, owners: dict[ir.Value, ir.Node]) -> list[st
     return [source for outer in owner.inputs for source in _sources(outer, owners)]
 
 
-def _add_tiles(graph: Any, mapping: Mapping) -> None:
+def _add_tiles(graph: Any, mapping: Mapping, sizes: dict[str, tuple[int, int]]) -> None:
     readers: dict[str, list[str]] = {}
     for layer in mapping.layers:
         for array in layer.arrays:
             readers.setdefault(array, []).append(f"layer:{layer.name}")
     for entry in mapping.arrays:
         matrix = Matrix(entry.groups, entry.rows, entry.cols)
-        tiles = tiles_of(matrix, entry.planes, graph.graph["rows"], graph.graph["cols"])
+        tiles = tiles_of(matrix, entry.planes, *sizes[entry.name])
         for number, tile in enumerate(tiles):
             name = f"tile:{entry.name}:{number}"
             spans = {key: list(getattr(tile, key)) for key in ("groups", "rows", "cols")}

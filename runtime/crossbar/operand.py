@@ -165,7 +165,8 @@ class CircuitOperand:
         self._gain = chip.gain(array)
         self._reads = None
         self._spread: Real | None = None
-        moved = any(s.acts_in == "weight" and s.active for s in chip.sources)
+        sources = chip.on(array.target.device).sources
+        moved = any(s.acts_in == "weight" and s.active for s in sources)
         self._levels = levels_of(array, programmed, moved and chip.index is not None)
         read = None if chip.index is None else chip.read(array, self._levels)
         if read is not None and chip.index is not None:

@@ -91,7 +91,7 @@ class ProgrammedArrays:
     def circuit(self) -> bool:
         """Whether arrays are read through their periphery, rather than multiplied by exactly."""
         watched = self.observers is not None
-        return watched or self.chip.needs_circuit or not self.target.periphery.ideal
+        return watched or self.chip.needs_circuit or not self.target.ideal
 
     def register(self, reading: Reading) -> None:
         """Say that a node will read an array; before the session's first run."""

@@ -143,8 +143,8 @@ def test_bits_that_cannot_be(use: dict[str, Any], message: str) -> None:
 @pytest.mark.parametrize(
     ("bits", "message"),
     [
-        ({"v*": 1}, r"--bits v\*=1 matches no layer or weight; .*\(w1\)"),
-        ({"w*": 1, "w1": 2}, "--bits w1=2 matches no layer or weight that the globs before it"),
+        ({"v*": 1}, r"glob 'v\*' of the target's layers .* matches no layer or weight; .*\(w1\)"),
+        ({"w*": 1, "w1": 2}, "glob 'w1' of .* matches no layer or weight that the globs before it"),
     ],
 )
 def test_globs_that_decide_nothing_are_refused(

@@ -20,7 +20,8 @@ from nvmc.errors import DataError, ModelError, NvmcError
 from nvmc.evaluation.uncertainty import uncertainty
 from nvmc.evaluation.workload import set_up
 from nvmc.executors.torch import TorchExecutor
-from nvmc.hardware.chip import Chip, Chips
+from nvmc.hardware.chip import Chip
+from nvmc.hardware.chips import Chips
 from nvmc.runtime.montecarlo import Feed, Network, outputs_of
 from nvmc.training import Settings, make_method, make_task, train
 from onnx_text import proto_of

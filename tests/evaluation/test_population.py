@@ -15,7 +15,7 @@ from nvmc.errors import OptionError
 from nvmc.evaluation import population as module
 from nvmc.evaluation.parameters import Setup
 from nvmc.evaluation.population import Population, Threads, Workload
-from nvmc.hardware.chip import Chips
+from nvmc.hardware.chips import Chips
 from nvmc.hardware.devices import Target, load_device
 from nvmc.rng import stream
 from nvmc.runtime.montecarlo import Span

@@ -30,7 +30,7 @@ from nvmc.executors import dask as executors
 from nvmc.executors import parse_workers
 from nvmc.executors.cluster import Cluster
 from nvmc.executors.dask import DaskExecutor
-from nvmc.hardware.chip import Chips
+from nvmc.hardware.chips import Chips
 from nvmc.hardware.devices import parse_noise
 from nvmc.hardware.restriction import AblatedChip, Selection
 from nvmc.metrics.determination import Determination

@@ -14,7 +14,7 @@ from nvmc.errors import ClusterError, ModelError
 from nvmc.evaluation.population import Workload
 from nvmc.evaluation.workload import set_up
 from nvmc.executors.tasks import Done, Names, Pace, named, run_chips, versions
-from nvmc.hardware.chip import Chips
+from nvmc.hardware.chips import Chips
 from nvmc.hardware.restriction import AblatedChip, Selection
 from nvmc.models import resolve_model
 from nvmc.runtime.montecarlo import Network, Span, evaluate_chips

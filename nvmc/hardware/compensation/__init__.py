@@ -8,7 +8,7 @@ one is a class in a file here and a row of the table.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -97,13 +97,40 @@ def _parsed(text: str) -> Compensation:
         raise OptionError(f"{where}: {problem(error, COMPENSATIONS[kind])}") from error
 
 
-def settled(given: Iterable[Compensation], device: Device) -> tuple[Compensation, ...]:
-    """Compensations for chips of a device.
+def settled(given: Iterable[Compensation], devices: Sequence[Device]) -> tuple[Compensation, ...]:
+    """Compensations for chips of a device, or of several.
 
     Raises:
-        OptionError: One of them can do nothing there.
+        OptionError: One of them can do nothing on any device, or would be another on each.
     """
-    return tuple(one.settled(device) for one in given)
+    return tuple(_settled(one, devices) for one in given)
+
+
+def _settled(one: Compensation, devices: Sequence[Device]) -> Compensation:
+    found: dict[Compensation, str] = {}
+    refused: list[OptionError] = []
+    for device in devices:
+        try:
+            found.setdefault(one.settled(device), device.name)
+        except OptionError as error:
+            refused.append(error)
+    if not found:
+        raise refused[0]
+    if len(found) > 1:
+        told = " and ".join(
+            f"{noise!r} on {name!r}" for noise, name in ((_told(k), v) for k, v in found.items())
+        )
+        raise OptionError(
+            f"--compensate {one.type}: layers have devices of their own, for which it would be "
+            f"{told}; say it with the option itself"
+        )
+    return next(iter(found))
+
+
+def _told(one: Compensation) -> str:
+    """As people write it."""
+    options = one.model_dump(exclude_none=True, exclude={"type"})
+    return f"{one.type}:" + ",".join(f"{key}={value:g}" for key, value in options.items())
 
 
 def compensated(chip: Chip, compensate: Iterable[Compensation]) -> Chip:

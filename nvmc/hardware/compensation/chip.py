@@ -49,15 +49,21 @@ class CompensatedChip(Chip):
 
     def program(self, array: Array) -> Programmed:
         """The state of the copy of `array` that is used, without the digital factor."""
+        if self.others:
+            return self.on(array.target.device).program(array)
         return self._plain(array)._program(array)
 
     def weights(self, array: Array) -> Float:
         """What `array` computes with, the digital factor included."""
+        if self.others:
+            return self.on(array.target.device).weights(array)
         plain = self._plain(array)
         return array.scaled(plain._weights(array), plain.gain(array))
 
     def gain(self, array: Array) -> float:
         """The digital factor of `array`'s results, 1 without `drift`."""
+        if self.others:
+            return self.on(array.target.device).gain(array)
         drift = next((one for one in self.compensate if isinstance(one, Drift)), None)
         if drift is None or self.index is None or self.time_s is None:
             return 1.0

@@ -200,6 +200,11 @@ class Device(Strict, frozen=True):
                 f"most {self.time_limit_s:g} s: give an earlier time"
             )
 
+    @property
+    def thermal(self) -> bool:
+        """Whether some source depends on the temperature."""
+        return any(source.thermal for source in self.noise)
+
     def at_temperature(self, celsius: float) -> Device:
         """This device with all that depends on the temperature at `celsius`, degrees Celsius.
 
@@ -209,7 +214,7 @@ class Device(Strict, frozen=True):
         if not TEMPERATURES_C[0] <= celsius <= TEMPERATURES_C[1]:
             low, high = TEMPERATURES_C
             raise OptionError(f"temperature is {celsius} C; expected {low:g} to {high:g} C")
-        if not any(source.thermal for source in self.noise):
+        if not self.thermal:
             raise OptionError(
                 f"device {self.name!r} has no noise source that depends on temperature (got "
                 f"{celsius:g} C); give its retention or table activation_ev and reference_c, add "

@@ -8,7 +8,19 @@ from pydantic import Field, model_validator
 
 from nvmc.hardware.devices.laws import Strict
 
-__all__ = ["MAX_CONVERTER_BITS", "AdcRange", "ArrayRange", "Periphery", "WireOhm"]
+__all__ = [
+    "MAX_CONVERTER_BITS",
+    "AdcRange",
+    "ArrayRange",
+    "ConverterBits",
+    "DacMode",
+    "DacRange",
+    "Periphery",
+    "Reference",
+    "SignedInputs",
+    "Subtract",
+    "WireOhm",
+]
 
 MAX_CONVERTER_BITS = 16
 
@@ -16,6 +28,11 @@ ConverterBits = Annotated[int, Field(ge=1, le=MAX_CONVERTER_BITS, strict=True)]
 Above0 = Annotated[float, Field(gt=0, allow_inf_nan=False, strict=True)]
 Ohm = Annotated[float, Field(ge=0, allow_inf_nan=False, strict=True)]
 AdcRange = Literal["full", "calibrated"] | Above0
+DacMode = Literal["multi-level", "bit-serial"]
+DacRange = Literal["dynamic", "calibrated"]
+SignedInputs = Literal["two-phase", "offset"]
+Subtract = Literal["analog", "digital"]
+Reference = Literal["auto", "exact", "column", "none"]
 
 
 class WireOhm(Strict, frozen=True):
@@ -71,13 +88,13 @@ class Periphery(Strict, frozen=True):
     """
 
     dac_bits: ConverterBits | None = None
-    dac_mode: Literal["multi-level", "bit-serial"] = "multi-level"
-    dac_range: Literal["dynamic", "calibrated"] = "dynamic"
-    signed_inputs: Literal["two-phase", "offset"] = "two-phase"
+    dac_mode: DacMode = "multi-level"
+    dac_range: DacRange = "dynamic"
+    signed_inputs: SignedInputs = "two-phase"
     adc_bits: ConverterBits | None = None
     adc_range: AdcRange = "full"
-    subtract: Literal["analog", "digital"] = "analog"
-    reference: Literal["auto", "exact", "column", "none"] = "auto"
+    subtract: Subtract = "analog"
+    reference: Reference = "auto"
     wire_ohm: WireOhm | None = None
     ranges: tuple[ArrayRange, ...] = ()
 
@@ -108,8 +125,12 @@ class Periphery(Strict, frozen=True):
     @property
     def needs_data(self) -> bool:
         """Whether some range comes from calibration data."""
-        adc = self.adc_bits is not None and self.adc_range == "calibrated"
-        return self.clips or adc
+        return self.clips or self.adc_calibrated
+
+    @property
+    def adc_calibrated(self) -> bool:
+        """Whether the range of the ADC comes from calibration data."""
+        return self.adc_bits is not None and self.adc_range == "calibrated"
 
     def range_of(self, array: str) -> ArrayRange | None:
         """What calibration showed at an array; None where it was not calibrated."""

@@ -1,46 +1,38 @@
-"""A target: a device and how its cells are used."""
+"""A target: a device and how its cells are used, for all layers and for some.
+
+`Target.of_layer` and `Target.of_array` resolve the target of one layer. Everything that knows a
+layer or an array asks one of them; what is asked of a target as a whole asks `variants`.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from fnmatch import fnmatchcase
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import ValidationError, model_validator
 
 from nvmc.arguments import checked
 from nvmc.errors import OptionError
+from nvmc.hardware.devices.bits import (
+    bits_of,
+    cell_bits_of,
+    check_bits,
+    named,
+    resolved,
+    without,
+)
+from nvmc.hardware.devices.checks import check_reference, check_sources
 from nvmc.hardware.devices.device import Bits, Device
 from nvmc.hardware.devices.laws import Strict
-from nvmc.hardware.devices.noise import BitFlip, NoiseSource
+from nvmc.hardware.devices.noise import NoiseSource
 from nvmc.hardware.devices.periphery import Periphery
 from nvmc.hardware.devices.reading import load_device
+from nvmc.hardware.devices.settings import LayerTarget, Settings, Size
 from nvmc.hardware.encoding import Encoding, Layout
+from nvmc.hardware.options import problem
 
-__all__ = ["LayerTarget", "Target", "as_target"]
-
-Size = Annotated[int, Field(ge=1, strict=True)]
-
-
-class LayerTarget(Strict, frozen=True):
-    """How the cells of some layers are used, where that is not as the target says.
-
-    Attributes:
-        glob: Of the names of layers or of their weights; of several that match, the first counts.
-        weight_bits: H of these layers.
-        cell_bits: B of these layers.
-        arrays: The arrays that hold them; empty until the network is mapped.
-    """
-
-    glob: Annotated[str, Field(min_length=1)]
-    weight_bits: Bits
-    cell_bits: Bits
-    arrays: tuple[str, ...] = ()
-
-    def fits(self, layer: str, weight: str) -> bool:
-        """Whether a weight of a layer is meant."""
-        return fnmatchcase(layer, self.glob) or fnmatchcase(weight, self.glob)
+__all__ = ["Target"]
 
 
 class Target(Strict, frozen=True):
@@ -55,7 +47,7 @@ class Target(Strict, frozen=True):
         rows: Word lines of a tile.
         cols: Bit lines of a tile.
         periphery: What surrounds the tiles; ideal by default.
-        layers: Layers that use their cells otherwise.
+        layers: What layers have of their own, by globs; of several that match, the first counts.
     """
 
     device: Device
@@ -70,10 +62,15 @@ class Target(Strict, frozen=True):
 
     @model_validator(mode="after")
     def _consistent(self) -> Target:
-        for part in (self, *self.layers):
-            limit = min(self.device.max_cell_bits, part.weight_bits or self.device.max_cell_bits)
-            if part.cell_bits > limit:
-                raise ValueError(f"cell_bits is {part.cell_bits}; expected at most {limit}")
+        for part in (None, *self.layers):
+            own, where = self._of(part), "" if part is None else f"layers {part.glob!r}: "
+            limit = min(own.device.max_cell_bits, own.weight_bits or own.device.max_cell_bits)
+            if own.cell_bits > limit:
+                raise ValueError(f"{where}cell_bits is {own.cell_bits}; expected at most {limit}")
+            try:
+                Periphery.model_validate(own.periphery.model_dump())
+            except ValidationError as error:
+                raise ValueError(f"{where}{problem(error, Periphery)}") from error
         return self
 
     @classmethod
@@ -90,12 +87,15 @@ class Target(Strict, frozen=True):
         cols: int = 128,
         periphery: Periphery | None = None,
         bits: Mapping[str, int] | None = None,
+        layers: Sequence[LayerTarget] = (),
     ) -> Target:
         """A target with the defaults of a device, its name or file where an argument is None.
 
         `bits` are weight bits by globs of the names of layers or weights, where not `weight_bits`;
         the first glob that matches counts. Their cells hold as many bits as `cell_bits` and the
-        layer's weights allow.
+        layer's weights allow. `layers` are entries with anything else of their own, in place of
+        `bits`. A layer that states a device and no bits or encoding has those that are given here,
+        or the device's defaults.
 
         Raises:
             OptionError: The bits do not fit the device or each other, an argument needs
@@ -103,35 +103,63 @@ class Target(Strict, frozen=True):
                 a device whose cells have a number of levels.
         """
         device = load_device(device)
-        own, layers = _bits_of(device, weight_bits), dict(bits or {})
-        _check_bits(own, layers, cell_bits, per_channel)
-        cell = cell_bits
-        if cell is None:
-            cell = device.defaults.cell_bits or device.max_cell_bits
-            cell = min(cell, max((own or cell, *layers.values())))
-        if not 1 <= cell <= device.max_cell_bits:
-            raise OptionError(
-                f"cell bits are {cell}, but a cell of {device.name!r} has {device.levels} levels; "
-                f"expected 1 to {device.max_cell_bits}"
-            )
+        own, by_glob = bits_of(device, weight_bits), dict(bits or {})
+        if by_glob and layers:
+            raise OptionError("bits and layers are both given; state weight_bits in the layers")
+        check_bits(own, by_glob, cell_bits, per_channel, layers)
+        parts = [LayerTarget(glob=glob, weight_bits=each) for glob, each in by_glob.items()]
         if rows < 1 or cols < 1:
             raise OptionError(f"tile is {rows}x{cols}; expected at least 1x1")
+        given = Settings(
+            weight_bits=weight_bits,
+            cell_bits=cell_bits,
+            encoding=encoding,
+            per_channel=per_channel,
+        )
+        found = tuple(resolved(part, device, own, given) for part in (*parts, *layers))
         target = cls(
             device=device,
             weight_bits=own,
-            cell_bits=min(cell, own or cell),
+            cell_bits=cell_bits_of(device, own, cell_bits),
             encoding=encoding or device.defaults.encoding,
             per_channel=per_channel,
             rows=rows,
             cols=cols,
             periphery=periphery or Periphery(),
-            layers=tuple(
-                LayerTarget(glob=glob, weight_bits=each, cell_bits=min(cell, each))
-                for glob, each in layers.items()
-            ),
+            layers=found,
         )
         target.check_sources(device.noise)
+        for part in found:
+            if part.device is not None:
+                with named(part):
+                    target._of(part).check_sources(part.device.noise)
         return target
+
+    @classmethod
+    @checked
+    def load(
+        cls,
+        name: str | Path,
+        stated: Settings | None = None,
+        *,
+        device: Device | str | Path | None = None,
+        bits: Mapping[str, int] | None = None,
+    ) -> Target:
+        """A target from a target file, or by the name of one that comes with nvmc.
+
+        Args:
+            name: A name of `target_names()`, or a path to a file ending in .toml.
+            stated: What overrides the file for all layers that do not state it themselves.
+            device: In place of the file's, likewise.
+            bits: Weight bits by globs of layers, where the file has no layers.
+
+        Raises:
+            DeviceError: No such target or file, or the file is not valid.
+            OptionError: What overrides the file does not fit it.
+        """
+        from nvmc.hardware.devices.target_file import read_target  # it makes targets
+
+        return read_target(name).target(stated or Settings(), device, bits)
 
     def of_layer(self, layer: str, weight: str) -> Target:
         """How the cells of a layer's weight are used, by the names of the node and the weight."""
@@ -142,10 +170,48 @@ class Target(Strict, frozen=True):
         return self._of(next((part for part in self.layers if name in part.arrays), None))
 
     def _of(self, part: LayerTarget | None) -> Target:
-        if not self.layers:
+        if not self.layers and part is None:
             return self
-        own = {} if part is None else part.model_dump(include={"weight_bits", "cell_bits"})
-        return self.model_copy(update={**own, "layers": ()})
+        own = {} if part is None else part.own
+        behind = {name: own.pop(name) for name in list(own) if name in Periphery.model_fields}
+        periphery = self.periphery.model_copy(update=behind)
+        return self.model_copy(update={**own, "periphery": periphery, "layers": ()})
+
+    @property
+    def variants(self) -> tuple[Target, ...]:
+        """The target of layers without anything of their own, then that of each of `layers`."""
+        return tuple(self._of(part) for part in (None, *self.layers))
+
+    @property
+    def devices(self) -> tuple[Device, ...]:
+        """The device, then those that layers have of their own, each once."""
+        return tuple(dict.fromkeys(part.device for part in self.variants))
+
+    @property
+    def ideal(self) -> bool:
+        """Whether every periphery is (`Periphery.ideal`)."""
+        return all(part.periphery.ideal for part in self.variants)
+
+    @property
+    def needs_data(self) -> bool:
+        """Whether the range of some converter comes from calibration data."""
+        return any(part.periphery.needs_data for part in self.variants)
+
+    def age(self, time_s: float | None = None) -> float | None:
+        """Seconds since programming: `time_s`, or the default of the first device that ages.
+
+        Raises:
+            OptionError: As `Device.time`; of devices that do not age only where none does.
+        """
+        ageing = [device for device in self.devices if device.timed] or [self.device]
+        return [device.time(time_s) for device in ageing][0]
+
+    def everywhere(self, **settings: Any) -> Target:
+        """The target with settings of the periphery that no layer has otherwise."""
+        shared = dict.fromkeys(settings.keys() & Settings.model_fields.keys())
+        layers = tuple(part.model_copy(update=shared) for part in self.layers)
+        periphery = self.periphery.model_copy(update=settings)
+        return self.model_copy(update={"periphery": periphery, "layers": layers})
 
     def placed(self, layers: Mapping[str, str]) -> Target:
         """This target with the arrays that its layers use.
@@ -213,11 +279,12 @@ class Target(Strict, frozen=True):
         Raises:
             OptionError: There are some, and the device states no conductance.
         """
-        if self.periphery.wire_ohm is not None and self.device.conductance is None:
-            raise OptionError(
-                f"device {self.device.name!r} states no conductance, which wires need; add "
-                "conductance = { min_us, max_us } to its file, or leave --wire-ohm out"
-            )
+        for own in self.variants:
+            if own.periphery.wire_ohm is not None and own.device.conductance is None:
+                raise OptionError(
+                    f"device {own.device.name!r} states no conductance, which wires need; add "
+                    "conductance = { min_us, max_us } to its file, or leave --wire-ohm out"
+                )
 
     @property
     def off_level(self) -> float:
@@ -255,23 +322,13 @@ class Target(Strict, frozen=True):
         Raises:
             OptionError: There are some.
         """
-        if self.periphery.reference != "column":
-            return
-        wrong = ""
-        if self.encoding == "sign-magnitude":
-            wrong = "sign-magnitude leaves cells unformed, so that every column needs another"
-        elif self.encoding == "differential" and self.periphery.subtract == "analog":
-            wrong = "pairs that are subtracted before the ADC need none"
-        elif self.periphery.wired:
-            wrong = "wires in tiles with a reference column are not modelled"
-        if wrong:
-            raise OptionError(
-                f"reference is 'column', but {wrong}; give --reference exact or none, or encoding "
-                "offset without --wire-ohm"
-            )
+        for own in self.variants:
+            check_reference(own.periphery, own.encoding)
 
     def on(self, device: Device | None, noise: Iterable[NoiseSource] = ()) -> Target:
         """The same codes on another device (None: this one), or with more noise sources.
+
+        Layers with a device of their own keep it as it is; the device's own noise alone acts there.
 
         Raises:
             OptionError: The cells hold more bits than the other device's, or a source cannot act
@@ -280,13 +337,15 @@ class Target(Strict, frozen=True):
         chosen = (device or self.device).with_noise(noise)
         if chosen == self.device:
             return self
-        if self.weight_bits is None and self.device.levels == "continuous" != chosen.levels:
+        moving = [self, *(self._of(part) for part in self.layers if part.device is None)]
+        analog = any(part.weight_bits is None for part in moving)
+        if analog and self.device.levels == "continuous" != chosen.levels:
             raise OptionError(
                 f"the weights are analog, compiled for the continuous levels of "
                 f"{self.device.name!r}, but a cell of {chosen.name!r} has {chosen.levels} levels; "
                 "compile for that device"
             )
-        moved = Target.of(
+        base = Target.of(
             chosen,
             weight_bits=self.weight_bits or "none",
             cell_bits=self.cell_bits if self.weight_bits else None,
@@ -295,11 +354,15 @@ class Target(Strict, frozen=True):
             rows=self.rows,
             cols=self.cols,
             periphery=self.periphery,
-        ).model_copy(update={"layers": self.layers})
-        for part in self.layers:
-            if part.cell_bits > chosen.max_cell_bits:
+        )
+        moved = base.model_copy(
+            update={"layers": tuple(without(part, chosen) for part in self.layers)}
+        )
+        for part in moved.layers:
+            cells = part.cell_bits or 0
+            if part.device is None and cells > chosen.max_cell_bits:
                 raise OptionError(
-                    f"cells of layers {part.glob!r} hold {part.cell_bits} bits, but a cell of "
+                    f"cells of layers {part.glob!r} hold {cells} bits, but a cell of "
                     f"{chosen.name!r} has {chosen.levels} levels; expected at most "
                     f"{chosen.max_cell_bits}"
                 )
@@ -307,65 +370,24 @@ class Target(Strict, frozen=True):
         return moved
 
     def at_temperature(self, celsius: float | None) -> Target:
-        """The same codes on hotter or colder cells; itself for None.
+        """The same codes on hotter or colder cells, of every device; itself for None.
 
         Raises:
-            OptionError: Nothing of the device depends on the temperature, or it is out of range.
+            OptionError: No device depends on the temperature, or it is out of range.
         """
-        return self if celsius is None else self.on(self.device.at_temperature(celsius))
+        if celsius is None:
+            return self
+        others = [device for device in self.devices[1:] if device.thermal]
+        hot = {device: device.at_temperature(celsius) for device in others}
+        alone = others and not self.device.thermal
+        moved = self if alone else self.on(self.device.at_temperature(celsius))
+        layers = tuple(
+            part if part.device not in hot else part.model_copy(update={"device": hot[part.device]})
+            for part in moved.layers
+        )
+        return moved.model_copy(update={"layers": layers})
 
     def check_sources(self, sources: Iterable[NoiseSource]) -> None:
-        """Raise OptionError where a noise source cannot act on this target."""
-        stored = any(self._of(part).layout.code_bits for part in (None, *self.layers))
-        for source in sources:
-            if source.quantized_only and self.weight_bits is None:
-                raise OptionError(
-                    f"noise source {source.type!r} acts on stored bits, but the weights are "
-                    "analog; compile with --weight-bits 1 to 16"
-                )
-            if isinstance(source, BitFlip) and source.bits == "cells" and not stored:
-                raise OptionError(
-                    "noise source 'bitflip' acts on bits in cells, but a 1-bit weight under "
-                    "sign-magnitude is its sign alone; use bits=all, or encoding offset"
-                )
-            if isinstance(source, BitFlip) and source.bits == "sign" and not self.layout.signed:
-                raise OptionError(
-                    f"noise source 'bitflip' acts on sign bits, which encoding {self.encoding!r} "
-                    "does not store; use sign-magnitude, or bits=cells"
-                )
-
-
-def _bits_of(device: Device, given: int | Literal["none"] | None) -> int | None:
-    """Weight bits as asked for, or the device's; None for analog weights."""
-    chosen = device.defaults.weight_bits if given is None else given
-    if chosen is None and device.levels != "continuous":
-        raise OptionError(
-            f"device {device.name!r} has {device.levels} levels per cell and does not say how many "
-            "bits a weight has; give --weight-bits 1 to 16 (none: analog weights), or "
-            "defaults.weight_bits in its file"
-        )
-    return chosen if isinstance(chosen, int) else None
-
-
-def _check_bits(
-    own: int | None, layers: Mapping[str, int], cell_bits: int | None, per_channel: bool
-) -> None:
-    """Raise OptionError where bits are out of range, or asked for of analog weights."""
-    for what, bits in (("weight bits", own), *((f"bits of {g!r}", b) for g, b in layers.items())):
-        if bits is not None and not 1 <= bits <= 16:
-            none = ", or none for analog" if what == "weight bits" else ""
-            raise OptionError(f"{what} are {bits}; expected 1 to 16{none}")
-    if own is None and (cell_bits is not None or per_channel or layers):
-        given = f"B is {cell_bits}" if cell_bits is not None else "some layers have bits"
-        given = "channels have scales of their own" if per_channel else given
-        raise OptionError(
-            f"{given}, but the weights are analog; give --weight-bits 1 to 16 as well"
-        )
-    most = max(own or 0, *layers.values(), 0)
-    if own is not None and cell_bits is not None and not 1 <= cell_bits <= most:
-        raise OptionError(f"cell bits are {cell_bits}; expected 1 to the weight bits ({most})")
-
-
-def as_target(target: Target | Device | str | Path) -> Target:
-    """A target as it is; or a device, its name or its file with the device's defaults."""
-    return target if isinstance(target, Target) else Target.of(target)
+        """Raise OptionError where a source of the device's cannot act on cells of this target."""
+        cells = [part for part in self.variants if part.device == self.device]
+        check_sources(sources, [(own.layout, own.weight_bits is None) for own in cells])

@@ -38,9 +38,8 @@ def calibrate(circuit: Circuit, images: Inputs, forward: Callable[[Inputs], obje
         images: The calibration images.
         forward: Runs some of them on the ideal chip.
     """
-    periphery = circuit.target.periphery
     count = len(images) if isinstance(images, Tensor) else len(next(iter(images.values())))
-    currents = periphery.adc_bits is not None and periphery.adc_range == "calibrated"
+    currents = any(part.periphery.adc_calibrated for part in circuit.target.variants)
     with circuit.calibrated() as begin:
         for of_currents in (False, True) if currents else (False,):
             begin(of_currents).expect(count / min(BATCH, max(1, count)))

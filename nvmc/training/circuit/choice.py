@@ -29,7 +29,7 @@ def circuit_of(model: ir.Model, task: Task, activations: Rounding | None) -> Cir
         OptionError: A layer behind converters or wires cannot be trained through its circuit.
     """
     target, skip = task.target, task.options.skip
-    if task.settings.circuit == "judged" or (target.periphery.ideal and not _noisy_reads(task)):
+    if task.settings.circuit == "judged" or (target.ideal and not _noisy_reads(task)):
         return None
     target.check_reference()
     if target.reference == "column":
@@ -40,12 +40,12 @@ def circuit_of(model: ir.Model, task: Task, activations: Rounding | None) -> Cir
     try:
         circuit = Circuit(model, target, skip)
     except OptionError:
-        if target.periphery.ideal:  # reads are noisy, which `left_out` says
+        if target.ideal:  # reads are noisy, which `left_out` says
             return None
         raise
     on_processor = task.settings.accelerator == "cpu"
     circuit.channels_last = on_processor and channels_last_pays(model.graph)
-    circuit.own = OwnRanges(model, target.periphery, skip, activations)
+    circuit.own = OwnRanges(model, target, skip, activations)
     return circuit.to(task.settings.accelerator)
 
 
@@ -59,7 +59,10 @@ def check_ranges(task: Task) -> None:
     if settings.ranges != "learned":
         return
     bits, wanted = periphery.dac_bits, ""
-    if bits is None or periphery.dac_range != "calibrated":
+    dacs = ("dac_bits", "dac_range", "signed_inputs")
+    if any(part.own.keys() & set(dacs) for part in task.target.layers):
+        wanted = f"one DAC for all layers, none of which states {', '.join(dacs)}"
+    elif bits is None or periphery.dac_range != "calibrated":
         wanted = "--dac-bits and --dac-range calibrated"
     elif periphery.signed_inputs == "offset":
         wanted = "--signed-inputs two-phase"
@@ -82,7 +85,7 @@ def left_out(task: Task, circuits: Sequence[Circuit | None], drew_ages: bool) ->
         drew_ages: Whether chips of several ages were drawn.
     """
     found: list[str] = []
-    if not any(circuits) and not task.target.periphery.ideal:
+    if not any(circuits) and not task.target.ideal:
         found.append("converters and wires")
     if _noisy_reads(task) and not any(circuit.drew for circuit in circuits if circuit):
         found.append("the noise of reads")
@@ -92,4 +95,6 @@ def left_out(task: Task, circuits: Sequence[Circuit | None], drew_ages: bool) ->
 
 
 def _noisy_reads(task: Task) -> bool:
-    return any(s.acts_in == "read" and s.active for s in task.target.device.sources(task.sigma))
+    device, *others = task.target.devices
+    every = [device.sources(task.sigma), *(other.sources() for other in others)]
+    return any(s.acts_in == "read" and s.active for sources in every for s in sources)

@@ -93,7 +93,8 @@ class Circuit(nn.Module):
     @property
     def by_lanes(self) -> bool:
         """Whether it matters how a weight is spread over its cells: for ADCs, and for wires."""
-        return self.target.periphery.adc_bits is not None or self.target.periphery.wired
+        around = [part.periphery for part in self.target.variants]
+        return any(periphery.adc_bits is not None or periphery.wired for periphery in around)
 
     @contextmanager
     def reading(

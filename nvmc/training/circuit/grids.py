@@ -10,7 +10,7 @@ import onnx_ir as ir
 import torch
 from torch import Tensor
 
-from nvmc.hardware.devices import Periphery
+from nvmc.hardware.devices import Periphery, Target
 from nvmc.passes.graph.input_grids import InputGrid, input_grid, limits_of
 from nvmc.passes.graph.mappable import layers_of
 from nvmc.training.activations import Rounding
@@ -23,7 +23,7 @@ class OwnRanges:
 
     Args:
         model: The network in canonical form, its rounded tensors marked (`mark_activations`).
-        periphery: The DAC.
+        target: The cells behind their DACs.
         skip: Globs of the names of nodes, or of their weights, that stay digital.
         activations: What rounds at the marks.
     """
@@ -31,11 +31,16 @@ class OwnRanges:
     def __init__(
         self,
         model: ir.Model,
-        periphery: Periphery,
+        target: Target,
         skip: tuple[str, ...],
         activations: Rounding | None,
     ) -> None:
-        self._periphery, self._skip, self._activations = periphery, skip, activations
+        self._skip, self._activations = skip, activations
+        self._around: dict[str, Periphery] = {}
+        for layer in layers_of(model, skip):
+            name = str(layer.weights[0].source.name)
+            own = target.of_layer(layer.node.name or "", name)
+            self._around.setdefault(name, own.periphery)
         self._marked = {} if activations is None else _fed_by(model, skip, activations)
         self._fixed: dict[str, float] = {}
         self.look(model)
@@ -51,7 +56,7 @@ class OwnRanges:
             (str(layer.weights[0].source.name), input_grid(layer.node.inputs[layer.activation]))
             for layer in layers_of(model, self._skip)
         ]
-        self._fixed = limits_of(fed, self._periphery)
+        self._fixed = limits_of(fed, self._around.__getitem__)
 
     def of(self, array: str) -> Tensor | None:
         """The range at an array, a scalar; None where it is measured."""
@@ -61,7 +66,8 @@ class OwnRanges:
             if grid is None:
                 return None
             step, low, high = grid
-            found = limits_of([(array, InputGrid(1.0, low, high))], self._periphery).get(array)
+            grid = InputGrid(1.0, low, high)
+            found = limits_of([(array, grid)], self._around.__getitem__).get(array)
             return None if found is None else step * found
         fixed = self._fixed.get(array)
         return None if fixed is None else torch.tensor(fixed)

@@ -38,7 +38,10 @@ class NoiseInjection(Method):
         Raises:
             OptionError: A source's strength is missing.
         """
-        task.target.device.sources(self._sigma(task))
+        device, *others = task.target.devices
+        device.sources(self._sigma(task))
+        for other in others:
+            other.sources()
 
     def weights(
         self, run: Run, replica: Replica, generator: torch.Generator

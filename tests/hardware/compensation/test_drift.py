@@ -40,7 +40,7 @@ def held(device: Device, encoding: Any = "sign-magnitude", bits: Any = 5) -> Arr
 
 def chips(array: Array, time_s: float, **options: Any) -> tuple[Chip, CompensatedChip]:
     plain = Chip.of(array.target, 3, 7, time_s=time_s)
-    made = compensated(plain, settled((Drift(**options),), array.target.device))
+    made = compensated(plain, settled((Drift(**options),), [array.target.device]))
     assert isinstance(made, CompensatedChip)
     return plain, made
 
@@ -113,15 +113,15 @@ def test_younger_chips_and_empty_arrays_are_left_alone() -> None:
 
 
 def test_the_first_read_is_at_the_device_s_own_time() -> None:
-    (found,) = settled(as_compensations(["drift"]), load_device("pcm-joshi2020"))
+    (found,) = settled(as_compensations(["drift"]), [load_device("pcm-joshi2020")])
     assert isinstance(found, Drift) and found.since_s == 20
-    (found,) = settled(as_compensations(["drift:since_s=100"]), load_device("pcm-joshi2020"))
+    (found,) = settled(as_compensations(["drift:since_s=100"]), [load_device("pcm-joshi2020")])
     assert isinstance(found, Drift) and found.since_s == 100
 
 
 def test_a_device_that_does_not_drift_is_refused() -> None:
     with pytest.raises(OptionError, match="no noise source by which cells change"):
-        settled((Drift(),), load_device("rram4"))
+        settled((Drift(),), [load_device("rram4")])
 
 
 def test_needs() -> None:

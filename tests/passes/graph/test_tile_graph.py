@@ -31,7 +31,7 @@ def graph_of(text: str, target: Target = TARGET) -> tuple[Any, Mapping]:
     for step in compile_passes(target):
         step(model)
     assert isinstance(step, MapCrossbars)
-    return tile_graph(model, step.mapping, target.rows, target.cols), step.mapping
+    return tile_graph(model, step.mapping, step.target), step.mapping
 
 
 def of_kind(graph: Any, kind: str) -> list[str]:

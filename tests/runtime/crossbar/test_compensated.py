@@ -37,7 +37,7 @@ def array_of(encoding: Any, rows: int, *noise: str, bits: Any = 5, **periphery: 
 
 def chip_of(array: Array, *, drift: bool = True) -> Chip:
     plain = Chip.of(array.target, 3, 7, time_s=YEAR)
-    return compensated(plain, settled((Drift(),), array.target.device)) if drift else plain
+    return compensated(plain, settled((Drift(),), [array.target.device])) if drift else plain
 
 
 def outputs(operand: Any, x: np.ndarray) -> np.ndarray:

@@ -1,0 +1,58 @@
+"""What cells, noise and periphery cannot be together."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from nvmc.errors import OptionError
+from nvmc.hardware.devices.noise import BitFlip, NoiseSource
+from nvmc.hardware.devices.periphery import Periphery
+from nvmc.hardware.encoding import Encoding, Layout
+
+__all__ = ["check_reference", "check_sources"]
+
+
+def check_reference(periphery: Periphery, encoding: Encoding) -> None:
+    """Raise OptionError where reference columns could not do what they are for."""
+    if periphery.reference != "column":
+        return
+    wrong = ""
+    if encoding == "sign-magnitude":
+        wrong = "sign-magnitude leaves cells unformed, so that every column needs another"
+    elif encoding == "differential" and periphery.subtract == "analog":
+        wrong = "pairs that are subtracted before the ADC need none"
+    elif periphery.wired:
+        wrong = "wires in tiles with a reference column are not modelled"
+    if wrong:
+        raise OptionError(
+            f"reference is 'column', but {wrong}; give --reference exact or none, or encoding "
+            "offset without --wire-ohm"
+        )
+
+
+def check_sources(sources: Iterable[NoiseSource], cells: Sequence[tuple[Layout, bool]]) -> None:
+    """Raise OptionError where a source of a device's cannot act on its cells.
+
+    Args:
+        sources: The device's.
+        cells: Of the layers on the device: how they represent codes, and whether these are analog.
+    """
+    layouts = [layout for layout, _ in cells]
+    for source in sources:
+        if source.quantized_only and any(analog for _, analog in cells):
+            raise OptionError(
+                f"noise source {source.type!r} acts on stored bits, but the weights are "
+                "analog; compile with --weight-bits 1 to 16"
+            )
+        if not isinstance(source, BitFlip):
+            continue
+        if source.bits == "cells" and not any(layout.code_bits for layout in layouts):
+            raise OptionError(
+                "noise source 'bitflip' acts on bits in cells, but a 1-bit weight under "
+                "sign-magnitude is its sign alone; use bits=all, or encoding offset"
+            )
+        if source.bits == "sign" and not any(layout.signed for layout in layouts):
+            raise OptionError(
+                f"noise source 'bitflip' acts on sign bits, which encoding "
+                f"{layouts[0].encoding!r} does not store; use sign-magnitude, or bits=cells"
+            )
