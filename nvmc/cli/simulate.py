@@ -133,8 +133,7 @@ def simulate_command(
             watch=watch,
             **options,
         )
-    note_kept(result.description.setup.target, device=device, sigma=options["sigma"], noise=noise)
-    _notes(result, precision)
+    _notes(result, precision, device=device, sigma=options["sigma"], noise=noise)
     if figure is not None:
         _draw(figure, result)
     if as_json:
@@ -162,9 +161,10 @@ def _width(text: str) -> float:
     raise OptionError(f"precision is {text!r}; expected percentage points, such as 0.5pp")
 
 
-def _notes(result: Simulation, precision: str | None) -> None:
+def _notes(result: Simulation, precision: str | None, **given: Any) -> None:
     """What the user should know beside the result."""
     setup = result.description.setup
+    note_kept(setup.target, **given)
     note_range(setup.target.device, [setup.sigma])
     note_percentile(result.kpp.k)
     if precision is not None:
