@@ -1,7 +1,6 @@
 """Chips on a workload, how far each was run, and where.
 
-`Population` knows how far each chip was run, gets what is missing from an `Executor` (threads
-here; other machines and accelerators in `nvmc.executors`) and hands it to `Records`, which keep it.
+`Population` knows how far each chip was run and hands what an `Executor` adds to the `Records`.
 """
 
 from __future__ import annotations
