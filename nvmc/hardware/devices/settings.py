@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from fnmatch import fnmatchcase
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, cast
 
 from pydantic import Field, GetJsonSchemaHandler, model_serializer
 
@@ -104,7 +104,8 @@ class LayerTarget(Settings, frozen=True):
         cls, schema: Any, handler: GetJsonSchemaHandler
     ) -> dict[str, Any]:
         """That of the fields, of which a serialised one lacks those that are None."""
-        return handler({key: value for key, value in schema.items() if key != "serialization"})
+        fields = cast(Any, {key: value for key, value in schema.items() if key != "serialization"})
+        return handler(fields)
 
 
 def own_texts(parts: Sequence[LayerTarget]) -> list[str]:

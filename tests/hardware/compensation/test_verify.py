@@ -46,7 +46,7 @@ def held(device: Device, shape: tuple[int, ...] = (20, 6), **options: Any) -> Ar
 
 
 def chip_of(array: Array, text: str, mask: np.ndarray | None, index: int = 3) -> Chip:
-    compensate = settled(as_compensations([text]), array.target.device)
+    compensate = settled(as_compensations([text]), [array.target.device])
     made = compensated(Chip.of(array.target, 5, index), compensate)
     return marked(made, None if mask is None else Marks.of({"w": mask}))
 
@@ -132,7 +132,7 @@ def test_what_it_is_expected_to_cost_is_what_it_costs(text: str, own: dict[str, 
     mask = stream(0, 0, "mask").random(array.codes.shape) < 0.4
     if own and text == "verify":
         text = "verify:tolerance=0.2"
-    verify = settled(as_compensations([text]), device)[0]
+    verify = settled(as_compensations([text]), [device])[0]
     assert isinstance(verify, Verify)
     marks, plain = Marks.of({"w": mask}), Chip.of(array.target, 5, 3)
     needs = verify.work([array], marks, plain)
@@ -165,12 +165,12 @@ def test_a_chip_that_does_not_know_its_marks_says_so() -> None:
 
 def test_what_is_assumed_is_filled_in() -> None:
     device = device_of()
-    (found,) = settled(as_compensations(["verify"]), device)
+    (found,) = settled(as_compensations(["verify"]), [device])
     assert found.model_dump(exclude_none=True) == {
         **{"type": "verify", "share": 0.1, "order": "swim", "images": 256},
         **{"sigmas": 0.6, "max_pulses": 20},
     }
-    (found,) = settled(as_compensations(["verify:order=magnitude,tolerance=0.2"]), device)
+    (found,) = settled(as_compensations(["verify:order=magnitude,tolerance=0.2"]), [device])
     assert isinstance(found, Verify)
     assert (found.images, found.sigmas, found.tolerance) == (None, None, 0.2)
 
@@ -191,11 +191,11 @@ def test_what_is_assumed_is_filled_in() -> None:
 )
 def test_refusals_are_one_line(text: str, device: str, told: str) -> None:
     with pytest.raises(OptionError, match=told) as caught:
-        settled(as_compensations([text]), load_device(device))
+        settled(as_compensations([text]), [load_device(device)])
     assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize("text", ["verify", "verify:sigmas=0.1", "verify:tolerance=0.3"])
 def test_a_device_that_verifies_asks_for_a_smaller_tolerance(text: str) -> None:
     with pytest.raises(OptionError, match=r"to 0\.3 level; .*expected a smaller tolerance"):
-        settled(as_compensations([text]), device_of(tolerance=0.3, max_pulses=5))
+        settled(as_compensations([text]), [device_of(tolerance=0.3, max_pulses=5)])
