@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from nvmc.compiler import compile_model, transform_model
     from nvmc.errors import NvmcError
     from nvmc.evaluation.chip_file import program_chip
+    from nvmc.evaluation.inspection import Inspection, inspect
     from nvmc.evaluation.result import Simulation
     from nvmc.evaluation.simulation import simulate
     from nvmc.hardware.chip import Chip
@@ -30,6 +31,7 @@ __all__ = [
     "CompileOptions",
     "Compiled",
     "Device",
+    "Inspection",
     "LayerTarget",
     "NvmcError",
     "Settings",
@@ -38,6 +40,7 @@ __all__ = [
     "__version__",
     "compile_model",
     "find_compiled",
+    "inspect",
     "load_device",
     "make_session",
     "memory_limit",
@@ -53,6 +56,7 @@ _HOMES = {
     "CompileOptions": "nvmc.compiled.options",
     "Compiled": "nvmc.compiled.artifact",
     "Device": "nvmc.hardware.devices",
+    "Inspection": "nvmc.evaluation.inspection",
     "LayerTarget": "nvmc.hardware.devices",
     "NvmcError": "nvmc.errors",
     "Settings": "nvmc.hardware.devices",
@@ -60,6 +64,7 @@ _HOMES = {
     "Target": "nvmc.hardware.devices",
     "compile_model": "nvmc.compiler",
     "find_compiled": "nvmc.compiled.artifact",
+    "inspect": "nvmc.evaluation.inspection",
     "load_device": "nvmc.hardware.devices",
     "make_session": "nvmc.runtime.provider",
     "memory_limit": "nvmc.runtime.memory",

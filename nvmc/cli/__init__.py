@@ -38,6 +38,7 @@ COMMANDS = {
         "nvmc.cli.uncertainty:uncertainty_command",
         "What chips know of their doubts; out-of-distribution images.",
     ),
+    "inspect": ("nvmc.cli.inspect:inspect_command", "One chip's currents, codes and errors."),
     "program": ("nvmc.cli.program:program_command", "Write one chip as standard ONNX."),
     "transform": ("nvmc.cli.transform:transform_command", "Run graph passes alone."),
     "results": ("nvmc.cli.results:results_command", "List, show, export, delete, merge results."),

@@ -169,7 +169,7 @@ def periphery_text(periphery: Facts) -> str:
 
     What is not in it, as several points of a sweep differ there, is left out.
     """
-    wires, clips = periphery.get("wire_ohm"), periphery.get("dac_range") == "calibrated"
+    wires, clips = periphery.get("wire_ohm"), periphery.get("dac_range", "dynamic") != "dynamic"
     bits = [periphery.get(f"{kind}_bits", "") for kind in ("dac", "adc")]
     ideal = bits == [None, None] and periphery.get("wire_ohm", "") is None and not clips
     if ideal and periphery.get("reference") != "column":

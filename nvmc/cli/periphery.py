@@ -25,9 +25,10 @@ _OPTIONS: dict[str, tuple[Any, str | None, str]] = {
         "Drive a row with a whole code, or bit after bit.  [default: multi-level]",
     ),
     "dac_range": (
-        click.Choice(["dynamic", "calibrated"]),
+        click.Choice(["dynamic", "calibrated", "error"]),
         None,
-        "Range of the inputs: each image's own, or seen on --data.  [default: dynamic]",
+        "Range of the inputs: each image's own, the largest seen on --data, or that of least "
+        "error there.  [default: dynamic]",
     ),
     "signed_inputs": (
         click.Choice(["two-phase", "offset"]),
@@ -37,9 +38,9 @@ _OPTIONS: dict[str, tuple[Any, str | None, str]] = {
     "adc_bits": (int, "A", "Bits of an output code, 1 to 16.  [default: exact currents]"),
     "adc_range": (
         str,
-        "full|calibrated|I",
-        "Range of the currents: the tile's worst case, seen on --data, or a number of level steps "
-        "x input steps.  [default: full]",
+        "full|calibrated|error|kpp|I",
+        "Range of the currents: the tile's worst case; seen on --data, of least error there, or of "
+        "the best KPP; or a number of level steps x input steps.  [default: full]",
     ),
     "subtract": (
         click.Choice(["analog", "digital"]),
@@ -106,15 +107,24 @@ def periphery_given(options: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _range(text: str) -> float | str:
-    if text in ("full", "calibrated"):
+    rule, _, width = text.partition(":")
+    if text == "full" or rule in ("calibrated", "error"):
+        _number(width or "1", text)
         return text
+    return _number(text, text)
+
+
+def _number(number: str, text: str) -> float:
     try:
-        number = float(text)
+        found = float(number)
     except ValueError:
-        number = math.nan
-    if not 0 < number < math.inf:
-        raise OptionError(f"--adc-range is {text!r}; expected full, calibrated or a number above 0")
-    return number
+        found = math.nan
+    if not 0 < found < math.inf:
+        raise OptionError(
+            f"--adc-range is {text!r}; expected full, calibrated, error, kpp, a factor on one of "
+            "these two as in error:0.8, or a number above 0"
+        )
+    return found
 
 
 def _wires(text: str) -> dict[str, float]:

@@ -167,7 +167,7 @@ def limits_of(
 
 def _limit(grid: InputGrid, periphery: Periphery) -> float | None:
     """The range at which the codes of one DAC are those of a grid, if there is one."""
-    if periphery.dac_bits is None or periphery.dac_range != "calibrated":
+    if periphery.dac_bits is None or not periphery.clips:
         return None
     top = 2**periphery.dac_bits - 1
     if grid.reach <= top and (grid.low >= 0 or periphery.signed_inputs == "two-phase"):

@@ -16,9 +16,14 @@ from numpy.typing import NDArray
 
 from nvmc.hardware.devices import Target
 
-__all__ = ["Adc", "adc_of"]
+__all__ = ["Adc", "adc_of", "top_code"]
 
 Real = NDArray[np.floating[Any]]
+
+
+def top_code(bits: int, signed: bool) -> int:
+    """The highest code; where currents of both signs arrive, the lowest is its negative."""
+    return max(1, 2 ** (bits - 1) - 1) if signed else 2**bits - 1
 
 
 class Adc:
@@ -34,14 +39,21 @@ class Adc:
 
     def __init__(self, bits: int | None, reach: float, *, signed: bool, aligned: bool) -> None:
         self.bits = bits
+        self.reach = reach
+        self.signed = signed
         self.step = 1.0
         if bits is None:
             return
-        self.high = max(1, 2 ** (bits - 1) - 1) if signed else 2**bits - 1
+        self.high = top_code(bits, signed)
         self.low = -self.high if signed else 0
         self.step = reach / self.high if reach > 0 else 1.0
         if aligned and 0 < reach <= self.high:
             self.step = 1 / math.floor(self.high / reach)
+
+    @property
+    def full_scale(self) -> float:
+        """The current of the highest code; without bits, the reach it was made for."""
+        return self.reach if self.bits is None else self.step * self.high
 
     @property
     def limits(self) -> tuple[float, float, float] | None:
@@ -74,6 +86,6 @@ def adc_of(target: Target, rows: int, drive: float, signed: bool, current: float
         reach = rows * (target.layout.highest_target + target.off_at_adc) * drive
         return Adc(periphery.adc_bits, reach, signed=signed, aligned=whole)
     reach = periphery.adc_range
-    if reach == "calibrated":
+    if isinstance(reach, str):
         reach = current or 0.0
     return Adc(periphery.adc_bits, reach, signed=signed, aligned=False)

@@ -27,10 +27,11 @@ from nvmc.runtime.crossbar.dac import Dac, Drive, Pulse
 from nvmc.runtime.crossbar.lowering import TOGETHER_BYTES, spans
 from nvmc.runtime.crossbar.mvm import ALL, BLOCK_VECTORS, FIRST, Mvm, Reads
 from nvmc.runtime.crossbar.native import KERNELS, NUMPY, Places, Reader, Tile, drive
+from nvmc.runtime.crossbar.observer import Observer
 from nvmc.runtime.crossbar.shift_add import CodeSum, shift_add
 from nvmc.runtime.crossbar.subtraction import Subtracted
 
-__all__ = ["Circuit", "CircuitMvm", "Normals", "Observer"]
+__all__ = ["Circuit", "CircuitMvm", "Normals"]
 
 Real = NDArray[np.floating[Any]]
 _Numbers = tuple[NDArray[np.int64], NDArray[np.int64]]
@@ -54,18 +55,6 @@ class Normals(Protocol):
                 the entry.
             shape: Of the result, float32.
         """
-        ...
-
-
-class Observer(Protocol):
-    """Who watches an array while it is calibrated."""
-
-    def inputs(self, x: Real) -> None:
-        """See the inputs of whole entries."""
-        ...
-
-    def currents(self, currents: Real) -> None:
-        """See what one ADC is about to convert."""
         ...
 
 
@@ -162,6 +151,11 @@ class Circuit:
         """
         lanes = matrix.sum(axis=1).reshape(len(matrix), self.lanes, -1)
         return np.einsum("glc,l->gc", lanes, self.coefficients.astype(matrix.dtype))[:, None]
+
+    def counts(self, cols: slice) -> Real:
+        """What a current of 1 adds to the result; of shape (groups, 1, lanes * cols)."""
+        lanes = self.unit[:, None, cols] * self.coefficients[:, None]
+        return lanes.reshape(len(lanes), 1, -1)
 
     def columns(self, matrix: Real, cols: slice) -> Real:
         """Some columns of every lane of a block's matrix."""
@@ -338,14 +332,16 @@ class CircuitMvm:
             Shape (batch, groups, vectors, cols), and a number.
         """
         circuit = self._circuit
-        codes_sum = CodeSum()
+        codes_sum, counts = CodeSum(), None
         for product in circuit.products(cols):
             codes = x[..., product.rows]
             # Pulses count for powers of two, so that one which an entry does not need adds an exact
             # zero, and whether it is there for other entries' sake changes no bit.
             pulses = CodeSum()
             for pulse in circuit.dac.expand(codes, drive):
-                pulses.add(self._convert(product, pulse, reads), pulse.weight)
+                if self._observer is not None:
+                    counts = circuit.counts(cols) * (drive.step[:, None, None, None] * pulse.weight)
+                pulses.add(self._convert(product, pulse, reads, counts), pulse.weight)
             codes_sum.add(pulses.settled(), product.adc.step)
             if circuit.shift:
                 codes_sum.add(product.sum(codes), -circuit.shift)
@@ -354,7 +350,9 @@ class CircuitMvm:
         width = circuit.unit[:, cols].shape[1]
         return codes_sum.result((*x.shape[:3], width), x.dtype)
 
-    def _convert(self, product: _Product, pulse: Pulse, reads: _Numbers) -> Real:
+    def _convert(
+        self, product: _Product, pulse: Pulse, reads: _Numbers, counts: Real | None
+    ) -> Real:
         """One pulse on one row of tiles: its columns read, and their lanes added up."""
         # Noise of independent cells adds up in squares: its variance is the same product with the
         # cells' variances and the squared drive, so one normal per column stands for all its cells.
@@ -367,6 +365,6 @@ class CircuitMvm:
                 counter = (conversion, self._part + int(part), self._base + int(entry))
                 spread[index] *= self._normals.normal(counter, spread[index].shape)
             currents += spread
-        if self._observer is not None:
-            self._observer.currents(currents)
+        if self._observer is not None and counts is not None:
+            self._observer.currents(currents, product.adc, counts)
         return shift_add(product.adc.convert(currents), self._circuit.coefficients)

@@ -26,10 +26,11 @@ from nvmc.runtime.crossbar.array import (
     through_wires,
     with_off_current,
 )
-from nvmc.runtime.crossbar.circuit import Circuit, CircuitMvm, Observer
+from nvmc.runtime.crossbar.circuit import Circuit, CircuitMvm
 from nvmc.runtime.crossbar.dac import Dac
 from nvmc.runtime.crossbar.mvm import ExactMvm, Mvm
 from nvmc.runtime.crossbar.native import KERNELS
+from nvmc.runtime.crossbar.observer import Observer
 from nvmc.runtime.crossbar.subtraction import Subtracted
 
 __all__ = ["BEGINNING", "CircuitOperand", "ExactOperand", "Operand", "Start"]
@@ -210,6 +211,10 @@ class CircuitOperand:
         ]
         return CircuitMvm(built.circuit, first, self._reads, self._observer, turn, subtracted)
 
+    def circuit(self, place: Place, dtype: DTypeLike = np.float32) -> Circuit:
+        """The array between its converters, made anew."""
+        return self._build(place, dtype).circuit
+
     def _build(self, place: Place, dtype: DTypeLike) -> _Built:
         view = partial(matrices, place)
         target = self._array.target
@@ -290,8 +295,7 @@ class CircuitOperand:
         known = periphery.range_of(name)
         if self._observer is not None or not periphery.needs_data:
             return
-        adc = periphery.adc_bits is not None and periphery.adc_range == "calibrated"
-        if known is None or (adc and known.current is None):
+        if known is None or (periphery.adc_calibrated and known.current is None):
             raise OptionError(
                 f"array {name!r} has no calibrated range; compile with --data, or choose "
                 "--dac-range dynamic and --adc-range full"

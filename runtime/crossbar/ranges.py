@@ -10,8 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nvmc.hardware.devices import ArrayRange
+from nvmc.runtime.crossbar.adc import Adc, top_code
+from nvmc.runtime.crossbar.least_error import least_error_range
 
-__all__ = ["CURRENT_SHARE", "RangeObserver", "upper_end"]
+__all__ = ["CURRENT_SHARE", "RangeObserver", "WeighingObserver", "upper_end"]
 
 Real = NDArray[np.floating[Any]]
 
@@ -26,6 +28,12 @@ def _bins(some: Real) -> NDArray[np.int64]:
     low, high = _OCTAVES
     octave = np.clip(np.log2(some.astype(np.float64)), low, math.nextafter(high, low))
     return ((octave - low) * _BINS_AN_OCTAVE).astype(np.int64)
+
+
+def _counted(some: Real, counts: Any = None) -> NDArray[Any]:
+    """How many of some numbers above 0, or what they count for, lie in each bin."""
+    low, high = _OCTAVES
+    return np.bincount(_bins(some), counts, minlength=(high - low) * _BINS_AN_OCTAVE)
 
 
 def _upper(number: int) -> float:
@@ -45,8 +53,7 @@ class RangeObserver:
 
     def __init__(self) -> None:
         self._largest = 0.0
-        low, high = _OCTAVES
-        self._counts = np.zeros((high - low) * _BINS_AN_OCTAVE, np.int64)
+        self._counts = _counted(np.zeros(0))
         self._most = 0.0
         self._zeros = 0
         self._lock = Lock()
@@ -57,16 +64,17 @@ class RangeObserver:
         with self._lock:
             self._largest = max(self._largest, largest)
 
-    def currents(self, currents: Real) -> None:
+    def currents(self, currents: Real, adc: Adc, counts: Real) -> None:
         """See what one ADC is about to convert."""
+        del adc
         size = np.abs(currents).ravel()
         most = float(size.max(initial=0.0))
         some = size[size > 0]
-        counts = np.bincount(_bins(some), minlength=len(self._counts))
+        found = _counted(some)
         with self._lock:
             self._most = max(self._most, most)
             self._zeros += size.size - some.size
-            self._counts += counts
+            self._counts += found
 
     @property
     def current(self) -> float:
@@ -83,3 +91,59 @@ class RangeObserver:
         return ArrayRange(
             array=array, input=self._largest, current=self.current if currents else None
         )
+
+
+class WeighingObserver(RangeObserver):
+    """Also knows what each current counts for in the result: for the ranges of least error.
+
+    An error e of a current is an error counts * e of the result, so squared errors are added with
+    counts squared: the top slice of a weight decides more than the lowest one.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._inputs = _counted(np.zeros(0))
+        self._weights = _counted(np.zeros(0)).astype(np.float64)
+        self._signed = self._negative = False
+
+    def inputs(self, x: Real) -> None:
+        """See the inputs of whole entries."""
+        super().inputs(x)
+        size = np.abs(x).ravel()
+        found = _counted(size[size > 0])
+        with self._lock:
+            self._inputs += found
+            self._negative = self._negative or bool(np.any(x < 0))
+
+    def currents(self, currents: Real, adc: Adc, counts: Real) -> None:
+        """See what one ADC is about to convert."""
+        super().currents(currents, adc, counts)
+        size = np.abs(currents)
+        weights = np.broadcast_to(np.square(counts.astype(np.float64)), size.shape)
+        found = _counted(size[size > 0], weights[size > 0])
+        with self._lock:
+            self._weights += found
+            self._signed = self._signed or adc.signed
+
+    def input_range(self, top: int | None, offset_top: int | None) -> float:
+        """The range of a DAC at which the squared error of the inputs is least.
+
+        Args:
+            top: Its largest code; None where codes are real numbers.
+            offset_top: The largest where an entry has negative inputs, if that is another.
+        """
+        chosen = offset_top if self._negative and offset_top is not None else top
+        return self._least(self._inputs, self._largest, chosen)
+
+    def current_range(self, bits: int) -> float:
+        """The range of an ADC at which the squared error of the results is least."""
+        return self._least(self._weights, self._most, top_code(bits, self._signed))
+
+    @staticmethod
+    def _least(weights: NDArray[Any], most: float, top: int | None) -> float:
+        seen = np.flatnonzero(weights)
+        if not len(seen) or top is None:
+            return most
+        ends = 2.0 ** (_OCTAVES[0] + np.arange(len(weights) + 1) / _BINS_AN_OCTAVE)
+        lows, highs = ends[seen], np.minimum(ends[seen + 1], most)
+        return least_error_range(lows, highs, weights[seen].astype(np.float64), top)

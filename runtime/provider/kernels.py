@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass
 from hashlib import blake2b
@@ -19,10 +20,17 @@ from nvmc.hardware.devices import Target
 from nvmc.hardware.tiling import Place
 from nvmc.runtime.blas import single_threaded_blas
 from nvmc.runtime.crossbar.operand import BEGINNING, CircuitOperand, ExactOperand, Operand, Start
-from nvmc.runtime.crossbar.ranges import RangeObserver
 from nvmc.runtime.provider.claims import Node
 
-__all__ = ["Kernel", "NodeKernel", "ProgrammedArrays", "Reading", "find_kernel"]
+__all__ = [
+    "Call",
+    "Kernel",
+    "NodeKernel",
+    "ProgrammedArrays",
+    "Reading",
+    "Watcher",
+    "find_kernel",
+]
 
 Inputs = list[NDArray[Any] | None]
 Kernel = Callable[[Inputs, list[Operand], dict[str, Any]], list[NDArray[Any]]]
@@ -56,6 +64,41 @@ class Reading:
     place: Place | None = None
 
 
+@dataclass(frozen=True)
+class Call:
+    """One run of a node, for who watches the session.
+
+    Attributes:
+        name: The node's name.
+        op: Its operator.
+        order: Where it stands among all of the session's nodes.
+        arrays: What it reads, on target; copies.
+        users: Number of the node among those that read each array.
+        inputs: Of the standard operator, views that end with the run.
+        outputs: What it gave, likewise.
+        attributes: Its attributes.
+        function: Its kernel.
+    """
+
+    name: str
+    op: str
+    order: tuple[int, int]
+    arrays: tuple[Array, ...]
+    users: tuple[int, ...]
+    inputs: Inputs
+    outputs: list[NDArray[Any]]
+    attributes: dict[str, Any]
+    function: Kernel
+
+    def with_weights(self, weights: list[Operand]) -> list[NDArray[Any]]:
+        """What the node gives for the same inputs with these weights."""
+        with single_threaded_blas(), np.errstate(all="ignore"):
+            return self.function(self.inputs, weights, dict(self.attributes))
+
+
+Watcher = Callable[[Call], None]
+
+
 class ProgrammedArrays:
     """The programmed arrays of one session: each is programmed once, however many nodes use it.
 
@@ -66,6 +109,7 @@ class ProgrammedArrays:
         target: The cells.
         chip: Which chip.
         observers: What is seen at each array, by name; None where nobody watches.
+        watcher: Told of every run of a node; None where nobody watches.
         start: Where among the images of a longer run the session starts.
     """
 
@@ -73,13 +117,15 @@ class ProgrammedArrays:
         self,
         target: Target,
         chip: Chip,
-        observers: dict[str, RangeObserver] | None = None,
+        observers: defaultdict[str, Any] | None = None,
         start: Start = BEGINNING,
+        watcher: Watcher | None = None,
     ) -> None:
         self.target = target
         self.chip = chip
         self.observers = observers
         self.start = start
+        self.watcher = watcher
         self._lock = Lock()
         self._contents: dict[str, bytes] = {}
         self._arrays: dict[str, tuple[Array, Programmed]] = {}
@@ -125,11 +171,20 @@ class ProgrammedArrays:
 
     def _circuit_operand(self, reading: Reading) -> CircuitOperand:
         name = reading.array
-        observer = None
-        if self.observers is not None:
-            observer = self.observers.setdefault(name, RangeObserver())
-        user = self._readings[name].index(reading)
-        return CircuitOperand(*self._arrays[name], self.chip, user, observer, self.start)
+        observer = None if self.observers is None else self.observers[name]
+        return CircuitOperand(
+            *self._arrays[name], self.chip, self.user(reading), observer, self.start
+        )
+
+    def user(self, reading: Reading) -> int:
+        """Number of a reading's node among those that read the array."""
+        return self._readings[reading.array].index(reading)
+
+    def array(self, reading: Reading, codes: NDArray[Any], scale: NDArray[Any]) -> Array:
+        """The array of a reading, which shares no memory with the node's inputs."""
+        name = reading.array
+        place = self._readings[name][0].place
+        return Array(name, np.array(codes), np.array(scale), self.target.of_array(name), place)
 
     def _program(
         self, name: str, codes: NDArray[Any], scale: NDArray[Any], place: Place | None
@@ -168,12 +223,14 @@ class NodeKernel:
         self._crossbars = crossbars
         self._attributes = {k: v for k, v in node.attributes.items() if k != "arrays"}
         place = Place.of(op.name, self._attributes)
-        order = (graph, node.place)
+        self._name = node.name
+        self._order = order = (graph, node.place)
         arrays: list[str] = node.attributes["arrays"]
         self._readings = [Reading(array, order, place) for array in arrays]
         for reading in self._readings:
             crossbars.register(reading)
         self._weights: list[Operand] | None = None
+        self._arrays: tuple[Array, ...] = ()
 
     def __call__(self, inputs: Inputs) -> list[NDArray[Any]]:
         """All outputs of the operator for the node's inputs (None where one is left out)."""
@@ -184,7 +241,27 @@ class NodeKernel:
         with single_threaded_blas(), np.errstate(all="ignore"):
             if self._weights is None:  # of several threads all get the same
                 self._weights = self._programmed(given)
-            return self._function(standard, self._weights, dict(self._attributes))
+            outputs = self._function(standard, self._weights, dict(self._attributes))
+        if self._crossbars.watcher is not None:
+            self._tell(self._crossbars.watcher, given, standard, outputs)
+        return outputs
+
+    def _tell(
+        self,
+        watcher: Watcher,
+        given: dict[str, Any],
+        inputs: Inputs,
+        outputs: list[NDArray[Any]],
+    ) -> None:
+        if not self._arrays:
+            self._arrays = tuple(
+                self._crossbars.array(reading, given[f"{weight}_codes"], given[f"{weight}_scale"])
+                for weight, reading in zip(self._op.weights, self._readings, strict=True)
+            )
+        users = tuple(map(self._crossbars.user, self._readings))
+        op, attributes = self._op.name, self._attributes
+        named = (self._name, op, self._order, self._arrays, users)
+        watcher(Call(*named, inputs, outputs, attributes, self._function))
 
     def _programmed(self, given: dict[str, Any]) -> list[Operand]:
         return [

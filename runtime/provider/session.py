@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import Any
+from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
@@ -14,16 +15,18 @@ from nvmc.errors import ProviderError
 from nvmc.hardware.chip import Chip
 from nvmc.hardware.devices import Target
 from nvmc.hardware.options import problem
-from nvmc.runtime.crossbar.ranges import RangeObserver
+from nvmc.runtime.crossbar.observer import Observer
 from nvmc.runtime.provider.claims import Claim, ClaimLog, Node, refusal
-from nvmc.runtime.provider.kernels import NodeKernel, ProgrammedArrays
+from nvmc.runtime.provider.kernels import NodeKernel, ProgrammedArrays, Watcher
 from nvmc.runtime.provider.options import ProviderOptions
 
-__all__ = ["ProviderSession", "observe_arrays", "open_session", "use_chip"]
+__all__ = ["ProviderSession", "observe_arrays", "open_session", "use_chip", "watch_layers"]
 
+Seen = TypeVar("Seen", bound=Observer)
 
 _chip: ContextVar[Chip | None] = ContextVar("nvmc_chip", default=None)
-_observers: ContextVar[dict[str, RangeObserver] | None] = ContextVar("nvmc_seen", default=None)
+_observers: ContextVar[defaultdict[str, Any] | None] = ContextVar("nvmc_seen", default=None)
+_watcher: ContextVar[Watcher | None] = ContextVar("nvmc_watcher", default=None)
 
 
 @contextmanager
@@ -37,14 +40,28 @@ def use_chip(chip: Chip) -> Generator[None]:
 
 
 @contextmanager
-def observe_arrays() -> Generator[dict[str, RangeObserver]]:
-    """What is seen at every array of the sessions that this thread makes in the block, by name."""
-    observers: dict[str, RangeObserver] = {}
+def observe_arrays(make: Callable[[], Seen]) -> Generator[defaultdict[str, Seen]]:
+    """What is seen at every array of the sessions that this thread makes in the block, by name.
+
+    Args:
+        make: Makes the observer of an array.
+    """
+    observers = defaultdict[str, Seen](make)
     token = _observers.set(observers)
     try:
         yield observers
     finally:
         _observers.reset(token)
+
+
+@contextmanager
+def watch_layers(watcher: Watcher) -> Generator[None]:
+    """Every run of a node of the sessions that this thread makes in the block is told `watcher`."""
+    token = _watcher.set(watcher)
+    try:
+        yield
+    finally:
+        _watcher.reset(token)
 
 
 class ProviderSession:
@@ -54,6 +71,7 @@ class ProviderSession:
         self._options = options
         self._chip = _chip.get()
         self._observers = _observers.get()
+        self._watcher = _watcher.get()
         self._claims = ClaimLog()
         self._crossbars: ProgrammedArrays | None = None
         self._graph = 0
@@ -75,7 +93,9 @@ class ProviderSession:
                 cells, chip = self._options.chip_of(cells)
             else:
                 chip = self._chip
-            self._crossbars = ProgrammedArrays(cells, chip, self._observers, self._options.start)
+            self._crossbars = ProgrammedArrays(
+                cells, chip, self._observers, self._options.start, self._watcher
+            )
         self._graph -= 1  # onnxruntime asks about inner graphs first
         answers: list[bool] = []
         for node in map(Node.of, nodes):

@@ -71,9 +71,9 @@ def test_a_reference_column_makes_a_circuit_of_itself(tmp_path: Path, capsys: Ca
         (["--dac-bits", "0"], "--dac-bits: input should be greater than or equal to 1 (got 0)"),
         (["--dac-mode", "bit-serial"], "bit-serial inputs need dac_bits"),
         (["--dac-bits", "1", "--signed-inputs", "offset"], "need at least 2 dac_bits"),
-        (["--adc-range", "wide"], "--adc-range is 'wide'; expected full, calibrated or a number"),
-        (["--adc-range", "-1"], "--adc-range is '-1'; expected full, calibrated or a number"),
-        (["--adc-range", "nan"], "--adc-range is 'nan'; expected full, calibrated or a number"),
+        (["--adc-range", "wide"], "--adc-range is 'wide'; expected full, calibrated, error, kpp,"),
+        (["--adc-range", "-1"], "--adc-range is '-1'; expected full, calibrated, error, kpp,"),
+        (["--adc-range", "nan"], "--adc-range is 'nan'; expected full, calibrated, error, kpp,"),
         (["--reference", "column"], "reference is 'column', but sign-magnitude leaves cells"),
         (["--wire-ohm", "1,x"], "--wire-ohm is '1,x'; expected R or R,C in ohm"),
         (

@@ -20,6 +20,7 @@ from nvmc.hardware.chip import Chip
 from nvmc.hardware.devices import Periphery, parse_noise
 from nvmc.hardware.encoding import Encoding
 from nvmc.models import resolve_model
+from nvmc.runtime.crossbar.ranges import RangeObserver
 from nvmc.runtime.montecarlo import Feed, Network, evaluate_chips, open_session, outputs_of
 from nvmc.runtime.provider import observe_arrays
 from onnx_models import MAPPED, feeds_of
@@ -69,7 +70,8 @@ def test_without_converters_a_circuit_is_its_cells(
     proto, compiled = compiled_network(name, cells, tmp_path)
     feeds, chip = feeds_of(proto), Chip.of(cells, SEED, INDEX)
     expected = open_session(load_network(compiled, cells), chip).run(None, feeds)
-    with observe_arrays() as seen:  # whoever watches an array reads it through its circuit
+    # Whoever watches an array reads it through its circuit.
+    with observe_arrays(RangeObserver) as seen:
         session = make_session(compiled.model_path, chip=chip)
     found = session.run(None, feeds)
     assert seen and set(seen) <= {entry.name for entry in compiled.manifest.arrays}

@@ -27,9 +27,10 @@ MAX_CONVERTER_BITS = 16
 ConverterBits = Annotated[int, Field(ge=1, le=MAX_CONVERTER_BITS, strict=True)]
 Above0 = Annotated[float, Field(gt=0, allow_inf_nan=False, strict=True)]
 Ohm = Annotated[float, Field(ge=0, allow_inf_nan=False, strict=True)]
-AdcRange = Literal["full", "calibrated"] | Above0
+Scaled = Annotated[str, Field(pattern=r"^(calibrated|error):(\d+\.?\d*|\.\d+)$")]
+AdcRange = Literal["full", "calibrated", "error"] | Scaled | Above0
 DacMode = Literal["multi-level", "bit-serial"]
-DacRange = Literal["dynamic", "calibrated"]
+DacRange = Literal["dynamic", "calibrated", "error"]
 SignedInputs = Literal["two-phase", "offset"]
 Subtract = Literal["analog", "digital"]
 Reference = Literal["auto", "exact", "column", "none"]
@@ -70,13 +71,15 @@ class Periphery(Strict, frozen=True):
         dac_mode: `multi-level` drives a row with the whole code at once, `bit-serial` with one
             bit after the other.
         dac_range: `dynamic` scales to the largest magnitude of each batch entry on its own;
-            `calibrated` to the one seen on calibration data, and clips there.
+            `calibrated` to the one seen on calibration data, and clips there; `error` clips where
+            the squared error of the inputs is least on these data.
         signed_inputs: How negative inputs are driven: `two-phase` applies the positive and then
             the negative part and subtracts digitally; `offset` adds half the range and subtracts
             what that adds. An entry without negative inputs is driven unsigned.
         adc_bits: Bits of an output code; None for currents read exactly.
         adc_range: `full` is the worst case of the tile; `calibrated` what calibration data showed;
-            a number is in level steps x input steps.
+            `error` where the squared error of the outputs is least on these data; `error:0.7` is
+            0.7 times that, `calibrated:0.7` likewise; a number is in level steps x input steps.
         subtract: Whether the two polarities are subtracted before the ADC (`analog`) or after it
             (`digital`).
         reference: How what cells conduct at level 0 is kept out of results. `exact` takes it off
@@ -104,6 +107,8 @@ class Periphery(Strict, frozen=True):
             raise ValueError("bit-serial inputs need dac_bits; give 1 to 16")
         if self.signed_inputs == "offset" and self.dac_bits == 1:
             raise ValueError("offset inputs need at least 2 dac_bits; got 1")
+        if isinstance(self.adc_range, str) and self.adc_rule[1] == 0:
+            raise ValueError(f"adc_range is {self.adc_range!r}; expected a factor above 0")
         return self
 
     @property
@@ -120,17 +125,24 @@ class Periphery(Strict, frozen=True):
     @property
     def clips(self) -> bool:
         """Whether inputs beyond a calibrated range are clipped."""
-        return self.dac_range == "calibrated"
+        return self.dac_range != "dynamic"
+
+    @property
+    def adc_calibrated(self) -> bool:
+        """Whether the ADC's ranges come from calibration data."""
+        found = isinstance(self.adc_range, str) and self.adc_range != "full"
+        return self.adc_bits is not None and found
+
+    @property
+    def adc_rule(self) -> tuple[str, float]:
+        """How the ADC's ranges are found on calibration data, and what they are multiplied by."""
+        rule, _, width = str(self.adc_range).partition(":")
+        return rule, float(width or 1)
 
     @property
     def needs_data(self) -> bool:
         """Whether some range comes from calibration data."""
         return self.clips or self.adc_calibrated
-
-    @property
-    def adc_calibrated(self) -> bool:
-        """Whether the range of the ADC comes from calibration data."""
-        return self.adc_bits is not None and self.adc_range == "calibrated"
 
     def range_of(self, array: str) -> ArrayRange | None:
         """What calibration showed at an array; None where it was not calibrated."""

@@ -14,6 +14,7 @@ import pytest
 from numpy.typing import NDArray
 
 from nvmc.hardware.devices import Periphery, Target, load_device, parse_noise
+from nvmc.runtime.crossbar.ranges import RangeObserver
 from nvmc.runtime.provider import make_session, observe_arrays, register_provider
 from nvmc.runtime.provider.kernels import NodeKernel
 from provider_networks import batch, codes_of, network
@@ -199,7 +200,7 @@ def test_calibration_sees_what_all_threads_show_it() -> None:
     x = [batch(64, 4, seed=i) for i in range(THREADS)]
     seen: list[Any] = []
     for runner in (at_once, lambda work: [work(i) for i in range(THREADS)]):
-        with observe_arrays() as observers:
+        with observe_arrays(RangeObserver) as observers:
             session = make_session(content, chip="ideal", quiet=True)
 
         def work(index: int, session: Any = session) -> None:
