@@ -21,6 +21,7 @@ from nvmc.compiled.artifact import (
     files_in,
     replacing_file,
 )
+from nvmc.compiled.converters import AdcCodes
 from nvmc.compiled.generations import replacing_folder
 from nvmc.compiled.options import Calibration, CompileOptions
 from nvmc.compiled.rounding import SEEDED, AgainstSource, Outliers
@@ -52,7 +53,9 @@ from nvmc.passes.io.save import save_model
 from nvmc.passes.loop_states import LoopStates
 from nvmc.passes.measure_outliers import MeasureOutliers
 from nvmc.passes.pipeline import compile_passes
+from nvmc.passes.program_chip import arrays_of
 from nvmc.passes.quantize_activations import QuantizeActivations, activation_tensors
+from nvmc.runtime.adc_codes import adc_codes
 from nvmc.runtime.against_source import compare_to_source
 from nvmc.runtime.calibration import CONVERTER_IMAGES, calibrate, calibration_on
 from nvmc.runtime.feeding import feed_of, image_sizes
@@ -224,6 +227,7 @@ def _write(
     model, mapping, target = mapped.model, mapped.mapping, mapped.target
     inputs, outputs = tensor_entries(model.graph.inputs), tensor_entries(model.graph.outputs)
     tiles = tile_graph(model, mapping, target)
+    mapping.tell_codes(_codes_of(model, target, data))
     with replacing_folder(folder) as temporary:
         save_checked(model, temporary / MODEL_FILE, source)
         (temporary / TILES_FILE).write_text(tile_graph_json(tiles) + "\n")
@@ -247,6 +251,14 @@ def _write(
         text = manifest.model_dump_json(indent=1) + "\n"
         (temporary / MANIFEST_FILE).write_text(text)
     return Manifest.model_validate_json(text)
+
+
+def _codes_of(model: Model, target: Target, data: Dataset | None) -> dict[str, AdcCodes]:
+    """Which codes of their ADCs the arrays reach."""
+    if all(part.periphery.adc_bits is None for part in target.variants):
+        return {}
+    images = None if data is None else feed_of(tensor_entries(model.graph.inputs), data, 0, None)
+    return adc_codes(arrays_of(model), images, lambda: serialized(model))
 
 
 def _against_source(

@@ -108,6 +108,11 @@ def periphery_given(options: Mapping[str, Any]) -> dict[str, Any]:
 
 def _range(text: str) -> float | str:
     rule, _, width = text.partition(":")
+    if rule == "kpp":
+        raise OptionError(
+            f"--adc-range is {text!r}, which only `nvmc compile` looks for; give the range that it "
+            "prints"
+        )
     if text == "full" or rule in ("calibrated", "error"):
         _number(width or "1", text)
         return text

@@ -20,6 +20,7 @@ from typing import Any, Literal
 from pydantic import field_validator, model_validator
 
 from nvmc.arguments import checked
+from nvmc.compiled.converters import AdcCodes
 from nvmc.compiled.digests import FileEntry
 from nvmc.compiled.generations import (
     MANIFEST_FILE,
@@ -105,6 +106,8 @@ class ArrayEntry(Entry):
         outliers: What its largest weights cost; null of parameters, of one bit, of a quantised
             network's codes, on a device whose strength of noise is not known, and in networks that
             were compiled before it was found.
+        adc_codes: Which codes of its ADCs it reaches; null without ADC, of parameters, and in
+            networks that were compiled before it was found.
     """
 
     name: str
@@ -124,6 +127,7 @@ class ArrayEntry(Entry):
     inputs: str = ""
     rounding: Rounding | None = None
     outliers: Outliers | None = None
+    adc_codes: AdcCodes | None = None
 
 
 class Manifest(Entry):

@@ -9,6 +9,7 @@ import onnx_ir as ir
 
 from nvmc.budget import check_room
 from nvmc.compiled.artifact import ArrayEntry
+from nvmc.compiled.converters import AdcCodes
 from nvmc.compiled.operators import PARAMETER
 from nvmc.compiled.rounding import Outliers, Rounding
 from nvmc.compiled.work import DigitalEntry, LayerEntry, Work
@@ -53,6 +54,12 @@ class Mapping:
         """Say of each array what its largest weights cost."""
         self.arrays = [
             entry.model_copy(update={"outliers": found.get(entry.name)}) for entry in self.arrays
+        ]
+
+    def tell_codes(self, found: dict[str, AdcCodes]) -> None:
+        """Say of each array which codes of its ADCs it reaches."""
+        self.arrays = [
+            entry.model_copy(update={"adc_codes": found.get(entry.name)}) for entry in self.arrays
         ]
 
 

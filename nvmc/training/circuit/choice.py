@@ -8,13 +8,14 @@ import onnx_ir as ir
 
 from nvmc.errors import OptionError
 from nvmc.evaluation.parameters import duration_text
+from nvmc.hardware.devices import Periphery
 from nvmc.torchgraph.layout import channels_last_pays
 from nvmc.training.activations import Rounding
 from nvmc.training.circuit.circuit import Circuit
 from nvmc.training.circuit.grids import OwnRanges
 from nvmc.training.task import Task
 
-__all__ = ["check_ranges", "circuit_of", "left_out"]
+__all__ = ["check_ranges", "check_rules", "circuit_of", "left_out"]
 
 
 def circuit_of(model: ir.Model, task: Task, activations: Rounding | None) -> Circuit | None:
@@ -37,6 +38,8 @@ def circuit_of(model: ir.Model, task: Task, activations: Rounding | None) -> Cir
             "reference columns cannot be trained through; give --reference exact or none, or let "
             "only KPPs see the circuit with --circuit judged"
         )
+    for part in target.variants:
+        check_rules(part.periphery)
     try:
         circuit = Circuit(model, target, skip)
     except OptionError:
@@ -47,6 +50,21 @@ def circuit_of(model: ir.Model, task: Task, activations: Rounding | None) -> Cir
     circuit.channels_last = on_processor and channels_last_pays(model.graph)
     circuit.own = OwnRanges(model, target, skip, activations)
     return circuit.to(task.settings.accelerator)
+
+
+def check_rules(periphery: Periphery) -> None:
+    """Complain of ranges that training cannot find as it goes.
+
+    Raises:
+        OptionError: They are those of least error, or have a factor.
+    """
+    adc = periphery.adc_calibrated and periphery.adc_range != "calibrated"
+    if adc or periphery.dac_range == "error":
+        what = f"--adc-range {periphery.adc_range}" if adc else "--dac-range error"
+        raise OptionError(
+            f"{what} is found by `nvmc compile` alone; train with calibrated, or with --circuit "
+            "judged, and compile the result with it"
+        )
 
 
 def check_ranges(task: Task) -> None:
