@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from nvmc.cli.console import count, note
 from nvmc.compiled.artifact import Manifest
+from nvmc.hardware.devices import Periphery
 
-__all__ = ["note_codes"]
+__all__ = ["note_codes", "note_other_bits"]
 
 SHOWN = 3
 """Most names in a line."""
@@ -34,3 +37,20 @@ def note_codes(manifest: Manifest, data: str | None) -> None:
         f"the ADC's range leaves more than half of its codes unused at {names}; {helps} fits the "
         "range to the currents, and `nvmc inspect` shows them"
     )
+
+
+def note_other_bits(periphery: Periphery, converter: str, bits: Iterable[float | None]) -> None:
+    """Say where converters of other bits have the ranges of least error of those compiled for.
+
+    Args:
+        periphery: That the network was compiled for.
+        converter: `adc` or `dac`.
+        bits: Its bits in a sweep; None for an ideal one.
+    """
+    rule = periphery.dac_range if converter == "dac" else periphery.adc_rule[0]
+    own = periphery.dac_bits if converter == "dac" else periphery.adc_bits
+    if rule == "error" and any(one not in (own, None) for one in bits):
+        note(
+            f"the {converter.upper()}s' ranges are those of least error at {own} bits, also where "
+            "they have others; compile for these bits to have their own"
+        )

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 import click
 from rich.table import Table
 
+from nvmc.cli.codes import note_other_bits
 from nvmc.cli.console import (
     count,
     ends_text,
@@ -104,6 +105,9 @@ def sweep_command(
         )
     _notes(result, values, device, noise)
     note_percentile(result.points[0].kpp.k)
+    for converter in ("adc", "dac"):
+        bits = [value.number for value in values.get(f"{converter}-bits", ())]
+        note_other_bits(network.manifest.target.periphery, converter, bits)
     if csv_file is not None:
         write_csv(csv_file, _point_rows(result))
     if chips_csv is not None:

@@ -188,6 +188,39 @@ def test_each_error_is_that_of_a_slow_loop(tmp_path: Path) -> None:
     assert layer.remainder == pytest.approx(layer.together - math.sqrt(squares), abs=1e-12)
 
 
+def test_no_range_has_less_error_than_that_of_least_error(tmp_path: Path) -> None:
+    """Of squared errors of conversions by what they count for, over ranges 4 % apart; and of the
+    layer's outputs, beside what was seen and half and twice the range."""
+    onnx.save(proto_of(ONE), tmp_path / "m.onnx")
+    x = images()
+
+    def compiled(adc_range: Any) -> Compiled:
+        cells = target(dac_bits=4, adc_bits=4, adc_range=adc_range)
+        data = (x, np.zeros(IMAGES, np.int64))
+        return compile_model(tmp_path / "m.onnx", cells, output=tmp_path / "m.nvmc", data=data)
+
+    network = compiled("error")
+    (found,) = network.manifest.target.periphery.ranges
+    loops, steps = currents_by_loops(array_of(network), x, 16, 15, False)
+    currents = np.array(loops).reshape(IMAGES, -1, 2)
+    counts = steps[:, None, None] * np.array([1.0, 4.0])
+
+    def error(reach: float) -> float:
+        rounded = np.clip(np.rint(currents * (7 / reach)), -7, 7) * (reach / 7)
+        return float(np.sum(np.square(counts * (rounded - currents))))
+
+    assert found.current is not None
+    # Bins and steps of the search are 1.1 % wide; near its minimum the error is flat.
+    best = min(error(float(np.abs(currents).max()) * 0.96**i) for i in range(80))
+    assert error(found.current) <= 1.02 * best
+
+    def of_outputs(adc_range: Any) -> float:
+        return looked_at(compiled(adc_range), x, sigma=0.0).layers[0].errors["ADC"]
+
+    others = [of_outputs(text) for text in ("calibrated", "error:0.5", "error:2")]
+    assert of_outputs("error") < min(others)
+
+
 @pytest.mark.parametrize("encoding", ["sign-magnitude", "differential", "offset"])
 def test_together_and_arriving_are_what_the_chip_gives(encoding: str, tmp_path: Path) -> None:
     """The last layer's arriving error is that of the network's outputs."""
