@@ -19,7 +19,7 @@ from nvmc.evaluation.description import as_cells
 from nvmc.evaluation.distribution import Histogram
 from nvmc.evaluation.error_sources import LayerErrors
 from nvmc.evaluation.inspection import IMAGES, Inspection, inspect, rows_of
-from nvmc.evaluation.parameters import parse_time
+from nvmc.evaluation.parameters import parse_temperature, parse_time
 from nvmc.report.inspection import Bars, Panel, draw_inspection
 from nvmc.report.table import check_file, write_csv
 
@@ -42,7 +42,7 @@ MOST_DRAWN = 8
     help="Show one layer closely, by the name of its weight or node. May be repeated.",
 )
 @click.option("--chip", default=0, show_default=True, help="Number of the chip.")
-@run_options("data", "device", "sigma", "noise", "time", "seed")
+@run_options("data", "device", "sigma", "noise", "time", "temperature", "seed")
 @click.option(
     "--limit", type=int, metavar="N", help=f"Use the first N images.  [default: {IMAGES}]"
 )
@@ -53,6 +53,7 @@ def inspect_command(
     compiled: Path | None,
     layers: tuple[str, ...],
     age: str | None,
+    celsius: str | None,
     csv_file: Path | None,
     figure: Path | None,
     as_json: bool,
@@ -76,6 +77,7 @@ def inspect_command(
             network,
             layer=layers,
             time_s=None if age is None else parse_time(age),
+            temperature_c=None if celsius is None else parse_temperature(celsius),
             on_images=tell,
             **options,
         )

@@ -23,7 +23,7 @@ from nvmc.runtime.provider import Call
 __all__ = ["ALL", "ErrorSources", "LayerErrors", "known", "quiet_chip", "variants_of"]
 
 ALL = "all together"
-IDEAL, QUIET = "ideal", "quiet"
+IDEAL, QUIET, CELLS = "ideal", "quiet", "cells"
 
 Parts = Callable[[Periphery], Periphery]
 
@@ -47,7 +47,7 @@ class Variant:
 
 def _none(periphery: Periphery) -> Periphery:
     del periphery
-    return Periphery()
+    return Periphery(reference="exact")
 
 
 def _whole(periphery: Periphery) -> Periphery:
@@ -63,7 +63,11 @@ def _converters(periphery: Periphery) -> Periphery:
 
 
 def _wires(periphery: Periphery) -> Periphery:
-    return Periphery(wire_ohm=periphery.wire_ohm)
+    return Periphery(wire_ohm=periphery.wire_ohm, reference=periphery.reference)
+
+
+def _reference(periphery: Periphery) -> Periphery:
+    return Periphery(reference=periphery.reference)
 
 
 def quiet_chip(chip: Chip) -> Chip:
@@ -76,7 +80,8 @@ def variants_of(target: Target, chip: Chip) -> list[Variant]:
     """Every way in which a layer is read; those that others are compared with come first.
 
     The sources are: uneven levels (what cells on target conduct beside even levels), each active
-    noise source by its name, DAC, ADC (behind the DAC, whose steps its range counts in) and wires.
+    noise source by its name, the cells of reference columns, DAC, ADC (behind the DAC, whose steps
+    its range counts in) and wires.
 
     Args:
         target: What holds the arrays.
@@ -90,6 +95,9 @@ def variants_of(target: Target, chip: Chip) -> list[Variant]:
     for name in AblatedChip.within(chip, Selection()).active:
         alone = AblatedChip.within(chip, Selection(sources=frozenset([name])))
         found.append(Variant(name, alone, _none, QUIET))
+    if target.reference == "column":  # whose cells have the noise of the others
+        found.append(Variant(CELLS, chip, _none))
+        found.append(Variant("reference column", chip, _reference, CELLS))
     if periphery.dac_bits is not None or periphery.clips:
         found.append(Variant("DAC", silent, _dac, QUIET))
     if periphery.adc_bits is not None:

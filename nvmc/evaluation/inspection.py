@@ -128,6 +128,7 @@ def inspect(
     noise: Sequence[NoiseSource | str] = (),
     sigma: float | None = None,
     time_s: float | None = None,
+    temperature_c: float | None = None,
     seed: int = 0,
     on_images: Callable[[int], None] | None = None,
     **options: Unpack[Options],
@@ -145,6 +146,7 @@ def inspect(
         noise: More noise sources behind the device's own: sources, or texts as after `--noise`.
         sigma: Strength of the device's noise instead of its default.
         time_s: Seconds since programming; the device's own time by default.
+        temperature_c: Of all cells since programming, degrees Celsius.
         seed: Population of chips.
         on_images: Told how many images are done.
         **options: Data and the like; see `nvmc.evaluation.workload.Options`. `limit` is 64 where
@@ -159,7 +161,7 @@ def inspect(
     if options.get("fidelity") == "cells":
         raise OptionError("an inspection looks at circuits; leave fidelity out")
     chosen = _chosen(manifest, [layer] if isinstance(layer, str) else layer)
-    setup = Setup.of(manifest.target, device, noise, sigma, time_s)
+    setup = Setup.of(manifest.target, device, noise, sigma, time_s, temperature_c=temperature_c)
     setup = replace(setup, target=_scaled(setup.target))
     drawn = setup.chip(seed, chip)
     _check_memory(manifest, setup.target, drawn, chosen)

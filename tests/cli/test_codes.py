@@ -35,7 +35,7 @@ def compiled(capsys: Capture, *words: str) -> tuple[Compiled, str]:
 def test_a_full_range_is_warned_of_and_the_option_that_helps_named(capsys: Capture) -> None:
     network, error = compiled(capsys, "--adc-bits", "6", "--dac-bits", "6")
     assert error.count("\n") == 1 and WASTE in error
-    assert "fc1.weight (" in error and "--adc-range error with --data SPEC" in error
+    assert "fc3.weight (" in error and "--adc-range error with --data SPEC" in error
     for entry in network.manifest.arrays:
         codes = entry.adc_codes
         assert codes is not None and 0 < codes.reachable < 0.5 and codes.seen is None
