@@ -38,7 +38,8 @@ def test_a_full_range_is_warned_of_and_the_option_that_helps_named(capsys: Captu
     assert "fc3.weight (" in error and "--adc-range error with --data SPEC" in error
     for entry in network.manifest.arrays:
         codes = entry.adc_codes
-        assert codes is not None and 0 < codes.reachable < 0.5 and codes.seen is None
+        assert codes is not None and 0 < codes.reachable < 1 and codes.seen is None
+        assert (f"{entry.name} (" in error) == (codes.reachable < 0.5)
 
 
 def test_what_images_show_is_warned_of_where_weights_do_not_tell(capsys: Capture) -> None:
@@ -116,16 +117,22 @@ def test_the_command_takes_the_best_and_says_what_it_tried(
 ) -> None:
     from nvmc.evaluation import best_range as module
 
-    monkeypatch.setattr(module, "RANGES", ("calibrated", "error:0.05"))
+    worth = {text: (1.0, 0.8) for text in RANGES} | {"error:0.7": (0.99, 0.85)}
+
+    def judged(source: Path, target: Target, *rest: Any) -> tuple[float, float]:
+        return worth[str(target.periphery.adc_range)]
+
+    monkeypatch.setattr(module, "judged", judged)
     capsys.readouterr()
     words = ["compile", "zoo:mlp3-digits", "--adc-bits", "4", "--dac-bits", "4", "-o", "m.nvmc"]
     assert main([*words, "--adc-range", "kpp:0.1", "--data", "digits"]) == 0
     text = capsys.readouterr().out
-    assert "of 100 chips at sigma 0.1" in text and "--adc-range error:0.05" in text
-    assert open_compiled("m.nvmc").manifest.target.periphery.adc_range == "calibrated"
+    assert "of 100 chips at sigma 0.1" in text and "--adc-range error:0.5" in text
+    assert "KPP 85.00 %, ideal chip 99.00 %" in text
+    assert open_compiled("m.nvmc").manifest.target.periphery.adc_range == "error:0.7"
     assert main([*words, "--adc-range", "kpp", "--data", "digits", "--json"]) == 0
     printed = json.loads(capsys.readouterr().out)
-    assert printed["target"]["periphery"]["adc_range"] == "calibrated"
+    assert printed["target"]["periphery"]["adc_range"] == "error:0.7"
 
 
 @pytest.mark.parametrize(
