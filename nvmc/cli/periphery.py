@@ -94,10 +94,11 @@ def periphery_given(options: Mapping[str, Any]) -> dict[str, Any]:
         OptionError: One of them is wrong.
     """
     given = {name: options[name] for name in _OPTIONS if options.get(name) is not None}
-    if given.get("adc_range") == "calibrated" and "adc_bits" not in given:
+    rule = str(given.get("adc_range")).partition(":")[0]
+    if rule in ("calibrated", "error") and "adc_bits" not in given:
         raise OptionError(
-            "--adc-range is calibrated, but without --adc-bits currents are read exactly and have "
-            "no range; give --adc-bits 1 to 16, or leave --adc-range out"
+            f"--adc-range is {given['adc_range']}, but without --adc-bits currents are read "
+            "exactly and have no range; give --adc-bits 1 to 16, or leave --adc-range out"
         )
     if "adc_range" in given:
         given["adc_range"] = _range(given["adc_range"])

@@ -87,23 +87,25 @@ def variants_of(target: Target, chip: Chip) -> list[Variant]:
         target: What holds the arrays.
         chip: The chip.
     """
-    periphery = target.periphery
+    parts, peripheries = target.variants, [part.periphery for part in target.variants]
     silent = AblatedChip.within(chip, Selection(sources=frozenset()))
     found = [Variant(IDEAL, quiet_chip(chip), _none), Variant(QUIET, silent, _none)]
-    if target.places is not None:
+    if any(part.places is not None for part in parts):
         found.append(Variant("uneven levels", silent, _none, IDEAL))
     for name in AblatedChip.within(chip, Selection()).active:
         alone = AblatedChip.within(chip, Selection(sources=frozenset([name])))
         found.append(Variant(name, alone, _none, QUIET))
-    if target.reference == "column":  # whose cells have the noise of the others
+    if any(
+        part.reference == "column" for part in parts
+    ):  # whose cells have the noise of the others
         found.append(Variant(CELLS, chip, _none))
         found.append(Variant("reference column", chip, _reference, CELLS))
-    if periphery.dac_bits is not None or periphery.clips:
+    if any(one.dac_bits is not None or one.clips for one in peripheries):
         found.append(Variant("DAC", silent, _dac, QUIET))
-    if periphery.adc_bits is not None:
+    if any(one.adc_bits is not None for one in peripheries):
         behind = "DAC" if found[-1].name == "DAC" else QUIET
         found.append(Variant("ADC", silent, _converters, behind))
-    if periphery.wired:
+    if any(one.wired for one in peripheries):
         found.append(Variant("wires", silent, _wires, QUIET))
     return [*found, Variant(ALL, chip, _whole, IDEAL)]
 

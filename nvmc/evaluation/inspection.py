@@ -228,16 +228,15 @@ def _small(network: Any, images: int) -> CircuitNetwork:
 
 def _scaled(target: Target) -> Target:
     """The target; without ADCs, currents are held against the worst case of a tile."""
-    periphery = target.periphery
-    if periphery.adc_bits is not None:
+    if any(part.periphery.adc_bits is not None for part in target.variants):
         return target
-    full = periphery.model_copy(update={"adc_range": "full"})
-    return target.model_copy(update={"periphery": full})
+    return target.everywhere(adc_range="full")
 
 
 def _exact(target: Target) -> Target:
     """The target behind an ideal periphery."""
-    return target.model_copy(update={"periphery": Periphery()})
+    ideal = Periphery()
+    return target.everywhere(**{name: getattr(ideal, name) for name in Periphery.model_fields})
 
 
 def _chosen(manifest: Manifest, names: Sequence[str]) -> frozenset[str]:

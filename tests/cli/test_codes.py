@@ -139,7 +139,7 @@ def test_the_command_takes_the_best_and_says_what_it_tried(
     ("words", "message"),
     [
         (["--adc-bits", "4", "--adc-range", "kpp"], "judges chips, and needs --data"),
-        (["--adc-range", "kpp", "--data", "digits"], "there are none: --adc-bits"),
+        (["--adc-range", "kpp", "--data", "digits"], "without --adc-bits"),
         (["--adc-bits", "4", "--adc-range", "kpp:x", "--data", "digits"], "kpp:SIGMA"),
         (["--adc-bits", "4", "--adc-range", "error"], "a range is to be calibrated, but there"),
         (["--adc-bits", "4", "--adc-range", "error:0"], "--adc-range is 'error:0'"),
