@@ -13,6 +13,7 @@ from nvmc.compiled.converters import AdcCodes
 from nvmc.hardware.chip import Array, Chip
 from nvmc.runtime.calibration import run_in_batches
 from nvmc.runtime.crossbar.adc import Adc
+from nvmc.runtime.crossbar.dac import Pulse
 from nvmc.runtime.crossbar.operand import CircuitOperand
 from nvmc.runtime.montecarlo import Feed
 from nvmc.runtime.provider import make_session, observe_arrays
@@ -94,6 +95,9 @@ class _Ends:
 
     def inputs(self, x: Real) -> None:
         """Nothing of the inputs."""
+
+    def drives(self, rows: slice, pulse: Pulse) -> None:
+        """See what is put on rows, of which codes know enough from the inputs."""
 
     def currents(self, currents: Real, adc: Adc, counts: Real) -> None:
         """See what one ADC is about to convert."""

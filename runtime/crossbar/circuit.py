@@ -340,6 +340,7 @@ class CircuitMvm:
             pulses = CodeSum()
             for pulse in circuit.dac.expand(codes, drive):
                 if self._observer is not None:
+                    self._observer.drives(product.rows, pulse)
                     counts = circuit.counts(cols) * (drive.step[:, None, None, None] * pulse.weight)
                 pulses.add(self._convert(product, pulse, reads, counts), pulse.weight)
             codes_sum.add(pulses.settled(), product.adc.step)

@@ -1,4 +1,4 @@
-"""Who watches an array at work: calibration and inspection."""
+"""Who watches an array at work: calibration, inspection and what drives cost."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nvmc.runtime.crossbar.adc import Adc
+from nvmc.runtime.crossbar.dac import Pulse
 
 __all__ = ["Observer"]
 
@@ -19,6 +20,10 @@ class Observer(Protocol):
 
     def inputs(self, x: Real) -> None:
         """See the inputs of whole entries, in the network's units."""
+        ...
+
+    def drives(self, rows: slice, pulse: Pulse) -> None:
+        """See what one pulse puts on some rows, shape (entries, groups, vectors, rows)."""
         ...
 
     def currents(self, currents: Real, adc: Adc, counts: Real) -> None:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from nvmc.hardware.devices import ArrayRange
 from nvmc.runtime.crossbar.adc import Adc, top_code
+from nvmc.runtime.crossbar.dac import Pulse
 from nvmc.runtime.crossbar.least_error import least_error_range
 
 __all__ = ["CURRENT_SHARE", "RangeObserver", "WeighingObserver", "upper_end"]
@@ -63,6 +64,9 @@ class RangeObserver:
         largest = float(np.max(np.abs(x), initial=0.0))
         with self._lock:
             self._largest = max(self._largest, largest)
+
+    def drives(self, rows: slice, pulse: Pulse) -> None:
+        """See what is put on rows, of which ranges know enough from the inputs."""
 
     def currents(self, currents: Real, adc: Adc, counts: Real) -> None:
         """See what one ADC is about to convert."""
