@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from nvmc.compiled.artifact import Compiled, find_compiled, open_compiled
     from nvmc.compiled.options import CompileOptions
     from nvmc.compiler import compile_model, transform_model
+    from nvmc.cost.estimate import estimate_cost
+    from nvmc.cost.hardware import Hardware, load_hardware
+    from nvmc.cost.result import Cost
     from nvmc.errors import NvmcError
     from nvmc.evaluation.chip_file import program_chip
     from nvmc.evaluation.inspection import Inspection, inspect
@@ -30,7 +33,9 @@ __all__ = [
     "Chip",
     "CompileOptions",
     "Compiled",
+    "Cost",
     "Device",
+    "Hardware",
     "Inspection",
     "LayerTarget",
     "NvmcError",
@@ -39,9 +44,11 @@ __all__ = [
     "Target",
     "__version__",
     "compile_model",
+    "estimate_cost",
     "find_compiled",
     "inspect",
     "load_device",
+    "load_hardware",
     "make_session",
     "memory_limit",
     "open_compiled",
@@ -55,7 +62,9 @@ _HOMES = {
     "Chip": "nvmc.hardware.chip",
     "CompileOptions": "nvmc.compiled.options",
     "Compiled": "nvmc.compiled.artifact",
+    "Cost": "nvmc.cost.result",
     "Device": "nvmc.hardware.devices",
+    "Hardware": "nvmc.cost.hardware",
     "Inspection": "nvmc.evaluation.inspection",
     "LayerTarget": "nvmc.hardware.devices",
     "NvmcError": "nvmc.errors",
@@ -63,9 +72,11 @@ _HOMES = {
     "Simulation": "nvmc.evaluation.result",
     "Target": "nvmc.hardware.devices",
     "compile_model": "nvmc.compiler",
+    "estimate_cost": "nvmc.cost.estimate",
     "find_compiled": "nvmc.compiled.artifact",
     "inspect": "nvmc.evaluation.inspection",
     "load_device": "nvmc.hardware.devices",
+    "load_hardware": "nvmc.cost.hardware",
     "make_session": "nvmc.runtime.provider",
     "memory_limit": "nvmc.runtime.memory",
     "open_compiled": "nvmc.compiled.artifact",

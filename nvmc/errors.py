@@ -14,6 +14,7 @@ __all__ = [
     "ClusterError",
     "DataError",
     "DeviceError",
+    "HardwareError",
     "ModelError",
     "NvmcError",
     "OptionError",
@@ -36,6 +37,10 @@ class ModelError(NvmcError, ValueError):
 
 class DeviceError(NvmcError, ValueError):
     """A device name or device file is wrong."""
+
+
+class HardwareError(NvmcError, ValueError):
+    """A hardware name or file is wrong, or a file of macros."""
 
 
 class DataError(NvmcError, ValueError):

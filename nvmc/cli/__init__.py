@@ -44,6 +44,8 @@ COMMANDS = {
     "results": ("nvmc.cli.results:results_command", "List, show, export, delete, merge results."),
     "devices": ("nvmc.cli.devices:devices_command", "List, show and fit devices."),
     "targets": ("nvmc.cli.targets:targets_command", "List and show targets."),
+    "cost": ("nvmc.cli.cost:cost_command", "Energy, time and area of a compiled network."),
+    "hardware": ("nvmc.cli.hardware:hardware_command", "List, show and fit hardware for cost."),
 }
 """Command -> (`module:function`, one line of help). The module is loaded when it is called."""
 

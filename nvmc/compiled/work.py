@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict
 
 from nvmc.errors import ModelError
 
-__all__ = ["DigitalEntry", "Entry", "LayerEntry", "Work", "check_share", "dearest"]
+__all__ = ["DigitalEntry", "Entry", "LayerEntry", "Shape", "Work", "check_share", "dearest"]
 
 
 class Entry(BaseModel):

@@ -1,0 +1,85 @@
+"""`nvmc cost`: energy, time and area of a compiled network on some hardware."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from nvmc.cli.console import print_json
+from nvmc.cli.running import opened, run_options
+from nvmc.errors import OptionError
+from nvmc.report.table import check_file, write_csv
+
+__all__ = ["cost_command"]
+
+
+@click.command("cost")
+@click.argument("compiled", required=False, type=click.Path(path_type=Path))
+@click.option(
+    "--hardware",
+    required=True,
+    metavar="NAME|FILE",
+    help="What the chip is built of: a name of `nvmc hardware`, or a TOML file.",
+)
+@click.option(
+    "--data",
+    metavar="SPEC",
+    help="Images that say what rows are driven with (digits, FILE.npz, …); assumed without.",
+)
+@click.option("--limit", type=int, metavar="N", help="How many of the images.  [default: 32]")
+@click.option("--chip", type=int, metavar="K", help="Whose cells conduct.  [default: ideal cells]")
+@click.option("--seed", default=0, show_default=True, help="Population of the chip.")
+@click.option(
+    "--idle",
+    type=click.Choice(["off", "on"]),
+    default="off",
+    show_default=True,
+    help="Whether waiting tiles are off, or leak.",
+)
+@click.option("--csv", "csv_file", type=click.Path(path_type=Path), help="Write a row a layer.")
+@run_options("figure", "max-memory", "json")
+def cost_command(
+    compiled: Path | None,
+    hardware: str,
+    data: str | None,
+    limit: int | None,
+    chip: int | None,
+    seed: int,
+    idle: str,
+    csv_file: Path | None,
+    figure: Path | None,
+    as_json: bool,
+) -> None:
+    """Energy, latency, throughput and area of a compiled network, per layer and component.
+
+    The counts are the network's own; each figure comes with the band within which published macros
+    agree with the hardware file.
+    """
+    from nvmc.cost.estimate import estimate_cost
+
+    if csv_file is not None:
+        check_file(csv_file)
+    if limit is not None and data is None:
+        raise OptionError("--limit is given without --data; give the images, or leave it out")
+    found = estimate_cost(
+        opened(compiled),
+        hardware,
+        data=data,
+        limit=limit,
+        chip=chip,
+        seed=seed,
+        idle="on" if idle == "on" else "off",
+    )
+    if csv_file is not None:
+        write_csv(csv_file, found.rows())
+    if figure is not None:
+        from nvmc.report.cost_picture import draw_cost
+
+        draw_cost(found.to_json(), figure)
+    if as_json:
+        print_json(found.to_json())
+        return
+    from nvmc.cli.cost_report import print_cost
+
+    print_cost(found)

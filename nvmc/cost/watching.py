@@ -1,0 +1,71 @@
+"""What images drive the rows of a network's arrays with; alone here it loads onnxruntime."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+from nvmc.cost.drives import Drives
+from nvmc.data import Data, load_data
+from nvmc.hardware.chip import Chip
+from nvmc.hardware.devices import Target
+from nvmc.passes.graph.describe import Model, serialized, set_target, tensor_entries
+from nvmc.runtime.blas import single_threaded_blas
+from nvmc.runtime.calibration import run_in_batches
+from nvmc.runtime.crossbar.dac import Dac
+from nvmc.runtime.crossbar.drives import DriveObserver
+from nvmc.runtime.feeding import feed_of
+from nvmc.runtime.provider import make_session, observe_arrays
+
+__all__ = ["IMAGES", "drives_on"]
+
+IMAGES = 32
+"""Images that drives are counted on, unless told otherwise: a circuit takes a hundred times what
+its network does."""
+
+
+def drives_on(
+    model: Model, target: Target, data: Data, limit: int | None
+) -> tuple[dict[str, Drives], str, int]:
+    """What images drive the arrays of a compiled network with.
+
+    Every circuit is the ideal chip's, without the resistance of wires: these are the drives that
+    the network's own activations are.
+
+    Args:
+        model: The compiled network; its target is replaced.
+        target: How its arrays are used.
+        data: The images.
+        limit: How many; `IMAGES` by default.
+
+    Returns:
+        The drives by array, what the images are, and how many.
+
+    Raises:
+        DataError: The images do not fit the network.
+        ModelError: onnxruntime cannot run it.
+    """
+    dataset = load_data(data, limit=limit or IMAGES)
+    periphery = target.periphery.model_copy(update={"wire_ohm": None})
+    set_target(model, target.model_copy(update={"periphery": periphery}))
+    images = feed_of(tensor_entries(model.graph.inputs), dataset, 0, None)
+    dac = Dac(periphery)
+    with (
+        single_threaded_blas(),
+        observe_arrays(partial(DriveObserver, dac.largest)) as seen,
+    ):
+        session = make_session(serialized(model), chip=Chip.ideal(), quiet=True)
+        for _ in run_in_batches(session, images):
+            pass
+    once = max(1, dac.serial_bits)
+    phases = 0 if periphery.signed_inputs == "offset" else 1
+    found = {
+        name: _found(observer, once * (1 + phases * observer.signed))
+        for name, observer in seen.items()
+    }
+    return {n: d for n, d in found.items() if d is not None}, dataset.name, len(images)
+
+
+def _found(observer: Any, pulses: float) -> Drives | None:
+    rows = observer.of_rows()
+    return None if rows is None else Drives(*rows, active=observer.active, pulses=pulses)

@@ -1,0 +1,135 @@
+"""A picture of a chip's cost: energy by layer and component, and the shares of energy and area."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from nvmc.report.figure import GREY, INK, figure_in, heading, shades, style
+
+__all__ = ["draw_cost"]
+
+MOST = 20
+"""Layers that are drawn one by one, in their order; of more, the others are one bar."""
+
+
+def draw_cost(cost: Mapping[str, Any], path: Path) -> None:
+    """Draw a cost into a file.
+
+    Args:
+        cost: `nvmc.cost.result.Cost.to_json`.
+        path: The file.
+
+    Raises:
+        OptionError: matplotlib is not installed.
+        ArtifactError: `path` cannot be written.
+    """
+    names = [part["name"] for part in cost["components"]]
+    names.sort(key=lambda name: -_energy(cost, name))
+    colours = dict(zip(names, shades(len(names)), strict=True))
+    layers = _layers(cost["layers"])
+    with figure_in(path, width=9.6, height=1.9 + 0.26 * max(8, len(layers))) as figure:
+        heading(figure, _heading(cost))
+        left, right = figure.subplots(1, 2, width_ratios=[3, 2])
+        _bars(left, layers, names, colours)
+        _shares(right, cost, names, colours)
+
+
+def _energy(cost: Mapping[str, Any], name: str) -> float:
+    return next(p["energy_j"]["value"] for p in cost["components"] if p["name"] == name)
+
+
+def _heading(cost: Mapping[str, Any]) -> list[str]:
+    work, hardware = cost["workload"], cost["hardware"]
+    energy, area, latency = work["energy_j"], work["area_mm2"], work["latency_s"]
+    bands = hardware["bands"]
+    return [
+        f"{cost['network']} on {hardware['name']} ({hardware['node_nm']:g} nm); {cost['drives']}",
+        f"{_range(energy, 'J')} an image, {_range(latency, 's')} layer after layer, "
+        f"{_range(area, 'mm²')}",
+        f"Every energy holds within x{bands['energy']['low']:.2g} to x{bands['energy']['high']:.3g}"
+        f", every area within x{bands['area']['low']:.2g} to x{bands['area']['high']:.3g}",
+    ]
+
+
+def _range(figure: Mapping[str, float], unit: str) -> str:
+    """A figure with its band, such as `4.59 µJ (0.19 to 25)`."""
+    scale, prefix = 1.0, ""
+    if unit in ("J", "s"):
+        prefixes = ((1.0, ""), (1e-3, "m"), (1e-6, "µ"), (1e-9, "n"))
+        scale, prefix = next((p for p in prefixes if figure["value"] >= p[0]), prefixes[-1])
+    value, low, high = (figure[key] / scale for key in ("value", "low", "high"))
+    return f"{value:.3g} {prefix}{unit} ({low:.2g} to {float(f'{high:.2g}'):,g})"
+
+
+def _layers(layers: Sequence[Mapping[str, Any]]) -> list[tuple[str, dict[str, float]]]:
+    """Name and energy by component of what is drawn."""
+    ranked = sorted(layers, key=lambda layer: -layer["energy_j"]["value"])
+    kept = {id(layer) for layer in ranked[:MOST]}
+    drawn = [(layer["name"], layer["components_j"]) for layer in layers if id(layer) in kept]
+    rest = [layer["components_j"] for layer in layers if id(layer) not in kept]
+    if rest:
+        keys = rest[0].keys()
+        drawn.append((f"{len(rest)} more", {k: sum(one[k] for one in rest) for k in keys}))
+    return drawn
+
+
+def _bars(
+    axes: Any,
+    layers: list[tuple[str, dict[str, float]]],
+    names: list[str],
+    colours: Mapping[str, Any],
+) -> None:
+    places = range(len(layers))
+    starts = [0.0] * len(layers)
+    for name in names:
+        values = [1e6 * parts.get(name, 0.0) for _, parts in layers]
+        axes.barh(places, values, left=starts, color=colours[name], height=0.7)
+        starts = [start + value for start, value in zip(starts, values, strict=True)]
+    style(axes, "Energy an image, by layer", "µJ", "")
+    axes.grid(axis="y", visible=False)
+    axes.grid(axis="x", color="#e4e6ea", linewidth=0.8)
+    axes.set_yticks(list(places), [_short(name) for name, _ in layers], fontsize=8, color=INK)
+    axes.invert_yaxis()
+
+
+def _shares(
+    axes: Any, cost: Mapping[str, Any], names: list[str], colours: Mapping[str, Any]
+) -> None:
+    parts = {part["name"]: part for part in cost["components"]}
+    for place, key in enumerate(("energy_j", "area_mm2")):
+        whole = sum(parts[name][key]["value"] for name in names)
+        start = 0.0
+        for name in names:
+            share = 100 * parts[name][key]["value"] / whole if whole else 0.0
+            label = name if not place else None
+            axes.bar(place, share, bottom=start, color=colours[name], width=0.6, label=label)
+            if share >= 6:
+                middle = start + share / 2
+                axes.annotate(
+                    f"{share:.0f} %",
+                    (place, middle),
+                    ha="center",
+                    va="center",
+                    fontsize=8,
+                    color="white" if names.index(name) < len(names) / 2 else INK,
+                )
+            start += share
+    style(axes, "Shares of the components", "", "%")
+    axes.set_xticks([0, 1], ["energy", "area"])
+    axes.set_xlim(-0.5, 1.5)
+    axes.spines["bottom"].set_color(GREY)
+    handles, labels = axes.get_legend_handles_labels()
+    axes.legend(
+        handles[::-1],
+        labels[::-1],
+        frameon=False,
+        fontsize=8,
+        loc="center left",
+        bbox_to_anchor=(1.0, 0.5),
+    )
+
+
+def _short(name: str) -> str:
+    return name if len(name) <= 24 else f"{name[:11]}…{name[-12:]}"
