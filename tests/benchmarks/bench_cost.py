@@ -1,0 +1,54 @@
+"""Time of `nvmc cost` of ResNet-50 (the weights-free model that ships with onnx).
+
+Usage: python tests/benchmarks/bench_cost.py [FOLDER.nvmc]. Each repeat is a process of its own.
+"""
+
+from __future__ import annotations
+
+import resource
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import onnx
+from measure import machine
+
+from nvmc import Target, compile_model
+from nvmc.hardware.devices import Periphery
+
+REPEATS = 5
+
+
+def compiled(folder: Path) -> Path:
+    """ResNet-50 with 8-bit weights in 2-bit cells, 8-bit inputs bit by bit, and 8-bit ADCs."""
+    light = Path(onnx.__file__).parent / "backend/test/data/light/light_resnet50.onnx"
+    periphery = Periphery(dac_bits=8, dac_mode="bit-serial", adc_bits=8)
+    target = Target.of("rram4", weight_bits=8, cell_bits=2, periphery=periphery)
+    return compile_model(light, target, output=folder / "resnet50.nvmc").folder
+
+
+def seconds(network: Path) -> tuple[float, float]:
+    """Wall and processor time of one command."""
+    command = [sys.executable, "-m", "nvmc", "cost", str(network), "--hardware", "isaac-32nm"]
+    before, started = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
+    subprocess.run(command, check=True, capture_output=True)
+    wall, after = time.perf_counter() - started, resource.getrusage(resource.RUSAGE_CHILDREN)
+    busy = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    return wall, busy
+
+
+def main() -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        network = Path(sys.argv[1]) if len(sys.argv) > 1 else compiled(Path(folder))
+        results = [seconds(network) for _ in range(REPEATS)]
+    print(machine())
+    print(f"nvmc cost of ResNet-50, median of {REPEATS} processes")
+    print(f"wall       {statistics.median(w for w, _ in results):.2f} s (limit 2 s, one core)")
+    print(f"processor  {statistics.median(b for _, b in results):.2f} s")
+
+
+if __name__ == "__main__":
+    main()
