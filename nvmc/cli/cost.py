@@ -1,4 +1,7 @@
-"""`nvmc cost`: energy, time and area of a compiled network on some hardware."""
+"""`nvmc cost`: energy, time and area of a compiled network on some hardware.
+
+It has its own `--figure` and `--json`: those of the commands that run chips load onnxruntime.
+"""
 
 from __future__ import annotations
 
@@ -6,9 +9,10 @@ from pathlib import Path
 
 import click
 
-from nvmc.cli.console import print_json
-from nvmc.cli.running import opened, run_options
+from nvmc.cli.console import memory_option, print_json
+from nvmc.compiled.artifact import find_compiled, open_compiled
 from nvmc.errors import OptionError
+from nvmc.report.figure import check_figure
 from nvmc.report.table import check_file, write_csv
 
 __all__ = ["cost_command"]
@@ -38,7 +42,14 @@ __all__ = ["cost_command"]
     help="Whether waiting tiles are off, or leak.",
 )
 @click.option("--csv", "csv_file", type=click.Path(path_type=Path), help="Write a row a layer.")
-@run_options("figure", "max-memory", "json")
+@click.option(
+    "--figure",
+    type=click.Path(path_type=Path),
+    metavar="FILE.{png,pdf,svg}",
+    help="Draw the result; the suffix says the format.",
+)
+@memory_option
+@click.option("--json", "as_json", is_flag=True, help="Print everything as JSON.")
 def cost_command(
     compiled: Path | None,
     hardware: str,
@@ -60,10 +71,12 @@ def cost_command(
 
     if csv_file is not None:
         check_file(csv_file)
+    if figure is not None:
+        check_figure(figure)
     if limit is not None and data is None:
         raise OptionError("--limit is given without --data; give the images, or leave it out")
     found = estimate_cost(
-        opened(compiled),
+        find_compiled() if compiled is None else open_compiled(compiled),
         hardware,
         data=data,
         limit=limit,

@@ -120,7 +120,11 @@ def figure_text(figure: Figure, unit: str) -> tuple[str, str]:
 
 
 def _number(value: float, digits: int = 3) -> str:
+    """Few digits: `0.484`, `3,060`, `16k`, `1.6M`."""
     rounded = float(f"{value:.{digits}g}")
+    for size, suffix in ((1e9, "G"), (1e6, "M"), (1e4, "k")):
+        if rounded >= size:
+            return f"{rounded / (1e3 if suffix == 'k' else size):g}{suffix}"
     return f"{rounded:,.0f}" if rounded >= 1000 else f"{rounded:g}"
 
 

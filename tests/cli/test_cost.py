@@ -47,6 +47,7 @@ def test_every_hardware_prints_80_columns(compiled: str, capsys: Capture, name: 
     assert main(["cost", compiled, "--hardware", name]) == 0
     captured = capsys.readouterr()
     assert max(map(len, captured.out.splitlines())) <= 80
+    assert "…" not in captured.out  # no figure is cut
     text = " ".join(captured.out.split())
     for phrase in (
         "energy an image",
@@ -73,8 +74,10 @@ def test_no_figure_without_its_band(compiled: str, capsys: Capture) -> None:
     ]
     assert len(rows) > 15
     for row in rows:
-        values = len(re.findall(r"[\d.,e+-]+ (?:[munpk]?[Js]|[mu]m2|TOPS(?:/W|/mm2)?)(?= |$)", row))
-        assert len(re.findall(r"[\d.,e+-]+ to [\d.,e+-]+", row)) == values, row
+        values = len(
+            re.findall(r"[\d.,e+-]+[kMG]? (?:[munpk]?[Js]|[mu]m2|TOPS(?:/W|/mm2)?)(?= |$)", row)
+        )
+        assert len(re.findall(r"[\d.,e+-]+[kMG]? to [\d.,e+-]+[kMG]?", row)) == values, row
 
 
 def test_files_agree_with_each_other(compiled: str, capsys: Capture) -> None:
