@@ -87,7 +87,7 @@ class _Work:
 
     manifest: Manifest
     layers: list[_Layer]
-    tiles: Counts
+    tiles: list[tuple[Use, Counts]]
     use: Use
     full: Counts
     weights: int
@@ -106,7 +106,7 @@ class _Work:
         manifest = compiled.manifest
         entries = {entry.name: entry for entry in manifest.arrays}
         targets = {name: target_of(manifest, name) for name in entries}
-        use = use_of(manifest.target)
+        use = use_of(targets[manifest.arrays[0].name])
         model = load_compiled(compiled)
         cells = _cells(model, hardware, manifest.target, chip)
         assumptions = _told(manifest, hardware)
@@ -129,7 +129,8 @@ class _Work:
             if layer.op == "CrossbarParameter":
                 continue
             counts = layer_counts(layer, entries, targets, cells, drives)
-            layers.append(_Layer(layer.name, layer.op.removeprefix("Crossbar"), use, counts))
+            own = use_of(targets[layer.arrays[0]])
+            layers.append(_Layer(layer.name, layer.op.removeprefix("Crossbar"), own, counts))
         uncounted = [node.name for node in nodes if node.operations is None]
         if uncounted:
             assumptions.append(
@@ -143,7 +144,8 @@ class _Work:
             ),
         )
         tiles = _tiles(entries.values(), targets)
-        layers.append(_Layer(DIGITAL, "", use, replace(digital, tiles=tiles.tiles)))
+        number = sum(counts.tiles for _, counts in tiles)
+        layers.append(_Layer(DIGITAL, "", use, replace(digital, tiles=number)))
         target = targets[manifest.arrays[0].name]
         full, weights = _full(target, cells, entries)
         return cls(manifest, layers, tiles, use, full, weights, said, assumptions)
@@ -157,21 +159,20 @@ def _cells(
     return {array.name: cells_of_array(array.passing(), default, one) for array in arrays_of(model)}
 
 
-def _tiles(entries: Iterable[ArrayEntry], targets: Mapping[str, Target]) -> Counts:
-    """The tiles of a network, and the groups of converters that read them."""
-    total = Counts()
+def _tiles(
+    entries: Iterable[ArrayEntry], targets: Mapping[str, Target]
+) -> list[tuple[Use, Counts]]:
+    """The tiles of each array, and the groups of converters that read them."""
+    found: list[tuple[Use, Counts]] = []
     for entry in entries:
         target = targets[entry.name]
         layout = target.layout
         digital = target.periphery.subtract == "digital"
         pairs = 1 if digital or layout.encoding == "offset" else 2
         shared = pairs if entry.planes > layout.slices else 1
-        total = replace(
-            total,
-            tiles=total.tiles + entry.tiles,
-            readers=total.readers + entry.tiles / shared,
-        )
-    return total
+        counts = Counts(tiles=entry.tiles, readers=entry.tiles / shared)
+        found.append((use_of(target), counts))
+    return found
 
 
 def _full(
@@ -218,10 +219,12 @@ def _told(manifest: Manifest, hardware: Hardware) -> list[str]:
         "Layers are one hop apart; a vector is read from the buffers for each product.",
         "Digital nodes work on values as they pass, on the digital units of all tiles.",
     ]
-    if manifest.target.device.conductance is None:
+    for device in manifest.target.devices:
+        if device.conductance is not None:
+            continue
         array = hardware.array
         told.append(
-            f"Device {manifest.target.device.name!r} states no conductance: its levels conduct "
+            f"Device {device.name!r} states no conductance: its levels conduct "
             f"{array.low.si * 1e6:g} to {array.high.si * 1e6:g} uS, as {hardware.name} has it."
         )
     if any(layer.op == "CrossbarParameter" for layer in manifest.layers):
@@ -230,7 +233,7 @@ def _told(manifest: Manifest, hardware: Hardware) -> list[str]:
         told.append(f"{hardware.name} says nothing of: {', '.join(hardware.left_out)}.")
     if manifest.target.layers:
         told.append(f"Peak figures are for arrays as {manifest.arrays[0].name!r} is.")
-    return [*told, *hardware.notes(use_of(manifest.target))]
+    return [*told, *hardware.notes(use_of(target_of(manifest, manifest.arrays[0].name)))]
 
 
 def _some(names: Sequence[str], most: int = 3) -> str:
@@ -242,10 +245,12 @@ def _cost(
     work: _Work, hardware: Hardware, of: Mapping[Dimension, Band], idle: bool, folder: str
 ) -> Cost:
     layers = [_layer(layer, hardware, of) for layer in work.layers]
-    areas = hardware.areas_m2(work.tiles, work.use)
+    each = [hardware.areas_m2(counts, use) for use, counts in work.tiles]
+    areas = {name: sum(area[name] for area in each) for name in hardware.components}
+    tiles = sum(counts.tiles for _, counts in work.tiles)
     interval = max(layer.time.value for layer in layers)
     busy = sum(layer.tiles * layer.time.value for layer in layers if layer.name != DIGITAL)
-    waiting = hardware.idle_j(max(0.0, work.tiles.tiles * interval - busy))
+    waiting = hardware.idle_j(max(0.0, tiles * interval - busy))
     by_part = {
         name: sum(layer.components[name] for layer in layers) for name in hardware.components
     }
@@ -308,7 +313,7 @@ def _peak(work: _Work, hardware: Hardware, of: Mapping[Dimension, Band]) -> Peak
     energy = Figure.of(sum(energies[name] for name in parts), of["energy"])
     time = Figure.of(seconds, of["time"])
     area = Figure.of(sum(areas[name] for name in parts) * 1e6, of["area"])
-    groups = work.tiles.tiles / work.full.tiles
+    groups = sum(counts.tiles for _, counts in work.tiles) / work.full.tiles
     rate = ratio(operations * 1e-12, time)
     return Peak(
         tops=ratio(groups * operations * 1e-12, time),

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
-from typing import Any
-
 from nvmc.cost.drives import Drives
 from nvmc.data import Data, load_data
 from nvmc.hardware.chip import Chip
@@ -46,26 +43,20 @@ def drives_on(
         ModelError: onnxruntime cannot run it.
     """
     dataset = load_data(data, limit=limit or IMAGES)
-    periphery = target.periphery.model_copy(update={"wire_ohm": None})
-    set_target(model, target.model_copy(update={"periphery": periphery}))
+    set_target(model, target.everywhere(wire_ohm=None))
     images = feed_of(tensor_entries(model.graph.inputs), dataset, 0, None)
-    dac = Dac(periphery)
-    with (
-        single_threaded_blas(),
-        observe_arrays(partial(DriveObserver, dac.largest)) as seen,
-    ):
+    with single_threaded_blas(), observe_arrays(DriveObserver) as seen:
         session = make_session(serialized(model), chip=Chip.ideal(), quiet=True)
         for _ in run_in_batches(session, images):
             pass
-    once = max(1, dac.serial_bits)
-    phases = 0 if periphery.signed_inputs == "offset" else 1
-    found = {
-        name: _found(observer, once * (1 + phases * observer.signed))
-        for name, observer in seen.items()
-    }
+    found = {name: _found(observer, target.of_array(name)) for name, observer in seen.items()}
     return {n: d for n, d in found.items() if d is not None}, dataset.name, len(images)
 
 
-def _found(observer: Any, pulses: float) -> Drives | None:
-    rows = observer.of_rows()
+def _found(observer: DriveObserver, target: Target) -> Drives | None:
+    periphery = target.periphery
+    dac = Dac(periphery)
+    rows = observer.of_rows(dac.largest)
+    phases = 0 if periphery.signed_inputs == "offset" else 1
+    pulses = max(1, dac.serial_bits) * (1 + phases * observer.signed)
     return None if rows is None else Drives(*rows, active=observer.active, pulses=pulses)

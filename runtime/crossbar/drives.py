@@ -14,23 +14,19 @@ from nvmc.runtime.crossbar.dac import Pulse
 __all__ = ["DriveObserver"]
 
 Real = NDArray[np.floating[Any]]
+Sums = NDArray[np.float64]
 
 
 class DriveObserver:
-    """Watches one array. Several threads may show it what they see.
+    """Watches one array. Several threads may show it what they see."""
 
-    Args:
-        largest: The most that one pulse puts on a row, in input codes.
-    """
-
-    def __init__(self, largest: float) -> None:
-        self._largest = largest
+    def __init__(self) -> None:
         self._lock = Lock()
         self._entries = 0
         self._signed = 0
         self._driven = 0
         self._rows = 0
-        self._sums: dict[int, tuple[int, Real, Real]] = {}
+        self._sums: dict[int, tuple[int, Sums, Sums]] = {}
 
     def inputs(self, x: Real) -> None:
         """See the inputs of whole entries."""
@@ -41,12 +37,13 @@ class DriveObserver:
 
     def drives(self, rows: slice, pulse: Pulse) -> None:
         """See what is put on some rows of a tile, shape (entries, groups, vectors, rows)."""
-        share = pulse.drive.astype(np.float64) / self._largest
-        linear, squared = share.sum(axis=(0, 2)), np.square(share).sum(axis=(0, 2))
-        vectors = share.shape[0] * share.shape[2] if pulse.index == 0 else 0
+        drive = pulse.drive.astype(np.float64)
+        linear: Sums = drive.sum(axis=(0, 2))
+        squared: Sums = np.square(drive).sum(axis=(0, 2))
+        vectors = drive.shape[0] * drive.shape[2] if pulse.index == 0 else 0
         with self._lock:
-            self._driven += int(np.count_nonzero(share))
-            self._rows += share.size if pulse.index == 0 else 0
+            self._driven += int(np.count_nonzero(drive))
+            self._rows += drive.size if pulse.index == 0 else 0
             seen = self._sums.get(rows.start)
             if seen is not None:
                 vectors, linear, squared = vectors + seen[0], linear + seen[1], squared + seen[2]
@@ -65,8 +62,11 @@ class DriveObserver:
         """Mean number of pulses above 0 that one vector puts on a row."""
         return self._driven / max(1, self._rows)
 
-    def of_rows(self) -> tuple[Real, Real] | None:
+    def of_rows(self, largest: float) -> tuple[Sums, Sums] | None:
         """Mean over vectors of what a vector's pulses add up to on each row, and of the squares.
+
+        Args:
+            largest: The most that one pulse puts on a row, in input codes.
 
         Returns:
             Two arrays of shape (groups, rows), in fractions of the largest drive; None where
@@ -75,6 +75,6 @@ class DriveObserver:
         parts = [self._sums[first] for first in sorted(self._sums)]
         if not parts:
             return None
-        linear = [total / max(1, vectors) for vectors, total, _ in parts]
-        squared = [total / max(1, vectors) for vectors, _, total in parts]
+        linear = [total / (max(1, vectors) * largest) for vectors, total, _ in parts]
+        squared = [total / (max(1, vectors) * largest**2) for vectors, _, total in parts]
         return np.concatenate(linear, axis=1), np.concatenate(squared, axis=1)
