@@ -56,6 +56,7 @@ ROWS: dict[str, Row] = {
     "trice": Row("trice", {"warm": 1}, {"chips": 100}),
     "hwa": Row("hwa"),
     "hwa, noise x0.5": Row("hwa", {"strength": 0.5}),
+    "hwa, noise x1.25": Row("hwa", {"strength": 1.25}),
     "hwa, noise x2": Row("hwa", {"strength": 2.0}),
     "hwa, noise at once": Row("hwa", {"rise": 0.0}),
     "hwa, no clip": Row("hwa", settings={"clip": None}),

@@ -46,7 +46,7 @@ class HardwareAware(NoiseInjection):
     defaults: ClassVar[Mapping[str, float | None]] = {"clip": 1.5, "rate": 6e-3}
     taught: ClassVar[bool] = True
 
-    strength: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 1.25
+    strength: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 1.0
     rise: Annotated[float, Field(ge=0, le=1)] = 0.5
     average: Annotated[float, Field(ge=0, lt=1)] = 0.05
     distilled: Annotated[float, Field(ge=0, le=1)] = 0.5
