@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from nvmc.evaluation.distribution import Gathered, Histogram
 from nvmc.runtime.crossbar.adc import Adc
+from nvmc.runtime.crossbar.dac import Pulse
 
 __all__ = ["ArrayInspection", "ArrayWatch", "Codes"]
 
@@ -129,6 +130,9 @@ class ArrayWatch:
             self._seen += x.size
             if self._limit is not None:
                 self._beyond += int(np.count_nonzero(np.abs(x) > x.dtype.type(self._limit)))
+
+    def drives(self, rows: slice, pulse: Pulse) -> None:
+        """See what is put on rows, of which inspection knows enough from the inputs."""
 
     def currents(self, currents: Real, adc: Adc, counts: Real) -> None:
         """See what one ADC is about to convert."""
