@@ -108,17 +108,13 @@ def cells_of_array(
     if programmed is None and array.target.places is not None:
         programmed = array.cells.placed().targets
     planes = array.layout.planes
-    total: NDArray[np.float64] | None = None
-    columns = 0
-    for plane in range(planes):
-        levels = array.layout.plane(array.steps, plane) if programmed is None else programmed[plane]
-        view = matrices(array.place, levels)
-        columns = view.shape[2]
-        row = view.sum(axis=2, dtype=np.float64)
-        total = row if total is None else total + row
-    if total is None:
-        return Conductances(np.zeros((1, 1)), 0, low * 1e-6)
-    rows = np.maximum(total * step + planes * columns * low, 0.0) * 1e-6
+    if programmed is None:
+        total = sum(array.layout.plane(array.steps, plane) for plane in range(planes))
+    else:
+        total = programmed.sum(axis=0)
+    view = matrices(array.place, total)
+    summed = view.sum(axis=2, dtype=np.float64)
+    rows = np.maximum(summed * step + planes * view.shape[2] * low, 0.0) * 1e-6
     return Conductances(rows, planes * array.codes.size, low * 1e-6)
 
 
