@@ -25,6 +25,7 @@ from nvmc.cli.console import (
 from nvmc.cli.heading import heading, needs_text
 from nvmc.cli.running import chosen_executor, opened, run_options
 from nvmc.cli.stored import checked_text, opened_store
+from nvmc.compiled.artifact import Compiled
 from nvmc.evaluation.description import as_cells
 from nvmc.evaluation.parameters import PARAMETERS, Value, label_of, parse_values
 from nvmc.evaluation.sweep import Point, Sweep, point_count, sweep
@@ -105,9 +106,7 @@ def sweep_command(
         )
     _notes(result, values, device, noise)
     note_percentile(result.points[0].kpp.k)
-    for converter in ("adc", "dac"):
-        bits = [value.number for value in values.get(f"{converter}-bits", ())]
-        note_other_bits(network.manifest.target.periphery, converter, bits)
+    _note_bits(network, values)
     if csv_file is not None:
         write_csv(csv_file, _point_rows(result))
     if chips_csv is not None:
@@ -120,6 +119,13 @@ def sweep_command(
         _print(result, str(network.folder), newest=compiled is None)
     if kept is not None:
         kept.check()
+
+
+def _note_bits(network: Compiled, values: Mapping[str, list[Value]]) -> None:
+    """Say where ranges were found for other bits of a converter than those that are tried."""
+    for converter in ("adc", "dac"):
+        bits = [value.number for value in values.get(f"{converter}-bits", ())]
+        note_other_bits(network.manifest.target.periphery, converter, bits)
 
 
 def _notes(

@@ -20,7 +20,7 @@ from nvmc.hardware.restriction import AblatedChip, Selection
 from nvmc.runtime.crossbar.operand import CircuitOperand, Operand, Start
 from nvmc.runtime.provider import Call
 
-__all__ = ["ALL", "ErrorSources", "LayerErrors", "known", "quiet_chip", "variants_of"]
+__all__ = ["ALL", "ErrorSources", "LayerErrors", "Variant", "known", "quiet_chip", "variants_of"]
 
 ALL = "all together"
 IDEAL, QUIET, CELLS = "ideal", "quiet", "cells"

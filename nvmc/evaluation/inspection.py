@@ -46,6 +46,7 @@ _BYTES = 12
 """Of each cell, for each way to read it: its level, its current, and what they are made from."""
 
 
+@checked
 @dataclass(frozen=True)
 class Inspection:
     """What passes through the arrays of one chip, and where its errors come from.
@@ -171,20 +172,10 @@ def inspect(
     workload = set_up(compiled, setup.target, seed=seed, **told)
     exact = set_up(compiled, _exact(setup.target), seed=seed, **told).network
     found = _run((exact, workload.network), workload.feed, setup.target, drawn, chosen, on_images)
-    arrays, layers = found
-    rounding = {
-        a.name: a.rounding.error
-        for a in manifest.arrays
-        if a.rounding is not None and a.name in chosen
-    }
-    return Inspection(
-        description=workload.describe(setup, seed, 1, chip),
-        chip=chip,
-        arrays=arrays,
-        layers=layers,
-        rounding=rounding,
-        seconds=time.perf_counter() - started,
-    )
+    rounded = {a.name: a.rounding for a in manifest.arrays if a.name in chosen}
+    rounding = {name: one.error for name, one in rounded.items() if one is not None}
+    described = workload.describe(setup, seed, 1, chip)
+    return Inspection(described, chip, *found, rounding, time.perf_counter() - started)
 
 
 def _run(

@@ -160,7 +160,7 @@ def test_a_teacher_helps_where_labels_are_wrong(tmp_path: Path):
         train(small_network(tmp_path), task, HardwareAware(**options), output=tmp_path / "o")
         for task, options in ((noisy, {}), (taught, {"distilled": 0.9}))
     ]
-    assert found[1].after.kpp > found[0].after.kpp + 0.05
+    assert found[1].after.kpp > found[0].after.kpp + 0.03
 
 
 @pytest.mark.parametrize(
