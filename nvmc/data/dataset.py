@@ -93,7 +93,8 @@ class Dataset:
         """
         if len(names) == 1 and (names[0] in self.inputs or not self.inputs or "x" in self.inputs):
             return Dataset(self.name, self.inputs.get(names[0], self.x), self.y, self.targets)
-        if len(names) == 1 and (only := self._beside_masks()) is not None:
+        masked = len(names) == 1 and len(self.inputs) > 1  # one array of another name may be wrong
+        if masked and (only := self._beside_masks()) is not None:
             return Dataset(self.name, only, self.y, self.targets)
         given = self.inputs or {"x": self.x}
         missing = [name for name in names if name not in given]

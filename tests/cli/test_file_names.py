@@ -28,6 +28,10 @@ LINES = {
     "transform": ("transform good.onnx --pass canonicalize -o @.onnx",),
     "results": ("results list @", "results merge @ good.nvmc", "results export -o @.csv --all"),
     "devices": ("devices show @.toml", "devices fit @.csv -o x.toml"),
+    "targets": ("targets show @.toml",),
+    "inspect": ("inspect @.nvmc",),
+    "cost": ("cost @.nvmc --hardware generic",),
+    "hardware": ("hardware show @.toml",),
 }
 
 

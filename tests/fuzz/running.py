@@ -45,6 +45,8 @@ LONGEST = 4000
 
 ERROR, NOTE = "nvmc: error: ", "nvmc: note: "
 MEMORY_WORDS = re.compile(r"out of memory|bad_alloc|unable to allocate|MemoryError", re.IGNORECASE)
+EPOCH = re.compile(r"epoch \d+ of \d+: ")
+"""Progress of training, where standard error is no terminal."""
 OWN_FAULT = re.compile(r"a fault of nvmc itself|; nothing was left half-written$")
 
 
@@ -197,7 +199,7 @@ def judge(code: int, out: str, err: str) -> str | None:
     """What is wrong with how a command ended; None where it ended as it should."""
     lines = err.splitlines()
     errors = [line for line in lines if line.startswith(ERROR)]
-    others = [line for line in lines if not line.startswith((ERROR, NOTE))]
+    others = [s for s in lines if not s.startswith((ERROR, NOTE)) and not EPOCH.match(s)]
     if code not in (0, 1, 2):
         return f"exit code {code}: {err}"
     if OWN_FAULT.search(err):

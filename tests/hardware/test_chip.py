@@ -281,6 +281,9 @@ def _levels(target: Target, name: str = "w", seed: int = 0, chip: int = 0, **opt
 
 
 CODES = uniform_codes(4, 200)
+SILENT = ("read", "temperature-coefficient", "own", "correlated")
+"""Sources that draw nothing when a chip is programmed, what a law of one's own draws, or what asks
+for the lines of tiles (test_correlated.py has it)."""
 
 
 def test_a_chip_does_not_depend_on_order_or_company():
@@ -294,13 +297,17 @@ def test_a_chip_does_not_depend_on_order_or_company():
             assert np.array_equal(made.levels, alone[name])
 
 
-@pytest.mark.parametrize("kind", [kind for kind in SOURCES if kind != "read"])
+@pytest.mark.parametrize("kind", [kind for kind in SOURCES if kind not in SILENT])
 def test_seed_chip_and_array_reach_every_source(kind: str):
     options = {
         "bitflip": {"p": 0.3},
         "stuck-at": {"p_low": 0.3},
         "uniform": {"amplitude": 0.3},
         "programming": {"sigma": 0.3, "basis": "level"},
+        "programming-uniform": {"amplitude": 0.3, "basis": "level"},
+        "telegraph": {"amplitude": 0.3, "basis": "level", "drawn": "chip"},
+        "endurance": {"writes": 1e6, "life": 1e6, "shape": 1.0, "high": 0.5},
+        "read-disturb": {"reads": 1e6, "p": 1e-6, "towards": "low"},
         "global": {"sigma": 0.3, "basis": "level", "scope": "array"},
         "retention": {"nu_mean": 0.1, "nu_std": 0.1, "t0_s": 1.0},
     }

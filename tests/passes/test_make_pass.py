@@ -46,7 +46,7 @@ def test_none_and_choices(monkeypatch: pytest.MonkeyPatch) -> None:
         ("quantize-weights", "'bits' is missing; add bits=VALUE"),
         (
             "quantize-weights:bit=4",
-            "key 'bit' is unknown; .* bits, per_channel, skip, layers; .*'bits'",
+            "key 'bit' is unknown; .* bits, per_channel, skip, target; .*'bits'",
         ),
         ("quantize-weights:bits=four", "bits: .*valid integer.*got 'four'"),
         ("quantize-weights:bits=4.5", "bits: .*got '4.5'"),
