@@ -130,13 +130,18 @@ def _print(result: Inspection, folder: str, newest: bool, *, closely: bool) -> N
 
 
 def _legend(result: Inspection) -> Iterator[str]:
-    if any(array.codes is None for array in result.arrays):
+    bare = [array.name for array in result.arrays if array.codes is None]
+    if len(bare) < len(result.arrays):
+        yield "Currents in % of the ADC's range; clipped: conversions below and above it."
+    if bare:
+        where = "" if len(bare) == len(result.arrays) else f" behind {', '.join(bare)}"
+        adds = "`nvmc compile --adc-bits A` adds one."
+        if where:
+            adds = "adc_bits of its layers in the target file adds one."
         yield (
-            "There is no ADC, so there are no codes: currents are in % of the worst case of a "
-            "tile. `nvmc compile --adc-bits A` adds one."
+            f"There is no ADC{where}, so there are no codes: currents are in % of the worst case "
+            f"of a tile. {adds}"
         )
-        return
-    yield "Currents in % of the ADC's range; clipped: conversions below and above it."
 
 
 def _array_table(result: Inspection) -> Table:

@@ -13,7 +13,14 @@ from nvmc.cost.band import Band, bands
 from nvmc.cost.counts import Counts, Use
 from nvmc.cost.drives import ASSUMED, assumed_drives
 from nvmc.cost.hardware import Hardware, load_hardware
-from nvmc.cost.network import Conductances, cells_of_array, layer_counts, target_of, use_of
+from nvmc.cost.network import (
+    Conductances,
+    cells_of_array,
+    check_converters,
+    layer_counts,
+    target_of,
+    use_of,
+)
 from nvmc.cost.result import Component, Cost, Figure, LayerCost, Peak, ratio
 from nvmc.cost.scaling import Dimension
 from nvmc.data import Data
@@ -106,6 +113,8 @@ class _Work:
         manifest = compiled.manifest
         entries = {entry.name: entry for entry in manifest.arrays}
         targets = {name: target_of(manifest, name) for name in entries}
+        for name, target in targets.items():
+            check_converters(target, name if manifest.target.layers else None)
         use = use_of(targets[manifest.arrays[0].name])
         model = load_compiled(compiled)
         cells = _cells(model, hardware, manifest.target, chip)

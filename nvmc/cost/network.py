@@ -50,8 +50,12 @@ def target_of(manifest: Manifest, array: str) -> Target:
     return manifest.target.of_array(array)
 
 
-def check_converters(target: Target) -> None:
+def check_converters(target: Target, array: str | None = None) -> None:
     """Complain where nothing is known of DAC or ADC.
+
+    Args:
+        target: Of the network, or of the layers that hold `array`.
+        array: Its name, where layers have targets of their own.
 
     Raises:
         OptionError: The target has none, so that there is nothing to count.
@@ -67,9 +71,13 @@ def check_converters(target: Target) -> None:
     if lacking:
         names = " and no ".join(name for name, _ in lacking)
         options = " and ".join(f"{option} (1 to 16)" for _, option in lacking)
+        do = f"compile it again with {options}"
+        if array is not None:
+            keys = " and ".join(option[2:].replace("-", "_") for _, option in lacking)
+            do = f"state {keys} (1 to 16) of its layers in the target file, and compile it again"
         raise OptionError(
-            f"the network was compiled with no {names}, so its converters cannot be counted; "
-            f"compile it again with {options}"
+            f"{'the network' if array is None else f'array {array!r}'} was compiled with no "
+            f"{names}, so its converters cannot be counted; {do}"
         )
 
 

@@ -104,3 +104,33 @@ def test_train_takes_a_target_and_passes_it_on(capsys: pytest.CaptureFixture[str
     options = ("--epochs", "1", "--chips", "2", "--validation-limit", "20", "--seed", "1")
     told, _ = ran(capsys, *words, *options, "--batch", "1024", "--circuit", "judged")
     assert "nvmc compile mlp3-digits-hwa.onnx --target mine.toml" in told
+
+
+def test_verification_counts_by_the_devices_of_layers(capsys: pytest.CaptureFixture[str]) -> None:
+    """All layers on PCM of their own, beside a base of fefet2: as a network on PCM."""
+    pcm = 'device = "pcm-joshi2020"\nweight_bits = "none"\nencoding = "differential"\n'
+    Path("all.toml").write_text(
+        f'device = "fefet2"\nweight_bits = 4\n\n[[layers]]\nmatch = "*"\n{pcm}'
+    )
+    ran(capsys, "compile", "zoo:mlp3-digits", "--target", "all.toml", "-o", "all.nvmc")
+    words = ("--device", "pcm-joshi2020", "--encoding", "differential")
+    ran(capsys, "compile", "zoo:mlp3-digits", *words, "-o", "pcm.nvmc")
+    verify = ("--compensate", "verify:share=0.5,order=magnitude,tolerance=0.3")
+    words = ("--data", "digits", "--limit", "4", "--runs", "1", "--no-store", "--json", *verify)
+    own, plain = (
+        json.loads(ran(capsys, "simulate", name, *words)[0])["compensation"]
+        for name in ("all.nvmc", "pcm.nvmc")
+    )
+    assert own[0]["needs"] == plain[0]["needs"] and own[0]["needs"]["writes"] > 1000
+
+
+def test_a_layer_without_adc_is_named(capsys: pytest.CaptureFixture[str]) -> None:
+    Path("bare.toml").write_text(MINE.replace("adc_bits = 5", 'adc_bits = "none"'))
+    ran(capsys, "compile", "zoo:lenet5-digits", "--target", "bare.toml", "-o", "bare.nvmc")
+    assert main(["cost", "bare.nvmc", "--hardware", "isaac-32nm"]) == 1
+    told = capsys.readouterr().err
+    assert "array 'conv1.weight' was compiled with no ADC" in told
+    assert "state adc_bits (1 to 16) of its layers in the target file" in told
+    told, _ = ran(capsys, "inspect", "bare.nvmc", "--data", "digits", "--limit", "2")
+    assert "Currents in % of the ADC's range" in told
+    assert "There is no ADC behind conv1.weight, conv2.weight, so there are no codes" in told

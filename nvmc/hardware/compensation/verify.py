@@ -147,8 +147,10 @@ class Verify(Compensation, frozen=True):
             chosen = np.broadcast_to(marks.mask(array), array.cells.targets.shape)
             if not chosen.any():
                 continue
-            cells = replace(array.cells, places=array.target.places, time_s=chip.time_s).placed()
-            for source in (s for s in chip.sources if isinstance(s, Programming)):
+            own_chip = chip.on(array.target.device)
+            cells = replace(array.cells, places=array.target.places, time_s=own_chip.time_s)
+            cells = cells.placed()
+            for source in (s for s in own_chip.sources if isinstance(s, Programming)):
                 unit = np.asarray(cells.unit(source.basis, cells.targets))
                 spread, shift = source.spread(cells), source.shift(cells)
                 bound = self.verification(chosen).bound(unit, spread)
