@@ -18,7 +18,7 @@ def print_cost(cost: Cost) -> None:
     """Everything, for people."""
     console = out()
     console.print(f"{cost.network} on {cost.hardware}", soft_wrap=True)
-    console.print(f"{2 * cost.multiply_adds[0]:,} operations on crossbars an image; {cost.drives}")
+    console.print(f"{2 * cost.multiply_adds[0]:,} operations on crossbars per image; {cost.drives}")
     _print_figures(cost)
     _print_components(cost)
     _print_layers(cost)
@@ -33,7 +33,7 @@ def print_cost(cost: Cost) -> None:
 
 def _print_figures(cost: Cost) -> None:
     rows = [
-        ("energy an image", cost.energy, "J"),
+        ("energy per image", cost.energy, "J"),
         ("latency, layer after layer", cost.latency, "s"),
         ("throughput, layers as a pipeline", cost.throughput, "images/s"),
         ("area", cost.area_mm2, "mm2"),
@@ -52,7 +52,7 @@ def _print_figures(cost: Cost) -> None:
     if cost.idle is not None:
         value, band = figure_text(cost.idle, "J")
         said = "are counted" if cost.idle_counted else "are off; on, they would add"
-        out().print(f"Waiting tiles {said}: {value} an image ({band})")
+        out().print(f"Waiting tiles {said}: {value} per image ({band})")
 
 
 def _print_components(cost: Cost) -> None:

@@ -13,7 +13,13 @@ from nvmc.errors import OptionError
 from nvmc.hardware.devices import Periphery
 from nvmc.hardware.options import problem
 
-__all__ = ["periphery_from", "periphery_given", "periphery_options", "periphery_words"]
+__all__ = [
+    "check_range",
+    "periphery_from",
+    "periphery_given",
+    "periphery_options",
+    "periphery_words",
+]
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -82,9 +88,29 @@ def periphery_from(options: Mapping[str, Any]) -> Periphery:
         OptionError: One of them is wrong.
     """
     try:
-        return Periphery.model_validate(periphery_given(options))
+        found = Periphery.model_validate(periphery_given(options))
     except ValidationError as error:
         raise OptionError(problem(error, Periphery, option=True)) from error
+    check_range(found)
+    return found
+
+
+def check_range(periphery: Periphery, where: str = "") -> None:
+    """Complain of a range that is to be found for an ADC that is not there.
+
+    Args:
+        periphery: With all that options and a target file say.
+        where: Of which layers, for the message.
+
+    Raises:
+        OptionError: There is such a range.
+    """
+    rule = str(periphery.adc_range).partition(":")[0]
+    if rule in ("calibrated", "error") and periphery.adc_bits is None:
+        raise OptionError(
+            f"{where}--adc-range is {periphery.adc_range}, but without --adc-bits currents are "
+            "read exactly and have no range; give --adc-bits 1 to 16, or leave --adc-range out"
+        )
 
 
 def periphery_given(options: Mapping[str, Any]) -> dict[str, Any]:
@@ -94,12 +120,6 @@ def periphery_given(options: Mapping[str, Any]) -> dict[str, Any]:
         OptionError: One of them is wrong.
     """
     given = {name: options[name] for name in _OPTIONS if options.get(name) is not None}
-    rule = str(given.get("adc_range")).partition(":")[0]
-    if rule in ("calibrated", "error") and "adc_bits" not in given:
-        raise OptionError(
-            f"--adc-range is {given['adc_range']}, but without --adc-bits currents are read "
-            "exactly and have no range; give --adc-bits 1 to 16, or leave --adc-range out"
-        )
     if "adc_range" in given:
         given["adc_range"] = _range(given["adc_range"])
     if "wire_ohm" in given:

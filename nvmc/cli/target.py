@@ -9,7 +9,13 @@ import click
 from pydantic import ValidationError
 
 from nvmc.cli.console import note
-from nvmc.cli.periphery import periphery_from, periphery_given, periphery_options, periphery_words
+from nvmc.cli.periphery import (
+    check_range,
+    periphery_from,
+    periphery_given,
+    periphery_options,
+    periphery_words,
+)
 from nvmc.errors import OptionError
 from nvmc.hardware.devices import Settings, Target, TargetFile, load_device, read_target
 from nvmc.hardware.options import problem
@@ -92,6 +98,10 @@ def target_from(options: Mapping[str, Any]) -> Target:
         raise OptionError(problem(error, Settings, option=True)) from error
     device = None if options["device"] is None else load_device(options["device"])
     found = file.target(stated, device, _layer_bits(options["bits"]))
+    check_range(found.periphery, f"target {file.name}: ")
+    for part, own in zip(found.layers, found.variants[1:], strict=True):
+        if part.adc_range is not None:
+            check_range(own.periphery, f"target {file.name}, layers {part.glob}: ")
     for line in _overridden(file, stated, options["device"]):
         note(line)
     return found

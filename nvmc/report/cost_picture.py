@@ -46,7 +46,7 @@ def _heading(cost: Mapping[str, Any]) -> list[str]:
     bands = hardware["bands"]
     return [
         f"{cost['network']} on {hardware['name']} ({hardware['node_nm']:g} nm); {cost['drives']}",
-        f"{_range(energy, 'J')} an image, {_range(latency, 's')} layer after layer, "
+        f"{_range(energy, 'J')} per image, {_range(latency, 's')} layer after layer, "
         f"{_range(area, 'mm²')}",
         f"Every energy holds within x{bands['energy']['low']:.2g} to x{bands['energy']['high']:.3g}"
         f", every area within x{bands['area']['low']:.2g} to x{bands['area']['high']:.3g}",
@@ -87,7 +87,7 @@ def _bars(
         values = [1e6 * parts.get(name, 0.0) for _, parts in layers]
         axes.barh(places, values, left=starts, color=colours[name], height=0.7)
         starts = [start + value for start, value in zip(starts, values, strict=True)]
-    style(axes, "Energy an image, by layer", "µJ", "")
+    style(axes, "Energy per image, by layer", "µJ", "")
     axes.grid(axis="y", visible=False)
     axes.grid(axis="x", color="#e4e6ea", linewidth=0.8)
     axes.set_yticks(list(places), [_short(name) for name, _ in layers], fontsize=8, color=INK)

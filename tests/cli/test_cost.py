@@ -50,7 +50,7 @@ def test_every_hardware_prints_80_columns(compiled: str, capsys: Capture, name: 
     assert "…" not in captured.out  # no figure is cut
     text = " ".join(captured.out.split())
     for phrase in (
-        "energy an image",
+        "energy per image",
         "latency, layer after layer",
         "throughput, layers as a pipeline",
         "workload",

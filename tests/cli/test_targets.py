@@ -124,6 +124,22 @@ def test_verification_counts_by_the_devices_of_layers(capsys: pytest.CaptureFixt
     assert own[0]["needs"] == plain[0]["needs"] and own[0]["needs"]["writes"] > 1000
 
 
+def test_ranges_to_be_found_need_an_adc(capsys: pytest.CaptureFixture[str]) -> None:
+    """Wherever bits and range are stated: here, there, or the one here and the other there."""
+    words = ("compile", "zoo:mlp3-digits", "--data", "digits", "--target")
+    ran(capsys, *words, "isaac", "--adc-range", "calibrated")
+    base = 'device = "rram4"\n'
+    layer = '[[layers]]\nmatch = "fc1*"\nadc_range = "calibrated"\n'
+    for text, where in (
+        (base + 'adc_range = "calibrated"\n', "target t: --adc-range is calibrated"),
+        (base + layer, "target t, layers fc1*: --adc-range is calibrated"),
+    ):
+        Path("t.toml").write_text(text)
+        assert main([*words, "t.toml"]) == 1
+        told = capsys.readouterr().err
+        assert where in told and told.count("\n") == 1
+
+
 def test_a_layer_without_adc_is_named(capsys: pytest.CaptureFixture[str]) -> None:
     Path("bare.toml").write_text(MINE.replace("adc_bits = 5", 'adc_bits = "none"'))
     ran(capsys, "compile", "zoo:lenet5-digits", "--target", "bare.toml", "-o", "bare.nvmc")
