@@ -19,7 +19,7 @@ import json
 import statistics
 import tempfile
 import time
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -39,12 +39,16 @@ CELLS: dict[str, tuple[float, ...]] = {
 
 @dataclass(frozen=True)
 class Row:
-    """A way to train: a method, its options, settings that differ, how weights get their scales."""
+    """A way to train: a method, its options, settings that differ, how weights get their scales.
+
+    taught: By the network of the same seed that row "erm" trained: run that row first.
+    """
 
     method: str
     options: dict[str, Any] = field(default_factory=dict[str, Any])
     settings: dict[str, Any] = field(default_factory=dict[str, Any])
     per_channel: bool = False
+    taught: bool = False
 
 
 ROWS: dict[str, Row] = {
@@ -66,6 +70,7 @@ ROWS: dict[str, Row] = {
     "hwa, no average": Row("hwa", {"average": 0.0}),
     "hwa, rate 0.001": Row("hwa", settings={"rate": 1e-3}),
     "hwa, per channel": Row("hwa", per_channel=True),
+    "hwa, taught": Row("hwa", taught=True),
     "erm, rate 0.001": Row("erm", settings={"rate": 1e-3}),
     "gaussian, rate 0.001": Row("gaussian", settings={"rate": 1e-3}),
     "lc-gaussian": Row("lc-gaussian"),
@@ -156,7 +161,14 @@ def training(job: Job, target: Any, data: str) -> dict[str, Any]:
     few = {} if "chips" in row.settings else {"chips": 2, "percentile": 50.0}
     own = {"seed": job.seed, **few}
     settings = Settings.model_validate({**plain, **own, **row.settings})
-    task = make_task(data, target, sigma=job.strength, settings=settings, validation_limit=1000)
+    task = make_task(
+        data,
+        target,
+        sigma=job.strength,
+        settings=settings,
+        validation_limit=1000,
+        teacher=replace(job, row="erm").path if row.taught else None,
+    )
     started = time.process_time()
     outcome = train(
         resolve_model(f"zoo:{job.network}-digits"),
