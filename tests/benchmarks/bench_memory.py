@@ -1,8 +1,9 @@
 """Peak memory of compile, simulate and program, as multiples of the float network's file.
 
-Usage: python tests/benchmarks/bench_memory.py [MEGABYTES] [mlp|conv] [--lean]. Each phase is a
-process of its own on a network of random weights; memory is its peak resident set above what a
-small network of the same kind has taken in that process before, which loads all modules. `--lean`
+Usage: python tests/benchmarks/bench_memory.py [MEGABYTES] [mlp|conv] [--lean] [--model FILE]. Each
+phase is a process of its own on a network of random weights, or on the ONNX file FILE; memory is
+its peak resident set above what a small network has taken in that process before, which loads all
+modules. `--lean`
 lets the allocator give every large block back at once, as nvmc does where memory is short.
 """
 
@@ -89,15 +90,15 @@ def peak() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
-def measure(phase: str, kind: str, folder: Path, strict: bool) -> None:
+def measure(phase: str, model: Path, small: str, folder: Path, strict: bool) -> None:
     """Print base, peak and seconds of a phase, having run it on a small network first."""
     from nvmc.runtime.memory import lean
 
     lean(strict)
-    run("compile", folder / f"small-{kind}.onnx", folder / "small.nvmc")
-    run(phase, folder / f"small-{kind}.onnx", folder / "small.nvmc")
+    run("compile", folder / small, folder / "small.nvmc")
+    run(phase, folder / small, folder / "small.nvmc")
     base, started = peak(), time.perf_counter()
-    run(phase, folder / f"{kind}.onnx", folder / f"{kind}.nvmc")
+    run(phase, model, folder / "network.nvmc")
     print(base, peak(), time.perf_counter() - started)
 
 
@@ -107,6 +108,7 @@ def main() -> None:
     parser.add_argument("megabytes", nargs="?", type=float, default=64.0)
     parser.add_argument("kind", nargs="?", choices=["mlp", "conv"], default="mlp")
     parser.add_argument("--lean", action="store_true")
+    parser.add_argument("--model", type=Path, help="a network of one's own, in one file")
     parser.add_argument("--phase", choices=["make", *PHASES], help=argparse.SUPPRESS)
     parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
     args = parser.parse_args()
@@ -114,8 +116,9 @@ def main() -> None:
         network(args.kind, 1, args.folder / f"small-{args.kind}.onnx")
         network(args.kind, args.megabytes, args.folder / f"{args.kind}.onnx")
         return
+    model = args.model or args.folder / f"{args.kind}.onnx"
     if args.phase:
-        measure(args.phase, args.kind, args.folder, args.lean)
+        measure(args.phase, model, f"small-{args.kind}.onnx", args.folder, args.lean)
         return
     print(machine())
     size = 0.0
@@ -123,10 +126,13 @@ def main() -> None:
         for phase in ("make", *PHASES):
             command = [sys.executable, __file__, str(args.megabytes), args.kind]
             command += ["--phase", phase, "--folder", name, *(["--lean"] if args.lean else [])]
+            command += ["--model", str(args.model)] if args.model else []
             done = subprocess.run(command, check=True, capture_output=True, text=True)
             if phase == "make":
-                size = sum(p.stat().st_size for p in Path(name).glob(f"{args.kind}.*")) / MIB
-                print(f"{args.kind} of {size:.0f} MiB, fefet2, {CHIPS} chips, {IMAGES} image")
+                files = [args.model] if args.model else Path(name).glob(f"{args.kind}.*")
+                size = sum(path.stat().st_size for path in files) / MIB
+                called = args.model.name if args.model else args.kind
+                print(f"{called} of {size:.0f} MiB, fefet2, {CHIPS} chips, {IMAGES} image")
                 continue
             base, most, seconds = map(float, done.stdout.split()[-3:])
             print(
