@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from nvmc.cost.estimate import estimate_cost
     from nvmc.cost.hardware import Hardware, load_hardware
     from nvmc.cost.result import Cost
+    from nvmc.cost.schedule import Schedule
     from nvmc.errors import NvmcError
     from nvmc.evaluation.chip_file import program_chip
     from nvmc.evaluation.inspection import Inspection, inspect
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from nvmc.evaluation.simulation import simulate
     from nvmc.hardware.chip import Chip
     from nvmc.hardware.devices import Device, LayerTarget, Settings, Target, load_device
+    from nvmc.place.place import place_network
     from nvmc.runtime.memory import memory_limit
     from nvmc.runtime.provider import make_session, register_provider
 
@@ -39,6 +41,7 @@ __all__ = [
     "Inspection",
     "LayerTarget",
     "NvmcError",
+    "Schedule",
     "Settings",
     "Simulation",
     "Target",
@@ -52,6 +55,7 @@ __all__ = [
     "make_session",
     "memory_limit",
     "open_compiled",
+    "place_network",
     "program_chip",
     "register_provider",
     "simulate",
@@ -68,6 +72,7 @@ _HOMES = {
     "Inspection": "nvmc.evaluation.inspection",
     "LayerTarget": "nvmc.hardware.devices",
     "NvmcError": "nvmc.errors",
+    "Schedule": "nvmc.cost.schedule",
     "Settings": "nvmc.hardware.devices",
     "Simulation": "nvmc.evaluation.result",
     "Target": "nvmc.hardware.devices",
@@ -80,6 +85,7 @@ _HOMES = {
     "make_session": "nvmc.runtime.provider",
     "memory_limit": "nvmc.runtime.memory",
     "open_compiled": "nvmc.compiled.artifact",
+    "place_network": "nvmc.place.place",
     "program_chip": "nvmc.evaluation.chip_file",
     "register_provider": "nvmc.runtime.provider",
     "simulate": "nvmc.evaluation.simulation",

@@ -19,6 +19,7 @@ FLOORS = {
     "nvmc.__main__": 10,
     "nvmc.cli": 9,
     "nvmc.executors": 8,
+    "nvmc.place": 8,
     "nvmc.training": 8,
     "nvmc.cost": 7,
     "nvmc.evaluation": 7,

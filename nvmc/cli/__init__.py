@@ -45,6 +45,7 @@ COMMANDS = {
     "devices": ("nvmc.cli.devices:devices_command", "List, show and fit devices."),
     "targets": ("nvmc.cli.targets:targets_command", "List and show targets."),
     "cost": ("nvmc.cli.cost:cost_command", "Energy, time and area of a compiled network."),
+    "place": ("nvmc.cli.place:place_command", "Lay a network onto a chip's cores; schedule it."),
     "hardware": ("nvmc.cli.hardware:hardware_command", "List, show and fit hardware for cost."),
 }
 """Command -> (`module:function`, one line of help). The module is loaded when it is called."""

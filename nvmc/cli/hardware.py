@@ -14,6 +14,7 @@ from nvmc.cost.band import Band, bands, judges, ratios
 from nvmc.cost.components import Component
 from nvmc.cost.hardware import Hardware, hardware_names, load_hardware
 from nvmc.cost.macros import DIMENSIONS, parse_macros
+from nvmc.cost.mesh import Mesh
 from nvmc.cost.quantity import Quantity
 from nvmc.errors import OptionError
 
@@ -77,7 +78,8 @@ def _show(name: str, as_json: bool) -> None:
             f"band of {dimension}: {band_text(band)}, from {band.chips} chips; one more lies in it "
             f"with probability {band.coverage:.2f}"
         )
-    for section, part in hardware.components.items():
+    sections = {} if hardware.mesh is None else {"mesh": hardware.mesh}
+    for section, part in {**hardware.components, **sections}.items():
         console.print(f"\n[{section}]")
         for line in _lines(part):
             console.print(line)
@@ -147,7 +149,7 @@ def _as_json(hardware: Hardware) -> dict[str, Any]:
     return content
 
 
-def _lines(part: Component) -> list[str]:
+def _lines(part: Component | Mesh) -> list[str]:
     lines: list[str] = []
     for key in type(part).model_fields:
         value: Any = getattr(part, key)

@@ -10,6 +10,7 @@ from nvmc.cost.band import factor
 from nvmc.cost.components import COMPONENTS, Component
 from nvmc.cost.hardware import Calibration, Hardware
 from nvmc.cost.macros import DIMENSIONS, Macro
+from nvmc.cost.mesh import Mesh
 from nvmc.cost.quantity import UNITS, Quantity
 from nvmc.cost.scaling import Dimension, scale
 from nvmc.errors import OptionError
@@ -77,6 +78,8 @@ def hardware_text(hardware: Hardware) -> str:
     lines.append(f"macros = [{', '.join(map(_text, calibration.macros))}]")
     lines.append(f"source = {_text(calibration.source)}")
     lines += [f"{key} = {getattr(calibration, key)!r}" for key in DIMENSIONS]
+    if hardware.mesh is not None:
+        lines += ["", "[mesh]", *_component_lines(hardware.mesh)]
     for name, part in hardware.components.items():
         kinds = {cls: kind for kind, cls in COMPONENTS[name].items()}
         lines += ["", f"[{name}]", f'kind = "{kinds[type(part)]}"', *_component_lines(part)]
@@ -109,7 +112,7 @@ def _scaled(part: Component, old: float, new: float) -> Component:
     return part.model_copy(update=changed)
 
 
-def _component_lines(part: Component) -> list[str]:
+def _component_lines(part: Component | Mesh) -> list[str]:
     lines: list[str] = []
     for key in type(part).model_fields:
         value: Any = getattr(part, key)

@@ -13,6 +13,7 @@ from pydantic import Field, SerializeAsAny, ValidationError, model_validator
 from nvmc.arguments import checked
 from nvmc.cost.components import COMPONENTS, REQUIRED, Adc, Array, Component, Leakage
 from nvmc.cost.counts import Counts, Use
+from nvmc.cost.mesh import Mesh
 from nvmc.cost.quantity import Length
 from nvmc.errors import HardwareError, unknown
 from nvmc.hardware.devices.laws import Strict
@@ -48,6 +49,8 @@ class Hardware(Strict, frozen=True):
         source: Where it comes from as a whole.
         node: Technology node.
         calibration: Factors on all of it.
+        mesh: How cores lie and are wired; None where the file does not say, so that nothing can
+            be placed on it.
         components: Its sections, by their name in `COMPONENTS`.
     """
 
@@ -56,6 +59,7 @@ class Hardware(Strict, frozen=True):
     source: Annotated[str, Field(min_length=3)]
     node: Length
     calibration: Calibration = Calibration()
+    mesh: Mesh | None = None
     components: dict[str, SerializeAsAny[Component]]
 
     @model_validator(mode="after")

@@ -17,6 +17,7 @@ __all__ = [
     "Conductance",
     "Energy",
     "Length",
+    "Memory",
     "Power",
     "Quantity",
     "Rate",
@@ -48,6 +49,10 @@ UNITS: dict[str, tuple[str, float]] = {
     "MHz": ("rate", 1e6),
     "GHz": ("rate", 1e9),
     "nm": ("length", 1e-9),
+    "bit": ("memory", 1.0),
+    "B": ("memory", 8.0),
+    "KiB": ("memory", 8.0 * 1024),
+    "MiB": ("memory", 8.0 * 1024**2),
 }
 """Unit -> what it measures, and how much it is in SI units."""
 
@@ -74,7 +79,7 @@ class Quantity(Strict, frozen=True):
 
     @property
     def si(self) -> float:
-        """In joules, seconds, square metres, watts, farads, volts, siemens, hertz or metres."""
+        """In joules, seconds, square metres, watts, farads, volts, siemens, hertz, metres, bits."""
         return self.value * UNITS[self.unit][1]
 
 
@@ -98,6 +103,7 @@ Capacitance = Annotated[Quantity, _measures("capacitance")]
 Conductance = Annotated[Quantity, _measures("conductance")]
 Energy = Annotated[Quantity, _measures("energy")]
 Length = Annotated[Quantity, _measures("length")]
+Memory = Annotated[Quantity, _measures("memory")]
 Power = Annotated[Quantity, _measures("power")]
 Rate = Annotated[Quantity, _measures("rate")]
 Time = Annotated[Quantity, _measures("time")]
