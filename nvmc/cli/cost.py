@@ -41,6 +41,12 @@ __all__ = ["cost_command"]
     show_default=True,
     help="Whether waiting tiles are off, or leak.",
 )
+@click.option(
+    "--schedule",
+    type=click.Path(path_type=Path),
+    metavar="FILE.json",
+    help="Count the copies, hops and times that `nvmc place` wrote.",
+)
 @click.option("--csv", "csv_file", type=click.Path(path_type=Path), help="Write a row a layer.")
 @click.option(
     "--figure",
@@ -58,6 +64,7 @@ def cost_command(
     chip: int | None,
     seed: int,
     idle: str,
+    schedule: Path | None,
     csv_file: Path | None,
     figure: Path | None,
     as_json: bool,
@@ -68,6 +75,7 @@ def cost_command(
     agree with the hardware file.
     """
     from nvmc.cost.estimate import estimate_cost
+    from nvmc.cost.schedule import read_schedule
 
     if csv_file is not None:
         check_file(csv_file)
@@ -83,6 +91,7 @@ def cost_command(
         chip=chip,
         seed=seed,
         idle="on" if idle == "on" else "off",
+        schedule=None if schedule is None else read_schedule(schedule),
     )
     if csv_file is not None:
         write_csv(csv_file, found.rows())

@@ -32,13 +32,15 @@ def print_cost(cost: Cost) -> None:
 
 
 def _print_figures(cost: Cost) -> None:
+    one = "layer after layer" if cost.scheduled is None else "as scheduled"
+    many = "layers as a pipeline" if cost.scheduled is None else "as scheduled"
     rows = [
         ("energy per image", cost.energy, "J"),
-        ("latency, layer after layer", cost.latency, "s"),
-        ("throughput, layers as a pipeline", cost.throughput, "images/s"),
+        (f"latency, {one}", cost.latency, "s"),
+        (f"throughput, {many}", cost.throughput, "images/s"),
         ("area", cost.area_mm2, "mm2"),
         ("workload", cost.tops_per_w, "TOPS/W"),
-        ("workload, layers as a pipeline", cost.tops_per_mm2, "TOPS/mm2"),
+        (f"workload, {many}", cost.tops_per_mm2, "TOPS/mm2"),
         ("peak, all tiles full", cost.peak.tops, "TOPS"),
         ("peak, full tiles and converters", cost.peak.tops_per_w, "TOPS/W"),
         ("peak, full tiles and converters", cost.peak.tops_per_mm2, "TOPS/mm2"),

@@ -21,8 +21,10 @@ from nvmc.cost.network import (
     target_of,
     use_of,
 )
+from nvmc.cost.placed import copies_of, hop_energy_j, nodes_of_layer, placed, told_by
 from nvmc.cost.result import Component, Cost, Figure, LayerCost, Peak, ratio
 from nvmc.cost.scaling import Dimension
+from nvmc.cost.schedule import Schedule, check_schedule
 from nvmc.data import Data
 from nvmc.errors import ModelError, OptionError
 from nvmc.hardware.chip import Chip
@@ -35,6 +37,12 @@ from nvmc.passes.program_chip import arrays_of
 __all__ = ["estimate_cost"]
 
 DIGITAL = "digital nodes"
+UNPLACED = (
+    "Weights are stored once: no layer has copies that share its vectors.",
+    "Layers are one hop apart; a vector is read from the buffers for each product.",
+    "Digital nodes work on values as they pass, on the digital units of all tiles.",
+)
+"""What is assumed where no schedule says it."""
 
 
 @checked
@@ -47,6 +55,7 @@ def estimate_cost(
     chip: int | None = None,
     seed: int = 0,
     idle: Literal["off", "on"] = "off",
+    schedule: Schedule | None = None,
 ) -> Cost:
     """Energy, time and area of a compiled network on some hardware, for one image.
 
@@ -63,6 +72,8 @@ def estimate_cost(
         chip: Whose cells conduct; None for cells on target.
         seed: Population of the chip.
         idle: Whether waiting tiles are switched off (`off`), or their leakage counts (`on`).
+        schedule: From `place_network` on the same hardware: its copies, times and hops are counted.
+            Without, no layer has copies and data go one hop.
 
     Raises:
         OptionError: The network has no DAC or no ADC, or an option is wrong.
@@ -71,13 +82,17 @@ def estimate_cost(
         ArtifactError, DataError: The folder or the images are wrong.
     """
     chosen = load_hardware(hardware)
+    if schedule is not None:
+        check_schedule(schedule, compiled, chosen)
     work = _Work.of(compiled, chosen, data, limit, None if chip is None else (seed, chip))
+    if schedule is not None:
+        work = _placed(work, schedule)
     if idle == "on" and chosen.leakage is None:
         raise OptionError(
             f"hardware {chosen.name!r} has no section [leakage], so waiting tiles cannot be "
             "counted; add it to the file, or leave --idle out"
         )
-    return _cost(work, chosen, bands(chosen), idle == "on", str(compiled.folder))
+    return _cost(work, chosen, bands(chosen), idle == "on", str(compiled.folder), schedule)
 
 
 @dataclass(frozen=True)
@@ -223,11 +238,7 @@ def _full(
 
 def _told(manifest: Manifest, hardware: Hardware) -> list[str]:
     """What is assumed of any network and hardware."""
-    told = [
-        "Weights are stored once: no layer has copies that share its vectors.",
-        "Layers are one hop apart; a vector is read from the buffers for each product.",
-        "Digital nodes work on values as they pass, on the digital units of all tiles.",
-    ]
+    told = [*UNPLACED]
     for device in manifest.target.devices:
         if device.conductance is not None:
             continue
@@ -251,13 +262,21 @@ def _some(names: Sequence[str], most: int = 3) -> str:
 
 
 def _cost(
-    work: _Work, hardware: Hardware, of: Mapping[Dimension, Band], idle: bool, folder: str
+    work: _Work,
+    hardware: Hardware,
+    of: Mapping[Dimension, Band],
+    idle: bool,
+    folder: str,
+    schedule: Schedule | None,
 ) -> Cost:
-    layers = [_layer(layer, hardware, of) for layer in work.layers]
+    layers = [_layer(layer, hardware, of, schedule) for layer in work.layers]
     each = [hardware.areas_m2(counts, use) for use, counts in work.tiles]
     areas = {name: sum(area[name] for area in each) for name in hardware.components}
     tiles = sum(counts.tiles for _, counts in work.tiles)
+    latency = sum(layer.time.value for layer in layers)
     interval = max(layer.time.value for layer in layers)
+    if schedule is not None:
+        latency, interval = schedule.latency_s, schedule.interval_s
     busy = sum(layer.tiles * layer.time.value for layer in layers if layer.name != DIGITAL)
     waiting = hardware.idle_j(max(0.0, tiles * interval - busy))
     by_part = {
@@ -289,7 +308,7 @@ def _cost(
         layers=tuple(layers),
         components=tuple(components),
         energy=Figure.of(sum(by_part.values()), of["energy"]),
-        latency=Figure.of(sum(layer.time.value for layer in layers), of["time"]),
+        latency=Figure.of(latency, of["time"]),
         interval=Figure.of(interval, of["time"]),
         area_mm2=Figure.of(sum(areas.values()) * 1e6, of["area"]),
         idle=None if hardware.leakage is None else Figure.of(waiting, of["energy"]),
@@ -297,20 +316,47 @@ def _cost(
         peak=_peak(work, hardware, of),
         drives=work.drives,
         assumptions=tuple(work.assumptions),
+        scheduled=None if schedule is None else schedule.mode,
     )
 
 
-def _layer(layer: _Layer, hardware: Hardware, of: Mapping[Dimension, Band]) -> LayerCost:
+def _layer(
+    layer: _Layer, hardware: Hardware, of: Mapping[Dimension, Band], schedule: Schedule | None
+) -> LayerCost:
     energies = hardware.energies_j(layer.counts, layer.use)
+    seconds = hardware.layer_s(layer.counts, layer.use)
+    if schedule is not None:
+        nodes = nodes_of_layer(schedule, layer.name if layer.op else None)
+        crossed = sum(node.chiplet_bits for node in nodes)
+        energies["router"] = hop_energy_j(hardware, layer.counts.moved_bits, crossed)
+        seconds = sum(node.seconds for node in nodes)
     return LayerCost(
         name=layer.name,
         op=layer.op,
         tiles=layer.counts.tiles,
         counts=layer.counts,
         energy=Figure.of(sum(energies.values()), of["energy"]),
-        time=Figure.of(hardware.layer_s(layer.counts, layer.use), of["time"]),
+        time=Figure.of(seconds, of["time"]),
         components=energies,
     )
+
+
+def _placed(work: _Work, schedule: Schedule) -> _Work:
+    """The same work with the copies and hops of a schedule."""
+    copies = copies_of(schedule)
+    tiles = [
+        (use, replace(counts, tiles=counts.tiles * number, readers=counts.readers * number))
+        for entry, (use, counts) in zip(work.manifest.arrays, work.tiles, strict=True)
+        for number in (copies[entry.name],)
+    ]
+    whole = sum(counts.tiles for _, counts in tiles)
+    layers: list[_Layer] = []
+    for layer in work.layers:
+        nodes = nodes_of_layer(schedule, layer.name if layer.op else None)
+        counts = placed(layer.counts, nodes, None if layer.op else whole)
+        layers.append(replace(layer, counts=counts))
+    assumed = [*told_by(schedule), *work.assumptions[len(UNPLACED) :]]
+    return replace(work, layers=layers, tiles=tiles, assumptions=assumed)
 
 
 def _peak(work: _Work, hardware: Hardware, of: Mapping[Dimension, Band]) -> Peak:

@@ -71,6 +71,8 @@ class Hardware(Strict, frozen=True):
         missing = [name for name in REQUIRED if name not in self.components]
         if missing:
             raise ValueError(f"section {missing[0]!r} is missing; every hardware has {REQUIRED}")
+        if self.mesh is not None and "router" not in self.components:
+            raise ValueError("section 'router' is missing; hardware with a [mesh] has one")
         return self
 
     @property

@@ -122,6 +122,8 @@ class Cost:
         peak: Of full tiles.
         drives: What the currents of cells come from.
         assumptions: A sentence each.
+        scheduled: `layers` or `pipeline`, where latency and interval are those of such a schedule;
+            None where layers follow one another and the slowest decides the interval.
     """
 
     network: str
@@ -141,6 +143,7 @@ class Cost:
     peak: Peak
     drives: str
     assumptions: tuple[str, ...]
+    scheduled: str | None = None
 
     @property
     def throughput(self) -> Figure:
@@ -198,6 +201,7 @@ class Cost:
                 for part in self.components
             ],
             "drives": self.drives,
+            "scheduled": self.scheduled,
             "assumptions": list(self.assumptions),
         }
 

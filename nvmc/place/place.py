@@ -11,9 +11,9 @@ from pydantic import ValidationError
 from nvmc import __version__
 from nvmc.arguments import checked
 from nvmc.compiled.artifact import Compiled
-from nvmc.cost.components.router import Router
 from nvmc.cost.hardware import Hardware, load_hardware
 from nvmc.cost.mesh import Mesh
+from nvmc.cost.placed import hop_energy_j
 from nvmc.cost.schedule import Copies, Input, Schedule, Slot, hardware_sha256
 from nvmc.errors import HardwareError, OptionError
 from nvmc.hardware.options import problem
@@ -118,13 +118,13 @@ def _schedule(
         bit_hops=hops,
         chiplet_bits=crossings,
         busiest_link_s=traffic.busiest_s,
-        hop_energy_j=_hop_energy(chosen, mesh, hops, crossings),
+        hop_energy_j=hop_energy_j(chosen, hops, crossings),
         buffer_peak_bits=buffers.whole,
         nodes=nodes,
         arrays=_arrays(work, plan),
         core_tiles=list(plan.filled),
         core_buffer_bits=list(buffers.cores),
-        assumptions=_assumptions(work, chosen, mesh, buffers),
+        assumptions=_assumptions(work, mesh, buffers),
     )
 
 
@@ -183,14 +183,6 @@ def _best(work: Work, copies: Sequence[int], mesh: Mesh) -> tuple[Plan, Traffic]
         crossed, hops = sum(f.crossings for f in flows), sum(f.bit_hops for f in flows)
         found.append((crossed, hops, number, plan, traffic))
     return min(found, key=lambda one: one[:3])[3:]
-
-
-def _hop_energy(hardware: Hardware, mesh: Mesh, hops: float, crossings: float) -> float:
-    router = hardware.components.get("router")
-    joules = hops * router.energy.si if isinstance(router, Router) else 0.0
-    if mesh.chiplet_energy is not None:
-        joules += crossings * mesh.chiplet_energy.si
-    return hardware.calibration.energy * joules
 
 
 def _nodes(
@@ -259,7 +251,7 @@ def _way(mesh: Mesh) -> str:
     return "Every core that needs a value is sent it on its own"
 
 
-def _assumptions(work: Work, hardware: Hardware, mesh: Mesh, buffers: Buffers) -> list[str]:
+def _assumptions(work: Work, mesh: Mesh, buffers: Buffers) -> list[str]:
     told = [
         "Vectors go to the copies of a layer in turn; a copy takes what its vectors read, at most "
         "all inputs.",
@@ -274,8 +266,6 @@ def _assumptions(work: Work, hardware: Hardware, mesh: Mesh, buffers: Buffers) -
             f"{len(full)} cores' buffers are too small for their own layers: up to "
             f"{over / 8192:,.0f} KiB wait in other cores' buffers, whose hops are not counted."
         )
-    if "router" not in hardware.components:
-        told.append(f"{hardware.name} has no router: hops cost no energy here.")
     if work.uncounted:
         names = ", ".join(work.uncounted[:3])
         more = f" and {len(work.uncounted) - 3} more" if len(work.uncounted) > 3 else ""

@@ -46,7 +46,8 @@ def _heading(cost: Mapping[str, Any]) -> list[str]:
     bands = hardware["bands"]
     return [
         f"{cost['network']} on {hardware['name']} ({hardware['node_nm']:g} nm); {cost['drives']}",
-        f"{_range(energy, 'J')} per image, {_range(latency, 's')} layer after layer, "
+        f"{_range(energy, 'J')} per image, {_range(latency, 's')} "
+        f"{'as scheduled' if cost['scheduled'] else 'layer after layer'}, "
         f"{_range(area, 'mm²')}",
         f"Every energy holds within x{bands['energy']['low']:.2g} to x{bands['energy']['high']:.3g}"
         f", every area within x{bands['area']['low']:.2g} to x{bands['area']['high']:.3g}",
