@@ -11,11 +11,12 @@ import json
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, NonNegativeFloat, NonNegativeInt, PositiveInt
+from pydantic import NonNegativeFloat, NonNegativeInt, PositiveInt
 
 from nvmc.compiled.artifact import Compiled, replacing_file
 from nvmc.cost.hardware import Hardware
 from nvmc.errors import ArtifactError, OptionError
+from nvmc.hardware.options import CheckedModel
 
 __all__ = [
     "FORMAT",
@@ -33,8 +34,8 @@ __all__ = [
 FORMAT = "nvmc.schedule/1"
 
 
-class _Row(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+class _Row(CheckedModel, extra="forbid", frozen=True, allow_inf_nan=False):
+    """A part of the file."""
 
 
 class Input(_Row):

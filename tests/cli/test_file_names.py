@@ -31,6 +31,7 @@ LINES = {
     "targets": ("targets show @.toml",),
     "inspect": ("inspect @.nvmc",),
     "cost": ("cost @.nvmc --hardware generic",),
+    "place": ("place @.nvmc --hardware isaac-32nm", "place net.nvmc --hardware @.toml"),
     "hardware": ("hardware show @.toml",),
 }
 

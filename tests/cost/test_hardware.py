@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+import nvmc.cost.hardware as hardware_module
 from nvmc import load_hardware
 from nvmc.cost.band import bands, factor, judges, ratios
 from nvmc.cost.components import COMPONENTS
@@ -236,3 +237,32 @@ def test_hardware_calibrated_on_everything_is_refused() -> None:
 
 def test_one_more_component_is_a_class_and_a_row() -> None:
     assert all(cls.__doc__ for kinds in COMPONENTS.values() for cls in kinds.values())
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ("columns = 14", "columns = 0", "mesh.columns"),
+        ("columns = 14", "columns = 13", "shared_columns = 2 does not divide"),
+        ("hop = {", "hops = {", "hops"),
+        ('value = 64, unit = "KiB"', 'value = 64, unit = "ns"', "expected memory"),
+        ("[router]", "[leakage2]", "leakage2"),
+    ],
+)
+def test_an_impossible_mesh_is_one_line(old: str, new: str, said: str) -> None:
+    library = Path(hardware_module.__file__).parent / "library" / "isaac-32nm.toml"
+    text = library.read_text()
+    assert old in text
+    with pytest.raises(HardwareError) as caught:
+        parse_hardware(text.replace(old, new, 1).encode(), "mine.toml")
+    assert said in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_mesh_needs_a_router_and_survives_a_fit() -> None:
+    hardware = load_hardware("isaac-32nm")
+    parts = {name: part for name, part in hardware.components.items() if name != "router"}
+    with pytest.raises(ValueError, match="router"):
+        Hardware.model_validate(hardware.model_dump() | {"components": parts})
+    again = parse_hardware(hardware_text(hardware).encode(), "mine.toml")
+    assert again.mesh == hardware.mesh
