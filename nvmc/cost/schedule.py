@@ -38,7 +38,7 @@ class _Row(CheckedModel, extra="forbid", frozen=True, allow_inf_nan=False):
     """A part of the file."""
 
 
-class Input(_Row):
+class Input(_Row, frozen=True):
     """What a layer or a digital node takes from another one, for one image.
 
     Attributes:
@@ -56,7 +56,7 @@ class Input(_Row):
     delay_s: NonNegativeFloat
 
 
-class Slot(_Row):
+class Slot(_Row, frozen=True):
     """When one node works on the first image, and what it moves.
 
     Round r, from 0, begins at start_s + r step_s and takes round_s; image k does so k interval_s
@@ -107,7 +107,7 @@ class Slot(_Row):
         return self.start_s + (self.rounds - 1) * self.step_s + self.round_s
 
 
-class Copies(_Row):
+class Copies(_Row, frozen=True):
     """Where the copies of one array lie.
 
     Attributes:
@@ -121,7 +121,7 @@ class Copies(_Row):
     homes: list[NonNegativeInt]
 
 
-class Schedule(_Row):
+class Schedule(_Row, frozen=True):
     """Everything that `schedule.json` holds; times in seconds, cores numbered row by row.
 
     Attributes:
