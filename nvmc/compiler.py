@@ -119,7 +119,7 @@ def compile_model(
             f"{str(path)!r} lies in {str(folder)!r}, which would be replaced; choose another -o"
         )
     options = options or CompileOptions()
-    target.check_wires()
+    target.check_reading()
     _check_data(options.activation_bits, target, data)
     compile_passes(target, options)  # complains about those that are none, before anything is read
     model = load_model(path)

@@ -153,6 +153,9 @@ def _facts(device: Device) -> list[tuple[str, str]]:
         facts.append(("conductance", f"{g.min_us:g} to {g.max_us:g} uS{ratio}"))
         if g.levels_us is not None:
             facts.append(("of each level", f"{_plain(g.levels_us)} uS"))
+    if device.iv is not None:
+        told = _options(device.iv.model_dump(exclude={"law"}, exclude_none=True))
+        facts.append(("current", f"{device.iv.law} {told}, with --read-v"))
     if device.time_s is not None:
         facts.append(("time", f"{_seconds(device.time_s)} since programming, unless given"))
     if device.time_limit_s is not None:

@@ -171,8 +171,9 @@ def periphery_text(periphery: Facts) -> str:
     """
     wires, clips = periphery.get("wire_ohm"), periphery.get("dac_range", "dynamic") != "dynamic"
     bits = [periphery.get(f"{kind}_bits", "") for kind in ("dac", "adc")]
-    ideal = bits == [None, None] and periphery.get("wire_ohm", "") is None and not clips
-    if ideal and periphery.get("reference") != "column":
+    read_v = periphery.get("read_v")
+    linear = periphery.get("wire_ohm", "") is None and read_v is None
+    if bits == [None, None] and linear and not clips and periphery.get("reference") != "column":
         return "ideal periphery"
     inputs, currents = bits
     dac = f"{inputs}{'-bit' if inputs else ''} {periphery['dac_mode']} DAC".lstrip()
@@ -184,6 +185,10 @@ def periphery_text(periphery: Facts) -> str:
     ]
     if periphery.get("reference", "auto") != "auto":
         parts.append(f"reference {periphery['reference']}")
+    if read_v is not None:
+        parts.append(f"cells not linear, read at up to {read_v:g} V")
+        if wires is not None:
+            parts.append("their currents behind wires approximated")
     if wires is not None:
         parts.append(f"wires of {wires['row']:g} and {wires['col']:g} ohm")
     return "; ".join(parts)

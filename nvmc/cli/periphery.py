@@ -59,6 +59,12 @@ _OPTIONS: dict[str, tuple[Any, str | None, str]] = {
         "How the current of cells at level 0 is kept out of results: taken off before the ADC "
         "without error, by a column of such cells, or only digitally.  [default: auto]",
     ),
+    "read_v": (
+        float,
+        "V",
+        "Voltage of the highest input, at which the current of cells is not proportional to it, as "
+        "the device's file says.  [default: proportional]",
+    ),
     "wire_ohm": (str, "R|R,C", "Resistance of a wire segment, along rows and along columns."),
 }
 

@@ -26,8 +26,8 @@ def drives_on(
 ) -> tuple[dict[str, Drives], str, int]:
     """What images drive the arrays of a compiled network with.
 
-    Every circuit is the ideal chip's, without the resistance of wires: these are the drives that
-    the network's own activations are.
+    Every circuit is the ideal chip's, without the resistance of wires and with linear cells: these
+    are the drives that the network's own activations are.
 
     Args:
         model: The compiled network; its target is replaced.
@@ -43,7 +43,7 @@ def drives_on(
         ModelError: onnxruntime cannot run it.
     """
     dataset = load_data(data, limit=limit or IMAGES)
-    set_target(model, target.everywhere(wire_ohm=None))
+    set_target(model, target.everywhere(wire_ohm=None, read_v=None))
     images = feed_of(tensor_entries(model.graph.inputs), dataset, 0, None)
     with single_threaded_blas(), observe_arrays(DriveObserver) as seen:
         session = make_session(serialized(model), chip=Chip.ideal(), quiet=True)

@@ -55,11 +55,15 @@ def _whole(periphery: Periphery) -> Periphery:
 
 
 def _dac(periphery: Periphery) -> Periphery:
-    return periphery.model_copy(update={"adc_bits": None, "wire_ohm": None})
+    return periphery.model_copy(update={"adc_bits": None, "wire_ohm": None, "read_v": None})
 
 
 def _converters(periphery: Periphery) -> Periphery:
-    return periphery.model_copy(update={"wire_ohm": None})
+    return periphery.model_copy(update={"wire_ohm": None, "read_v": None})
+
+
+def _currents(periphery: Periphery) -> Periphery:
+    return periphery.model_copy(update={"adc_bits": None, "wire_ohm": None})
 
 
 def _wires(periphery: Periphery) -> Periphery:
@@ -81,7 +85,7 @@ def variants_of(target: Target, chip: Chip) -> list[Variant]:
 
     The sources are: uneven levels (what cells on target conduct beside even levels), each active
     noise source by its name, the cells of reference columns, DAC, ADC (behind the DAC, whose steps
-    its range counts in) and wires.
+    its range counts in), the cells' law of the current (likewise) and wires.
 
     Args:
         target: What holds the arrays.
@@ -102,8 +106,10 @@ def variants_of(target: Target, chip: Chip) -> list[Variant]:
         found.append(Variant("reference column", chip, _reference, CELLS))
     if any(one.dac_bits is not None or one.clips for one in peripheries):
         found.append(Variant("DAC", silent, _dac, QUIET))
+    behind = "DAC" if found[-1].name == "DAC" else QUIET
+    if any(part.iv is not None for part in parts):
+        found.append(Variant("I-V", silent, _currents, behind))
     if any(one.adc_bits is not None for one in peripheries):
-        behind = "DAC" if found[-1].name == "DAC" else QUIET
         found.append(Variant("ADC", silent, _converters, behind))
     if any(one.wired for one in peripheries):
         found.append(Variant("wires", silent, _wires, QUIET))

@@ -304,14 +304,21 @@ def fidelity_of(target: Target, wanted: Fidelity | None = None) -> Fidelity:
         wanted: What the user asks for; None for the lowest that says all of the target.
 
     Raises:
-        OptionError: Cells are asked for, but reads are noisy, which no set of weights shows.
+        OptionError: Cells are asked for, but reads are noisy or cells not linear, which no set of
+            weights shows; or cells cannot be read as the target says.
     """
+    target.check_reading()
     noisy = [(s.type, d.name) for d in target.devices for s in d.noise if s.acts_in == "read"]
     if wanted == "cells":
         if noisy:
             raise OptionError(
                 f"noise source {noisy[0][0]!r} of device {noisy[0][1]!r} is fresh at every "
                 "read, which fidelity 'cells' cannot show; use fidelity 'circuit'"
+            )
+        if any(part.iv is not None for part in target.variants):
+            raise OptionError(
+                "cells read at a voltage (--read-v) are not linear, which fidelity 'cells' cannot "
+                "show; use fidelity 'circuit'"
             )
         return "cells"
     if wanted not in (None, "circuit"):

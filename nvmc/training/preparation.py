@@ -127,7 +127,7 @@ def _check_chips(target: Target, sigma: float | None, times_s: tuple[float, floa
         raise OptionError(
             f"times are {times_s[0]:g} s to {times_s[1]:g} s; expected the earlier first, above 0"
         )
-    target.check_wires()
+    target.check_reading()
     target.check_reference()
     for time_s in times_s or (None,):
         Chip.of(target, 0, 0, sigma, time_s)

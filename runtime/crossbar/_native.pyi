@@ -38,6 +38,7 @@ class Reader:
         at_unit: _Float,
         adc: tuple[float, float, float] | None,
         step: float,
+        responses: tuple[tuple[float, ...], ...] = (),
     ) -> None: ...
     def read(
         self,

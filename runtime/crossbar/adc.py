@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nvmc.hardware.devices import Target
+from nvmc.runtime.crossbar.responding import largest_response
 
 __all__ = ["Adc", "adc_of", "top_code"]
 
@@ -83,6 +84,7 @@ def adc_of(target: Target, rows: int, drive: float, signed: bool, current: float
     periphery = target.periphery
     if periphery.adc_range == "full":
         whole = periphery.dac_bits is not None and target.weight_bits is not None
+        whole, drive = whole and target.iv is None, largest_response(target, drive)
         reach = rows * (target.layout.highest_target + target.off_at_adc) * drive
         return Adc(periphery.adc_bits, reach, signed=signed, aligned=whole)
     reach = periphery.adc_range

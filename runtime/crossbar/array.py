@@ -17,7 +17,7 @@ other is left unformed: it conducts nothing and has no noise.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -27,6 +27,7 @@ from numpy.typing import DTypeLike, NDArray
 
 from nvmc.hardware.chip import Array, Programmed
 from nvmc.hardware.devices import Target, WireOhm
+from nvmc.hardware.devices.currents import Response
 from nvmc.hardware.encoding import Layout
 from nvmc.hardware.tiling import Matrix, Tile, tiles_of
 from nvmc.runtime.crossbar.lowering import spans
@@ -76,13 +77,16 @@ class Block:
     Attributes:
         rows: Which rows of the matrices.
         currents: Current of each column for a drive of 1, shape (groups, rows, lanes * cols).
-        variance: What a drive of 1 adds to the variance of one read, shape as `currents`; None
-            where every read is the same.
+        variance: What a drive of 1 adds to the variance of one read, shape (groups, rows,
+            lanes * cols); None where every read is the same.
+        responses: What cells make of a drive, where it is not proportional to it: for each of
+            them `currents` has all rows once more, one response after the other.
     """
 
     rows: slice
     currents: Real
     variance: Real | None
+    responses: tuple[Response, ...] = ()
 
     @property
     def height(self) -> int:
@@ -202,7 +206,7 @@ def through_wires(target: Target, levels: Real, formed: NDArray[np.bool_]) -> Re
     Raises:
         OptionError: The device states no conductance.
     """
-    target.check_wires()
+    target.check_reading()
     wires, conductance = target.periphery.wire_ohm, target.device.conductance
     if wires is None or conductance is None:
         return levels
@@ -230,22 +234,35 @@ def _wire_tile(conducted: Real, seen: Real, tile: Tile, wires: WireOhm) -> None:
         seen[part][:, group] = whole[:, group, :, group]
 
 
-def blocks_of(currents: Real, variance: Real | None, rows: int) -> list[Block]:
+def blocks_of(
+    currents: Real | Sequence[Real],
+    variance: Real | None,
+    rows: int,
+    responses: tuple[Response, ...] = (),
+) -> list[Block]:
     """The matrices of every row of tiles.
 
     Args:
-        currents: Of all rows, shape (groups, rows, lanes * cols).
+        currents: Of all rows, shape (groups, rows, lanes * cols); of each response, where there
+            are any.
         variance: Likewise, or None.
         rows: Word lines of a tile.
+        responses: See `Block`.
     """
+    parts = [currents] if isinstance(currents, np.ndarray) else list(currents)
     return [
         Block(
             block,
-            np.ascontiguousarray(currents[:, block]),
+            _stacked([part[:, block] for part in parts]),
             None if variance is None else np.ascontiguousarray(variance[:, block]),
+            responses,
         )
-        for block in spans(currents.shape[1], rows)
+        for block in spans(parts[0].shape[1], rows)
     ]
+
+
+def _stacked(parts: list[Real]) -> Real:
+    return np.ascontiguousarray(parts[0] if len(parts) == 1 else np.concatenate(parts, axis=1))
 
 
 def beside(lanes: Real, dtype: DTypeLike) -> Real:

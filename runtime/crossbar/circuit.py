@@ -28,6 +28,7 @@ from nvmc.runtime.crossbar.lowering import TOGETHER_BYTES, spans
 from nvmc.runtime.crossbar.mvm import ALL, BLOCK_VECTORS, FIRST, Mvm, Reads
 from nvmc.runtime.crossbar.native import KERNELS, NUMPY, Places, Reader, Tile, drive
 from nvmc.runtime.crossbar.observer import Observer
+from nvmc.runtime.crossbar.responding import at_half, driven
 from nvmc.runtime.crossbar.shift_add import CodeSum, shift_add
 from nvmc.runtime.crossbar.subtraction import Subtracted
 
@@ -140,15 +141,21 @@ class Circuit:
         currents = self.columns(block.currents, cols)
         variance = None if block.variance is None else self.columns(block.variance, cols)
         nothing: Real = np.zeros((len(currents), currents.shape[2] // self.lanes), np.float32)
-        at_unit = self.at_unit_drive(currents)[:, 0] if self.dac.offsets else nothing
-        return Tile(block.rows.start, currents, variance, at_unit, adc.limits, adc.step)
+        at_unit = self.at_unit_drive(currents, block)[:, 0] if self.dac.offsets else nothing
+        first, told = block.rows.start, block.responses
+        return Tile(first, currents, variance, at_unit, adc.limits, adc.step, told)
 
-    def at_unit_drive(self, matrix: Real) -> Real:
-        """Currents of a matrix whose every row is driven by 1, all lanes added up.
+    def at_unit_drive(self, matrix: Real, block: Block) -> Real:
+        """Currents of a block's matrix whose every row is driven by 1, all lanes added up.
+
+        Where cells are not linear, that of rows driven by the DAC's offset, over the offset.
 
         Returns:
             Shape (groups, 1, cols).
         """
+        if block.responses:
+            factors = at_half(block.responses, self.dac.half, block.height)
+            matrix = matrix * factors.astype(matrix.dtype)[:, None]
         lanes = matrix.sum(axis=1).reshape(len(matrix), self.lanes, -1)
         return np.einsum("glc,l->gc", lanes, self.coefficients.astype(matrix.dtype))[:, None]
 
@@ -178,8 +185,10 @@ class _Product:
         self.variance: Currents | None = None
         if block.variance is not None:
             self.variance = Currents(circuit.columns(block.variance, cols), kernel)
-        self.sum = Currents(np.ones((*matrix.shape[:2], 1), matrix.dtype), kernel)
-        self.at_unit_drive: Real = circuit.at_unit_drive(matrix)
+        ones = np.ones((len(matrix), block.height, 1), matrix.dtype)
+        self.sum = Currents(ones, kernel)
+        self.at_unit_drive: Real = circuit.at_unit_drive(matrix, block)
+        self.responses = block.responses
 
 
 class CircuitMvm:
@@ -357,9 +366,10 @@ class CircuitMvm:
         """One pulse on one row of tiles: its columns read, and their lanes added up."""
         # Noise of independent cells adds up in squares: its variance is the same product with the
         # cells' variances and the squared drive, so one normal per column stands for all its cells.
-        currents = product.currents(pulse.drive)
+        put = driven(product.responses, pulse.drive)
+        currents = product.currents(put)
         if product.variance is not None and self._normals is not None:
-            spread = product.variance(np.square(pulse.drive))
+            spread = product.variance(np.square(put[..., : pulse.drive.shape[-1]]))
             np.sqrt(spread, out=spread)
             conversion = product.first_conversion + pulse.index
             for index, (entry, part) in enumerate(zip(*reads, strict=True)):

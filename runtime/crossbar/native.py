@@ -62,6 +62,7 @@ class Tile:
             (groups, cols).
         adc: Codes in a unit of current, the lowest code and the highest; None without an ADC.
         step: What a code counts for.
+        responses: What cells make of a drive; see `array.Block`.
     """
 
     first_row: int
@@ -70,6 +71,7 @@ class Tile:
     at_unit_drive: Real
     adc: tuple[float, float, float] | None
     step: float
+    responses: tuple[tuple[float, ...], ...] = ()
 
 
 class Reader:
@@ -112,6 +114,7 @@ class Reader:
                 _single(tile.at_unit_drive),
                 tile.adc,
                 tile.step,
+                tile.responses,
             )
 
     def read(

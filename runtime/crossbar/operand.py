@@ -13,11 +13,13 @@ from numpy.typing import DTypeLike, NDArray
 from nvmc.errors import ModelError, OptionError
 from nvmc.hardware.chip import REFERENCE, Array, Chip, Programmed
 from nvmc.hardware.devices import Periphery
+from nvmc.hardware.devices.currents import Response
 from nvmc.hardware.reference_column import reference_of
 from nvmc.hardware.tiling import Place, matrices
 from nvmc.rng import CountedDraw
 from nvmc.runtime.crossbar.adc import Adc, adc_of
 from nvmc.runtime.crossbar.array import (
+    Lanes,
     View,
     beside,
     blocks_of,
@@ -31,6 +33,7 @@ from nvmc.runtime.crossbar.dac import Dac
 from nvmc.runtime.crossbar.mvm import ExactMvm, Mvm
 from nvmc.runtime.crossbar.native import KERNELS
 from nvmc.runtime.crossbar.observer import Observer
+from nvmc.runtime.crossbar.responding import responses_of, weighed
 from nvmc.runtime.crossbar.subtraction import Subtracted
 
 __all__ = ["BEGINNING", "CircuitOperand", "ExactOperand", "Operand", "Start"]
@@ -157,6 +160,7 @@ class CircuitOperand:
         kernel: str = KERNELS[0],
     ) -> None:
         array.target.check_reference()
+        array.target.check_reading()
         self._kernel = kernel
         self._array = array
         self._chip = chip
@@ -220,22 +224,18 @@ class CircuitOperand:
         target = self._array.target
         periphery, layout = target.periphery, target.layout
         analog = periphery.subtract == "analog"
-        sign = view(self._programmed.sign)
-        seen = partial(through_wires, target) if periphery.wired else None
-        lanes = lanes_of(
-            layout, _matrices(self._levels, view, dtype), sign, analog=analog, seen=seen
-        )
-        off = target.off_at_adc
-        lanes = with_off_current(layout, lanes, sign, off)
-        currents = beside(lanes.levels, dtype)
+        sign, off = view(self._programmed.sign), target.off_at_adc
+        limits = periphery.range_of(self._array.name)
+        dac = Dac(periphery, limits.input if limits and periphery.clips else None)
+        responses = responses_of(target, dac.largest)
+        cells = _matrices(self._levels, view, dtype)
+        lanes, currents = self._currents(cells, sign, dac.largest, responses, dtype)
         variance = None
         if self._spread is not None:
             cells = np.square(_matrices(self._spread, view, dtype))
             summed = lanes_of(layout, cells, sign, analog=analog, squared=True)
             variance = beside(summed.levels, dtype)
-        blocks = blocks_of(currents, variance, target.rows)
-        limits = periphery.range_of(self._array.name)
-        dac = Dac(periphery, limits.input if limits and periphery.clips else None)
+        blocks = blocks_of(currents, variance, target.rows, responses)
         signed = lanes.signed or (periphery.wired and target.off_level > off)
         current = limits.current if limits else None
         adcs = [adc_of(target, b.height, dac.largest, signed, current) for b in blocks]
@@ -255,6 +255,21 @@ class CircuitOperand:
         circuit = Circuit(blocks, counts, shift, columns, dac, adcs, self._kernel)
         return _Built(circuit, subtracted=tuple(taken))
 
+    def _currents(
+        self, cells: Real, sign: Any, top: float, responses: tuple[Response, ...], dtype: DTypeLike
+    ) -> tuple[Lanes, list[Real]]:
+        """What each conversion reads, and the matrices of each of the cells' responses."""
+        target = self._array.target
+        analog, layout = target.periphery.subtract == "analog", target.layout
+        wired, several = target.periphery.wired, len(responses) > 1
+        seen = partial(through_wires, target) if wired else None
+        seen = partial(weighed, target, top) if several else seen
+        lanes = lanes_of(layout, cells, sign, analog=analog, seen=seen)
+        planes = [lanes.levels[..., k] for k in range(len(responses))] if several else []
+        lanes = replace(lanes, levels=planes[0]) if several else lanes
+        lanes = with_off_current(layout, lanes, sign, target.off_at_adc)
+        return lanes, [beside(each, dtype) for each in (lanes.levels, *planes[1:])]
+
     def _reference(
         self, place: Place, dtype: DTypeLike, counts: Real, dac: Dac, adcs: list[Adc]
     ) -> _Built:
@@ -269,9 +284,9 @@ class CircuitOperand:
             squares = np.square(spread)
             squared = lanes_of(target.layout, squares, sign, analog=False, squared=True)
             variance = beside(squared.levels, dtype)
-        lanes = lanes_of(target.layout, levels, sign, analog=False)
-        lanes = with_off_current(target.layout, lanes, sign, target.off_at_adc)
-        blocks = blocks_of(beside(lanes.levels, dtype), variance, target.rows)
+        responses = responses_of(target, dac.largest)
+        cells = self._currents(levels, sign, dac.largest, responses, dtype)[1]
+        blocks = blocks_of(cells, variance, target.rows, responses)
         groups, _, tiles = reference.codes.shape
         ones = np.ones((groups, tiles))
         return _Built(Circuit(blocks, counts, 0.0, ones, dac, adcs, self._kernel), draws)

@@ -75,6 +75,9 @@ def test_a_reference_column_makes_a_circuit_of_itself(tmp_path: Path, capsys: Ca
         (["--adc-range", "-1"], "--adc-range is '-1'; expected full, calibrated, error, kpp,"),
         (["--adc-range", "nan"], "--adc-range is 'nan'; expected full, calibrated, error, kpp,"),
         (["--reference", "column"], "reference is 'column', but sign-magnitude leaves cells"),
+        (["--read-v", "0"], "--read-v: input should be greater than 0 (got 0.0)"),
+        (["--read-v", "0.2", "--device", "rram4"], "'rram4' states no current at a voltage; add"),
+        (["--read-v", "0.6", "--device", "rram-milo2021"], "vouches for at most 0.5 V; lower it"),
         (["--wire-ohm", "1,x"], "--wire-ohm is '1,x'; expected R or R,C in ohm"),
         (
             ["--wire-ohm", "5", "--device", "rram4"],

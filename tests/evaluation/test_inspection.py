@@ -274,6 +274,25 @@ def test_a_wire_and_uneven_levels_are_sources_of_their_own(tmp_path: Path) -> No
     assert layer.errors["wires"] > 1e-3
 
 
+def test_the_current_of_cells_is_a_source_of_its_own(tmp_path: Path) -> None:
+    """Beside the error in closed form: codes of 15 steps up to 0.4 V, sinh(V/0.2)."""
+    device = tmp_path / "bent.toml"
+    device.write_text(
+        'name = "bent"\ntitle = "t"\nsource = "s"\nlevels = 16\niv = { law = "sinh", v0 = 0.2 }\n'
+    )
+    around = Periphery(dac_bits=4, adc_bits=12, read_v=0.4)
+    cells = Target.of(device, weight_bits=4, cell_bits=4, periphery=around)
+    compiled, x = compiled_network(ONE, cells, tmp_path), images()
+    (layer,) = looked_at(compiled, x).layers
+    assert list(layer.errors) == ["DAC", "I-V", "ADC"]
+    array = array_of(compiled)
+    reach = np.abs(x).max(axis=1, keepdims=True)
+    codes = np.rint(x / reach * 15)
+    bent = 0.2 / 0.4 * 15 * np.sinh(codes * 0.4 / 15 / 0.2)
+    moved = (bent - codes) * reach / 15 @ array.ideal
+    assert layer.errors["I-V"] == pytest.approx(rms(moved) / rms(x @ array.ideal), rel=1e-3)
+
+
 def device_with_off_current(folder: Path, sigma: float) -> Path:
     path = folder / f"off-{sigma:g}.toml"
     path.write_text(

@@ -5,11 +5,37 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from nvmc.errors import OptionError
+from nvmc.hardware.devices.currents import Fitted
+from nvmc.hardware.devices.device import Device
 from nvmc.hardware.devices.noise import BitFlip, NoiseSource
 from nvmc.hardware.devices.periphery import Periphery
 from nvmc.hardware.encoding import Encoding, Layout
 
-__all__ = ["check_reference", "check_sources"]
+__all__ = ["check_reading", "check_reference", "check_sources"]
+
+
+def check_reading(device: Device, periphery: Periphery) -> None:
+    """Raise OptionError where cells cannot be read as the periphery says."""
+    if periphery.wire_ohm is not None and device.conductance is None:
+        raise OptionError(
+            f"device {device.name!r} states no conductance, which wires need; add "
+            "conductance = { min_us, max_us } to its file, or leave --wire-ohm out"
+        )
+    read_v, law = periphery.read_v, device.iv
+    if read_v is None:
+        return
+    if law is None:
+        raise OptionError(
+            f"read_v is {read_v:g}, but device {device.name!r} states no current at a voltage; "
+            "add [iv] to its file, or leave --read-v out"
+        )
+    if isinstance(law, Fitted) and device.conductance is None:
+        raise OptionError(
+            f"device {device.name!r} states no conductance, which its [iv] needs; add "
+            "conductance = { min_us, max_us } to its file, or leave --read-v out"
+        )
+    if wrong := law.problem(read_v):
+        raise OptionError(f"read_v is {read_v:g} on device {device.name!r}: {wrong}; lower it")
 
 
 def check_reference(periphery: Periphery, encoding: Encoding) -> None:

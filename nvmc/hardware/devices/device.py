@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 
 from nvmc.errors import OptionError
+from nvmc.hardware.devices.currents import CurrentLaw
 from nvmc.hardware.devices.laws import Conductance, Strict
 from nvmc.hardware.devices.noise import BitFlip, NoiseSource, Source
 from nvmc.hardware.devices.numbers import Above, Positive
@@ -52,6 +53,8 @@ class Device(Strict, frozen=True):
             what would conduct less than nothing.
         conductance: What level 0 and the highest level conduct, or every level where they are not
             evenly spaced; needed by noise in microsiemens, by wires, and for a finite on/off ratio.
+        iv: The current of a cell at a voltage, where it is more than conductance times voltage;
+            it counts where a target states a read voltage.
         time_s: Seconds since programming of a chip that is given no time of its own.
         time_limit_s: Longest time that the source vouches for; a later one is an error.
         required: Strengths that no source could be cited for, so that whoever simulates must state
@@ -69,6 +72,7 @@ class Device(Strict, frozen=True):
     sigma_range: tuple[Positive, Positive] | None = None
     clip: Annotated[bool, Field(strict=True)] | Literal["zero"] = False
     conductance: Conductance | None = None
+    iv: CurrentLaw | None = None
     time_s: Above | None = None
     time_limit_s: Above | None = None
     required: tuple[Literal["sigma", "bitflip"], ...] = ()
@@ -91,6 +95,12 @@ class Device(Strict, frozen=True):
             analog = self.defaults.model_copy(update={"weight_bits": "none"})
             object.__setattr__(self, "defaults", analog)  # the model is frozen
         return self
+
+    @model_serializer(mode="wrap")
+    def _as_before(self, handler: SerializerFunctionWrapHandler):
+        """Without `iv` where there is none; see `Periphery`."""
+        found: dict[str, Any] = handler(self)
+        return {name: v for name, v in found.items() if v is not None or name != "iv"}
 
     def _levels_problem(self) -> str | None:
         listed = None if self.conductance is None else self.conductance.levels_us

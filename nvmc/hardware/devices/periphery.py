@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 
 from nvmc.hardware.devices.laws import Strict
 
 __all__ = [
     "MAX_CONVERTER_BITS",
+    "Above0",
     "AdcRange",
     "ArrayRange",
     "ConverterBits",
@@ -87,6 +88,8 @@ class Periphery(Strict, frozen=True):
             cells at level 0; `none` leaves it in the ADC's range, and its nominal value is taken
             off digitally. `auto` is `exact` for sign-magnitude and `none` for other encodings.
         wire_ohm: Wire resistance; None for none.
+        read_v: The voltage of the highest drive, at which the cells' own law of the current
+            counts (`Device.iv`); None for currents that are proportional to the drive.
         ranges: What calibration data showed, an entry per array.
     """
 
@@ -99,6 +102,7 @@ class Periphery(Strict, frozen=True):
     subtract: Subtract = "analog"
     reference: Reference = "auto"
     wire_ohm: WireOhm | None = None
+    read_v: Above0 | None = None
     ranges: tuple[ArrayRange, ...] = ()
 
     @model_validator(mode="after")
@@ -110,6 +114,15 @@ class Periphery(Strict, frozen=True):
         if isinstance(self.adc_range, str) and self.adc_rule[1] == 0:
             raise ValueError(f"adc_range is {self.adc_range!r}; expected a factor above 0")
         return self
+
+    @model_serializer(mode="wrap")
+    def _as_before(self, handler: SerializerFunctionWrapHandler):
+        """Without a read voltage where there is none: results are found by what is written.
+
+        No type is stated of what it returns, since it would be all that the schema says.
+        """
+        found: dict[str, Any] = handler(self)
+        return {name: v for name, v in found.items() if v is not None or name != "read_v"}
 
     @property
     def ideal(self) -> bool:

@@ -15,6 +15,7 @@ from pydantic import Field, GetJsonSchemaHandler, model_serializer
 from nvmc.hardware.devices.device import Bits, Device
 from nvmc.hardware.devices.laws import Strict
 from nvmc.hardware.devices.periphery import (
+    Above0,
     AdcRange,
     ConverterBits,
     DacMode,
@@ -55,6 +56,7 @@ class Settings(Strict, frozen=True):
     subtract: Subtract | None = None
     reference: Reference | None = None
     wire_ohm: WireOhm | Literal["none"] | None = None
+    read_v: Above0 | Literal["none"] | None = None
 
     @property
     def stated(self) -> dict[str, Any]:

@@ -22,7 +22,8 @@ from nvmc.hardware.devices.bits import (
     resolved,
     without,
 )
-from nvmc.hardware.devices.checks import check_reference, check_sources
+from nvmc.hardware.devices.checks import check_reading, check_reference, check_sources
+from nvmc.hardware.devices.currents import CurrentLaw
 from nvmc.hardware.devices.device import Bits, Device
 from nvmc.hardware.devices.laws import Strict
 from nvmc.hardware.devices.noise import NoiseSource
@@ -189,8 +190,8 @@ class Target(Strict, frozen=True):
 
     @property
     def ideal(self) -> bool:
-        """Whether every periphery is (`Periphery.ideal`)."""
-        return all(part.periphery.ideal for part in self.variants)
+        """Whether every periphery is (`Periphery.ideal`), and cells are read as proportional."""
+        return all(part.periphery.ideal and part.iv is None for part in self.variants)
 
     @property
     def needs_data(self) -> bool:
@@ -273,18 +274,19 @@ class Target(Strict, frozen=True):
             None if range_us is None else (range_us.max_us - range_us.min_us) / self.highest_level
         )
 
-    def check_wires(self) -> None:
-        """Complain of wires between cells whose conductance is not known.
+    def check_reading(self) -> None:
+        """Complain of cells that cannot be read as the periphery says.
 
         Raises:
-            OptionError: There are some, and the device states no conductance.
+            OptionError: Wires or a read voltage need what a device does not state.
         """
         for own in self.variants:
-            if own.periphery.wire_ohm is not None and own.device.conductance is None:
-                raise OptionError(
-                    f"device {own.device.name!r} states no conductance, which wires need; add "
-                    "conductance = { min_us, max_us } to its file, or leave --wire-ohm out"
-                )
+            check_reading(own.device, own.periphery)
+
+    @property
+    def iv(self) -> CurrentLaw | None:
+        """The law of its cells' current, where they are read at a voltage at which it counts."""
+        return None if self.periphery.read_v is None else self.device.iv
 
     @property
     def off_level(self) -> float:

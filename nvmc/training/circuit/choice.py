@@ -38,6 +38,11 @@ def circuit_of(model: ir.Model, task: Task, activations: Rounding | None) -> Cir
             "reference columns cannot be trained through; give --reference exact or none, or let "
             "only KPPs see the circuit with --circuit judged"
         )
+    if any(part.iv is not None for part in target.variants):
+        raise OptionError(
+            "cells whose current is not proportional to the voltage cannot be trained through; "
+            "leave --read-v out, or let only KPPs see the circuit with --circuit judged"
+        )
     for part in target.variants:
         check_rules(part.periphery)
     try:

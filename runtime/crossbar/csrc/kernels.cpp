@@ -98,6 +98,11 @@ Panel::Panel(const Plan& plan, bool counts) {
   const Size size = rows * kPanel;
   codes.resize(size);
   pulse.resize(size);
+  Size depth = 0;
+  for (const Tile& tile : plan.tiles) {
+    if (!tile.responses.empty()) depth = depth_of(tile) > depth ? depth_of(tile) : depth;
+  }
+  put.resize(depth * kPanel);
   bool noisy = false;
   for (const Tile& tile : plan.tiles) noisy = noisy || !tile.variance.empty();
   if (noisy) {

@@ -79,18 +79,23 @@ std::unique_ptr<nvmc::Reader> reader_of(const std::string& kernel, const Floats&
 
 void add_tile(nvmc::Reader& reader, Size first_row, const Floats& currents,
               const std::optional<Floats>& variance, const Floats& at_unit,
-              const std::optional<std::array<float, 3>>& adc, float step) {
+              const std::optional<std::array<float, 3>>& adc, float step,
+              const std::vector<std::vector<double>>& responses) {
   const nvmc::Plan& plan = reader.plan();
   expect(currents.ndim() == 3, "currents are (groups, rows, width)");
-  const Size rows = static_cast<Size>(currents.shape(1));
+  const Size times = std::max<Size>(1, responses.size());
+  const Size rows = static_cast<Size>(currents.shape(1)) / times;
   const Size size = plan.groups * rows * plan.width();
-  expect(size_of(currents) == size && size_of(at_unit) == plan.groups * plan.cols &&
+  expect(std::all_of(responses.begin(), responses.end(),
+                     [](const std::vector<double>& one) { return !one.empty(); }),
+         "responses have coefficients");
+  expect(size_of(currents) == size * times && size_of(at_unit) == plan.groups * plan.cols &&
              (!variance || size_of(*variance) == size),
          "matrices fit the reader");
   nvmc::Converter converter;
   if (adc) converter = {true, (*adc)[0], (*adc)[1], (*adc)[2], step};
   reader.add(first_row, rows, converter, currents.data(), variance ? variance->data() : nullptr,
-             at_unit.data());
+             at_unit.data(), responses);
 }
 
 nvmc::Source source_of(const py::array& array, Size entry, Size group, const Wholes& vectors,
@@ -247,7 +252,9 @@ PYBIND11_MODULE(_native, module) {
   module.def("drive", &drive);
   py::class_<nvmc::Reader>(module, "Reader")
       .def(py::init(&reader_of))
-      .def("add", &add_tile)
+      .def("add", &add_tile, py::arg("first_row"), py::arg("currents"), py::arg("variance"),
+           py::arg("at_unit"), py::arg("adc"), py::arg("step"),
+           py::arg("responses") = std::vector<std::vector<double>>{})
       .def("read", &read_vectors, py::arg("source"), py::arg("strides"), py::arg("vectors"),
            py::arg("rows"), py::arg("step"), py::arg("offset"), py::arg("signed"), py::arg("out"),
            py::arg("bias"), py::arg("noise"), py::arg("clipped") = py::none());

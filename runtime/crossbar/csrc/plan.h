@@ -31,8 +31,16 @@ struct Tile {
   Converter adc;
   std::vector<float> currents;
   std::vector<float> variance;  // empty where every read is the same
+  // What cells make of a drive x: c_0 x + c_1 x^2 + ... each. Currents have all rows once more for
+  // every response, one after the other. Empty where cells are linear.
+  std::vector<std::vector<double>> responses;
   std::vector<float> at_unit;   // Currents at a drive of 1, all lanes added up: (groups, cols).
 };
+
+// Rows of a tile's matrix of currents.
+inline Size depth_of(const Tile& tile) {
+  return tile.rows * (tile.responses.empty() ? 1 : tile.responses.size());
+}
 
 struct Plan {
   Size groups = 0;
@@ -125,6 +133,7 @@ struct Panel {
 
   Aligned codes;   // of a tile, (rows, kPanel)
   Aligned pulse;   // likewise
+  Aligned put;     // what cells make of a pulse: (rows of the matrix, kPanel), or nothing
   Aligned square;  // likewise
   Aligned normals;  // of a conversion, (width, kPanel)
   Aligned tile;     // codes of a tile, added up, (cols, kPanel)

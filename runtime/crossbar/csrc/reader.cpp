@@ -140,12 +140,14 @@ std::vector<float> Reader::packed(const float* matrices, Size rows) const {
 }
 
 void Reader::add(Size first_row, Size rows, Converter adc, const float* currents,
-                 const float* variance, const float* at_unit) {
+                 const float* variance, const float* at_unit,
+                 std::vector<std::vector<double>> responses) {
   Tile tile;
   tile.first_row = first_row;
   tile.rows = rows;
   tile.adc = adc;
-  tile.currents = packed(currents, rows);
+  tile.responses = std::move(responses);
+  tile.currents = packed(currents, depth_of(tile));
   if (variance != nullptr) tile.variance = packed(variance, rows);
   tile.at_unit.assign(at_unit, at_unit + plan_.groups * plan_.cols);
   plan_.tiles.push_back(std::move(tile));

@@ -17,9 +17,10 @@ class Reader {
   // `plan` without its blocks and tiles, and the kernel that is to run it.
   Reader(Plan plan, const Kernel& kernel);
 
-  // Adds a row of tiles, whose matrices are (groups, rows, width); no variance where null.
+  // Adds a row of tiles, whose matrices are (groups, rows, width), that of currents with all rows
+  // for every response; no variance where null.
   void add(Size first_row, Size rows, Converter adc, const float* currents, const float* variance,
-           const float* at_unit);
+           const float* at_unit, std::vector<std::vector<double>> responses);
 
   const Plan& plan() const { return plan_; }
 

@@ -230,7 +230,7 @@ def test_wires_need_the_conductance_of_each_device() -> None:
     wires = {"row": 1.0, "col": 1.0}
     own = LayerTarget.model_validate({"glob": "a", "wire_ohm": wires})
     with pytest.raises(OptionError, match="device 'rram4' states no conductance"):
-        Target.of("rram4", layers=[own]).check_wires()
-    Target.of("fefet2", layers=[own]).check_wires()
+        Target.of("rram4", layers=[own]).check_reading()
+    Target.of("fefet2", layers=[own]).check_reading()
     held = Target.of("rram4", layers=[own.model_copy(update={"device": load_device("fefet2")})])
-    held.check_wires()
+    held.check_reading()

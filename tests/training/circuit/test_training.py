@@ -126,6 +126,17 @@ def test_reads_are_clipped_at_zero_conductance_as_in_the_simulator(use: dict[str
     np.testing.assert_allclose(y.std(0), spread, rtol=0.05)
 
 
+def test_cells_that_are_not_linear_are_not_trained_through(tmp_path: Path) -> None:
+    device = load_device("rram-milo2021")
+    target = Target.of(device, periphery=Periphery(dac_bits=6, read_v=0.3))
+    method = make_method("gaussian")
+    with pytest.raises(OptionError, match="not proportional.*leave --read-v out"):
+        task = small_task(target, epochs=1, chips=2)
+        train(small_network(tmp_path), task, method, output=tmp_path / "out.onnx")
+    judged = small_task(target, epochs=1, chips=2, circuit="judged")
+    train(small_network(tmp_path), judged, method, output=tmp_path / "out.onnx")
+
+
 def test_reference_columns_are_not_trained_through(tmp_path: Path) -> None:
     stated = {"adc_bits": 6, "reference": "column"}
     task = small_task(target_of(stated, encoding="offset"), epochs=1, chips=2)

@@ -1,0 +1,102 @@
+"""Cells whose current is not proportional to what drives them (`nvmc.hardware.devices.currents`).
+
+A column's current is a sum over its rows and over the responses of its cells,
+
+    I = sum over k, r of w_k(g[r]) f_k(x[r])
+
+so its matrices have all rows once more for each response beyond the first, and rows are driven by
+f_0(x), f_1(x), ...: every f in float64, rounded once. A law of one response leaves the matrices as
+they are.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nvmc.hardware.devices import Target
+from nvmc.hardware.devices.currents import Response, polynomial
+from nvmc.runtime.crossbar.array import through_wires
+
+__all__ = ["at_half", "driven", "largest_response", "responses_of", "weighed"]
+
+Real = NDArray[np.floating[Any]]
+
+
+def responses_of(target: Target, top: float) -> tuple[Response, ...]:
+    """What cells make of a drive of up to `top`; none where they are read as proportional."""
+    law, read_v = target.iv, target.periphery.read_v
+    return () if law is None or read_v is None else law.responses(read_v, top)
+
+
+def driven(responses: tuple[Response, ...], drive: Real) -> Real:
+    """What drives the rows of a block's matrices, along the last axis."""
+    if not responses:
+        return drive
+    return np.concatenate([polynomial(each, drive) for each in responses], axis=-1)
+
+
+def at_half(responses: tuple[Response, ...], half: float, rows: int) -> Real:
+    """What a drive of `half` makes of each row of a block's matrices, over `half`."""
+    one = np.asarray(half or 1.0)
+    return np.repeat([float(polynomial(each, one) / one) for each in responses], rows)
+
+
+def weighed(target: Target, top: float, levels: Real, formed: NDArray[np.bool_]) -> Real:
+    """What each response of one polarity's cells counts for at the foot of the columns.
+
+    What formed cells conduct at level 0 is taken out where it does not reach the ADC. Behind wires
+    each response arrives to the share to which the cell's conductance does: exact where cells are
+    linear or wires have no resistance, else an approximation (docs/parasitics.md).
+
+    Args:
+        target: The cells, their conductances and wires.
+        top: The highest drive.
+        levels: Shape (slices, groups, rows, cols), in level steps.
+        formed: Which cells exist, shape (groups, rows, cols).
+
+    Returns:
+        Shape (slices, groups, rows, cols, responses), in level steps.
+    """
+    law, read_v, range_us = target.iv, target.periphery.read_v, target.device.conductance
+    assert law is not None and read_v is not None
+    seen = through_wires(target, levels, formed) if target.periphery.wired else levels
+    step = target.step_us or 1.0
+    conducted = np.where(formed, levels * step + (range_us.min_us if range_us else 0.0), 0.0)
+    share = 1.0
+    if seen is not levels:
+        arriving = seen * step + target.off_level * step * formed
+        share = np.where(conducted == 0, 0.0, arriving / np.where(conducted == 0, 1.0, conducted))
+    idle = _idle(target, top)
+    found = [seen]
+    for weight, nominal in zip(law.weights(conducted, read_v, top)[1:], idle[1:], strict=True):
+        found.append(((weight * share - nominal * formed) / step).astype(levels.dtype))
+    return np.stack(found, axis=-1)
+
+
+def _idle(target: Target, top: float) -> list[float]:
+    """What a cell at level 0 has of each response that is taken off before the ADC, in uS."""
+    law, read_v, range_us = target.iv, target.periphery.read_v, target.device.conductance
+    assert law is not None and read_v is not None
+    low = 0.0 if range_us is None or target.off_at_adc else range_us.min_us
+    return [float(w) for w in law.weights(np.asarray(low), read_v, top)]
+
+
+def largest_response(target: Target, top: float) -> float:
+    """The drive at which a proportional cell of the highest level would do what such cells can.
+
+    So what reaches an ADC at most is rows x level x this. `top` itself where cells are linear.
+    """
+    law, read_v, range_us = target.iv, target.periphery.read_v, target.device.conductance
+    if law is None or read_v is None:
+        return top
+    highest = target.layout.highest_target
+    at = [float(polynomial(r, np.asarray(top))) for r in law.responses(read_v, top)]
+    levels, step = np.linspace(0, highest, 257), target.step_us or 1.0
+    weights = law.weights(levels * step + (range_us.min_us if range_us else 0.0), read_v, top)
+    total = (levels + target.off_at_adc) * at[0]
+    for weight, nominal, each in zip(weights[1:], _idle(target, top)[1:], at[1:], strict=True):
+        total += (weight - nominal) / step * each
+    return float(np.max(np.abs(total)) / (highest + target.off_at_adc))
