@@ -325,9 +325,8 @@ def _differing_table(manifest: Manifest) -> Table | None:
 def _uses(own: Target) -> dict[str, str]:
     """How cells are used, and what surrounds them, in words; bits have a column elsewhere."""
     around = own.periphery.model_dump(exclude={"ranges"})
-    wires = own.periphery.wire_ohm
     around.setdefault("read_v", None)
-    around["wire_ohm"] = None if wires is None else f"{wires.row:g},{wires.col:g}"
+    around["wire_ohm"] = own.periphery.wire_ohm
     found = {
         "device": own.device.name,
         "cell bits": own.cell_bits if own.weight_bits else "analog",

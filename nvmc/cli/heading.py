@@ -191,4 +191,7 @@ def periphery_text(periphery: Facts) -> str:
             parts.append("their currents behind wires approximated")
     if wires is not None:
         parts.append(f"wires of {wires['row']:g} and {wires['col']:g} ohm")
+        ends = [f"{wires[name]:g} ({name})" for name in ("driver", "sense") if wires.get(name)]
+        if ends:
+            parts.append(f"terminals of {' and '.join(ends)} ohm")
     return "; ".join(parts)

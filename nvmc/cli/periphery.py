@@ -65,7 +65,12 @@ _OPTIONS: dict[str, tuple[Any, str | None, str]] = {
         "Voltage of the highest input, at which the current of cells is not proportional to it, as "
         "the device's file says.  [default: proportional]",
     ),
-    "wire_ohm": (str, "R|R,C", "Resistance of a wire segment, along rows and along columns."),
+    "wire_ohm": (
+        str,
+        "R|R,C|R,C,D,S",
+        "Resistance of a wire segment, along rows and along columns, then of each row's driver and "
+        "of each column's sense end.",
+    ),
 }
 
 
@@ -160,8 +165,11 @@ def _number(number: str, text: str) -> float:
 
 
 def _wires(text: str) -> dict[str, float]:
-    row, _, col = text.partition(",")
     try:
-        return {"row": float(row), "col": float(col or row)}
+        ohm = [float(part) for part in text.split(",")]
     except ValueError:
-        raise OptionError(f"--wire-ohm is {text!r}; expected R or R,C in ohm") from None
+        ohm = []
+    if len(ohm) not in (1, 2, 4):
+        raise OptionError(f"--wire-ohm is {text!r}; expected R, or R,C, or R,C,DRIVER,SENSE in ohm")
+    row, col, *ends = ohm * 2 if len(ohm) == 1 else ohm
+    return {"row": row, "col": col, **dict(zip(("driver", "sense"), ends, strict=False))}

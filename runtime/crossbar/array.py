@@ -228,7 +228,7 @@ def _wire_tile(conducted: Real, seen: Real, tile: Tile, wires: WireOhm) -> None:
     for group in range(groups):
         whole[:, group, :, group] = cells[:, group]
     flat = whole.reshape(slices, groups * rows, groups * cols)
-    flat = effective(flat, wires.row, wires.col)
+    flat = effective(flat, wires.row, wires.col, wires.driver, wires.sense)
     whole = flat.reshape(slices, groups, rows, groups, cols)
     for group in range(groups):
         seen[part][:, group] = whole[:, group, :, group]

@@ -22,6 +22,7 @@ their bottom end into virtual ground. A cell g[r,c] joins node (r, c) of its wor
 
 The first segment of a word line lies before its first cell, the last segment of a bit line after
 its last cell, so cell (r, c) is c + 1 segments from its driver and R - r from its sense end.
+Resistances of drivers and of sense ends are in series with these two segments.
 docs/parasitics.md has the derivation; `tests/resistor_network.py` is the slow solution
 to hold this against.
 """
@@ -29,6 +30,7 @@ to hold this against.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -51,7 +53,41 @@ _MEGAOHM = 1e-6
 """An ohm in megaohm, so that megaohm times microsiemens is a pure number."""
 
 
-def effective(g_us: Real, row_ohm: float, col_ohm: float) -> Real:
+@dataclass(frozen=True)
+class _Wire:
+    """Resistances of a wire's segments.
+
+    Attributes:
+        scale: Their unit, in megaohm.
+        first: Of the segment at the terminal, with the terminal's own, in that unit.
+        rest: Of any other.
+    """
+
+    scale: float
+    first: float = 1.0
+    rest: float = 1.0
+
+    def segment(self, node: int) -> float:
+        """That before a node, in units of `scale`; node 0 is next to the terminal."""
+        return self.rest if node else self.first
+
+    @classmethod
+    def of(cls, ohm: float, terminal_ohm: float, name: str, terminal: str) -> _Wire:
+        """A wire of segments of `ohm`, behind a terminal of `terminal_ohm`.
+
+        Raises:
+            OptionError: One of them is negative or not finite.
+        """
+        scale = checked_ohm(ohm, name)
+        end = checked_ohm(terminal_ohm, terminal)
+        if scale == 0 and end > 0:
+            return cls(end, 1.0, 0.0)
+        return cls(scale, (scale + end) / scale if end > 0 else 1.0)
+
+
+def effective(
+    g_us: Real, row_ohm: float, col_ohm: float, driver_ohm: float = 0.0, sense_ohm: float = 0.0
+) -> Real:
     """The conductances that a tile shows at its terminals, exact up to rounding.
 
     The output currents (uA) are `v @ effective(...)` for driver voltages v (V). Block elimination
@@ -62,6 +98,8 @@ def effective(g_us: Real, row_ohm: float, col_ohm: float) -> Real:
         g_us: Cell conductances in uS, shape (..., rows, cols), any number of tiles.
         row_ohm: Resistance of a word-line segment.
         col_ohm: Resistance of a bit-line segment.
+        driver_ohm: Resistance of each word line's driver.
+        sense_ohm: Resistance between each bit line's end and its virtual ground.
 
     Returns:
         Shape (..., rows, cols), float64, in uS. With n the shorter side of the tile and m the
@@ -74,19 +112,22 @@ def effective(g_us: Real, row_ohm: float, col_ohm: float) -> Real:
             circuit would feed itself and has no stable state; or hardly a voltage reaches the
             far end of a wire.
     """
-    row, col = checked_ohm(row_ohm, "row"), checked_ohm(col_ohm, "col")
+    row = _Wire.of(row_ohm, driver_ohm, "row segment", "driver")
+    col = _Wire.of(col_ohm, sense_ohm, "col segment", "sense end")
     g = _checked(g_us)
-    if row == 0 or col == 0 or g.size == 0:
-        return approximate(g, row_ohm, col_ohm)
+    if row.scale == 0 or col.scale == 0 or g.size == 0:
+        return approximate(g, row_ohm, col_ohm, driver_ohm, sense_ohm)
     if g.shape[-1] > g.shape[-2]:  # reciprocity: drive the bit lines, sense the word lines
-        return _turned(effective(_turned(g), col_ohm, row_ohm))
+        return _turned(effective(_turned(g), col_ohm, row_ohm, sense_ohm, driver_ohm))
     result = np.empty_like(g)
     for index in np.ndindex(g.shape[:-2]):
         result[index] = _eliminated(g[index], row, col)
     return result
 
 
-def approximate(g_us: Real, row_ohm: float, col_ohm: float) -> Real:
+def approximate(
+    g_us: Real, row_ohm: float, col_ohm: float, driver_ohm: float = 0.0, sense_ohm: float = 0.0
+) -> Real:
     """A cheap approximation: every cell behind its own word line and its own bit line alone.
 
     g times the voltage divider of its word line with the bit lines grounded, times that of its bit
@@ -100,6 +141,8 @@ def approximate(g_us: Real, row_ohm: float, col_ohm: float) -> Real:
         g_us: Cell conductances in uS, shape (..., rows, cols).
         row_ohm: Resistance of a word-line segment.
         col_ohm: Resistance of a bit-line segment.
+        driver_ohm: Resistance of each word line's driver.
+        sense_ohm: Resistance between each bit line's end and its virtual ground.
 
     Returns:
         Shape (..., rows, cols), float64, in uS; some ten operations a cell.
@@ -107,7 +150,8 @@ def approximate(g_us: Real, row_ohm: float, col_ohm: float) -> Real:
     Raises:
         OptionError: As `effective`.
     """
-    row, col = checked_ohm(row_ohm, "row"), checked_ohm(col_ohm, "col")
+    row = _Wire.of(row_ohm, driver_ohm, "row segment", "driver")
+    col = _Wire.of(col_ohm, sense_ohm, "col segment", "sense end")
     g = _checked(g_us)
     if g.size == 0:
         return g
@@ -115,14 +159,14 @@ def approximate(g_us: Real, row_ohm: float, col_ohm: float) -> Real:
 
 
 def checked_ohm(ohm: float, name: str) -> float:
-    """A segment's resistance in megaohm.
+    """A resistance in megaohm; `name` says whose it is.
 
     Raises:
         OptionError: It is negative or not finite.
     """
     if not 0 <= ohm < np.inf:
         raise OptionError(
-            f"the wire resistance of a {name} segment is {ohm}; expected 0 ohm or more, finite"
+            f"the wire resistance of a {name} is {ohm}; expected 0 ohm or more, finite"
         )
     return ohm * _MEGAOHM
 
@@ -143,16 +187,17 @@ def _turned(g: Real) -> Real:
     return g[..., ::-1, ::-1].swapaxes(-1, -2)
 
 
-def _pivots(g: Real, ohm: float) -> Real:
+def _pivots(g: Real, wire: _Wire) -> Real:
     """Pivots of a wire with its cells to ground, eliminated from its far end to its driver.
 
     Args:
         g: Conductances in uS, shape (..., nodes), node 0 next to the driver.
-        ohm: The wire's resistance per segment, in megaohm.
+        wire: Its segments.
 
     Returns:
-        d, with U diag(d) U' the wire's nodal matrix in units of a segment's conductance. d - 1 is
-        the conductance of a node and all beyond it: a sum without cancellation where g >= 0.
+        d, with U diag(d) U' the wire's nodal matrix, each node in units of the conductance of the
+        segment before it. d - 1 is the conductance of a node and all beyond it: a sum without
+        cancellation where g >= 0.
 
     Raises:
         OptionError: A pivot is not positive: the wire with its cells feeds itself.
@@ -160,11 +205,12 @@ def _pivots(g: Real, ohm: float) -> Real:
     beyond = np.zeros(g.shape[:-1])
     pivots = np.empty_like(g)
     for node in range(g.shape[-1] - 1, -1, -1):
-        seen = ohm * g[..., node] + beyond
-        pivots[..., node] = 1 + seen
-        if not (seen > -1).all():
+        seen = wire.scale * g[..., node] + beyond
+        share = wire.segment(node) * seen
+        pivots[..., node] = 1 + share
+        if not (share > -1).all():
             raise _active(g)
-        beyond = seen / (1 + seen)
+        beyond = seen / (1 + share)
     return pivots
 
 
@@ -173,8 +219,8 @@ def _dividers(pivots: Real) -> Real:
     return 1 / np.cumprod(pivots, axis=-1)
 
 
-def _eliminated(g: Real, row: float, col: float) -> Real:
-    """`effective` of one tile of at least as many rows as columns; row and col in megaohm."""
+def _eliminated(g: Real, row: _Wire, col: _Wire) -> Real:
+    """`effective` of one tile of at least as many rows as columns."""
     rows, cols = g.shape
     seen = np.zeros((cols, cols + rows), order="F")
     admittance, gain = seen[:, :cols], seen[:, cols:]
@@ -182,7 +228,10 @@ def _eliminated(g: Real, row: float, col: float) -> Real:
         admittance += matrix.T  # symmetric, and this is its order in memory
         gain[:, r] = driven
         used = seen[:, : cols + r + 1]
-        segment = col * admittance
+        below = col.scale * col.segment(rows - 1 - r)
+        if below == 0:
+            continue
+        segment = below * admittance
         segment.flat[:: cols + 1] += 1
         used[...] = _BLAS.dsymm(1.0, _inverse(segment, g), used, lower=1)
     return gain.T
@@ -201,7 +250,7 @@ def _inverse(matrix: Real, g: Real) -> Real:
     return inverse
 
 
-def _rows(g: Real, row: float) -> Iterator[tuple[Real, Real]]:
+def _rows(g: Real, row: _Wire) -> Iterator[tuple[Real, Real]]:
     """Each row as its bit lines see it: its admittance (cols, cols), its gain (cols,) per volt.
 
     Raises:
@@ -215,7 +264,7 @@ def _rows(g: Real, row: float) -> Iterator[tuple[Real, Real]]:
             "the wire resistance"
         )
     beyond = g * dividers
-    before = -row * g * _green_diagonal(pivots) / dividers
+    before = -row.scale * g * _green_diagonal(pivots, row) / dividers
     lower = np.tri(g.shape[1], dtype=np.bool_)
     diagonal = np.arange(g.shape[1], dtype=np.int64)
     for r, gain in enumerate(beyond):
@@ -225,12 +274,12 @@ def _rows(g: Real, row: float) -> Iterator[tuple[Real, Real]]:
         yield matrix, gain
 
 
-def _green_diagonal(pivots: Real) -> Real:
-    """Diagonal of the inverse of U diag(d) U', shape as the pivots, (rows, cols)."""
+def _green_diagonal(pivots: Real, wire: _Wire) -> Real:
+    """Resistance from each node to ground in units of the wire's scale, shape as the pivots."""
     green = np.empty_like(pivots)
     last = np.zeros(len(pivots))
     for node, divisor in enumerate(pivots.T):
-        last = (1 + last / divisor) / divisor
+        last = (wire.segment(node) + last / divisor) / divisor
         green[:, node] = last
     return green
 

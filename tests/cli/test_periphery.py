@@ -78,7 +78,9 @@ def test_a_reference_column_makes_a_circuit_of_itself(tmp_path: Path, capsys: Ca
         (["--read-v", "0"], "--read-v: input should be greater than 0 (got 0.0)"),
         (["--read-v", "0.2", "--device", "rram4"], "'rram4' states no current at a voltage; add"),
         (["--read-v", "0.6", "--device", "rram-milo2021"], "vouches for at most 0.5 V; lower it"),
-        (["--wire-ohm", "1,x"], "--wire-ohm is '1,x'; expected R or R,C in ohm"),
+        (["--wire-ohm", "1,x"], "--wire-ohm is '1,x'; expected R, or R,C, or R,C,DRIVER,SENSE in"),
+        (["--wire-ohm", "1,2,3"], "expected R, or R,C, or R,C,DRIVER,SENSE in ohm"),
+        (["--wire-ohm", "1,2,3,-4"], "--wire-ohm sense: input should be greater than or equal to"),
         (
             ["--wire-ohm", "5", "--device", "rram4"],
             "'rram4' states no conductance, which wires need",

@@ -130,6 +130,4 @@ def _device_text(device: Device) -> str:
 
 
 def _value_text(value: Any) -> str:
-    if isinstance(value, WireOhm):
-        return f"{value.row:g},{value.col:g}"
     return f"{value:g}" if isinstance(value, float) else str(value)

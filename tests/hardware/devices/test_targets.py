@@ -13,12 +13,14 @@ from nvmc.hardware.devices import (
     Periphery,
     Settings,
     Target,
+    WireOhm,
     as_target,
     device_names,
     load_device,
     read_target,
     target_names,
 )
+from nvmc.hardware.devices.settings import own_texts
 
 BITS = "device = 'rram4'\nweight_bits = 6\n"
 
@@ -68,6 +70,41 @@ def test_isaac_reads_its_columns_exactly() -> None:
     assert adc.step == 1 and adc.high >= 128 * 3
     fewer = Target.load("isaac", Settings(adc_bits=8))
     assert adc_of(fewer, 128, 1.0, False, None).step > 1
+
+
+@pytest.mark.parametrize(
+    ("wires", "told"),
+    [
+        ('"x"', "wire_ohm: expected ohm of a segment along rows and along columns, as in { row"),
+        ("[1, 2]", "wire_ohm: expected ohm of a segment along rows and along columns, as in { row"),
+        ("{ row = 1, column = 2 }", "key 'column' is unknown; expected one of row, col, driver"),
+        ("{ row = 1 }", "wire_ohm: col is missing; expected ohm of a segment"),
+    ],
+)
+def test_wires_that_are_none_are_told_in_words(wires: str, told: str, tmp_path: Path) -> None:
+    path = written(tmp_path, f'device = "pcm-joshi2020"\nwire_ohm = {wires}\n')
+    with pytest.raises(DeviceError) as caught:
+        Target.load(path)
+    assert told in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_wires_are_stated_by_layers_and_in_short(tmp_path: Path) -> None:
+    """Layers in other metals, and terminals of their own."""
+    path = written(
+        tmp_path,
+        """device = "pcm-joshi2020"
+        wire_ohm = 1.5
+        [[layers]]
+        match = "fc*"
+        wire_ohm = { row = 1, col = 2, driver = 50, sense = 20 }
+        """,
+    )
+    target = Target.load(path)
+    assert target.periphery.wire_ohm == WireOhm(row=1.5, col=1.5)
+    own = target.of_layer("fc1", "w").periphery.wire_ohm
+    assert own == WireOhm(row=1.0, col=2.0, driver=50.0, sense=20.0)
+    assert own_texts(target.layers)[0].endswith("wire_ohm 1,2,50,20")
 
 
 def test_a_file_says_all_that_options_do(tmp_path: Path) -> None:
