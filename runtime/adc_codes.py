@@ -77,10 +77,12 @@ def reachable_codes(array: Array) -> float | None:
     low, high, available = 0, 0, 1
     for block, adc in zip(circuit.blocks, circuit.adcs, strict=True):
         drive = circuit.dac.largest
-        up = np.maximum(block.currents, 0).sum(axis=1).max(initial=0) * drive
-        down = np.minimum(block.currents, 0).sum(axis=1).min(initial=0) * drive
-        low = min(low, max(adc.low, round(float(down) / adc.step)))
-        high = max(high, min(adc.high, round(float(up) / adc.step)))
+        up, down = (
+            adc.in_steps(part.sum(axis=1, keepdims=True) * drive)
+            for part in (np.maximum(block.currents, 0), np.minimum(block.currents, 0))
+        )
+        low = min(low, max(adc.low, round(float(down.min(initial=0)))))
+        high = max(high, min(adc.high, round(float(up.max(initial=0)))))
         available = adc.high - adc.low + 1
     return (high - low + 1) / available
 
@@ -102,10 +104,11 @@ class _Ends:
     def currents(self, currents: Real, adc: Adc, counts: Real) -> None:
         """See what one ADC is about to convert."""
         del counts
-        low, high = (float(currents.min(initial=0)), float(currents.max(initial=0)))
+        steps = adc.in_steps(currents)
+        low, high = (float(steps.min(initial=0)), float(steps.max(initial=0)))
         with self._lock:
-            self._low = min(self._low, max(adc.low, round(low / adc.step)))
-            self._high = max(self._high, min(adc.high, round(high / adc.step)))
+            self._low = min(self._low, max(adc.low, round(low)))
+            self._high = max(self._high, min(adc.high, round(high)))
             self._available = adc.high - adc.low + 1
 
     @property

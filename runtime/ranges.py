@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from typing import Any
 
+from nvmc.errors import OptionError
 from nvmc.hardware.chip import Chip
-from nvmc.hardware.devices import ArrayRange, Periphery, Target
+from nvmc.hardware.devices import EXACT_ADC, ArrayRange, Periphery, Target
 from nvmc.runtime.calibration import run_in_batches
+from nvmc.runtime.crossbar.adc import top_code
 from nvmc.runtime.crossbar.ranges import RangeObserver, WeighingObserver
+from nvmc.runtime.crossbar.split_ranges import SplitObserver
 from nvmc.runtime.montecarlo import Feed
 from nvmc.runtime.provider import make_session, observe_arrays
 
@@ -34,11 +38,12 @@ def calibrate_converters(
     Raises:
         DataError: The images do not fit the network.
         ModelError: onnxruntime cannot run it.
+        OptionError: Columns are to have ranges of their own, and an array is not read as a whole.
     """
-    exact = {"adc_bits": None, "adc_range": "full"}
     weighed = any(part.periphery.dac_range == "error" for part in target.variants)
-    dynamic = target.everywhere(**exact, dac_range="dynamic", ranges=())
-    seen = _seen(model(dynamic), images, weighed=weighed)
+    kind = WeighingObserver if weighed else RangeObserver
+    dynamic = target.everywhere(**EXACT_ADC, dac_range="dynamic", ranges=())
+    seen = _seen(model(dynamic), images, kind)
     inputs = tuple(
         _input_range(name, one, target.of_array(name).periphery) for name, one in seen.items()
     )
@@ -47,14 +52,17 @@ def calibrate_converters(
     if not any(part.periphery.adc_calibrated for part in target.variants):
         return target.everywhere(ranges=inputs)
     weighed = any(part.periphery.adc_rule[0] == "error" for part in target.variants)
-    seen = _seen(model(target.everywhere(**exact, ranges=inputs)), images, weighed=weighed)
+    split = any(part.periphery.adc_split for part in target.variants)
+    kind = SplitObserver if split else WeighingObserver if weighed else RangeObserver
+    seen = _seen(model(target.everywhere(**EXACT_ADC, ranges=inputs)), images, kind)
 
     def both(known: ArrayRange) -> ArrayRange:
         periphery = target.of_array(known.array).periphery
         if not periphery.adc_calibrated:
             return known
-        current = _current(seen[known.array], periphery)
-        return known.model_copy(update={"current": current})
+        here = seen[known.array]
+        found = _split(known.array, here, periphery) if isinstance(here, SplitObserver) else {}
+        return known.model_copy(update={"current": _current(here, periphery), **found})
 
     return target.everywhere(ranges=tuple(map(both, inputs)))
 
@@ -75,8 +83,36 @@ def _current(seen: RangeObserver, periphery: Periphery) -> float:
     return width * seen.current
 
 
-def _seen(model: bytes, images: Feed, *, weighed: bool) -> Mapping[str, RangeObserver]:
-    with observe_arrays(WeighingObserver if weighed else RangeObserver) as observers:
+def _split(name: str, seen: SplitObserver, periphery: Periphery) -> dict[str, Any]:
+    """Ranges of an array that are more than one magnitude."""
+    (rule, width), bits = periphery.adc_rule, periphery.adc_bits or 0
+    match periphery.adc_range_of, periphery.adc_steps:
+        case "slice", _:
+            top = top_code(bits, seen.signed) if rule == "error" else None
+            parts = tuple(width * reach for reach in seen.ranges_of_slices(top))
+            return {"parts": parts, "current": max(parts, default=0.0)}
+        case "column", _:
+            columns = seen.ranges_of_columns
+            if columns is None:
+                raise OptionError(
+                    f"array {name!r} is read some columns at a time, whose ranges are not told "
+                    "apart; give its layer adc_range_of slice or array in a target file"
+                )
+            parts = tuple(width * reach for reach in columns)
+            return {"parts": parts, "current": max(parts, default=0.0)}
+        case _, "asymmetric":
+            low, high = (width * end for end in seen.ends)
+            return {"lowest": low, "current": high}
+        case _, "lloyd-max":
+            count = 1 + top_code(bits, seen.signed) * (1 + seen.signed)
+            levels = seen.levels(count, rule == "error")
+            return {"levels": tuple(width * level for level in levels)}
+        case _:
+            return {}
+
+
+def _seen(model: bytes, images: Feed, kind: type[RangeObserver]) -> Mapping[str, RangeObserver]:
+    with observe_arrays(kind) as observers:
         session = make_session(model, chip=Chip.ideal(), quiet=True)
     for _ in run_in_batches(session, images):
         pass

@@ -30,6 +30,7 @@ from nvmc.compiled.options import CompileOptions
 from nvmc.compiler import compile_model
 from nvmc.errors import OptionError
 from nvmc.hardware.devices import Device, Target, as_noise
+from nvmc.hardware.devices.adc.kinds import adc_text
 from nvmc.hardware.devices.settings import own_texts
 from nvmc.hardware.options import value_of
 from nvmc.models import resolve_model
@@ -324,9 +325,8 @@ def _differing_table(manifest: Manifest) -> Table | None:
 
 def _uses(own: Target) -> dict[str, str]:
     """How cells are used, and what surrounds them, in words; bits have a column elsewhere."""
-    around = own.periphery.model_dump(exclude={"ranges"})
-    around.setdefault("read_v", None)
-    around["wire_ohm"] = own.periphery.wire_ohm
+    around: dict[str, Any] = {**dict(own.periphery), "adc": adc_text(own.periphery.adc)}
+    del around["ranges"]
     found = {
         "device": own.device.name,
         "cell bits": own.cell_bits if own.weight_bits else "analog",

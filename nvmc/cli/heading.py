@@ -12,6 +12,7 @@ from nvmc.compiled.rounding import SEEDED
 from nvmc.evaluation.description import Compensated
 from nvmc.evaluation.parameters import duration_text
 from nvmc.hardware.devices import Target
+from nvmc.hardware.devices.adc.kinds import adc_of_json, adc_text
 
 __all__ = ["heading", "needs_text", "noise_text", "off_current_text", "periphery_text"]
 
@@ -164,6 +165,21 @@ def off_current_text(target: Target) -> str | None:
     return f"Current of level 0 ({share:.2g} of the highest): {_OFF_CURRENT[target.reference]}"
 
 
+def _adc_errors(periphery: Facts) -> str:
+    """What ADCs are that are not ideal, for the end of a line about them."""
+    kind, of = periphery.get("adc"), periphery.get("adc_range_of", "array")
+    steps, share = periphery.get("adc_steps", "symmetric"), periphery.get("adc_share", 1)
+    rounding = periphery.get("adc_rounding", "nearest")
+    parts = [
+        "" if of == "array" else f", a range per {of}",
+        "" if steps == "symmetric" else f", {steps} steps",
+        f", {adc_text(adc_of_json(kind))}" if kind else "",
+        "" if share == 1 else f", {share} columns each",
+        "" if rounding == "nearest" else f", {rounding} rounding",
+    ]
+    return "".join(parts)
+
+
 def periphery_text(periphery: Facts) -> str:
     """DAC, ADC with their ranges, and wires, as the JSON of a `Periphery` says.
 
@@ -178,6 +194,7 @@ def periphery_text(periphery: Facts) -> str:
     inputs, currents = bits
     dac = f"{inputs}{'-bit' if inputs else ''} {periphery['dac_mode']} DAC".lstrip()
     adc = f"{currents}{'-bit' if currents else ''} ADC (range {periphery['adc_range']})".lstrip()
+    adc += _adc_errors(periphery)
     parts = [
         f"{'exact inputs' if inputs is None else dac} (range {periphery['dac_range']})",
         "exact currents" if currents is None else adc,

@@ -11,6 +11,7 @@ from pydantic import ValidationError
 
 from nvmc.errors import OptionError
 from nvmc.hardware.devices import Periphery
+from nvmc.hardware.devices.adc.kinds import KINDS, parse_adc
 from nvmc.hardware.options import problem
 
 __all__ = [
@@ -47,6 +48,29 @@ _OPTIONS: dict[str, tuple[Any, str | None, str]] = {
         "full|calibrated|error|kpp|I",
         "Range of the currents: the tile's worst case; seen on --data, of least error there, or of "
         "the best KPP; or a number of level steps x input steps.  [default: full]",
+    ),
+    "adc_range_of": (
+        click.Choice(["array", "slice", "column"]),
+        None,
+        "What has a calibrated range of its own.  [default: array]",
+    ),
+    "adc_steps": (
+        click.Choice(["symmetric", "asymmetric", "lloyd-max"]),
+        None,
+        "How codes lie in a calibrated range: alike on both sides of no current, from the lowest "
+        "current to the highest, or uneven, of least squared error.  [default: symmetric]",
+    ),
+    "adc": (
+        str,
+        "KIND[:KEY=VALUE,…]",
+        f"Kind of ADC and its errors: {', '.join(KINDS)}; as in sar:mismatch=0.01,noise=0.3. "
+        "Keys of all: gain, offset, inl, dnl, noise.  [default: ideal]",
+    ),
+    "adc_share": (int, "N", "Neighbouring columns that one ADC converts.  [default: 1]"),
+    "adc_rounding": (
+        click.Choice(["nearest", "stochastic"]),
+        None,
+        "Round to the nearest code, or up at random.  [default: nearest]",
     ),
     "subtract": (
         click.Choice(["analog", "digital"]),
@@ -133,6 +157,8 @@ def periphery_given(options: Mapping[str, Any]) -> dict[str, Any]:
     given = {name: options[name] for name in _OPTIONS if options.get(name) is not None}
     if "adc_range" in given:
         given["adc_range"] = _range(given["adc_range"])
+    if "adc" in given:
+        given["adc"] = parse_adc(given["adc"])
     if "wire_ohm" in given:
         given["wire_ohm"] = _wires(given["wire_ohm"])
     return given

@@ -10,6 +10,7 @@ from typing import Literal
 from nvmc.arguments import checked
 from nvmc.compiled.artifact import ArrayEntry, Compiled, Manifest
 from nvmc.cost.band import Band, bands
+from nvmc.cost.components import COMPONENTS
 from nvmc.cost.counts import Counts, Use
 from nvmc.cost.drives import ASSUMED, assumed_drives
 from nvmc.cost.hardware import Hardware, load_hardware
@@ -28,7 +29,7 @@ from nvmc.cost.schedule import Schedule, check_schedule
 from nvmc.data import Data
 from nvmc.errors import ModelError, OptionError
 from nvmc.hardware.chip import Chip
-from nvmc.hardware.devices import Target
+from nvmc.hardware.devices import Periphery, Target
 from nvmc.passes.graph.describe import Model
 from nvmc.passes.graph.digital_work import digital_work
 from nvmc.passes.io.load_compiled import load_compiled
@@ -247,6 +248,9 @@ def _told(manifest: Manifest, hardware: Hardware) -> list[str]:
             f"Device {device.name!r} states no conductance: its levels conduct "
             f"{array.low.si * 1e6:g} to {array.high.si * 1e6:g} uS, as {hardware.name} has it."
         )
+    told += dict.fromkeys(
+        line for own in manifest.target.variants for line in _other_adcs(own.periphery, hardware)
+    )
     if any(layer.op == "CrossbarParameter" for layer in manifest.layers):
         told.append("Parameters in cells are read once, when the chip starts; not counted.")
     if hardware.left_out:
@@ -254,6 +258,23 @@ def _told(manifest: Manifest, hardware: Hardware) -> list[str]:
     if manifest.target.layers:
         told.append(f"Peak figures are for arrays as {manifest.arrays[0].name!r} is.")
     return [*told, *hardware.notes(use_of(target_of(manifest, manifest.arrays[0].name)))]
+
+
+def _other_adcs(periphery: Periphery, hardware: Hardware) -> list[str]:
+    """Where the ADCs that are counted are not those whose errors chips have."""
+    counted, told = hardware.adc, list[str]()
+    kind = next(k for k, own in COMPONENTS["adc"].items() if own is type(counted))
+    if periphery.adc.type not in ("ideal", kind) and kind != "survey":
+        told.append(
+            f"The network was compiled for {periphery.adc.type} ADCs; those of {hardware.name} are "
+            f"of kind {kind}, and are what is counted."
+        )
+    if periphery.adc_share not in (1, counted.shared):
+        told.append(
+            f"The network was compiled for ADCs that {periphery.adc_share} columns share; in "
+            f"{hardware.name} {counted.shared} do, which is what is counted."
+        )
+    return told
 
 
 def _some(names: Sequence[str], most: int = 3) -> str:

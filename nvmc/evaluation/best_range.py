@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from nvmc.arguments import checked
 from nvmc.compiled.options import CompileOptions
@@ -13,7 +14,7 @@ from nvmc.data import Data, Dataset, load_data
 from nvmc.errors import DataError
 from nvmc.evaluation.workload import set_up
 from nvmc.hardware.chip import CHOOSING, Chip
-from nvmc.hardware.devices import Target
+from nvmc.hardware.devices import Periphery, Target
 from nvmc.passes.bind_inputs import bind_inputs
 from nvmc.passes.io.load import load_model
 from nvmc.runtime.calibration import CONVERTER_IMAGES
@@ -88,7 +89,8 @@ def best_range(
     population = [Chip.of(target, CHOOSING, k, sigma) for k in range(chips)]
     found: list[TriedRange] = []
     for adc_range in RANGES:
-        periphery = target.periphery.model_copy(update={"adc_range": adc_range})
+        stated: dict[str, Any] = {**dict(target.periphery), "adc_range": adc_range}
+        periphery = Periphery(**stated)
         cells = target.model_copy(update={"periphery": periphery})
         on = images, held_out
         values = judged(Path(source), cells, options, on, population, percentile)

@@ -145,10 +145,11 @@ class ArrayWatch:
                 self._convert(currents, adc)
 
     def _convert(self, currents: Real, adc: Adc) -> None:
-        codes = np.rint(currents * currents.dtype.type(1 / adc.step))
-        self._below += int(np.count_nonzero(codes < adc.low))
-        self._above += int(np.count_nonzero(codes > adc.high))
-        codes = np.clip(codes[np.isfinite(codes)], adc.low, adc.high)
+        steps = np.rint(adc.in_steps(currents))
+        self._below += int(np.count_nonzero(steps < adc.low))
+        self._above += int(np.count_nonzero(steps > adc.high))
+        codes = adc.codes(np.array(currents))
+        codes = codes[np.isfinite(codes)]
         self._low, self._high = adc.low, adc.high
         found = np.bincount((codes - adc.low).astype(np.int64), minlength=adc.high - adc.low + 1)
         self._counts = found if self._counts is None else self._counts + found

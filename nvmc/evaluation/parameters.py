@@ -17,7 +17,7 @@ from nvmc.arguments import checked
 from nvmc.errors import OptionError, unknown
 from nvmc.hardware.chip import Chip
 from nvmc.hardware.compensation import Compensation, as_compensations, compensated, settled
-from nvmc.hardware.devices import Device, NoiseSource, Target, as_noise, load_device
+from nvmc.hardware.devices import EXACT_ADC, Device, NoiseSource, Target, as_noise, load_device
 from nvmc.hardware.devices.periphery import MAX_CONVERTER_BITS, Periphery
 from nvmc.hardware.devices.sources.thermal import TEMPERATURES_C
 from nvmc.hardware.options import problem
@@ -295,7 +295,8 @@ def _with_temperature(setup: Setup, celsius: float | None) -> Setup:
 def _with_converter(field: str) -> Callable[[Setup, float | None], Setup]:
     def change(setup: Setup, bits: float | None) -> Setup:
         target = setup.target
-        stated = {**target.periphery.model_dump(), field: bits}
+        gone = EXACT_ADC if field == "adc_bits" and bits is None else {}
+        stated = {**target.periphery.model_dump(), **gone, field: bits}
         try:
             periphery = Periphery.model_validate(stated)
             Target.model_validate({**dict(target), "periphery": periphery})  # of its layers

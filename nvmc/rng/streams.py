@@ -115,6 +115,11 @@ class CountedDraw:
         """Standard normals number `counter`, float32."""
         return _normal(_fresh(self._key, counter), shape)[0]
 
+    def uniform(self, counter: tuple[int, int, int], shape: tuple[int, ...]) -> NDArray[np.float32]:
+        """Uniforms in [0, 1) number `counter`, float32, whole multiples of 2^-24."""
+        bits = _at(_fresh(self._key, counter))
+        return np.random.Generator(bits).random(shape, dtype=np.float32)
+
     def blocks(self, counter: tuple[int, int, int], first: int, count: int) -> NDArray[np.uint64]:
         """Blocks `first` … `first + count - 1` of random bits number `counter`.
 

@@ -39,6 +39,8 @@ class Reader:
         adc: tuple[float, float, float] | None,
         step: float,
         responses: tuple[tuple[float, ...], ...] = (),
+        curves: tuple[_Float, _Float, NDArray[np.uint32], _Float, _Float | None, float]
+        | None = None,
     ) -> None: ...
     def read(
         self,
@@ -51,6 +53,6 @@ class Reader:
         signed: NDArray[np.bool_],
         out: NDArray[Any],
         bias: _Float | None,
-        noise: tuple[tuple[int, int], _Whole, _Whole] | None,
+        noise: tuple[tuple[tuple[int, int] | None, ...], _Whole, _Whole] | None,
         clipped: tuple[NDArray[Any], NDArray[np.bool_], float] | None = None,
     ) -> None: ...

@@ -15,7 +15,7 @@ place. It is the reference, and serves float64, calibration, and where nothing i
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +24,7 @@ from nvmc.runtime.crossbar.adc import Adc
 from nvmc.runtime.crossbar.array import Block
 from nvmc.runtime.crossbar.chain import Currents
 from nvmc.runtime.crossbar.dac import Dac, Drive, Pulse
+from nvmc.runtime.crossbar.fresh import Fresh, Rule
 from nvmc.runtime.crossbar.lowering import TOGETHER_BYTES, spans
 from nvmc.runtime.crossbar.mvm import ALL, BLOCK_VECTORS, FIRST, Mvm, Reads
 from nvmc.runtime.crossbar.native import KERNELS, NUMPY, Places, Reader, Tile, drive
@@ -32,31 +33,13 @@ from nvmc.runtime.crossbar.responding import at_half, driven
 from nvmc.runtime.crossbar.shift_add import CodeSum, shift_add
 from nvmc.runtime.crossbar.subtraction import Subtracted
 
-__all__ = ["Circuit", "CircuitMvm", "Normals"]
+__all__ = ["Circuit", "CircuitMvm"]
 
 Real = NDArray[np.floating[Any]]
+_NOTHING = Fresh()
 _Numbers = tuple[NDArray[np.int64], NDArray[np.int64]]
 _TURN = 32
 """Bits of a part's number; above them stands the turn."""
-
-
-class Normals(Protocol):
-    """Standard normals for reads."""
-
-    @property
-    def key(self) -> tuple[int, int]:
-        """Of their Philox stream."""
-        ...
-
-    def normal(self, counter: tuple[int, int, int], shape: tuple[int, ...]) -> Real:
-        """The normals of one conversion.
-
-        Args:
-            counter: Number of the conversion in its product, of the product in its entry, and of
-                the entry.
-            shape: Of the result, float32.
-        """
-        ...
 
 
 class Circuit:
@@ -143,7 +126,8 @@ class Circuit:
         nothing: Real = np.zeros((len(currents), currents.shape[2] // self.lanes), np.float32)
         at_unit = self.at_unit_drive(currents, block)[:, 0] if self.dac.offsets else nothing
         first, told = block.rows.start, block.responses
-        return Tile(first, currents, variance, at_unit, adc.limits, adc.step, told)
+        curves = adc.columns(self.lanes, cols).curves
+        return Tile(first, currents, variance, at_unit, adc.limits, adc.step, told, curves)
 
     def at_unit_drive(self, matrix: Real, block: Block) -> Real:
         """Currents of a block's matrix whose every row is driven by 1, all lanes added up.
@@ -179,7 +163,7 @@ class _Product:
     def __init__(self, circuit: Circuit, number: int, block: Block, cols: slice) -> None:
         matrix, kernel = circuit.columns(block.currents, cols), circuit.kernel
         self.rows = block.rows
-        self.adc = circuit.adcs[number]
+        self.adc = circuit.adcs[number].columns(circuit.lanes, cols)
         self.first_conversion = number * circuit.dac.pulses
         self.currents = Currents(matrix, kernel)
         self.variance: Currents | None = None
@@ -197,7 +181,7 @@ class CircuitMvm:
     Args:
         circuit: The array.
         base: Number of the call's first entry among all that the node has seen.
-        normals: Where read noise draws from; None without.
+        fresh: Where noise of reads and conversions draws from.
         observer: Watches while ranges are calibrated.
         turn: Number of the call among those that bring the same entries, step after step.
         subtracted: What is taken off the results.
@@ -207,7 +191,7 @@ class CircuitMvm:
         self,
         circuit: Circuit,
         base: int = 0,
-        normals: Normals | None = None,
+        fresh: Fresh = _NOTHING,
         observer: Observer | None = None,
         turn: int = 0,
         subtracted: Sequence[Subtracted] = (),
@@ -215,7 +199,7 @@ class CircuitMvm:
         self._circuit = circuit
         self._base = base
         self._part = turn << _TURN
-        self._normals = normals
+        self._fresh = fresh
         self._observer = observer
         self._subtracted = subtracted
 
@@ -294,9 +278,10 @@ class CircuitMvm:
             cols: Which columns are read out.
         """
         noise = None
-        if self._normals is not None:
+        keys = self._fresh.keys
+        if keys is not None:
             entries, parts = reads.numbers(len(y))
-            noise = (self._normals.key, self._base + entries, self._part + parts)
+            noise = (keys, self._base + entries, self._part + parts)
         within = None if self._subtracted else bias  # the bias comes last
         self._circuit.reader(cols).read(source, places, drive, y, within, noise)
 
@@ -368,14 +353,26 @@ class CircuitMvm:
         # cells' variances and the squared drive, so one normal per column stands for all its cells.
         put = driven(product.responses, pulse.drive)
         currents = product.currents(put)
-        if product.variance is not None and self._normals is not None:
+        fresh, adc = self._fresh, product.adc
+        conversion = product.first_conversion + pulse.index
+        if product.variance is not None and fresh.cells is not None:
             spread = product.variance(np.square(put[..., : pulse.drive.shape[-1]]))
             np.sqrt(spread, out=spread)
-            conversion = product.first_conversion + pulse.index
-            for index, (entry, part) in enumerate(zip(*reads, strict=True)):
-                counter = (conversion, self._part + int(part), self._base + int(entry))
-                spread[index] *= self._normals.normal(counter, spread[index].shape)
+            spread *= self._drawn(fresh.cells.normal, conversion, reads, spread.shape)
             currents += spread
+        if adc.curves is not None:
+            shape = currents.shape
+            adc = adc.drawing(
+                *(rule and self._drawn(rule, conversion, reads, shape) for rule in fresh.rules)
+            )
         if self._observer is not None and counts is not None:
-            self._observer.currents(currents, product.adc, counts)
-        return shift_add(product.adc.convert(currents), self._circuit.coefficients)
+            self._observer.currents(currents, adc, counts)
+        return shift_add(adc.convert(currents), self._circuit.coefficients)
+
+    def _drawn(self, rule: Rule, conversion: int, reads: _Numbers, shape: tuple[int, ...]) -> Real:
+        """Numbers of one conversion of every entry, of the shape of its currents."""
+        found: Real = np.empty(shape, np.float32)
+        for index, (entry, part) in enumerate(zip(*reads, strict=True)):
+            counter = (conversion, self._part + int(part), self._base + int(entry))
+            found[index] = rule(counter, shape[1:])
+        return found

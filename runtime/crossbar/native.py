@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from nvmc.runtime.crossbar.curves import Curves
 from nvmc.runtime.crossbar.dac import Drive
 
 try:
@@ -63,6 +64,7 @@ class Tile:
         adc: Codes in a unit of current, the lowest code and the highest; None without an ADC.
         step: What a code counts for.
         responses: What cells make of a drive; see `array.Block`.
+        curves: What the converters put out that are not ideal; None where all are.
     """
 
     first_row: int
@@ -72,6 +74,7 @@ class Tile:
     adc: tuple[float, float, float] | None
     step: float
     responses: tuple[tuple[float, ...], ...] = ()
+    curves: Curves | None = None
 
 
 class Reader:
@@ -115,6 +118,7 @@ class Reader:
                 tile.adc,
                 tile.step,
                 tile.responses,
+                None if tile.curves is None else _bent(tile.curves),
             )
 
     def read(
@@ -124,7 +128,7 @@ class Reader:
         drive: Drive,
         out: Real,
         bias: Real | None = None,
-        noise: tuple[tuple[int, int], Whole, Whole] | None = None,
+        noise: tuple[tuple[tuple[int, int] | None, ...], Whole, Whole] | None = None,
         clipped: tuple[Real, NDArray[np.bool_], float] | None = None,
     ) -> None:
         """Read all vectors; the interpreter's lock is given up meanwhile.
@@ -135,7 +139,7 @@ class Reader:
             drive: How the entries were turned into codes.
             out: Where results go, a view of shape (entries, groups, vectors, cols).
             bias: Added to them, shape (groups, cols).
-            noise: The key of the normals, and the numbers of each entry and part.
+            noise: The keys of what is drawn (`Fresh.keys`), and the numbers of each entry and part.
             clipped: Where to say what was clipped. Ones (tiles, *shape of `out`), each tile's in
                 memory as `out` is, which become the share of conversions, by the magnitude of
                 coefficient x pulse, whose code was not; flags (tiles,), set where any was; and what
@@ -176,6 +180,15 @@ def drive(
     if _native is None:
         raise ValueError(f"kernel is {kernel!r}, and none is compiled")
     return Drive(*_native.drive(kernel, x, codes, whole, top, half, limit))
+
+
+def _bent(
+    curves: Curves,
+) -> tuple[Any, Any, NDArray[np.uint32], Any, NDArray[np.float32] | None, float]:
+    """Curves as the compiled module takes them."""
+    worth = None if curves.worth is None else _single(curves.worth)
+    inverse = _single(curves.inverse)
+    return curves.thresholds, curves.levels, curves.of_column, inverse, worth, curves.noise
 
 
 def _single(numbers: Real) -> NDArray[np.float32]:

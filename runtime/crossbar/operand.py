@@ -15,7 +15,7 @@ from nvmc.hardware.chip import REFERENCE, Array, Chip, Programmed
 from nvmc.hardware.devices import Periphery
 from nvmc.hardware.devices.currents import Response
 from nvmc.hardware.reference_column import reference_of
-from nvmc.hardware.tiling import Place, matrices
+from nvmc.hardware.tiling import Matrix, Place, matrices
 from nvmc.rng import CountedDraw
 from nvmc.runtime.crossbar.adc import Adc, adc_of
 from nvmc.runtime.crossbar.array import (
@@ -29,7 +29,9 @@ from nvmc.runtime.crossbar.array import (
     with_off_current,
 )
 from nvmc.runtime.crossbar.circuit import Circuit, CircuitMvm
+from nvmc.runtime.crossbar.converters import erring, fresh_of
 from nvmc.runtime.crossbar.dac import Dac
+from nvmc.runtime.crossbar.fresh import Fresh
 from nvmc.runtime.crossbar.mvm import ExactMvm, Mvm
 from nvmc.runtime.crossbar.native import KERNELS
 from nvmc.runtime.crossbar.observer import Observer
@@ -122,13 +124,13 @@ BEGINNING = Start()
 
 @dataclass(frozen=True)
 class _Built:
-    """A circuit, the normals of its reads, and what is subtracted from its results.
+    """A circuit, what its reads draw, and what is subtracted from its results.
 
     Of that each with its unit and its columns, as in `Subtracted`.
     """
 
     circuit: Circuit
-    normals: CountedDraw | None = None
+    fresh: Fresh = Fresh()
     subtracted: tuple[tuple[_Built, Real, NDArray[np.intp] | None], ...] = ()
 
 
@@ -168,14 +170,15 @@ class CircuitOperand:
         self._programmed = programmed
         self._observer = observer
         self._gain = chip.gain(array)
-        self._reads = None
+        self._fresh = fresh_of(array.target.periphery, chip, (array.name,), user)
         self._spread: Real | None = None
         sources = chip.on(array.target.device).sources
         moved = any(s.acts_in == "weight" and s.active for s in sources)
         self._levels = levels_of(array, programmed, moved and chip.index is not None)
         read = None if chip.index is None else chip.read(array, self._levels)
         if read is not None and chip.index is not None:
-            self._reads = CountedDraw(chip.seed, chip.index, array.name, "read", f"node {user}")
+            cells = CountedDraw(chip.seed, chip.index, array.name, "read", f"node {user}")
+            self._fresh = replace(self._fresh, cells=cells)
             self._levels, self._spread = read
         self._circuits: dict[tuple[Any, ...], _Built] = {}
         self._start = start
@@ -203,17 +206,19 @@ class CircuitOperand:
         with self._lock:
             first = self._seen
             if first is None:
-                first = 0 if self._reads is None else self._start.entry(self._array.name, entries)
+                first = (
+                    0 if self._fresh.keys is None else self._start.entry(self._array.name, entries)
+                )
             turn, self._turn = self._turn, (self._turn + 1) % self._start.turns
             self._seen = first if self._turn else first + entries
             if key not in self._circuits:
                 self._circuits[key] = self._build(place, dtype)
             built = self._circuits[key]
         subtracted = [
-            Subtracted(CircuitMvm(each.circuit, first, each.normals, turn=turn), unit, columns)
+            Subtracted(CircuitMvm(each.circuit, first, each.fresh, turn=turn), unit, columns)
             for each, unit, columns in built.subtracted
         ]
-        return CircuitMvm(built.circuit, first, self._reads, self._observer, turn, subtracted)
+        return CircuitMvm(built.circuit, first, self._fresh, self._observer, turn, subtracted)
 
     def circuit(self, place: Place, dtype: DTypeLike = np.float32) -> Circuit:
         """The array between its converters, made anew."""
@@ -239,6 +244,8 @@ class CircuitOperand:
         signed = lanes.signed or (periphery.wired and target.off_level > off)
         current = limits.current if limits else None
         adcs = [adc_of(target, b.height, dac.largest, signed, current) for b in blocks]
+        for adc in adcs:
+            adc.spread(len(lanes.coefficients), limits)
         columns = self._unit_of_columns(view, lanes.levels)
         # What converted lanes count for is digital, and so is the chip's factor on it.
         counts = lanes.coefficients * self._gain
@@ -252,6 +259,9 @@ class CircuitOperand:
         elif off and layout.signed:
             nominal = off * float(counts[counts > 0].sum()) * sign
             taken.append((_Built(self._digital(nominal.astype(dtype))), columns, None))
+        firsts, matrix = [b.rows.start for b in blocks], Matrix(*lanes.levels.shape[1:])
+        size, names = (target.rows, target.cols), (self._array.name,)
+        adcs = erring(adcs, firsts, matrix, size, periphery, self._chip, names)
         circuit = Circuit(blocks, counts, shift, columns, dac, adcs, self._kernel)
         return _Built(circuit, subtracted=tuple(taken))
 
@@ -276,11 +286,13 @@ class CircuitOperand:
         """The reference columns, which the ADCs of the array's rows of tiles convert."""
         reference, chip = reference_of(replace(self._array, place=place)), self._chip
         levels, target = chip.program(reference).levels, self._array.target
-        sign, draws, variance = np.ones(levels.shape[1:], levels.dtype), None, None
+        sign, variance = np.ones(levels.shape[1:], levels.dtype), None
+        names = (reference.name, REFERENCE)
+        fresh = fresh_of(target.periphery, chip, names, self._user)
         read = None if chip.index is None else chip.read(reference, levels)
         if read is not None and chip.index is not None:
-            names = reference.name, REFERENCE, "read", f"node {self._user}"
-            draws, (levels, spread) = CountedDraw(chip.seed, chip.index, *names), read
+            draws = CountedDraw(chip.seed, chip.index, *names, "read", f"node {self._user}")
+            fresh, (levels, spread) = replace(fresh, cells=draws), read
             squares = np.square(spread)
             squared = lanes_of(target.layout, squares, sign, analog=False, squared=True)
             variance = beside(squared.levels, dtype)
@@ -288,8 +300,10 @@ class CircuitOperand:
         cells = self._currents(levels, sign, dac.largest, responses, dtype)[1]
         blocks = blocks_of(cells, variance, target.rows, responses)
         groups, _, tiles = reference.codes.shape
-        ones = np.ones((groups, tiles))
-        return _Built(Circuit(blocks, counts, 0.0, ones, dac, adcs, self._kernel), draws)
+        ones, firsts = np.ones((groups, tiles)), [b.rows.start for b in blocks]
+        matrix, size = Matrix(*reference.codes.shape), (target.rows, 1)
+        adcs = erring(adcs, firsts, matrix, size, target.periphery, chip, names)
+        return _Built(Circuit(blocks, counts, 0.0, ones, dac, adcs, self._kernel), fresh)
 
     def _digital(self, matrix: Real) -> Circuit:
         """A product of the input codes that is no array's."""
@@ -310,7 +324,8 @@ class CircuitOperand:
         known = periphery.range_of(name)
         if self._observer is not None or not periphery.needs_data:
             return
-        if known is None or (periphery.adc_calibrated and known.current is None):
+        unknown = known is None or (periphery.adc_calibrated and known.current is None)
+        if unknown or (known is not None and not periphery.spread_by(known)):
             raise OptionError(
                 f"array {name!r} has no calibrated range; compile with --data, or choose "
                 "--dac-range dynamic and --adc-range full"

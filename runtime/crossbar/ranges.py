@@ -14,7 +14,14 @@ from nvmc.runtime.crossbar.adc import Adc, top_code
 from nvmc.runtime.crossbar.dac import Pulse
 from nvmc.runtime.crossbar.least_error import least_error_range
 
-__all__ = ["CURRENT_SHARE", "RangeObserver", "WeighingObserver", "upper_end"]
+__all__ = [
+    "CURRENT_SHARE",
+    "RangeObserver",
+    "WeighingObserver",
+    "counted",
+    "ends_of_bins",
+    "upper_end",
+]
 
 Real = NDArray[np.floating[Any]]
 
@@ -31,7 +38,7 @@ def _bins(some: Real) -> NDArray[np.int64]:
     return ((octave - low) * _BINS_AN_OCTAVE).astype(np.int64)
 
 
-def _counted(some: Real, counts: Any = None) -> NDArray[Any]:
+def counted(some: Real, counts: Any = None) -> NDArray[Any]:
     """How many of some numbers above 0, or what they count for, lie in each bin."""
     low, high = _OCTAVES
     return np.bincount(_bins(some), counts, minlength=(high - low) * _BINS_AN_OCTAVE)
@@ -39,6 +46,13 @@ def _counted(some: Real, counts: Any = None) -> NDArray[Any]:
 
 def _upper(number: int) -> float:
     return 2.0 ** (_OCTAVES[0] + (number + 1) / _BINS_AN_OCTAVE)
+
+
+def ends_of_bins() -> NDArray[np.float64]:
+    """Lower ends of all bins, and the upper end of the last."""
+    low, high = _OCTAVES
+    count = (high - low) * _BINS_AN_OCTAVE
+    return 2.0 ** (low + np.arange(count + 1) / _BINS_AN_OCTAVE)
 
 
 def upper_end(current: float) -> float:
@@ -54,7 +68,7 @@ class RangeObserver:
 
     def __init__(self) -> None:
         self._largest = 0.0
-        self._counts = _counted(np.zeros(0))
+        self._counts = counted(np.zeros(0))
         self._most = 0.0
         self._zeros = 0
         self._lock = Lock()
@@ -74,7 +88,7 @@ class RangeObserver:
         size = np.abs(currents).ravel()
         most = float(size.max(initial=0.0))
         some = size[size > 0]
-        found = _counted(some)
+        found = counted(some)
         with self._lock:
             self._most = max(self._most, most)
             self._zeros += size.size - some.size
@@ -106,15 +120,15 @@ class WeighingObserver(RangeObserver):
 
     def __init__(self) -> None:
         super().__init__()
-        self._inputs = _counted(np.zeros(0))
-        self._weights = _counted(np.zeros(0)).astype(np.float64)
+        self._inputs = counted(np.zeros(0))
+        self._weights = counted(np.zeros(0)).astype(np.float64)
         self._signed = self._negative = False
 
     def inputs(self, x: Real) -> None:
         """See the inputs of whole entries."""
         super().inputs(x)
         size = np.abs(x).ravel()
-        found = _counted(size[size > 0])
+        found = counted(size[size > 0])
         with self._lock:
             self._inputs += found
             self._negative = self._negative or bool(np.any(x < 0))
@@ -124,7 +138,7 @@ class WeighingObserver(RangeObserver):
         super().currents(currents, adc, counts)
         size = np.abs(currents)
         weights = np.broadcast_to(np.square(counts.astype(np.float64)), size.shape)
-        found = _counted(size[size > 0], weights[size > 0])
+        found = counted(size[size > 0], weights[size > 0])
         with self._lock:
             self._weights += found
             self._signed = self._signed or adc.signed
@@ -148,6 +162,6 @@ class WeighingObserver(RangeObserver):
         seen = np.flatnonzero(weights)
         if not len(seen) or top is None:
             return most
-        ends = 2.0 ** (_OCTAVES[0] + np.arange(len(weights) + 1) / _BINS_AN_OCTAVE)
+        ends = ends_of_bins()
         lows, highs = ends[seen], np.minimum(ends[seen + 1], most)
         return least_error_range(lows, highs, weights[seen].astype(np.float64), top)

@@ -293,3 +293,23 @@ def test_hardware_can_be_an_object(tmp_path: Path) -> None:
     compiled = made(tmp_path, "differential")
     hardware: Hardware = load_hardware("generic")
     assert estimate_cost(compiled, hardware) == estimate_cost(compiled, "generic")
+
+
+def test_adcs_that_are_not_those_that_are_counted_are_said(tmp_path: Path) -> None:
+    hardware = load_hardware("isaac-32nm")
+    shared = hardware.adc.shared
+    for i in range(3):
+        (tmp_path / str(i)).mkdir()
+    told = [
+        " ".join(estimate_cost(made(tmp_path / str(i), "offset", **adcs), hardware).assumptions)
+        for i, adcs in enumerate(
+            (
+                {},
+                {"adc": "sar:noise=0.1", "adc_share": shared},
+                {"adc": "flash:comparator=0.1", "adc_share": 3},
+            )
+        )
+    ]
+    assert "compiled for" not in told[0] + told[1]
+    assert "compiled for flash ADCs; those of isaac-32nm are of kind sar" in told[2]
+    assert f"ADCs that 3 columns share; in isaac-32nm {shared} do" in told[2]

@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal, cast
+from typing import Annotated, Any, ClassVar, Literal, cast
 
 from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 
+from nvmc.hardware.devices.adc.ideal import Ideal
+from nvmc.hardware.devices.adc.kinds import AnyAdc
+from nvmc.hardware.devices.later import Later
 from nvmc.hardware.devices.laws import Strict
 
 __all__ = [
+    "EXACT_ADC",
     "MAX_CONVERTER_BITS",
     "Above0",
     "AdcRange",
+    "AdcRangeOf",
+    "AdcRounding",
+    "AdcSteps",
     "ArrayRange",
     "ConverterBits",
     "DacMode",
@@ -25,12 +32,16 @@ __all__ = [
 ]
 
 MAX_CONVERTER_BITS = 16
+LLOYD_BITS = 10
 
 ConverterBits = Annotated[int, Field(ge=1, le=MAX_CONVERTER_BITS, strict=True)]
 Above0 = Annotated[float, Field(gt=0, allow_inf_nan=False, strict=True)]
 Ohm = Annotated[float, Field(ge=0, allow_inf_nan=False, strict=True)]
 Scaled = Annotated[str, Field(pattern=r"^(calibrated|error):(\d+\.?\d*|\.\d+)$")]
 AdcRange = Literal["full", "calibrated", "error"] | Scaled | Above0
+AdcRangeOf = Literal["array", "slice", "column"]
+AdcSteps = Literal["symmetric", "asymmetric", "lloyd-max"]
+AdcRounding = Literal["nearest", "stochastic"]
 DacMode = Literal["multi-level", "bit-serial"]
 DacRange = Literal["dynamic", "calibrated", "error"]
 SignedInputs = Literal["two-phase", "offset"]
@@ -90,7 +101,7 @@ class WireOhm(Strict, frozen=True):
         return ",".join(f"{ohm:g}" for ohm in (self.row, self.col, *terminals))
 
 
-class ArrayRange(Strict, frozen=True):
+class ArrayRange(Later, frozen=True):
     """What calibration data showed at one array.
 
     Attributes:
@@ -98,14 +109,22 @@ class ArrayRange(Strict, frozen=True):
         input: Largest magnitude of its inputs, in the network's units.
         current: What the ADC's range has to reach, in level steps x input steps; None where the
             ADC is not calibrated.
+        lowest: The most negative current in range, where ranges need not be symmetric.
+        parts: What the range of each slice has to reach, or of each column, as `Adc.parts`.
+        levels: What the codes stand for, ascending, where their steps are not even.
     """
+
+    later: ClassVar[tuple[str, ...]] = ("lowest", "parts", "levels")
 
     array: str
     input: Annotated[float, Field(ge=0, allow_inf_nan=False)]
     current: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None
+    lowest: Annotated[float, Field(le=0, allow_inf_nan=False)] | None = None
+    parts: tuple[Annotated[float, Field(ge=0, allow_inf_nan=False)], ...] | None = None
+    levels: tuple[Annotated[float, Field(allow_inf_nan=False)], ...] | None = None
 
 
-class Periphery(Strict, frozen=True):
+class Periphery(Later, frozen=True):
     """DAC, ADC and wires. All defaults are ideal; docs/physics.md has the equations.
 
     Attributes:
@@ -122,6 +141,16 @@ class Periphery(Strict, frozen=True):
         adc_range: `full` is the worst case of the tile; `calibrated` what calibration data showed;
             `error` where the squared error of the outputs is least on these data; `error:0.7` is
             0.7 times that, `calibrated:0.7` likewise; a number is in level steps x input steps.
+        adc_range_of: What has a range of its own: an `array`, each `slice` (and polarity) of its
+            weights, or each `column`.
+        adc_steps: How codes lie in a calibrated range: `symmetric` about no current; `asymmetric`,
+            from the lowest current to the highest; `lloyd-max`, uneven, where the squared error of
+            what was seen is least.
+        adc: The kind of ADC and its errors (`nvmc.hardware.devices.adc`), a text of them as in
+            `sar:mismatch=0.01`.
+        adc_share: Neighbouring columns of a tile that one ADC converts in turn, so that they have
+            its errors in common.
+        adc_rounding: `nearest`, or `stochastic`: up with the probability of what is above the code.
         subtract: Whether the two polarities are subtracted before the ADC (`analog`) or after it
             (`digital`).
         reference: How what cells conduct at level 0 is kept out of results. `exact` takes it off
@@ -134,12 +163,26 @@ class Periphery(Strict, frozen=True):
         ranges: What calibration data showed, an entry per array.
     """
 
+    later: ClassVar[tuple[str, ...]] = (
+        "adc_range_of",
+        "adc_steps",
+        "adc",
+        "adc_share",
+        "adc_rounding",
+        "read_v",
+    )
+
     dac_bits: ConverterBits | None = None
     dac_mode: DacMode = "multi-level"
     dac_range: DacRange = "dynamic"
     signed_inputs: SignedInputs = "two-phase"
     adc_bits: ConverterBits | None = None
     adc_range: AdcRange = "full"
+    adc_range_of: AdcRangeOf = "array"
+    adc_steps: AdcSteps = "symmetric"
+    adc: AnyAdc = Ideal()
+    adc_share: Annotated[int, Field(ge=1, strict=True)] = 1
+    adc_rounding: AdcRounding = "nearest"
     subtract: Subtract = "analog"
     reference: Reference = "auto"
     wire_ohm: WireOhm | None = None
@@ -154,16 +197,21 @@ class Periphery(Strict, frozen=True):
             raise ValueError("offset inputs need at least 2 dac_bits; got 1")
         if isinstance(self.adc_range, str) and self.adc_rule[1] == 0:
             raise ValueError(f"adc_range is {self.adc_range!r}; expected a factor above 0")
+        for name in _OF_ADC:
+            if self.adc_bits is None and self.changed(name):
+                raise ValueError(f"{name} needs adc_bits; give 1 to 16")
+        _check_spread(self)
         return self
 
-    @model_serializer(mode="wrap")
-    def _as_before(self, handler: SerializerFunctionWrapHandler):
-        """Without a read voltage where there is none: results are found by what is written.
+    @property
+    def adc_errs(self) -> bool:
+        """Whether some conversion is not that of an ideal ADC that rounds to the nearest code."""
+        return self.adc.active or self.adc_rounding != "nearest"
 
-        No type is stated of what it returns, since it would be all that the schema says.
-        """
-        found: dict[str, Any] = handler(self)
-        return {name: v for name, v in found.items() if v is not None or name != "read_v"}
+    @property
+    def adc_split(self) -> bool:
+        """Whether the range of an array's ADCs is more than one magnitude."""
+        return self.changed("adc_range_of") or self.changed("adc_steps")
 
     @property
     def ideal(self) -> bool:
@@ -198,6 +246,44 @@ class Periphery(Strict, frozen=True):
         """Whether some range comes from calibration data."""
         return self.clips or self.adc_calibrated
 
+    def spread_by(self, seen: ArrayRange) -> bool:
+        """Whether what was seen of an array says how its codes are spread."""
+        wanted = {
+            "parts": self.changed("adc_range_of"),
+            "lowest": self.adc_steps == "asymmetric",
+            "levels": self.adc_steps == "lloyd-max",
+        }
+        return all(not need or getattr(seen, name) is not None for name, need in wanted.items())
+
     def range_of(self, array: str) -> ArrayRange | None:
         """What calibration showed at an array; None where it was not calibrated."""
         return next((entry for entry in self.ranges if entry.array == array), None)
+
+
+def _check_spread(periphery: Periphery) -> None:
+    """Raise ValueError where codes cannot be spread so over the ADC's ranges."""
+    of, steps, (rule, _) = periphery.adc_range_of, periphery.adc_steps, periphery.adc_rule
+    stated = [f"{of} ranges"] * (of != "array") + [f"{steps} steps"] * (steps != "symmetric")
+    wrong = ""
+    if len(stated) == 2:
+        wrong = "are not both modelled; leave one at its default"
+    elif stated and not periphery.adc_calibrated:
+        wrong = f"come from data, but adc_range is {periphery.adc_range}; give calibrated or error"
+    elif rule == "error" and (of == "column" or steps == "asymmetric"):
+        wrong = "are not found by least error; give adc_range calibrated"
+    elif of == "column" and periphery.reference == "column":
+        wrong = "leave none for reference columns; give reference exact or none"
+    elif steps == "lloyd-max" and (periphery.adc_bits or 0) > LLOYD_BITS:
+        wrong = f"need a table of all codes; give at most {LLOYD_BITS} adc_bits"
+    if wrong:
+        raise ValueError(f"{' and '.join(stated)} {wrong}")
+
+
+_OF_ADC = tuple(name for name in Periphery.later if name.startswith("adc"))
+
+EXACT_ADC: dict[str, Any] = {
+    "adc_bits": None,
+    "adc_range": "full",
+    **{name: Periphery.model_fields[name].default for name in _OF_ADC},
+}
+"""What a periphery without ADC states."""

@@ -12,11 +12,16 @@ from typing import Annotated, Any, Literal, cast
 
 from pydantic import Field, GetJsonSchemaHandler, model_serializer
 
+from nvmc.hardware.devices.adc.base import AdcKind
+from nvmc.hardware.devices.adc.kinds import AnyAdc, adc_text
 from nvmc.hardware.devices.device import Bits, Device
 from nvmc.hardware.devices.laws import Strict
 from nvmc.hardware.devices.periphery import (
     Above0,
     AdcRange,
+    AdcRangeOf,
+    AdcRounding,
+    AdcSteps,
     ConverterBits,
     DacMode,
     DacRange,
@@ -53,6 +58,11 @@ class Settings(Strict, frozen=True):
     signed_inputs: SignedInputs | None = None
     adc_bits: ConverterBits | Literal["none"] | None = None
     adc_range: AdcRange | None = None
+    adc_range_of: AdcRangeOf | None = None
+    adc_steps: AdcSteps | None = None
+    adc: AnyAdc | None = None
+    adc_share: Size | None = None
+    adc_rounding: AdcRounding | None = None
     subtract: Subtract | None = None
     reference: Reference | None = None
     wire_ohm: WireOhm | Literal["none"] | None = None
@@ -130,4 +140,6 @@ def _device_text(device: Device) -> str:
 
 
 def _value_text(value: Any) -> str:
+    if isinstance(value, AdcKind):
+        return adc_text(value)
     return f"{value:g}" if isinstance(value, float) else str(value)

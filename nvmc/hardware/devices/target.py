@@ -27,7 +27,7 @@ from nvmc.hardware.devices.currents import CurrentLaw
 from nvmc.hardware.devices.device import Bits, Device
 from nvmc.hardware.devices.laws import Strict
 from nvmc.hardware.devices.noise import NoiseSource
-from nvmc.hardware.devices.periphery import Periphery
+from nvmc.hardware.devices.periphery import EXACT_ADC, Periphery
 from nvmc.hardware.devices.reading import load_device
 from nvmc.hardware.devices.settings import LayerTarget, Settings, Size
 from nvmc.hardware.encoding import Encoding, Layout
@@ -175,6 +175,8 @@ class Target(Strict, frozen=True):
             return self
         own = {} if part is None else part.own
         behind = {name: own.pop(name) for name in list(own) if name in Periphery.model_fields}
+        if behind.get("adc_bits", 0) is None:
+            behind = {**EXACT_ADC, **behind}
         periphery = self.periphery.model_copy(update=behind)
         return self.model_copy(update={**own, "periphery": periphery, "layers": ()})
 

@@ -9,6 +9,7 @@ import onnx_ir as ir
 from nvmc.errors import OptionError
 from nvmc.evaluation.parameters import duration_text
 from nvmc.hardware.devices import Periphery
+from nvmc.hardware.devices.adc.kinds import adc_text
 from nvmc.torchgraph.layout import channels_last_pays
 from nvmc.training.activations import Rounding
 from nvmc.training.circuit.circuit import Circuit
@@ -58,11 +59,23 @@ def circuit_of(model: ir.Model, task: Task, activations: Rounding | None) -> Cir
 
 
 def check_rules(periphery: Periphery) -> None:
-    """Complain of ranges that training cannot find as it goes.
+    """Complain of ADCs that training does not have, and of ranges that it cannot find as it goes.
 
     Raises:
-        OptionError: They are those of least error, or have a factor.
+        OptionError: They are those of least error, or have a factor; or ADCs err.
     """
+    if periphery.adc_errs:
+        what = f"--adc {adc_text(periphery.adc)}" if periphery.adc.active else "--adc-rounding"
+        raise OptionError(
+            f"ADCs with errors of their own ({what}) cannot be trained through; let only KPPs see "
+            "them with --circuit judged"
+        )
+    for name in ("adc_range_of", "adc_steps"):
+        if periphery.changed(name):
+            raise OptionError(
+                f"--{name.replace('_', '-')} {getattr(periphery, name)} cannot be trained through; "
+                "let only KPPs see it with --circuit judged"
+            )
     adc = periphery.adc_calibrated and periphery.adc_range != "calibrated"
     if adc or periphery.dac_range == "error":
         what = f"--adc-range {periphery.adc_range}" if adc else "--dac-range error"

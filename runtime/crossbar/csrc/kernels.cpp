@@ -16,6 +16,9 @@ namespace {
 
 #ifdef NVMC_X86
 
+// Thresholds that all lanes are compared with before each lane looks up its own, which takes longer.
+constexpr int kCounted = 32;
+
 namespace avx512 {
 #define NVMC_TARGET __attribute__((target("avx512f,avx512vl,avx512dq,avx512bw,avx2,fma")))
 #define NVMC_INLINE NVMC_TARGET __attribute__((always_inline)) static inline
@@ -26,6 +29,23 @@ NVMC_INLINE Vec load(const float* from) { return _mm512_loadu_ps(from); }
 NVMC_INLINE void store(float* to, Vec x) { _mm512_storeu_ps(to, x); }
 NVMC_INLINE Vec broadcast(float x) { return _mm512_set1_ps(x); }
 NVMC_INLINE Vec fma(Vec a, Vec b, Vec c) { return _mm512_fmadd_ps(a, b, c); }
+NVMC_INLINE void search(float* x, const float* thresholds, const float* levels, int size) {
+  const Vec value = load(x);
+  const int stride = size > kCounted ? size / kCounted : 1;
+  __m512i at = _mm512_setzero_si512();
+  for (int place = stride; place < size; place += stride) {
+    const __mmask16 reached = _mm512_cmp_ps_mask(value, broadcast(thresholds[place - 1]), _CMP_GE_OQ);
+    at = _mm512_mask_add_epi32(at, reached, at, _mm512_set1_epi32(stride));
+  }
+  for (int step = stride / 2; step > 0; step /= 2) {
+    const float* from = thresholds + step - 1;
+    const Vec next = _mm512_mask_i32gather_ps(value, 0xFFFF, at, from, sizeof(float));
+    const __mmask16 reached = _mm512_cmp_ps_mask(value, next, _CMP_GE_OQ);
+    at = _mm512_mask_add_epi32(at, reached, at, _mm512_set1_epi32(step));
+  }
+  const __mmask16 number = _mm512_cmp_ps_mask(value, value, _CMP_EQ_OQ);
+  store(x, _mm512_mask_i32gather_ps(value, number, at, levels, sizeof(float)));
+}
 #include "panel.inc"
 #undef NVMC_INLINE
 #undef NVMC_TARGET
@@ -41,6 +61,22 @@ NVMC_INLINE Vec load(const float* from) { return _mm256_loadu_ps(from); }
 NVMC_INLINE void store(float* to, Vec x) { _mm256_storeu_ps(to, x); }
 NVMC_INLINE Vec broadcast(float x) { return _mm256_set1_ps(x); }
 NVMC_INLINE Vec fma(Vec a, Vec b, Vec c) { return _mm256_fmadd_ps(a, b, c); }
+NVMC_INLINE void search(float* x, const float* thresholds, const float* levels, int size) {
+  const Vec value = load(x);
+  const int stride = size > kCounted ? size / kCounted : 1;
+  __m256i at = _mm256_setzero_si256();
+  for (int place = stride; place < size; place += stride) {
+    const Vec reached = _mm256_cmp_ps(value, broadcast(thresholds[place - 1]), _CMP_GE_OQ);
+    at = _mm256_add_epi32(at, _mm256_and_si256(_mm256_castps_si256(reached), _mm256_set1_epi32(stride)));
+  }
+  for (int step = stride / 2; step > 0; step /= 2) {
+    const Vec next = _mm256_i32gather_ps(thresholds + step - 1, at, sizeof(float));
+    const __m256i reached = _mm256_castps_si256(_mm256_cmp_ps(value, next, _CMP_GE_OQ));
+    at = _mm256_add_epi32(at, _mm256_and_si256(reached, _mm256_set1_epi32(step)));
+  }
+  const Vec number = _mm256_cmp_ps(value, value, _CMP_EQ_OQ);
+  store(x, _mm256_mask_i32gather_ps(value, levels, at, number, sizeof(float)));
+}
 #include "panel.inc"
 #undef NVMC_INLINE
 #undef NVMC_TARGET
@@ -67,6 +103,15 @@ inline Vec fma(const Vec& a, const Vec& b, const Vec& c) {
   for (Size i = 0; i < kLanes; ++i) sum.at[i] = std::fma(a.at[i], b.at[i], c.at[i]);
   return sum;
 }
+inline void search(float* x, const float* thresholds, const float* levels, int size) {
+  for (Size i = 0; i < kLanes; ++i) {
+    int at = 0;
+    for (int step = size / 2; step > 0; step /= 2) {
+      at += x[i] >= thresholds[at + step - 1] ? step : 0;
+    }
+    x[i] = x[i] == x[i] ? levels[at] : x[i];
+  }
+}
 #include "panel.inc"
 #undef NVMC_TARGET
 }  // namespace portable
@@ -92,7 +137,7 @@ const std::vector<Kernel>& kernels() {
   return list;
 }
 
-Panel::Panel(const Plan& plan, bool counts) {
+Panel::Panel(const Plan& plan, bool counts, const std::array<bool, kFresh>& drawn_of) {
   Size rows = 0;
   for (const Tile& tile : plan.tiles) rows = tile.rows > rows ? tile.rows : rows;
   const Size size = rows * kPanel;
@@ -103,11 +148,9 @@ Panel::Panel(const Plan& plan, bool counts) {
     if (!tile.responses.empty()) depth = depth_of(tile) > depth ? depth_of(tile) : depth;
   }
   put.resize(depth * kPanel);
-  bool noisy = false;
-  for (const Tile& tile : plan.tiles) noisy = noisy || !tile.variance.empty();
-  if (noisy) {
-    square.resize(size);
-    normals.resize(plan.width() * kPanel);
+  if (drawn_of[kCells]) square.resize(size);
+  for (Size kind = 0; kind < kFresh; ++kind) {
+    if (drawn_of[kind]) drawn[kind].resize(plan.width() * kPanel);
   }
   tile.resize(plan.cols * kPanel);
   total.resize(plan.cols * kPanel);

@@ -77,10 +77,39 @@ std::unique_ptr<nvmc::Reader> reader_of(const std::string& kernel, const Floats&
   return std::make_unique<nvmc::Reader>(std::move(plan), kernel_named(kernel));
 }
 
+using Marks = py::array_t<std::uint32_t, py::array::c_style | py::array::forcecast>;
+using Bent = std::tuple<Floats, Floats, Marks, Floats, std::optional<Floats>, float>;
+
+nvmc::Curves curves_of(const std::optional<Bent>& given, Size columns) {
+  nvmc::Curves found;
+  if (!given) return found;
+  const auto& [thresholds, levels, of_column, inverse, worth, noise] = *given;
+  expect(thresholds.ndim() == 2 && levels.ndim() == 2 && thresholds.shape(0) == levels.shape(0) &&
+             thresholds.shape(1) == levels.shape(1),
+         "thresholds and levels are (curves, size)");
+  found.size = static_cast<Size>(levels.shape(1));
+  expect(found.size > 0 && (found.size & (found.size - 1)) == 0, "size is a power of two");
+  expect(size_of(of_column) == columns && size_of(inverse) == columns &&
+             (!worth || size_of(*worth) == columns),
+         "every column has a curve, a scale and a worth");
+  const auto count = static_cast<std::uint32_t>(levels.shape(0));
+  const std::uint32_t* first = of_column.data();
+  expect(std::all_of(first, first + columns, [count](std::uint32_t one) { return one < count; }),
+         "columns have curves that are there");
+  found.thresholds.assign(thresholds.data(), thresholds.data() + thresholds.size());
+  found.levels.assign(levels.data(), levels.data() + levels.size());
+  found.of_column.assign(first, first + columns);
+  found.inverse.assign(inverse.data(), inverse.data() + columns);
+  if (worth) found.worth.assign(worth->data(), worth->data() + columns);
+  found.noise = noise;
+  return found;
+}
+
 void add_tile(nvmc::Reader& reader, Size first_row, const Floats& currents,
               const std::optional<Floats>& variance, const Floats& at_unit,
               const std::optional<std::array<float, 3>>& adc, float step,
-              const std::vector<std::vector<double>>& responses) {
+              const std::vector<std::vector<double>>& responses,
+              const std::optional<Bent>& curves) {
   const nvmc::Plan& plan = reader.plan();
   expect(currents.ndim() == 3, "currents are (groups, rows, width)");
   const Size times = std::max<Size>(1, responses.size());
@@ -94,8 +123,8 @@ void add_tile(nvmc::Reader& reader, Size first_row, const Floats& currents,
          "matrices fit the reader");
   nvmc::Converter converter;
   if (adc) converter = {true, (*adc)[0], (*adc)[1], (*adc)[2], step};
-  reader.add(first_row, rows, converter, currents.data(), variance ? variance->data() : nullptr,
-             at_unit.data(), responses);
+  reader.add(first_row, rows, converter, curves_of(curves, plan.groups * plan.width()),
+             currents.data(), variance ? variance->data() : nullptr, at_unit.data(), responses);
 }
 
 nvmc::Source source_of(const py::array& array, Size entry, Size group, const Wholes& vectors,
@@ -160,7 +189,8 @@ void count_clipped(nvmc::Sink& sink, py::array& shares, py::array& any, const py
   sink.any = static_cast<bool*>(any.mutable_data());
 }
 
-using Noise = std::tuple<std::array<std::uint64_t, 2>, Wholes, Wholes>;
+using Noise =
+    std::tuple<std::array<std::optional<std::array<std::uint64_t, 2>>, nvmc::kFresh>, Wholes, Wholes>;
 
 void read_vectors(const nvmc::Reader& reader, const py::array& array, std::array<Size, 2> strides,
           const Wholes& vectors, const Wholes& rows, const Floats& step, const Floats& offset,
@@ -177,6 +207,9 @@ void read_vectors(const nvmc::Reader& reader, const py::array& array, std::array
       source_of(array, strides[0], strides[1], vectors, rows, entries, plan.groups);
   nvmc::Sink sink = sink_of(out, bias, plan, source);
   if (clipped) {
+    expect(std::all_of(plan.tiles.begin(), plan.tiles.end(),
+                       [](const nvmc::Tile& tile) { return tile.curves.empty(); }),
+           "of curves nobody says what was clipped");
     auto [shares, any, counted] = *clipped;
     count_clipped(sink, shares, any, out, plan.tiles.size());
     sink.counted = counted;
@@ -184,9 +217,9 @@ void read_vectors(const nvmc::Reader& reader, const py::array& array, std::array
   const nvmc::Drive drive{step.data(), offset.data(), is_signed.data()};
   nvmc::Reads reads;
   if (noise) {
-    const auto& [key, numbers, parts] = *noise;
+    const auto& [keys, numbers, parts] = *noise;
     expect(size_of(numbers) == entries && size_of(parts) == entries, "one read an entry");
-    reads = {key, numbers.data(), parts.data()};
+    reads = {keys, numbers.data(), parts.data()};
   }
   const py::gil_scoped_release release;
   reader.read(source, drive, reads, sink);
@@ -254,7 +287,8 @@ PYBIND11_MODULE(_native, module) {
       .def(py::init(&reader_of))
       .def("add", &add_tile, py::arg("first_row"), py::arg("currents"), py::arg("variance"),
            py::arg("at_unit"), py::arg("adc"), py::arg("step"),
-           py::arg("responses") = std::vector<std::vector<double>>{})
+           py::arg("responses") = std::vector<std::vector<double>>{},
+           py::arg("curves") = py::none())
       .def("read", &read_vectors, py::arg("source"), py::arg("strides"), py::arg("vectors"),
            py::arg("rows"), py::arg("step"), py::arg("offset"), py::arg("signed"), py::arg("out"),
            py::arg("bias"), py::arg("noise"), py::arg("clipped") = py::none());

@@ -1,6 +1,7 @@
 // What one array is and does, as the kernels for each kind of processor see it.
 #pragma once
 
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <vector>
@@ -23,12 +24,30 @@ struct Converter {
   float step = 1;  // what a code counts for
 };
 
+// What converters put out that are not ideal: of a current of x steps the level of the last threshold
+// that it reaches, times its worth. Empty where all converters are ideal.
+struct Curves {
+  Size size = 0;                        // levels of a curve, a power of two
+  std::vector<float> thresholds;        // (curves, size), ascending, the last of each not used
+  std::vector<float> levels;            // likewise
+  std::vector<std::uint32_t> of_column;  // (groups, width)
+  std::vector<float> inverse;           // steps in a unit of current, (groups, width)
+  std::vector<float> worth;             // steps of a tile in a level, likewise; empty where all are 1
+  float noise = 0;                      // of a conversion, in steps
+
+  bool empty() const { return size == 0; }
+};
+
+// What is drawn anew at every read: noise of cells, noise of conversions, and where codes are rounded.
+enum Fresh : Size { kCells, kConversions, kRounding, kFresh };
+
 // One row of tiles. Its matrices are kept as a kernel reads them: group after group, lane after
 // lane, block after block of columns, and in a block row after row.
 struct Tile {
   Size first_row = 0;
   Size rows = 0;
   Converter adc;
+  Curves curves;
   std::vector<float> currents;
   std::vector<float> variance;  // empty where every read is the same
   // What cells make of a drive x: c_0 x + c_1 x^2 + ... each. Currents have all rows once more for
@@ -116,7 +135,8 @@ class Aligned {
 
 // Some vectors of one group, and the room that a kernel works in.
 struct Panel {
-  Panel(const Plan& plan, bool counts);
+  // `drawn` says what is.
+  Panel(const Plan& plan, bool counts, const std::array<bool, kFresh>& drawn);
 
   Size group = 0;
   Size count = 0;
@@ -129,16 +149,19 @@ struct Panel {
   std::vector<Run> runs;
   alignas(64) float step[kPanel] = {};
   alignas(64) float offset[kPanel] = {};
-  Words* reads[kPanel] = {};  // of each vector's entry, all conversions; null without noise
+  // Of each vector's entry, all conversions; null where nothing is drawn.
+  std::array<std::array<Words*, kPanel>, kFresh> reads{};
 
   Aligned codes;   // of a tile, (rows, kPanel)
   Aligned pulse;   // likewise
   Aligned put;     // what cells make of a pulse: (rows of the matrix, kPanel), or nothing
   Aligned square;  // likewise
-  Aligned normals;  // of a conversion, (width, kPanel)
+  std::array<Aligned, kFresh> drawn;  // of a conversion, (width, kPanel)
   Aligned tile;     // codes of a tile, added up, (cols, kPanel)
   Aligned total;    // likewise, of all tiles
   Aligned clipped;  // What clipped conversions count for, (tiles, cols, kPanel), or nothing.
+
+  bool draws(Fresh kind) const { return reads[kind][0] != nullptr; }
 
   float* clipped_of(Size tile_number) {
     return clipped.empty() ? nullptr : clipped.data() + tile_number * tile.size();

@@ -20,12 +20,13 @@ std::vector<Size> blocks_of(Size cols, Size most) {
 // One panel after the other of the vectors of some entries.
 class Walk {
  public:
-  Walk(const Plan& plan, const Source& source, const Drive& drive, const Sink& sink)
+  Walk(const Plan& plan, const Source& source, const Drive& drive, const Sink& sink,
+       const std::array<bool, kFresh>& drawn)
       : plan_(plan),
         source_(source),
         drive_(drive),
         sink_(sink),
-        panel_(plan, sink.shares != nullptr) {}
+        panel_(plan, sink.shares != nullptr, drawn) {}
 
   // Points `panel` at the `count` vectors from number `start` of the entries from `first` on.
   Panel& place(Size group, Size first, Size start, Size count) {
@@ -115,6 +116,18 @@ class Walk {
   std::vector<Result> results_;
 };
 
+// What is drawn: where there is a key, and some row of tiles that asks for it.
+std::array<bool, kFresh> drawn_of(const Plan& plan, const Reads& reads) {
+  std::array<bool, kFresh> drawn{};
+  for (Size kind = 0; kind < kFresh; ++kind) {
+    drawn[kind] = reads.keys[kind].has_value() &&
+                  std::any_of(plan.tiles.begin(), plan.tiles.end(), [kind](const Tile& tile) {
+                    return kind == kCells ? !tile.variance.empty() : !tile.curves.empty();
+                  });
+  }
+  return drawn;
+}
+
 }  // namespace
 
 Reader::Reader(Plan plan, const Kernel& kernel) : plan_(std::move(plan)), kernel_(&kernel) {
@@ -139,13 +152,14 @@ std::vector<float> Reader::packed(const float* matrices, Size rows) const {
   return out;
 }
 
-void Reader::add(Size first_row, Size rows, Converter adc, const float* currents,
+void Reader::add(Size first_row, Size rows, Converter adc, Curves curves, const float* currents,
                  const float* variance, const float* at_unit,
                  std::vector<std::vector<double>> responses) {
   Tile tile;
   tile.first_row = first_row;
   tile.rows = rows;
   tile.adc = adc;
+  tile.curves = std::move(curves);
   tile.responses = std::move(responses);
   tile.currents = packed(currents, depth_of(tile));
   if (variance != nullptr) tile.variance = packed(variance, rows);
@@ -157,19 +171,22 @@ void Reader::read(const Source& source, const Drive& drive, const Reads& reads,
                   const Sink& sink) const {
   const Size vectors = source.vectors.size();
   if (vectors == 0) return;
-  Walk walk(plan_, source, drive, sink);
+  const std::array<bool, kFresh> drawn = drawn_of(plan_, reads);
+  Walk walk(plan_, source, drive, sink, drawn);
   const Size together = std::max<Size>(1, kTogether / vectors);
   const Size conversions = plan_.conversions();
-  std::vector<Words> streams;
+  std::array<std::vector<Words>, kFresh> streams;
   for (Size first = 0; first < source.entries; first += together) {
     const Size entries = std::min(together, source.entries - first);
-    if (reads.entries != nullptr) {
-      streams.clear();
+    for (Size kind = 0; kind < kFresh; ++kind) {
+      if (!drawn[kind]) continue;
+      streams[kind].clear();
       for (Size entry = first; entry < first + entries; ++entry) {
         for (Size conversion = 0; conversion < conversions; ++conversion) {
-          streams.emplace_back(Block{0, conversion, static_cast<std::uint64_t>(reads.parts[entry]),
-                                     static_cast<std::uint64_t>(reads.entries[entry])},
-                               reads.key);
+          streams[kind].emplace_back(
+              Block{0, conversion, static_cast<std::uint64_t>(reads.parts[entry]),
+                    static_cast<std::uint64_t>(reads.entries[entry])},
+              *reads.keys[kind]);
         }
       }
     }
@@ -178,8 +195,10 @@ void Reader::read(const Source& source, const Drive& drive, const Reads& reads,
       for (Size start = 0; start < entries * vectors; start += kPanel) {
         const Size count = std::min(kPanel, entries * vectors - start);
         Panel& panel = walk.place(group, first, start, count);
-        for (Size p = 0; !streams.empty() && p < count; ++p) {
-          panel.reads[p] = &streams[(start + p) / vectors * conversions];
+        for (Size kind = 0; kind < kFresh; ++kind) {
+          for (Size p = 0; drawn[kind] && p < count; ++p) {
+            panel.reads[kind][p] = &streams[kind][(start + p) / vectors * conversions];
+          }
         }
         kernel_->run(plan_, source, sink.bias, panel);
         walk.write();

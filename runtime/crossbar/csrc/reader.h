@@ -1,14 +1,16 @@
 // An array between its converters: the compiled counterpart of `CircuitMvm`'s NumPy path.
 #pragma once
 
+#include <optional>
+
 #include "plan.h"
 
 namespace nvmc {
 
 // Which reads the input vectors of each entry are.
 struct Reads {
-  Key key{};
-  const std::int64_t* entries = nullptr;  // null without noise
+  std::array<std::optional<Key>, kFresh> keys{};  // of what is drawn
+  const std::int64_t* entries = nullptr;
   const std::int64_t* parts = nullptr;
 };
 
@@ -19,8 +21,9 @@ class Reader {
 
   // Adds a row of tiles, whose matrices are (groups, rows, width), that of currents with all rows
   // for every response; no variance where null.
-  void add(Size first_row, Size rows, Converter adc, const float* currents, const float* variance,
-           const float* at_unit, std::vector<std::vector<double>> responses);
+  void add(Size first_row, Size rows, Converter adc, Curves curves, const float* currents,
+           const float* variance, const float* at_unit,
+           std::vector<std::vector<double>> responses);
 
   const Plan& plan() const { return plan_; }
 

@@ -33,6 +33,15 @@ NOISE = [
     {"type": "programming", "basis": "level", "sigma": 0.2},
     {"type": "read", "basis": "level", "sigma": 0.3},
 ]
+ADCS = [
+    "ideal:noise=0.4",
+    "flash:comparator=0.6,offset=1",
+    "sar:mismatch=0.1,noise=0.2",
+    "ramp:slope=0.1",
+    "pipeline:mismatch=0.1,gain=0.1",
+    "cyclic:comparator=3,dnl=0.5",
+    "time-based:delay=0.1,inl=1",
+]
 SEED, INDEX = 4, 2
 
 
@@ -84,6 +93,10 @@ def peripheries(draw: st.DrawFn) -> dict[str, Any]:
         "adc_range": draw(st.sampled_from(["full", 2.5])),
         "subtract": draw(st.sampled_from(["analog", "digital"])),
     }
+    if found["adc_bits"] in (1, 3, 6):
+        found["adc"] = draw(st.sampled_from(["ideal", *ADCS]))
+        found["adc_share"] = draw(st.sampled_from([1, 2, 5]))
+        found["adc_rounding"] = draw(st.sampled_from(["nearest", "stochastic"]))
     return found
 
 
