@@ -425,9 +425,8 @@ def test_a_calibrated_dac_clips() -> None:
 
 
 def test_wires_need_a_conductance() -> None:
-    operand = operand_of(normal(20, 4), target(wire_ohm={"row": 1.0, "col": 1.0}), Chip.ideal())
     with pytest.raises(OptionError, match="'d' states no conductance"):
-        operand.mvm(Place("CrossbarMatMul"), entries=1, dtype=np.float32)
+        operand_of(normal(20, 4), target(wire_ohm={"row": 1.0, "col": 1.0}), Chip.ideal())
 
 
 @pytest.mark.parametrize("subtract", ["analog", "digital"])
