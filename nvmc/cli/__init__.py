@@ -104,7 +104,8 @@ def _nvmc(context: click.Context, debug: bool) -> None:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit code.
 
-    That is 0, 1 for bad input, 2 for wrong usage, 130 after Ctrl-C.
+    That is 0, 1 for bad input, 2 for wrong usage, 3 where chips miss what is required, 130 after
+    Ctrl-C.
 
     Args:
         arguments: What stands behind `nvmc`; the process's own arguments by default.

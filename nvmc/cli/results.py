@@ -16,6 +16,7 @@ from nvmc.cli.console import (
     out,
     print_json,
 )
+from nvmc.cli.goals import goal_option
 from nvmc.cli.results_report import (
     SHORT,
     entry_json,
@@ -28,6 +29,7 @@ from nvmc.cli.results_report import (
 from nvmc.cli.stored import expected_in
 from nvmc.compiled.artifact import RESULTS_FILE, check_folder, newest_folder, replacing_file
 from nvmc.errors import OptionError
+from nvmc.evaluation.goals import as_goal
 from nvmc.store import Entry, Merged, Store
 from nvmc.store.export import check_format, export
 
@@ -89,12 +91,15 @@ def _list(where: Path | None = None, percentile: float = 1.0, as_json: bool = Fa
 @click.argument("identifier", metavar="ID")
 @_where
 @_percentile
+@goal_option
 @_json
-def _show(identifier: str, where: Path | None, percentile: float, as_json: bool) -> None:
+def _show(
+    identifier: str, where: Path | None, percentile: float, goal: str | None, as_json: bool
+) -> None:
     """Show one experiment; the beginning of its ID will do."""
     with Store.open(_place(where), readonly=True) as store:
         entry = store.find(identifier)
-        found = worth_of(store, entry, percentile)
+        found = worth_of(store, entry, percentile, as_goal(goal))
     if as_json:
         print_json({"format": FORMAT, **entry_json(entry, found), **statistics_json(found)})
         return

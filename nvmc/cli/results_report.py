@@ -10,6 +10,7 @@ from typing import Any
 from rich.table import Table
 
 from nvmc.cli.console import count, interval_rows, ordinal, passes_text, percent, worst_text
+from nvmc.cli.goals import yield_row
 from nvmc.cli.heading import noise_text, periphery_text
 from nvmc.cli.stored import expected_in
 from nvmc.evaluation.parameters import duration_text
@@ -18,9 +19,11 @@ from nvmc.statistics import (
     Images,
     Kpp,
     Summary,
+    Yield,
     percentile_index,
     percentile_performance,
     summarize,
+    yield_at,
 )
 from nvmc.store import Entry, Origin, Store
 
@@ -51,15 +54,17 @@ class Worth:
         stated: Mean, KPP and the like; None while chips of it ran in part only.
         elsewhere: Chips that others found.
         unchecked: Those of them that no run has checked a part of.
+        reached: The yield at a goal; None without one, or while chips ran in part only.
     """
 
     stated: tuple[Summary, Kpp] | None
     elsewhere: int
     unchecked: int
+    reached: Yield | None = None
 
 
-def worth_of(store: Store, entry: Entry, percentile: float) -> Worth:
-    """What the chips of an experiment are worth.
+def worth_of(store: Store, entry: Entry, percentile: float, goal: float | None = None) -> Worth:
+    """What the chips of an experiment are worth, and how many of them reach a goal.
 
     Raises:
         OptionError: There is no such percentile.
@@ -77,7 +82,8 @@ def worth_of(store: Store, entry: Entry, percentile: float) -> Worth:
         return Worth(None, *elsewhere)
     values = [value for _, value in chips]
     kpp = percentile_performance(values, percentile, images=_sampled(entry, chips))
-    return Worth((summarize(values), kpp), *elsewhere)
+    reached = None if goal is None else yield_at(values, goal)
+    return Worth((summarize(values), kpp), *elsewhere, reached)
 
 
 def _sampled(entry: Entry, chips: Iterable[tuple[float, float]]) -> Images | None:
@@ -264,7 +270,16 @@ def statistics_of(entry: Entry, found: Worth) -> list[tuple[str, str]]:
             percent(kpp.value) + (f", {worst_text(kpp)}" if kpp.is_worst else ""),
         ),
         *((name, f"{ends}, {of}") for name, ends, of in intervals),
+        *_reached(found, images, metric),
     ]
+
+
+def _reached(found: Worth, images: int | None, metric: str) -> list[tuple[str, str]]:
+    """A row with the yield at the goal, where one was given."""
+    if found.reached is None:
+        return []
+    name, value, of = yield_row(found.reached, images, metric)
+    return [(name, f"{value}, {of}")]
 
 
 def _others(entry: Entry, found: Worth) -> list[tuple[str, str]]:
@@ -299,11 +314,12 @@ def entry_json(entry: Entry, found: Worth) -> dict[str, Any]:
 def statistics_json(found: Worth) -> dict[str, Any]:
     """The keys of what its chips are worth, as `nvmc simulate --json` has them."""
     if found.stated is None:
-        return {"mean": None, "std": None, "min": None, "percentile": None}
+        return {"mean": None, "std": None, "min": None, "percentile": None, "yield": None}
     summary, kpp = found.stated
     return {
         "mean": summary.mean,
         "std": summary.std,
         "min": summary.min,
         "percentile": kpp.to_json(),
+        "yield": None if found.reached is None else found.reached.to_json(),
     }

@@ -25,6 +25,7 @@ from nvmc.cli.console import (
     watching,
     worst_text,
 )
+from nvmc.cli.goals import exit_code, goal_option, required_rows, yield_row, yield_text
 from nvmc.cli.heading import heading, needs_text
 from nvmc.cli.running import chosen_executor, opened, run_options
 from nvmc.cli.stored import checked_text, opened_store
@@ -80,6 +81,14 @@ DELTA = 1e-3
     metavar="N",
     help="With --precision: chips at which to end in any case.  [default: 10000, or 2 x runs]",
 )
+@goal_option
+@click.option(
+    "--require",
+    multiple=True,
+    metavar="kpp|yield>=SHARE",
+    help="Exit with code 3 where the lower end of the interval is below, such as kpp>=95% or "
+    "(with --goal) yield>=99%. May be repeated.",
+)
 @run_options("jobs", "workers", "accelerator", "store", "trust-store")
 @run_options("no-store", "max-memory", "figure", "json")
 def simulate_command(
@@ -101,16 +110,13 @@ def simulate_command(
     trust_store: bool,
     no_store: bool,
     **options: Any,
-) -> None:
+) -> int:
     """Simulate chips of a compiled network; the newest *.nvmc here by default.
 
     Chips are kept as they are done: the same command goes on where it was interrupted, and more
     --runs add to what is there.
     """
-    if figure is not None and adaptive:
-        raise OptionError(
-            "a histogram shows all chips, but --adaptive drops most; leave one of the two out"
-        )
+    _check_figure(figure, adaptive)
     network = opened(compiled)
     ages = [] if time is None else parse_values("time", time)
     with (
@@ -142,6 +148,14 @@ def simulate_command(
         _print(result, str(network.folder), newest=compiled is None)
     if kept is not None:
         kept.check()
+    return exit_code(result.verdicts)
+
+
+def _check_figure(figure: Path | None, adaptive: bool) -> None:
+    if figure is not None and adaptive:
+        raise OptionError(
+            "a histogram shows all chips, but --adaptive drops most; leave one of the two out"
+        )
 
 
 def _delta(adaptive: bool, delta: float | None) -> float | None:
@@ -243,6 +257,8 @@ def _times(result: Simulation) -> Table:
     known = [f"its {quantity}"] if quantity else []
     for name in ("time", "mean", "worst", kpp, *known, *own, images):
         table.add_column(name, justify="right", no_wrap=True)
+    if result.goal is not None:
+        table.add_column(f"reach {100 * result.goal:.6g} %", justify="right", no_wrap=True)
     if metric:
         table.add_column("of")
     for at in result.times:
@@ -255,6 +271,7 @@ def _times(result: Simulation) -> Table:
             *([f"{METRICS[result.metric].quantity_of(kpp.value):.4g}"] if quantity else []),
             *([ends_text(kpp.interval)] if both else []),
             ends_text(kpp.chips_alone),
+            *([] if result.goal is None else [yield_text(at.yield_at(result.goal))]),
             *([metric] if metric else []),
         )
     return table
@@ -280,7 +297,7 @@ def _rows(result: Simulation) -> list[tuple[str, str, str]]:
     if metric and result.ideal == 1:
         named[0] = (*ideal[:2], f"{metric}, which is itself")
     needs = [(one.by.type, "", f"needs {needs_text(one)}") for one in result.compensation]
-    return [*named, *needs, *_effort(result)]
+    return [*named, *needs, *required_rows(result.verdicts), *_effort(result)]
 
 
 def _values(result: Simulation) -> list[tuple[str, str, str]]:
@@ -298,7 +315,12 @@ def _values(result: Simulation) -> list[tuple[str, str, str]]:
             "; ".join(filter(None, (_meaning(result, kpp.value), worst_text(kpp)))),
         ),
         *interval_rows(kpp, result.description.images, result.metric),
+        *([] if result.goal is None else [_yield(result, result.goal)]),
     ]
+
+
+def _yield(result: Simulation, goal: float) -> tuple[str, str, str]:
+    return yield_row(result.times[0].yield_at(goal), result.description.images, result.metric)
 
 
 def _effort(result: Simulation) -> list[tuple[str, str, str]]:

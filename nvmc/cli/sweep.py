@@ -22,6 +22,7 @@ from nvmc.cli.console import (
     progress,
     worst_text,
 )
+from nvmc.cli.goals import goal_option, yield_text
 from nvmc.cli.heading import heading, needs_text
 from nvmc.cli.running import chosen_executor, opened, run_options
 from nvmc.cli.stored import checked_text, opened_store
@@ -55,6 +56,7 @@ def _parameter_options(command: F) -> F:
 @run_options("data", "device", "noise", "compensate", "calibration-data")
 @run_options("percentile", "seed", "fidelity", "limit", "output")
 @run_options("class-axis", "batch-axis", "metric")
+@goal_option
 @run_options("batch", "mc-passes", "jobs", "workers", "accelerator", "store")
 @run_options("trust-store", "no-store")
 @click.option("--csv", "csv_file", type=click.Path(path_type=Path), help="Write a row per point.")
@@ -148,7 +150,19 @@ def _print(result: Sweep, folder: str, newest: bool) -> None:
     own = [f"its {kpp.confidence:.0%} interval"] if kpp.covers == "chips and images" else []
     metric = METRICS[result.metric]
     known = [f"its {metric.quantity}"] if metric.quantity else []
-    titles = ("ideal", "mean", "std", "worst", f"KPP {kpp.k:g}", *known, *own, "on these images")
+    reached = result.points[0].reached
+    goal = [] if reached is None else [f"reach {100 * reached.goal:.6g} %"]
+    titles = (
+        "ideal",
+        "mean",
+        "std",
+        "worst",
+        f"KPP {kpp.k:g}",
+        *known,
+        *own,
+        "on these images",
+        *goal,
+    )
     for title in (*result.axes, *titles):
         table.add_column(title, justify="right", no_wrap=True)
     for i, curve in enumerate(result.curves()):
@@ -187,6 +201,7 @@ def _cells(point: Point, axes: tuple[str, ...], metric: type[Metric]) -> list[st
         *([f"{metric.quantity_of(kpp.value):.4g}"] if metric.quantity else []),
         *both,
         ends_text(kpp.chips_alone),
+        *([] if point.reached is None else [yield_text(point.reached)]),
     ]
 
 
@@ -208,9 +223,19 @@ def _point_rows(result: Sweep) -> Iterator[dict[str, str | int | float | None]]:
             "kpp_low_chips_alone": kpp.chips_alone.low,
             "kpp_high_chips_alone": kpp.chips_alone.high,
             "confidence": kpp.confidence,
+            **_reached(point),
             **{f"elsewhere_{key}": number for key, number in point.elsewhere.to_json().items()},
             **_facts(point),
         }
+
+
+def _reached(point: Point) -> dict[str, float | None]:
+    """The columns of the yield at a goal; none without one."""
+    found = point.reached
+    if found is None:
+        return {}
+    ends = {"yield_low": found.low, "yield_high": found.high}
+    return {"goal": found.goal, "yield": found.value, **ends}
 
 
 def _chip_rows(result: Sweep) -> Iterator[dict[str, str | int | float | None]]:

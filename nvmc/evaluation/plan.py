@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nvmc.errors import OptionError
+from nvmc.evaluation.goals import Requirement
 from nvmc.evaluation.population import Population, Workload
 from nvmc.evaluation.result import AtTime
 from nvmc.runtime.montecarlo import CircuitNetwork
@@ -45,6 +46,8 @@ class Plan:
         precision: Width of the interval for chips alone at which rounds end, in units of values;
             None for one round. What the images leave open no number of chips would narrow.
         max_runs: Chips of the last round; None for 10,000, or twice `runs` where those are more.
+        goal: What a chip must reach, in the unit of values; None where nobody said.
+        require: What the chips must have.
     """
 
     runs: int
@@ -52,6 +55,8 @@ class Plan:
     delta: float | None = None
     precision: float | None = None
     max_runs: int | None = None
+    goal: float | None = None
+    require: tuple[Requirement, ...] = ()
 
     def __post_init__(self) -> None:
         if self.delta is not None and not 0 < self.delta < 1:
@@ -127,7 +132,7 @@ def evaluate_population(population: Population, plan: Plan, watch: Watch | None 
             break
     assert found is not None
     risk = 0.0 if plan.delta is None or not found.dropped else plan.delta
-    return replace(found, delta=risk, precision=plan.precision)
+    return replace(found, delta=risk, precision=plan.precision, looks=len(rounds.runs))
 
 
 def _round(

@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 
 from nvmc.arguments import checked
 from nvmc.evaluation.description import Compensated, Description
+from nvmc.evaluation.goals import Requirement, Verdict
 from nvmc.evaluation.records import Elsewhere
-from nvmc.statistics import Kpp, Summary
+from nvmc.statistics import Kpp, Summary, Yield, yield_at
 
 __all__ = ["FORMAT", "AtTime", "Simulation"]
 
@@ -31,6 +32,7 @@ class AtTime:
         delta: How likely KPP and interval are others than those of all chips on all images, at
             most.
         precision: Width of the interval for chips alone that was asked for; None where none was.
+        looks: How many times the chips may have been looked at before this was said.
     """
 
     time_s: float | None
@@ -40,6 +42,7 @@ class AtTime:
     share: float = 1.0
     delta: float = 0.0
     precision: float | None = None
+    looks: int = 1
 
     @property
     def dropped(self) -> int:
@@ -53,8 +56,18 @@ class AtTime:
             return False
         return high - low <= width + 1e-12  # both are rounded
 
-    def to_json(self) -> dict[str, Any]:
-        """The keys of one time."""
+    def yield_at(self, goal: float) -> Yield:
+        """The share of chips that reach a goal.
+
+        A dropped chip is known to be no lower than what the KPP and its interval are made of.
+        """
+        high = self.kpp.chips_alone.high
+        least = self.kpp.value if high is None else max(self.kpp.value, high)
+        confidence = self.kpp.confidence
+        return yield_at(self.values, goal, confidence, least=least, looks=self.looks)
+
+    def to_json(self, goal: float | None = None) -> dict[str, Any]:
+        """The keys of one time, the yield at a goal among them."""
         return {
             "time_s": self.time_s,
             "mean": self.summary.mean,
@@ -62,6 +75,7 @@ class AtTime:
             "std": self.summary.std,
             "min": self.summary.min,
             "percentile": self.kpp.to_json(),
+            "yield": None if goal is None else self.yield_at(goal).to_json(),
             "share": self.share,
             "delta": self.delta,
             "precision": self.precision,
@@ -85,6 +99,8 @@ class Simulation:
         elsewhere: Chips, at all times together, that others had found.
         compensation: What the chips do against their noise, and what that needs.
         deviation: Standard deviation of the values to be met; None where there are none.
+        goal: What a chip must reach, in the unit of values; None where nobody said.
+        require: What the chips must have, at every time.
     """
 
     description: Description
@@ -96,6 +112,8 @@ class Simulation:
     elsewhere: Elsewhere = Elsewhere()
     deviation: float | None = None
     compensation: tuple[Compensated, ...] = ()
+    goal: float | None = None
+    require: tuple[Requirement, ...] = ()
 
     @property
     def metric(self) -> str:
@@ -117,6 +135,15 @@ class Simulation:
         """Mean, standard deviation and minimum at the first time."""
         return self.times[0].summary
 
+    @property
+    def verdicts(self) -> tuple[Verdict, ...]:
+        """Whether each requirement is met, at each time."""
+        return tuple(
+            one.judge(at.kpp, None if self.goal is None else at.yield_at(self.goal), at.time_s)
+            for one in self.require
+            for at in self.times
+        )
+
     def rmse(self, value: float) -> float | None:
         """The root mean square error that a value R^2 stands for: deviation * sqrt(1 - R^2).
 
@@ -130,11 +157,12 @@ class Simulation:
             "format": FORMAT,
             "description": self.description.to_json(),
             "ideal": self.ideal,
-            **self.times[0].to_json(),
-            "times": [time.to_json() for time in self.times],
+            **self.times[0].to_json(self.goal),
+            "times": [time.to_json(self.goal) for time in self.times],
             "seconds": self.seconds,
             "recorded": self.recorded,
             "elsewhere": self.elsewhere.to_json(),
             "deviation": self.deviation,
             "compensation": [one.to_json() for one in self.compensation],
+            "required": [verdict.to_json() for verdict in self.verdicts],
         }

@@ -6,13 +6,14 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Unpack
+from typing import Unpack, cast
 
 from nvmc.arguments import checked
 from nvmc.compiled.artifact import Compiled
 from nvmc.data import Data
 from nvmc.errors import OptionError
 from nvmc.evaluation.description import Description
+from nvmc.evaluation.goals import Requirement, as_wanted
 from nvmc.evaluation.parameters import Setup
 from nvmc.evaluation.plan import Plan, Watch, evaluate_population
 from nvmc.evaluation.population import Executor, Population, Threads, Workload
@@ -24,10 +25,22 @@ from nvmc.hardware.chips import Chips
 from nvmc.hardware.compensation import Compensation, marked
 from nvmc.hardware.devices import Device, NoiseSource
 
-__all__ = ["simulate"]
+__all__ = ["Asked", "simulate"]
 
 LAST = 2**63
 """Chips have lower numbers: SQLite's integers, in which they are kept."""
+
+
+class Asked(Options, total=False):
+    """`Options`, and what is asked of the chips.
+
+    Attributes:
+        goal: What a chip must reach, as a value or as after `--goal`: the yield is stated.
+        require: What the chips must have, as after `--require`; the result says whether they do.
+    """
+
+    goal: float | str | None
+    require: Sequence[Requirement | str]
 
 
 @checked
@@ -53,7 +66,7 @@ def simulate(
     store: Archive | None = None,
     on_chip: Callable[[int, float], None] | None = None,
     watch: Watch | None = None,
-    **options: Unpack[Options],
+    **options: Unpack[Asked],
 ) -> Simulation:
     """Evaluate chips `first` … `first` + runs - 1 of population `seed`.
 
@@ -78,19 +91,19 @@ def simulate(
         store: Keeps chips, and has some: of these only some that others found are run again.
         on_chip: Called with (position, value) as each chip is done, from any thread, at every time.
         watch: Told how many chips are done, and of how many, at one time.
-        **options: Data, fidelity and the like; see `nvmc.evaluation.workload.Options`.
+        **options: A goal, data, fidelity and the like; see `Asked` and its `Options`.
 
     Raises:
         OptionError, DataError, ModelError, StoreError: By what is wrong.
     """
-    plan = _planned(Plan(runs, percentile, delta, precision, max_runs), jobs, first)
+    plan, rest = _planned(Plan(runs, percentile, delta, precision, max_runs), jobs, first, options)
     base = Setup.of(compiled.manifest.target, device, noise, sigma, None, compensate, temperature_c)
     setups = [replace(base, time_s=age) for age in times_s or [None]]
     chips = [Chips(one.chip(seed, first), first, plan.most) for one in setups]
     tuning = Tuning(base.compensate, calibration_data, sigma)
-    workload = set_up(compiled, base.target, seed=seed, tuning=tuning, **options)
-    kept = _Kept(workload, executor or Threads(jobs), store, on_chip)
-    return _simulation([*map(kept.population, chips, setups)], plan, watch)
+    workload = set_up(compiled, base.target, seed=seed, tuning=tuning, **rest)
+    kept = _Kept(workload, executor or Threads(jobs), store, on_chip).population
+    return _simulation([*map(kept, chips, setups)], plan, watch)
 
 
 @dataclass(frozen=True)
@@ -111,12 +124,13 @@ class _Kept:
         return Population(self.workload, chips, self.executor, records, self.on_chip), described
 
 
-def _planned(plan: Plan, jobs: int | None, first: int) -> Plan:
-    """The plan, for chips from `first` on, which must have numbers."""
+def _planned(plan: Plan, jobs: int | None, first: int, options: Asked) -> tuple[Plan, Options]:
+    """The plan with what is asked, for chips from `first` on; and the other options."""
+    goal, require = as_wanted(options.pop("goal", None), options.pop("require", ()))
     check_options(plan.runs, jobs, plan.percentile)
     if first > LAST - plan.most:
         raise OptionError(f"first is {first}; expected at most {LAST - plan.most}")
-    return plan
+    return replace(plan, goal=goal, require=require), cast(Options, options)
 
 
 def _simulation(
@@ -137,4 +151,6 @@ def _simulation(
         recorded=sum(int(p.recorded[: len(at.values)].sum()) for p, at in pairs),
         elsewhere=sum((p.elsewhere(len(at.values)) for p, at in pairs), Elsewhere()),
         compensation=workload.compensation,
+        goal=plan.goal,
+        require=plan.require,
     )

@@ -23,6 +23,7 @@ from nvmc.compiled.artifact import Compiled
 from nvmc.data import Data, load_data
 from nvmc.errors import OptionError, unknown
 from nvmc.evaluation.description import Compensated, Description, Fidelity, in_common
+from nvmc.evaluation.goals import as_goal
 from nvmc.evaluation.parameters import PARAMETERS, Setup, Value, parse_values
 from nvmc.evaluation.population import Executor, Population, Threads, Workload
 from nvmc.evaluation.records import Archive, Elsewhere
@@ -31,7 +32,7 @@ from nvmc.evaluation.workload import Options, check_options, fidelity_of, set_up
 from nvmc.hardware.chips import Chips
 from nvmc.hardware.compensation import Compensation, marked
 from nvmc.hardware.devices import Device, NoiseSource, Target
-from nvmc.statistics import Kpp, Summary, percentile_performance, summarize
+from nvmc.statistics import Kpp, Summary, Yield, percentile_performance, summarize, yield_at
 
 __all__ = ["FORMAT", "Point", "Sweep", "point_count", "sweep"]
 
@@ -53,6 +54,7 @@ class Point:
         summary: Mean, standard deviation, minimum.
         elsewhere: Chips that others had found.
         compensation: What the chips do against their noise, and what that needs.
+        reached: The yield at the goal; None without one.
     """
 
     at: dict[str, Value]
@@ -63,6 +65,7 @@ class Point:
     summary: Summary
     elsewhere: Elsewhere = Elsewhere()
     compensation: tuple[Compensated, ...] = ()
+    reached: Yield | None = None
 
 
 @dataclass(frozen=True)
@@ -125,6 +128,7 @@ def _point_json(point: Point, shared: Mapping[str, Any]) -> dict[str, Any]:
         "std": summary.std,
         "min": summary.min,
         "percentile": kpp.to_json(),
+        "yield": None if point.reached is None else point.reached.to_json(),
         "elsewhere": point.elsewhere.to_json(),
         "compensation": [one.to_json() for one in point.compensation],
         "values": point.values.tolist(),
@@ -143,6 +147,7 @@ def sweep(
     calibration_data: Data | None = None,
     percentile: float = 1.0,
     seed: int = 0,
+    goal: float | str | None = None,
     jobs: int | None = None,
     executor: Executor | None = None,
     store: Archive | None = None,
@@ -162,6 +167,7 @@ def sweep(
         calibration_data: Images that this is calibrated on.
         percentile: k of the k-th percentile performance.
         seed: Population of chips.
+        goal: What a chip must reach: the yield at every point is stated.
         jobs: Chips in parallel.
         executor: Where chips are run; in `jobs` threads by default.
         store: Keeps every chip, and knows those that it has; as in `simulate`.
@@ -174,6 +180,7 @@ def sweep(
     """
     started = time.perf_counter()
     check_options(runs, jobs, percentile)
+    goal = as_goal(goal)
     known = {n: parse_values(n, v) if isinstance(v, str) else v for n, v in values.items()}
     axes = _axes(known)
     setup = Setup.of(compiled.manifest.target, device, noise, compensate=compensate)
@@ -187,11 +194,30 @@ def sweep(
         described = workload.describe(setup, seed, runs)
         records = None if store is None else workload.records(store, described, where)
         population = Population(workload, Chips(pattern, 0, runs), where, records, on_chip)
-        found = population.complete()
-        kpp = percentile_performance(found, percentile, images=workload.sampled)
-        worth = (found, kpp, summarize(found), population.elsewhere(runs), workload.compensation)
-        points.append(Point(at, described, workload.ideal, *worth))
+        points.append(_point(population, at, described, percentile, goal))
     return Sweep(axes, tuple(points), time.perf_counter() - started)
+
+
+def _point(
+    population: Population,
+    at: dict[str, Value],
+    described: Description,
+    percentile: float,
+    goal: float | None,
+) -> Point:
+    """What a population is worth, each of whose chips is run on all images."""
+    workload, values = population.workload, population.complete()
+    return Point(
+        at=at,
+        description=described,
+        ideal=workload.ideal,
+        values=values,
+        kpp=percentile_performance(values, percentile, images=workload.sampled),
+        summary=summarize(values),
+        elsewhere=population.elsewhere(len(values)),
+        compensation=workload.compensation,
+        reached=None if goal is None else yield_at(values, goal),
+    )
 
 
 class _Workloads:

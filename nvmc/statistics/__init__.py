@@ -1,5 +1,6 @@
 """What a population of chips is worth, and with how few images and chips one can say so."""
 
+from nvmc.statistics.goal import Yield, parse_share, yield_at
 from nvmc.statistics.images import Images
 from nvmc.statistics.kpp import (
     Covers,
@@ -24,12 +25,15 @@ __all__ = [
     "Interval",
     "Kpp",
     "Summary",
+    "Yield",
     "accuracy_interval",
     "highest_rank",
     "interval_ranks",
+    "parse_share",
     "percentile_index",
     "percentile_of_lowest",
     "percentile_performance",
     "runs_needed",
     "summarize",
+    "yield_at",
 ]

@@ -1,0 +1,73 @@
+"""What commands say of the yield at a goal, and of what is required; `--goal` and `--require`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any, TypeVar
+
+import click
+
+from nvmc.cli.console import count, percent, quantity_text
+from nvmc.evaluation.goals import Verdict
+from nvmc.evaluation.parameters import duration_text
+from nvmc.statistics import Yield
+
+__all__ = ["MISSED", "exit_code", "goal_option", "required_rows", "yield_row", "yield_text"]
+
+MISSED = 3
+"""Exit code of a command whose chips miss what is required."""
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def goal_option(command: F) -> F:
+    """The option that asks for the yield."""
+    return click.option(
+        "--goal",
+        metavar="SHARE",
+        help="State the yield: the share of chips that reach this value, such as 97%.",
+    )(command)
+
+
+def yield_text(found: Yield) -> str:
+    """The yield in percent and its interval: `96.2 % (93.4 to 98.0)`."""
+    ends = f"{100 * found.low:.1f} to {100 * found.high:.1f}"
+    if found.value is None:
+        return f"open ({ends})"
+    return f"{100 * found.value:.1f} % ({ends})"
+
+
+def yield_row(found: Yield, images: int | None, metric: str) -> tuple[str, str, str]:
+    """A row of a table: the share of chips that reach the goal, and what its interval covers."""
+    name = f"chips that reach {_share(found.goal)}"
+    known = quantity_text(metric, found.goal) if found.goal > 0 else ""
+    here = "these images" if images is None else f"these {count(images, 'image')}"
+    said = [known, f"{found.confidence:.0%} interval {_ends(found)}, of chips alone, on {here}"]
+    if found.unknown:
+        dropped = count(found.unknown, "dropped chip")
+        said.append(f"of {dropped} it is not known: leave --adaptive out")
+    return name, percent(found.value, 1), "; ".join(filter(None, said))
+
+
+def _share(value: float) -> str:
+    return f"{100 * value:.6g} %"
+
+
+def _ends(found: Yield) -> str:
+    return f"{100 * found.low:.1f} to {100 * found.high:.1f} %"
+
+
+def required_rows(verdicts: Iterable[Verdict]) -> list[tuple[str, str, str]]:
+    """Rows of a table: what is required, whether it is met, and by what that was decided."""
+    rows: list[tuple[str, str, str]] = []
+    for one in verdicts:
+        at = "" if one.time_s is None else f" after {duration_text(one.time_s)}"
+        name = f"required {one.requirement.of} >= {_share(one.requirement.least)}{at}"
+        end = "is open" if one.end is None else percent(one.end)
+        rows.append((name, "met" if one.met else "missed", f"{one.basis}: {end}"))
+    return rows
+
+
+def exit_code(verdicts: Iterable[Verdict]) -> int:
+    """0, or 3 where something that is required is missed."""
+    return 0 if all(one.met for one in verdicts) else MISSED
