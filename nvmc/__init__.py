@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from nvmc.evaluation.inspection import Inspection, inspect
     from nvmc.evaluation.result import Simulation
     from nvmc.evaluation.simulation import simulate
+    from nvmc.export.network import export_network
     from nvmc.hardware.chip import Chip
     from nvmc.hardware.devices import Device, LayerTarget, Settings, Target, load_device
     from nvmc.place.place import place_network
@@ -48,6 +49,7 @@ __all__ = [
     "__version__",
     "compile_model",
     "estimate_cost",
+    "export_network",
     "find_compiled",
     "inspect",
     "load_device",
@@ -78,6 +80,7 @@ _HOMES = {
     "Target": "nvmc.hardware.devices",
     "compile_model": "nvmc.compiler",
     "estimate_cost": "nvmc.cost.estimate",
+    "export_network": "nvmc.export.network",
     "find_compiled": "nvmc.compiled.artifact",
     "inspect": "nvmc.evaluation.inspection",
     "load_device": "nvmc.hardware.devices",

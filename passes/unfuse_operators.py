@@ -24,7 +24,7 @@ from nvmc.passes.unfuse.normalisation import (
 from nvmc.passes.unfuse.products import fused_conv, fused_gemm, fused_matmul, left_gemm
 from nvmc.passes.unfuse.rewriting import Rewriting, UnfusableError
 
-__all__ = ["UNFUSED", "unfuse_operators"]
+__all__ = ["UNFUSED", "replace_node", "unfuse_operators"]
 
 _MICROSOFT = "com.microsoft"
 _BLOCKED = "com.microsoft.nchwc"
@@ -107,12 +107,19 @@ def _unfuse_some(model: ir.Model) -> bool:
             for built in rewriting.nodes:
                 built.resize_inputs(0)
             continue
-        _replace(node, rewriting.nodes, outputs)
+        replace_node(node, rewriting.nodes, outputs)
         changed = True
     return changed
 
 
-def _replace(node: ir.Node, built: list[ir.Node], outputs: list[ir.Value]) -> None:
+def replace_node(node: ir.Node, built: list[ir.Node], outputs: list[ir.Value]) -> None:
+    """Put what a `Rewriting` built in a node's place.
+
+    Args:
+        node: The node; it is removed.
+        built: The new nodes, in order.
+        outputs: What takes the place of the node's outputs, from the first on.
+    """
     pairs = [
         (old, new)
         for old, new in zip(node.outputs, outputs, strict=False)

@@ -40,6 +40,7 @@ COMMANDS = {
     ),
     "inspect": ("nvmc.cli.inspect:inspect_command", "One chip's currents, codes and errors."),
     "program": ("nvmc.cli.program:program_command", "Write one chip as standard ONNX."),
+    "export": ("nvmc.cli.export:export_command", "Write a network for compilers, SPICE, …"),
     "transform": ("nvmc.cli.transform:transform_command", "Run graph passes alone."),
     "results": ("nvmc.cli.results:results_command", "List, show, export, delete, merge results."),
     "devices": ("nvmc.cli.devices:devices_command", "List, show and fit devices."),

@@ -25,6 +25,7 @@ LINES = {
     "sensitivity": ("sensitivity @.nvmc",),
     "uncertainty": ("uncertainty good.nvmc --data @.npz",),
     "program": ("program good.nvmc --chip 0 -o @.onnx",),
+    "export": ("export good.nvmc --to onnx -o @", "export @.nvmc --to onnx -o x"),
     "transform": ("transform good.onnx --pass canonicalize -o @.onnx",),
     "results": ("results list @", "results merge @ good.nvmc", "results export -o @.csv --all"),
     "devices": ("devices show @.toml", "devices fit @.csv -o x.toml"),

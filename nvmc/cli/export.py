@@ -1,0 +1,66 @@
+"""`nvmc export`: a compiled network, or one chip of it, as another tool reads it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from nvmc.cli.console import memory_option, note, note_kept, out
+from nvmc.cli.running import opened, run_options
+from nvmc.evaluation.parameters import parse_temperature, parse_time
+from nvmc.export.kinds import KINDS
+from nvmc.export.network import export_network
+
+__all__ = ["export_command"]
+
+_KINDS = "\n\n\b\n" + "\n".join(f"  {kind.name:12} {kind.writes}" for kind in KINDS.values())
+
+
+@click.command("export", help=f"Write a compiled network as another tool reads it.{_KINDS}")
+@click.argument("compiled", required=False, type=click.Path(path_type=Path))
+@click.option("--to", "kind", required=True, metavar="KIND", help="One of those above.")
+@click.option(
+    "-o",
+    "--output",
+    required=True,
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="The folder to write; one that holds nothing but an export is replaced.",
+)
+@click.option("--chip", type=int, metavar="K", help="Number of the chip.  [default: ideal cells]")
+@run_options("seed", "device", "sigma", "time", "temperature")
+@click.option("--opset", type=int, metavar="N", help="onnx: of operators.  [default: the lowest]")
+@memory_option
+def export_command(
+    compiled: Path | None,
+    kind: str,
+    output: Path,
+    chip: int | None,
+    seed: int,
+    device: str | None,
+    sigma: float | None,
+    age: str | None,
+    celsius: str | None,
+    **options: Any,
+) -> None:
+    """Write KIND into a folder."""
+    network = opened(compiled)
+    written = export_network(
+        network,
+        kind,
+        output,
+        chip=chip,
+        seed=seed,
+        device=device,
+        sigma=sigma,
+        time_s=None if age is None else parse_time(age),
+        temperature_c=None if celsius is None else parse_temperature(celsius),
+        **options,
+    )
+    for line in written.lines:
+        out().print(f"Wrote {line} to {output}")
+    note_kept(network.manifest.target, device=device, sigma=sigma)
+    for assumption in written.assumptions:
+        note(assumption[0].upper() + assumption[1:])

@@ -1,0 +1,47 @@
+"""Every kind of export, in one table.
+
+A new kind is a file here with `write(request, folder)` and a row of `KINDS`, and a section of
+docs/export.md.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+__all__ = ["KINDS", "Kind"]
+
+
+@dataclass(frozen=True)
+class Kind:
+    """One kind of export.
+
+    Attributes:
+        name: What `--to` calls it.
+        writer: `module:function`. It is called with a `Request` and an empty folder, writes its
+            files there, and returns `Written`.
+        format: Name and version of what it writes; the version is raised with every change that a
+            reader of the version before would notice.
+        writes: What that is, for people.
+        options: The keys of `ExportOptions` that it takes.
+    """
+
+    name: str
+    writer: str
+    format: str
+    writes: str
+    options: tuple[str, ...] = ()
+
+
+_TABLE = (
+    Kind(
+        "onnx",
+        "nvmc.export.onnx:write",
+        "nvmc.export.onnx/1",
+        "the network of the chip in standard ONNX operators, for any compiler",
+        ("opset",),
+    ),
+)
+
+KINDS: dict[str, Kind] = {kind.name: kind for kind in _TABLE}
+if len(KINDS) != len(_TABLE):
+    raise RuntimeError("two rows of nvmc.export.kinds share a name")
