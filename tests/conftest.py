@@ -3,6 +3,7 @@
 import os
 import re
 import signal
+import sys
 from importlib.util import find_spec
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -39,6 +40,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
     parser.addoption(
         "--races", type=int, default=100, help="How often a slow test races for a folder."
+    )
+    parser.addoption(
+        "--consumers",
+        default=sys.executable,
+        metavar="PYTHON",
+        help="Of an environment that has OpenVINO, IREE, TVM, tract and onnx2torch.",
     )
     parser.addoption(
         "--soak", type=int, default=10_000, help="How many provider calls a slow test makes."

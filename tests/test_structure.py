@@ -18,12 +18,9 @@ from source_tree import PACKAGE, ROOT, Source, project_files, sources
 FLOORS = {
     "nvmc.__main__": 11,
     "nvmc.cli": 10,
-    "nvmc.executors": 8,
-<<<<<<< HEAD
-    "nvmc.place": 8,
-=======
     "nvmc.export": 9,
->>>>>>> 6a73ff4 (Add nvmc export --to onnx: standard operators of an opset down to 13)
+    "nvmc.executors": 8,
+    "nvmc.place": 8,
     "nvmc.training": 8,
     "nvmc.cost": 7,
     "nvmc.evaluation": 7,

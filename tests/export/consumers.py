@@ -1,4 +1,4 @@
-"""Run one exported model in one other runtime: `python consumers.py NAME model.onnx in.npy out.npy`.
+"""Run an exported model in another runtime: `python consumers.py NAME model.onnx in.npy out.npy`.
 
 Each runtime has a process of its own: several bring their own LLVM, and some end the process.
 """
