@@ -66,22 +66,22 @@ def images(count: int, spec: str | None) -> Dataset:
 
 
 def workload_of(dataset: Dataset) -> tuple[Workload, NDArray[np.float64]]:
-    """LeNet-5 on the images in their shuffled order, and the ideal chip's margin on each."""
+    """LeNet-5 on the images as chips run them, and the ideal chip's margin on each."""
     folder = ROOT / "lenet5.nvmc"
     if not folder.exists():
         ROOT.mkdir(parents=True, exist_ok=True)
         compile_model(resolve_model("zoo:lenet5-digits"), TARGET, output=folder)
     workload = set_up(open_compiled(folder), TARGET, data=dataset)
     scores = outputs_of(workload.network, workload.feed, Chip.ideal()).astype(np.float64)
-    labels = labels_of(dataset)
+    labels = labels_of(workload)
     own = np.take_along_axis(scores, labels[:, None], 1)[:, 0]
     np.put_along_axis(scores, labels[:, None], -np.inf, 1)
     return workload, own - scores.max(axis=1)
 
 
-def labels_of(dataset: Dataset) -> NDArray[np.int64]:
+def labels_of(workload: Workload) -> NDArray[np.integer]:
     """The labels in the order in which the workload runs the images."""
-    labels = dataset.shuffled().y
+    labels = workload.metric.classes
     assert labels is not None
     return labels
 
@@ -92,7 +92,7 @@ def chip(index: int, sigma: float) -> Chip:
 
 
 def table(
-    workload: Workload, labels: NDArray[np.int64], sigma: float, chips: int, name: str
+    workload: Workload, labels: NDArray[np.integer], sigma: float, chips: int, name: str
 ) -> Bits:
     """Which images every chip gets right, shape (chips, images)."""
     blocks: list[Bits] = []
@@ -163,7 +163,7 @@ def play(hits: Bits, margins: NDArray[np.float64], orders: int, k: float) -> Non
 
 def run(
     workload: Workload,
-    labels: NDArray[np.int64],
+    labels: NDArray[np.integer],
     margins: NDArray[np.float64],
     sigma: float,
     chips: int,
@@ -222,7 +222,7 @@ def main() -> None:
     options = parser.parse_args()
     dataset = images(options.images, options.data)
     workload, margins = workload_of(dataset)
-    labels, name = labels_of(dataset), dataset.sha256[:8]
+    labels, name = labels_of(workload), dataset.sha256[:8]
     print(f"{machine()}; {dataset.name}, {len(dataset.x)} images; ideal chip {workload.ideal:.4f}")
     for sigma in map(float, options.sigmas.split(",")):
         print(f"sigma {sigma}", flush=True)
