@@ -108,6 +108,5 @@ def _kind(name: str, options: ExportOptions) -> Kind:
     for key, value in given.items():
         if key not in kind.options and value not in (None, ()):
             takes = [other.name for other in KINDS.values() if key in other.options]
-            flag = key.removesuffix("s") if key == "arrays" else key
-            raise OptionError(f"--{flag} is not for --to {name}; only {', '.join(takes)} takes it")
+            raise OptionError(f"--{key} is not for --to {name}; only {', '.join(takes)} takes it")
     return kind

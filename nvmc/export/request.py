@@ -4,12 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from fnmatch import fnmatchcase
 from typing import Any, TypedDict
 
 from nvmc.compiled.artifact import Compiled
-from nvmc.data import Data
-from nvmc.errors import OptionError
 from nvmc.evaluation.parameters import Setup
 from nvmc.hardware.chip import Chip
 from nvmc.hardware.devices import Target
@@ -24,17 +21,9 @@ class ExportOptions(TypedDict, total=False):
 
     Attributes:
         opset: Of standard operators, 13 or more; None for the lowest that can say the network.
-        arrays: Names of the arrays that are written, `*` and `?` as in file names; all for none.
-        volts: What drives every row, in V.
-        data: Images (docs/data.md).
-        limit: How many of them.
     """
 
     opset: int | None
-    arrays: Sequence[str]
-    volts: float
-    data: Data | None
-    limit: int | None
 
 
 @dataclass(frozen=True)
@@ -81,24 +70,6 @@ class Request:
         model = load_compiled(self.compiled)
         set_target(model, self.target)
         return model
-
-    def arrays(self) -> list[str]:
-        """Names of the arrays to write, in the order of the manifest.
-
-        Raises:
-            OptionError: None has such a name.
-        """
-        names = [entry.name for entry in self.compiled.manifest.arrays]
-        wanted = self.options.get("arrays", ())
-        found: set[str] = set()
-        for glob in wanted:
-            fitting = {name for name in names if name == glob or fnmatchcase(name, glob)}
-            if not fitting:
-                raise OptionError(
-                    f"--array {glob!r} matches no array; the network has {', '.join(names)}"
-                )
-            found |= fitting
-        return [name for name in names if not wanted or name in found]
 
 
 @dataclass(frozen=True)
