@@ -193,8 +193,8 @@ def periphery_text(periphery: Facts) -> str:
         return "ideal periphery"
     inputs, currents = bits
     dac = f"{inputs}{'-bit' if inputs else ''} {periphery['dac_mode']} DAC".lstrip()
-    adc = f"{currents}{'-bit' if currents else ''} ADC (range {periphery['adc_range']})".lstrip()
-    adc += _adc_errors(periphery)
+    span = f" (range {periphery['adc_range']})" if "adc_range" in periphery else ""
+    adc = f"{currents}{'-bit' if currents else ''} ADC{span}".lstrip() + _adc_errors(periphery)
     parts = [
         f"{'exact inputs' if inputs is None else dac} (range {periphery['dac_range']})",
         "exact currents" if currents is None else adc,
