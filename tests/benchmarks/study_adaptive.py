@@ -22,7 +22,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import TextIO
+from typing import Any, TextIO
 
 import numpy as np
 import torch
@@ -79,7 +79,7 @@ def workload_of(dataset: Dataset) -> tuple[Workload, NDArray[np.float64]]:
     return workload, own - scores.max(axis=1)
 
 
-def labels_of(workload: Workload) -> NDArray[np.integer]:
+def labels_of(workload: Workload) -> NDArray[np.integer[Any]]:
     """The labels in the order in which the workload runs the images."""
     labels = workload.metric.classes
     assert labels is not None
@@ -92,7 +92,7 @@ def chip(index: int, sigma: float) -> Chip:
 
 
 def table(
-    workload: Workload, labels: NDArray[np.integer], sigma: float, chips: int, name: str
+    workload: Workload, labels: NDArray[np.integer[Any]], sigma: float, chips: int, name: str
 ) -> Bits:
     """Which images every chip gets right, shape (chips, images)."""
     blocks: list[Bits] = []
@@ -163,7 +163,7 @@ def play(hits: Bits, margins: NDArray[np.float64], orders: int, k: float) -> Non
 
 def run(
     workload: Workload,
-    labels: NDArray[np.integer],
+    labels: NDArray[np.integer[Any]],
     margins: NDArray[np.float64],
     sigma: float,
     chips: int,
