@@ -5,16 +5,13 @@ Usage: python tests/benchmarks/bench_cost.py [FOLDER.nvmc]. Each repeat is a pro
 
 from __future__ import annotations
 
-import resource
 import statistics
-import subprocess
 import sys
 import tempfile
-import time
 from pathlib import Path
 
 import onnx
-from measure import machine
+from measure import command_seconds, machine
 
 from nvmc import Target, compile_model
 from nvmc.hardware.devices import Periphery
@@ -30,20 +27,11 @@ def compiled(folder: Path) -> Path:
     return compile_model(light, target, output=folder / "resnet50.nvmc").folder
 
 
-def seconds(network: Path) -> tuple[float, float]:
-    """Wall and processor time of one command."""
-    command = [sys.executable, "-m", "nvmc", "cost", str(network), "--hardware", "isaac-32nm"]
-    before, started = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
-    subprocess.run(command, check=True, capture_output=True)
-    wall, after = time.perf_counter() - started, resource.getrusage(resource.RUSAGE_CHILDREN)
-    busy = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-    return wall, busy
-
-
 def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         network = Path(sys.argv[1]) if len(sys.argv) > 1 else compiled(Path(folder))
-        results = [seconds(network) for _ in range(REPEATS)]
+        command = ["cost", str(network), "--hardware", "isaac-32nm"]
+        results = [command_seconds(command) for _ in range(REPEATS)]
     print(machine())
     print(f"nvmc cost of ResNet-50, median of {REPEATS} processes")
     print(f"wall       {statistics.median(w for w, _ in results):.2f} s (limit 2 s, one core)")

@@ -5,9 +5,12 @@ from __future__ import annotations
 import json
 import os
 import platform
+import resource
 import statistics
+import subprocess
+import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -50,3 +53,13 @@ def records(path: Path) -> list[dict[str, Any]]:
         except ValueError:
             continue
     return found
+
+
+def command_seconds(arguments: Sequence[str]) -> tuple[float, float]:
+    """Wall and processor time of one `nvmc` command, in a process of its own."""
+    command = [sys.executable, "-m", "nvmc", *arguments]
+    before, started = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
+    subprocess.run(command, check=True, capture_output=True)
+    wall, after = time.perf_counter() - started, resource.getrusage(resource.RUSAGE_CHILDREN)
+    busy = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    return wall, busy
