@@ -15,6 +15,8 @@ __all__ = ["circuit", "conv", "conv_transpose", "gru", "lstm", "matmul", "rnn", 
 
 Array = NDArray[Any]
 
+PAIRS = ("differential", "balanced")
+
 
 def conv(
     x: Array,
@@ -273,7 +275,7 @@ _Cells = Callable[[int, int, int], list[tuple[int, int]]]
 def _lanes(levels: Array, sign: Array, target: Target) -> tuple[list[tuple[float, _Cells]], bool]:
     """What a lane counts for, and which planes of (g, r, c) it reads with which sign."""
     bits, planes = target.cell_bits, len(levels)
-    slices = planes // 2 if target.encoding == "differential" else planes
+    slices = planes // 2 if target.encoding in PAIRS else planes
     powers = [2.0 ** (bits * i) for i in range(slices)]
     if target.weight_bits in (None, 1) and target.encoding == "offset":
         powers = [2.0]
@@ -284,7 +286,7 @@ def _lanes(levels: Array, sign: Array, target: Target) -> tuple[list[tuple[float
         def of(g: int, r: int, c: int) -> list[tuple[int, int]]:
             if target.encoding == "offset":
                 return [(i, 1)]
-            if target.encoding == "differential":
+            if target.encoding in PAIRS:
                 both = {1: [(2 * i, 1)], -1: [(2 * i + 1, 1)], 0: [(2 * i, 1), (2 * i + 1, -1)]}
                 return both[polarity]
             own = int(sign[g, r, c])

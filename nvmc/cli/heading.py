@@ -157,7 +157,7 @@ _OFF_CURRENT = {
 
 def off_current_text(target: Target) -> str | None:
     """What becomes of what cells conduct at level 0; None where no ADC could see any of it."""
-    pairs = target.encoding == "differential" and target.periphery.subtract == "analog"
+    pairs = target.layout.paired and target.periphery.subtract == "analog"
     adc = target.periphery.adc_bits is not None or target.reference == "column"
     if not adc or pairs or not target.off_level:
         return None

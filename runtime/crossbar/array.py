@@ -154,7 +154,7 @@ def lanes_of(
     everywhere = sign == sign
     if layout.encoding == "offset":
         return Lanes(cells if seen is None else seen(cells, everywhere), coefficients, signed=False)
-    if layout.encoding == "differential":
+    if layout.paired:
         coefficients = coefficients[0::2]
         halves = [(cells[0::2], everywhere), (cells[1::2], everywhere)]
     else:

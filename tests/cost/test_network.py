@@ -20,7 +20,7 @@ from nvmc.hardware.tiling import Matrix, matrices, tiles_of
 from nvmc.passes.io.load_compiled import load_compiled
 from nvmc.passes.program_chip import arrays_of
 
-ENCODINGS = ["sign-magnitude", "differential", "offset"]
+ENCODINGS = ["sign-magnitude", "differential", "offset", "balanced"]
 
 
 def network(folder: Path) -> Path:
@@ -78,7 +78,7 @@ def test_events_by_a_loop_over_tiles(
     cost = estimate_cost(compiled, "isaac-32nm")
     pulses = 4 if mode == "bit-serial" else 1
     polarities = 1 if encoding == "offset" else 2
-    slices = {"sign-magnitude": 2, "differential": 2, "offset": 3}[encoding]  # 4 or 5 bits by 2
+    slices = 3 if encoding == "offset" else 2  # 4 or 5 bits by 2
     read = polarities if subtract == "digital" else 1
     # Groups of 1 x 3 x 3 inputs and 2 outputs, 16 vectors each; 16 inputs and 5 outputs, one vector
     for name, matrix, vectors in (("conv", Matrix(2, 9, 2), 16), ("fc", Matrix(1, 16, 5), 1)):

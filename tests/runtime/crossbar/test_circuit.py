@@ -30,7 +30,7 @@ from strategies import (
     recurrent_cases,
 )
 
-ENCODINGS: tuple[Encoding, ...] = ("sign-magnitude", "differential", "offset")
+ENCODINGS: tuple[Encoding, ...] = ("sign-magnitude", "differential", "offset", "balanced")
 SPREAD = {"type": "programming", "basis": "level", "sigma": 0.2}
 READ = {"type": "read", "basis": "level", "sigma": 0.3}
 SEED, INDEX = 4, 2

@@ -28,7 +28,7 @@ from nvmc.runtime.crossbar.ranges import RangeObserver
 from strategies import Case, conv_cases, conv_transpose_cases, gemm_cases, recurrent_cases
 
 COMPILED = KERNELS[:-1]
-ENCODINGS: tuple[Encoding, ...] = ("sign-magnitude", "differential", "offset")
+ENCODINGS: tuple[Encoding, ...] = ("sign-magnitude", "differential", "offset", "balanced")
 NOISE = [
     {"type": "programming", "basis": "level", "sigma": 0.2},
     {"type": "read", "basis": "level", "sigma": 0.3},
