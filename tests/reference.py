@@ -240,8 +240,7 @@ def circuit(
     lanes, signed = _lanes(levels, sign, target)
     for entry in range(entries):
         codes, step, offset = _codes(x[entry], target.periphery)
-        for block, first in enumerate(range(0, rows, target.rows)):
-            tile = range(first, min(first + target.rows, rows))
+        for block, tile in enumerate(_driven_together(rows, target)):
             for pulse, weight, bit in _pulses(target.periphery):
                 counter = (block * _pulse_count(target.periphery) + pulse, 0, entry)
                 shape = (groups, vectors, len(lanes) * cols)
@@ -267,6 +266,20 @@ def circuit(
                             y[entry, g, v, c] -= offset * coefficient * factor * level
         y[entry] *= unit.astype(np.float64)[:, None] * step
     return y
+
+
+def _driven_together(rows: int, target: Target) -> list[range]:
+    """The rows of every conversion: of a tile, or some of them at a time."""
+    tiles = math.ceil(rows / target.rows)
+    sizes = [min(target.rows, rows - tile * target.rows) for tile in range(tiles)]
+    if target.periphery.row_split == "even":
+        sizes = [rows // tiles + (tile < rows % tiles) for tile in range(tiles)]
+    found: list[range] = []
+    for tile, size in enumerate(sizes):
+        first = sum(sizes[:tile])
+        most = target.periphery.rows_on or size
+        found += [range(first + r, first + min(r + most, size)) for r in range(0, size, most)]
+    return found
 
 
 _Cells = Callable[[int, int, int], list[tuple[int, int]]]
@@ -342,7 +355,9 @@ def _drive(code: float, offset: float, weight: float, bit: int | None) -> float:
 def _adc(current: float, rows: int, signed: bool, target: Target) -> float:
     """What the ADC says of a current: a whole number of its steps."""
     periphery = target.periphery
-    bits = periphery.adc_bits
+    bits, limit = periphery.adc_bits, periphery.column_limit
+    if limit is not None:
+        current = max(-limit, min(limit, current))
     if bits is None:
         return current
     serial = periphery.dac_mode == "bit-serial"

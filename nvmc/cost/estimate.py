@@ -20,6 +20,7 @@ from nvmc.cost.network import (
     check_converters,
     layer_counts,
     target_of,
+    turns_of,
     use_of,
 )
 from nvmc.cost.placed import copies_of, hop_energy_j, nodes_of_layer, placed, told_by
@@ -216,14 +217,15 @@ def _full(
     weights = target.rows * target.cols
     conducting = weights * layout.crossbars * each
     rows = target.rows * layout.crossbars
-    conversions = target.cols * lanes * drives.pulses
+    turns = turns_of(target, target.rows)
+    conversions = target.cols * lanes * drives.pulses * turns
     use = use_of(target)
     return (
         Counts(
             tiles=layout.crossbars,
             readers=lanes,
             vectors=1,
-            pulses=drives.pulses,
+            pulses=drives.pulses * turns,
             columns=target.cols,
             drives=rows * drives.pulses,
             active=rows * drives.active,

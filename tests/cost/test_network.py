@@ -103,6 +103,29 @@ def test_events_by_a_loop_over_tiles(
     )
 
 
+@pytest.mark.parametrize("rows_on", [None, 3, 8])
+@pytest.mark.parametrize("split", ["filled", "even"])
+def test_rows_that_are_read_in_turn(tmp_path: Path, split: str, rows_on: int | None) -> None:
+    """Nine rows on tiles of eight: 8 and 1, or 5 and 4; each part of a tile has its conversion."""
+    plain = estimate_cost(made(tmp_path, "differential"), "isaac-32nm")
+    more = {"row_split": split, **({} if rows_on is None else {"rows_on": rows_on})}
+    cost = estimate_cost(made(tmp_path, "differential", **more), "isaac-32nm")
+    for name, heights, width, vectors in (
+        ("conv", [8, 1] if split == "filled" else [5, 4], 2 * 2, 16),
+        ("fc", [8, 8], 5, 1),
+    ):
+        counts, before = layer_of(cost, name).counts, layer_of(plain, name).counts
+        parts = [-(-height // (rows_on or 8)) for height in heights]
+        assert counts.conversions == sum(parts) * width * 2 * vectors  # two slices
+        assert counts.pulses == max(parts)
+        assert (counts.drives, counts.tiles) == (before.drives, before.tiles)
+    if rows_on == 3:
+        assert cost.latency.value > plain.latency.value
+        assert cost.peak.tops.value < plain.peak.tops.value
+    elif rows_on is None and split == "filled":
+        assert cost.to_json() | {"network": ""} == plain.to_json() | {"network": ""}
+
+
 def slow_conductances(compiled: Compiled, name: str, chip: Chip | None) -> NDArray[np.float64]:
     """Siemens of the cells that exist, shape (groups, rows), cell by cell."""
     array = next(one for one in arrays_of(load_compiled(compiled)) if one.name == name)

@@ -41,6 +41,7 @@ PERIPHERIES: dict[str, dict[str, Any]] = {
         "adc_bits": 4,
     },
     "digital": {"dac_bits": 4, "adc_bits": 5, "subtract": "digital"},
+    "even, in turn": {"dac_bits": 4, "adc_bits": 5, "row_split": "even", "rows_on": 5},
     "adc alone": {"adc_bits": 6},
 }
 
