@@ -15,6 +15,8 @@ __all__ = ["circuit", "conv", "conv_transpose", "gru", "lstm", "matmul", "rnn", 
 
 Array = NDArray[Any]
 
+PAIRS = ("differential", "balanced")
+
 
 def conv(
     x: Array,
@@ -238,8 +240,7 @@ def circuit(
     lanes, signed = _lanes(levels, sign, target)
     for entry in range(entries):
         codes, step, offset = _codes(x[entry], target.periphery)
-        for block, first in enumerate(range(0, rows, target.rows)):
-            tile = range(first, min(first + target.rows, rows))
+        for block, tile in enumerate(_driven_together(rows, target)):
             for pulse, weight, bit in _pulses(target.periphery):
                 counter = (block * _pulse_count(target.periphery) + pulse, 0, entry)
                 shape = (groups, vectors, len(lanes) * cols)
@@ -267,13 +268,27 @@ def circuit(
     return y
 
 
+def _driven_together(rows: int, target: Target) -> list[range]:
+    """The rows of every conversion: of a tile, or some of them at a time."""
+    tiles = math.ceil(rows / target.rows)
+    sizes = [min(target.rows, rows - tile * target.rows) for tile in range(tiles)]
+    if target.periphery.row_split == "even":
+        sizes = [rows // tiles + (tile < rows % tiles) for tile in range(tiles)]
+    found: list[range] = []
+    for tile, size in enumerate(sizes):
+        first = sum(sizes[:tile])
+        most = target.periphery.rows_on or size
+        found += [range(first + r, first + min(r + most, size)) for r in range(0, size, most)]
+    return found
+
+
 _Cells = Callable[[int, int, int], list[tuple[int, int]]]
 
 
 def _lanes(levels: Array, sign: Array, target: Target) -> tuple[list[tuple[float, _Cells]], bool]:
     """What a lane counts for, and which planes of (g, r, c) it reads with which sign."""
     bits, planes = target.cell_bits, len(levels)
-    slices = planes // 2 if target.encoding == "differential" else planes
+    slices = planes // 2 if target.encoding in PAIRS else planes
     powers = [2.0 ** (bits * i) for i in range(slices)]
     if target.weight_bits in (None, 1) and target.encoding == "offset":
         powers = [2.0]
@@ -284,7 +299,7 @@ def _lanes(levels: Array, sign: Array, target: Target) -> tuple[list[tuple[float
         def of(g: int, r: int, c: int) -> list[tuple[int, int]]:
             if target.encoding == "offset":
                 return [(i, 1)]
-            if target.encoding == "differential":
+            if target.encoding in PAIRS:
                 both = {1: [(2 * i, 1)], -1: [(2 * i + 1, 1)], 0: [(2 * i, 1), (2 * i + 1, -1)]}
                 return both[polarity]
             own = int(sign[g, r, c])
@@ -340,7 +355,9 @@ def _drive(code: float, offset: float, weight: float, bit: int | None) -> float:
 def _adc(current: float, rows: int, signed: bool, target: Target) -> float:
     """What the ADC says of a current: a whole number of its steps."""
     periphery = target.periphery
-    bits = periphery.adc_bits
+    bits, limit = periphery.adc_bits, periphery.column_limit
+    if limit is not None:
+        current = max(-limit, min(limit, current))
     if bits is None:
         return current
     serial = periphery.dac_mode == "bit-serial"

@@ -75,7 +75,7 @@ class Spec:
     def planes(self) -> list[tuple[int, int]]:
         """(slice, polarity) of every plane, in order."""
         count = max(1, math.ceil(self.stored / self.cell))
-        polarities = (1, -1) if self.encoding == "differential" else (1,)
+        polarities = (1, -1) if self.encoding in ("differential", "balanced") else (1,)
         return [(i, polarity) for i in range(count) for polarity in polarities]
 
     def digits(self, code: int) -> list[int]:
@@ -85,6 +85,11 @@ class Spec:
                 held = (code + 1) // 2 if self.bits == 1 else code + 2**self.bits - 1
             elif self.encoding == "differential":
                 held = max(polarity * code, 0)
+            elif self.encoding == "balanced":
+                digit = abs(code) // 2 ** (i * self.cell) % 2**self.cell
+                top = 2 ** self.bits_of(i) - 1
+                found.append((top + polarity * (digit if code > 0 else -digit)) // 2)
+                continue
             else:
                 held = abs(code)
             found.append(held // 2 ** (i * self.cell) % 2**self.cell)

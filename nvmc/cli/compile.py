@@ -239,7 +239,7 @@ def _print(compiled: Compiled) -> None:
     half = " (half of the cells stay unformed)" if target.layout.signed else ""
     console.print(
         f"{target.device.name}: {bits}{cells}, {target.encoding}{half}, "
-        f"tiles of {target.rows}x{target.cols}"
+        f"tiles of {target.rows}x{target.cols}{_split_text(manifest)}"
     )
     for line in rounding_lines(manifest):
         console.print(line)
@@ -268,6 +268,18 @@ def _print(compiled: Compiled) -> None:
     for text in manifest.assumptions:
         console.print(f"Assumed: {text}")
     console.print(f"Wrote {compiled.folder}")
+
+
+def _split_text(manifest: Manifest) -> str:
+    """How rows are spread over tiles, where some array has more than a tile."""
+    found: dict[str, int] = {}
+    for array in manifest.arrays:
+        own = manifest.target.of_array(array.name)
+        if array.rows > own.rows:
+            words = {"filled": "filled one after the other", "even": "spread evenly over tiles"}
+            text = words[own.periphery.row_split]
+            found[text] = found.get(text, 0) + 1
+    return "".join(f", rows of {count(n, 'array')} {text}" for text, n in found.items())
 
 
 def _layer_table(manifest: Manifest) -> Table:

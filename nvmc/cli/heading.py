@@ -157,7 +157,7 @@ _OFF_CURRENT = {
 
 def off_current_text(target: Target) -> str | None:
     """What becomes of what cells conduct at level 0; None where no ADC could see any of it."""
-    pairs = target.encoding == "differential" and target.periphery.subtract == "analog"
+    pairs = target.layout.paired and target.periphery.subtract == "analog"
     adc = target.periphery.adc_bits is not None or target.reference == "column"
     if not adc or pairs or not target.off_level:
         return None
@@ -187,8 +187,8 @@ def periphery_text(periphery: Facts) -> str:
     """
     wires, clips = periphery.get("wire_ohm"), periphery.get("dac_range", "dynamic") != "dynamic"
     bits = [periphery.get(f"{kind}_bits", "") for kind in ("dac", "adc")]
-    read_v = periphery.get("read_v")
-    linear = periphery.get("wire_ohm", "") is None and read_v is None
+    read_v, limit = periphery.get("read_v"), periphery.get("column_limit")
+    linear = periphery.get("wire_ohm", "") is None and read_v is None and limit is None
     if bits == [None, None] and linear and not clips and periphery.get("reference") != "column":
         return "ideal periphery"
     inputs, currents = bits
@@ -202,6 +202,10 @@ def periphery_text(periphery: Facts) -> str:
     ]
     if periphery.get("reference", "auto") != "auto":
         parts.append(f"reference {periphery['reference']}")
+    if (rows := periphery.get("rows_on")) is not None:
+        parts.append(f"at most {rows} rows of a tile driven at a time")
+    if limit is not None:
+        parts.append(f"columns saturate at {limit:g}")
     if read_v is not None:
         parts.append(f"cells not linear, read at up to {read_v:g} V")
         if wires is not None:

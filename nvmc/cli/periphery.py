@@ -83,6 +83,21 @@ _OPTIONS: dict[str, tuple[Any, str | None, str]] = {
         "How the current of cells at level 0 is kept out of results: taken off before the ADC "
         "without error, by a column of such cells, or only digitally.  [default: auto]",
     ),
+    "row_split": (
+        click.Choice(["filled", "even"]),
+        None,
+        "Fill tile after tile with the rows of a matrix, or spread them evenly.  [default: filled]",
+    ),
+    "rows_on": (
+        int,
+        "N",
+        "Drive N rows of a tile at a time, with a conversion each.  [default: all]",
+    ),
+    "column_limit": (
+        float,
+        "I",
+        "Where the current of a column saturates, in level steps x input steps.  [default: never]",
+    ),
     "read_v": (
         float,
         "V",
@@ -96,13 +111,18 @@ _OPTIONS: dict[str, tuple[Any, str | None, str]] = {
         "of each column's sense end.",
     ),
 }
+_FLAGS = {"row_split": "--rows"}
+"""Options that are not called as their setting is."""
+
+
+def _flag(name: str) -> str:
+    return _FLAGS.get(name, f"--{name.replace('_', '-')}")
 
 
 def periphery_options(command: F) -> F:
     """The options that say what surrounds the tiles."""
     for name, (kind, metavar, text) in reversed(_OPTIONS.items()):
-        flag = f"--{name.replace('_', '-')}"
-        command = click.option(flag, type=kind, metavar=metavar, help=text)(command)
+        command = click.option(_flag(name), name, type=kind, metavar=metavar, help=text)(command)
     return command
 
 
@@ -112,7 +132,7 @@ def periphery_words(options: Mapping[str, Any]) -> list[str]:
         word
         for name in _OPTIONS
         if options.get(name) is not None
-        for word in (f"--{name.replace('_', '-')}", str(options[name]))
+        for word in (_flag(name), str(options[name]))
     ]
 
 

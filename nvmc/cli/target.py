@@ -48,10 +48,15 @@ _OPTIONS = (
         help="Weight bits of single layers, by name of node or weight, as in '*conv*=1'; the first "
         "match counts. May be repeated.",
     ),
-    click.option("--cell-bits", type=int, metavar="B", help="Bits per cell, 1 to H."),
+    click.option(
+        "--cell-bits",
+        type=int,
+        metavar="B",
+        help="Bits per cell, 1 to H; H + 1 with --encoding offset is one cell a weight.",
+    ),
     click.option(
         "--encoding",
-        type=click.Choice(["sign-magnitude", "differential", "offset"]),
+        type=click.Choice(["sign-magnitude", "differential", "offset", "balanced"]),
         help="How the sign is stored.  [default: the device's]",
     ),
     click.option("--per-channel", is_flag=True, help="One scale per output channel, not a tensor."),

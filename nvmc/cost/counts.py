@@ -36,7 +36,7 @@ class Counts:
         readers: Groups of converters: one for each tile, or for each pair of polarities where
             these are subtracted before the ADC.
         vectors: Input vectors that follow one another through the tiles.
-        pulses: Pulses of one vector.
+        pulses: Pulses of one vector, each as often as some rows are driven while others wait.
         columns: Columns that the converters of one tile have to convert after a pulse, the most of
             any tile.
         drives: Rows that get a pulse, over all tiles, vectors and pulses; those at 0 included.

@@ -20,6 +20,7 @@ from nvmc.cost.network import (
     check_converters,
     layer_counts,
     target_of,
+    turns_of,
     use_of,
 )
 from nvmc.cost.placed import copies_of, hop_energy_j, nodes_of_layer, placed, told_by
@@ -213,17 +214,16 @@ def _full(
         lanes = layout.slices
     places = sum(entry.cells for entry in entries.values())
     each = sum(float(found.rows.sum()) for found in cells.values()) / max(1, places)
-    weights = target.rows * target.cols
+    rows, weights = target.rows * layout.crossbars, target.rows * target.cols
     conducting = weights * layout.crossbars * each
-    rows = target.rows * layout.crossbars
-    conversions = target.cols * lanes * drives.pulses
-    use = use_of(target)
+    pulses = drives.pulses * turns_of(target, target.rows)
+    conversions, use = target.cols * lanes * pulses, use_of(target)
     return (
         Counts(
             tiles=layout.crossbars,
             readers=lanes,
             vectors=1,
-            pulses=drives.pulses,
+            pulses=pulses,
             columns=target.cols,
             drives=rows * drives.pulses,
             active=rows * drives.active,

@@ -16,6 +16,7 @@ from nvmc.cost.drives import Drives
 from nvmc.errors import ModelError, OptionError
 from nvmc.hardware.chip import Array, Chip
 from nvmc.hardware.devices import Target
+from nvmc.hardware.rows import reads_of_rows, rows_of_tiles
 from nvmc.hardware.tiling import Matrix, count_tiles, matrices
 
 __all__ = [
@@ -24,6 +25,7 @@ __all__ = [
     "check_converters",
     "layer_counts",
     "target_of",
+    "turns_of",
     "use_of",
 ]
 
@@ -167,40 +169,52 @@ def _array_counts(
     matrix = Matrix(entry.groups, entry.rows, entry.cols)
     offset = layout.encoding == "offset"
     lanes = layout.slices * (2 if periphery.subtract == "digital" and not offset else 1)
-    row_tiles, col_tiles = -(-matrix.rows // target.rows), -(-matrix.cols // target.cols)
+    col_tiles = -(-matrix.cols // target.cols)
+    reads, turns = reads_of_rows(target, matrix.rows), turns_of(target, matrix.rows)
     groups = max(1, min(target.rows // matrix.rows, target.cols // matrix.cols))
     groups = min(groups, matrix.groups)  # that share a tile
     vectors = products / matrix.groups
     beside = col_tiles * lanes if target.reference == "column" else 0  # reference columns
     conducting = cells.rows + beside * cells.low
     driven = products * matrix.rows * col_tiles * layout.crossbars
-    conversions = products * row_tiles * (matrix.cols * lanes + beside) * drives.pulses
+    conversions = products * len(reads) * (matrix.cols * lanes + beside) * drives.pulses
     added = conversions + (products * matrix.rows if layout.shift else 0)
     each = count_tiles(matrix, 1, target.rows, target.cols)
     return Counts(
         tiles=each * layout.crossbars,
         readers=each * lanes,
         vectors=vectors,
-        pulses=drives.pulses,
+        pulses=drives.pulses * turns,
         columns=(min(matrix.cols, target.cols) + (beside > 0)) * groups,
         drives=driven * drives.pulses,
         active=driven * drives.active,
         conversions=conversions,
         additions=added,
-        width=_width(target, row_tiles),
+        width=_width(target, len(reads)),
         linear_s=vectors * float(np.sum(drives.linear * conducting)),
         squared_s=vectors * float(np.sum(drives.squared * conducting)),
         read_bits=products * matrix.rows * (periphery.dac_bits or 0),
     )
 
 
-def _width(target: Target, row_tiles: int) -> int:
-    """Bits that a sum of output codes has, over slices, pulses and rows of tiles."""
+def turns_of(target: Target, rows: int) -> int:
+    """How often one pulse drives a tile, some of its rows at a time: of the tile that needs most.
+
+    Args:
+        target: Of the layer.
+        rows: Of its matrices.
+    """
+    highest = max((tile.stop - tile.start for tile in rows_of_tiles(target, rows)), default=1)
+    return -(-highest // (target.periphery.rows_on or max(1, highest)))
+
+
+def _width(target: Target, reads: int) -> int:
+    """Bits that a sum of output codes has, over slices, pulses and reads of rows."""
     layout, periphery = target.layout, target.periphery
     serial = periphery.dac_mode == "bit-serial"
     pulses = (periphery.dac_bits or 1) - 1 if serial else 0
     slices = target.cell_bits * (layout.slices - 1) if layout.weight_bits else 0
-    return (periphery.adc_bits or 0) + pulses + slices + math.ceil(math.log2(max(1, row_tiles)))
+    return (periphery.adc_bits or 0) + pulses + slices + math.ceil(math.log2(max(1, reads)))
 
 
 def _with_traffic(counts: Counts, layer: LayerEntry, entry: ArrayEntry, target: Target) -> Counts:

@@ -55,7 +55,8 @@ def _whole(periphery: Periphery) -> Periphery:
 
 
 def _dac(periphery: Periphery) -> Periphery:
-    return periphery.model_copy(update={"adc_bits": None, "wire_ohm": None, "read_v": None})
+    left_out = ("adc_bits", "column_limit", "wire_ohm", "read_v")
+    return periphery.model_copy(update=dict.fromkeys(left_out))
 
 
 def _converters(periphery: Periphery) -> Periphery:
@@ -85,7 +86,8 @@ def variants_of(target: Target, chip: Chip) -> list[Variant]:
 
     The sources are: uneven levels (what cells on target conduct beside even levels), each active
     noise source by its name, the cells of reference columns, DAC, ADC (behind the DAC, whose steps
-    its range counts in), the cells' law of the current (likewise) and wires.
+    its range counts in, with what saturates ahead of it), the cells' law of the current (likewise)
+    and wires.
 
     Args:
         target: What holds the arrays.
@@ -109,7 +111,7 @@ def variants_of(target: Target, chip: Chip) -> list[Variant]:
     behind = "DAC" if found[-1].name == "DAC" else QUIET
     if any(part.iv is not None for part in parts):
         found.append(Variant("I-V", silent, _currents, behind))
-    if any(one.adc_bits is not None for one in peripheries):
+    if any(one.adc_bits is not None or one.column_limit is not None for one in peripheries):
         found.append(Variant("ADC", silent, _converters, behind))
     if any(one.wired for one in peripheries):
         found.append(Variant("wires", silent, _wires, QUIET))

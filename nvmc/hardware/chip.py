@@ -31,6 +31,7 @@ from nvmc.hardware.programming import (
     weights_of,
 )
 from nvmc.hardware.reads import clipped_reads
+from nvmc.hardware.rows import tile_of
 from nvmc.hardware.tiling import Lines, Place, matrices, tile_lines, tile_numbers
 from nvmc.rng import Draw
 
@@ -136,7 +137,7 @@ class Array:
                 f"array {self.name!r} does not say which operator uses it, so its cells are on no "
                 "known tile; give Array its place"
             )
-        return tile_numbers(self.place, self.codes.shape, self.target.rows, self.target.cols)
+        return tile_numbers(self.place, self.codes.shape, *tile_of(self.target))
 
     @cached_property
     def lines(self) -> Lines | None:
@@ -146,8 +147,7 @@ class Array:
         """
         if self.beside is not None:
             return None
-        rows, cols = self.target.rows, self.target.cols
-        return tile_lines(cast(Place, self.place), self.codes.shape, rows, cols)
+        return tile_lines(cast(Place, self.place), self.codes.shape, *tile_of(self.target))
 
     @cached_property
     def sign(self) -> Float:

@@ -8,18 +8,26 @@ Source: Yan et al., TRICE, Eq. 11, 12 and 14.
     g_i = (q >> iB) & (2^B - 1)                slice i = 0 ... ceil(H/B) - 1
     W_p = s * (sign * sum_p c_p g_p - shift)
 
-A *plane* is one cell per weight: a slice, or one polarity of a slice. The three encodings of the
-sign differ only in the planes' coefficients c_p, the shift, and whether a digital sign is applied:
+A *plane* is one cell per weight: a slice, or one polarity of a slice. The encodings of the sign
+differ only in the planes' coefficients c_p, the shift, and whether a digital sign is applied:
 
 | encoding         | planes            | c_p             | sign    | shift   |
 | ---------------- | ----------------- | --------------- | ------- | ------- |
 | `sign-magnitude` | ceil(H/B)         | 2^(iB)          | digital | 0       |
 | `differential`   | 2 ceil(H/B)       | 2^(iB), -2^(iB) | none    | 0       |
+| `balanced`       | 2 ceil(H/B)       | 2^(iB), -2^(iB) | none    | 0       |
 | `offset`         | ceil((H+1)/B)     | 2^(iB)          | none    | 2^H - 1 |
 
-All three represent the same codes -(2^H-1) ... 2^H-1, so the ideal chip does not depend on the
+The cells of a `differential` pair hold a digit and 0; those of a `balanced` one lie on both sides
+of the middle of the range, floor((t + d)/2) and floor((t - d)/2) for a digit d with its sign and
+the slice's highest digit t: 2^B - 1, less in a top slice that is partly used. Their difference is
+d, as t + d and t - d are both even or both odd. `offset` with B = H + 1 holds a weight in one cell:
+levels 0 ... 2^(H+1) - 2.
+
+All of them represent the same codes -(2^H-1) ... 2^H-1, so the ideal chip does not depend on the
 encoding; `offset` needs one more bit for it. A code of zero has sign +1. Analog weights (H = none)
-take one cell, or two when differential, whose level is continuous in [0, top].
+take one cell, or two in pairs, whose level is continuous in [0, top]; of a balanced pair,
+(top +- w)/2.
 
 One bit (H = 1) is the sign: codes are -1 and +1, without a zero, s is the mean of |W| per output
 channel, and a weight of zero has the code +1 (Rastegari et al., XNOR-Net, 2016, Eq. 6).
@@ -29,6 +37,8 @@ channel, and a weight of zero has the code +1 (Rastegari et al., XNOR-Net, 2016,
 | `sign-magnitude` | 1           | 1     | 1     | digital | 0     | the sign      |
 | `differential`   | 1, 0        | 0, 1  | 1, -1 | none    | 0     | one in each   |
 | `offset`         | 1           | 0     | 2     | none    | 1     | one           |
+
+A `balanced` pair of one bit is a differential one.
 """
 
 from __future__ import annotations
@@ -45,7 +55,7 @@ from nvmc.hardware.tiling import Channels, mean_magnitude
 
 __all__ = ["Encoding", "Layout", "as_codes", "quantize", "scale_of"]
 
-Encoding = Literal["sign-magnitude", "differential", "offset"]
+Encoding = Literal["sign-magnitude", "differential", "offset", "balanced"]
 
 
 def scale_of(
@@ -103,7 +113,7 @@ class Layout:
 
     Attributes:
         weight_bits: H from 1 to 16, or None for analog weights.
-        cell_bits: B from 1 to H; not used by analog weights.
+        cell_bits: B from 1 to H, to H + 1 for `offset` of several bits; not used by analog weights.
         encoding: How the sign is represented.
         analog_top: Level of the largest analog weight; not used by quantised ones.
     """
@@ -115,8 +125,13 @@ class Layout:
 
     @property
     def highest_target(self) -> float:
-        """The largest level that is a target, in level steps: 2^B - 1 when quantised."""
-        return self.analog_top if self.weight_bits is None else 2**self.cell_bits - 1
+        """The largest level that is a target, in level steps: 2^B - 1 when quantised.
+
+        Of an offset array with one cell per weight, 2 (2^H - 1).
+        """
+        if self.weight_bits is None:
+            return self.analog_top
+        return 2**self.cell_bits - 1 - (self.cell_bits > self.weight_bits)
 
     @property
     def code_bits(self) -> int:
@@ -139,8 +154,13 @@ class Layout:
 
     @property
     def polarities(self) -> int:
-        """2 for differential pairs, else 1."""
-        return 2 if self.encoding == "differential" else 1
+        """2 for pairs, else 1."""
+        return 2 if self.paired else 1
+
+    @property
+    def paired(self) -> bool:
+        """Whether a weight is the difference of two cells."""
+        return self.encoding in ("differential", "balanced")
 
     @property
     def planes(self) -> int:
@@ -200,7 +220,8 @@ class Layout:
         planes = xp.empty((self.planes, *codes.shape), dtype=xp.float32, device=codes.device)
         for polarity, digits in enumerate(self._digits(codes)):
             for i in range(self.slices):
-                planes[i * self.polarities + polarity, ...] = self._digit(digits, i)
+                found = self._level(codes, digits, i, polarity)
+                planes[i * self.polarities + polarity, ...] = found
         return planes
 
     def plane(self, codes: Any, number: int) -> Any:
@@ -208,24 +229,30 @@ class Layout:
         if self.weight_bits is None:
             return self._analog_levels(codes)[number, ...]
         piece, polarity = divmod(number, self.polarities)
-        return self._digit(self._digits(codes)[polarity], piece)
+        return self._level(codes, self._digits(codes)[polarity], piece, polarity)
 
-    def _digit(self, digits: Any, number: int) -> Any:
-        """Digit `number` of unsigned numbers, float32; 0 is the lowest."""
+    def _level(self, codes: Any, digits: Any, number: int, polarity: int) -> Any:
+        """The levels of cells for digit `number` of unsigned numbers, float32; 0 is the lowest."""
         xp = array_namespace(digits)
         mask = 2**self.cell_bits - 1
-        return xp.astype((digits >> (self.cell_bits * number)) & mask, xp.float32)
+        digit = (digits >> (self.cell_bits * number)) & mask
+        if self.encoding == "balanced":
+            top = 2 ** min(self.cell_bits, max(1, self.code_bits - self.cell_bits * number)) - 1
+            falls = (codes < 0) != bool(polarity)
+            digit = (top + xp.where(falls, -digit, digit)) >> 1
+        return xp.astype(digit, xp.float32)
 
     def _digits(self, codes: Any) -> list[Any]:
         """The unsigned number that the cells of each polarity hold."""
         xp = array_namespace(codes)
         # As they are, signed codes and their negatives fit: narrow integers take less time.
-        narrow = codes.dtype in (xp.int8, xp.int16) and not self.shift
+        exact = not self.shift and self.encoding != "balanced"
+        narrow = exact and codes.dtype in (xp.int8, xp.int16)
         wide = codes if narrow else xp.astype(codes, xp.int32)
         if self.encoding == "differential":
             return [xp.clip(wide, min=0), xp.clip(-wide, min=0)]
         if not self.shift:
-            return [xp.abs(wide)]
+            return [xp.abs(wide)] * self.polarities
         return [(wide + int(self.shift)) >> int(self.binary)]
 
     def _analog_levels(self, codes: Any) -> Any:
@@ -233,6 +260,9 @@ class Layout:
         wide = xp.astype(codes, xp.float32)
         if self.encoding == "differential":
             return xp.stack([xp.clip(wide, min=0), xp.clip(-wide, min=0)])
+        if self.encoding == "balanced":
+            top = self.highest_target
+            return xp.stack([(top + wide) * 0.5, (top - wide) * 0.5])
         if self.encoding == "offset":
             wide = (wide + self.shift) * 0.5
         return xp.abs(wide)[None, ...]

@@ -1,7 +1,8 @@
 """Which part of which weight sits on which tile.
 
 An array's weight is seen as `groups` matrices of `rows` inputs by `cols` outputs, as a crossbar
-computes it. Each matrix is cut into blocks of at most tile rows x tile cols. Groups that are small
+computes it. Each matrix is cut into blocks of at most tile rows x tile cols; rows fill one tile
+after the other, or are spread evenly over as many tiles (`row_spans`). Groups that are small
 enough share a tile along its diagonal, so that no two of them share a word line or a bit line
 (the cells off the diagonal stay unformed). Every plane has tiles of its own.
 """
@@ -27,6 +28,7 @@ __all__ = [
     "matrices",
     "matrix_of",
     "mean_magnitude",
+    "row_spans",
     "shared_channels",
     "tile_lines",
     "tile_numbers",
@@ -239,18 +241,45 @@ def shared_channels(places: Iterable[Place], shape: tuple[int, ...]) -> Channels
     return first if agree else None
 
 
-def tiles_of(matrix: Matrix, planes: int, rows: int, cols: int) -> Iterator[Tile]:
-    """The tiles of one array, plane by plane, in row-major order."""
+def row_spans(count: int, size: int, even: bool = False) -> list[slice]:
+    """The rows of every tile, in order: ceil(count / size) tiles.
+
+    Args:
+        count: Rows of the matrix.
+        size: Word lines of a tile.
+        even: Whether the numbers of rows differ by at most one, the larger ones first; else every
+            tile but the last is full.
+    """
+    if not even:
+        return [slice(first, min(first + size, count)) for first in range(0, count, size)]
+    tiles = -(-count // size)
+    least, more = divmod(count, max(1, tiles))
+    firsts = [tile * least + min(tile, more) for tile in range(tiles + 1)]
+    return [slice(first, last) for first, last in zip(firsts, firsts[1:], strict=False)]
+
+
+def tiles_of(
+    matrix: Matrix, planes: int, rows: int, cols: int, even: bool = False
+) -> Iterator[Tile]:
+    """The tiles of one array, plane by plane, in row-major order.
+
+    Args:
+        matrix: What lies on them.
+        planes: Of its cells.
+        rows: Word lines of a tile.
+        cols: Bit lines of a tile.
+        even: How rows are spread over tiles (`row_spans`).
+    """
     packed = _packed(matrix, rows, cols)
     for plane in range(planes):
         for group in range(0, matrix.groups, packed):
             last = min(group + packed, matrix.groups)
-            for row in range(0, matrix.rows, rows):
+            for row in row_spans(matrix.rows, rows, even):
                 for col in range(0, matrix.cols, cols):
                     yield Tile(
                         plane,
                         (group, last),
-                        (row, min(row + rows, matrix.rows)),
+                        (row.start, row.stop),
                         (col, min(col + cols, matrix.cols)),
                     )
 
@@ -267,7 +296,9 @@ def _packed(matrix: Matrix, rows: int, cols: int) -> int:
     return max(1, min(rows // max(1, matrix.rows), cols // max(1, matrix.cols)))
 
 
-def tile_numbers(place: Place, shape: tuple[int, ...], rows: int, cols: int) -> NDArray[np.int32]:
+def tile_numbers(
+    place: Place, shape: tuple[int, ...], rows: int, cols: int, even: bool = False
+) -> NDArray[np.int32]:
     """The tile of every element of a weight, numbered within a plane as `tiles_of` lists them.
 
     Args:
@@ -275,18 +306,21 @@ def tile_numbers(place: Place, shape: tuple[int, ...], rows: int, cols: int) -> 
         shape: Its ONNX shape.
         rows: Word lines of a tile.
         cols: Bit lines of a tile.
+        even: How rows are spread over tiles (`row_spans`).
 
     Returns:
         Numbers from 0, of `shape`.
     """
     numbers = np.empty(shape, np.int32)
     view = matrices(place, numbers)
-    for number, tile in enumerate(tiles_of(Matrix(*view.shape), 1, rows, cols)):
+    for number, tile in enumerate(tiles_of(Matrix(*view.shape), 1, rows, cols, even)):
         view[slice(*tile.groups), slice(*tile.rows), slice(*tile.cols)] = number
     return numbers
 
 
-def tile_lines(place: Place, shape: tuple[int, ...], rows: int, cols: int) -> Lines:
+def tile_lines(
+    place: Place, shape: tuple[int, ...], rows: int, cols: int, even: bool = False
+) -> Lines:
     """Where in its tile every element of a weight sits.
 
     Args:
@@ -294,11 +328,12 @@ def tile_lines(place: Place, shape: tuple[int, ...], rows: int, cols: int) -> Li
         shape: Its ONNX shape.
         rows: Word lines of a tile.
         cols: Bit lines of a tile.
+        even: How rows are spread over tiles (`row_spans`).
     """
     words, bits = np.empty(shape, np.int32), np.empty(shape, np.int32)
     word, bit = matrices(place, words), matrices(place, bits)
     matrix = Matrix(*word.shape)
-    for tile in tiles_of(matrix, 1, rows, cols):
+    for tile in tiles_of(matrix, 1, rows, cols, even):
         part = slice(*tile.groups), slice(*tile.rows), slice(*tile.cols)
         packed = np.arange(tile.groups[1] - tile.groups[0])[:, None, None]  # along the diagonal
         word[part] = packed * matrix.rows + np.arange(tile.rows[1] - tile.rows[0])[:, None]

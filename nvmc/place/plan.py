@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from nvmc.cost.mesh import Mesh
+from nvmc.hardware.rows import tile_of
 from nvmc.hardware.tiling import Matrix, Tile, tiles_of
 from nvmc.place.work import Work
 
@@ -154,7 +155,7 @@ def _ordered(work: Work, array: str) -> list[tuple[int, Tile]]:
     """Tiles with their numbers, those that give sums of the same columns side by side."""
     entry, target = work.entries[array], work.targets[array]
     matrix = Matrix(entry.groups, entry.rows, entry.cols)
-    found = list(enumerate(tiles_of(matrix, entry.planes, target.rows, target.cols)))
+    found = list(enumerate(tiles_of(matrix, entry.planes, *tile_of(target))))
     return sorted(found, key=lambda one: (one[1].groups, one[1].cols, one[1].rows, one[1].plane))
 
 

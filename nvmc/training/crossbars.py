@@ -29,6 +29,7 @@ from nvmc.hardware.devices.noise import (
 )
 from nvmc.hardware.devices.sources.base import Stage
 from nvmc.hardware.programming import program_cells, weights_of
+from nvmc.hardware.rows import tile_of
 from nvmc.hardware.tiling import (
     Channels,
     mean_magnitude,
@@ -314,7 +315,7 @@ class Crossbars:
         """On which tile the cells of a weight sit and where there, as its first layer uses it."""
         if name not in self._sites:
             cells, shape = self._targets[name], tuple(self._weights[name].shape)
-            where = (self._uses[name][0], shape, cells.rows, cells.cols)
+            where = (self._uses[name][0], shape, *tile_of(cells))
             self._sites[name] = {"tiles": tile_numbers(*where), "lines": tile_lines(*where)}
         return self._sites[name]
 

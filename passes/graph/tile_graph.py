@@ -35,6 +35,8 @@ def tile_graph(model: ir.Model, mapping: Mapping, target: Target) -> Any:
             those of the tiles of all layers but these; `sizes` has those of other tiles, by array.
     """
     sizes = {entry.name: _size(target, entry.name) for entry in mapping.arrays}
+    targets = {entry.name: target.of_array(entry.name) for entry in mapping.arrays}
+    even = {name for name, own in targets.items() if own.periphery.row_split == "even"}
     size: dict[str, Any] = {"rows": target.rows, "cols": target.cols}
     other: Any = {name: [*own] for name, own in sizes.items() if own != (target.rows, target.cols)}
     graph: nx.DiGraph[str] = nx.DiGraph(**size | ({"sizes": other} if other else {}))
@@ -57,7 +59,7 @@ def tile_graph(model: ir.Model, mapping: Mapping, target: Target) -> Any:
         graph.add_node(f"output:{value.name}", kind="output", name=value.name)
         for source in _sources(value, owners):
             graph.add_edge(source, f"output:{value.name}")
-    _add_tiles(graph, mapping, sizes)
+    _add_tiles(graph, mapping, sizes, even)
     return graph
 
 
@@ -132,14 +134,16 @@ def _sources(value: ir.Value | None, owners: dict[ir.Value, ir.Node]) -> list[st
     return [source for outer in owner.inputs for source in _sources(outer, owners)]
 
 
-def _add_tiles(graph: Any, mapping: Mapping, sizes: dict[str, tuple[int, int]]) -> None:
+def _add_tiles(
+    graph: Any, mapping: Mapping, sizes: dict[str, tuple[int, int]], even: set[str]
+) -> None:
     readers: dict[str, list[str]] = {}
     for layer in mapping.layers:
         for array in layer.arrays:
             readers.setdefault(array, []).append(f"layer:{layer.name}")
     for entry in mapping.arrays:
         matrix = Matrix(entry.groups, entry.rows, entry.cols)
-        tiles = tiles_of(matrix, entry.planes, *sizes[entry.name])
+        tiles = tiles_of(matrix, entry.planes, *sizes[entry.name], entry.name in even)
         for number, tile in enumerate(tiles):
             name = f"tile:{entry.name}:{number}"
             spans = {key: list(getattr(tile, key)) for key in ("groups", "rows", "cols")}

@@ -4,6 +4,9 @@
 
 Signed currents have codes -(2^(A-1) - 1) ... 2^(A-1) - 1 (a single bit: -1 and 1 around 0),
 unsigned ones 0 ... 2^A - 1. A current of zero has code 0.
+
+A column may saturate ahead of it: I = clip(I, -limit, limit). Rounding keeps the order of numbers,
+so with a number of bits the highest code is then that of the limit, and nothing else changes.
 """
 
 from __future__ import annotations
@@ -39,6 +42,7 @@ class Adc:
         signed: Whether currents of both signs arrive.
         aligned: Whether ideal currents are whole numbers. Where there is a step for each of them,
             the step is then a whole fraction of one, so that they are read exactly.
+        limit: Where columns saturate, in level steps x input steps; None for nowhere.
 
     Attributes:
         lanes: Lanes whose currents come side by side.
@@ -47,8 +51,17 @@ class Adc:
         levels: What the codes stand for, in units of current; None where steps are even.
     """
 
-    def __init__(self, bits: int | None, reach: float, *, signed: bool, aligned: bool) -> None:
+    def __init__(
+        self,
+        bits: int | None,
+        reach: float,
+        *,
+        signed: bool,
+        aligned: bool,
+        limit: float | None = None,
+    ) -> None:
         self.bits = bits
+        self.limit = limit
         self.reach = reach
         self.signed = signed
         self.step = 1.0
@@ -133,11 +146,23 @@ class Adc:
 
     @property
     def limits(self) -> tuple[float, float, float] | None:
-        """Codes in a unit of current, the lowest code and the highest; None without bits."""
-        return None if self.bits is None else (1 / self.step, self.low, self.high)
+        """Codes in a unit of current, the lowest code and the highest; None without bits.
+
+        The codes are those that currents within `limit` reach, in float32.
+        """
+        if self.bits is None:
+            return None
+        if self.limit is None:
+            return 1 / self.step, self.low, self.high
+        most = np.float32(self.limit)
+        if self.step != 1:
+            most *= np.float32(1 / self.step)
+        most = float(np.rint(most))
+        return 1 / self.step, max(self.low, -most), min(self.high, most)
 
     def convert(self, currents: Real) -> Real:
         """The codes of currents, which they replace; the currents themselves without bits."""
+        self.saturate(currents)
         if self.bits is None:
             return currents
         if self.curves is not None:
@@ -146,6 +171,12 @@ class Adc:
             currents *= currents.dtype.type(1 / self.step)
         np.rint(currents, out=currents)
         return np.clip(currents, self.low, self.high, out=currents)
+
+    def saturate(self, currents: Real) -> None:
+        """Clip currents where columns saturate, in place."""
+        if self.limit is not None:
+            limit = currents.dtype.type(self.limit)
+            np.clip(currents, -limit, limit, out=currents)
 
 
 def _asymmetric(top: int, low: float, high: float) -> tuple[int, int, float]:
@@ -170,12 +201,13 @@ def adc_of(target: Target, rows: int, drive: float, signed: bool, current: float
         current: What calibration showed; None where it showed nothing.
     """
     periphery = target.periphery
+    limit = periphery.column_limit
     if periphery.adc_range == "full":
         whole = periphery.dac_bits is not None and target.weight_bits is not None
         whole, drive = whole and target.iv is None, largest_response(target, drive)
         reach = rows * (target.layout.highest_target + target.off_at_adc) * drive
-        return Adc(periphery.adc_bits, reach, signed=signed, aligned=whole)
+        return Adc(periphery.adc_bits, reach, signed=signed, aligned=whole, limit=limit)
     reach = periphery.adc_range
     if isinstance(reach, str):
         reach = current or 0.0
-    return Adc(periphery.adc_bits, reach, signed=signed, aligned=False)
+    return Adc(periphery.adc_bits, reach, signed=signed, aligned=False, limit=limit)

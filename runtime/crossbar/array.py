@@ -29,8 +29,8 @@ from nvmc.hardware.chip import Array, Programmed
 from nvmc.hardware.devices import Target, WireOhm
 from nvmc.hardware.devices.currents import Response
 from nvmc.hardware.encoding import Layout
+from nvmc.hardware.rows import tile_of
 from nvmc.hardware.tiling import Matrix, Tile, tiles_of
-from nvmc.runtime.crossbar.lowering import spans
 from nvmc.runtime.crossbar.parasitics import effective
 
 __all__ = [
@@ -154,7 +154,7 @@ def lanes_of(
     everywhere = sign == sign
     if layout.encoding == "offset":
         return Lanes(cells if seen is None else seen(cells, everywhere), coefficients, signed=False)
-    if layout.encoding == "differential":
+    if layout.paired:
         coefficients = coefficients[0::2]
         halves = [(cells[0::2], everywhere), (cells[1::2], everywhere)]
     else:
@@ -214,7 +214,7 @@ def through_wires(target: Target, levels: Real, formed: NDArray[np.bool_]) -> Re
     conducted = np.where(formed, levels * step + conductance.min_us, 0.0)
     seen = np.empty(levels.shape)
     matrix = Matrix(*levels.shape[1:])
-    for tile in tiles_of(matrix, 1, target.rows, target.cols):
+    for tile in tiles_of(matrix, 1, *tile_of(target)):
         _wire_tile(conducted, seen, tile, wires)
     return ((seen - conductance.min_us * formed) / step).astype(levels.dtype)
 
@@ -237,16 +237,16 @@ def _wire_tile(conducted: Real, seen: Real, tile: Tile, wires: WireOhm) -> None:
 def blocks_of(
     currents: Real | Sequence[Real],
     variance: Real | None,
-    rows: int,
+    rows: Sequence[slice],
     responses: tuple[Response, ...] = (),
 ) -> list[Block]:
-    """The matrices of every row of tiles.
+    """The matrices of all rows that are driven together.
 
     Args:
         currents: Of all rows, shape (groups, rows, lanes * cols); of each response, where there
             are any.
         variance: Likewise, or None.
-        rows: Word lines of a tile.
+        rows: Which are (`reads_of_rows`).
         responses: See `Block`.
     """
     parts = [currents] if isinstance(currents, np.ndarray) else list(currents)
@@ -257,7 +257,7 @@ def blocks_of(
             None if variance is None else np.ascontiguousarray(variance[:, block]),
             responses,
         )
-        for block in spans(parts[0].shape[1], rows)
+        for block in rows
     ]
 
 

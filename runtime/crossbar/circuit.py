@@ -99,6 +99,9 @@ class Circuit:
     def compiled(self) -> bool:
         """Whether a compiled kernel computes."""
         single = all(block.currents.dtype == np.float32 for block in self.blocks)
+        bent = any(adc.bits is None or adc.curves is not None for adc in self.adcs)
+        if bent and any(adc.limit is not None for adc in self.adcs):
+            return False  # kernels clip even codes, not currents
         return self.kernel != NUMPY and single and len(self.blocks) > 0
 
     def reader(self, cols: slice) -> Reader:
@@ -360,6 +363,7 @@ class CircuitMvm:
             np.sqrt(spread, out=spread)
             spread *= self._drawn(fresh.cells.normal, conversion, reads, spread.shape)
             currents += spread
+        adc.saturate(currents)
         if adc.curves is not None:
             shape = currents.shape
             adc = adc.drawing(

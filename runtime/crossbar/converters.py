@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -86,8 +87,9 @@ def erring(
     """The ADCs as they are on a chip: themselves where they are ideal there.
 
     Args:
-        adcs: One for each row of tiles.
-        first_rows: First row of the matrices on each.
+        adcs: One for each row of tiles, or for each part of one that is read in turn.
+        first_rows: First row of the matrices on each, where tiles are filled (`rows.first_rows`);
+            parts of a row of tiles have the same converters.
         matrix: The weight.
         size: Rows and columns of a tile.
         periphery: Its ADCs.
@@ -100,29 +102,36 @@ def erring(
     errs = periphery.adc_errs and periphery.adc_bits is not None and chip.index is not None
     index = chip.index or 0
     streams = _Streams(lambda name: Draw(chip.seed, index, *names, "adc", name))
-    found: list[Adc] = []
+    found, made = list[Adc](), dict[int, Any]()
     for adc, first in zip(adcs, first_rows, strict=True):
         if not errs and adc.even:
             found.append(adc)
             continue
         wiring = wiring_of(matrix, size, periphery.adc_share, first)
-        found.append(adc.bent(_curves(adc, wiring, periphery.adc if errs else Ideal(), streams)))
+        kind = periphery.adc if errs else Ideal()
+        if first not in made:
+            made[first] = _drawn(adc, wiring, kind, streams)
+        found.append(adc.bent(_curves(adc, wiring, kind, made[first])))
     return found
 
 
-def _curves(adc: Adc, wiring: Wiring, kind: AdcKind, streams: _Streams) -> Curves:
+def _drawn(adc: Adc, wiring: Wiring, kind: AdcKind, streams: _Streams) -> Any:
+    """The errors of the converters of a row of tiles."""
+    if not kind.curved:
+        return kind.own_curves(adc.high - adc.low, np.zeros(1, np.intp), streams)
+    more = (wiring.tiles[-1] + 1) * np.arange(adc.lanes)
+    tiles = (wiring.tiles + more[:, None]).ravel()
+    check_room("The curves of the ADCs", 32 * len(tiles) << (adc.bits or 0))
+    return kind.curves(adc.high - adc.low, -adc.low, tiles, streams)
+
+
+def _curves(adc: Adc, wiring: Wiring, kind: AdcKind, drawn: Any) -> Curves:
     groups, cols = wiring.of_column.shape
     of_column = np.tile(wiring.of_column, (1, adc.lanes))
-    tiles = np.zeros(1, np.intp)
     if kind.curved:
         of_column += len(wiring.tiles) * np.arange(adc.lanes).repeat(cols)
-        more = (wiring.tiles[-1] + 1) * np.arange(adc.lanes)
-        tiles = (wiring.tiles + more[:, None]).ravel()
-        check_room("The curves of the ADCs", 32 * len(tiles) << (adc.bits or 0))
-        drawn = kind.curves(adc.high - adc.low, -adc.low, tiles, streams)
     else:
         of_column[...] = 0
-        drawn = kind.own_curves(adc.high - adc.low, tiles, streams)
     levels = None if adc.levels is None else np.array(adc.levels) / adc.step
     thresholds, worths, codes = tabled(drawn, adc.low, levels)
     steps = adc.steps_of(groups, cols)

@@ -15,6 +15,7 @@ from nvmc.hardware.chip import REFERENCE, Array, Chip, Programmed
 from nvmc.hardware.devices import Periphery
 from nvmc.hardware.devices.currents import Response
 from nvmc.hardware.reference_column import reference_of
+from nvmc.hardware.rows import first_rows, reads_of_rows
 from nvmc.hardware.tiling import Matrix, Place, matrices
 from nvmc.rng import CountedDraw
 from nvmc.runtime.crossbar.adc import Adc, adc_of
@@ -240,7 +241,7 @@ class CircuitOperand:
             cells = np.square(_matrices(self._spread, view, dtype))
             summed = lanes_of(layout, cells, sign, analog=analog, squared=True)
             variance = beside(summed.levels, dtype)
-        blocks = blocks_of(currents, variance, target.rows, responses)
+        blocks = blocks_of(currents, variance, reads_of_rows(target, sign.shape[1]), responses)
         signed = lanes.signed or (periphery.wired and target.off_level > off)
         current = limits.current if limits else None
         adcs = [adc_of(target, b.height, dac.largest, signed, current) for b in blocks]
@@ -259,7 +260,8 @@ class CircuitOperand:
         elif off and layout.signed:
             nominal = off * float(counts[counts > 0].sum()) * sign
             taken.append((_Built(self._digital(nominal.astype(dtype))), columns, None))
-        firsts, matrix = [b.rows.start for b in blocks], Matrix(*lanes.levels.shape[1:])
+        matrix = Matrix(*lanes.levels.shape[1:])
+        firsts = first_rows(target, matrix.rows)
         size, names = (target.rows, target.cols), (self._array.name,)
         adcs = erring(adcs, firsts, matrix, size, periphery, self._chip, names)
         circuit = Circuit(blocks, counts, shift, columns, dac, adcs, self._kernel)
@@ -298,9 +300,9 @@ class CircuitOperand:
             variance = beside(squared.levels, dtype)
         responses = responses_of(target, dac.largest)
         cells = self._currents(levels, sign, dac.largest, responses, dtype)[1]
-        blocks = blocks_of(cells, variance, target.rows, responses)
-        groups, _, tiles = reference.codes.shape
-        ones, firsts = np.ones((groups, tiles)), [b.rows.start for b in blocks]
+        groups, rows, tiles = reference.codes.shape
+        blocks = blocks_of(cells, variance, reads_of_rows(target, rows), responses)
+        ones, firsts = np.ones((groups, tiles)), first_rows(target, rows)
         matrix, size = Matrix(*reference.codes.shape), (target.rows, 1)
         adcs = erring(adcs, firsts, matrix, size, target.periphery, chip, names)
         return _Built(Circuit(blocks, counts, 0.0, ones, dac, adcs, self._kernel), fresh)
@@ -308,7 +310,8 @@ class CircuitOperand:
     def _digital(self, matrix: Real) -> Circuit:
         """A product of the input codes that is no array's."""
         exact = Adc(None, 0.0, signed=True, aligned=False)
-        blocks, ones = blocks_of(matrix, None, matrix.shape[1]), np.ones(matrix.shape[::2])
+        whole = [slice(0, matrix.shape[1])]
+        blocks, ones = blocks_of(matrix, None, whole), np.ones(matrix.shape[::2])
         dac = Dac(Periphery())
         return Circuit(blocks, np.ones(1), 0.0, ones, dac, [exact] * len(blocks), self._kernel)
 

@@ -31,6 +31,25 @@ def test_options_reach_the_target_and_choose_the_fidelity(tmp_path: Path, capsys
         assert json.loads(capsys.readouterr().out)["description"]["fidelity"] == told
 
 
+def test_compile_says_how_rows_are_spread_and_read(tmp_path: Path, capsys: Capture) -> None:
+    folder = str(tmp_path / "m.nvmc")
+    common = ["compile", "zoo:mlp3-digits", "-o", folder, "--tile", "48x64"]
+    assert nvmc(*common) == 0
+    said = " ".join(capsys.readouterr().out.split())
+    assert "tiles of 48x64, rows of 3 arrays filled one after the other" in said
+    assert "row_split" not in (tmp_path / "m.nvmc" / "manifest.json").read_text()
+    options = ["--rows", "even", "--rows-on", "16", "--column-limit", "90", "--adc-bits", "8"]
+    assert nvmc(*common, *options) == 0
+    said = " ".join(capsys.readouterr().out.split())
+    assert "rows of 3 arrays spread evenly over tiles" in said
+    assert "at most 16 rows of a tile driven at a time; columns saturate at 90" in said
+    found = open_compiled(folder).manifest.target.periphery
+    assert (found.row_split, found.rows_on, found.column_limit) == ("even", 16, 90.0)
+    for wrong in (["--rows-on", "0"], ["--column-limit", "-1"]):
+        assert nvmc(*common, *wrong) == 1
+        assert capsys.readouterr().err.startswith(f"nvmc: error: {wrong[0]}")
+
+
 @pytest.mark.parametrize(
     ("options", "told"),
     [

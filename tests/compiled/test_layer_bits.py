@@ -51,7 +51,7 @@ def target_of(device: str = "rram4", **use: Any) -> Target:
     return Target.of(load_device(device), **{"weight_bits": 4, "bits": BITS, **use})
 
 
-@pytest.mark.parametrize("encoding", ["sign-magnitude", "differential", "offset"])
+@pytest.mark.parametrize("encoding", ["sign-magnitude", "differential", "offset", "balanced"])
 def test_each_layer_has_its_codes_and_cells(encoding: Any, tmp_path: Path) -> None:
     """B is 2, the device's, or H where that is less; planes are ceil(bits / B) per polarity."""
     target = target_of(encoding=encoding)

@@ -20,7 +20,7 @@ from nvmc.hardware.tiling import Matrix, matrices, tiles_of
 from nvmc.passes.io.load_compiled import load_compiled
 from nvmc.passes.program_chip import arrays_of
 
-ENCODINGS = ["sign-magnitude", "differential", "offset"]
+ENCODINGS = ["sign-magnitude", "differential", "offset", "balanced"]
 
 
 def network(folder: Path) -> Path:
@@ -78,7 +78,7 @@ def test_events_by_a_loop_over_tiles(
     cost = estimate_cost(compiled, "isaac-32nm")
     pulses = 4 if mode == "bit-serial" else 1
     polarities = 1 if encoding == "offset" else 2
-    slices = {"sign-magnitude": 2, "differential": 2, "offset": 3}[encoding]  # 4 or 5 bits by 2
+    slices = 3 if encoding == "offset" else 2  # 4 or 5 bits by 2
     read = polarities if subtract == "digital" else 1
     # Groups of 1 x 3 x 3 inputs and 2 outputs, 16 vectors each; 16 inputs and 5 outputs, one vector
     for name, matrix, vectors in (("conv", Matrix(2, 9, 2), 16), ("fc", Matrix(1, 16, 5), 1)):
@@ -101,6 +101,29 @@ def test_events_by_a_loop_over_tiles(
     assert sum(layer_of(cost, n).tiles for n in ("conv", "fc")) == sum(
         entry.tiles for entry in manifest.arrays
     )
+
+
+@pytest.mark.parametrize("rows_on", [None, 3, 8])
+@pytest.mark.parametrize("split", ["filled", "even"])
+def test_rows_that_are_read_in_turn(tmp_path: Path, split: str, rows_on: int | None) -> None:
+    """Nine rows on tiles of eight: 8 and 1, or 5 and 4; each part of a tile has its conversion."""
+    plain = estimate_cost(made(tmp_path, "differential"), "isaac-32nm")
+    more = {"row_split": split, **({} if rows_on is None else {"rows_on": rows_on})}
+    cost = estimate_cost(made(tmp_path, "differential", **more), "isaac-32nm")
+    for name, heights, width, vectors in (
+        ("conv", [8, 1] if split == "filled" else [5, 4], 2 * 2, 16),
+        ("fc", [8, 8], 5, 1),
+    ):
+        counts, before = layer_of(cost, name).counts, layer_of(plain, name).counts
+        parts = [-(-height // (rows_on or 8)) for height in heights]
+        assert counts.conversions == sum(parts) * width * 2 * vectors  # two slices
+        assert counts.pulses == max(parts)
+        assert (counts.drives, counts.tiles) == (before.drives, before.tiles)
+    if rows_on == 3:
+        assert cost.latency.value > plain.latency.value
+        assert cost.peak.tops.value < plain.peak.tops.value
+    elif rows_on is None and split == "filled":
+        assert cost.to_json() | {"network": ""} == plain.to_json() | {"network": ""}
 
 
 def slow_conductances(compiled: Compiled, name: str, chip: Chip | None) -> NDArray[np.float64]:

@@ -221,7 +221,7 @@ def test_no_range_has_less_error_than_that_of_least_error(tmp_path: Path) -> Non
     assert of_outputs("error") < min(others)
 
 
-@pytest.mark.parametrize("encoding", ["sign-magnitude", "differential", "offset"])
+@pytest.mark.parametrize("encoding", ["sign-magnitude", "differential", "offset", "balanced"])
 def test_together_and_arriving_are_what_the_chip_gives(encoding: str, tmp_path: Path) -> None:
     """The last layer's arriving error is that of the network's outputs."""
     cells = target(encoding=encoding, dac_bits=6, adc_bits=6, adc_range=90.0)

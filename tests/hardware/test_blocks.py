@@ -34,7 +34,7 @@ def same(chip: Chip, array: Array) -> bool:
     return whole.shape == blocks.shape and whole.tobytes() == blocks.tobytes()
 
 
-@pytest.mark.parametrize("encoding", ["sign-magnitude", "differential", "offset"])
+@pytest.mark.parametrize("encoding", ["sign-magnitude", "differential", "offset", "balanced"])
 @pytest.mark.parametrize("device", ["fefet2", "pcm-joshi2020", "rram-wan2022", "reram-lognormal"])
 def test_blocks_are_the_whole(device: str, encoding: Encoding) -> None:
     """Several draws per cell, laws by level and time, uneven levels, noise on weights; ideal."""

@@ -19,7 +19,7 @@ from nvmc.hardware.devices import SOURCES, Device, NoiseSource, Target, load_dev
 from nvmc.hardware.encoding import Encoding, quantize, scale_of
 from nvmc.hardware.tiling import Channels, Place
 
-ENCODINGS: list[Encoding] = ["sign-magnitude", "differential", "offset"]
+ENCODINGS: list[Encoding] = ["sign-magnitude", "differential", "offset", "balanced"]
 FEFET = {"type": "programming", "basis": "level", "sigma": 0.1, "profile": [1.0, 2.0, 2.0, 1.0]}
 EVERY = [
     FEFET,
@@ -242,7 +242,8 @@ def test_a_flipped_bit_of_one_turns_the_weight_round(encoding: Encoding):
     target = Target.of(device({"type": "bitflip", "p": p}), weight_bits=1, encoding=encoding)
     held = array(target, uniform_codes(1, n), scale=0.5)
     found = Chip.of(target, 0, 0).program(held).weights / held.ideal
-    turned = {-1.0: p} if encoding != "differential" else {-1.0: p * p, 0.0: 2 * p * (1 - p)}
+    pair = encoding in ("differential", "balanced")
+    turned = {-1.0: p * p, 0.0: 2 * p * (1 - p)} if pair else {-1.0: p}
     assert set(np.unique(found)) == {1.0, *turned}
     for value, share in turned.items():
         spread = np.sqrt(n * share * (1 - share))

@@ -16,7 +16,7 @@ from nvmc.hardware.devices import Device, Target
 from nvmc.hardware.encoding import Encoding
 from nvmc.hardware.tiling import Place
 
-ENCODINGS: list[Encoding] = ["sign-magnitude", "differential", "offset"]
+ENCODINGS: list[Encoding] = ["sign-magnitude", "differential", "offset", "balanced"]
 CURVE = [0.25, 1.5, -1.25]
 ROWS = [
     {"time_s": 1.0, "polynomial": CURVE, "bias": {"profile": [0.0, 0.5, -0.5, 1.0]}},

@@ -49,6 +49,8 @@ def mapped(encoding: Encoding, weight_bits: Any = 2, cell_bits: int | None = 2) 
         ("offset", 1, 1),
         ("sign-magnitude", 1, 2),
         ("differential", 1, 2),
+        ("balanced", 4, 4),
+        ("balanced", 1, 2),
     ],
 )
 def test_a_full_matrix_takes_a_tile_of_each_crossbar(
@@ -59,7 +61,7 @@ def test_a_full_matrix_takes_a_tile_of_each_crossbar(
     assert array.utilization == 1
 
 
-@pytest.mark.parametrize("encoding", ["sign-magnitude", "differential", "offset"])
+@pytest.mark.parametrize("encoding", ["sign-magnitude", "differential", "offset", "balanced"])
 @pytest.mark.parametrize("subtract", ["analog", "digital"])
 def test_counts_are_those_of_the_circuit(encoding: Encoding, subtract: str) -> None:
     """As many columns as `nvmc.runtime.crossbar.array` lays side by side, or subtracts."""
@@ -71,8 +73,5 @@ def test_counts_are_those_of_the_circuit(encoding: Encoding, subtract: str) -> N
 
 
 def test_analog_weights() -> None:
-    assert [Layout(None, 1, e).crossbars for e in ("sign-magnitude", "differential", "offset")] == [
-        2,
-        2,
-        1,
-    ]
+    encodings: list[Encoding] = ["sign-magnitude", "differential", "offset", "balanced"]
+    assert [Layout(None, 1, e).crossbars for e in encodings] == [2, 2, 1, 2]

@@ -12,7 +12,7 @@ from hypothesis.extra.numpy import array_shapes, arrays
 from nvmc.hardware.encoding import Encoding, Layout, quantize, scale_of
 from nvmc.hardware.tiling import Channels, Place, mean_magnitude
 
-ENCODINGS: list[Encoding] = ["sign-magnitude", "differential", "offset"]
+ENCODINGS: list[Encoding] = ["sign-magnitude", "differential", "offset", "balanced"]
 BITS = [(h, b) for h in range(1, 17) for b in range(1, h + 1)]
 
 
@@ -60,6 +60,35 @@ def test_levels_are_equation_12():
     assert Layout(4, 2, "differential").levels(code).tolist() == [[0], [3], [0], [2]]
     assert Layout(4, 2, "offset").levels(-code).tolist() == [[2], [2], [1]]
     assert Layout(4, 2, "differential").coefficients.tolist() == [1, -1, 4, -4]
+
+
+def test_balanced_pairs_lie_on_both_sides_of_the_middle():
+    """11 = 2 * 4 + 3: the digit 3 is (3, 0), 2 is (2, 0), 1 is (2, 1) and 0 is (1, 1)."""
+    layout = Layout(4, 2, "balanced")
+    assert layout.levels(np.array([11, -11, 4, 0])).tolist() == [
+        [3, 0, 1, 1],
+        [0, 3, 1, 1],
+        [2, 0, 2, 1],
+        [0, 2, 1, 1],
+    ]
+    codes = np.arange(-15, 16)
+    wide = Layout(4, 4, "balanced").levels(codes)
+    assert wide[0].tolist() == [(15 + code) // 2 for code in range(-15, 16)]
+    assert wide[1].tolist() == [(15 - code) // 2 for code in range(-15, 16)]
+    real = Layout(None, 4, "balanced", 3.0).levels(np.array([-3.0, 0.5]))
+    assert real.tolist() == [[0.0, 1.75], [3.0, 1.25]]
+
+
+@pytest.mark.parametrize("bits", range(2, 16))
+def test_an_offset_array_may_have_one_cell_a_weight(bits: int):
+    """Its levels are code + 2^H - 1: of 3 bits, -7 ... 7 on 0 ... 14."""
+    layout, top = Layout(bits, bits + 1, "offset"), 2**bits - 1
+    codes = some_codes(bits)
+    levels = layout.levels(codes)
+    assert (layout.planes, layout.crossbars, layout.highest_target) == (1, 1, 2 * top)
+    assert np.array_equal(levels, (codes + top)[None])
+    assert np.array_equal(layout.combine(levels, layout.sign(codes)), codes)
+    assert layout.plane_bits.tolist() == [bits + 1]
 
 
 @pytest.mark.parametrize("dtype", [np.int8, np.int16, np.int32])
@@ -170,6 +199,7 @@ def test_one_bit_is_the_sign_in_every_encoding():
     expected = {
         "sign-magnitude": ([[1, 1]], [-1, 1], [1], 0, [0]),
         "differential": ([[0, 1], [1, 0]], [1, 1], [1, -1], 0, [1, 1]),
+        "balanced": ([[0, 1], [1, 0]], [1, 1], [1, -1], 0, [1, 1]),
         "offset": ([[0, 1]], [1, 1], [2], 1, [1]),
     }
     for encoding in ENCODINGS:
@@ -220,11 +250,12 @@ def test_numpy_and_torch_have_the_same_mean_bit_for_bit(place: Place):
 @pytest.mark.parametrize("top", [1.0, 3.0])
 @pytest.mark.parametrize("encoding", ENCODINGS)
 def test_analog_levels_recombine(encoding: Encoding, top: float):
-    """One rounding of c + top and one back: at most an ulp of 2 top each way."""
+    """One rounding of c + top and one back: at most an ulp of 2 top each way, of either cell."""
     layout = Layout(None, 1, encoding, top)
     steps = np.linspace(-top, top, 1001, dtype=np.float32)
     levels = layout.levels(steps)
-    assert levels.shape == (2 if encoding == "differential" else 1, 1001)
+    assert levels.shape == (layout.polarities, 1001)
     assert levels.min() >= 0 and levels.max() <= top
     error = np.abs(layout.combine(levels, layout.sign(steps)) - steps)
-    assert error.max() <= (2 * np.spacing(np.float32(2 * top)) if encoding == "offset" else 0)
+    summed = encoding in ("offset", "balanced")
+    assert error.max() <= (2 * np.spacing(np.float32(2 * top)) if summed else 0)

@@ -24,7 +24,7 @@ def test_equation_14_by_hand() -> None:
     np.testing.assert_allclose(found.squared, low**2 + 16 * high**2, rtol=1e-6)
 
 
-@pytest.mark.parametrize("encoding", ["sign-magnitude", "differential", "offset"])
+@pytest.mark.parametrize("encoding", ["sign-magnitude", "differential", "offset", "balanced"])
 @pytest.mark.parametrize("device", STATED)
 def test_every_device_against_its_chips(device: str, encoding: str) -> None:
     """Both are means of draws where there is no closed form: their difference is twice as wide."""

@@ -33,7 +33,7 @@ def chip(held: Array) -> Chip:
     return Chip.of(held.target, 4, 2, sigma=0.2)
 
 
-ENCODINGS = ["sign-magnitude", "differential", "offset"]
+ENCODINGS = ["sign-magnitude", "differential", "offset", "balanced"]
 
 
 @pytest.mark.parametrize("encoding", ENCODINGS)

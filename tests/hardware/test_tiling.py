@@ -18,6 +18,7 @@ from nvmc.hardware.tiling import (
     Place,
     matrices,
     matrix_of,
+    row_spans,
     shared_channels,
     tile_lines,
     tile_numbers,
@@ -28,11 +29,31 @@ side = st.integers(1, 9)
 some_matrix = st.builds(Matrix, groups=side, rows=side, cols=side)
 
 
-@given(some_matrix, st.integers(1, 3), side, side)
-def test_tiles_cover_each_element_once(matrix: Matrix, planes: int, rows: int, cols: int):
+def test_rows_are_filled_or_spread_evenly():
+    assert row_spans(10, 4) == [slice(0, 4), slice(4, 8), slice(8, 10)]
+    assert row_spans(10, 4, even=True) == [slice(0, 4), slice(4, 7), slice(7, 10)]
+    assert row_spans(8, 4, even=True) == row_spans(8, 4)
+    assert row_spans(3, 4, even=True) == row_spans(3, 4) == [slice(0, 3)]
+    assert row_spans(0, 4, even=True) == row_spans(0, 4) == []
+
+
+@given(st.integers(0, 500), st.integers(1, 60))
+def test_even_rows_need_no_more_tiles(count: int, size: int):
+    even, filled = row_spans(count, size, even=True), row_spans(count, size)
+    heights = [tile.stop - tile.start for tile in even]
+    assert len(even) == len(filled)
+    assert [row for tile in even for row in range(tile.start, tile.stop)] == list(range(count))
+    assert not heights or (max(heights) <= size and max(heights) - min(heights) <= 1)
+    assert heights == sorted(heights, reverse=True)
+
+
+@given(some_matrix, st.integers(1, 3), side, side, st.booleans())
+def test_tiles_cover_each_element_once(
+    matrix: Matrix, planes: int, rows: int, cols: int, even: bool
+):
     seen = np.zeros((planes, matrix.groups, matrix.rows, matrix.cols), int)
     total = 0
-    for tile in tiles_of(matrix, planes, rows, cols):
+    for tile in tiles_of(matrix, planes, rows, cols, even):
         (g0, g1), (r0, r1), (c0, c1) = tile.groups, tile.rows, tile.cols
         seen[tile.plane, g0:g1, r0:r1, c0:c1] += 1
         total += tile.cells

@@ -20,7 +20,7 @@ from nvmc.hardware.tiling import Place
 from nvmc.rng import Draw
 from nvmc.runtime.crossbar.operand import CircuitOperand
 
-ENCODINGS = ("sign-magnitude", "differential", "offset")
+ENCODINGS = ("sign-magnitude", "differential", "offset", "balanced")
 US = (1.0, 2.0, 4.0, 9.0)
 CODES = np.arange(-15, 16).astype(np.int8)
 ROUNDED = 8 * 2**-24 * 15
@@ -61,12 +61,24 @@ def read_as(value: int, cell_bits: int, us: tuple[float, ...]) -> float:
     return sum(2 ** (cell_bits * i) * (us[d] - us[0]) / step for i, d in enumerate(held))
 
 
+def balanced(code: int, cell_bits: int, us: tuple[float, ...]) -> float:
+    """What pairs count for whose cells lie on both sides of the middle."""
+    top, total = 2**cell_bits - 1, 0.0
+    for i, digit in enumerate(digits(abs(code), cell_bits, 4 // cell_bits)):
+        signed = digit if code > 0 else -digit
+        up, down = us[(top + signed) // 2], us[(top - signed) // 2]
+        total += 2 ** (cell_bits * i) * (up - down) * top / (us[top] - us[0])
+    return total
+
+
 @pytest.mark.parametrize("encoding", ENCODINGS)
 @pytest.mark.parametrize("cell_bits", [1, 2])
 def test_a_chip_computes_with_the_conductances_of_its_levels(encoding: Any, cell_bits: int):
     array = array_on(device(), encoding=encoding, cell_bits=cell_bits)
     if encoding == "offset":
         wanted = [read_as(int(code) + 15, cell_bits, US) - 15 for code in CODES]
+    elif encoding == "balanced":
+        wanted = [balanced(int(code), cell_bits, US) for code in CODES]
     else:
         wanted = [np.sign(code) * read_as(abs(int(code)), cell_bits, US) for code in CODES]
     np.testing.assert_allclose(weights_on(array), wanted, rtol=0, atol=ROUNDED)

@@ -39,13 +39,19 @@ def lanes_of(array: Array) -> list[np.ndarray]:
         return [(shifted >> (2 * i)) & 3 for i in range(3)]
     halves = [np.maximum(code, 0), np.maximum(-code, 0)]
     both = [[(half >> (2 * i)) & 3 for i in range(2)] for half in halves]
+    if target.encoding == "balanced":
+        up, down = both
+        both = [
+            [(3 + a - b) // 2 for a, b in zip(*pair, strict=True)]
+            for pair in ((up, down), (down, up))
+        ]
     if target.periphery.subtract == "analog":
         return [up - down for up, down in zip(*both, strict=True)]
     return [*both[0], *both[1]]
 
 
 @pytest.mark.parametrize("subtract", ["analog", "digital"])
-@pytest.mark.parametrize("encoding", ["sign-magnitude", "differential", "offset"])
+@pytest.mark.parametrize("encoding", ["sign-magnitude", "differential", "offset", "balanced"])
 @pytest.mark.parametrize(("bits", "reach"), [(4, "full"), (6, 50.0), (5, 400.0)])
 def test_the_codes_of_every_drive(encoding: str, subtract: str, bits: int, reach: Any) -> None:
     place = Place("CrossbarMatMul")

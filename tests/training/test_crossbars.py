@@ -22,7 +22,7 @@ from nvmc.training.crossbars import Crossbars
 from nvmc.training.draws import TorchDraw
 from onnx_text import model_of
 
-ENCODINGS = ("sign-magnitude", "differential", "offset")
+ENCODINGS = ("sign-magnitude", "differential", "offset", "balanced")
 GROUPED = """g (float[N,4,5,5] x) => (float[N,C,H,W] y) <float[4,2,3,3] w> {
   y = OP <group = 2> (x, w)
 }"""

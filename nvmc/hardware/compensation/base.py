@@ -9,6 +9,7 @@ from typing import ClassVar, Self
 from nvmc.hardware.chip import Array
 from nvmc.hardware.devices import Device
 from nvmc.hardware.options import CheckedModel
+from nvmc.hardware.rows import reads_of_rows
 from nvmc.hardware.tiling import matrix_of
 
 __all__ = ["Compensation", "Corrected", "Needs", "cells_in", "conversions_of"]
@@ -119,6 +120,6 @@ def conversions_of(arrays: Sequence[Array]) -> int:
         if array.place is None:
             continue
         matrix = matrix_of(array.place, array.codes.shape)
-        tiles = -(-matrix.rows // array.target.rows)
-        total += tiles * matrix.groups * matrix.cols * array.layout.crossbars
+        reads = len(reads_of_rows(array.target, matrix.rows))
+        total += reads * matrix.groups * matrix.cols * array.layout.crossbars
     return total

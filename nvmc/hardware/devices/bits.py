@@ -9,8 +9,17 @@ from typing import Any, Literal
 from nvmc.errors import OptionError
 from nvmc.hardware.devices.device import Device
 from nvmc.hardware.devices.settings import LayerTarget, Settings
+from nvmc.hardware.encoding import Encoding
 
-__all__ = ["bits_of", "cell_bits_of", "check_bits", "named", "resolved", "without"]
+__all__ = [
+    "bits_of",
+    "cell_bits_of",
+    "check_bits",
+    "most_cell_bits",
+    "named",
+    "resolved",
+    "without",
+]
 
 
 def bits_of(device: Device, given: int | Literal["none"] | None) -> int | None:
@@ -29,8 +38,22 @@ def bits_of(device: Device, given: int | Literal["none"] | None) -> int | None:
     return chosen if isinstance(chosen, int) else None
 
 
-def cell_bits_of(device: Device, weight_bits: int | None, given: int | None) -> int:
+def most_cell_bits(device: Device, weight_bits: int | None, encoding: Encoding) -> int:
+    """The most bits that a cell can hold: the device's, and no more than a weight needs.
+
+    A code of H bits and its sign need H + 1 of one cell; one bit is the sign.
+    """
+    if weight_bits is None:
+        return device.max_cell_bits
+    return min(device.max_cell_bits, weight_bits + (encoding == "offset" and weight_bits > 1))
+
+
+def cell_bits_of(
+    device: Device, weight_bits: int | None, given: int | None, encoding: Encoding
+) -> int:
     """Bits of a cell as asked for, or the device's; at most what a weight has.
+
+    One more, which holds the sign of an offset array's weights in the same cell, only if asked for.
 
     Raises:
         OptionError: The device's cells hold fewer.
@@ -41,7 +64,8 @@ def cell_bits_of(device: Device, weight_bits: int | None, given: int | None) -> 
             f"cell bits are {cell}, but a cell of {device.name!r} has {device.levels} levels; "
             f"expected 1 to {device.max_cell_bits}"
         )
-    return min(cell, weight_bits or cell)
+    most = weight_bits or cell
+    return min(cell, most if given is None else most_cell_bits(device, weight_bits, encoding))
 
 
 def check_bits(
@@ -50,6 +74,7 @@ def check_bits(
     cell_bits: int | None,
     per_channel: bool,
     parts: Sequence[LayerTarget] = (),
+    encoding: Encoding = "sign-magnitude",
 ) -> None:
     """Raise OptionError where bits are out of range, or asked for of analog weights."""
     for what, bits in (("weight bits", own), *((f"bits of {g!r}", b) for g, b in layers.items())):
@@ -64,8 +89,14 @@ def check_bits(
         )
     stated = [part.weight_bits for part in parts if isinstance(part.weight_bits, int)]
     most = max(own or 0, *layers.values(), *stated, 0)
-    if own is not None and cell_bits is not None and not 1 <= cell_bits <= most:
-        raise OptionError(f"cell bits are {cell_bits}; expected 1 to the weight bits ({most})")
+    more = encoding == "offset" or any(part.encoding == "offset" for part in parts)
+    if (
+        own is not None
+        and cell_bits is not None
+        and not 1 <= cell_bits <= most + (more and most > 1)
+    ):
+        one = " and one for the sign" if more and most > 1 else ""
+        raise OptionError(f"cell bits are {cell_bits}; expected 1 to the weight bits ({most}){one}")
 
 
 def resolved(
@@ -93,10 +124,16 @@ def resolved(
             weight_bits = bits_of(part.device or device, stated)
         if weight_bits is None and (part.cell_bits is not None or part.per_channel):
             raise OptionError("the weights are analog; state weight_bits 1 to 16 as well")
-        if weight_bits is not None and (part.cell_bits or 0) > weight_bits:
-            raise OptionError(f"cell_bits is {part.cell_bits}; expected 1 to {weight_bits}")
+        cells = part.device or device
+        encoding = bits.get("encoding") or part.encoding or given.encoding
+        encoding = encoding or device.defaults.encoding
+        most = most_cell_bits(cells, weight_bits, encoding)
+        if weight_bits is not None and (part.cell_bits or 0) > max(most, weight_bits):
+            raise OptionError(
+                f"cell_bits is {part.cell_bits}; expected 1 to {max(most, weight_bits)}"
+            )
         cell = part.cell_bits or given.cell_bits
-        bits["cell_bits"] = cell_bits_of(part.device or device, weight_bits, cell)
+        bits["cell_bits"] = cell_bits_of(cells, weight_bits, cell, encoding)
     bits["weight_bits"] = weight_bits or "none"
     if weight_bits is None and given.per_channel:
         bits["per_channel"] = False

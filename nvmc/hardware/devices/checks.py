@@ -43,7 +43,9 @@ def check_reference(periphery: Periphery, encoding: Encoding) -> None:
     if periphery.reference != "column":
         return
     wrong = ""
-    if encoding == "sign-magnitude":
+    if encoding == "balanced":
+        wrong = "balanced pairs lie on both sides of the middle, so that their off-currents cancel"
+    elif encoding == "sign-magnitude":
         wrong = "sign-magnitude leaves cells unformed, so that every column needs another"
     elif encoding == "differential" and periphery.subtract == "analog":
         wrong = "pairs that are subtracted before the ADC need none"

@@ -26,6 +26,8 @@ __all__ = [
     "DacRange",
     "Periphery",
     "Reference",
+    "RowSplit",
+    "RowsOn",
     "SignedInputs",
     "Subtract",
     "WireOhm",
@@ -47,6 +49,8 @@ DacRange = Literal["dynamic", "calibrated", "error"]
 SignedInputs = Literal["two-phase", "offset"]
 Subtract = Literal["analog", "digital"]
 Reference = Literal["auto", "exact", "column", "none"]
+RowSplit = Literal["filled", "even"]
+RowsOn = Annotated[int, Field(ge=1, strict=True)]
 
 
 class WireOhm(Strict, frozen=True):
@@ -125,7 +129,7 @@ class ArrayRange(Later, frozen=True):
 
 
 class Periphery(Later, frozen=True):
-    """DAC, ADC and wires. All defaults are ideal; docs/physics.md has the equations.
+    """DAC, ADC and wires, and which rows they serve. All defaults are ideal; see docs/physics.md.
 
     Attributes:
         dac_bits: Bits of an input code; None for inputs of any precision.
@@ -160,6 +164,13 @@ class Periphery(Later, frozen=True):
         wire_ohm: Wire resistance; None for none.
         read_v: The voltage of the highest drive, at which the cells' own law of the current
             counts (`Device.iv`); None for currents that are proportional to the drive.
+        row_split: How a matrix of more rows than a tile has is spread over tiles: `filled` fills
+            one after the other, `even` gives as many tiles numbers of rows that differ by one at
+            most.
+        rows_on: The most rows of a tile that are driven at a time; those of a tile are read in
+            turn, with a conversion each, and added up digitally. None for all of them.
+        column_limit: Where the current of a column saturates ahead of the ADC, of either sign, in
+            level steps x input steps; None for nowhere.
         ranges: What calibration data showed, an entry per array.
     """
 
@@ -170,6 +181,9 @@ class Periphery(Later, frozen=True):
         "adc_share",
         "adc_rounding",
         "read_v",
+        "row_split",
+        "rows_on",
+        "column_limit",
     )
 
     dac_bits: ConverterBits | None = None
@@ -187,6 +201,9 @@ class Periphery(Later, frozen=True):
     reference: Reference = "auto"
     wire_ohm: WireOhm | None = None
     read_v: Above0 | None = None
+    row_split: RowSplit = "filled"
+    rows_on: RowsOn | None = None
+    column_limit: Above0 | None = None
     ranges: tuple[ArrayRange, ...] = ()
 
     @model_validator(mode="after")
@@ -217,7 +234,8 @@ class Periphery(Later, frozen=True):
     def ideal(self) -> bool:
         """Whether an array computes x W exactly, whatever its inputs."""
         exact = self.dac_bits is None and self.adc_bits is None
-        return exact and not self.wired and not self.clips and self.reference != "column"
+        linear = not self.clips and self.column_limit is None
+        return exact and not self.wired and linear and self.reference != "column"
 
     @property
     def wired(self) -> bool:

@@ -26,6 +26,8 @@ from nvmc.hardware.devices.periphery import (
     DacMode,
     DacRange,
     Reference,
+    RowsOn,
+    RowSplit,
     SignedInputs,
     Subtract,
     WireOhm,
@@ -67,6 +69,9 @@ class Settings(Strict, frozen=True):
     reference: Reference | None = None
     wire_ohm: WireOhm | Literal["none"] | None = None
     read_v: Above0 | Literal["none"] | None = None
+    row_split: RowSplit | None = None
+    rows_on: RowsOn | Literal["none"] | None = None
+    column_limit: Above0 | Literal["none"] | None = None
 
     @property
     def stated(self) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from nvmc.hardware.devices.bits import (
     bits_of,
     cell_bits_of,
     check_bits,
+    most_cell_bits,
     named,
     resolved,
     without,
@@ -65,7 +66,7 @@ class Target(Strict, frozen=True):
     def _consistent(self) -> Target:
         for part in (None, *self.layers):
             own, where = self._of(part), "" if part is None else f"layers {part.glob!r}: "
-            limit = min(own.device.max_cell_bits, own.weight_bits or own.device.max_cell_bits)
+            limit = most_cell_bits(own.device, own.weight_bits, own.encoding)
             if own.cell_bits > limit:
                 raise ValueError(f"{where}cell_bits is {own.cell_bits}; expected at most {limit}")
             try:
@@ -104,10 +105,11 @@ class Target(Strict, frozen=True):
                 a device whose cells have a number of levels.
         """
         device = load_device(device)
+        chosen = encoding or device.defaults.encoding
         own, by_glob = bits_of(device, weight_bits), dict(bits or {})
         if by_glob and layers:
             raise OptionError("bits and layers are both given; state weight_bits in the layers")
-        check_bits(own, by_glob, cell_bits, per_channel, layers)
+        check_bits(own, by_glob, cell_bits, per_channel, layers, chosen)
         parts = [LayerTarget(glob=glob, weight_bits=each) for glob, each in by_glob.items()]
         if rows < 1 or cols < 1:
             raise OptionError(f"tile is {rows}x{cols}; expected at least 1x1")
@@ -121,8 +123,8 @@ class Target(Strict, frozen=True):
         target = cls(
             device=device,
             weight_bits=own,
-            cell_bits=cell_bits_of(device, own, cell_bits),
-            encoding=encoding or device.defaults.encoding,
+            cell_bits=cell_bits_of(device, own, cell_bits, chosen),
+            encoding=chosen,
             per_channel=per_channel,
             rows=rows,
             cols=cols,
@@ -317,7 +319,7 @@ class Target(Strict, frozen=True):
 
         Nothing where the two cells of a pair are subtracted before the ADC.
         """
-        cancels = self.encoding == "differential" and self.periphery.subtract == "analog"
+        cancels = self.layout.paired and self.periphery.subtract == "analog"
         return 0.0 if cancels or self.reference == "exact" else self.off_level
 
     def check_reference(self) -> None:

@@ -45,6 +45,11 @@ def circuit_of(model: ir.Model, task: Task, activations: Rounding | None) -> Cir
             "leave --read-v out, or let only KPPs see the circuit with --circuit judged"
         )
     for part in target.variants:
+        if part.periphery.column_limit is not None:
+            raise OptionError(
+                "columns that saturate cannot be trained through; leave --column-limit out, or let "
+                "only KPPs see the circuit with --circuit judged"
+            )
         check_rules(part.periphery)
     try:
         circuit = Circuit(model, target, skip)

@@ -16,13 +16,13 @@ from torch import Tensor, nn
 
 from nvmc.errors import OptionError
 from nvmc.hardware.devices import Target
+from nvmc.hardware.rows import reads_of_rows
 from nvmc.hardware.tiling import Place
 from nvmc.passes.graph.layers import label
 from nvmc.passes.graph.mappable import layers_of
 from nvmc.runtime.crossbar.adc import adc_of
 from nvmc.runtime.crossbar.array import Lanes, lanes_of, with_off_current
 from nvmc.runtime.crossbar.dac import Dac
-from nvmc.runtime.crossbar.lowering import spans
 from nvmc.training.circuit.converters import Codes, encode, pulses, rounded
 from nvmc.training.circuit.gradients import read
 from nvmc.training.circuit.grids import OwnRanges
@@ -215,7 +215,7 @@ class _Array:
         circuit, target = self._circuit, self._target
         with torch.no_grad():
             variance = None if spread is None else self._variances(spread, sign).levels
-            rows, watched = list(spans(product.matrix.rows, target.rows)), None
+            rows, watched = reads_of_rows(target, product.matrix.rows), None
             if circuit.watched is not None:
                 conversions = len(rows) * self._dac.pulses
                 watched = circuit.watched.currents_of(self._number, conversions)

@@ -22,7 +22,7 @@ from nvmc.hardware.devices import parse_noise
 from nvmc.hardware.tiling import Place
 from nvmc.rng import Draw, stream
 
-ENCODINGS = ["sign-magnitude", "differential", "offset"]
+ENCODINGS = ["sign-magnitude", "differential", "offset", "balanced"]
 DAY = 86_400.0
 
 

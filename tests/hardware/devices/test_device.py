@@ -103,7 +103,7 @@ def targets(draw: st.DrawFn) -> Target:
         device=device,
         weight_bits=draw(st.none() | st.integers(2, 16)),
         cell_bits=draw(st.integers(1, 2)),
-        encoding=draw(st.sampled_from(["sign-magnitude", "differential", "offset"])),
+        encoding=draw(st.sampled_from(["sign-magnitude", "differential", "offset", "balanced"])),
         rows=draw(st.integers(1, 1024)),
     )
 
@@ -228,6 +228,12 @@ def test_defaults_come_from_the_device():
         ("rram4", {"cell_bits": 3}, "cell bits are 3.*4 levels"),
         ("rram4", {"cell_bits": 0}, "cell bits are 0"),
         ("ideal", {"weight_bits": 4, "cell_bits": 5}, "cell bits are 5.*weight bits"),
+        (
+            "ideal",
+            {"weight_bits": 4, "cell_bits": 6, "encoding": "offset"},
+            r"6.*\(4\) and one for",
+        ),
+        ("ideal", {"weight_bits": 1, "cell_bits": 2, "encoding": "offset"}, r"2; .*bits \(1\)$"),
         ("ideal", {"cell_bits": 2}, "B is 2, but the weights are analog"),
         ("ideal", {"per_channel": True}, "analog; give --weight-bits"),
         ("rram4", {"rows": 0}, "tile is 0x128"),

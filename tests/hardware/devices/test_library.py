@@ -309,7 +309,7 @@ PAPERS = ["pcm-joshi2020", "rram-wan2022", "rram-milo2021", "sonos-agrawal2022"]
 
 
 @pytest.mark.parametrize("name", PAPERS)
-@pytest.mark.parametrize("encoding", ["sign-magnitude", "differential", "offset"])
+@pytest.mark.parametrize("encoding", ["sign-magnitude", "differential", "offset", "balanced"])
 def test_targets_stay_in_the_range_of_the_fit(name: str, encoding: Any):
     """Levels outside 0 ... top, where the polynomials go anywhere, are never aimed for."""
     target = Target.of(load_device(name), encoding=encoding)

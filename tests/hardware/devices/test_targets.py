@@ -224,6 +224,18 @@ def test_what_is_given_overrides_what_layers_do_not_state(tmp_path: Path) -> Non
 LAYER = "[[layers]]\nmatch = 'conv*'\n"
 
 
+def test_one_cell_of_an_offset_array_is_asked_for(tmp_path: Path) -> None:
+    """By cell_bits of the target or of layers; a default never is more than the weight bits."""
+    one = "device = 'ideal'\nencoding = 'offset'\nweight_bits = 3\n"
+    assert Target.load(written(tmp_path, one)).layout.planes == 2
+    assert Target.load(written(tmp_path, one + "cell_bits = 4")).layout.planes == 1
+    layers = Target.load(written(tmp_path, one + LAYER + "cell_bits = 4"))
+    assert layers.layout.planes == 2 and layers.of_layer("conv1", "w").layout.planes == 1
+    pairs = one + LAYER + "encoding = 'balanced'\ncell_bits = 4"
+    with pytest.raises(OptionError, match="cell_bits is 4; expected 1 to 3"):
+        Target.load(written(tmp_path, pairs))
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [

@@ -30,7 +30,7 @@ from strategies import (
     recurrent_cases,
 )
 
-ENCODINGS: tuple[Encoding, ...] = ("sign-magnitude", "differential", "offset")
+ENCODINGS: tuple[Encoding, ...] = ("sign-magnitude", "differential", "offset", "balanced")
 SPREAD = {"type": "programming", "basis": "level", "sigma": 0.2}
 READ = {"type": "read", "basis": "level", "sigma": 0.3}
 SEED, INDEX = 4, 2
@@ -96,6 +96,9 @@ def peripheries(draw: st.DrawFn) -> dict[str, Any]:
         "adc_bits": draw(st.sampled_from([None, 1, 3, 6, 12, 16])),
         "adc_range": draw(st.sampled_from(["full", 2.5])),
         "subtract": draw(st.sampled_from(["analog", "digital"])),
+        "row_split": draw(st.sampled_from(["filled", "even"])),
+        "rows_on": draw(st.sampled_from([None, 1, 3])),
+        "column_limit": draw(st.sampled_from([None, 1.5, 20.0])),
     }
     return found
 
@@ -208,6 +211,29 @@ def test_an_adc_with_a_step_a_unit_over_the_full_range_changes_nothing(
         np.testing.assert_allclose(product(read, x)(x), expected, rtol=1e-12, atol=1e-12)
     coarse = operand_of(weight, target(encoding, rows=8, adc_bits=3, **common))
     assert not np.allclose(product(coarse, x)(x), expected, rtol=1e-3)
+
+
+@pytest.mark.parametrize("bits", [None, 6])
+def test_a_column_saturates_at_its_limit(bits: int | None) -> None:
+    """One lane, all rows driven by 3: currents of 3 sum(g), clipped; a limit above changes none."""
+    weight = np.array([[3.0, 1.0, -3.0]] * 5)
+    more: dict[str, Any] = {"dac_bits": 2, "adc_bits": bits, "adc_range": 63.0}
+    x = np.full((1, 1, 1, 5), 3.0, np.float32)  # codes of 3; currents of 45, 15 and -45
+
+    def read(limit: float | None) -> list[float]:
+        cells = target("sign-magnitude", bits=2, column_limit=limit, **more)
+        array = Array("a", weight.astype(np.int8), np.ones((), np.float32), cells)
+        chip = Chip.ideal()
+        operand = CircuitOperand(array, chip.program(array), chip)
+        return product(operand, x)(x).ravel().tolist()
+
+    step = 1.0 if bits is None else 63 / 31
+    coded = [step * round(current / step) for current in (45, 15, -45)]
+    assert read(None) == read(46.0) == pytest.approx(coded, rel=1e-6)
+    most = step * round(30 / step)
+    assert read(30.0) == pytest.approx([most, coded[1], -most], rel=1e-6)
+    with pytest.raises(OptionError, match="column_limit"):
+        Periphery(column_limit=0.0)
 
 
 @pytest.mark.parametrize("encoding", ENCODINGS)

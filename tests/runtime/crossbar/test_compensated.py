@@ -49,7 +49,7 @@ def inputs(signed: bool, dtype: Any = np.float32) -> np.ndarray:
     return (x if signed else np.abs(x)).astype(dtype)
 
 
-@pytest.mark.parametrize("encoding", ["sign-magnitude", "differential", "offset"])
+@pytest.mark.parametrize("encoding", ["sign-magnitude", "differential", "offset", "balanced"])
 @pytest.mark.parametrize("rows", [8, 128])
 @pytest.mark.parametrize("signed", ["two-phase", "offset"])
 @pytest.mark.parametrize("bits", [5, "none"])
@@ -72,7 +72,7 @@ def test_an_ideal_periphery_computes_with_the_corrected_weights(
     assert (np.abs(exact - expected) < 1e-5 * scale).all()
 
 
-@pytest.mark.parametrize("encoding", ["sign-magnitude", "differential", "offset"])
+@pytest.mark.parametrize("encoding", ["sign-magnitude", "differential", "offset", "balanced"])
 @pytest.mark.parametrize("mode", ["multi-level", "bit-serial"])
 @pytest.mark.parametrize("signed", ["two-phase", "offset"])
 @pytest.mark.parametrize("adc", [None, 6])

@@ -28,7 +28,7 @@ from nvmc.runtime.crossbar.ranges import RangeObserver
 from strategies import Case, conv_cases, conv_transpose_cases, gemm_cases, recurrent_cases
 
 COMPILED = KERNELS[:-1]
-ENCODINGS: tuple[Encoding, ...] = ("sign-magnitude", "differential", "offset")
+ENCODINGS: tuple[Encoding, ...] = ("sign-magnitude", "differential", "offset", "balanced")
 NOISE = [
     {"type": "programming", "basis": "level", "sigma": 0.2},
     {"type": "read", "basis": "level", "sigma": 0.3},
@@ -92,6 +92,9 @@ def peripheries(draw: st.DrawFn) -> dict[str, Any]:
         "adc_bits": draw(st.sampled_from([None, 1, 3, 6, 12, 16])),
         "adc_range": draw(st.sampled_from(["full", 2.5])),
         "subtract": draw(st.sampled_from(["analog", "digital"])),
+        "row_split": draw(st.sampled_from(["filled", "even"])),
+        "rows_on": draw(st.sampled_from([None, 1, 3])),
+        "column_limit": draw(st.sampled_from([None, 1.5, 20.0])),
     }
     if found["adc_bits"] in (1, 3, 6):
         found["adc"] = draw(st.sampled_from(["ideal", *ADCS]))

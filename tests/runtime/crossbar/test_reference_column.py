@@ -30,11 +30,14 @@ READ = {"type": "read", "basis": "level", "sigma": 0.3}
 DIGITAL = {"subtract": "digital"}
 USES: dict[str, tuple[Encoding, dict[str, Any]]] = {
     "offset": ("offset", {}),
+    "one cell": ("offset", {}),
     "pairs, digital": ("differential", DIGITAL),
+    "balanced, digital": ("balanced", DIGITAL),
     "signs, analog": ("sign-magnitude", {}),
     "signs, digital": ("sign-magnitude", DIGITAL),
 }
-CASES = [(use, "none") for use in USES] + [("offset", "column"), ("pairs, digital", "column")]
+CASES = [(use, "none") for use in USES]
+CASES += [(use, "column") for use in ("offset", "one cell", "pairs, digital")]
 
 
 def target(
@@ -47,11 +50,12 @@ def target(
     cols: int = 3,
     **periphery: Any,
 ) -> Target:
-    """Four-bit weights in two-bit cells (or analog ones) of that on/off ratio."""
+    """Four-bit weights in two-bit cells, or one of five (or analog ones), of that on/off ratio."""
+    cell_bits = 5 if use == "one cell" and bits == 4 else 2
     device = Device.model_validate(
         {
             **{"name": "d", "title": "t", "source": "s", "noise": list(noise)},
-            "levels": 4 if bits else "continuous",
+            "levels": 2**cell_bits if bits else "continuous",
             "conductance": {"min_us": 20.0 / ratio, "max_us": 20.0},
         }
     )
@@ -59,7 +63,7 @@ def target(
     return Target.of(
         device,
         weight_bits=bits or "none",
-        cell_bits=min(2, bits) if bits else None,
+        cell_bits=1 if bits == 1 else cell_bits if bits else None,
         encoding=encoding,
         rows=rows,
         cols=cols,
@@ -104,7 +108,7 @@ def looped(x: NDArray[Any], array: Array, chip: Chip) -> NDArray[Any]:
     programmed = chip.program(array)
     unit = np.broadcast_to(array.unit, (groups, cols))
     counts = 2.0 ** (cells.cell_bits * np.arange(len(programmed.levels)))
-    if cells.encoding == "differential":
+    if cells.encoding in reference.PAIRS:
         counts = counts[: len(programmed.levels) // 2]
     if cells.weight_bits in (None, 1):
         counts = np.array([2.0 if cells.encoding == "offset" else 1.0])
@@ -177,6 +181,10 @@ def test_kernels_give_the_bits_of_numpy(use: str, how: str, bits: int | None, no
 # --- what it means -------------------------------------------------------------------------------
 
 
+def cells_are_signed_by_place(use: str) -> bool:
+    return USES[use][0] == "sign-magnitude"
+
+
 @pytest.mark.parametrize("use", USES)
 def test_a_finite_ratio_reaches_the_adc(use: str) -> None:
     """Behind 6 bits a ratio of 1.5 is another circuit than 1e9; without an ADC it is none."""
@@ -193,11 +201,12 @@ def test_a_finite_ratio_reaches_the_adc(use: str) -> None:
     assert error("exact", 1.5, **adc) == pytest.approx(error("exact", 1e9, **adc), rel=1e-6)
     assert error("none", 1.5, **adc) > 1.5 * error("none", 1e9, **adc)
     assert error("none", 1e9, **adc) == pytest.approx(error("exact", 1e9, **adc), rel=1e-2)
-    if use in ("offset", "pairs, digital"):
-        assert error("auto", 1.5, **adc) == error("none", 1.5, **adc)
-        assert error("column", 1.5, **adc) > 1.2 * error("exact", 1.5, **adc)
-    else:
+    if cells_are_signed_by_place(use):
         assert error("auto", 1.5, **adc) == error("exact", 1.5, **adc)
+        return
+    assert error("auto", 1.5, **adc) == error("none", 1.5, **adc)
+    if use != "balanced, digital":
+        assert error("column", 1.5, **adc) > 1.2 * error("exact", 1.5, **adc)
 
 
 def test_pairs_subtracted_before_the_adc_need_no_reference() -> None:

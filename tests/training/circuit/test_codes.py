@@ -41,11 +41,12 @@ PERIPHERIES: dict[str, dict[str, Any]] = {
         "adc_bits": 4,
     },
     "digital": {"dac_bits": 4, "adc_bits": 5, "subtract": "digital"},
+    "even, in turn": {"dac_bits": 4, "adc_bits": 5, "row_split": "even", "rows_on": 5},
     "adc alone": {"adc_bits": 6},
 }
 
 
-@pytest.mark.parametrize("encoding", ["sign-magnitude", "differential", "offset"])
+@pytest.mark.parametrize("encoding", ["sign-magnitude", "differential", "offset", "balanced"])
 @pytest.mark.parametrize("periphery", PERIPHERIES)
 @pytest.mark.parametrize("network", ["conv", "matmul"])
 def test_outputs_are_those_of_the_simulator(network: str, periphery: str, encoding: Any):
@@ -138,7 +139,7 @@ class Known:
 
 @pytest.mark.parametrize("noise", ["programming:sigma=0.2", "additive:sigma=0.1"])
 @pytest.mark.parametrize("periphery", ["offset", "digital"])
-@pytest.mark.parametrize("encoding", ["sign-magnitude", "differential", "offset"])
+@pytest.mark.parametrize("encoding", ["sign-magnitude", "differential", "offset", "balanced"])
 def test_noisy_chips_are_those_of_the_simulator(periphery: str, encoding: Any, noise: str):
     """Currents are real numbers here: sums in the order of the kernel are the simulator's.
 
@@ -194,7 +195,7 @@ def test_rounded_activations_are_the_codes_of_a_calibrated_dac(bits: int):
 
 
 @pytest.mark.parametrize("use", [{}, {"dac_bits": 4, "adc_bits": 6, "adc_range": "calibrated"}])
-@pytest.mark.parametrize("encoding", ["sign-magnitude", "differential", "offset"])
+@pytest.mark.parametrize("encoding", ["sign-magnitude", "differential", "offset", "balanced"])
 def test_wires_are_those_of_the_simulator(use: dict[str, Any], encoding: Any):
     """Effective conductances are no whole numbers: a few currents lie between two codes."""
     conductance = Conductance(min_us=2.0, max_us=40.0)

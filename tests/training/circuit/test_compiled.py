@@ -54,7 +54,7 @@ def both(replica: Replica, x: Tensor, monkeypatch: pytest.MonkeyPatch) -> list[d
     return [*found, stepped(replica, x)]
 
 
-@pytest.mark.parametrize("encoding", ["sign-magnitude", "differential", "offset"])
+@pytest.mark.parametrize("encoding", ["sign-magnitude", "differential", "offset", "balanced"])
 @pytest.mark.parametrize("periphery", PERIPHERIES)
 @pytest.mark.parametrize("network", ["conv", "channels last", "matmul"])
 def test_codes_and_gradients_are_those_of_torch(

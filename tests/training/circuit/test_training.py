@@ -137,6 +137,12 @@ def test_cells_that_are_not_linear_are_not_trained_through(tmp_path: Path) -> No
     train(small_network(tmp_path), judged, method, output=tmp_path / "out.onnx")
 
 
+def test_columns_that_saturate_are_not_trained_through(tmp_path: Path) -> None:
+    task = small_task(target_of({"adc_bits": 6, "column_limit": 50.0}), epochs=1, chips=2)
+    with pytest.raises(OptionError, match="columns that saturate cannot.*--circuit judged"):
+        train(small_network(tmp_path), task, make_method("gaussian"), output=tmp_path / "out.onnx")
+
+
 def test_reference_columns_are_not_trained_through(tmp_path: Path) -> None:
     stated = {"adc_bits": 6, "reference": "column"}
     task = small_task(target_of(stated, encoding="offset"), epochs=1, chips=2)
