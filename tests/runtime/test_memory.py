@@ -77,7 +77,8 @@ import sys
 from pathlib import Path
 sys.path.insert(0, sys.argv[1])
 import bench_memory
-bench_memory.measure("cells 1", "mlp", Path(sys.argv[2]), strict=True)
+folder = Path(sys.argv[2])
+bench_memory.measure("cells 1", folder / "mlp.onnx", "small-mlp.onnx", folder, strict=True)
 """
 
 
