@@ -45,6 +45,7 @@ FLOORS = {
 
 # Where each of these libraries may be imported, be it inside a function.
 HOMES = {
+    "PIL": {"nvmc.data"},
     "click": {"nvmc.cli"},
     "distributed": {"nvmc.executors"},
     "matplotlib": {"nvmc.report"},
@@ -63,6 +64,7 @@ HOMES = {
 # Import names of distributions whose two names differ.
 DISTRIBUTIONS = {
     "array_api_compat": "array-api-compat",
+    "PIL": "pillow",
     "google": "protobuf",
     "onnx_ir": "onnx-ir",
     "sklearn": "scikit-learn",
@@ -137,7 +139,9 @@ def test_dependencies_are_those_imported():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     extras = project["optional-dependencies"]
     declared = {re.split(r"[^\w.-]", text)[0] for text in project["dependencies"]}
-    wanted = [text for name in ("cluster", "parquet", "report", "train") for text in extras[name]]
+    wanted = [
+        text for name in ("cluster", "data", "parquet", "report", "train") for text in extras[name]
+    ]
     optional = {re.split(r"[^\w.-]", text)[0] for text in wanted}
     imported = {name.split(".")[0] for source in SOURCES for name in source.imports}
     imported -= {*sys.stdlib_module_names, "nvmc"}

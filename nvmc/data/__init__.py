@@ -1,27 +1,38 @@
-"""Data sets: scikit-learn's digits, the own files of MNIST and CIFAR-10, and .npz files.
+"""Data sets: scikit-learn's digits, sets in their own files, image folders, and .npz files.
 
-A data set is named by a text such as `digits`, `FILE.npz`, `mnist:DIR` or `cifar10:DIR`. Nothing
-is drawn at random: a text, a split and a limit always name the same images in the same order.
+A data set is named by a text such as `digits`, `FILE.npz`, `mnist:DIR` or `images:DIR,size=32x32`.
+Nothing is drawn at random: a text, a split and a limit always name the same images in the same
+order.
 
-A data set of one's own is a reader in a file here and a row of `FOLDERS`.
+A data set of one's own is a reader in a file here and a row of `READERS`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from nvmc.arguments import checked
 from nvmc.data.cifar10 import read_cifar10
+from nvmc.data.cifar100 import read_cifar100
+from nvmc.data.co2 import read_co2
 from nvmc.data.dataset import IGNORED, Dataset, check_labels, check_shape
 from nvmc.data.digits import read_digits
-from nvmc.data.files import Pixels, Split
+from nvmc.data.drive import read_drive
+from nvmc.data.files import Split
+from nvmc.data.folders import is_whole, read_folders
+from nvmc.data.gtsrb import read_gtsrb
 from nvmc.data.mnist import read_mnist
-from nvmc.data.npz import read_npz, read_pair
-from nvmc.errors import DataError
+from nvmc.data.npz import holds_split, read_npz, read_pair
+from nvmc.data.penn_fudan import read_penn_fudan
+from nvmc.data.sources import SCALED, Kind, Source
+from nvmc.data.speech_commands import read_speech_commands
+from nvmc.errors import DataError, nearest
 
 __all__ = [
     "IGNORED",
@@ -31,19 +42,30 @@ __all__ = [
     "Split",
     "check_labels",
     "check_shape",
+    "has_validation",
     "load_data",
 ]
 
 Data = str | Path | Dataset | Sequence[Any]
 """A data set by name, one that is at hand, or a pair of arrays (x, y)."""
 
-FOLDERS: dict[str, Callable[[Path, Split], tuple[Pixels, Pixels]]] = {
-    "mnist": read_mnist,
-    "cifar10": read_cifar10,
+_OPTION = re.compile("[a-z]+=[^,=]*")
+_PIXELS = (*SCALED, "size", "colour")
+READERS: dict[str, Kind] = {
+    "digits": Kind(read_digits, has_folder=False),
+    "mnist": Kind(read_mnist, SCALED),
+    "cifar10": Kind(read_cifar10, SCALED),
+    "cifar100": Kind(read_cifar100, (*SCALED, "labels")),
+    "images": Kind(read_folders, _PIXELS, whole=is_whole),
+    "gtsrb": Kind(read_gtsrb, _PIXELS),
+    "speech-commands": Kind(read_speech_commands, ("rate",)),
+    "drive": Kind(read_drive, (*SCALED, "colour", "pad")),
+    "penn-fudan": Kind(read_penn_fudan, _PIXELS),
+    "co2": Kind(read_co2, ("window",), has_folder=False),
 }
-"""Data sets in a folder of their own files, named KIND:DIR -> what reads images and labels."""
+"""What can be named: KIND:DIR of a set in a folder of its own files, or KIND, each with options."""
 
-NAMED = " or ".join(f"{kind}:DIR" for kind in FOLDERS)
+NAMED = ", ".join(f"{name}:DIR" if kind.has_folder else name for name, kind in READERS.items())
 """Their names, for people."""
 
 
@@ -52,13 +74,12 @@ def load_data(spec: Data, split: Split = "test", limit: int | None = None) -> Da
     """Read a data set by name; or take one that is at hand, which has no splits.
 
     Args:
-        spec: `digits`; `FILE.npz` with members `x`, or the network's inputs by name, and, where
-            they are wanted, `y`: classes or values to be met (taken as they are, whatever the
-            split); `next:FILE.npz`, such a file without `y`, whose labels are the next tokens of
-            `input_ids`; `mnist:DIR` (idx files, plain
-            or .gz; the last 10,000 of train are `validation`; 1x28x28, / 255); `cifar10:DIR`
-            (python or binary batches; the fifth is `validation`; 3x32x32, / 255); a `Dataset`; a
-            pair of arrays (x, y), as `FILE.npz` holds them.
+        spec: A text (docs/data.md): `FILE.npz` with members `x`, or the network's inputs by name,
+            and, where they are wanted, `y`: classes or values to be met, taken as they are; or such
+            members for each split, `x_train` and the like; `next:FILE.npz`, such a file without
+            `y`, whose labels are the next tokens of `input_ids`; a kind of `READERS`, as
+            `KIND:DIR,OPTION=VALUE`. Or a `Dataset`, or a pair of arrays (x, y), which are every
+            split.
         split: Which part.
         limit: At most so many images, the first of the split in the data set's own order, in
             which the classes of all named sets are mixed; None takes all.
@@ -74,6 +95,21 @@ def load_data(spec: Data, split: Split = "test", limit: int | None = None) -> Da
     return found.of(slice(limit))
 
 
+def has_validation(spec: Data) -> bool:
+    """Whether a data set says itself which images are for validation; else it is every split.
+
+    Raises:
+        DataError: By name, it is none.
+    """
+    if _at_hand(spec) is not None:
+        return False
+    text = str(spec).removeprefix("next:")
+    if text.endswith(".npz"):
+        return holds_split(text, "validation")
+    name, source = _named(str(spec), "validation", None)
+    return not READERS[name].whole(source.folder)
+
+
 def _at_hand(spec: Data) -> Dataset | None:
     if isinstance(spec, Dataset):
         return spec
@@ -82,27 +118,77 @@ def _at_hand(spec: Data) -> Dataset | None:
 
 def _read(spec: str, split: Split, limit: int | None) -> Dataset:
     """The data set of a name."""
-    kind, colon, folder = spec.partition(":")
-    if spec == "digits":
-        return Dataset(spec, *read_digits(split))
-    if colon and kind in FOLDERS:
-        pixels, labels = FOLDERS[kind](_folder(folder), split)
-        x = np.divide(pixels[:limit], 255, dtype=np.float32)
-        return Dataset(spec, x, labels[:limit].astype(np.int64))
-    if colon and kind == "next":
-        if not folder.endswith(".npz"):
+    if spec.startswith("next:"):
+        file = spec.removeprefix("next:")
+        if not file.endswith(".npz"):
             raise DataError(f"data set is {spec!r}; expected next:FILE.npz, a file with input_ids")
-        return read_npz(folder).with_next_tokens()
+        return read_npz(file, split).with_next_tokens()
     if spec.endswith(".npz"):
-        return read_npz(spec)
+        return read_npz(spec, split)
+    name, source = _named(spec, split, limit)
+    found = READERS[name].read(source)
+    spec += "".join(f",{k}={v}" for k, v in found.used.items() if k not in source.options)
+    x = _scaled(found.x[:limit], source)
+    y = found.y[:limit]
+    if y.dtype.kind == "f":
+        return Dataset(spec, x, targets=y.astype(np.float32))
+    return Dataset(spec, x, y.astype(np.int64))
+
+
+def _named(spec: str, split: Split, limit: int | None) -> tuple[str, Source]:
+    """The kind of a data set, and where it is, from its text."""
+    head, *parts = spec.split(",")
+    while parts and not _OPTION.fullmatch(parts[0]):  # a folder's name may hold commas
+        head += f",{parts.pop(0)}"
+    name, colon, folder = head.partition(":")
+    options = dict(part.split("=", 1) for part in parts)
+    if name not in READERS or (colon and not READERS[name].has_folder):
+        raise DataError(_unknown(spec, name))
+    kind = READERS[name]
+    if kind.has_folder and (not folder or not Path(folder).is_dir()):
+        raise DataError(
+            f"no folder {folder!r}; name the one that holds the data set's files: {name}:DIR"
+        )
+    if len(options) < len(parts):
+        raise DataError(f"data set is {spec!r}, which gives an option twice; give it once")
+    source = Source(name, Path(folder), split, limit, options)
+    kind.check(source)
+    return name, source
+
+
+def _unknown(spec: str, name: str) -> str:
+    """That there is no such data set, and which there are."""
     if spec and Path(spec).is_dir():
-        raise DataError(f"data set is {spec!r}, a folder; expected FILE.npz, {NAMED}")
-    raise DataError(f"unknown data set {spec!r}, expected digits, FILE.npz, next:FILE.npz, {NAMED}")
+        return (
+            f"data set is {spec!r}, a folder; expected images:{spec} for a folder a class, "
+            f"FILE.npz, or another of {NAMED}"
+        )
+    guess = nearest(name, READERS)
+    hint = "" if guess is None else f"; did you mean {guess!r}?"
+    return f"unknown data set {spec!r}, expected FILE.npz, next:FILE.npz, {NAMED}{hint}"
 
 
-def _folder(text: str) -> Path:
-    """An existing folder."""
-    path = Path(text)
-    if not text or not path.is_dir():
-        raise DataError(f"no folder {text!r}; name the one that holds the data set's files")
-    return path
+def _scaled(x: NDArray[Any], source: Source) -> NDArray[np.float32]:
+    """Pixels from 0 to 1, less the option `mean`, divided by `std`: one number, or a channel's."""
+    if x.dtype != np.uint8:
+        return x
+    scaled = np.divide(x, 255, dtype=np.float32)
+    for name in SCALED:
+        if name not in source.options:
+            continue
+        text = source.options[name]
+        try:
+            numbers = np.array([float(part) for part in text.split("/")], np.float32)
+        except ValueError:
+            numbers = np.array([], np.float32)
+        channels = x.shape[1]
+        if len(numbers) not in (1, channels) or not np.isfinite(numbers).all():
+            raise DataError(
+                f"{name} of {source.kind} is {text!r}; expected a number, or {channels} with "
+                "slashes between them, one for each channel"
+            )
+        if name == "std" and not (numbers > 0).all():
+            raise DataError(f"std of {source.kind} is {text!r}; expected numbers above 0")
+        values = numbers.reshape(-1, *[1] * (x.ndim - 2))
+        scaled = scaled - values if name == "mean" else scaled / values
+    return scaled

@@ -10,55 +10,72 @@ from typing import Any, cast
 
 import numpy as np
 
-from nvmc.data.files import Pixels, Split, content, first_file, first_line
+from nvmc.data.files import Pixels, content, first_file, first_line
+from nvmc.data.sources import Found, Source
 from nvmc.errors import DataError
 
-__all__ = ["read_cifar10"]
+__all__ = ["binary_records", "python_batch", "read_cifar10"]
 
 
-def read_cifar10(folder: Path, split: Split) -> tuple[Pixels, Pixels]:
+def read_cifar10(source: Source) -> Found:
     """Images (N, 3, 32, 32) and labels (N,) from the python or the binary batches."""
-    numbers = {"train": (1, 2, 3, 4), "validation": (5,), "test": ()}[split]
+    numbers = {"train": (1, 2, 3, 4), "validation": (5,), "test": ()}[source.split]
     stems = [f"data_batch_{number}" for number in numbers] or ["test_batch"]
     places = ("", "cifar-10-batches-py", "cifar-10-batches-bin")
-    batches = [
-        _cifar_binary(path) if path.suffix == ".bin" else _cifar_python(path)
-        for path in (first_file(folder, places, [stem, f"{stem}.bin"]) for stem in stems)
-    ]
+    batches = [_batch(first_file(source.folder, places, [stem, f"{stem}.bin"])) for stem in stems]
     x = np.concatenate([images for images, _ in batches]).reshape(-1, 3, 32, 32)
-    return x, np.concatenate([labels for _, labels in batches])
+    return Found(x, np.concatenate([labels for _, labels in batches]))
 
 
-def _cifar_binary(path: Path) -> tuple[Pixels, Pixels]:
-    """Records of one label byte and 3,072 pixel bytes."""
-    raw = content(path)
-    if not raw or len(raw) % 3073:
+def _batch(path: Path) -> tuple[Pixels, Pixels]:
+    """Images (N, 3072) and labels (N,) of one file."""
+    if path.suffix != ".bin":
+        return python_batch(path, b"labels")
+    labels, images = binary_records(path, 1)
+    return images, labels[:, 0]
+
+
+def binary_records(path: Path, labels: int) -> tuple[Pixels, Pixels]:
+    """Labels (N, labels) and images (N, 3072) of a file of so many label bytes before the pixels.
+
+    Raises:
+        DataError: It is damaged.
+    """
+    raw, size = content(path), 3072 + labels
+    if not raw or len(raw) % size:
         raise DataError(
-            f"{path} has {len(raw)} bytes, expected a multiple of 3073; download it again"
+            f"{path} has {len(raw)} bytes, expected a multiple of {size}; download it again"
         )
-    records = np.frombuffer(raw, np.uint8).reshape(-1, 3073)
-    return records[:, 1:], records[:, 0]
+    records = np.frombuffer(raw, np.uint8).reshape(-1, size)
+    return records[:, :labels], records[:, labels:]
 
 
-def _cifar_python(path: Path) -> tuple[Pixels, Pixels]:
-    """A pickled dictionary with b"data", (N, 3072) bytes, and b"labels", N numbers."""
+def python_batch(path: Path, key: bytes) -> tuple[Pixels, Pixels]:
+    """A pickled dictionary with b"data", (N, 3072) bytes, and N numbers under a key.
+
+    Returns:
+        Images (N, 3072) and labels (N,).
+
+    Raises:
+        DataError: It is none.
+    """
     raw = content(path)
     try:
         _check_memo(raw)
         batch: Any = _BatchUnpickler(io.BytesIO(raw), encoding="bytes").load()
     except Exception as error:  # a damaged pickle may raise anything
         raise DataError(
-            f"{path} is no CIFAR-10 batch ({first_line(error)}); download it again"
+            f"{path} is no CIFAR batch ({first_line(error)}); download it again"
         ) from error
     found = cast("dict[object, object]", batch) if isinstance(batch, dict) else {}
-    data, labels = found.get(b"data"), found.get(b"labels")
+    data, labels = found.get(b"data"), found.get(key)
     pixels = data.pixels if isinstance(data, _PickledBytes) else None
     numbers = cast("list[object]", labels) if isinstance(labels, list) else []
     known = [n for n in numbers if isinstance(n, int) and 0 <= n < 256]
     if pixels is None or len(known) < len(numbers) or pixels.shape != (len(known), 3072):
         raise DataError(
-            f"{path} does not hold data of N x 3072 bytes and N labels, as a CIFAR-10 batch does; "
-            "download it again"
+            f"{path} does not hold data of N x 3072 bytes and N {key.decode()}, as a CIFAR batch "
+            "does; download it again"
         )
     return pixels, np.array(known, dtype=np.uint8)
 

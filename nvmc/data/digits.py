@@ -7,14 +7,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nvmc.data.dataset import Floats, Labels
-from nvmc.data.files import SPLITS, Split
+from nvmc.data.dataset import Floats
+from nvmc.data.files import SPLITS
+from nvmc.data.sources import Found, Source
 from nvmc.errors import DataError
 
 __all__ = ["read_digits"]
 
 
-def read_digits(split: Split) -> tuple[Floats, Labels]:
+def read_digits(source: Source) -> Found:
     """scikit-learn's 1,797 real handwritten digits, resampled to 1x28x28.
 
     The r-th image of its class, in the set's order, is test when r % 10 is 7 to 9, validation
@@ -33,8 +34,8 @@ def read_digits(split: Split) -> tuple[Floats, Labels]:
     for label in np.unique(y):
         rank[y == label] = np.arange(np.count_nonzero(y == label))
     part = np.array([SPLITS[0]] * 6 + [SPLITS[1]] + [SPLITS[2]] * 3)[rank % 10]
-    chosen = part == split
-    return _resample(images[chosen].astype(np.int64)), y[chosen]
+    chosen = part == source.split
+    return Found(_resample(images[chosen].astype(np.int64)), y[chosen])
 
 
 def _resample(images: NDArray[np.int64]) -> Floats:

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from nvmc.data.files import Pixels, Split, content, first_file
+from nvmc.data.files import Pixels, content, first_file
+from nvmc.data.sources import Found, Source
 from nvmc.errors import DataError
 
 __all__ = ["read_mnist"]
@@ -16,8 +17,9 @@ HELD_OUT = 10_000
 """Images at the end of the training set that are kept for validation."""
 
 
-def read_mnist(folder: Path, split: Split) -> tuple[Pixels, Pixels]:
+def read_mnist(source: Source) -> Found:
     """Images (N, 1, rows, columns) and labels (N,) from the data set's four idx files."""
+    folder, split = source.folder, source.split
     stem = "t10k" if split == "test" else "train"
     images_path = first_file(folder, ("", "raw", "MNIST/raw"), _idx_names(stem, "images", 3))
     labels_path = first_file(folder, ("", "raw", "MNIST/raw"), _idx_names(stem, "labels", 1))
@@ -31,7 +33,7 @@ def read_mnist(folder: Path, split: Split) -> tuple[Pixels, Pixels]:
         part = slice(None)
     else:
         part = slice(-HELD_OUT, None) if split == "validation" else slice(None, -HELD_OUT)
-    return images[part, None], labels[part]
+    return Found(images[part, None], labels[part])
 
 
 def _idx_names(stem: str, what: str, rank: int) -> list[str]:

@@ -4,29 +4,73 @@ from __future__ import annotations
 
 import zipfile
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from nvmc.budget import check_room
 from nvmc.data.dataset import IGNORED, Dataset, Floats, Labels
-from nvmc.data.files import MOST_DEFLATED, first_line
+from nvmc.data.files import MOST_DEFLATED, Split, first_line
 from nvmc.data.stored import OfObjects, stored_array
 from nvmc.errors import DataError
 
-__all__ = ["read_npz", "read_pair"]
+__all__ = ["holds_split", "read_npz", "read_pair"]
+
+T = TypeVar("T")
+_ENDINGS: dict[Split, tuple[str, ...]] = {
+    "train": ("_train",),
+    "validation": ("_validation", "_valid", "_val"),
+    "test": ("_test",),
+}
+"""What the names of a split's arrays end in."""
 
 
-def read_npz(spec: str) -> Dataset:
+def read_npz(spec: str, split: Split = "test") -> Dataset:
     """Arrays of an .npz file: x, or inputs by their names, and y.
 
     What cannot be an input, a text or an array of another length, is passed over. Arrays beside x
-    are looked at once a network wants them.
+    are looked at once a network wants them. Where the file holds splits, `x_train` and the like,
+    those of the split are taken, by their names without it.
     """
-    return _dataset(spec, _members(Path(spec)))
+    return _dataset(spec, _members(Path(spec), split))
+
+
+def holds_split(spec: str, split: Split) -> bool:
+    """Whether an .npz file, which is there, holds arrays of its own for a split."""
+    with zipfile.ZipFile(spec) as archive:
+        names = [name.removesuffix(".npy") for name in archive.namelist()]
+    return _holds_splits(names) and any(name.endswith(_ENDINGS[split]) for name in names)
+
+
+def _holds_splits(names: Iterable[str]) -> bool:
+    """Whether names are those of splits: x_train, say, and no x."""
+    told = {f"{which}_{end}" for which in "xy" for end in ("train", "test")}
+    return bool(told.intersection(names)) and "x" not in names
+
+
+def _of_split(members: dict[str, T], split: Split) -> dict[str, T]:
+    """Members of a split, by their names without it; all where the names say no splits.
+
+    Raises:
+        ValueError: There are splits, but not this one.
+    """
+    if not _holds_splits(members):
+        return members
+    found = {
+        name.removesuffix(end): member
+        for name, member in members.items()
+        for end in _ENDINGS[split]
+        if name.endswith(end)
+    }
+    if not found:
+        raise ValueError(
+            f"it holds {', '.join(members)}, nothing of split {split}; save x_{split} and "
+            f"y_{split}, too"
+        )
+    return found
 
 
 def read_pair(pair: Sequence[Any]) -> Dataset:
@@ -82,8 +126,8 @@ def _floats(path: str, x: NDArray[Any]) -> Floats:
     return floats
 
 
-def _members(path: Path) -> dict[str, NDArray[Any]]:
-    """An .npz file's arrays in their order, read without pickle.
+def _members(path: Path, split: Split) -> dict[str, NDArray[Any]]:
+    """An .npz file's arrays of a split in their order, read without pickle.
 
     Beside x, what pickle alone can read is passed over, and members that are no arrays are always.
     """
@@ -93,10 +137,11 @@ def _members(path: Path) -> dict[str, NDArray[Any]]:
     found: dict[str, NDArray[Any]] = {}
     try:
         with zipfile.ZipFile(path) as archive:
-            check_room(f"the arrays of {path}", sum(one.file_size for one in archive.infolist()))
             members = {one.filename.removesuffix(".npy"): one for one in archive.infolist()}
             if len(members) < len(archive.infolist()):
                 raise ValueError("two of its members have one name")
+            members = _of_split(members, split)
+            check_room(f"the arrays of {path}", sum(one.file_size for one in members.values()))
             for name, member in members.items():
                 try:
                     array = _array(archive, member)

@@ -14,7 +14,7 @@ from nvmc import __version__
 from nvmc.arguments import checked
 from nvmc.compiled.artifact import TARGET_KEY
 from nvmc.compiled.options import CompileOptions
-from nvmc.data import Data, Dataset, check_labels, load_data
+from nvmc.data import Data, Dataset, check_labels, has_validation, load_data
 from nvmc.errors import DataError, ModelError, OptionError
 from nvmc.hardware.chip import Chip
 from nvmc.hardware.devices import Device, Target, as_target
@@ -104,7 +104,7 @@ def _loaded(data: Data, validation: Data | None) -> tuple[Dataset, Dataset, Data
     whole = load_data(data, "train")
     if validation is not None:
         return whole, whole, load_data(validation, "validation")
-    if not isinstance(data, str | Path) or str(data).endswith(".npz"):
+    if not has_validation(data):
         return whole, *_parted(whole)
     return whole, whole, load_data(data, "validation")
 
@@ -297,9 +297,28 @@ def _check(model: ir.Model, task: Task) -> None:
         check_labels(task.train, 2)
     elif shape and isinstance(classes := shape[reading.class_axis or 0], int):
         check_labels(task.train, classes)
-    augment = task.settings.augment
-    if augment is not None and (len(inputs) > 1 or task.train.x.ndim != 4):
+    _check_augment(task, len(inputs))
+
+
+def _check_augment(task: Task, inputs: int) -> None:
+    """Complain about images that cannot be moved, or what is known of them cannot.
+
+    Raises:
+        OptionError: They cannot.
+    """
+    x, y = task.train.x, task.train.y
+    if task.settings.augment is None:
+        return
+    if inputs > 1 or x.ndim != 4:
         raise OptionError(
-            f"images have shape {list(task.train.x.shape[1:])}; augmentation needs channels, rows "
-            "and columns: leave it out"
+            f"images have shape {list(x.shape[1:])}; augmentation needs channels, rows and "
+            "columns: leave it out"
+        )
+    known = task.train.targets if y is None else y
+    places = () if known is None else known.shape[1:]
+    if sum(size > 1 for size in places) > 1 and (y is None or places != x.shape[2:]):
+        raise OptionError(
+            f"images have {'x'.join(map(str, x.shape[2:]))} pixels and {task.train.name} maps of "
+            f"shape {list(places)}; augmentation moves classes of as many pixels with their "
+            "images, no others: leave it out"
         )

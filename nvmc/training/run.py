@@ -17,7 +17,7 @@ from torch.nn import functional
 from nvmc.data import IGNORED, Dataset
 from nvmc.errors import DataError, ModelError
 from nvmc.evaluation.reading import Reading
-from nvmc.models.augment import Affine
+from nvmc.models.augment import Moves
 from nvmc.passes.feed_masks import outputs_kinds
 from nvmc.passes.graph.attributes import int_of
 from nvmc.passes.two_classes import check_sign
@@ -149,13 +149,15 @@ class Run:
         order = torch.randperm(
             len(self._y), generator=named_generator(settings.seed, "order", epoch)
         ).to(self._y.device)
-        moved = settings.augment and Affine(**settings.augment.model_dump())
+        moved = settings.augment and Moves(**settings.augment.model_dump())
         generator = self.generator("augment", epoch)
         for chosen in torch.split(order, settings.batch):
-            x = taken(self._x, chosen)
+            x, y = taken(self._x, chosen), self._y[chosen]
             if moved and isinstance(x, Tensor):
-                x = moved(x, generator)
-            yield x, self._y[chosen]
+                are_maps = self.task.train.y is not None and y.shape[1:] == x.shape[2:]
+                x, maps = moved(x, generator, y if are_maps else None, IGNORED)
+                y = y if maps is None else maps
+            yield x, y
 
     def validation(self) -> tuple[Inputs, Tensor]:
         """The held-out images with their labels or targets."""

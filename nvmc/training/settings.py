@@ -18,17 +18,13 @@ Width = Annotated[float, Field(gt=1, allow_inf_nan=False)]
 
 
 class Augment(Strict, frozen=True):
-    """How training images (N, C, R, C) are moved each time they are shown.
-
-    Attributes:
-        turn: Largest angle, in degrees.
-        scale: Largest relative change of size.
-        shift: Largest shift along each axis, in pixels.
-    """
+    """How training images (N, C, R, C) are moved each time they are shown; see `Moves`."""
 
     turn: Share = 0.0
     scale: Share = 0.0
     shift: Share = 0.0
+    crop: Whole = 0
+    flip: Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)] = 0.0
 
 
 class Settings(Strict, frozen=True):

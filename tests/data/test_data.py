@@ -91,14 +91,16 @@ def test_importing_the_module_loads_no_sklearn() -> None:
 # names
 
 
-@pytest.mark.parametrize("spec", ["", "digit", "imagenet:.", "data.npy", "digits:.", "mnist"])
+@pytest.mark.parametrize("spec", ["", "digit", "imagenet:.", "data.npy", "digits:."])
 def test_unknown_name_lists_the_choices(spec: str) -> None:
-    with pytest.raises(DataError, match="unknown data set .* expected digits, FILE.npz, next:FILE"):
+    with pytest.raises(
+        DataError, match="unknown data set .* expected FILE.npz, next:FILE.*digits, mnist:DIR"
+    ):
         load_data(spec)
 
 
 def test_a_folder_is_no_data_set(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="a folder; expected FILE.npz, mnist:DIR"):
+    with pytest.raises(DataError, match="a folder; expected images:"):
         load_data(str(tmp_path))
 
 
@@ -375,7 +377,7 @@ def test_cifar10_pickles_run_nothing(tmp_path: Path, where: str) -> None:
 )
 def test_cifar10_pickles_of_something_else(tmp_path: Path, batch: object) -> None:
     (tmp_path / "test_batch").write_bytes(pickle.dumps(batch, protocol=4))
-    with pytest.raises(DataError, match="CIFAR-10 batch .*download it again"):
+    with pytest.raises(DataError, match="CIFAR batch .*download it again"):
         load_data(f"cifar10:{tmp_path}")
 
 
