@@ -39,7 +39,7 @@ OPTIONS: dict[str, Callable[[Command], Command]] = {
     "data": click.option(
         "--data",
         metavar="SPEC",
-        help=f"digits, FILE.npz (x or inputs by name, and y), {NAMED}. Without "
+        help=f"FILE.npz (x or inputs by name, and y), {NAMED}. Without "
         "data, chips are compared with the ideal chip on seeded inputs.",
     ),
     "device": click.option(

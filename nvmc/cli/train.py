@@ -117,7 +117,7 @@ def _settings_options(command: F) -> F:
     metavar="K=V",
     help="An option of the method.  May be repeated.",
 )
-@click.option("--data", metavar="SPEC", help=f"digits, FILE.npz, {NAMED}.")
+@click.option("--data", metavar="SPEC", help=f"FILE.npz, {NAMED}.")
 @click.option(
     "--validation", metavar="SPEC", help="Held-out data.  [default: of --data, else a tenth of it]"
 )
