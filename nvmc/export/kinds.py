@@ -40,6 +40,13 @@ _TABLE = (
         "the network of the chip in standard ONNX operators, for any compiler",
         ("opset",),
     ),
+    Kind(
+        "conductance",
+        "nvmc.export.conductance:write",
+        "nvmc.export.conductance/1",
+        "what the cells of each tile conduct, in uS, as NPZ and CSV",
+        ("array", "range_us"),
+    ),
 )
 
 KINDS: dict[str, Kind] = {kind.name: kind for kind in _TABLE}

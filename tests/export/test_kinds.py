@@ -28,7 +28,7 @@ def compiled(tmp_path_factory: pytest.TempPathFactory) -> Compiled:
     folder = tmp_path_factory.mktemp("kinds")
     text = "g (float[N,4] x) => (float[N,3] y) <float[4,3] w> { y = MatMul (x, w) }"
     onnx.save(proto_of(text), folder / "net.onnx")
-    return compile_model(folder / "net.onnx", load_device("rram4"), output=folder / "net.nvmc")
+    return compile_model(folder / "net.onnx", load_device("fefet1"), output=folder / "net.nvmc")
 
 
 def test_each_row_names_a_writer_a_version_and_options_that_there_are() -> None:
