@@ -48,6 +48,12 @@ def _range(context: click.Context, option: click.Parameter, text: str | None) ->
     metavar="LOW,HIGH",
     help="Of tiles: what level 0 and the highest level conduct, where the device does not say.",
 )
+@click.option(
+    "--volts",
+    metavar="V|FILE",
+    help="spice: of all word lines, or an NPZ with volts for the rows of each array.  "
+    "[default: the read voltage, or 1]",
+)
 @memory_option
 def export_command(
     compiled: Path | None,

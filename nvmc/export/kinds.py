@@ -47,6 +47,13 @@ _TABLE = (
         "what the cells of each tile conduct, in uS, as NPZ and CSV",
         ("array", "range_us"),
     ),
+    Kind(
+        "spice",
+        "nvmc.export.spice:write",
+        "nvmc.export.spice/1",
+        "a netlist for each tile, for ngspice and its like",
+        ("array", "range_us", "volts"),
+    ),
 )
 
 KINDS: dict[str, Kind] = {kind.name: kind for kind in _TABLE}

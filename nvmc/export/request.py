@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypedDict
@@ -25,11 +25,14 @@ class ExportOptions(TypedDict, total=False):
         opset: Of standard operators, 13 or more; None for the lowest that can say the network.
         range_us: What level 0 and the highest level conduct, in uS, where the device does not say.
         array: Names of the arrays to write, or of layers that read a single one; all by default.
+        volts: Of the word lines: one for all, or by array one for each row, shape (rows,) or
+            (groups, rows), as a mapping or an NPZ file; the read voltage for None, or 1 V.
     """
 
     opset: int | None
     range_us: tuple[float, float] | None
     array: Sequence[str]
+    volts: float | str | Path | Mapping[str, Any] | None
 
 
 @dataclass(frozen=True)
