@@ -54,6 +54,11 @@ def _range(context: click.Context, option: click.Parameter, text: str | None) ->
     help="spice: of all word lines, or an NPZ with volts for the rows of each array.  "
     "[default: the read voltage, or 1]",
 )
+@click.option(
+    "--data",
+    metavar="SPEC",
+    help="neurosim: images, of which the first is traced.  [default: seeded inputs]",
+)
 @memory_option
 def export_command(
     compiled: Path | None,

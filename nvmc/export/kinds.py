@@ -54,6 +54,13 @@ _TABLE = (
         "a netlist for each tile, for ngspice and its like",
         ("array", "range_us", "volts"),
     ),
+    Kind(
+        "neurosim",
+        "nvmc.export.neurosim:write",
+        "nvmc.export.neurosim/1",
+        "network file, weights and input traces for DNN+NeuroSim V1.4",
+        ("data",),
+    ),
 )
 
 KINDS: dict[str, Kind] = {kind.name: kind for kind in _TABLE}

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, TypedDict
 
 from nvmc.compiled.artifact import Compiled
+from nvmc.data import Data
 from nvmc.errors import OptionError
 from nvmc.evaluation.parameters import Setup
 from nvmc.hardware.chip import Chip
@@ -27,12 +28,14 @@ class ExportOptions(TypedDict, total=False):
         array: Names of the arrays to write, or of layers that read a single one; all by default.
         volts: Of the word lines: one for all, or by array one for each row, shape (rows,) or
             (groups, rows), as a mapping or an NPZ file; the read voltage for None, or 1 V.
+        data: Images, of which the first is traced; seeded inputs for None.
     """
 
     opset: int | None
     range_us: tuple[float, float] | None
     array: Sequence[str]
     volts: float | str | Path | Mapping[str, Any] | None
+    data: Data | None
 
 
 @dataclass(frozen=True)
