@@ -40,6 +40,12 @@ _TABLE = (
         "the network of the chip in standard ONNX operators, for any compiler",
         ("opset",),
     ),
+    Kind(
+        "schedule",
+        "nvmc.export.schedule.write:write",
+        "nvmc.export.schedule/1",
+        "an instruction stream with meta-operators, and the tiles' codes",
+    ),
 )
 
 KINDS: dict[str, Kind] = {kind.name: kind for kind in _TABLE}
