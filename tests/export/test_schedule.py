@@ -126,6 +126,20 @@ def test_every_way_to_read_gives_the_circuits_bits(
     hold(compiled, chip, x, tmp_path)
 
 
+@pytest.mark.parametrize("chip", [None, 2])
+@pytest.mark.parametrize("rows_on", [None, 5])
+def test_groups_that_share_a_tile_give_the_circuits_bits(
+    rows_on: int | None, chip: int | None, tmp_path: Path
+) -> None:
+    periphery = Periphery(**SERIAL, rows_on=rows_on)
+    target = Target.of("rram4", encoding="offset", rows=40, cols=16, periphery=periphery)
+    compiled = network(tmp_path, CONV, target)
+    x = np.random.default_rng(6).standard_normal((1, 4, 7, 6)).astype(np.float32)
+    machine = hold(compiled, chip, x, tmp_path)
+    assert machine.program["tiles"][0]["groups"] == [0, 2]
+    assert machine.program["tiles"][0]["shape"] == [24, 6]
+
+
 def test_levels_that_are_conductances_reach_the_converters(tmp_path: Path) -> None:
     target = Target.of(
         "rram-wan2022", encoding="differential", weight_bits=4, cell_bits=2, rows=8, cols=8,

@@ -98,8 +98,8 @@ class Board:
             self._held[array.name] = found
         elif found.array.place != array.place:
             raise ModelError(
-                f"array {array.name!r} is used in two ways by two nodes; a schedule has one layout "
-                "for an array: give each a weight of its own"
+                f"array {array.name!r} is used in two ways by two nodes, but has one layout here; "
+                "give each a weight of its own"
             )
         return found
 

@@ -16,6 +16,7 @@ from nvmc.export.schedule.views import view
 from nvmc.hardware.chip import Array, Chip
 from nvmc.hardware.tiling import Matrix, Place, matrix_of
 from nvmc.passes.graph.image_graph import ImageGraph, Step
+from nvmc.runtime.crossbar.circuit import Circuit
 from nvmc.runtime.crossbar.dac import Dac
 from nvmc.runtime.crossbar.operand import CircuitOperand
 
@@ -29,6 +30,7 @@ class Use:
     Attributes:
         step: The node.
         array: Its weight.
+        circuit: The array between its converters.
         matrix: Of the weight.
         x: Value that drives the rows.
         result: Buffer of the results of a vector, (groups, columns).
@@ -42,6 +44,7 @@ class Use:
 
     step: Step
     array: Array
+    circuit: Circuit
     matrix: Matrix
     x: str
     result: str
@@ -106,8 +109,8 @@ class Nodes:
         source = str(self.input(step, x))
         if self.graph.types.get(source) != "float32":
             raise ModelError(
-                f"inputs of {step.op} {step.name!r} are {self.graph.types.get(source)}; a schedule "
-                "computes in float32: compile a float32 network"
+                f"inputs of {step.op} {step.name!r} are {self.graph.types.get(source)}; this "
+                "format computes in float32: compile a float32 network"
             )
         place = Place.of(step.op, step.attributes)
         array = self.arrays[step.attributes["arrays"][0]]
@@ -135,10 +138,8 @@ class Nodes:
         half = dac.half if dac.offsets else None
         limit = None if dac.limit is None else float(np.float32(dac.limit))
         top = Dac(target.periphery).largest_code
-        return Use(
-            step, array, matrix, source, result, vector, steps, signed, shifts, top, half, limit,
-            product,
-        )  # fmt: skip
+        ends = (vector, steps, signed, shifts, top, half, limit, product)
+        return Use(step, array, circuit, matrix, source, result, *ends)
 
 
 def _check(array: Array) -> None:
@@ -152,7 +153,7 @@ def _check(array: Array) -> None:
     for bits, name in ((periphery.dac_bits, "DAC"), (periphery.adc_bits, "ADC")):
         if bits is None:
             raise OptionError(
-                f"array {array.name!r} has no {name}, which a schedule drives and converts by; "
+                f"array {array.name!r} has no {name}, and this format is one of codes; "
                 f"compile with --{name.lower()}-bits"
             )
     if target.reference == "column":

@@ -28,7 +28,7 @@ from nvmc.passes.graph.image_graph import ImageGraph, Step, image_graph
 from nvmc.passes.program_chip import arrays_of
 from nvmc.runtime.saving import save_checked
 
-__all__ = ["write"]
+__all__ = ["assumptions_of", "write"]
 
 PROGRAM_FILE = "schedule.json"
 SCHEMA_FILE = "schedule.schema.json"
@@ -70,7 +70,8 @@ def write(request: Request, folder: Path) -> Written:
     np.savez(folder / CELLS_FILE, **board.stored, **registers.tables, **registers.stored)
     save_checked(model, folder / GRAPH_FILE, request.compiled.model_path)
     line = f"a schedule of {request.chip_text}, {len(board.tiles)} tiles"
-    return Written([line], _assumptions(request), {"tiles": len(board.tiles)})
+    order = "instructions stand in an order that is right; nothing says which run side by side"
+    return Written([line], [order, *assumptions_of(request)], {"tiles": len(board.tiles)})
 
 
 def _digital(step: Step) -> Digital:
@@ -110,10 +111,10 @@ def _buffers(graph: ImageGraph, registers: Registers) -> list[Buffer]:
     return found
 
 
-def _assumptions(request: Request) -> list[str]:
-    """What a replay of the instructions does not have and the chip has."""
+def assumptions_of(request: Request) -> list[str]:
+    """What a replay of the file does not have and the chip has, a sentence each."""
     target = request.target
-    found = ["instructions stand in an order that is right; nothing says which run side by side"]
+    found: list[str] = []
     own = [target.of_array(entry.name) for entry in request.compiled.manifest.arrays]
     if any(_wired(each) for each in own):
         found.append("wires are a matter of the tiles: a replay has currents without them")
