@@ -61,6 +61,18 @@ _TABLE = (
         "network file, weights and input traces for DNN+NeuroSim V1.4",
         ("data",),
     ),
+    Kind(
+        "schedule",
+        "nvmc.export.schedule.write:write",
+        "nvmc.export.schedule/1",
+        "an instruction stream with meta-operators, and the tiles' codes",
+    ),
+    Kind(
+        "mlir",
+        "nvmc.export.mlir.write:write",
+        "nvmc.export.mlir/1",
+        "text of MLIR: linalg, tensor, and a dialect cim for tiles",
+    ),
 )
 
 KINDS: dict[str, Kind] = {kind.name: kind for kind in _TABLE}

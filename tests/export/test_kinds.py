@@ -12,14 +12,14 @@ import numpy as np
 import onnx
 import pytest
 
-from nvmc import Compiled, Target, compile_model, export_network, load_device
+from nvmc import Compiled, Target, compile_model, export_network
 from nvmc.cli import main
 from nvmc.compiled.digests import FileEntry
 from nvmc.errors import ArtifactError, NvmcError, OptionError
 from nvmc.export.folder import EXPORT_FILE, FORMAT, file_names
 from nvmc.export.kinds import KINDS
 from nvmc.export.request import ExportOptions
-from nvmc.hardware.devices.periphery import Periphery
+from nvmc.hardware.devices import Periphery
 from onnx_text import proto_of
 from source_tree import ROOT
 
@@ -29,7 +29,7 @@ def compiled(tmp_path_factory: pytest.TempPathFactory) -> Compiled:
     folder = tmp_path_factory.mktemp("kinds")
     text = "g (float[N,4] x) => (float[N,3] y) <float[4,3] w> { y = MatMul (x, w) }"
     onnx.save(proto_of(text), folder / "net.onnx")
-    target = Target.of(load_device("fefet1"), periphery=Periphery(dac_bits=4))
+    target = Target.of("rram4", periphery=Periphery(dac_bits=8, adc_bits=8))
     return compile_model(folder / "net.onnx", target, output=folder / "net.nvmc")
 
 
