@@ -339,7 +339,10 @@ class CircuitMvm:
                 if self._observer is not None:
                     self._observer.drives(product.rows, pulse)
                     counts = circuit.counts(cols) * (drive.step[:, None, None, None] * pulse.weight)
-                pulses.add(self._convert(product, pulse, reads, counts), pulse.weight)
+                found = self._convert(product, pulse, reads, counts)
+                if pulse.weight < 0 and product.adc.curves is not None:
+                    found[~drive.signed] = 0  # which have no such phase; converters that err see one
+                pulses.add(found, pulse.weight)
             codes_sum.add(pulses.settled(), product.adc.step)
             if circuit.shift:
                 codes_sum.add(product.sum(codes), -circuit.shift)

@@ -149,6 +149,7 @@ struct Panel {
   std::vector<Run> runs;
   alignas(64) float step[kPanel] = {};
   alignas(64) float offset[kPanel] = {};
+  bool is_signed[kPanel] = {};
   // Of each vector's entry, all conversions; null where nothing is drawn.
   std::array<std::array<Words*, kPanel>, kFresh> reads{};
 

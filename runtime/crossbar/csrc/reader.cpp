@@ -52,6 +52,7 @@ class Walk {
       panel_.any_signed = panel_.any_signed || drive_.is_signed[entry];
       std::fill_n(panel_.step + p, length, drive_.step[entry]);
       std::fill_n(panel_.offset + p, length, drive_.offset[entry]);
+      std::fill_n(panel_.is_signed + p, length, drive_.is_signed[entry]);
       p += length;
       vector += length;
       if (vector == vectors) {
