@@ -29,6 +29,9 @@ class Reader:
         shift: float,
         offsets: bool,
         bits: int,
+        slice: int = 1,
+        bipolar: bool = False,
+        accumulates: bool = False,
     ) -> None: ...
     def add(
         self,

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nvmc.runtime.crossbar.curves import Curves
-from nvmc.runtime.crossbar.dac import Drive
+from nvmc.runtime.crossbar.dac import Dac, Drive
 
 try:
     from nvmc.runtime.crossbar import _native
@@ -85,8 +85,7 @@ class Reader:
         unit: Network units in a code step of each column, shape (groups, cols).
         coefficients: What each lane counts for, in code steps.
         shift: What the encoding adds to every code.
-        offsets: Whether negative inputs are driven with an offset.
-        bits: Pulses of a bit-serial code; 0 where a code is one pulse.
+        dac: What drives the rows; None for numbers that are put on rows as they are.
         tiles: The rows of tiles.
 
     Raises:
@@ -99,14 +98,18 @@ class Reader:
         unit: Real,
         coefficients: Real,
         shift: float,
-        offsets: bool,
-        bits: int,
+        dac: Dac | None,
         tiles: Sequence[Tile],
     ) -> None:
         if _native is None or kernel not in KERNELS[:-1]:
             raise ValueError(f"kernel is {kernel!r}; expected one of {', '.join(KERNELS[:-1])}")
+        offsets, bipolar, held = False, False, False
+        serial = (0, 0)
+        if dac is not None:
+            offsets, bipolar, held = dac.offsets, dac.bipolar, dac.accumulates
+            serial = dac.serial
         self._reader = _native.Reader(
-            kernel, _single(unit), _single(coefficients), shift, offsets, bits
+            kernel, _single(unit), _single(coefficients), shift, offsets, *serial, bipolar, held
         )
         for tile in tiles:
             variance = None if tile.variance is None else _single(tile.variance)

@@ -242,9 +242,9 @@ class CircuitOperand:
             summed = lanes_of(layout, cells, sign, analog=analog, squared=True)
             variance = beside(summed.levels, dtype)
         blocks = blocks_of(currents, variance, reads_of_rows(target, sign.shape[1]), responses)
-        signed = lanes.signed or (periphery.wired and target.off_level > off)
+        signed = lanes.signed or dac.bipolar or (periphery.wired and target.off_level > off)
         current = limits.current if limits else None
-        adcs = [adc_of(target, b.height, dac.largest, signed, current) for b in blocks]
+        adcs = [adc_of(target, b.height, dac, signed, current) for b in blocks]
         for adc in adcs:
             adc.spread(len(lanes.coefficients), limits)
         columns = self._unit_of_columns(view, lanes.levels)

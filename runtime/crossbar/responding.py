@@ -84,16 +84,21 @@ def _idle(target: Target, top: float) -> list[float]:
     return [float(w) for w in law.weights(np.asarray(low), read_v, top)]
 
 
-def largest_response(target: Target, top: float) -> float:
+def largest_response(target: Target, top: float, drive: float) -> float:
     """The drive at which a proportional cell of the highest level would do what such cells can.
 
-    So what reaches an ADC at most is rows x level x this. `top` itself where cells are linear.
+    So what reaches an ADC at most is rows x level x this. `drive` itself where cells are linear.
+
+    Args:
+        target: The cells.
+        top: The highest drive.
+        drive: The one that they get.
     """
     law, read_v, range_us = target.iv, target.periphery.read_v, target.device.conductance
     if law is None or read_v is None:
-        return top
+        return drive
     highest = target.layout.highest_target
-    at = [float(polynomial(r, np.asarray(top))) for r in law.responses(read_v, top)]
+    at = [float(polynomial(r, np.asarray(drive))) for r in law.responses(read_v, top)]
     levels, step = np.linspace(0, highest, 257), target.step_us or 1.0
     weights = law.weights(levels * step + (range_us.min_us if range_us else 0.0), read_v, top)
     total = (levels + target.off_at_adc) * at[0]

@@ -106,7 +106,7 @@ def check_ranges(task: Task) -> None:
     elif bits is None or periphery.dac_range != "calibrated":
         wanted = "--dac-bits and --dac-range calibrated"
     elif periphery.signed_inputs == "offset":
-        wanted = "--signed-inputs two-phase"
+        wanted = "--signed-inputs two-phase or bipolar"
     elif bits > 15:
         wanted = "at most 15 --dac-bits"
     elif task.options.activation_bits is not None:

@@ -64,7 +64,8 @@ const nvmc::Kernel& kernel_named(const std::string& name) {
 
 std::unique_ptr<nvmc::Reader> reader_of(const std::string& kernel, const Floats& unit,
                                         const Floats& coefficients, float shift, bool offsets,
-                                        Size bits) {
+                                        Size bits, Size slice, bool bipolar, bool accumulates) {
+  expect(bits <= 16 && slice <= 16 && (bits == 0 || slice > 0), "slices have 1 to 16 bits");
   expect(unit.ndim() == 2 && coefficients.size() > 0, "unit is (groups, cols), lanes at least 1");
   nvmc::Plan plan;
   plan.groups = static_cast<Size>(unit.shape(0));
@@ -74,6 +75,9 @@ std::unique_ptr<nvmc::Reader> reader_of(const std::string& kernel, const Floats&
   plan.shift = shift;
   plan.offsets = offsets;
   plan.bits = bits;
+  plan.slice = slice;
+  plan.bipolar = bipolar;
+  plan.accumulates = accumulates;
   return std::make_unique<nvmc::Reader>(std::move(plan), kernel_named(kernel));
 }
 
@@ -284,7 +288,9 @@ PYBIND11_MODULE(_native, module) {
   module.attr("KERNELS") = py::tuple(names);
   module.def("drive", &drive);
   py::class_<nvmc::Reader>(module, "Reader")
-      .def(py::init(&reader_of))
+      .def(py::init(&reader_of), py::arg("kernel"), py::arg("unit"), py::arg("coefficients"),
+           py::arg("shift"), py::arg("offsets"), py::arg("bits"), py::arg("slice") = 1,
+           py::arg("bipolar") = false, py::arg("accumulates") = false)
       .def("add", &add_tile, py::arg("first_row"), py::arg("currents"), py::arg("variance"),
            py::arg("at_unit"), py::arg("adc"), py::arg("step"),
            py::arg("responses") = std::vector<std::vector<double>>{},

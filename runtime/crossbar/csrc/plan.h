@@ -67,15 +67,19 @@ struct Plan {
   std::vector<float> coefficients;  // what each lane counts for
   float shift = 0;
   bool offsets = false;             // negative inputs are driven with an offset
-  Size bits = 0;                    // pulses of a bit-serial code; 0 where a code is one pulse
+  bool bipolar = false;             // rows are driven with both signs at once
+  Size bits = 0;                    // of a bit-serial code; 0 where a code is one pulse
+  Size slice = 1;                   // bits of a pulse of it
+  bool accumulates = false;         // currents of a phase's pulses are added up, then converted
   std::vector<float> unit;          // (groups, cols)
   std::vector<Tile> tiles;
   std::vector<Size> blocks;         // columns of each block
 
   Size lanes() const { return coefficients.size(); }
   Size width() const { return lanes() * cols; }
-  Size phases() const { return offsets ? 1 : 2; }
-  Size pulses() const { return (bits == 0 ? 1 : bits) * phases(); }
+  Size phases() const { return offsets || bipolar ? 1 : 2; }
+  Size slices() const { return bits == 0 ? 1 : (bits + slice - 1) / slice; }
+  Size pulses() const { return slices() * phases(); }
   Size conversions() const { return tiles.size() * pulses(); }
   // Whether a code's worth is left to the last multiplication.
   bool lazy() const { return tiles.size() == 1 && shift == 0 && !offsets; }
@@ -158,6 +162,7 @@ struct Panel {
   Aligned put;     // what cells make of a pulse: (rows of the matrix, kPanel), or nothing
   Aligned square;  // likewise
   std::array<Aligned, kFresh> drawn;  // of a conversion, (width, kPanel)
+  Aligned held;     // currents of pulses that are added up, (width, kPanel), or nothing
   Aligned tile;     // codes of a tile, added up, (cols, kPanel)
   Aligned total;    // likewise, of all tiles
   Aligned clipped;  // What clipped conversions count for, (tiles, cols, kPanel), or nothing.
