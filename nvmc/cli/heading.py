@@ -183,10 +183,12 @@ def _adc_errors(periphery: Facts) -> str:
 def _pulses(periphery: Facts) -> str:
     """How a DAC drives rows where it is not as it always was, for the end of a line about it."""
     bits, signs = periphery.get("dac_slice_bits", 1), periphery.get("signed_inputs")
+    inl = periphery.get("dac_inl", 0)
     parts = [
         "" if bits == 1 else f", {bits} bits a pulse",
         ", pulses added up before the ADC" if periphery.get("accumulate") == "analog" else "",
         ", bipolar" if signs == "bipolar" else "",
+        f", INL {inl:g}" if inl else "",
     ]
     return "".join(parts)
 

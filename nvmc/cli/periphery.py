@@ -38,6 +38,12 @@ _OPTIONS: dict[str, tuple[Any, str | None, str]] = {
         "Convert each bit-serial pulse and add up codes, or add up charges and convert their sum "
         "once.  [default: digital]",
     ),
+    "dac_inl": (
+        float,
+        "LSB",
+        "How far DACs are from linear, drawn per row and chip: the standard deviation of a bow and "
+        "of an S, at their peaks.  [default: 0]",
+    ),
     "dac_range": (
         click.Choice(["dynamic", "calibrated", "error"]),
         None,

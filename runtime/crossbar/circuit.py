@@ -31,7 +31,7 @@ from nvmc.runtime.crossbar.mvm import ALL, BLOCK_VECTORS, FIRST, Mvm, Reads
 from nvmc.runtime.crossbar.native import KERNELS, NUMPY, Places, Reader, Tile, drive
 from nvmc.runtime.crossbar.observer import Observer
 from nvmc.runtime.crossbar.product import Product
-from nvmc.runtime.crossbar.responding import at_half, driven
+from nvmc.runtime.crossbar.responding import at_unit_drive, driven
 from nvmc.runtime.crossbar.shift_add import CodeSum, shift_add
 from nvmc.runtime.crossbar.subtraction import Subtracted
 
@@ -103,7 +103,7 @@ class Circuit:
             block,
             matrix,
             None if block.variance is None else self.columns(block.variance, cols),
-            self.at_unit_drive(matrix, block),
+            at_unit_drive(matrix, block, self.dac, self.coefficients),
             adc.columns(self.lanes, cols),
             self.dac,
             number * self.dac.pulses,
@@ -142,24 +142,12 @@ class Circuit:
         currents = self.columns(block.currents, cols)
         variance = None if block.variance is None else self.columns(block.variance, cols)
         nothing: Real = np.zeros((len(currents), currents.shape[2] // self.lanes), np.float32)
-        at_unit = self.at_unit_drive(currents, block)[:, 0] if self.dac.offsets else nothing
-        first, told = block.rows.start, block.responses
+        at_unit = nothing
+        if self.dac.offsets:
+            at_unit = at_unit_drive(currents, block, self.dac, self.coefficients)[:, 0]
+        first, told, inl = block.rows.start, block.responses, block.inl
         curves = adc.columns(self.lanes, cols).curves
-        return Tile(first, currents, variance, at_unit, adc.limits, adc.step, told, curves)
-
-    def at_unit_drive(self, matrix: Real, block: Block) -> Real:
-        """Currents of a block's matrix whose every row is driven by 1, all lanes added up.
-
-        Where cells are not linear, that of rows driven by the DAC's offset, over the offset.
-
-        Returns:
-            Shape (groups, 1, cols).
-        """
-        if block.responses:
-            factors = at_half(block.responses, self.dac.half, block.height)
-            matrix = matrix * factors.astype(matrix.dtype)[:, None]
-        lanes = matrix.sum(axis=1).reshape(len(matrix), self.lanes, -1)
-        return np.einsum("glc,l->gc", lanes, self.coefficients.astype(matrix.dtype))[:, None]
+        return Tile(first, currents, variance, at_unit, adc.limits, adc.step, told, curves, inl)
 
     def counts(self, cols: slice) -> Real:
         """What a current of 1 adds to the result; of shape (groups, 1, lanes * cols)."""
@@ -369,7 +357,7 @@ class CircuitMvm:
         """The currents of one pulse, of all lanes."""
         # Noise of independent cells adds up in squares: its variance is the same product with the
         # cells' variances and the squared drive, so one normal per column stands for all its cells.
-        put = driven(product.responses, pulse.drive)
+        put = driven(product.block, pulse.drive)
         currents, fresh = product.currents(put), self._fresh
         if product.variance is not None and fresh.cells is not None:
             spread = product.variance(np.square(put[..., : pulse.drive.shape[-1]]))

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from nvmc.runtime.crossbar.curves import Curves
 from nvmc.runtime.crossbar.dac import Dac, Drive
+from nvmc.runtime.crossbar.dac_errors import Inl
 
 try:
     from nvmc.runtime.crossbar import _native
@@ -65,6 +66,7 @@ class Tile:
         step: What a code counts for.
         responses: What cells make of a drive; see `array.Block`.
         curves: What the converters put out that are not ideal; None where all are.
+        inl: What DACs make of codes; None where they are linear.
     """
 
     first_row: int
@@ -75,6 +77,7 @@ class Tile:
     step: float
     responses: tuple[tuple[float, ...], ...] = ()
     curves: Curves | None = None
+    inl: Inl | None = None
 
 
 class Reader:
@@ -122,6 +125,7 @@ class Reader:
                 tile.step,
                 tile.responses,
                 None if tile.curves is None else _bent(tile.curves),
+                tile.inl and (tile.inl.bow, tile.inl.curl, tile.inl.top),
             )
 
     def read(

@@ -31,13 +31,13 @@ class Product:
         kernel: Which of `KERNELS` computes in float32.
 
     Attributes:
+        block: The row of tiles.
         rows: Which rows of the matrices.
         currents: The product with the cells.
         variance: With what a drive of 1 adds to the variance of one read; None for no noise.
         sum: With ones.
         adc: The converters.
         ahead: Converters whose limit is that of currents before they are added up.
-        responses: What cells make of a drive; see `Block`.
     """
 
     def __init__(
@@ -51,7 +51,7 @@ class Product:
         first_conversion: int,
         kernel: str,
     ) -> None:
-        self.rows = block.rows
+        self.block, self.rows = block, block.rows
         # Columns saturate ahead of what adds their currents up.
         self.adc, self.ahead = adc.unlimited() if dac.accumulates else adc, adc
         self.first_conversion = first_conversion
@@ -60,4 +60,3 @@ class Product:
         ones = np.ones((len(matrix), block.height, 1), matrix.dtype)
         self.sum = Currents(ones, kernel)
         self.at_unit_drive = at_unit_drive
-        self.responses = block.responses

@@ -11,6 +11,7 @@ from nvmc.hardware.devices.adc.ideal import Ideal
 from nvmc.hardware.devices.adc.kinds import AnyAdc
 from nvmc.hardware.devices.later import Later
 from nvmc.hardware.devices.laws import Strict
+from nvmc.hardware.devices.numbers import Positive
 
 __all__ = [
     "EXACT_ADC",
@@ -140,6 +141,8 @@ class Periphery(Later, frozen=True):
         dac_slice_bits: Bits of such a slice, the lowest first; the last may have fewer.
         accumulate: How results of an input's slices are added up: `digital` converts each;
             `analog` adds charges, weighed by powers of two, and converts their sum once.
+        dac_inl: Standard deviation of the bow and of the S of each DAC's curve, at their peaks, in
+            steps of its code; drawn for every row and chip.
         dac_range: `dynamic` scales to the largest magnitude of each batch entry on its own;
             `calibrated` to the one seen on calibration data, and clips there; `error` clips where
             the squared error of the inputs is least on these data.
@@ -183,6 +186,7 @@ class Periphery(Later, frozen=True):
     later: ClassVar[tuple[str, ...]] = (
         "dac_slice_bits",
         "accumulate",
+        "dac_inl",
         "adc_range_of",
         "adc_steps",
         "adc",
@@ -198,6 +202,7 @@ class Periphery(Later, frozen=True):
     dac_mode: DacMode = "multi-level"
     dac_slice_bits: ConverterBits = 1
     accumulate: Accumulate = "digital"
+    dac_inl: Positive = 0.0
     dac_range: DacRange = "dynamic"
     signed_inputs: SignedInputs = "two-phase"
     adc_bits: ConverterBits | None = None
@@ -311,6 +316,13 @@ def _check_inputs(periphery: Periphery) -> None:
         raise ValueError("bit-serial inputs need dac_bits; give 1 to 16")
     elif size > bits:
         raise ValueError(f"dac_slice_bits is {size}; expected at most the {bits} dac_bits")
+    one_bit = bits == 1 or (periphery.dac_mode == "bit-serial" and size == 1)
+    if periphery.dac_inl and (bits is None or one_bit):
+        what = "inputs are exact" if bits is None else "DACs of 1 bit have no codes between ends"
+        raise ValueError(
+            f"dac_inl is {periphery.dac_inl:g}, but {what}; give dac_bits (and, bit by "
+            "bit, dac_slice_bits) of at least 2, or leave dac_inl out"
+        )
     if periphery.signed_inputs == "offset" and bits == 1:
         raise ValueError("offset inputs need at least 2 dac_bits; got 1")
     if periphery.signed_inputs == "bipolar" and periphery.read_v is not None:

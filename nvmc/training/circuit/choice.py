@@ -64,16 +64,21 @@ def circuit_of(model: ir.Model, task: Task, activations: Rounding | None) -> Cir
 
 
 def check_rules(periphery: Periphery) -> None:
-    """Complain of ADCs that training does not have, and of ranges that it cannot find as it goes.
+    """Complain of converters that training does not have, and of ranges that it cannot find.
 
     Raises:
-        OptionError: They are those of least error, or have a factor; or ADCs err.
+        OptionError: They are those of least error, or have a factor; or converters err.
     """
     if periphery.adc_errs:
         what = f"--adc {adc_text(periphery.adc)}" if periphery.adc.active else "--adc-rounding"
         raise OptionError(
             f"ADCs with errors of their own ({what}) cannot be trained through; let only KPPs see "
             "them with --circuit judged"
+        )
+    if periphery.dac_inl:
+        raise OptionError(
+            "DACs that are not linear cannot be trained through; leave --dac-inl out, or let only "
+            "KPPs see them with --circuit judged"
         )
     for name in ("adc_range_of", "adc_steps"):
         if periphery.changed(name):

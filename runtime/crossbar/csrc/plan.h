@@ -53,6 +53,11 @@ struct Tile {
   // What cells make of a drive x: c_0 x + c_1 x^2 + ... each. Currents have all rows once more for
   // every response, one after the other. Empty where cells are linear.
   std::vector<std::vector<double>> responses;
+  // What the DAC of each row does to a code k of up to `top`, with x = k / top: adds 4 x (1 - x)
+  // (bow + curl (2 x - 1)). Both (groups, rows); empty where they are linear.
+  std::vector<double> bow;
+  std::vector<double> curl;
+  double top = 1;
   std::vector<float> at_unit;   // Currents at a drive of 1, all lanes added up: (groups, cols).
 };
 

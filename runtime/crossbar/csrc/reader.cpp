@@ -168,6 +168,14 @@ void Reader::add(Size first_row, Size rows, Converter adc, Curves curves, const 
   plan_.tiles.push_back(std::move(tile));
 }
 
+void Reader::bend(const double* bow, const double* curl, double top) {
+  Tile& tile = plan_.tiles.back();
+  const Size size = plan_.groups * tile.rows;
+  tile.bow.assign(bow, bow + size);
+  tile.curl.assign(curl, curl + size);
+  tile.top = top;
+}
+
 void Reader::read(const Source& source, const Drive& drive, const Reads& reads,
                   const Sink& sink) const {
   const Size vectors = source.vectors.size();
