@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from nvmc.evaluation.inspection import Inspection, inspect
     from nvmc.evaluation.result import Simulation
     from nvmc.evaluation.simulation import simulate
+    from nvmc.evaluation.solve import Solution, solve
     from nvmc.export.network import export_network
     from nvmc.hardware.chip import Chip
     from nvmc.hardware.devices import Device, LayerTarget, Settings, Target, load_device
@@ -45,6 +46,7 @@ __all__ = [
     "Schedule",
     "Settings",
     "Simulation",
+    "Solution",
     "Target",
     "__version__",
     "compile_model",
@@ -61,6 +63,7 @@ __all__ = [
     "program_chip",
     "register_provider",
     "simulate",
+    "solve",
     "transform_model",
 ]
 
@@ -77,6 +80,7 @@ _HOMES = {
     "Schedule": "nvmc.cost.schedule",
     "Settings": "nvmc.hardware.devices",
     "Simulation": "nvmc.evaluation.result",
+    "Solution": "nvmc.evaluation.solve",
     "Target": "nvmc.hardware.devices",
     "compile_model": "nvmc.compiler",
     "estimate_cost": "nvmc.cost.estimate",
@@ -92,6 +96,7 @@ _HOMES = {
     "program_chip": "nvmc.evaluation.chip_file",
     "register_provider": "nvmc.runtime.provider",
     "simulate": "nvmc.evaluation.simulation",
+    "solve": "nvmc.evaluation.solve",
     "transform_model": "nvmc.compiler",
 }
 
