@@ -112,6 +112,12 @@ _OPTIONS: dict[str, tuple[Any, str | None, str]] = {
         "I",
         "Where the current of a column saturates, in level steps x input steps.  [default: never]",
     ),
+    "bias": (
+        click.Choice(["digital", "rows"]),
+        None,
+        "Add biases digitally, or put them on rows that a constant input drives: the largest input "
+        "on --data, or 1.  [default: digital]",
+    ),
     "read_v": (
         float,
         "V",

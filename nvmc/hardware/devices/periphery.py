@@ -23,6 +23,7 @@ __all__ = [
     "AdcRounding",
     "AdcSteps",
     "ArrayRange",
+    "Bias",
     "ConverterBits",
     "DacMode",
     "DacRange",
@@ -50,6 +51,7 @@ DacMode = Literal["multi-level", "bit-serial"]
 DacRange = Literal["dynamic", "calibrated", "error"]
 SignedInputs = Literal["two-phase", "offset", "bipolar"]
 Accumulate = Literal["digital", "analog"]
+Bias = Literal["digital", "rows"]
 Subtract = Literal["analog", "digital"]
 Reference = Literal["auto", "exact", "column", "none"]
 RowSplit = Literal["filled", "even"]
@@ -170,6 +172,8 @@ class Periphery(Later, frozen=True):
             before the ADC, without error; `column` subtracts what the ADC says of a column of
             cells at level 0; `none` leaves it in the ADC's range, and its nominal value is taken
             off digitally. `auto` is `exact` for sign-magnitude and `none` for other encodings.
+        bias: Whether biases are added digitally, or are rows of cells that a constant input drives
+            (`nvmc.passes.map_bias`).
         wire_ohm: Wire resistance; None for none.
         read_v: The voltage of the highest drive, at which the cells' own law of the current
             counts (`Device.iv`); None for currents that are proportional to the drive.
@@ -196,6 +200,7 @@ class Periphery(Later, frozen=True):
         "row_split",
         "rows_on",
         "column_limit",
+        "bias",
     )
 
     dac_bits: ConverterBits | None = None
@@ -219,6 +224,7 @@ class Periphery(Later, frozen=True):
     row_split: RowSplit = "filled"
     rows_on: RowsOn | None = None
     column_limit: Above0 | None = None
+    bias: Bias = "digital"
     ranges: tuple[ArrayRange, ...] = ()
 
     @model_validator(mode="after")

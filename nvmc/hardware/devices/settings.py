@@ -24,6 +24,7 @@ from nvmc.hardware.devices.periphery import (
     AdcRangeOf,
     AdcRounding,
     AdcSteps,
+    Bias,
     ConverterBits,
     DacMode,
     DacRange,
@@ -77,6 +78,7 @@ class Settings(Strict, frozen=True):
     row_split: RowSplit | None = None
     rows_on: RowsOn | Literal["none"] | None = None
     column_limit: Above0 | Literal["none"] | None = None
+    bias: Bias | None = None
 
     @property
     def stated(self) -> dict[str, Any]:
