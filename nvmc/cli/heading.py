@@ -215,6 +215,8 @@ def periphery_text(periphery: Facts) -> str:
         "exact currents" if currents is None else adc,
         f"polarities subtracted {periphery['subtract']}",
     ]
+    if (polarity := periphery.get("polarity", "separate")) != "separate":
+        parts.append(f"polarities {polarity} on one tile")
     if periphery.get("reference", "auto") != "auto":
         parts.append(f"reference {periphery['reference']}")
     if (most := periphery.get("rows_on")) is not None:

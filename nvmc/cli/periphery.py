@@ -91,6 +91,12 @@ _OPTIONS: dict[str, tuple[Any, str | None, str]] = {
         None,
         "Subtract polarities before or after the ADC.  [default: analog]",
     ),
+    "polarity": (
+        click.Choice(["separate", "interleaved", "opposed"]),
+        None,
+        "Where polarities lie, behind wires: on tiles of their own, on neighbouring bit lines, or "
+        "on word lines of opposite voltages.  [default: separate]",
+    ),
     "reference": (
         click.Choice(["auto", "exact", "column", "none"]),
         None,

@@ -28,6 +28,7 @@ from nvmc.hardware.devices.periphery import (
     ConverterBits,
     DacMode,
     DacRange,
+    Polarity,
     Reference,
     RowsOn,
     RowSplit,
@@ -72,6 +73,7 @@ class Settings(Strict, frozen=True):
     adc_share: Size | None = None
     adc_rounding: AdcRounding | None = None
     subtract: Subtract | None = None
+    polarity: Polarity | None = None
     reference: Reference | None = None
     wire_ohm: WireOhm | Literal["none"] | None = None
     read_v: Above0 | Literal["none"] | None = None
