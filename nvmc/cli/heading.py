@@ -202,8 +202,9 @@ def periphery_text(periphery: Facts) -> str:
     bits = [periphery.get(f"{kind}_bits", "") for kind in ("dac", "adc")]
     read_v, limit = periphery.get("read_v"), periphery.get("column_limit")
     linear = periphery.get("wire_ohm", "") is None and read_v is None and limit is None
+    rows = "; biases on rows of cells" if periphery.get("bias") == "rows" else ""
     if bits == [None, None] and linear and not clips and periphery.get("reference") != "column":
-        return "ideal periphery"
+        return "ideal periphery" + rows
     inputs, currents = bits
     dac = f"{inputs}{'-bit' if inputs else ''} {periphery['dac_mode']} DAC".lstrip()
     dac += _pulses(periphery)
@@ -214,10 +215,12 @@ def periphery_text(periphery: Facts) -> str:
         "exact currents" if currents is None else adc,
         f"polarities subtracted {periphery['subtract']}",
     ]
+    if (polarity := periphery.get("polarity", "separate")) != "separate":
+        parts.append(f"polarities {polarity} on one tile")
     if periphery.get("reference", "auto") != "auto":
         parts.append(f"reference {periphery['reference']}")
-    if (rows := periphery.get("rows_on")) is not None:
-        parts.append(f"at most {rows} rows of a tile driven at a time")
+    if (most := periphery.get("rows_on")) is not None:
+        parts.append(f"at most {most} rows of a tile driven at a time")
     if limit is not None:
         parts.append(f"columns saturate at {limit:g}")
     if read_v is not None:
@@ -229,4 +232,4 @@ def periphery_text(periphery: Facts) -> str:
         ends = [f"{wires[name]:g} ({name})" for name in ("driver", "sense") if wires.get(name)]
         if ends:
             parts.append(f"terminals of {' and '.join(ends)} ohm")
-    return "; ".join(parts)
+    return "; ".join(parts) + rows

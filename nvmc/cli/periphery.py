@@ -91,6 +91,12 @@ _OPTIONS: dict[str, tuple[Any, str | None, str]] = {
         None,
         "Subtract polarities before or after the ADC.  [default: analog]",
     ),
+    "polarity": (
+        click.Choice(["separate", "interleaved", "opposed"]),
+        None,
+        "Where polarities lie, behind wires: on tiles of their own, on neighbouring bit lines, or "
+        "on word lines of opposite voltages.  [default: separate]",
+    ),
     "reference": (
         click.Choice(["auto", "exact", "column", "none"]),
         None,
@@ -111,6 +117,12 @@ _OPTIONS: dict[str, tuple[Any, str | None, str]] = {
         float,
         "I",
         "Where the current of a column saturates, in level steps x input steps.  [default: never]",
+    ),
+    "bias": (
+        click.Choice(["digital", "rows"]),
+        None,
+        "Add biases digitally, or put them on rows that a constant input drives: the largest input "
+        "on --data, or 1.  [default: digital]",
     ),
     "read_v": (
         float,

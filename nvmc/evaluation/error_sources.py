@@ -68,7 +68,8 @@ def _currents(periphery: Periphery) -> Periphery:
 
 
 def _wires(periphery: Periphery) -> Periphery:
-    return Periphery(wire_ohm=periphery.wire_ohm, reference=periphery.reference)
+    kept = ("wire_ohm", "reference", "polarity")
+    return Periphery.model_validate({name: getattr(periphery, name) for name in kept})
 
 
 def _reference(periphery: Periphery) -> Periphery:

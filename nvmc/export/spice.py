@@ -47,6 +47,7 @@ def write(request: Request, folder: Path) -> Written:
         for name, file in chosen_arrays(request, cells).items():
             array = arrays[name]
             array.target.check_reading()
+            _check_polarity(name, array)
             check_cells(array, _BYTES)
             held = cells.array(name)
             found.see(held)
@@ -61,6 +62,16 @@ def write(request: Request, folder: Path) -> Written:
     line = f"netlists of {table.count} tiles, {cells.name},"
     assumptions = [*_assumed(request), *drive.assumed, *found.assumptions]
     return Written([line], assumptions, {"arrays": told})
+
+
+def _check_polarity(name: str, array: Array) -> None:
+    """Raise OptionError where both polarities share tiles with wires, which netlists do not."""
+    periphery = array.target.periphery
+    if periphery.wired and periphery.polarity != "separate":
+        raise OptionError(
+            f"polarities of array {name!r} lie {periphery.polarity} on one tile, and netlists are "
+            "of one polarity each; compile it with --polarity separate"
+        )
 
 
 class _Drive:

@@ -95,7 +95,8 @@ def codes_of_image(
             "free first axis, and compile again"
         )
     dataset = None if data is None else load_data(data, limit=1)
-    exact = {"dac_mode": "multi-level", "signed_inputs": "two-phase"}
+    exact: dict[str, Any] = {"dac_mode": "multi-level", "signed_inputs": "two-phase"}
+    exact |= {"dac_slice_bits": 1, "accumulate": "digital", "dac_inl": 0.0}
     set_target(model, target.everywhere(wire_ohm=None, read_v=None, rows_on=None, **exact))
     image = feed_of(inputs, dataset, 0, 1)
     with single_threaded_blas(), observe_arrays(CodeObserver) as seen:

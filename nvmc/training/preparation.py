@@ -129,6 +129,11 @@ def _check_chips(target: Target, sigma: float | None, times_s: tuple[float, floa
         )
     target.check_reading()
     target.check_reference()
+    if any(part.periphery.bias == "rows" for part in target.variants):
+        raise OptionError(
+            "biases on rows are another network: write it with nvmc transform --pass map-bias, and "
+            "train and compile that without --bias rows"
+        )
     for time_s in times_s or (None,):
         Chip.of(target, 0, 0, sigma, time_s)
 

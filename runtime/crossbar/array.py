@@ -38,6 +38,7 @@ __all__ = [
     "Block",
     "Lanes",
     "Seen",
+    "Together",
     "View",
     "beside",
     "blocks_of",
@@ -53,6 +54,8 @@ View = Callable[[Real], Real]
 """From a tensor of the weight's ONNX shape to its matrices, (groups, rows, cols)."""
 Seen = Callable[[Any, Any], Any]
 """From the levels of one polarity and which cells are formed to what the column's foot sees."""
+Together = Callable[[Sequence[tuple[Any, Any]]], Sequence[Any]]
+"""The same, of both polarities."""
 
 
 @dataclass(frozen=True)
@@ -141,6 +144,7 @@ def lanes_of(
     analog: bool,
     squared: bool = False,
     seen: Seen | None = None,
+    together: Together | None = None,
 ) -> Lanes:
     """What each conversion reads.
 
@@ -152,6 +156,7 @@ def lanes_of(
         analog: Whether polarities are subtracted before the ADC.
         squared: Whether the numbers are variances, which add where levels are subtracted.
         seen: What the foot of the columns sees of levels; as they are without wires.
+        together: The same of both polarities, where they share a crossbar.
     """
     coefficients = layout.coefficients.astype(np.float64)
     everywhere = sign == sign
@@ -162,7 +167,9 @@ def lanes_of(
         halves = [(cells[0::2], everywhere), (cells[1::2], everywhere)]
     else:
         halves = [(cells * formed, formed) for formed in (sign > 0, sign < 0)]
-    if seen is None:
+    if together is not None:
+        positive, negative = together(halves)
+    elif seen is None:
         positive, negative = (half for half, _ in halves)
     else:
         positive, negative = (seen(half, formed) for half, formed in halves)

@@ -34,6 +34,7 @@ from nvmc.runtime.crossbar.converters import erring, fresh_of
 from nvmc.runtime.crossbar.dac import Dac
 from nvmc.runtime.crossbar.dac_errors import Inl, inl_of
 from nvmc.runtime.crossbar.fresh import Fresh
+from nvmc.runtime.crossbar.interleaved import pairs_through_wires
 from nvmc.runtime.crossbar.mvm import ExactMvm, Mvm
 from nvmc.runtime.crossbar.native import KERNELS
 from nvmc.runtime.crossbar.observer import Observer
@@ -278,7 +279,9 @@ class CircuitOperand:
         wired, several = target.periphery.wired, len(responses) > 1
         seen = partial(through_wires, target) if wired else None
         seen = partial(weighed, target, top) if several else seen
-        lanes = lanes_of(layout, cells, sign, analog=analog, seen=seen)
+        apart = not wired or target.periphery.polarity == "separate"
+        together = None if apart else partial(pairs_through_wires, target)
+        lanes = lanes_of(layout, cells, sign, analog=analog, seen=seen, together=together)
         planes = [lanes.levels[..., k] for k in range(len(responses))] if several else []
         lanes = replace(lanes, levels=planes[0]) if several else lanes
         lanes = with_off_current(layout, lanes, sign, target.off_at_adc)

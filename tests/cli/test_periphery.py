@@ -106,6 +106,8 @@ def test_a_reference_column_makes_a_circuit_of_itself(tmp_path: Path, capsys: Ca
         (["--dac-bits", "1", "--signed-inputs", "offset"], "need at least 2 dac_bits"),
         (["--dac-bits", "4", "--dac-slice-bits", "2"], "multi-level inputs have one pulse; give"),
         (["--accumulate", "analog"], "multi-level inputs have one pulse; give dac_mode bit-serial"),
+        (["--polarity", "opposed", "--subtract", "digital"], "subtracts in the bit line; give"),
+        (["--polarity", "opposed", "--encoding", "offset"], "'opposed', but weights under offset"),
         (["--signed-inputs", "bipolar", "--read-v", "0.2"], "put negative voltages on cells"),
         (["--adc-range", "wide"], "--adc-range is 'wide'; expected full, calibrated, error, kpp,"),
         (["--adc-range", "-1"], "--adc-range is '-1'; expected full, calibrated, error, kpp,"),

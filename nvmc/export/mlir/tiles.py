@@ -110,7 +110,7 @@ class _Layer:
         limit = float("inf") if adc.limit is None else adc.limit
         inverse = 1.0 if adc.step == 1 else 1 / adc.step
         attributes = {
-            "bits": f"{dac.serial_bits} : i64",
+            "bits": f"{dac.serial[0]} : i64",
             "coefficients": f"array<f32: {', '.join(number(c) for c in coefficients)}>",
             "high": f"{number(adc.high)} : f32",
             "inverse": f"{number(inverse)} : f32",

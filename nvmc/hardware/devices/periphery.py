@@ -23,10 +23,12 @@ __all__ = [
     "AdcRounding",
     "AdcSteps",
     "ArrayRange",
+    "Bias",
     "ConverterBits",
     "DacMode",
     "DacRange",
     "Periphery",
+    "Polarity",
     "Reference",
     "RowSplit",
     "RowsOn",
@@ -50,7 +52,9 @@ DacMode = Literal["multi-level", "bit-serial"]
 DacRange = Literal["dynamic", "calibrated", "error"]
 SignedInputs = Literal["two-phase", "offset", "bipolar"]
 Accumulate = Literal["digital", "analog"]
+Bias = Literal["digital", "rows"]
 Subtract = Literal["analog", "digital"]
+Polarity = Literal["separate", "interleaved", "opposed"]
 Reference = Literal["auto", "exact", "column", "none"]
 RowSplit = Literal["filled", "even"]
 RowsOn = Annotated[int, Field(ge=1, strict=True)]
@@ -166,10 +170,16 @@ class Periphery(Later, frozen=True):
         adc_rounding: `nearest`, or `stochastic`: up with the probability of what is above the code.
         subtract: Whether the two polarities are subtracted before the ADC (`analog`) or after it
             (`digital`).
+        polarity: Where the two polarities of a weight lie, which matters behind wires. `separate`:
+            on tiles of their own. `interleaved`: on neighbouring bit lines of one tile of twice as
+            many. `opposed`: on neighbouring word lines, which are driven with opposite voltages
+            onto one bit line (`nvmc.runtime.crossbar.interleaved`).
         reference: How what cells conduct at level 0 is kept out of results. `exact` takes it off
             before the ADC, without error; `column` subtracts what the ADC says of a column of
             cells at level 0; `none` leaves it in the ADC's range, and its nominal value is taken
             off digitally. `auto` is `exact` for sign-magnitude and `none` for other encodings.
+        bias: Whether biases are added digitally, or are rows of cells that a constant input drives
+            (`nvmc.passes.map_bias`).
         wire_ohm: Wire resistance; None for none.
         read_v: The voltage of the highest drive, at which the cells' own law of the current
             counts (`Device.iv`); None for currents that are proportional to the drive.
@@ -196,6 +206,8 @@ class Periphery(Later, frozen=True):
         "row_split",
         "rows_on",
         "column_limit",
+        "polarity",
+        "bias",
     )
 
     dac_bits: ConverterBits | None = None
@@ -213,12 +225,14 @@ class Periphery(Later, frozen=True):
     adc_share: Annotated[int, Field(ge=1, strict=True)] = 1
     adc_rounding: AdcRounding = "nearest"
     subtract: Subtract = "analog"
+    polarity: Polarity = "separate"
     reference: Reference = "auto"
     wire_ohm: WireOhm | None = None
     read_v: Above0 | None = None
     row_split: RowSplit = "filled"
     rows_on: RowsOn | None = None
     column_limit: Above0 | None = None
+    bias: Bias = "digital"
     ranges: tuple[ArrayRange, ...] = ()
 
     @model_validator(mode="after")
@@ -230,6 +244,7 @@ class Periphery(Later, frozen=True):
             if self.adc_bits is None and self.changed(name):
                 raise ValueError(f"{name} needs adc_bits; give 1 to 16")
         _check_spread(self)
+        _check_polarity(self)
         return self
 
     @property
@@ -330,6 +345,19 @@ def _check_inputs(periphery: Periphery) -> None:
             "bipolar inputs put negative voltages on cells, of which laws of their current say "
             "nothing; leave read_v out, or give signed_inputs two-phase or offset"
         )
+
+
+def _check_polarity(periphery: Periphery) -> None:
+    """Raise ValueError where polarities cannot lie so."""
+    if periphery.polarity == "separate":
+        return
+    wrong = ""
+    if periphery.polarity == "opposed" and periphery.subtract == "digital":
+        wrong = "subtracts in the bit line; give subtract analog"
+    elif periphery.read_v is not None:
+        wrong = "is modelled for linear cells; leave read_v out"
+    if wrong:
+        raise ValueError(f"polarity {periphery.polarity} {wrong}, or give polarity separate")
 
 
 def _check_spread(periphery: Periphery) -> None:

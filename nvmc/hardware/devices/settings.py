@@ -24,9 +24,11 @@ from nvmc.hardware.devices.periphery import (
     AdcRangeOf,
     AdcRounding,
     AdcSteps,
+    Bias,
     ConverterBits,
     DacMode,
     DacRange,
+    Polarity,
     Reference,
     RowsOn,
     RowSplit,
@@ -71,12 +73,14 @@ class Settings(Strict, frozen=True):
     adc_share: Size | None = None
     adc_rounding: AdcRounding | None = None
     subtract: Subtract | None = None
+    polarity: Polarity | None = None
     reference: Reference | None = None
     wire_ohm: WireOhm | Literal["none"] | None = None
     read_v: Above0 | Literal["none"] | None = None
     row_split: RowSplit | None = None
     rows_on: RowsOn | Literal["none"] | None = None
     column_limit: Above0 | Literal["none"] | None = None
+    bias: Bias | None = None
 
     @property
     def stated(self) -> dict[str, Any]:
