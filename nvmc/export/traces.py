@@ -28,6 +28,18 @@ __all__ = ["CodeObserver", "codes_of_image"]
 Real = NDArray[np.floating[Any]]
 Codes = NDArray[np.int32]
 
+_PLAIN: dict[str, Any] = {
+    "dac_mode": "multi-level",
+    "dac_slice_bits": 1,
+    "dac_inl": 0.0,
+    "accumulate": "digital",
+    "signed_inputs": "two-phase",
+    "wire_ohm": None,
+    "read_v": None,
+    "rows_on": None,
+}
+"""One pulse for a code of each sign, whatever the target's own are: codes are what is wanted."""
+
 
 class CodeObserver:
     """Keeps the codes of all vectors that drive one array, in the order of the vectors."""
@@ -95,8 +107,7 @@ def codes_of_image(
             "free first axis, and compile again"
         )
     dataset = None if data is None else load_data(data, limit=1)
-    exact = {"dac_mode": "multi-level", "signed_inputs": "two-phase"}
-    set_target(model, target.everywhere(wire_ohm=None, read_v=None, rows_on=None, **exact))
+    set_target(model, target.everywhere(**_PLAIN))
     image = feed_of(inputs, dataset, 0, 1)
     with single_threaded_blas(), observe_arrays(CodeObserver) as seen:
         session = make_session(serialized(model), chip=Chip.ideal(), quiet=True)

@@ -177,6 +177,29 @@ def test_layers_follow_each_other_with_their_pooling_and_bits(tmp_path: Path) ->
     ]
 
 
+@pytest.mark.parametrize(
+    "periphery",
+    [
+        {"dac_mode": "bit-serial"},
+        {"dac_mode": "bit-serial", "dac_slice_bits": 2, "accumulate": "analog"},
+        {"signed_inputs": "offset"},
+        {"signed_inputs": "bipolar"},
+        {"rows_on": 3, "row_split": "even"},
+        {"dac_inl": 0.3},
+    ],
+    ids=lambda each: "-".join(map(str, each.values())),
+)
+def test_codes_do_not_depend_on_how_they_are_driven(periphery: Any, tmp_path: Path) -> None:
+    text, shape, _ = CASES[0]
+    image = image_of(shape, -7)  # an offset's codes end at 7
+    image[image > 7] = 7
+    plain = exported(compiled_of(tmp_path, text), tmp_path, image)
+    wanted = plain.codes(0)
+    other = exported(compiled_of(tmp_path, text, periphery=periphery), tmp_path, image)
+    np.testing.assert_array_equal(other.codes(0), wanted)
+    assert other.together == periphery.get("rows_on", 8)
+
+
 def test_seeded_inputs_stand_in_for_data(tmp_path: Path) -> None:
     text, _, network = CASES[4]
     compiled = compiled_of(tmp_path, text)
