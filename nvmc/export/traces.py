@@ -46,14 +46,14 @@ class CodeObserver:
 
     def __init__(self) -> None:
         self._lock = Lock()
-        self._pieces: dict[int, list[NDArray[np.float64]]] = {}
+        self._pieces: dict[int, list[NDArray[np.float32]]] = {}
 
     def inputs(self, x: Real) -> None:
         """See the inputs of whole entries, whose codes come later."""
 
     def drives(self, rows: slice, pulse: Pulse) -> None:
         """See what a pulse puts on some rows, shape (entries, groups, vectors, rows)."""
-        counted = pulse.weight * pulse.drive.astype(np.float64)
+        counted = np.float32(pulse.weight) * pulse.drive.astype(np.float32)  # whole, below 2^24
         with self._lock:
             pieces = self._pieces.setdefault(rows.start, [])
             if pulse.index == 0:
@@ -73,7 +73,7 @@ class CodeObserver:
         return np.rint(np.concatenate(blocks, axis=2)).astype(np.int32) if blocks else None
 
 
-def _vectors(piece: NDArray[np.float64]) -> NDArray[np.float64]:
+def _vectors(piece: NDArray[np.float32]) -> NDArray[np.float32]:
     """The vectors of all entries one after the other, shape (groups, vectors, rows)."""
     entries, groups, vectors, rows = piece.shape
     return piece.swapaxes(0, 1).reshape(groups, entries * vectors, rows)

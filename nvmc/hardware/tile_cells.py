@@ -23,7 +23,7 @@ Polarity = Literal["positive", "negative", "both"]
 
 @dataclass(frozen=True, eq=False)
 class TileCells:
-    """The cells of one physical tile.
+    """The cells of one physical tile. Its arrays are read-only: copy what is to be changed.
 
     Attributes:
         array: Name of the array in the manifest.

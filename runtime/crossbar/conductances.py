@@ -192,9 +192,11 @@ def _tiles(
 
 
 def _diagonal(parts: NDArray[Any]) -> NDArray[Any]:
-    """Matrices (groups, rows, cols) along the diagonal of one, all else 0."""
+    """Matrices (groups, rows, cols) along the diagonal of one, all else 0; not to be written to."""
     groups, rows, cols = parts.shape
     whole = np.zeros((groups, rows, groups, cols), parts.dtype)
     for group in range(groups):
         whole[group, :, group] = parts[group]
-    return whole.reshape(groups * rows, groups * cols)
+    found = whole.reshape(groups * rows, groups * cols)
+    found.flags.writeable = False  # an array's tiles may be kept for the next who asks
+    return found

@@ -291,6 +291,8 @@ def test_python_has_the_tiles_of_the_files(tmp_path: Path) -> None:
         g_us = compiled.chip(17).tile("w", number).conductance_us
         np.testing.assert_array_equal(g_us, files[f"conductance_us/{number}"])
         assert (g_us.dtype, tile.array, tile.reference_us) == (np.float64, "w", None)
+        with pytest.raises(ValueError, match="read-only"):
+            g_us[0, 0] = 0
     layer = compiled.manifest.layers[0].name
     assert chip.named(layer) == "w"
     np.testing.assert_allclose(chip.array("w").weights(), files.weights(), rtol=0, atol=1e-12)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -292,3 +293,25 @@ def test_the_example_of_the_manual_runs(
         f"conv1.weight: 784 vectors of 25 codes up to 255, weights {codes.min()} to {codes.max()}"
     )
     assert NeuroSimFiles(tmp_path / "neurosim").vectors(0) == 784
+
+
+@pytest.mark.slow
+def test_neurosim_runs_on_lenet5(tmp_path: Path, pytestconfig: pytest.Config) -> None:
+    program = pytestconfig.getoption("--neurosim")
+    if program is None:
+        pytest.skip("DNN+NeuroSim V1.4 is not here; give --neurosim MAIN")
+    periphery = Periphery(dac_bits=8, adc_bits=8)
+    target = Target.of(load_device("fefet1"), periphery=periphery)
+    source = resolve_model("zoo:lenet5-digits")
+    compiled = compile_model(source, target, output=tmp_path / "net.nvmc")
+    export_network(compiled, "neurosim", tmp_path / "out", data="digits")
+    files = NeuroSimFiles(tmp_path / "out")
+    assert (files.param["cellBit"], files.param["novelMapping"]) == ("2", "false")
+    command = ["sh", "trace_command.sh", program]
+    done = subprocess.run(command, cwd=tmp_path / "out", capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "ERROR" not in done.stdout
+    # A line for each layer in three tables of the floor plan, and no more.
+    assert done.stdout.count("\nlayer5: ") == 3
+    assert "\nlayer6: " not in done.stdout
+    assert "Energy Efficiency TOPS/W" in done.stdout
