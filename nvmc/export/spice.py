@@ -14,7 +14,6 @@ from nvmc.export.cells import (
     CellWarnings,
     arrays_by_name,
     cells_of_request,
-    check_cells,
     chosen_arrays,
 )
 from nvmc.export.netlist import Elements, elements_of
@@ -27,7 +26,6 @@ from nvmc.hardware.tile_cells import ArrayCells, TileCells
 __all__ = ["write"]
 
 Volts = NDArray[np.float64]
-_BYTES = 60
 _DEFAULT_V = 1.0
 _ON_A_LINE = 8
 
@@ -48,7 +46,6 @@ def write(request: Request, folder: Path) -> Written:
             array = arrays[name]
             array.target.check_reading()
             _check_polarity(name, array)
-            check_cells(array, _BYTES)
             held = cells.array(name)
             found.see(held)
             volts = drive.of(array, held)
