@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from nvmc.data import Dataset
 from nvmc.errors import DataError, ModelError, OptionError, unknown
 from nvmc.evaluation.reading import Holds, Reading, Wanted
-from nvmc.metrics import METRICS
+from nvmc.metrics import find_metric
 from nvmc.passes.graph.describe import Model, Shape, tensor_entries
 from nvmc.passes.graph.outputs import Output, outputs_of
 
@@ -210,7 +210,7 @@ class _Reader:
             return self._as_values(value, sizes, numbers)
         given = self._given_axis(value, axes)
         ranked = None if given is not None else value.ranked_by()
-        metric = METRICS.get(self._wanted.metric or "")
+        metric = find_metric(self._wanted.metric)
         by_values = metric is not None and metric.reference == "ideal values"
         if ranked is not None and not by_values:
             raise DataError(

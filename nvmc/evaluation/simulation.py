@@ -24,6 +24,7 @@ from nvmc.evaluation.workload import Options, check_options, set_up
 from nvmc.hardware.chips import Chips
 from nvmc.hardware.compensation import Compensation, marked
 from nvmc.hardware.devices import Device, NoiseSource
+from nvmc.metrics import Metric, as_metric
 
 __all__ = ["Asked", "simulate"]
 
@@ -96,7 +97,10 @@ def simulate(
     Raises:
         OptionError, DataError, ModelError, StoreError: By what is wrong.
     """
-    plan, rest = _planned(Plan(runs, percentile, delta, precision, max_runs), jobs, first, options)
+    metric = as_metric(options.get("metric"))
+    own = metric is not None and not metric.percent
+    plan = Plan(runs, percentile, delta, precision, max_runs, own_unit=own)
+    plan, rest = _planned(plan, jobs, first, {**options, "metric": metric}, metric)
     base = Setup.of(compiled.manifest.target, device, noise, sigma, None, compensate, temperature_c)
     setups = [replace(base, time_s=age) for age in times_s or [None]]
     chips = [Chips(one.chip(seed, first), first, plan.most) for one in setups]
@@ -124,9 +128,11 @@ class _Kept:
         return Population(self.workload, chips, self.executor, records, self.on_chip), described
 
 
-def _planned(plan: Plan, jobs: int | None, first: int, options: Asked) -> tuple[Plan, Options]:
+def _planned(
+    plan: Plan, jobs: int | None, first: int, options: Asked, metric: type[Metric] | None
+) -> tuple[Plan, Options]:
     """The plan with what is asked, for chips from `first` on; and the other options."""
-    goal, require = as_wanted(options.pop("goal", None), options.pop("require", ()))
+    goal, require = as_wanted(options.pop("goal", None), options.pop("require", ()), metric)
     check_options(plan.runs, jobs, plan.percentile)
     if first > LAST - plan.most:
         raise OptionError(f"first is {first}; expected at most {LAST - plan.most}")

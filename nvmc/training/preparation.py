@@ -96,7 +96,9 @@ def make_task(
     judged = _judged(held_out, len(train.x), settings, validation_limit)
     kinds = settings, options, calibration, output, class_axis, None, metric, len(held_out.x)
     taught = None if teacher is None else canonical_network(Path(teacher), options)
-    return Task(target, sigma, train, judged, *kinds, teacher=taught, times_s=times_s)
+    task = Task(target, sigma, train, judged, *kinds, teacher=taught, times_s=times_s)
+    assert task.metric  # complains of one that no network can be chosen by
+    return task
 
 
 def _loaded(data: Data, validation: Data | None) -> tuple[Dataset, Dataset, Dataset]:

@@ -9,7 +9,15 @@ from hypothesis import strategies as st
 
 from nvmc.data import IGNORED
 from nvmc.errors import DataError
-from nvmc.metrics import METRICS, calibration_error, correct, decisions, log_loss, mean_a_row
+from nvmc.metrics import (
+    METRICS,
+    calibration_error,
+    correct,
+    decisions,
+    log_loss,
+    mean_a_row,
+    total_of,
+)
 from nvmc.metrics.accuracy import Accuracy
 from nvmc.metrics.cosine import AgreementCosine, Cosine
 from nvmc.metrics.ideal_agreement import Agreement
@@ -233,10 +241,11 @@ def test_no_chip_comes_out_beyond_the_limits_of_its_metric(name: str) -> None:
         np.put_along_axis(right, np.maximum(classes, 0)[:, None], 0.0, 1)
     metric = kind(reference)
     for found in (outputs, -outputs, right, 1e-3 * right):
-        for first, last in ((0, 40), (0, 3), (3, 9), (9, 40), (5, 6)):
+        parts = ((0, 40), (0, 3), (3, 9), (9, 40), (5, 6))
+        for first, last in parts[:1] if kind.whole else parts:
             low, high = metric.limits(first, last)
             total = metric.add(found[first:last], first)
-            assert low <= total <= high
-            assert float(total).is_integer() or not kind.counts
+            assert np.all(low <= np.asarray(total)) and np.all(total <= np.asarray(high))
+            assert not kind.counts or float(total_of(total)).is_integer()  # type: ignore[arg-type]
         low, high = kind.range
         assert low <= metric.finish(metric.add(found, 0), 40) <= high
