@@ -229,7 +229,8 @@ def _decisions(workload: Workload) -> int:
         return classes.size // len(workload.feed)
     raise OptionError(
         f"an adaptive run counts decisions, but the metric here is {workload.metric.short}; give "
-        "--data with class labels, choose another --output, or leave --adaptive out"
+        "--data with class labels and --metric accuracy, choose another --output, or leave "
+        "--adaptive out"
     )
 
 

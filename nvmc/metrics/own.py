@@ -11,6 +11,7 @@ import re
 import sys
 from collections.abc import Callable, Collection, Generator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any, ClassVar, Literal, cast
 
@@ -38,7 +39,7 @@ class Own(Metric):
     whole: ClassVar[bool] = True
     percent: ClassVar[bool] = False
     source: ClassVar[Any] = None
-    files: ClassVar[tuple[str, ...]] = ()
+    digests: ClassVar[tuple[bytes, ...]] = ()
 
     def __init__(self, reference: NDArray[Any]) -> None:
         self._reference = reference
@@ -55,14 +56,13 @@ class Own(Metric):
         Raises:
             OptionError: There are none, so that nobody could tell it from another.
         """
-        if not cls.files:
+        if not cls.digests:
             raise OptionError(
                 f"metric {cls.name} is not a function of a file without variables of its own, so a "
                 "store cannot tell it from another; give its name as package.module:name, or no "
                 "store"
             )
-        content = b"".join(hashlib.sha256(Path(file).read_bytes()).digest() for file in cls.files)
-        return hashlib.sha256(content).hexdigest()
+        return hashlib.sha256(b"".join(cls.digests)).hexdigest()
 
     def add(self, outputs: NDArray[Any], first: int) -> float:
         """The number, of the outputs of all images.
@@ -177,7 +177,7 @@ def _made(
         "title": f"the number that {name} gives, {said}",
         "less_is_better": way == "less",
         "source": staticmethod(source) if inspect.isfunction(source) else source,
-        "files": files,
+        "digests": tuple(map(_digest, files)),
     }
     return type("Own", (Own,), fields)
 
@@ -201,6 +201,12 @@ def _files_of(*things: Any) -> tuple[str, ...]:
             return ()
         found.append(file)
     return tuple(dict.fromkeys(found))
+
+
+@cache
+def _digest(file: str) -> bytes:
+    """Of a file as it was when this process first used it: its code is loaded once, too."""
+    return hashlib.sha256(Path(file).read_bytes()).digest()
 
 
 def _imported(text: str) -> tuple[Any, str, Way | None, tuple[str, ...]]:
