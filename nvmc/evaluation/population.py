@@ -24,7 +24,7 @@ from nvmc.evaluation.records import Archive, Elsewhere, Records, check_some, exp
 from nvmc.hardware.chip import Chip
 from nvmc.hardware.chips import Chips, Chosen
 from nvmc.hardware.compensation import Marks
-from nvmc.metrics import Metric, Own, Total, total_of
+from nvmc.metrics import Metric, Total, total_of
 from nvmc.runtime.montecarlo import (
     ENGINE,
     CircuitNetwork,
@@ -235,9 +235,8 @@ class Workload:
         decisions = None if self.sampled is None else self.sampled.decisions
         ideal = {"ideal": self.ideal if math.isfinite(self.ideal) else None}
         info = {**facts, **ideal, "decisions": decisions}
-        population = described.setup.identity(described.seed)
-        own = {"metric_sha256": self.metric.digest()} if isinstance(self.metric, Own) else {}
-        key = {**self.identity, **population, **own, "engine": executor.engine}
+        population = described.setup.identity(described.seed) | self.metric.identity()
+        key = {**self.identity, **population, "engine": executor.engine}
         return store.experiment(key, info, expected_of(self.metric, len(self.feed)))
 
 

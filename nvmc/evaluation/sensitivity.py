@@ -209,18 +209,14 @@ def sensitivity(
     for only in _populations(parts):
         partial = [AblatedChip.within(chip, only) for chip in chips]
         found[only] = workload.run(partial, executor or Threads(jobs), on_chip=on_chip)
-    less = workload.metric.less_is_better
-    costs = sorted(
-        (_cost(part, found, percentile, seed, less) for part in parts), key=_dearest_first
-    )
+    told: Any = {"images": workload.sampled, "less_is_better": workload.metric.less_is_better}
+    costs = [_cost(part, found, percentile, seed, told["less_is_better"]) for part in parts]
     return Sensitivity(
         description=workload.describe(setup, seed, runs),
         ideal=workload.ideal,
-        kpp=percentile_performance(
-            found[EVERYTHING], percentile, images=workload.sampled, less_is_better=less
-        ),
+        kpp=percentile_performance(found[EVERYTHING], percentile, **told),
         mean=float(np.mean(found[EVERYTHING])),
-        costs=tuple(costs),
+        costs=tuple(sorted(costs, key=_dearest_first)),
         seconds=time.perf_counter() - started,
     )
 

@@ -182,8 +182,7 @@ def sweep(
     """
     started = time.perf_counter()
     check_options(runs, jobs, percentile)
-    metric = as_metric(options.get("metric"))
-    options["metric"], goal = metric, as_goal(goal, metric)
+    goal = as_goal(goal, as_metric(options.get("metric")))
     known = {n: parse_values(n, v) if isinstance(v, str) else v for n, v in values.items()}
     axes = _axes(known)
     setup = Setup.of(compiled.manifest.target, device, noise, compensate=compensate)

@@ -119,11 +119,9 @@ def set_up(
         OptionError, DataError, ModelError: By what is wrong.
     """
     data, limit = options.get("data"), options.get("limit")
-    metric = as_metric(options.get("metric"))
-    dataset = None if data is None else load_data(data, limit=limit)
+    dataset, metric = _asked(options)
     model = load_compiled(compiled) if isinstance(compiled, Compiled) else compiled
     dataset, axes = _with_images_first(model, dataset, options)
-    known, dataset = dataset, _judging(dataset, metric)
     feed, name = _fed(model, dataset, seed, limit)
     probe = _probe_of(model, target, feed)
     reading = _reading(model, dataset, axes, options, metric, probe)
@@ -146,24 +144,26 @@ def set_up(
             ideal = evaluate(network, run.feed, run.metric, Chip.ideal())
     judged: Any = {"hard": run.hard, "limit": limit, "reading": reading}
     workload = Workload(network, run.feed, run.metric, ideal, name, **judged)
-    on = Judged(data, known, seed)
+    on = Judged(data, dataset, seed)
     if not isinstance(compiled, Compiled):
         return tuned(workload, tuning, corrected, target, exact.arrays, on)
     identity = {
         **{"physics": PHYSICS, "network": compiled.network_sha256},
         "target": target.model_dump(mode="json"),
-        "data": known.sha256 if known else f"seeded {seed}",
+        "data": dataset.sha256 if dataset else f"seeded {seed}",
         **_identity(workload, run.order, turns),
     }
     named: Any = {"name": compiled.folder.name, "identity": identity, **_said_of(compiled)}
     return tuned(replace(workload, **named), tuning, corrected, target, exact.arrays, on)
 
 
-def _judging(dataset: Dataset | None, metric: type[Metric] | None) -> Dataset | None:
-    """The data as the metric takes them: one against the ideal chip asks for no labels."""
+def _asked(options: Options) -> tuple[Dataset | None, type[Metric] | None]:
+    """The data as the metric takes them, without labels where it is one against the ideal chip."""
+    data, metric = options.get("data"), as_metric(options.get("metric"))
+    dataset = None if data is None else load_data(data, limit=options.get("limit"))
     if dataset is None or metric is None or not metric.reference.startswith("ideal"):
-        return dataset
-    return replace(dataset, y=None, targets=None)
+        return dataset, metric
+    return replace(dataset, y=None, targets=None), metric
 
 
 def _said_of(compiled: Compiled) -> dict[str, Any]:

@@ -83,6 +83,15 @@ class Metric(ABC):
         """Whether it can hold outputs against that."""
         return reference == cls.reference
 
+    @classmethod
+    def identity(cls) -> dict[str, str]:
+        """What decides its values beside its name and version, for the key of a store.
+
+        Raises:
+            OptionError: Nobody could tell it from another.
+        """
+        return {}
+
     @property
     def shape(self) -> tuple[int, ...]:
         """Shape of the sums: () for one, (K,) for several."""

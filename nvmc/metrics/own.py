@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import copy
 import hashlib
-import importlib
 import inspect
 import math
 import re
 import sys
-from collections.abc import Callable, Collection, Generator
-from contextlib import contextmanager
-from functools import cache
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any, ClassVar, Literal, cast
 
@@ -19,13 +16,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nvmc.errors import OptionError
+from nvmc.hardware.devices.importing import imported
 from nvmc.metrics.metric import Metric, Reference
 
 __all__ = ["Own", "is_own", "own_metric", "own_named"]
 
 Way = Literal["more", "less"]
 _WAYS: tuple[Way, ...] = ("more", "less")
-_SPEC = re.compile(r"([A-Za-z_][\w.]*):([A-Za-z_][\w.]*)(?::(more|less))?")
+_SPEC = re.compile(r"([A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*):([A-Za-z_]\w*)(?::(more|less))?")
 
 
 class Own(Metric):
@@ -39,7 +37,7 @@ class Own(Metric):
     whole: ClassVar[bool] = True
     percent: ClassVar[bool] = False
     source: ClassVar[Any] = None
-    digests: ClassVar[tuple[bytes, ...]] = ()
+    sha256: ClassVar[str] = ""
 
     def __init__(self, reference: NDArray[Any]) -> None:
         self._reference = reference
@@ -50,19 +48,19 @@ class Own(Metric):
         return reference in ("classes", "values")
 
     @classmethod
-    def digest(cls) -> str:
-        """SHA-256 of the files that it is written in, which decide values.
+    def identity(cls) -> dict[str, str]:
+        """SHA-256 of the file that it is written in.
 
         Raises:
-            OptionError: There are none, so that nobody could tell it from another.
+            OptionError: There is none, so that nobody could tell it from another.
         """
-        if not cls.digests:
+        if not cls.sha256:
             raise OptionError(
                 f"metric {cls.name} is not a function of a file without variables of its own, so a "
                 "store cannot tell it from another; give its name as package.module:name, or no "
                 "store"
             )
-        return hashlib.sha256(b"".join(cls.digests)).hexdigest()
+        return {"metric_sha256": cls.sha256}
 
     def add(self, outputs: NDArray[Any], first: int) -> float:
         """The number, of the outputs of all images.
@@ -129,7 +127,12 @@ def own_named(name: str) -> type[Own]:
     found = _SPEC.fullmatch(name)
     if found is None:
         raise OptionError(f"metric is {name!r}; expected package.module:function")
-    return _made(f"{found[1]}:{found[2]}", "less" if found[3] == "less" else "more", None)
+    return _made(f"{found[1]}:{found[2]}", _way(found[3]) or "more", None)
+
+
+def _way(text: str | None) -> Way | None:
+    """What stands behind a name."""
+    return next((way for way in _WAYS if way == text), None)
 
 
 def own_metric(metric: Any) -> type[Own]:
@@ -147,11 +150,15 @@ def own_metric(metric: Any) -> type[Own]:
         OptionError: There is no such thing, or it is neither.
     """
     way: Way | None = None
-    source, name, files = metric, "", ()
+    source, name, sha256 = metric, "", ""
     if isinstance(metric, str):
-        source, name, way, files = _imported(metric)
+        found = _SPEC.fullmatch(metric)
+        if found is None:
+            raise OptionError(f"metric is {metric!r}; expected package.module:function")
+        name, way = f"{found[1]}:{found[2]}", _way(found[3])
+        source, sha256 = imported(name)
     elif inspect.isfunction(source) and not source.__closure__ and "<" not in source.__qualname__:
-        files = _files_of(source)
+        sha256 = _digest_of(source)
     if isinstance(source, type) and _is_fed(source):
         source = _constructed(source, name)
     if isinstance(source, type) or not (_is_fed(source) or callable(source)):
@@ -164,12 +171,10 @@ def own_metric(metric: Any) -> type[Own]:
     assumed = way is None and not isinstance(higher, bool)
     if way is None:
         way = "less" if higher is False else "more"
-    return _made(name, way, source, assumed, files)
+    return _made(name, way, source, assumed, sha256)
 
 
-def _made(
-    name: str, way: Way, source: Any, assumed: bool = False, files: tuple[str, ...] = ()
-) -> type[Own]:
+def _made(name: str, way: Way, source: Any, assumed: bool = False, sha256: str = "") -> type[Own]:
     said = "more is taken to be better" if assumed else f"{way} is better"
     fields: dict[str, Any] = {
         "name": f"{name}:{way}",
@@ -177,7 +182,7 @@ def _made(
         "title": f"the number that {name} gives, {said}",
         "less_is_better": way == "less",
         "source": staticmethod(source) if inspect.isfunction(source) else source,
-        "digests": tuple(map(_digest, files)),
+        "sha256": sha256,
     }
     return type("Own", (Own,), fields)
 
@@ -189,60 +194,12 @@ def _name_of(source: Any) -> str:
     return f"{re.sub(r'[^a-zA-Z0-9_.]', '_', str(named.__module__))}:{plain}"
 
 
-def _files_of(*things: Any) -> tuple[str, ...]:
-    """The files that things are written in; none where one is in none."""
-    found: list[str] = []
-    for thing in things:
-        try:
-            file = inspect.getsourcefile(thing)
-        except TypeError:
-            file = None
-        if file is None or not Path(file).is_file():
-            return ()
-        found.append(file)
-    return tuple(dict.fromkeys(found))
-
-
-@cache
-def _digest(file: str) -> bytes:
-    """Of a file as it was when this process first used it: its code is loaded once, too."""
-    return hashlib.sha256(Path(file).read_bytes()).digest()
-
-
-def _imported(text: str) -> tuple[Any, str, Way | None, tuple[str, ...]]:
-    """What `package.module:name` is, from the folder at hand or an installed package."""
-    found = _SPEC.fullmatch(text)
-    if found is None:
-        raise OptionError(f"metric is {text!r}; expected package.module:function")
-    module, name = found[1], found[2]
-    way: Way | None = next((one for one in _WAYS if one == found[3]), None)
-    try:
-        with _from_here():
-            thing: Any = importlib.import_module(module)
-            files = _files_of(thing)
-    except Exception as error:
-        raise OptionError(
-            f"metric {text!r} cannot be imported: {type(error).__name__}: {error}; give a module "
-            "of this folder or of an installed package"
-        ) from error
-    for part in name.split("."):
-        if not hasattr(thing, part):
-            raise OptionError(f"metric is {text!r}, but module {module} has no {name}")
-        thing = getattr(thing, part)
-    kind = thing if isinstance(thing, type) or inspect.isfunction(thing) else type(thing)
-    return thing, f"{module}:{name}", way, files and (files + _files_of(kind))
-
-
-@contextmanager
-def _from_here() -> Generator[None]:
-    """Modules are looked for in the current folder, too."""
-    here = str(Path.cwd())
-    sys.path.insert(0, here)
-    try:
-        yield
-    finally:
-        if here in sys.path:
-            sys.path.remove(here)
+def _digest_of(function: Any) -> str:
+    """Of the file that a function is written in; empty where it is in none."""
+    file = inspect.getsourcefile(function)
+    if file is None or not Path(file).is_file():
+        return ""
+    return hashlib.sha256(Path(file).read_bytes()).hexdigest()
 
 
 def _constructed(kind: Callable[[], Any], name: str) -> Any:

@@ -97,7 +97,7 @@ def make_task(
     kinds = settings, options, calibration, output, class_axis, None, metric, len(held_out.x)
     taught = None if teacher is None else canonical_network(Path(teacher), options)
     task = Task(target, sigma, train, judged, *kinds, teacher=taught, times_s=times_s)
-    assert task.metric  # complains of one that no network can be chosen by
+    task.check_metric()
     return task
 
 

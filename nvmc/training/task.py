@@ -70,7 +70,11 @@ class Task:
 
     @property
     def metric(self) -> str:
-        """What chips are judged by; by default `accuracy`, or `r2` where values are to be met.
+        """What chips are judged by; by default `accuracy`, or `r2` where values are to be met."""
+        return choose_metric("classes" if self.classes else "values", self.judged_by).name
+
+    def check_metric(self) -> None:
+        """Complain of a metric that no network can be chosen by.
 
         Raises:
             OptionError: There is no such metric, it needs something else, or less of it is better.
@@ -82,7 +86,6 @@ class Task:
                 "not say; give one of nvmc's of which more is better, such as r2 for rmse and mae "
                 "or perplexity for nll"
             )
-        return chosen.name
 
     def read(self, model: ir.Model) -> Reading:
         """How the output that is trained is read."""

@@ -175,7 +175,9 @@ def test_counts_of_classes_are_kept(maps: Compiled, capsys: Capture) -> None:
         (entry,) = store.experiments()
         sums = [total for (_, _, total, _), _ in store.chips(entry.id)]
         assert all(isinstance(s, tuple) and len(s) == 6 for s in sums)
-        right = [np.count_nonzero((outputs_of(maps, 3, 0.4).argmax(1) == y) & (y == c)) for c in range(3)]
+        right = [
+            np.count_nonzero((outputs_of(maps, 3, 0.4).argmax(1) == y) & (y == c)) for c in range(3)
+        ]
         assert isinstance(sums[3], tuple) and list(sums[3][:3]) == right
         again = simulate(maps, runs=8, sigma=0.4, data="d.npz", metric="miou", store=store)
     assert again.recorded == 6 and np.array_equal(again.values[:6], found.values)

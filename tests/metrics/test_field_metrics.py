@@ -29,9 +29,7 @@ def made(name: str, labels: np.ndarray) -> Metric:
 def value_of(metric: Metric, outputs: np.ndarray, cuts: Any = ()) -> float:
     """The value, in the parts that the cuts make, last part first."""
     ends = [0, *sorted(cuts), len(outputs)]
-    parts = [
-        metric.add(outputs[a:b], a) for a, b in zip(ends, ends[1:], strict=False) if b > a
-    ]
+    parts = [metric.add(outputs[a:b], a) for a, b in zip(ends, ends[1:], strict=False) if b > a]
     total: Any = 0.0
     for part in reversed(parts):
         total = total + part
