@@ -369,10 +369,10 @@ def _scored(
     asked = asked or likely
     if asked and holds == "scores" and reading.holds == "class scores":
         holds = kind_of(probe(name))
-    if reading.holds == "one score":
-        name, holds = two_classes(model, name)
+    if reading.holds in ("one score", "label scores"):
+        name, holds = two_classes(model, name, apart=reading.holds == "label scores")
     if metric is not None and likely:
-        if reading.holds not in ("class scores", "one score"):
+        if reading.holds not in ("class scores", "one score", "label scores"):
             raise OptionError(
                 f"metric {metric.name!r} wants class scores, but output {reading.output!r} holds "
                 f"{reading.holds}; choose another with --output"

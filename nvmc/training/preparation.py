@@ -288,6 +288,11 @@ def _check(model: ir.Model, task: Task) -> None:
     reading = task.read(model)
     scored = next(v for v in model.graph.outputs if v.name == reading.output)
     shape = tensor_entries([scored])[0].shape
+    if reading.holds == "label scores":
+        raise OptionError(
+            f"output {reading.output!r} holds a score for each of several labels, which training "
+            "has no loss for; give one label per image, or values as float32"
+        )
     if task.train.targets is not None:
         spread = float(np.var(task.train.targets, axis=0, dtype=np.float64).mean()) ** 0.5
         if not SPREADS[0] < spread < SPREADS[1]:
