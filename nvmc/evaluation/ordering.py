@@ -140,7 +140,9 @@ def _by_targets(
     """How chips meet values: no image is harder than another."""
     alone = Feed({name: images[:1] for name, images in feed.inputs.items()})
     shape = outputs_of(network, alone, Chip.ideal()).shape[1:]
-    chosen = choose_metric("values", metric)(dataset.targets_for(shape))
+    kind = choose_metric("values", metric)
+    boxes = dataset.targets if kind.detects else None
+    chosen = kind(dataset.targets_for(shape) if boxes is None else boxes)
     if chosen.deviation == 0:
         raise DataError(
             f"the values to be met of {dataset.name} do not differ ({len(feed)} images), so "

@@ -19,6 +19,7 @@ from nvmc.compiled.options import LOOPED
 from nvmc.data import Data, Dataset, load_data
 from nvmc.errors import ModelError, OptionError
 from nvmc.evaluation.description import Fidelity
+from nvmc.evaluation.detecting import boxes_of, one_by_one
 from nvmc.evaluation.networks import circuit_of, network_of
 from nvmc.evaluation.ordering import run_ideal
 from nvmc.evaluation.plan import MOST_RUNS
@@ -263,6 +264,8 @@ def _reading(
     probe: Probe,
 ) -> Reading:
     """How the scored output is read; the ideal chip is run where shapes do not tell."""
+    if metric is not None and metric.detects:
+        return boxes_of(model, dataset, options.get("output"), options.get("class_axis"))
     named = options.get("output"), options.get("class_axis"), metric and metric.name
     return read(model, dataset, Wanted(*named, axes), probe)
 
@@ -299,7 +302,7 @@ def _changes(
             expected = f"{network.batch}, as the network has" if network.fixed else "at least 1"
             raise OptionError(f"batch is {batch}; expected {expected}")
         changes["batch"] = batch if network.fixed else min(batch, images)
-    return changes
+    return one_by_one(changes, metric, network.fixed)
 
 
 def check_options(runs: int, jobs: int | None, percentile: float) -> None:

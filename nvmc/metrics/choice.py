@@ -13,6 +13,7 @@ from nvmc.metrics.accuracy import Accuracy
 from nvmc.metrics.auc import AUC
 from nvmc.metrics.cosine import AgreementCosine, Cosine
 from nvmc.metrics.decisions import decisions
+from nvmc.metrics.detection import MeanAP
 from nvmc.metrics.determination import AgreementR2, Determination
 from nvmc.metrics.errors import MAE, RMSE
 from nvmc.metrics.ideal_agreement import Agreement
@@ -40,6 +41,7 @@ METRICS: dict[str, type[Metric]] = {
         MAE,
         Cosine,
         AgreementCosine,
+        MeanAP,
     )
 }
 """All metrics by name. The first of those that hold outputs against the same is the default."""
