@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,26 +39,48 @@ def read_coco(source: Source) -> Found:
         DataError: A file is missing or damaged, or they do not fit.
     """
     file = source.folder / "annotations.json"
+    images, annotations = _parsed(file)
+    if (source.folder / "images.npz").is_file():
+        x, ids = _images(source.folder / "images.npz")
+        order = list(images) if ids is None else [int(one) for one in ids]
+    else:
+        order = list(images)[: source.limit]
+        x = pictures(source, [_file(source.folder, images[one]) for one in order])
+    if len(order) != len(x):
+        raise DataError(
+            f"{str(file)!r} has {len(order)} images, but images.npz {len(x)}; give their ids as an "
+            "array id"
+        )
+    for one in order:
+        if one not in images:
+            raise DataError(f"{str(file)!r} has no image {one}, which images.npz has")
+        if "size" in source.options and not {"width", "height"} <= images[one].keys():
+            raise DataError(
+                f"{str(file)!r} has no width and height of image {one}, which is resized; add them"
+            )
+    scales = [_scale(images[one], x.shape) for one in order]
+    return Found(x, _boxes(annotations, order, scales))
+
+
+_Images = dict[int, dict[str, Any]]
+
+
+def _parsed(file: Path) -> tuple[_Images, list[list[float]]]:
+    """Images by id; and of each annotation its image, class, box and whether it is a crowd."""
     try:
         said = json.loads(file.read_bytes())
-        images = {int(image["id"]): image for image in said["images"]}
-        annotations = cast(list[dict[str, Any]], said["annotations"])
-        if (source.folder / "images.npz").is_file():
-            x, ids = _images(source.folder / "images.npz")
-            order = list(images) if ids is None else [int(one) for one in ids]
-        else:
-            order = list(images)[: source.limit]
-            x = pictures(source, [_file(source.folder, images[one]) for one in order])
-        if len(order) != len(x):
-            raise DataError(
-                f"{str(file)!r} has {len(order)} images, but images.npz {len(x)}; give their ids "
-                "as an array id"
-            )
-        missing = [one for one in order if one not in images]
-        if missing:
-            raise DataError(f"{str(file)!r} has no image {missing[0]}, which images.npz has")
-        scales = [_scale(images[one], x.shape) for one in order]
-        boxes = _boxes(annotations, order, scales)
+        images: _Images = {int(image["id"]): dict(image) for image in said["images"]}
+        for image in images.values():
+            sizes = [float(image[key]) for key in ("width", "height") if key in image]
+            if not all(0 < size < float("inf") for size in sizes):
+                raise ValueError("a size is not above 0")
+        found = [
+            [float(number) for number in (one["image_id"], one["category_id"], *one["bbox"])]
+            + [float(one.get("iscrowd", 0))]
+            for one in said["annotations"]
+        ]
+        if not all(len(one) == 7 and np.isfinite(one).all() for one in found):
+            raise ValueError("a bbox is not four numbers")
     except OSError as error:
         raise DataError(f"cannot read {str(file)!r}: {error.strerror}; give COCO's JSON") from error
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
@@ -66,7 +88,7 @@ def read_coco(source: Source) -> Found:
             f"{str(file)!r} is no COCO file ({type(error).__name__}: {error}); expected images "
             "with id, and annotations with image_id, category_id and bbox [x, y, width, height]"
         ) from error
-    return Found(x, boxes)
+    return images, found
 
 
 def _file(folder: Path, image: dict[str, Any]) -> Path:
@@ -77,7 +99,7 @@ def _file(folder: Path, image: dict[str, Any]) -> Path:
 
 
 def _images(file: Path) -> tuple[NDArray[Any], NDArray[Any] | None]:
-    found = read_npz(str(file), "test")
+    found = read_npz(str(file))
     ids = found.inputs.get("id")
     x = found.inputs.get("x", found.x)
     if x.ndim != 4 or (ids is not None and ids.ndim != 1):
@@ -90,26 +112,21 @@ def _images(file: Path) -> tuple[NDArray[Any], NDArray[Any] | None]:
 
 def _scale(image: dict[str, Any], shape: tuple[int, ...]) -> tuple[float, float]:
     """Pixels of `x` per pixel of the JSON, along x and y."""
-    return shape[3] / float(image.get("width", shape[3])), shape[2] / float(
-        image.get("height", shape[2])
-    )
+    width, height = image.get("width", shape[3]), image.get("height", shape[2])
+    return shape[3] / float(width), shape[2] / float(height)
 
 
 def _boxes(
-    annotations: list[dict[str, Any]], order: list[int], scales: list[tuple[float, float]]
+    annotations: list[list[float]], order: list[int], scales: list[tuple[float, float]]
 ) -> NDArray[np.float32]:
     places = {one: place for place, one in enumerate(order)}
     rows: list[list[list[float]]] = [[] for _ in order]
-    for one in annotations:
-        place = places.get(int(one["image_id"]))
-        if place is None:
-            continue
-        left, top, width, height = map(float, one["bbox"])
-        sx, sy = scales[place]
-        corners = [sx * left, sy * top, sx * (left + width), sy * (top + height)]
-        rows[place].append([*corners, float(one["category_id"]), float(one.get("iscrowd", 0))])
-    most = max(1, *map(len, rows)) if rows else 1
-    boxes = np.full((len(rows), most, 6), -1, np.float32)
+    for image, kind, left, top, width, height, crowd in annotations:
+        if int(image) in places:
+            sx, sy = scales[places[int(image)]]
+            corners = [sx * left, sy * top, sx * (left + width), sy * (top + height)]
+            rows[places[int(image)]].append([*corners, kind, crowd])
+    boxes = np.full((len(rows), max(1, 1, *map(len, rows)), 6), -1, np.float32)
     for place, each in enumerate(rows):
         boxes[place, : len(each)] = np.reshape(each, (-1, 6))
     return boxes

@@ -87,6 +87,11 @@ class Requirement:
         if self.of == "kpp" and self.at_most != (_sign(metric) == "<="):
             raise _wrong_way(str(self), metric)
 
+    def to_json(self) -> dict[str, Any]:
+        """The keys of what is required."""
+        least, most = (None, self.bound) if self.at_most else (self.bound, None)
+        return {"of": self.of, "least": least, "most": most}
+
     def __str__(self) -> str:
         bound = f"{100 * self.bound:.6g}%" if self.percent else f"{self.bound:.6g}"
         return f"{self.of}{'<=' if self.at_most else '>='}{bound}"
@@ -148,9 +153,7 @@ class Verdict:
     def to_json(self) -> dict[str, Any]:
         """The keys of an entry of `required` in `--json`."""
         return {
-            "of": self.requirement.of,
-            "least": None if self.requirement.at_most else self.requirement.bound,
-            "most": self.requirement.bound if self.requirement.at_most else None,
+            **self.requirement.to_json(),
             "time_s": self.time_s,
             "low": None if self.requirement.at_most else self.end,
             "high": self.end if self.requirement.at_most else None,
@@ -236,28 +239,30 @@ def as_wanted(
 
 
 def as_target(
-    goal: float | str, require: Requirement | str | None = None
+    goal: float | str,
+    require: Requirement | str | None = None,
+    metric: type[Metric] | None = None,
 ) -> tuple[float | None, Requirement]:
     """The one thing that a search is for: a goal, and what the chips must have.
 
     `97%` alone asks that the lower end of the KPP's interval reaches it, as `kpp>=97%` does; with
-    `yield>=99%` it is what a chip must reach.
+    `yield>=99%` it is what a chip must reach. Where less is better, `0.3` asks for `kpp<=0.3`.
 
     Raises:
         OptionError: One is wrong, or both name a KPP.
     """
-    if isinstance(goal, str) and ">" in goal:
-        wanted = Requirement.parse(goal)
+    if isinstance(goal, str) and (">" in goal or "<" in goal):
+        wanted = Requirement.parse(goal, metric)
         if require is not None or wanted.of == "yield":
             raise OptionError(
                 f"goal is {goal!r}; expected what a chip must reach, such as 97%, beside "
                 "--require yield>=SHARE, or kpp>=SHARE alone"
             )
         return None, wanted
-    share = parse_share("goal", str(goal))
+    share = as_goal(goal, metric) or 0.0
     if require is None:
-        return None, Requirement("kpp", share)
-    found = Requirement.parse(require) if isinstance(require, str) else require
+        return None, Requirement("kpp", share, _sign(metric) == "<=", not _own_unit(metric))
+    found = Requirement.parse(require, metric) if isinstance(require, str) else require
     if found.of == "kpp":
         raise OptionError(
             f"goal is {goal!r} and {found} is required; give one of the two, or yield>=SHARE"
@@ -274,17 +279,17 @@ def check_reachable(wanted: Requirement, runs: int, percentile: float) -> None:
     if wanted.of == "kpp":
         if interval_ranks(runs, percentile)[0] < 1:
             raise OptionError(
-                f"runs is {runs}, which leaves the lower end of the KPP's interval open, so that "
+                f"runs is {runs}, which leaves an end of the KPP's interval open, so that "
                 f"{wanted} is never met; give at least --runs {runs_needed(percentile)}"
             )
         return
     best = accuracy_interval(runs, runs)
-    if best.low >= wanted.least:
+    if best.low >= wanted.bound:
         return
-    if wanted.least == 1:
+    if wanted.bound == 1:
         raise OptionError(f"{wanted} is met by no number of chips; require less, such as 99%")
     tail = (1 - best.confidence) / 2  # the interval's lower end is tail ** (1 / runs)
-    needed = math.ceil(math.log(tail) / math.log(wanted.least))
+    needed = math.ceil(math.log(tail) / math.log(wanted.bound))
     raise OptionError(
         f"runs is {runs}: chips that all reach the goal show a yield of {100 * best.low:.2f} %, so "
         f"that {wanted} is never met; give at least --runs {needed}"

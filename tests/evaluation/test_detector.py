@@ -150,6 +150,8 @@ def test_which_outputs_and_what_is_refused(
         ('{"images": []}', "is no COCO file (KeyError"),
         ("[1", "is no COCO file"),
         ('{"images": [], "annotations": []}', "has no image"),
+        ('{"images": [{"id": 1}], "annotations": [{"image_id": 1}]}', "is no COCO file (KeyError"),
+        ('{"images": [{"id": 1, "width": 0}], "annotations": []}', "a size is not above 0"),
     ):
         Path("coco/annotations.json").write_text(text)
         with pytest.raises(NvmcError, match=said.replace("(", r"\(")):

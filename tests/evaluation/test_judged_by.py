@@ -224,3 +224,19 @@ def test_adaptive_runs_count_decisions(maps: Compiled) -> None:
     found = simulate(maps, runs=4, sigma=0.4, data="d.npz", metric="accuracy:k=2", delta=0.01)
     full = simulate(maps, runs=4, sigma=0.4, data="d.npz", metric="accuracy:k=2")
     assert found.kpp.value == full.kpp.value
+
+
+def test_solving_for_an_error(values: Compiled, capsys: Capture) -> None:
+    """The most sigma at which chips stay within an error: that of a sweep's upper ends."""
+    words = ["solve", "m.nvmc", "--data", "d.npz", "--metric", "rmse", "--runs", "120"]
+    words += ["--percentile", "5", "--over", "sigma=0.05:0.4:0.05", "--goal", "2"]
+    assert main([*words, "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["required"] == {"of": "kpp", "least": None, "most": 2.0}
+    curve = sweep(
+        values, {"sigma": "0.05:0.4:0.05"}, runs=120, data="d.npz", metric="rmse", percentile=5
+    )
+    within = [p.at["sigma"].number for p in curve.points if (p.kpp.interval.high or 9) <= 2]
+    assert within and len(within) < 8 and found["found"]["sigma"] == max(within)
+    assert main(words) == 0
+    assert "upper end" in (told := capsys.readouterr().out) and "kpp<=2" in told
