@@ -14,7 +14,7 @@ from nvmc.compiled.generations import is_compiled
 from nvmc.errors import OptionError, StoreError
 from nvmc.evaluation.records import Elsewhere, Records
 from nvmc.interruption import interrupted
-from nvmc.metrics import METRICS
+from nvmc.metrics import Total, find_metric
 from nvmc.store import Entry, Expected, Found, Store
 
 __all__ = ["StoreToBe", "checked_text", "expected_in", "opened_store"]
@@ -74,10 +74,10 @@ class _Nowhere:
     def read(self) -> Found:
         return Found()
 
-    def add(self, chip: int, images: int, total: float, value: float | None) -> None:
+    def add(self, chip: int, images: int, total: Total, value: float | None) -> None:
         pass
 
-    def confirm(self, chip: int, images: int, here: float) -> None:
+    def confirm(self, chip: int, images: int, here: Total) -> None:
         pass
 
     def vouch(self, checked: Collection[int], others: Collection[int]) -> None:
@@ -96,7 +96,7 @@ def checked_text(found: Elsewhere) -> str:
 def expected_in(entry: Entry) -> Expected:
     """What the rows of an experiment in a store can be, as far as it says itself."""
     images, decisions = entry.key.get("images"), entry.info.get("decisions")
-    metric = METRICS.get(str(entry.key.get("metric")).split()[0])  # a version may stand behind it
+    metric = find_metric((str(entry.key.get("metric")).split() or [""])[0])  # behind it: a version
     if metric is None or images is None:
         return Expected()
     if not metric.counts or decisions is None:
