@@ -124,6 +124,12 @@ _OPTIONS: dict[str, tuple[Any, str | None, str]] = {
         "Resistance of a wire segment, along rows and along columns, then of each row's driver and "
         "of each column's sense end.",
     ),
+    "wire_solution": (
+        click.Choice(["auto", "exact", "approximate"]),
+        None,
+        "How tiles with wires are solved; auto is exact for linear cells, and approximate where "
+        "--read-v counts and exact solves every read by itself.  [default: auto]",
+    ),
 }
 _FLAGS = {"row_split": "--rows"}
 """Options that are not called as their setting is."""

@@ -32,7 +32,8 @@ from nvmc.hardware.encoding import Layout
 from nvmc.hardware.rows import tile_of
 from nvmc.hardware.tiling import Matrix, Tile, tiles_of
 from nvmc.runtime.crossbar.dac_errors import Inl
-from nvmc.runtime.crossbar.parasitics import effective
+from nvmc.runtime.crossbar.parasitics import approximate, effective
+from nvmc.runtime.crossbar.solved import Solved
 
 __all__ = [
     "Block",
@@ -83,6 +84,8 @@ class Block:
         responses: What cells make of a drive, where it is not proportional to it: for each of
             them `currents` has all rows once more, one response after the other.
         inl: What the DACs of its rows make of codes; None where they are linear.
+        solved: What finds the currents of every read, in place of the matrices, which are then an
+            approximation; None where they are not needed for that.
     """
 
     rows: slice
@@ -90,6 +93,7 @@ class Block:
     variance: Real | None
     responses: tuple[Response, ...] = ()
     inl: Inl | None = None
+    solved: Solved | None = None
 
     @property
     def height(self) -> int:
@@ -198,7 +202,7 @@ def with_off_current(layout: Layout, lanes: Lanes, sign: Any, off: float) -> Lan
 def through_wires(target: Target, levels: Real, formed: NDArray[np.bool_]) -> Real:
     """Levels as the foot of the columns sees them behind the resistance of the wires.
 
-    A tile with wires is another matrix (`parasitics.effective`). What formed cells conduct at
+    A tile with wires is another matrix (`parasitics.effective`, or `approximate`). What formed cells conduct at
     level 0 is taken out again, as it is without wires.
 
     Args:
@@ -216,13 +220,14 @@ def through_wires(target: Target, levels: Real, formed: NDArray[np.bool_]) -> Re
     step = (conductance.max_us - conductance.min_us) / target.highest_level
     conducted = np.where(formed, levels * step + conductance.min_us, 0.0)
     seen = np.empty(levels.shape)
+    exact = target.iv is not None or target.periphery.wire_solution != "approximate"
     matrix = Matrix(*levels.shape[1:])
     for tile in tiles_of(matrix, 1, *tile_of(target)):
-        _wire_tile(conducted, seen, tile, wires)
+        _wire_tile(conducted, seen, tile, wires, exact)
     return ((seen - conductance.min_us * formed) / step).astype(levels.dtype)
 
 
-def _wire_tile(conducted: Real, seen: Real, tile: Tile, wires: WireOhm) -> None:
+def _wire_tile(conducted: Real, seen: Real, tile: Tile, wires: WireOhm, exact: bool) -> None:
     """Put what is seen of the groups on one tile, which lie along its diagonal, into `seen`."""
     part = (slice(None), slice(*tile.groups), slice(*tile.rows), slice(*tile.cols))
     cells = conducted[part]
@@ -231,7 +236,8 @@ def _wire_tile(conducted: Real, seen: Real, tile: Tile, wires: WireOhm) -> None:
     for group in range(groups):
         whole[:, group, :, group] = cells[:, group]
     flat = whole.reshape(slices, groups * rows, groups * cols)
-    flat = effective(flat, wires.row, wires.col, wires.driver, wires.sense)
+    solve = effective if exact else approximate
+    flat = solve(flat, wires.row, wires.col, wires.driver, wires.sense)
     whole = flat.reshape(slices, groups, rows, groups, cols)
     for group in range(groups):
         seen[part][:, group] = whole[:, group, :, group]
@@ -243,6 +249,7 @@ def blocks_of(
     rows: Sequence[slice],
     responses: tuple[Response, ...] = (),
     inl: Inl | None = None,
+    solved: Solved | None = None,
 ) -> list[Block]:
     """The matrices of all rows that are driven together.
 
@@ -253,6 +260,7 @@ def blocks_of(
         rows: Which are (`reads_of_rows`).
         responses: See `Block`.
         inl: Of all rows; see `Block`.
+        solved: Likewise, of any rows.
     """
     parts = [currents] if isinstance(currents, np.ndarray) else list(currents)
     return [
@@ -262,6 +270,7 @@ def blocks_of(
             None if variance is None else np.ascontiguousarray(variance[:, block]),
             responses,
             None if inl is None else inl.of_rows(block),
+            None if solved is None else replace(solved, driven=block),
         )
         for block in rows
     ]

@@ -33,6 +33,7 @@ __all__ = [
     "SignedInputs",
     "Subtract",
     "WireOhm",
+    "WireSolution",
 ]
 
 MAX_CONVERTER_BITS = 16
@@ -53,6 +54,7 @@ Accumulate = Literal["digital", "analog"]
 Subtract = Literal["analog", "digital"]
 Reference = Literal["auto", "exact", "column", "none"]
 RowSplit = Literal["filled", "even"]
+WireSolution = Literal["auto", "exact", "approximate"]
 RowsOn = Annotated[int, Field(ge=1, strict=True)]
 
 
@@ -171,6 +173,10 @@ class Periphery(Later, frozen=True):
             cells at level 0; `none` leaves it in the ADC's range, and its nominal value is taken
             off digitally. `auto` is `exact` for sign-magnitude and `none` for other encodings.
         wire_ohm: Wire resistance; None for none.
+        wire_solution: How a tile with wires is solved. `approximate` puts each cell behind its own
+            word line and its own bit line alone, and takes cells that are not linear to lose what
+            linear ones lose. `exact` solves the tile: once for linear cells, read by read for
+            others, which is slow. `auto` is `exact` for linear cells and `approximate` for others.
         read_v: The voltage of the highest drive, at which the cells' own law of the current
             counts (`Device.iv`); None for currents that are proportional to the drive.
         row_split: How a matrix of more rows than a tile has is spread over tiles: `filled` fills
@@ -192,6 +198,7 @@ class Periphery(Later, frozen=True):
         "adc",
         "adc_share",
         "adc_rounding",
+        "wire_solution",
         "read_v",
         "row_split",
         "rows_on",
@@ -215,6 +222,7 @@ class Periphery(Later, frozen=True):
     subtract: Subtract = "analog"
     reference: Reference = "auto"
     wire_ohm: WireOhm | None = None
+    wire_solution: WireSolution = "auto"
     read_v: Above0 | None = None
     row_split: RowSplit = "filled"
     rows_on: RowsOn | None = None

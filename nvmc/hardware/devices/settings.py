@@ -33,6 +33,7 @@ from nvmc.hardware.devices.periphery import (
     SignedInputs,
     Subtract,
     WireOhm,
+    WireSolution,
 )
 from nvmc.hardware.encoding import Encoding
 
@@ -73,6 +74,7 @@ class Settings(Strict, frozen=True):
     subtract: Subtract | None = None
     reference: Reference | None = None
     wire_ohm: WireOhm | Literal["none"] | None = None
+    wire_solution: WireSolution | None = None
     read_v: Above0 | Literal["none"] | None = None
     row_split: RowSplit | None = None
     rows_on: RowsOn | Literal["none"] | None = None
