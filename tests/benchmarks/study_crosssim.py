@@ -105,6 +105,10 @@ def _physical() -> Iterator[tuple[str, Case]]:
         stated = {"read_v": read_v, "ratio": ratio, **put}
         yield "cubic cells", Case(*encoding, **stated)
         yield "cubic cells", Case(*encoding, **stated, adc=6, reach=0.1**0.5)
+    for wires, ratio, (adc, reach) in product(WIRES, (10.0, np.inf), ((None, 1.0), (6, 0.1**0.5))):
+        stated = {"wires": wires, "read_v": 1.0, "ratio": ratio, "adc": adc, "reach": reach}
+        yield "cubic cells behind wires", Case("differential", 4, 4, dac=4, **stated)
+        yield "cubic cells behind wires", Case("differential", 4, 4, digital=True, **stated)
     for bits, cell in BITS:
         yield "cubic cells", Case("differential", bits, cell, read_v=1.0, dac=4)
 

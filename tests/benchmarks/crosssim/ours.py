@@ -78,4 +78,5 @@ def _periphery(case: Case) -> Periphery:
     if case.wires is not None:
         row, col, driver, sense = case.wires
         given["wire_ohm"] = WireOhm(row=row, col=col, driver=driver, sense=sense)
+        given["wire_solution"] = "exact"
     return Periphery(**given)
