@@ -217,13 +217,17 @@ def periphery_text(periphery: Facts) -> str:
     if periphery.get("reference", "auto") != "auto":
         parts.append(f"reference {periphery['reference']}")
     if (rows := periphery.get("rows_on")) is not None:
-        parts.append(f"at most {rows} rows of a tile driven at a time")
+        waiting = _WAITING[periphery.get("waiting_rows", "ground")]
+        parts.append(f"at most {rows} rows of a tile driven at a time{waiting}")
     if limit is not None:
         parts.append(f"columns saturate at {limit:g}")
     if read_v is not None:
         parts.append(f"cells not linear, read at up to {read_v:g} V")
     parts += _wires_text(periphery)
     return "; ".join(parts)
+
+
+_WAITING = {"ground": "", "float": ", the others floating", "off": ", the others off"}
 
 
 def _wires_text(periphery: Facts) -> list[str]:

@@ -107,6 +107,12 @@ _OPTIONS: dict[str, tuple[Any, str | None, str]] = {
         "N",
         "Drive N rows of a tile at a time, with a conversion each.  [default: all]",
     ),
+    "waiting_rows": (
+        click.Choice(["ground", "float", "off"]),
+        None,
+        "What rows of a tile do whose turn it is not: at 0 V, on nothing (an array without "
+        "selectors), or their selectors off. It matters behind wires.  [default: ground]",
+    ),
     "column_limit": (
         float,
         "I",

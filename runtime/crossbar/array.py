@@ -26,10 +26,10 @@ from array_api_compat import array_namespace
 from numpy.typing import DTypeLike, NDArray
 
 from nvmc.hardware.chip import Array, Programmed
-from nvmc.hardware.devices import Target, WireOhm
+from nvmc.hardware.devices import Target
 from nvmc.hardware.devices.currents import Response
 from nvmc.hardware.encoding import Layout
-from nvmc.hardware.rows import tile_of
+from nvmc.hardware.rows import tile_of, turns, waiting
 from nvmc.hardware.tiling import Matrix, Tile, tiles_of
 from nvmc.runtime.crossbar.dac_errors import Inl
 from nvmc.runtime.crossbar.parasitics import approximate, effective
@@ -214,8 +214,8 @@ def through_wires(target: Target, levels: Real, formed: NDArray[np.bool_]) -> Re
         OptionError: The device states no conductance.
     """
     target.check_reading()
-    wires, conductance = target.periphery.wire_ohm, target.device.conductance
-    if wires is None or conductance is None:
+    conductance = target.device.conductance
+    if target.periphery.wire_ohm is None or conductance is None:
         return levels
     step = (conductance.max_us - conductance.min_us) / target.highest_level
     conducted = np.where(formed, levels * step + conductance.min_us, 0.0)
@@ -223,24 +223,41 @@ def through_wires(target: Target, levels: Real, formed: NDArray[np.bool_]) -> Re
     exact = target.iv is not None or target.periphery.wire_solution != "approximate"
     matrix = Matrix(*levels.shape[1:])
     for tile in tiles_of(matrix, 1, *tile_of(target)):
-        _wire_tile(conducted, seen, tile, wires, exact)
+        _wire_tile(target, conducted, seen, tile, exact)
     return ((seen - conductance.min_us * formed) / step).astype(levels.dtype)
 
 
-def _wire_tile(conducted: Real, seen: Real, tile: Tile, wires: WireOhm, exact: bool) -> None:
-    """Put what is seen of the groups on one tile, which lie along its diagonal, into `seen`."""
+def _wire_tile(target: Target, conducted: Real, seen: Real, tile: Tile, exact: bool) -> None:
+    """Put what is seen of the groups on one tile, which lie along its diagonal, into `seen`.
+
+    Rows that are read in turn have a circuit each time, with the others as they wait.
+    """
     part = (slice(None), slice(*tile.groups), slice(*tile.rows), slice(*tile.cols))
     cells = conducted[part]
     slices, groups, rows, cols = cells.shape
     whole = np.zeros((slices, groups, rows, groups, cols))
     for group in range(groups):
         whole[:, group, :, group] = cells[:, group]
+    for on in [slice(0, rows)] if waiting(target) == "ground" else turns(target, rows):
+        found = _solved_tile(target, whole, on, exact)
+        for group in range(groups):
+            seen[part][:, group, on] = found[:, group, on, group]
+
+
+def _solved_tile(target: Target, whole: Real, on: slice, exact: bool) -> Real:
+    """A tile's cells, (slices, groups, rows, groups, cols), as they are seen while rows are on."""
+    wires = target.periphery.wire_ohm
+    assert wires is not None
+    slices, groups, rows, _, cols = whole.shape
+    idle = np.ones(rows, np.bool_)
+    idle[on] = False
+    free: NDArray[np.bool_] | None = np.tile(idle, groups)
+    if waiting(target) == "off" or not exact:
+        whole, free = np.where(idle[:, None, None], 0.0, whole), None
     flat = whole.reshape(slices, groups * rows, groups * cols)
-    solve = effective if exact else approximate
-    flat = solve(flat, wires.row, wires.col, wires.driver, wires.sense)
-    whole = flat.reshape(slices, groups, rows, groups, cols)
-    for group in range(groups):
-        seen[part][:, group] = whole[:, group, :, group]
+    ohm = wires.row, wires.col, wires.driver, wires.sense
+    flat = effective(flat, *ohm, free) if exact else approximate(flat, *ohm)
+    return flat.reshape(whole.shape)
 
 
 def blocks_of(

@@ -58,7 +58,9 @@ class _Chain:
         return self.first > 0 or self.rest > 0
 
 
-def column_currents(law: Law, volts: Real, cols: int, wires: WireOhm) -> Real:
+def column_currents(
+    law: Law, volts: Real, cols: int, wires: WireOhm, floating: NDArray[np.bool_] | None = None
+) -> Real:
     """What arrives at the sense ends, exact up to rounding.
 
     Args:
@@ -66,6 +68,7 @@ def column_currents(law: Law, volts: Real, cols: int, wires: WireOhm) -> Real:
         volts: Of the drivers, shape (rows, vectors).
         cols: Bit lines.
         wires: Their resistances and those of the terminals, in ohm.
+        floating: Which word lines hang on nothing but their cells, shape (rows,); None for none.
 
     Returns:
         Currents in uA, shape (cols, vectors). A sweep takes some 60 operations a cell and vector.
@@ -77,6 +80,7 @@ def column_currents(law: Law, volts: Real, cols: int, wires: WireOhm) -> Real:
     word = _Chain((wires.row + wires.driver) * _MEGAOHM, wires.row * _MEGAOHM)
     bit = _Chain((wires.col + wires.sense) * _MEGAOHM, wires.col * _MEGAOHM)
     rows, vectors = volts.shape
+    free = np.zeros(rows, np.bool_) if floating is None else floating
     found: Real = np.zeros((cols, vectors))
     left: NDArray[np.intp] = np.flatnonzero(volts.any(axis=0))
     drive = np.ascontiguousarray(volts[:, left])
@@ -86,7 +90,7 @@ def column_currents(law: Law, volts: Real, cols: int, wires: WireOhm) -> Real:
     for _ in range(_MOST_SWEEPS):
         if not len(left):
             return found
-        moved = _swept(law, w, u, drive, word, bit)
+        moved = _swept(law, w, u, drive, (word, bit), free)
         done = moved <= limit
         if done.any():
             current, _ = law(w - u)
@@ -101,7 +105,14 @@ def column_currents(law: Law, volts: Real, cols: int, wires: WireOhm) -> Real:
     )
 
 
-def _swept(law: Law, w: Real, u: Real, drive: Real, word: _Chain, bit: _Chain) -> Real:
+def _swept(
+    law: Law,
+    w: Real,
+    u: Real,
+    drive: Real,
+    chains: tuple[_Chain, _Chain],
+    free: NDArray[np.bool_],
+) -> Real:
     """Solve all word lines, then all bit lines, in place; by how much voltages moved at most.
 
     Args:
@@ -109,27 +120,36 @@ def _swept(law: Law, w: Real, u: Real, drive: Real, word: _Chain, bit: _Chain) -
         w: Voltages of word lines, (rows, cols, vectors).
         u: Of bit lines.
         drive: Of the drivers, (rows, vectors).
-        word: Segments of word lines, whose nodes are the columns.
-        bit: Of bit lines, whose nodes are the rows, the last at the terminal.
+        chains: Segments of word lines, whose nodes are the columns, and of bit lines, whose nodes
+            are the rows, the last at the terminal.
+        free: Which word lines hang on nothing.
     """
+    word, bit = chains
     moved: Real = np.zeros(drive.shape[1])
-    if word.any:
+    if word.any or free.any():
         current, slope = law(w - u)
         current -= slope * w
-        found = _solved(slope.swapaxes(0, 1), current.swapaxes(0, 1), drive, word).swapaxes(0, 1)
+        across = slope.swapaxes(0, 1), current.swapaxes(0, 1)
+        found = _solved(*across, drive, word, free).swapaxes(0, 1)
         moved = np.maximum(moved, np.abs(found - w).max(axis=(0, 1)))
         w[...] = found
     if bit.any:
         current, slope = law(w - u)
         current = -current - slope * u
         ground: Real = np.zeros_like(u[0])
-        found = _solved(slope[::-1], current[::-1], ground, bit)[::-1]
+        found = _solved(slope[::-1], current[::-1], ground, bit, None)[::-1]
         moved = np.maximum(moved, np.abs(found - u).max(axis=(0, 1)))
         u[...] = found
     return moved
 
 
-def _solved(slope: Real, current: Real, terminal: Real, chain: _Chain) -> Real:
+def _solved(
+    slope: Real,
+    current: Real,
+    terminal: Real,
+    chain: _Chain,
+    free: NDArray[np.bool_] | None,
+) -> Real:
     """Voltages of the nodes of lines, Equations 2 to 4.
 
     Args:
@@ -137,6 +157,7 @@ def _solved(slope: Real, current: Real, terminal: Real, chain: _Chain) -> Real:
         current: j likewise.
         terminal: Voltages of the terminals.
         chain: Segments.
+        free: Which lines hang on nothing, so that nothing is drawn at their first node: y w + j = 0.
     """
     share: Real = np.empty(slope.shape)
     drawn: Real = np.empty(slope.shape)
@@ -151,6 +172,9 @@ def _solved(slope: Real, current: Real, terminal: Real, chain: _Chain) -> Real:
     before = terminal
     for node in range(len(slope)):
         before = (before - drawn[node]) * share[node]
+        if node == 0 and free is not None and free.any():
+            hanging = -j / np.where(y == 0, 1.0, y)
+            before = np.where(free[:, None], hanging, before)
         share[node] = before
     return share
 

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nvmc.hardware.devices import Target, WireOhm
-from nvmc.hardware.rows import tile_of
+from nvmc.hardware.rows import tile_of, waiting
 from nvmc.hardware.tiling import Matrix, tiles_of
 from nvmc.runtime.crossbar.relaxation import column_currents
 
@@ -47,7 +47,7 @@ class Solved:
         conducted: Of all cells, polarities apart, in uS, shape (parts, groups, rows, cols).
         formed: Which cells exist, likewise.
         pairs: Whether a lane is a part of the first half less one of the second.
-        driven: Which rows; the others of their tiles are at 0 V.
+        driven: Which rows; the others of their tiles wait (`Periphery.waiting_rows`).
     """
 
     target: Target
@@ -109,16 +109,20 @@ class Solved:
         law = self.target.iv
         assert law is not None
         cells = self.conducted[part, placed.group, placed.rows, placed.cols]
+        start, wait = self.driven.start - placed.rows.start, waiting(self.target)
+        idle = np.ones(len(cells), np.bool_)
+        idle[start : start + len(volts)] = False
+        cells = np.where(idle[:, None] & (wait == "off"), 0.0, cells)
         at = law.both_signs(cells[..., None], read_v)
         rows, cols = cells.shape
-        start = self.driven.start - placed.rows.start
         found: Double = np.zeros((cols, volts.shape[1]))
+        free = idle if wait == "float" else None
         together = max(1, _TOGETHER // max(1, cells.size))
         for number in range(0, volts.shape[1], together):
             some = slice(number, number + together)
             put: Double = np.zeros((rows, len(range(*some.indices(volts.shape[1])))))
             put[start : start + len(volts)] = volts[:, some]
-            found[:, some] = column_currents(at, put, cols, placed.wires)
+            found[:, some] = column_currents(at, put, cols, placed.wires, free)
         return found
 
     def _take_off_idle(self, found: Double, volts: Double, cols: slice, read_v: float) -> None:

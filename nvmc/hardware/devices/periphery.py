@@ -32,6 +32,7 @@ __all__ = [
     "RowsOn",
     "SignedInputs",
     "Subtract",
+    "WaitingRows",
     "WireOhm",
     "WireSolution",
 ]
@@ -55,6 +56,7 @@ Subtract = Literal["analog", "digital"]
 Reference = Literal["auto", "exact", "column", "none"]
 RowSplit = Literal["filled", "even"]
 WireSolution = Literal["auto", "exact", "approximate"]
+WaitingRows = Literal["ground", "float", "off"]
 RowsOn = Annotated[int, Field(ge=1, strict=True)]
 
 
@@ -184,6 +186,10 @@ class Periphery(Later, frozen=True):
             most.
         rows_on: The most rows of a tile that are driven at a time; those of a tile are read in
             turn, with a conversion each, and added up digitally. None for all of them.
+        waiting_rows: What becomes of rows whose turn it is not (`rows_on`), which matters behind
+            wires. `ground`: at 0 V, so that their cells load the bit lines. `float`: on nothing, as
+            in an array without selectors; currents sneak from one bit line to another through
+            them. `off`: their cells' selectors are off, and nothing flows.
         column_limit: Where the current of a column saturates ahead of the ADC, of either sign, in
             level steps x input steps; None for nowhere.
         ranges: What calibration data showed, an entry per array.
@@ -202,6 +208,7 @@ class Periphery(Later, frozen=True):
         "read_v",
         "row_split",
         "rows_on",
+        "waiting_rows",
         "column_limit",
     )
 
@@ -226,6 +233,7 @@ class Periphery(Later, frozen=True):
     read_v: Above0 | None = None
     row_split: RowSplit = "filled"
     rows_on: RowsOn | None = None
+    waiting_rows: WaitingRows = "ground"
     column_limit: Above0 | None = None
     ranges: tuple[ArrayRange, ...] = ()
 
@@ -234,6 +242,11 @@ class Periphery(Later, frozen=True):
         _check_inputs(self)
         if isinstance(self.adc_range, str) and self.adc_rule[1] == 0:
             raise ValueError(f"adc_range is {self.adc_range!r}; expected a factor above 0")
+        if self.rows_on is None and self.waiting_rows != "ground":
+            raise ValueError(
+                f"waiting_rows is {self.waiting_rows!r}, but all rows are driven together and none "
+                "waits; give rows_on"
+            )
         for name in _OF_ADC:
             if self.adc_bits is None and self.changed(name):
                 raise ValueError(f"{name} needs adc_bits; give 1 to 16")

@@ -32,6 +32,7 @@ from nvmc.hardware.devices.periphery import (
     RowSplit,
     SignedInputs,
     Subtract,
+    WaitingRows,
     WireOhm,
     WireSolution,
 )
@@ -78,6 +79,7 @@ class Settings(Strict, frozen=True):
     read_v: Above0 | Literal["none"] | None = None
     row_split: RowSplit | None = None
     rows_on: RowsOn | Literal["none"] | None = None
+    waiting_rows: WaitingRows | None = None
     column_limit: Above0 | Literal["none"] | None = None
 
     @property
