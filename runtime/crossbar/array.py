@@ -202,8 +202,8 @@ def with_off_current(layout: Layout, lanes: Lanes, sign: Any, off: float) -> Lan
 def through_wires(target: Target, levels: Real, formed: NDArray[np.bool_]) -> Real:
     """Levels as the foot of the columns sees them behind the resistance of the wires.
 
-    A tile with wires is another matrix (`parasitics.effective`, or `approximate`). What formed cells conduct at
-    level 0 is taken out again, as it is without wires.
+    A tile with wires is another matrix (`parasitics.effective`, or `approximate`). What formed
+    cells conduct at level 0 is taken out again, as it is without wires.
 
     Args:
         target: The cells, their conductances and wires.

@@ -1,9 +1,9 @@
 r"""A tile with wires whose cells are not linear, exactly: Kirchhoff's laws line by line.
 
-The circuit is that of `parasitics`. With the voltages u of the bit lines held, every word line is a
-chain of its own: driver, segments, and cells to known voltages. With the word lines' voltages w
-held, so is every bit line. A sweep solves all word lines and then all bit lines, each by one step of
-Newton's method,
+The circuit is that of `parasitics`. With the voltages u of the bit lines held, every word line is
+a chain of its own: driver, segments, and cells to known voltages. With the word lines' voltages w
+held, so is every bit line. A sweep solves all word lines and then all bit lines, each by one step
+of Newton's method,
 
     I(w - u) = I(d) + I'(d) (w - u - d)                d the voltage of the sweep before      (1)
 
@@ -36,7 +36,7 @@ __all__ = ["SETTLED", "Law", "column_currents"]
 
 Real = NDArray[np.floating[Any]]
 Law = Callable[[Real], tuple[Real, Real]]
-"""From the voltages of all cells, (rows, cols, vectors), to their currents in uA and slopes in uS."""
+"""From the voltages of all cells, (rows, cols, vectors), to currents in uA and slopes in uS."""
 
 SETTLED = 1e-13
 """Of the largest drive: the most that a last sweep moves a voltage."""
@@ -125,22 +125,22 @@ def _swept(
         free: Which word lines hang on nothing.
     """
     word, bit = chains
-    moved: Real = np.zeros(drive.shape[1])
+    moved: list[Real] = [np.zeros(drive.shape[1])]
     if word.any or free.any():
         current, slope = law(w - u)
         current -= slope * w
         across = slope.swapaxes(0, 1), current.swapaxes(0, 1)
         found = _solved(*across, drive, word, free).swapaxes(0, 1)
-        moved = np.maximum(moved, np.abs(found - w).max(axis=(0, 1)))
+        moved.append(np.abs(found - w).max(axis=(0, 1)))
         w[...] = found
     if bit.any:
         current, slope = law(w - u)
         current = -current - slope * u
         ground: Real = np.zeros_like(u[0])
         found = _solved(slope[::-1], current[::-1], ground, bit, None)[::-1]
-        moved = np.maximum(moved, np.abs(found - u).max(axis=(0, 1)))
+        moved.append(np.abs(found - u).max(axis=(0, 1)))
         u[...] = found
-    return moved
+    return np.stack(moved).max(axis=0)
 
 
 def _solved(
@@ -157,12 +157,13 @@ def _solved(
         current: j likewise.
         terminal: Voltages of the terminals.
         chain: Segments.
-        free: Which lines hang on nothing, so that nothing is drawn at their first node: y w + j = 0.
+        free: Which lines hang on nothing, so that nothing is drawn at their first node:
+            y w + j = 0.
     """
     share: Real = np.empty(slope.shape)
     drawn: Real = np.empty(slope.shape)
-    beyond: Any = 0.0
-    source: Any = 0.0
+    beyond: Real = np.zeros(slope.shape[1:])
+    source, y, j = beyond, beyond, beyond
     for node in range(len(slope) - 1, -1, -1):
         rho = chain.rest if node else chain.first
         y, j = slope[node] + beyond, current[node] + source
@@ -173,8 +174,8 @@ def _solved(
     for node in range(len(slope)):
         before = (before - drawn[node]) * share[node]
         if node == 0 and free is not None and free.any():
-            hanging = -j / np.where(y == 0, 1.0, y)
-            before = np.where(free[:, None], hanging, before)
+            hanging = np.where(free[:, None], -j / np.where(y == 0, 1.0, y), before)
+            before: Real = hanging
         share[node] = before
     return share
 

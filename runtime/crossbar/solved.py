@@ -1,7 +1,7 @@
 """Tiles with wires whose cells are not linear: the currents of every read, solved by themselves.
 
-Such a tile is no matrix. `relaxation` solves it for the voltages of a read; here are the tiles of an
-array, with what lies on each, and the units of its currents.
+Such a tile is no matrix. `relaxation` solves it for the voltages of a read; here are the tiles of
+an array, with what lies on each, and the units of its currents.
 """
 
 from __future__ import annotations
