@@ -38,6 +38,9 @@ INPUTS: list[dict[str, Any]] = [
     {"dac": 6, "serial": True},
     {"dac": 5, "signed": True},
     {"dac": 4, "serial": True, "signed": True},
+    {"dac": 6, "serial": True, "slice_bits": 3},
+    {"dac": 5, "serial": True, "slice_bits": 2, "held": True},
+    {"dac": 4, "serial": True, "signed": True, "held": True},
 ]
 OUTPUTS: list[dict[str, Any]] = [
     {},
@@ -73,14 +76,22 @@ def grid() -> Iterator[tuple[str, Case]]:
 
 
 def _converters() -> Iterator[tuple[str, Case]]:
+    stated: dict[str, Any]
+    for put, limit in product(INPUTS[5:], (0.05, 0.15)):
+        yield "column limit", Case(limit=limit, adc=6, reach=0.1**0.5, **put)
+        yield "column limit", Case(limit=limit, digital=True, net=False, **put)
     for limit, net, digital, read in product((0.05, 0.15), (False, True), (False, True),
                                              OUTPUTS):  # fmt: skip
         if net and digital:
             continue  # interleaved polarities are one current
         yield "column limit", Case(limit=limit, net=net, digital=digital, dac=4, **read)
         yield "column limit", Case("offset", 4, 5, limit=limit, dac=4, **read)
-    for put, read in product(INPUTS[3:], OUTPUTS):
-        yield "both signs at once", Case(bipolar=True, **put, **read)
+    for put, read, digital in product(INPUTS, OUTPUTS, (False, True)):
+        stated = {"signed": True, "bipolar": True, "digital": digital, **put, **read}
+        if "dac" in put:
+            yield "both signs at once", Case(**stated)
+            if not digital:
+                yield "both signs at once", Case("offset", **stated)
     for lowest, adc in product((-0.5, -0.2, -0.6), (3, 4, 6)):
         yield "asymmetric range", Case(lowest=lowest, adc=adc, reach=0.04**0.51, dac=4)
     for kind, adc, reach in product(theirs.MODELS, (4, 8), (0.005**0.5, 0.1**0.5)):

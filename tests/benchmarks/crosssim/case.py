@@ -25,7 +25,6 @@ NOTES = {
     "as if it did not: they are short by 1/(2^B - 1)",
     "unit column": "its unit column holds half of a full top slice, also where weights do not fill "
     "that slice, and subtracts too much",
-    "bipolar": "it converts inputs of both signs at once, we in two phases",
     "each limit": "its columns saturate before polarities are subtracted, ours after",
     "middle": "its reference column lies at the middle level, ours at level 0",
     "halves": "its two-sided pairs round (t + d)/2 to the even level, in float32; ours round down",
@@ -64,7 +63,9 @@ class Case:
         kind: Of the ADC.
         wires: Ohm of row, col, driver and sense; cells of up to 100 uS.
         read_v: Where cells are cubic.
-        bipolar: Whether inputs of both signs are converted at once in CrossSim.
+        bipolar: Whether inputs of both signs are converted at once.
+        slice_bits: Of inputs that come bit by bit.
+        held: Whether the currents of such slices are added up and converted once.
         net: Whether CrossSim's columns saturate after the subtraction (interleaved).
         ties: Whether inputs are halves, exactly between two codes of the DAC; without a DAC those
             of the ADC are powers of two.
@@ -90,6 +91,8 @@ class Case:
     wires: tuple[float, float, float, float] | None = None
     read_v: float | None = None
     bipolar: bool = False
+    slice_bits: int = 1
+    held: bool = False
     net: bool = True
     ties: bool = False
     seed: int = 0
@@ -110,9 +113,22 @@ class Case:
         return self.top / (self.ratio - 1)
 
     @property
-    def largest(self) -> float:
+    def pulse(self) -> float:
         """The most that a pulse puts on a row, in input steps."""
-        return 1.0 if self.serial or self.dac is None else 2.0**self.dac - 1
+        if self.dac is None:
+            return 1.0
+        return 2.0 ** (self.slice_bits if self.serial else self.dac) - 1
+
+    @property
+    def largest(self) -> float:
+        """The most that a conversion is about, in input steps."""
+        return 2.0**self.dac - 1 if self.held and self.dac else self.pulse
+
+    @property
+    def most(self) -> float:
+        """Where columns saturate, in level steps x input steps."""
+        share = np.inf if self.limit is None else self.limit
+        return share * min(self.rows, ROWS) * self.top * self.pulse
 
     @property
     def full(self) -> float:
@@ -129,7 +145,7 @@ class Case:
     @property
     def signed_current(self) -> bool:
         """Whether currents of both signs arrive at the ADC."""
-        return self.encoding != "offset" and not self.digital
+        return self.bipolar or (self.encoding != "offset" and not self.digital)
 
     def tiles(self, theirs: bool) -> list[int]:
         """Rows on each row of tiles, by CrossSim's rule or by ours."""
@@ -155,9 +171,8 @@ class Case:
             yield "middle"
         if self.column and (self.bits + 1) % self.cell:
             yield "unit column"
-        if self.bipolar and analog:
-            yield "bipolar"
-        if self.limit is not None and self.signed_current and not self.net:
+        pairs = self.encoding != "offset" and not self.digital
+        if self.limit is not None and pairs and not self.net:
             yield "each limit"
         if self.encoding == "balanced" and ((analog and self.digital) or physical):
             yield "halves"

@@ -28,11 +28,19 @@ def _output(case: Case, x: Real, theirs: bool) -> Real:
     lanes, shift = _lanes(case, theirs)
     result = -shift * codes.sum() * np.ones(COLS)
     for first, last in _tiles(case, theirs):
-        for drive, weight in _pulses(codes, case, theirs):
+        for phase, sign in _phases(codes, case):
             for parts, count in lanes:
-                read = [_currents(part[first:last], drive[first:last], case, theirs)
-                        for part in parts]  # fmt: skip
-                result += weight * count * _converted(read, case, theirs)
+                held = np.zeros(COLS)
+                for drive, weight in _pulses(phase, case):
+                    read = [_currents(part[first:last], drive[first:last], case, theirs)
+                            for part in parts]  # fmt: skip
+                    current = _limited(read, case, theirs)
+                    if case.held:
+                        held += weight * current
+                    else:
+                        result += sign * weight * count * _converted(current, case, theirs)
+                if case.held:
+                    result += sign * count * _converted(held, case, theirs)
     if theirs and case.encoding == "offset" and case.slices == 1:
         result *= (case.top - 1) / case.top
     return result * UNIT / top
@@ -51,16 +59,19 @@ def _tiles(case: Case, theirs: bool) -> Iterator[tuple[int, int]]:
         first += size
 
 
-def _pulses(codes: Real, case: Case, theirs: bool) -> Iterator[tuple[Real, float]]:
-    phases = [(codes, 1.0)]
-    if case.signed and not (theirs and case.bipolar):
-        phases = [(np.maximum(codes, 0), 1.0), (np.maximum(-codes, 0), -1.0)]
-    for phase, sign in phases:
-        if not case.serial:
-            yield phase, sign
-            continue
-        for bit in range(case.dac or 0):
-            yield np.sign(phase) * ((np.abs(phase).astype(int) >> bit) & 1), sign * 2.0**bit
+def _phases(codes: Real, case: Case) -> list[tuple[Real, float]]:
+    if case.signed and not case.bipolar:
+        return [(np.maximum(codes, 0), 1.0), (np.maximum(-codes, 0), -1.0)]
+    return [(codes, 1.0)]
+
+
+def _pulses(codes: Real, case: Case) -> Iterator[tuple[Real, float]]:
+    if not case.serial:
+        yield codes, 1.0
+        return
+    for bit in range(0, case.dac or 0, case.slice_bits):
+        digits = (np.abs(codes).astype(int) >> bit) & (2**case.slice_bits - 1)
+        yield np.sign(codes) * digits, 2.0**bit
 
 
 def _lanes(case: Case, theirs: bool) -> tuple[list[tuple[list[Real], float]], float]:
@@ -105,7 +116,7 @@ def _currents(cells: Real, drive: Real, case: Case, theirs: bool) -> Real:
     step = READ_US / (case.top + case.off)
     read_v = 1.0 if case.read_v is None else case.read_v
     bend = 0.0 if case.read_v is None else 0.25
-    volts = read_v * drive / case.largest
+    volts = read_v * drive / case.pulse
     if case.wires is None:
         found = ((volts - bend * volts**3)[:, None] * cells * step).sum(axis=0)
     else:
@@ -113,25 +124,26 @@ def _currents(cells: Real, drive: Real, case: Case, theirs: bool) -> Real:
         ours = Resistances(row, col, driver, sense)
         ohm = Resistances(row, col, 0.0, sense, first_row=driver) if theirs else ours
         found = currents(cells * step, volts, ohm, lambda g, v: _cubic(g, v, bend))
-    return found * case.largest / (step * read_v)
+    return found * case.pulse / (step * read_v)
 
 
 def _cubic(g: float, volts: float, bend: float) -> tuple[float, float]:
     return g * (volts - bend * volts**3), g * (1 - 3 * bend * volts**2)
 
 
-def _converted(parts: list[Real], case: Case, theirs: bool) -> Real:
-    """A code in units of current: of one column, or of two that are subtracted before the ADC."""
-    each = case.limit is not None and theirs and not case.net
-    limit = np.inf if case.limit is None else case.limit * case.highest
-    if each:
-        parts = [np.clip(part, -limit, limit) for part in parts]
-    current = np.clip(parts[0] - parts[1] if len(parts) > 1 else parts[0], -limit, limit)
+def _limited(parts: list[Real], case: Case, theirs: bool) -> Real:
+    """The current of one column, or of two that are subtracted before the ADC."""
+    if theirs and not case.net:
+        parts = [np.clip(part, -case.most, case.most) for part in parts]
+    return np.clip(parts[0] - parts[1] if len(parts) > 1 else parts[0], -case.most, case.most)
+
+
+def _converted(current: Real, case: Case, theirs: bool) -> Real:
+    """A code in units of current."""
     if case.adc is None:
         return current
     reach = case.full
-    signed = case.signed_current or (theirs and case.signed and case.bipolar)
-    low = -reach if signed else 0.0
+    low = -reach if case.signed_current else 0.0
     if theirs and case.kind != "ideal":
         step = 2 * reach / 2**case.adc
         code = np.clip(np.floor(current / step), -(2 ** (case.adc - 1)), 2 ** (case.adc - 1) - 1)

@@ -59,6 +59,9 @@ def _periphery(case: Case) -> Periphery:
     given: dict[str, Any] = {
         "dac_bits": case.dac,
         "dac_mode": "bit-serial" if case.serial else "multi-level",
+        "dac_slice_bits": case.slice_bits,
+        "accumulate": "analog" if case.held else "digital",
+        "signed_inputs": "bipolar" if case.bipolar else "two-phase",
         "adc_bits": case.adc,
         "subtract": "digital" if case.digital else "analog",
         "row_split": "even" if case.even else "filled",
@@ -72,7 +75,7 @@ def _periphery(case: Case) -> Periphery:
         low = ArrayRange(array="a", input=1.0, current=reach, lowest=case.lowest * reach)
         given |= {"adc_range": "calibrated", "adc_steps": "asymmetric", "ranges": (low,)}
     if case.limit is not None:
-        given["column_limit"] = case.limit * case.highest
+        given["column_limit"] = case.most
     if case.column:
         given["reference"] = "column"
     if case.wires is not None:

@@ -56,10 +56,11 @@ def _parameters(case: Case) -> Any:
         p.xbar.dac.mvm.model = "SignMagnitudeDAC" if both else "QuantizerDAC"
         p.xbar.dac.mvm.bits = case.dac + both
         p.xbar.dac.mvm.input_bitslicing = case.serial
+        p.xbar.dac.mvm.slice_size = case.slice_bits
     if case.adc is not None:
         _say_adc(p, case)
     if case.limit is not None:
-        p.xbar.array.Icol_max = case.limit * case.highest / _unit(case)
+        p.xbar.array.Icol_max = case.most / ((case.top + case.off) * case.pulse)
         p.core.balanced.interleaved_posneg = case.net
     return p
 
@@ -115,7 +116,7 @@ def _say_cells(p: Any, case: Case) -> None:
 
 def _say_adc(p: Any, case: Case) -> None:
     adc, reach = p.xbar.adc.mvm, case.full / _unit(case)
-    low = -reach if case.signed_current or (case.signed and case.bipolar) else 0.0
+    low = -reach if case.signed_current else 0.0
     model = "QuantizerADC" if low == 0 else "SignMagnitudeADC"
     if case.lowest is not None:
         low, model = case.lowest * reach, "QuantizerADC"
@@ -125,6 +126,6 @@ def _say_adc(p: Any, case: Case) -> None:
         low, adc.gain_db = -reach, 400.0
     adc.bits = case.adc
     adc.signed = low < 0
-    adc.adc_per_ibit = case.serial
+    adc.adc_per_ibit = case.serial and not case.held
     several = case.slices > 1
     adc.calibrated_range = [[low, reach]] * case.slices if several else [low, reach]
