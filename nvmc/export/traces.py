@@ -96,7 +96,8 @@ def codes_of_image(
         )
     dataset = None if data is None else load_data(data, limit=1)
     exact = {"dac_mode": "multi-level", "signed_inputs": "two-phase"}
-    set_target(model, target.everywhere(wire_ohm=None, read_v=None, rows_on=None, **exact))
+    exact |= {"wire_ohm": None, "read_v": None, "rows_on": None, "waiting_rows": "ground"}
+    set_target(model, target.everywhere(**exact))
     image = feed_of(inputs, dataset, 0, 1)
     with single_threaded_blas(), observe_arrays(CodeObserver) as seen:
         session = make_session(serialized(model), chip=Chip.ideal(), quiet=True)

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from nodal import Resistances, currents
 from nvmc.errors import OptionError
+from nvmc.evaluation.error_sources import variants_of
 from nvmc.hardware.chip import Array, Chip
 from nvmc.hardware.devices import Device, Periphery, Target, WireOhm
 from nvmc.hardware.encoding import Encoding, quantize, scale_of
@@ -182,6 +183,17 @@ def test_waiting_without_turns_is_refused() -> None:
     with pytest.raises(OptionError, match="none waits; give rows_on"):
         Periphery(waiting_rows="float")
     assert "waiting_rows" not in Periphery(rows_on=3).model_dump()
+
+
+def test_wires_alone_have_the_rows_that_wait() -> None:
+    """As one source among the errors of `nvmc inspect`."""
+    around = Periphery(
+        rows_on=4, waiting_rows="float", adc_bits=5, wire_ohm=WireOhm(row=60.0, col=40.0)
+    )
+    found = target("offset").model_copy(update={"periphery": around})
+    variants = {one.name: one for one in variants_of(found, Chip.of(found, 1, 0))}
+    alone = variants["wires"].parts(around)
+    assert (alone.rows_on, alone.waiting_rows, alone.adc_bits) == (4, "float", None)
 
 
 @pytest.mark.skipif(shutil.which("ngspice") is None, reason="ngspice is not installed")
