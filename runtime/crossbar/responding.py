@@ -77,7 +77,7 @@ def at_unit_drive(
         pulses = dac.expand(zeros, Drive(np.ones(1), half, half > 0))
         if block.solved is not None:
             reads = [p.weight * block.solved(on_rows(block, p.drive), cols)[0] for p in pulses]
-            lanes = (sum(reads) / dac.half).astype(matrix.dtype)
+            lanes: Real = (np.stack(reads).sum(axis=0) / dac.half).astype(matrix.dtype)
             lanes = lanes.reshape(len(matrix), len(coefficients), -1)
             return np.einsum("glc,l->gc", lanes, coefficients.astype(matrix.dtype))[:, None]
         put = sum(pulse.weight * driven(block, pulse.drive)[0, :, 0] for pulse in pulses)
