@@ -113,6 +113,12 @@ _OPTIONS: dict[str, tuple[Any, str | None, str]] = {
         "N",
         "Drive N rows of a tile at a time, with a conversion each.  [default: all]",
     ),
+    "waiting_rows": (
+        click.Choice(["ground", "float", "off"]),
+        None,
+        "What rows of a tile do whose turn it is not: at 0 V, on nothing (an array without "
+        "selectors), or their selectors off. It matters behind wires.  [default: ground]",
+    ),
     "column_limit": (
         float,
         "I",
@@ -135,6 +141,12 @@ _OPTIONS: dict[str, tuple[Any, str | None, str]] = {
         "R|R,C|R,C,D,S",
         "Resistance of a wire segment, along rows and along columns, then of each row's driver and "
         "of each column's sense end.",
+    ),
+    "wire_solution": (
+        click.Choice(["auto", "exact", "approximate"]),
+        None,
+        "How tiles with wires are solved; auto is exact for linear cells, and approximate where "
+        "--read-v counts and exact solves every read by itself.  [default: auto]",
     ),
 }
 _FLAGS = {"row_split": "--rows"}

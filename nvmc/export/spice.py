@@ -166,10 +166,11 @@ def _assumed(request: Request) -> Iterator[str]:
         yield "cells are linear, as the target states no read voltage (--read-v of nvmc compile)"
     if any(part.iv is not None for part in targets):
         yield "below 0 V, of which the device says nothing, the current of a cell is odd in V"
-        if any(part.periphery.wired for part in targets):
+        rough = [part.periphery for part in targets if part.periphery.wire_solution != "exact"]
+        if any(around.wired for around in rough):
             yield (
                 "cells behind wires see the voltage that arrives, which nvmc simulate approximates "
-                "where they are not linear (docs/parasitics.md)"
+                "where they are not linear, unless wire_solution is exact (docs/parasitics.md)"
             )
 
 
@@ -187,8 +188,11 @@ def _heading(request: Request, target: Target, tile: TileCells) -> list[str]:
         f"* plane {tile.plane}, slice {tile.slice}, {tile.polarity}, {spans}",
         f"* a level step counts for {tile.coefficient:g} code steps",
     ]
-    if target.periphery.rows_on is not None:
-        lines.append(f"* at most {target.periphery.rows_on} rows are driven at a time")
+    around = target.periphery
+    if around.rows_on is not None:
+        others = {"ground": "", "float": ", the others float", "off": ", the others are off"}
+        waits = others[around.waiting_rows]
+        lines.append(f"* at most {around.rows_on} rows are driven at a time{waits}")
     return [line.encode("ascii", "replace").decode() for line in lines]
 
 

@@ -37,6 +37,7 @@ _PLAIN: dict[str, Any] = {
     "wire_ohm": None,
     "read_v": None,
     "rows_on": None,
+    "waiting_rows": "ground",
 }
 """One pulse for a code of each sign, whatever the target's own are: codes are what is wanted."""
 

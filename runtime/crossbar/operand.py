@@ -38,7 +38,7 @@ from nvmc.runtime.crossbar.interleaved import pairs_through_wires
 from nvmc.runtime.crossbar.mvm import ExactMvm, Mvm
 from nvmc.runtime.crossbar.native import KERNELS
 from nvmc.runtime.crossbar.observer import Observer
-from nvmc.runtime.crossbar.responding import responses_of, weighed
+from nvmc.runtime.crossbar.responding import responses_of, solved_of, weighed
 from nvmc.runtime.crossbar.subtraction import Subtracted
 
 __all__ = ["BEGINNING", "CircuitOperand", "ExactOperand", "Operand", "Start"]
@@ -238,14 +238,15 @@ class CircuitOperand:
         responses = responses_of(target, dac.largest)
         cells = _matrices(self._levels, view, dtype)
         lanes, currents = self._currents(cells, sign, dac.largest, responses, dtype)
-        variance = None
+        solved, variance = solved_of(target, dac.largest, cells, sign), None
         if self._spread is not None:
             cells = np.square(_matrices(self._spread, view, dtype))
             summed = lanes_of(layout, cells, sign, analog=analog, squared=True)
             variance = beside(summed.levels, dtype)
         matrix = Matrix(*lanes.levels.shape[1:])
         inl = inl_of(periphery, self._chip, self._array.name, matrix, dac.largest)
-        blocks = blocks_of(currents, variance, reads_of_rows(target, matrix.rows), responses, inl)
+        parts = reads_of_rows(target, matrix.rows)
+        blocks = blocks_of(currents, variance, parts, responses, inl, solved)
         signed = lanes.signed or dac.bipolar or (periphery.wired and target.off_level > off)
         current = limits.current if limits else None
         adcs = [adc_of(target, b.height, dac, signed, current) for b in blocks]

@@ -34,7 +34,9 @@ __all__ = [
     "RowsOn",
     "SignedInputs",
     "Subtract",
+    "WaitingRows",
     "WireOhm",
+    "WireSolution",
 ]
 
 MAX_CONVERTER_BITS = 16
@@ -57,6 +59,8 @@ Subtract = Literal["analog", "digital"]
 Polarity = Literal["separate", "interleaved", "opposed"]
 Reference = Literal["auto", "exact", "column", "none"]
 RowSplit = Literal["filled", "even"]
+WireSolution = Literal["auto", "exact", "approximate"]
+WaitingRows = Literal["ground", "float", "off"]
 RowsOn = Annotated[int, Field(ge=1, strict=True)]
 
 
@@ -181,6 +185,10 @@ class Periphery(Later, frozen=True):
         bias: Whether biases are added digitally, or are rows of cells that a constant input drives
             (`nvmc.passes.map_bias`).
         wire_ohm: Wire resistance; None for none.
+        wire_solution: How a tile with wires is solved. `approximate` puts each cell behind its own
+            word line and its own bit line alone, and takes cells that are not linear to lose what
+            linear ones lose. `exact` solves the tile: once for linear cells, read by read for
+            others, which is slow. `auto` is `exact` for linear cells and `approximate` for others.
         read_v: The voltage of the highest drive, at which the cells' own law of the current
             counts (`Device.iv`); None for currents that are proportional to the drive.
         row_split: How a matrix of more rows than a tile has is spread over tiles: `filled` fills
@@ -188,6 +196,10 @@ class Periphery(Later, frozen=True):
             most.
         rows_on: The most rows of a tile that are driven at a time; those of a tile are read in
             turn, with a conversion each, and added up digitally. None for all of them.
+        waiting_rows: What becomes of rows whose turn it is not (`rows_on`), which matters behind
+            wires. `ground`: at 0 V, so that their cells load the bit lines. `float`: on nothing, as
+            in an array without selectors; currents sneak from one bit line to another through
+            them. `off`: their cells' selectors are off, and nothing flows.
         column_limit: Where the current of a column saturates ahead of the ADC, of either sign, in
             level steps x input steps; None for nowhere.
         ranges: What calibration data showed, an entry per array.
@@ -202,9 +214,11 @@ class Periphery(Later, frozen=True):
         "adc",
         "adc_share",
         "adc_rounding",
+        "wire_solution",
         "read_v",
         "row_split",
         "rows_on",
+        "waiting_rows",
         "column_limit",
         "polarity",
         "bias",
@@ -228,9 +242,11 @@ class Periphery(Later, frozen=True):
     polarity: Polarity = "separate"
     reference: Reference = "auto"
     wire_ohm: WireOhm | None = None
+    wire_solution: WireSolution = "auto"
     read_v: Above0 | None = None
     row_split: RowSplit = "filled"
     rows_on: RowsOn | None = None
+    waiting_rows: WaitingRows = "ground"
     column_limit: Above0 | None = None
     bias: Bias = "digital"
     ranges: tuple[ArrayRange, ...] = ()
@@ -240,6 +256,11 @@ class Periphery(Later, frozen=True):
         _check_inputs(self)
         if isinstance(self.adc_range, str) and self.adc_rule[1] == 0:
             raise ValueError(f"adc_range is {self.adc_range!r}; expected a factor above 0")
+        if self.rows_on is None and self.waiting_rows != "ground":
+            raise ValueError(
+                f"waiting_rows is {self.waiting_rows!r}, but all rows are driven together and none "
+                "waits; give rows_on"
+            )
         for name in _OF_ADC:
             if self.adc_bits is None and self.changed(name):
                 raise ValueError(f"{name} needs adc_bits; give 1 to 16")

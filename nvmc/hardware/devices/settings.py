@@ -34,7 +34,9 @@ from nvmc.hardware.devices.periphery import (
     RowSplit,
     SignedInputs,
     Subtract,
+    WaitingRows,
     WireOhm,
+    WireSolution,
 )
 from nvmc.hardware.encoding import Encoding
 
@@ -76,9 +78,11 @@ class Settings(Strict, frozen=True):
     polarity: Polarity | None = None
     reference: Reference | None = None
     wire_ohm: WireOhm | Literal["none"] | None = None
+    wire_solution: WireSolution | None = None
     read_v: Above0 | Literal["none"] | None = None
     row_split: RowSplit | None = None
     rows_on: RowsOn | Literal["none"] | None = None
+    waiting_rows: WaitingRows | None = None
     column_limit: Above0 | Literal["none"] | None = None
     bias: Bias | None = None
 
