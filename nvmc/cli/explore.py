@@ -17,7 +17,7 @@ from nvmc.evaluation.solve import RUNS
 from nvmc.explore.explore import MOST, TRIALS, explore_designs
 from nvmc.explore.front import QUANTITIES
 from nvmc.models import resolve_model
-from nvmc.report.table import check_file, write_csv
+from nvmc.report.table import write_csv
 
 __all__ = ["explore_command"]
 
@@ -132,7 +132,6 @@ def explore_command(
         )
     csv_file = folder / FRONT_FILE
     if found.met:
-        check_file(csv_file)
         write_csv(csv_file, found.rows())
     if figure is not None:
         from nvmc.report.front_picture import draw_front

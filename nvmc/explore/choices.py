@@ -84,6 +84,13 @@ def _file_or_name(name: str, value: Any, folder: Path) -> str:
     return str((folder / text).resolve()) if is_file else text
 
 
+def _device(name: str, value: Any, folder: Path) -> str:
+    text = _file_or_name(name, value, folder)
+    if ":" in text and not text.endswith(".toml"):  # a file runs no Python of anyone's
+        raise OptionError(f"device is {value!r}; expected a name of `nvmc devices`, or a TOML file")
+    return text
+
+
 def _trained(name: str, value: Any, folder: Path) -> str:
     text = _file_or_name(name, value, folder)
     if text != "none" and not text.endswith(".onnx"):
@@ -133,7 +140,7 @@ def _digital(name: str, value: Any, folder: Path) -> Choice:
 
 
 _CHECKS: dict[str, Callable[[str, Any, Path], Choice]] = {
-    "device": _file_or_name,
+    "device": _device,
     "tile": _tile,
     "tolerance": _tolerance,
     "max_pulses": _count,

@@ -309,7 +309,9 @@ def _exploration(
     cleared = [one for one in tried.judged if one.raced.cleared]
     front = non_dominated(cleared, name, question.minimise)
     others = [one for one in tried.judged if not any(one is other for other in front)]
-    beaten = [_beaten(one, front, name, question.minimise) for one in others if _reaches(one)]
+    near = [one for one in others if (one.raced.end or 0.0) >= question.least]
+    beaten = [_beaten(one, front, name, question.minimise) for one in near]
+    missed = [one for one in others if (one.raced.end or 0.0) < question.least]
     return Exploration(
         title=space.title,
         varied=space.varied,
@@ -321,7 +323,7 @@ def _exploration(
         minimise=question.minimise,
         front=tuple(front),
         beaten=tuple(beaten),
-        missed=tuple(one for one in others if not _reaches(one)),
+        missed=tuple(replace(one, beaten_by=None) for one in missed),
         refused=tuple(tried.refused),
         runs=question.plan.runs,
         images=judge.described[0].images,
@@ -329,11 +331,6 @@ def _exploration(
         assumptions=tried.assumptions,
         seconds=seconds,
     )
-
-
-def _reaches(one: Candidate) -> bool:
-    """Whether a design may reach the goal: it was rejected by another design, or by none."""
-    return one.raced.cleared or one.beaten_by is not None
 
 
 def _beaten(

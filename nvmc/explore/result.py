@@ -48,8 +48,9 @@ class Exploration:
         hardware: The deciding hardware, then the others; each figure is of one of them.
         minimise: What is minimised.
         front: Designs that reach the goal and that no other beats, the cheapest first.
-        beaten: Those that reach it, and others that cost no less than one that is no worse.
-        missed: Those that cannot reach the goal.
+        beaten: Those that cost no less than one of the front that is no worse. Their chips were
+            run until that was known, so whether they reach the goal may not be.
+        missed: Those that miss the goal.
         refused: Those that cannot be.
         runs: Chips of each design.
         images: Images of each chip.

@@ -36,12 +36,12 @@ def draw_front(found: Mapping[str, Any], path: Path) -> None:
     with figure_in(path, width=8.0, height=4.8) as figure:
         axes: Any = figure.add_subplot()
         lines = [
-            f"{found['combinations']:,} combinations {found['title']}".strip(),
+            f"{found['title'] or 'designs'}: {found['combinations']:,} combinations",
             f"Figures of {hardware} with the bands that published chips give them; lower ends of "
             "95 % intervals",
         ]
         heading(figure, lines)
-        of = found["required"]["of"]
+        of = "KPP" if found["required"]["of"] == "kpp" else "yield"
         style(axes, "", _LABELS[quantity], f"lower end of the {of}'s interval [%]")
         axes.set_xscale("log")
         for kind, colour, mark, label in (
