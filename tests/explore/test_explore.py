@@ -26,7 +26,6 @@ title = "a small one"
 device = "rram4"
 weight_bits = 4
 cell_bits = [1, 2]
-encoding = ["differential", "sign-magnitude"]
 tile = ["64x64", "128x128"]
 dac_bits = 4
 adc_bits = [3, 5]
@@ -100,7 +99,7 @@ CACHE: dict[int, Any] = {}
 
 @pytest.mark.parametrize(
     ("goal", "minimise"),
-    [(0.5, ["energy"]), (0.7, ["energy", "area"]), (0.78, ["area"]), (0.99, ["energy"])],
+    [(0.5, ["energy"]), (0.7, ["energy", "area"]), (0.99, ["energy"])],
 )
 def test_the_front_is_that_of_exhaustive_search(
     space: Space, folder: Path, digits: Dataset, goal: float, minimise: list[str]
@@ -108,12 +107,12 @@ def test_the_front_is_that_of_exhaustive_search(
     found = explored(space, folder, goal, digits, minimise=minimise)
     known = exhaustive(found, goal, minimise, digits, CACHE)
     assert {one.design.number for one in found.front} == known
-    assert found.judged == 16 and not found.refused
+    assert found.judged == 8 and not found.refused
     for one in found.front:  # their figures are those of all chips
         assert one.raced.at is not None and not np.isnan(one.raced.at.values).any()
         assert one.raced.end == CACHE[one.design.number][0]
         assert one.costs["generic"]["energy"] == CACHE[one.design.number][1].energy
     for one in (*found.beaten, *found.missed):  # what is said of the others is a bound
         assert one.raced.end is not None and one.raced.end >= CACHE[one.design.number][0]
-    assert found.share < (0.5 if known else 0.1)
+    assert found.share < (0.8 if known else 0.2)  # of few chips and designs: see test_race.py
     assert found.met == bool(known)
