@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from nvmc.evaluation.result import Simulation
     from nvmc.evaluation.simulation import simulate
     from nvmc.evaluation.solve import Solution, solve
+    from nvmc.explore.explore import explore_designs
+    from nvmc.explore.result import Exploration
     from nvmc.export.network import export_network
     from nvmc.hardware.chip import Chip
     from nvmc.hardware.devices import Device, LayerTarget, Settings, Target, load_device
@@ -39,6 +41,7 @@ __all__ = [
     "Compiled",
     "Cost",
     "Device",
+    "Exploration",
     "Hardware",
     "Inspection",
     "LayerTarget",
@@ -51,6 +54,7 @@ __all__ = [
     "__version__",
     "compile_model",
     "estimate_cost",
+    "explore_designs",
     "export_network",
     "find_compiled",
     "inspect",
@@ -73,6 +77,7 @@ _HOMES = {
     "Compiled": "nvmc.compiled.artifact",
     "Cost": "nvmc.cost.result",
     "Device": "nvmc.hardware.devices",
+    "Exploration": "nvmc.explore.result",
     "Hardware": "nvmc.cost.hardware",
     "Inspection": "nvmc.evaluation.inspection",
     "LayerTarget": "nvmc.hardware.devices",
@@ -84,6 +89,7 @@ _HOMES = {
     "Target": "nvmc.hardware.devices",
     "compile_model": "nvmc.compiler",
     "estimate_cost": "nvmc.cost.estimate",
+    "explore_designs": "nvmc.explore.explore",
     "export_network": "nvmc.export.network",
     "find_compiled": "nvmc.compiled.artifact",
     "inspect": "nvmc.evaluation.inspection",

@@ -112,12 +112,13 @@ def expected_in(entry: Entry) -> Expected:
 
 @contextmanager
 def opened_store(
-    network: Compiled, store: Path | None, no_store: bool, trust_store: bool = False
+    network: Compiled | None, store: Path | None, no_store: bool, trust_store: bool = False
 ) -> Generator[StoreToBe | None]:
     """Where the results of a network are kept, for as long as the block runs.
 
     Args:
-        network: It has a store of its own, which is left out where it cannot be written.
+        network: It has a store of its own, which is left out where it cannot be written; None
+            where `store` is given in any case.
         store: `--store`: another file, or a compiled folder whose store it is.
         no_store: `--no-store`.
         trust_store: `--trust-store`: what others wrote is used as it is.
@@ -135,7 +136,10 @@ def opened_store(
         return
     if store is not None and is_compiled(store):
         store = store / RESULTS_FILE
-    kept = StoreToBe(store or network.results_path, optional=store is None, trusted=trust_store)
+    path = store if store is not None or network is None else network.results_path
+    if path is None:
+        raise OptionError("there is no file to keep results in; give --store")
+    kept = StoreToBe(path, optional=store is None, trusted=trust_store)
     try:
         yield kept
     except BaseException as error:
