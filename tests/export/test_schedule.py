@@ -283,6 +283,18 @@ def test_the_file_keeps_the_published_schema(tmp_path: Path) -> None:
             {**SERIAL, "reference": "column"},
             "has reference columns, .*; compile with --reference none",
         ),
+        (
+            PLAIN,
+            {},
+            {**SERIAL, "polarity": "interleaved"},
+            "array 'w' lie interleaved on one tile, .*; compile with --polarity separate",
+        ),
+        (
+            PLAIN,
+            {"encoding": "differential"},
+            {**SERIAL, "dac_slice_bits": 2},
+            "array 'w' has inputs in slices of several bits, .*; compile with --dac-slice-bits 1",
+        ),
     ],
 )
 def test_what_the_format_cannot_say_is_refused_in_one_line(

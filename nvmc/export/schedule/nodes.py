@@ -158,6 +158,11 @@ def _check(array: Array) -> None:
                 f"compile with --{name.lower()}-bits"
             )
     check_pulses(array.name, periphery)
+    if periphery.polarity != "separate" and target.encoding != "offset":
+        raise OptionError(
+            f"polarities of array {array.name!r} lie {periphery.polarity} on one tile, and tiles "
+            "of this format are of one polarity each; compile with --polarity separate"
+        )
     if target.reference == "column":
         raise OptionError(
             f"array {array.name!r} has reference columns, which this version of the format cannot "
