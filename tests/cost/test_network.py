@@ -208,23 +208,31 @@ def test_a_finite_on_off_ratio_conducts_at_level_0(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("encoding", ENCODINGS)
-@pytest.mark.parametrize("mode", ["bit-serial", "multi-level"])
+@pytest.mark.parametrize("mode", ["bit-serial", "multi-level", "slices", "bipolar"])
 def test_energy_of_cells_on_images_by_ohms_law(tmp_path: Path, encoding: str, mode: str) -> None:
     """Vector by vector, pulse by pulse, row by row: V^2 d^2 t G of the matrix product."""
-    compiled = made(tmp_path, encoding, dac_mode=mode)
+    stated: dict[str, Any] = {"dac_mode": mode}
+    if mode == "slices":
+        stated = {"dac_mode": "bit-serial", "dac_slice_bits": 3, "accumulate": "analog"}
+    elif mode == "bipolar":
+        stated = {"dac_mode": "multi-level", "signed_inputs": "bipolar"}
+    compiled = made(tmp_path, encoding, **stated)
     rng = np.random.default_rng(3)
     images = rng.random((6, 2, 6, 6), dtype=np.float32)
     images[::2] -= 0.5  # three of six have negative inputs
     cost = estimate_cost(compiled, "isaac-32nm", data=(images, np.zeros(6, np.int64)))
     conductance = slow_conductances(compiled, "w", None)
-    siemens = pulses = 0.0
+    siemens = pulses = conversions = 0.0
+    size = {"bit-serial": 1, "slices": 3}.get(mode, 4)
     for image in images:
         step = np.float32(np.abs(image).max()) / np.float32(15)
         codes = np.rint(image / step).astype(np.int64)
         phases = [np.maximum(codes, 0), np.maximum(-codes, 0)] if codes.min() < 0 else [codes]
+        phases = [np.abs(codes)] if mode == "bipolar" else phases
         for phase in phases:
-            for bit in range(4) if mode == "bit-serial" else [None]:
-                drive = phase / 15 if bit is None else (phase >> bit) & 1
+            conversions += 1 if mode == "slices" else 4 // size
+            for bit in range(0, 4, size):
+                drive = ((phase >> bit) % 2**size) / (2**size - 1)
                 pulses += 1
                 for group in range(2):
                     for y, x in np.ndindex(4, 4):
@@ -237,6 +245,9 @@ def test_energy_of_cells_on_images_by_ohms_law(tmp_path: Path, encoding: str, mo
         volts**2 * seconds * siemens / len(images), rel=1e-5
     )
     assert found.counts.pulses == pytest.approx(pulses / len(images))
+    once = len(images) * found.counts.conversions / conversions
+    lanes = {"offset": 3}.get(encoding, 2)  # 4 or 5 bits by 2; 2 groups of 9 rows on tiles of 8
+    assert once == pytest.approx(16 * 2 * 2 * 2 * lanes)
     assert "drives on 6 images" in cost.drives
 
 
