@@ -36,6 +36,8 @@ class Resistances:
     sense: float = 0.0
     first_row: float = 0.0
     """More in every segment of word line 0, a quirk of another simulator."""
+    pair: float | None = None
+    """Of segments of bit lines behind rows 0, 2, 4 ...; `col` where None."""
 
 
 def currents(g: Real, volts: Any, ohm: Resistances, law: Law = linear) -> Real:
@@ -75,7 +77,8 @@ def currents(g: Real, volts: Any, ohm: Resistances, law: Law = linear) -> Real:
     for c in range(cols):
         matrix[bit(rows - 1, c), bit(rows - 1, c)] += ends
         for r in range(rows - 1):
-            join(bit(r, c), bit(r + 1, c), 1e6 / max(ohm.col, WIRE))
+            segment = ohm.col if ohm.pair is None or r % 2 else ohm.pair
+            join(bit(r, c), bit(r + 1, c), 1e6 / max(segment, WIRE))
     found = np.zeros(nodes)
     for _ in range(100):
         jacobian, rest = matrix.copy(), matrix @ found - fed

@@ -112,6 +112,10 @@ def _physical() -> Iterator[tuple[str, Case]]:
         yield "wires", Case(encoding, bits, cell, dac=4, rows=16, **stated)
     for wires in ((3.0, 7.0, 50.0, 0.0), (3.0, 7.0, 50.0, 20.0)):
         yield "wires, resistance of drivers", Case("differential", 4, 4, wires=wires)
+    for wires, (adc, reach) in product((WIRES[0], WIRES[3]), ((None, 1.0), (6, 0.1**0.5))):
+        stated = {"wires": wires, "adc": adc, "reach": reach, "opposed": True}
+        yield "interleaved pairs behind wires", Case("differential", 4, 4, dac=4, **stated)
+        yield "interleaved pairs behind wires", Case("balanced", 4, 4, **stated)
     for read_v, ratio, encoding, put in product((0.3, 1.0), (10.0, np.inf), cells, INPUTS[:3]):
         stated = {"read_v": read_v, "ratio": ratio, **put}
         yield "cubic cells", Case(*encoding, **stated)

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Annotated, Any, ClassVar, Literal, cast
+from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, model_validator
+from pydantic import Field, model_validator
 
 from nvmc.hardware.devices.adc.ideal import Ideal
 from nvmc.hardware.devices.adc.kinds import AnyAdc
 from nvmc.hardware.devices.later import Later
-from nvmc.hardware.devices.laws import Strict
 from nvmc.hardware.devices.numbers import Positive
+from nvmc.hardware.devices.wires import WireOhm
 
 __all__ = [
     "EXACT_ADC",
@@ -44,7 +43,6 @@ LLOYD_BITS = 10
 
 ConverterBits = Annotated[int, Field(ge=1, le=MAX_CONVERTER_BITS, strict=True)]
 Above0 = Annotated[float, Field(gt=0, allow_inf_nan=False, strict=True)]
-Ohm = Annotated[float, Field(ge=0, allow_inf_nan=False, strict=True)]
 Scaled = Annotated[str, Field(pattern=r"^(calibrated|error):(\d+\.?\d*|\.\d+)$")]
 AdcRange = Literal["full", "calibrated", "error"] | Scaled | Above0
 AdcRangeOf = Literal["array", "slice", "column"]
@@ -62,58 +60,6 @@ RowSplit = Literal["filled", "even"]
 WireSolution = Literal["auto", "exact", "approximate"]
 WaitingRows = Literal["ground", "float", "off"]
 RowsOn = Annotated[int, Field(ge=1, strict=True)]
-
-
-class WireOhm(Strict, frozen=True):
-    """Resistance of one wire segment, from one cell to the next, and of terminals, in ohm.
-
-    Attributes:
-        row: Along a word line.
-        col: Along a bit line.
-        driver: Of what drives a word line.
-        sense: Between the end of a bit line and the virtual ground that senses it.
-    """
-
-    row: Ohm
-    col: Ohm
-    driver: Ohm = 0.0
-    sense: Ohm = 0.0
-
-    @model_validator(mode="before")
-    @classmethod
-    def _both(cls, value: Any) -> Any:
-        """A number is the resistance of both wires."""
-        if isinstance(value, int | float) and not isinstance(value, bool):
-            return {"row": float(value), "col": float(value)}
-        if isinstance(value, WireOhm):
-            return value
-        expected = (
-            "expected ohm of a segment along rows and along columns, as in "
-            "{ row = 1.0, col = 2.5 }, with driver and sense where terminals have any"
-        )
-        if not isinstance(value, Mapping):
-            raise ValueError(expected)
-        given = dict(cast(Mapping[str, Any], value))
-        missing = [name for name in ("row", "col") if name not in given]
-        if missing and given.keys() <= cls.model_fields.keys():
-            raise ValueError(f"{' and '.join(missing)} is missing; {expected}")
-        return given
-
-    @model_serializer(mode="wrap")
-    def _as_before(self, handler: SerializerFunctionWrapHandler):
-        """Without terminals that have no resistance; see `Periphery`."""
-        found: dict[str, Any] = handler(self)
-        return {name: v for name, v in found.items() if v or name in ("row", "col")}
-
-    @property
-    def any(self) -> bool:
-        """Whether anything has resistance."""
-        return max(self.row, self.col, self.driver, self.sense) > 0
-
-    def __str__(self) -> str:
-        """As `--wire-ohm` takes it."""
-        terminals = (self.driver, self.sense) if self.driver or self.sense else ()
-        return ",".join(f"{ohm:g}" for ohm in (self.row, self.col, *terminals))
 
 
 class ArrayRange(Later, frozen=True):
@@ -377,6 +323,10 @@ def _check_polarity(periphery: Periphery) -> None:
         wrong = "subtracts in the bit line; give subtract analog"
     elif periphery.read_v is not None:
         wrong = "is modelled for linear cells; leave read_v out"
+    elif periphery.waiting_rows != "ground":
+        wrong = "is modelled with rows that wait at 0 V; give waiting_rows ground"
+    elif periphery.wire_solution == "approximate":
+        wrong = "is solved exactly; leave wire_solution out"
     if wrong:
         raise ValueError(f"polarity {periphery.polarity} {wrong}, or give polarity separate")
 

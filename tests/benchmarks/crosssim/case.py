@@ -34,6 +34,8 @@ NOTES = {
     "that tiles are filled",
     "uneven": "its even split rounds rows/tiles, and the last tile gets the rest, which may be "
     "more than a tile holds",
+    "one node": "the cells of its interleaved pairs meet in one node of the bit line; here a "
+    "segment lies between them",
     "no zero": "its quantizer of both signs has 2^A codes and none for no current",
     "first driver": "it puts the drivers' resistance into every segment of the first word line",
 }
@@ -62,6 +64,7 @@ class Case:
         column: Whether there is a reference column.
         kind: Of the ADC.
         wires: Ohm of row, col, driver and sense; cells of up to 100 uS.
+        opposed: Whether polarities lie on neighbouring word lines of opposite voltages.
         read_v: Where cells are cubic.
         bipolar: Whether inputs of both signs are converted at once.
         slice_bits: Of inputs that come bit by bit.
@@ -89,6 +92,7 @@ class Case:
     column: bool = False
     kind: str = "ideal"
     wires: tuple[float, float, float, float] | None = None
+    opposed: bool = False
     read_v: float | None = None
     bipolar: bool = False
     slice_bits: int = 1
@@ -184,6 +188,8 @@ class Case:
             yield "no zero"
         if (analog or wired) and self.tiles(theirs=True) != self.tiles(theirs=False):
             yield "uneven" if self.even else "evenly divisible"
+        if self.opposed:
+            yield "one node"
         if self.wires is not None and self.wires[2] > 0:
             yield "first driver"
 

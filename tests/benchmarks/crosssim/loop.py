@@ -6,6 +6,7 @@ It knows neither of them. In its units a current is in level steps x input steps
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 
@@ -15,6 +16,8 @@ from nodal import Resistances, currents
 __all__ = ["outputs"]
 
 READ_US = 100.0
+NO_OHM = 1e-5
+"""Of a segment of no resistance, so much below others that it costs less than rounding."""
 
 
 def outputs(case: Case, theirs: bool) -> Real:
@@ -34,6 +37,10 @@ def _output(case: Case, x: Real, theirs: bool) -> Real:
                 for drive, weight in _pulses(phase, case):
                     read = [_currents(part[first:last], drive[first:last], case, theirs)
                             for part in parts]  # fmt: skip
+                    if case.opposed:
+                        pairs = np.stack(parts, axis=1)[first:last].reshape(-1, COLS)
+                        both = np.stack([drive, -drive], axis=1)[first:last].ravel()
+                        read = [_currents(pairs, both, case, theirs)]
                     current = _limited(read, case, theirs)
                     if case.held:
                         held += weight * current
@@ -123,6 +130,8 @@ def _currents(cells: Real, drive: Real, case: Case, theirs: bool) -> Real:
         row, col, driver, sense = case.wires
         ours = Resistances(row, col, driver, sense)
         ohm = Resistances(row, col, 0.0, sense, first_row=driver) if theirs else ours
+        if case.opposed and theirs:
+            ohm = replace(ohm, pair=NO_OHM)
         found = currents(cells * step, volts, ohm, lambda g, v: _cubic(g, v, bend))
     return found * case.pulse / (step * read_v)
 

@@ -66,6 +66,7 @@ def _periphery(case: Case) -> Periphery:
         "subtract": "digital" if case.digital else "analog",
         "row_split": "even" if case.even else "filled",
         "read_v": case.read_v,
+        "polarity": "opposed" if case.opposed else "separate",
     }
     if case.adc is not None:
         given["adc"] = case.kind

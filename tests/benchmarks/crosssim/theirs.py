@@ -82,6 +82,7 @@ def _say_weights(p: Any, case: Case) -> None:
     core.mapping.weights.row_partition_strategy = strategy
     core.mapping.weights.col_partition_strategy = strategy
     core.balanced.subtract_current_in_xbar = not case.digital
+    core.balanced.interleaved_posneg = case.opposed
     core.weight_bits = case.bits + 1
     if case.column:
         core.offset.style = OffsetCoreStyle.UNIT_COLUMN_SUBTRACTION

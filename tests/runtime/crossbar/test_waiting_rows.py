@@ -182,6 +182,10 @@ def test_all_rows_in_one_turn_wait_for_none() -> None:
 def test_waiting_without_turns_is_refused() -> None:
     with pytest.raises(OptionError, match="none waits; give rows_on"):
         Periphery(waiting_rows="float")
+    with pytest.raises(OptionError, match="give waiting_rows ground, or give polarity separate"):
+        Periphery(waiting_rows="off", rows_on=2, polarity="interleaved")
+    with pytest.raises(OptionError, match="leave wire_solution out, or give polarity separate"):
+        Periphery(wire_solution="approximate", polarity="opposed")
     assert "waiting_rows" not in Periphery(rows_on=3).model_dump()
 
 
