@@ -34,6 +34,7 @@ from nvmc.explore.space import Space, read_space
 from nvmc.hardware.chips import Chips
 from nvmc.hardware.compensation import Compensation, marked
 from nvmc.hardware.devices import NoiseSource
+from nvmc.metrics import Metric, as_metric
 
 __all__ = ["MOST", "TRIALS", "Asked", "explore_designs"]
 
@@ -143,7 +144,9 @@ class _Question:
         jobs: int | None,
         options: Asked,
     ) -> _Question:
-        share, wanted = as_target(goal, options.get("require"))
+        metric = as_metric(options.get("metric"))
+        _check_metric(metric)
+        share, wanted = as_target(goal, options.get("require"), metric)
         percentile = options.get("percentile", 1.0)
         check_options(runs, jobs, percentile)
         check_reachable(wanted, runs, percentile)
@@ -153,7 +156,20 @@ class _Question:
             raise OptionError(
                 f"minimise is {minimise!r}; expected each once of {', '.join(QUANTITIES)}"
             )
-        return cls(plan, cast(tuple[Quantity, ...], named), options.get("seed", 0), wanted.least)
+        return cls(plan, cast(tuple[Quantity, ...], named), options.get("seed", 0), wanted.bound)
+
+
+def _check_metric(metric: type[Metric] | None) -> None:
+    """Complain of a metric by which designs are not compared.
+
+    Raises:
+        OptionError: Of its values less is better, or they are no shares.
+    """
+    if metric is not None and (metric.less_is_better or not metric.percent):
+        raise OptionError(
+            f"designs are compared by shares of which more is better, but the metric is "
+            f"{metric.short}; choose another with --metric, such as accuracy or r2"
+        )
 
 
 @dataclass(frozen=True)
@@ -235,6 +251,7 @@ class _Judge:
         workload = set_up(
             built.compiled, setup.target, seed=seed, tuning=tuning, **cast(Options, shared)
         )
+        _check_metric(type(workload.metric))
         described = workload.describe(setup, seed, plan.runs)
         self.described.append(described)
         records = None if store is None else workload.records(store, described, executor)

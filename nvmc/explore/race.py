@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -149,8 +150,12 @@ def _rungs(plan: Plan) -> list[int]:
 
 
 def _in_parts(workload: Workload) -> bool:
-    """Whether chips may be run on some images first: not where each part draws passes anew."""
-    return not (isinstance(workload.network, CircuitNetwork) and workload.network.masks)
+    """Whether chips may be run on some images first, and that says something of all of them.
+
+    Not where each part draws passes anew, nor where a value is more than a count of decisions.
+    """
+    anew = isinstance(workload.network, CircuitNetwork) and workload.network.masks
+    return workload.metric.classes is not None and not anew
 
 
 def _rejected(population: Population, plan: Plan, bar: Bar) -> bool:
@@ -161,15 +166,19 @@ def _rejected(population: Population, plan: Plan, bar: Bar) -> bool:
 
 
 def _best(population: Population) -> NDArray[np.float64]:
-    """The greatest value that each chip can still come to, shape (chips,)."""
+    """The greatest value that each chip can still come to, shape (chips,).
+
+    Of a chip that was run on some images that is known where decisions are counted.
+    """
     metric, images = population.workload.metric, len(population.workload.feed)
-    found = np.empty(len(population.totals))
-    for chip, (done, total) in enumerate(
-        zip(population.images.tolist(), population.totals.tolist(), strict=True)
-    ):
-        rest = metric.limits(done, images)[1] if done < images else 0.0
-        found[chip] = metric.finish(total + rest, images) if math.isfinite(rest) else math.inf
-    return np.minimum(found, metric.range[1])
+    found = population.values
+    for chip in np.flatnonzero(np.isnan(found)).tolist():
+        found[chip], done = metric.range[1], int(population.images[chip])
+        if metric.classes is not None:
+            rest: Any = metric.limits(done, images)[1]  # a number, where decisions are counted
+            most = float(population.totals[chip]) + rest
+            found[chip] = min(metric.range[1], metric.finish(most, images))
+    return found
 
 
 def _end(

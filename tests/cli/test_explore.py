@@ -94,6 +94,7 @@ def test_a_goal_that_no_design_meets_gets_a_line(
     ("more", "said"),
     [
         (["--minimise", "power"], "minimise is"),
+        (["--metric", "rmse"], "shares of which more is better, but the metric is RMSE"),
         (["--minimise", "energy,energy"], "minimise is"),
         (["--hardware", "none"], "hardware"),
         (["--goal", "200%"], "expected a share"),

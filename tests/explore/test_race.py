@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from nvmc.evaluation.plan import Plan
 from nvmc.evaluation.population import Population
 from nvmc.explore.front import bar_of
 from nvmc.explore.race import Bar, Order, Raced, race
+from nvmc.metrics.determination import Determination
 from nvmc.statistics import Images, percentile_performance, yield_at
 from workload_standins import Table, bench_of_images, chips_from
 
@@ -117,3 +119,20 @@ def test_a_bar_is_the_highest_of_those_that_cost_no_more() -> None:
     assert bar_of(0.7, (3.0, 6.0), passed) == (Bar(0.9, beyond=True), 2)
     assert bar_of(0.7, (2.0, 2.0), passed) == (Bar(0.9, beyond=False), 2)  # may stand beside it
     assert bar_of(0.97, (9.0, 9.0), passed) == (Bar(0.97), None)
+
+
+def test_of_squared_errors_it_decides_as_all_chips_do() -> None:
+    """R^2 falls with the sum of errors: what is not known counts as 1, and only whole chips do."""
+    generator = np.random.default_rng(4)
+    metric = Determination(generator.standard_normal((IMAGES, 1)))
+    workload = replace(bench_of_images(IMAGES), metric=metric)
+    errors = generator.integers(0, 2, (CHIPS, IMAGES))
+    values = [metric.finish(float(row.sum()), IMAGES) for row in errors]
+    end = percentile_performance(values, 5.0).interval.low
+    assert end is not None
+    for bar in (Bar(end), Bar(np.nextafter(end, 1)), Bar(0.99), Bar(-5.0)):
+        population = Population(workload, chips_from(0, CHIPS), Table(errors))
+        found = race(population, KPP, bar, Order(CHIPS))
+        assert found.cleared == bar.cleared(end)
+        assert found.end is not None and found.end >= end
+        assert found.at is None or found.end == end
