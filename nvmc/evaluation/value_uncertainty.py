@@ -51,7 +51,7 @@ __all__ = [
 FORMAT = "nvmc.evaluation.value-uncertainty/1"
 PASSES = 10
 """Passes of a stochastic network when nobody says."""
-LEVELS = np.linspace(0.05, 0.95, 19)
+LEVELS = tuple(step / 20 for step in range(1, 20))
 """Central intervals whose coverage is compared with what they claim."""
 FEWEST = 20
 """Images, at least: half of them calibrate."""
@@ -192,7 +192,7 @@ def value_uncertainty(
     workload = set_up(compiled, setup.target, **options | Options(data=dataset))
     if options.get("mc_passes") is None and workload.network.masks:
         workload = replace(workload, network=replace(workload.network, passes=PASSES))
-    targets = dataset.shuffled().targets_for(workload.network.shape).astype(np.float64)
+    targets = dataset.shuffled().targets_for(workload.network.shape or ()).astype(np.float64)
     judge, started = _Judge(workload, targets, seed), time.perf_counter()
     at_once = min(jobs or default_jobs(), runs)
     rows = tuple(judge.row(chips, shift, at_once, on_chip) for shift in wanted)
@@ -259,8 +259,8 @@ class _Judge:
             mean, variance = self._predict(chips[number], shift)
             if stop.is_set():
                 return
-            told = (part[self.half :] for part in (mean, variance, self._targets))
-            found[number] = value_measures(*told, self.noise)
+            mean, variance = mean[self.half :], variance[self.half :]
+            found[number] = value_measures(mean, variance, self._targets[self.half :], self.noise)
             if on_chip is not None:
                 on_chip()
 
@@ -297,14 +297,14 @@ def noise_of(mean: Floats, variance: Floats, targets: Floats) -> float:
     error = float(square.mean())
     if error == 0:
         return 0.0
-    tried = np.concatenate([[0.0], error * np.geomspace(1e-6, 4, 400)])
+    tried = [0.0, *(error * float(share) for share in np.geomspace(1e-6, 4, 400))]
     for _ in range(3):
         costs = [_likelihood(square, variance + extra) for extra in tried]
         best = int(np.argmin(costs))
         low, high = tried[max(0, best - 1)], tried[min(len(tried) - 1, best + 1)]
-        tried = np.append(np.linspace(low, high, 100), tried[best])
+        tried = [low + (high - low) * step / 99 for step in range(100)] + [tried[best]]
     costs = [_likelihood(square, variance + extra) for extra in tried]
-    return float(np.sqrt(tried[int(np.argmin(costs))]))
+    return tried[int(np.argmin(costs))] ** 0.5
 
 
 def _likelihood(square: Floats, variance: Floats) -> float:
@@ -332,14 +332,14 @@ def value_measures(mean: Floats, variance: Floats, targets: Floats, noise: float
         away = np.sqrt(square / whole)
         nll = np.mean(np.log(2 * np.pi * whole) + square / whole) / 2
         away = np.where(np.isnan(away), np.inf, away)
-    quantiles = np.array([NormalDist().inv_cdf((1 + level) / 2) for level in LEVELS])
-    covered = np.array([float(np.mean(away <= quantile)) for quantile in quantiles])
+    covered = [float(np.mean(away <= NormalDist().inv_cdf((1 + level) / 2))) for level in LEVELS]
     ninety = float(np.mean(away <= NormalDist().inv_cdf(0.95)))
     return ValueMeasures(
         rmse=_finite(np.sqrt(square.mean())),
         nll=_finite(nll),
         coverage=ninety,
-        calibration_error=float(np.abs(covered - LEVELS).mean()),
+        calibration_error=sum(abs(a - b) for a, b in zip(covered, LEVELS, strict=True))
+        / len(LEVELS),
         deviation=_finite(np.sqrt(whole).mean()),
         spread=_finite(np.sqrt(variance.mean())),
     )

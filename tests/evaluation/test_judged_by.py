@@ -23,7 +23,7 @@ from nvmc.evaluation.sweep import sweep
 from nvmc.executors.torch import TorchExecutor
 from nvmc.metrics import as_metric
 from nvmc.statistics import percentile_performance
-from nvmc.store import Store
+from nvmc.store import Identity, Store
 from onnx_text import proto_of
 
 Capture = pytest.CaptureFixture[str]
@@ -266,3 +266,23 @@ def test_a_metric_of_workers() -> None:
         scores = labels if "sklearn" in name or name == "rmse" else np.eye(3)[labels]
         assert np.array_equal(again.add(scores, 0), metric.add(scores, 0))
         assert (again.name, again.shape) == (metric.name, metric.shape)
+
+
+def test_sums_that_others_found_are_run_again(maps: Compiled) -> None:
+    options: Any = {"runs": 5, "sigma": 0.4, "data": "d.npz", "metric": "miou"}
+    with Store.open("r.sqlite", identity=Identity(bytes(32))) as store:
+        theirs = simulate(maps, **options, store=store)
+    with Store.open("r.sqlite") as store:
+        ours = simulate(maps, **options, store=store)
+    assert ours.elsewhere.checked == 5 and np.array_equal(ours.values, theirs.values)
+    with Store.open("r.sqlite", identity=Identity(bytes(31) + b"1")) as store:
+        (entry,) = store.experiments()
+        rows = list(store.rows(entry.id))
+        chip, images, total, _ = rows[2]
+        assert isinstance(total, tuple)
+        store.delete(entry.id)
+        again = store.experiment(entry.key, entry.info)
+        moved = (total[0] - 1, *total[1:])
+        again.add_many([*rows[:2], (chip, images, moved, 0.3), *rows[3:]])
+    with Store.open("r.sqlite") as store, pytest.raises(NvmcError, match="but its sum"):
+        simulate(maps, **options, store=store)
