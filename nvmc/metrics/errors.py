@@ -43,7 +43,7 @@ class _Error(Metric):
 
     def __init__(self, reference: NDArray[Any]) -> None:
         self._reference = reference.astype(np.float64)
-        around = self._reference - self._reference.mean(axis=0)
+        around: Floats = self._reference - self._reference.mean(axis=0)
         spread = float(np.mean(np.square(around))) ** 0.5
         self._spread = spread or float(np.mean(np.square(self._reference))) ** 0.5 or 1.0
         whole: float = self._of(np.array([self._spread]))[0] * self._reference.size
