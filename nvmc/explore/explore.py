@@ -34,6 +34,7 @@ from nvmc.explore.space import Space, read_space
 from nvmc.hardware.chips import Chips
 from nvmc.hardware.compensation import Compensation, marked
 from nvmc.hardware.devices import NoiseSource
+from nvmc.metrics import as_metric
 
 __all__ = ["MOST", "TRIALS", "Asked", "explore_designs"]
 
@@ -143,7 +144,13 @@ class _Question:
         jobs: int | None,
         options: Asked,
     ) -> _Question:
-        share, wanted = as_target(goal, options.get("require"))
+        metric = as_metric(options.get("metric"))
+        if metric is not None and (metric.less_is_better or not metric.percent):
+            raise OptionError(
+                f"designs are compared by the lower end of shares, which {metric.short} is none "
+                "of; give a metric in percent of which more is better, such as r2 or perplexity"
+            )
+        share, wanted = as_target(goal, options.get("require"), metric)
         percentile = options.get("percentile", 1.0)
         check_options(runs, jobs, percentile)
         check_reachable(wanted, runs, percentile)
@@ -153,7 +160,7 @@ class _Question:
             raise OptionError(
                 f"minimise is {minimise!r}; expected each once of {', '.join(QUANTITIES)}"
             )
-        return cls(plan, cast(tuple[Quantity, ...], named), options.get("seed", 0), wanted.least)
+        return cls(plan, cast(tuple[Quantity, ...], named), options.get("seed", 0), wanted.bound)
 
 
 @dataclass(frozen=True)

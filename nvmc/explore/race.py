@@ -149,7 +149,12 @@ def _rungs(plan: Plan) -> list[int]:
 
 
 def _in_parts(workload: Workload) -> bool:
-    """Whether chips may be run on some images first: not where each part draws passes anew."""
+    """Whether chips may be run on some images first.
+
+    Not where each part draws passes anew, nor where parts do not say how good a chip may be yet.
+    """
+    if workload.metric.whole or workload.metric.shape:
+        return False
     return not (isinstance(workload.network, CircuitNetwork) and workload.network.masks)
 
 
@@ -164,6 +169,8 @@ def _best(population: Population) -> NDArray[np.float64]:
     """The greatest value that each chip can still come to, shape (chips,)."""
     metric, images = population.workload.metric, len(population.workload.feed)
     found = np.empty(len(population.totals))
+    if metric.whole or metric.shape:
+        return np.where(population.images == images, population.values, math.inf)
     for chip, (done, total) in enumerate(
         zip(population.images.tolist(), population.totals.tolist(), strict=True)
     ):

@@ -141,7 +141,7 @@ class Exploration:
             "combinations": self.combinations,
             "searched": self.searched,
             "goal": self.goal,
-            "required": {"of": self.requirement.of, "least": self.requirement.least},
+            "required": self.requirement.to_json(),
             "hardware": list(self.hardware),
             "minimise": [QUANTITIES[quantity][0] for quantity in self.minimise],
             "met": self.met,
