@@ -113,7 +113,8 @@ OPTIONS: dict[str, Callable[[Command], Command]] = {
     "metric": click.option(
         "--metric",
         metavar="NAME",
-        help=f"What chips are judged by: {', '.join(METRICS)}.  [default: what the data allow]",
+        help=f"What chips are judged by: {', '.join(METRICS)}; or your own, package.module:name.  "
+        "[default: what the data allow]",
     ),
     "fidelity": click.option(
         "--fidelity",

@@ -312,6 +312,7 @@ def _labelled(data: Data | None, limit: int | None) -> Dataset:
         raise DataError("doubts are judged on labelled images; give --data")
     dataset = load_data(data, limit=limit)
     if dataset.y is None:
-        found = "no labels" if dataset.targets is None else "values, which are no classes"
+        valued = "values, which are no classes (value_uncertainty takes them)"
+        found = "no labels" if dataset.targets is None else valued
         raise DataError(f"{dataset.name} has {found}; an NLL is taken of classes: add them as y")
     return dataset

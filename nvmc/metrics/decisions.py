@@ -103,9 +103,9 @@ def top_correct(logits: NDArray[Any], labels: NDArray[np.integer[Any]], top: int
     place = np.expand_dims(np.maximum(labels, 0), 1)
     inside = place < logits.shape[1]
     own = np.take_along_axis(logits, np.where(inside, place, 0), axis=1)
-    sizes = (1, logits.shape[1], *[1] * (logits.ndim - 2))
-    index: Any = np.arange(logits.shape[1]).reshape(sizes)
-    before: Any = ((logits > own) | ((logits == own) & (index < place))).sum(axis=1)
+    index: NDArray[np.int64] = np.arange(int(logits.shape[1]), dtype=np.int64)
+    earlier = np.expand_dims(index, (0, *range(2, logits.ndim))) < place
+    before = np.sum((logits > own) | ((logits == own) & earlier), axis=1)
     return int(np.count_nonzero((before < top) & valid & (labels >= 0) & inside[:, 0]))
 
 

@@ -43,9 +43,9 @@ class _Error(Metric):
 
     def __init__(self, reference: NDArray[Any]) -> None:
         self._reference = reference.astype(np.float64)
-        around = self._reference - self._reference.mean(axis=0)
-        spread = float(np.sqrt(np.mean(around**2)))
-        self._spread = spread or float(np.sqrt(np.mean(self._reference**2))) or 1.0
+        around: Floats = self._reference - self._reference.mean(axis=0)
+        spread = float(np.mean(np.square(around))) ** 0.5
+        self._spread = spread or float(np.mean(np.square(self._reference))) ** 0.5 or 1.0
         whole: float = self._of(np.array([self._spread]))[0] * self._reference.size
         self._unit = 2.0 ** int(np.frexp(whole)[1] - BELOW)
 

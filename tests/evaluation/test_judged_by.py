@@ -13,14 +13,17 @@ import numpy as np
 import onnx
 import onnxruntime as ort
 import pytest
+from distributed.protocol.pickle import dumps, loads
 
 from nvmc import Target, compile_model, load_device, simulate
 from nvmc.cli import main
 from nvmc.compiled.artifact import Compiled
 from nvmc.errors import NvmcError, OptionError
 from nvmc.evaluation.sweep import sweep
+from nvmc.executors.torch import TorchExecutor
+from nvmc.metrics import as_metric
 from nvmc.statistics import percentile_performance
-from nvmc.store import Store
+from nvmc.store import Identity, Store
 from onnx_text import proto_of
 
 Capture = pytest.CaptureFixture[str]
@@ -240,3 +243,46 @@ def test_solving_for_an_error(values: Compiled, capsys: Capture) -> None:
     assert within and len(within) < 8 and found["found"]["sigma"] == max(within)
     assert main(words) == 0
     assert "upper end" in (told := capsys.readouterr().out) and "kpp<=2" in told
+
+
+@pytest.mark.parametrize("name", ["accuracy:k=2", "miou", "auc", "nll"])
+def test_an_accelerator_counts_alike(maps: Compiled, name: str) -> None:
+    """In torch on the CPU: the same decisions, and likelihoods but for rounding."""
+    here = simulate(maps, runs=5, sigma=0.4, data="d.npz", metric=name)
+    there = simulate(
+        maps, runs=5, sigma=0.4, data="d.npz", metric=name, executor=TorchExecutor("cpu")
+    )
+    np.testing.assert_allclose(there.values, here.values, rtol=1e-5)
+
+
+def test_a_metric_of_workers() -> None:
+    """What is sent to workers by pickle: metrics with options, and users' own."""
+    labels = np.array([0, 1, 2, 1])
+    for name in ("accuracy:k=2", "miou:of=1", "rmse", "sklearn.metrics:hamming_loss:less"):
+        kind = as_metric(name)
+        assert kind is not None
+        metric = kind(labels)
+        again = loads(dumps(metric))
+        scores = labels if "sklearn" in name or name == "rmse" else np.eye(3)[labels]
+        assert np.array_equal(again.add(scores, 0), metric.add(scores, 0))
+        assert (again.name, again.shape) == (metric.name, metric.shape)
+
+
+def test_sums_that_others_found_are_run_again(maps: Compiled) -> None:
+    options: Any = {"runs": 5, "sigma": 0.4, "data": "d.npz", "metric": "miou"}
+    with Store.open("r.sqlite", identity=Identity(bytes(32))) as store:
+        theirs = simulate(maps, **options, store=store)
+    with Store.open("r.sqlite") as store:
+        ours = simulate(maps, **options, store=store)
+    assert ours.elsewhere.checked == 5 and np.array_equal(ours.values, theirs.values)
+    with Store.open("r.sqlite", identity=Identity(bytes(31) + b"1")) as store:
+        (entry,) = store.experiments()
+        rows = list(store.rows(entry.id))
+        chip, images, total, _ = rows[2]
+        assert isinstance(total, tuple)
+        store.delete(entry.id)
+        again = store.experiment(entry.key, entry.info)
+        moved = (total[0] - 1, *total[1:])
+        again.add_many([*rows[:2], (chip, images, moved, 0.3), *rows[3:]])
+    with Store.open("r.sqlite") as store, pytest.raises(NvmcError, match="but its sum"):
+        simulate(maps, **options, store=store)

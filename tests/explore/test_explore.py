@@ -10,6 +10,7 @@ import pytest
 
 from nvmc import estimate_cost, open_compiled, simulate
 from nvmc.data import Dataset, load_data
+from nvmc.errors import NvmcError
 from nvmc.explore.explore import explore_designs
 from nvmc.explore.result import Exploration
 from nvmc.explore.space import Space, read_space
@@ -116,3 +117,13 @@ def test_the_front_is_that_of_exhaustive_search(
         assert one.raced.end is not None and one.raced.end >= CACHE[one.design.number][0]
     assert found.share < (0.8 if known else 0.2)  # of few chips and designs: see test_race.py
     assert found.met == bool(known)
+
+
+def test_other_metrics(space: Space, folder: Path, digits: Dataset) -> None:
+    """Several sums are not raced in parts; errors have no share to compare."""
+    found = explored(space, folder, 0.2, digits, metric="miou")
+    assert found.front and found.shared["metric"] == "miou"
+    for one in found.front:
+        assert one.raced.at is not None and one.raced.images == RUNS * IMAGES
+    with pytest.raises(NvmcError, match="lower end of shares, which NLL is none of"):
+        explored(space, folder, 0.3, digits, metric="nll")
