@@ -28,7 +28,7 @@ help:
 	@echo "make fuzz       mutated inputs of every kind: KINDS='toml csv' COUNT=10000"
 	@echo "make lint       ruff and pyright"
 	@echo "make bench      the benchmarks"
-	@echo "make schema     the published schemas of manifest.json and schedule.json, from their types"
+	@echo "make schema     the published schemas of manifest.json and both schedule.json, from their types"
 	@echo "make clean      remove .venv and everything built"
 
 $(BIN)/python:
@@ -90,6 +90,9 @@ schema: $(VENV)/.run
 	@$(BIN)/python -c 'import json; from nvmc.cost.schedule import schedule_schema; \
 	  print(json.dumps(schedule_schema(), indent=1))' > build/schema.json
 	@mv build/schema.json nvmc/cost/schema/schedule.schema.json
+	@$(BIN)/python -c 'import json; from nvmc.export.schedule.format import program_schema; \
+	  print(json.dumps(program_schema(), indent=1))' > build/schema.json
+	@mv build/schema.json nvmc/export/schema/schedule.schema.json
 
 clean:
 	rm -rf .venv .venv-* build dist nvmc.egg-info .pytest_cache .ruff_cache .hypothesis

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from nvmc.evaluation.result import Simulation
     from nvmc.evaluation.sensitivity import sensitivity
     from nvmc.evaluation.simulation import simulate
+    from nvmc.evaluation.solve import Solution, solve
     from nvmc.evaluation.sweep import Sweep, sweep
     from nvmc.evaluation.uncertainty import uncertainty
     from nvmc.export.network import export_network
@@ -61,6 +62,7 @@ __all__ = [
     "Schedule",
     "Settings",
     "Simulation",
+    "Solution",
     "Sweep",
     "Target",
     "Trained",
@@ -83,6 +85,7 @@ __all__ = [
     "register_provider",
     "sensitivity",
     "simulate",
+    "solve",
     "sweep",
     "train",
     "transform",
@@ -104,6 +107,7 @@ _HOMES = {
     "Schedule": "nvmc.cost.schedule",
     "Settings": "nvmc.hardware.devices",
     "Simulation": "nvmc.evaluation.result",
+    "Solution": "nvmc.evaluation.solve",
     "Sweep": "nvmc.evaluation.sweep",
     "Target": "nvmc.hardware.devices",
     "Trained": "nvmc.training.api",
@@ -125,6 +129,7 @@ _HOMES = {
     "register_provider": "nvmc.runtime.provider",
     "sensitivity": "nvmc.evaluation.sensitivity",
     "simulate": "nvmc.evaluation.simulation",
+    "solve": "nvmc.evaluation.solve",
     "sweep": "nvmc.evaluation.sweep",
     "train": "nvmc.training.api:train_network",
     "transform": "nvmc.compiler:transform_model",

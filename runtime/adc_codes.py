@@ -67,6 +67,8 @@ def reachable_codes(array: Array) -> float | None:
 
         I_max = drive sum_r max(g_r, 0)     I_min = drive sum_r min(g_r, 0)
 
+    Bipolar inputs drive them with either sign: I_max = drive sum_r |g_r| = -I_min.
+
     Cost: memory for the array's matrices.
     """
     periphery, place = array.target.periphery, array.place
@@ -75,12 +77,13 @@ def reachable_codes(array: Array) -> float | None:
     chip = Chip.ideal()
     circuit = CircuitOperand(array, chip.program(array), chip).circuit(place)
     low, high, available = 0, 0, 1
+    dac = circuit.dac
+    drive = sum(most * weight for most, weight in dac.converted)
     for block, adc in zip(circuit.blocks, circuit.adcs, strict=True):
-        drive = circuit.dac.largest
-        up, down = (
-            adc.in_steps(part.sum(axis=1, keepdims=True) * drive)
-            for part in (np.maximum(block.currents, 0), np.minimum(block.currents, 0))
-        )
+        parts = [np.maximum(block.currents, 0), np.minimum(block.currents, 0)]
+        if dac.bipolar:
+            parts = [np.abs(block.currents), -np.abs(block.currents)]
+        up, down = (adc.in_steps(part.sum(axis=1, keepdims=True) * drive) for part in parts)
         low = min(low, max(adc.low, round(float(down.min(initial=0)))))
         high = max(high, min(adc.high, round(float(up.max(initial=0)))))
         available = adc.high - adc.low + 1

@@ -45,7 +45,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--consumers",
         default=sys.executable,
         metavar="PYTHON",
-        help="Of an environment that has OpenVINO, IREE, TVM, tract and onnx2torch.",
+        help="Of an environment that has OpenVINO, IREE, TVM, tract, onnx2torch and xDSL.",
     )
     parser.addoption(
         "--soak", type=int, default=10_000, help="How many provider calls a slow test makes."

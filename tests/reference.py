@@ -238,25 +238,38 @@ def circuit(
     cols = levels.shape[-1]
     y = np.zeros((entries, groups, vectors, cols))
     lanes, signed = _lanes(levels, sign, target)
+    signed = signed or target.periphery.signed_inputs == "bipolar"
     for entry in range(entries):
         codes, step, offset = _codes(x[entry], target.periphery)
         for block, tile in enumerate(_driven_together(rows, target)):
-            for pulse, weight, bit in _pulses(target.periphery):
-                counter = (block * _pulse_count(target.periphery) + pulse, 0, entry)
+            held: dict[tuple[int, ...], float] = {}
+            for pulse, weight, bits, last in _pulses(target.periphery):
+                counter = (block * len(_pulses(target.periphery)) + pulse, 0, entry)
                 shape = (groups, vectors, len(lanes) * cols)
                 z = np.zeros(shape) if normal is None else normal(counter, shape)
                 for g, v, c in np.ndindex(groups, vectors, cols):
                     for lane, (coefficient, cells) in enumerate(lanes):
                         current = variance = 0.0
                         for r in tile:
-                            drive = _drive(codes[g, v, r], offset, weight, bit)
+                            drive = _drive(codes[g, v, r], offset, weight, bits, target.periphery)
                             for plane, factor in cells(g, r, c):
                                 current += drive * factor * float(levels[plane, g, r, c])
                                 if spread is not None:
                                     variance += (drive * float(spread[plane, g, r, c])) ** 2
                         current += math.sqrt(variance) * float(z[g, v, lane * cols + c])
-                        read = _adc(current, len(tile), signed, target)
-                        y[entry, g, v, c] += weight * coefficient * read
+                        limit = target.periphery.column_limit
+                        if limit is not None:
+                            current = max(-limit, min(limit, current))
+                        if target.periphery.accumulate == "digital":
+                            read = weight * _adc(current, len(tile), signed, target)
+                        else:
+                            key = (g, v, c, lane)
+                            held[key] = held.get(key, 0.0) + abs(weight) * current
+                            if not last:
+                                continue
+                            read = _adc(held.pop(key), len(tile), signed, target)
+                            read = read if weight > 0 else -read
+                        y[entry, g, v, c] += coefficient * read
             for g, v, c in np.ndindex(groups, vectors, cols):
                 for r in tile:
                     y[entry, g, v, c] -= target.layout.shift * codes[g, v, r]
@@ -332,36 +345,50 @@ def _codes(x: Array, periphery: Periphery) -> tuple[Array, float, float]:
     return codes, step, offset
 
 
-def _pulse_count(periphery: Periphery) -> int:
-    phases = 1 if periphery.signed_inputs == "offset" else 2
+def _slices(periphery: Periphery) -> list[tuple[int, int]]:
+    """First bit of every slice of a code, and how many it has."""
+    bits, size = periphery.dac_bits or 1, periphery.dac_slice_bits
+    return [(first, min(size, bits - first)) for first in range(0, bits, size)]
+
+
+def _pulses(
+    periphery: Periphery,
+) -> list[tuple[int, float, tuple[int, int] | None, bool]]:
+    """Number, weight, bits (None: the whole code) of every pulse; whether it ends a phase."""
+    phases = [1.0, -1.0] if periphery.signed_inputs == "two-phase" else [1.0]
     serial = periphery.dac_mode == "bit-serial"
-    return phases * (periphery.dac_bits or 1 if serial else 1)
+    slices = _slices(periphery) if serial else [None]
+    both = [
+        (phase * 2.0 ** (part[0] if part else 0), part, part == slices[-1])
+        for phase in phases
+        for part in slices
+    ]
+    return [(number, *each) for number, each in enumerate(both)]
 
 
-def _pulses(periphery: Periphery) -> list[tuple[int, float, int | None]]:
-    """Number, weight and bit (None: the whole code) of every pulse."""
-    phases = [1.0] if periphery.signed_inputs == "offset" else [1.0, -1.0]
-    serial = periphery.dac_mode == "bit-serial"
-    bits = range(periphery.dac_bits or 1) if serial else [None]
-    both = [(phase * 2.0 ** (bit or 0), bit) for phase in phases for bit in bits]
-    return [(number, weight, bit) for number, (weight, bit) in enumerate(both)]
-
-
-def _drive(code: float, offset: float, weight: float, bit: int | None) -> float:
+def _drive(
+    code: float,
+    offset: float,
+    weight: float,
+    bits: tuple[int, int] | None,
+    periphery: Periphery,
+) -> float:
+    if periphery.signed_inputs == "bipolar":
+        size = abs(code) if bits is None else float((int(abs(code)) >> bits[0]) % 2 ** bits[1])
+        return math.copysign(size, code)
     driven = max(code if weight > 0 else -code, 0.0) if not offset else code + offset
-    return driven if bit is None else float((int(driven) >> bit) & 1)
+    return driven if bits is None else float((int(driven) >> bits[0]) % 2 ** bits[1])
 
 
 def _adc(current: float, rows: int, signed: bool, target: Target) -> float:
     """What the ADC says of a current: a whole number of its steps."""
     periphery = target.periphery
-    bits, limit = periphery.adc_bits, periphery.column_limit
-    if limit is not None:
-        current = max(-limit, min(limit, current))
+    bits = periphery.adc_bits
     if bits is None:
         return current
-    serial = periphery.dac_mode == "bit-serial"
-    largest = 1.0 if serial or periphery.dac_bits is None else 2.0**periphery.dac_bits - 1
+    largest = 1.0 if periphery.dac_bits is None else 2.0**periphery.dac_bits - 1
+    if periphery.dac_mode == "bit-serial" and periphery.accumulate == "digital":
+        largest = 2.0**periphery.dac_slice_bits - 1
     codes = max(1, 2 ** (bits - 1) - 1) if signed else 2**bits - 1
     if periphery.adc_range == "full":
         reach = rows * target.layout.highest_target * largest

@@ -30,6 +30,7 @@ COMMANDS = {
     "train": ("nvmc.cli.train:train_command", "Better weights for noisy chips; ONNX in and out."),
     "simulate": ("nvmc.cli.simulate:simulate_command", "Simulate chips; states the KPP."),
     "sweep": ("nvmc.cli.sweep:sweep_command", "Curves over sigma, time or converter bits."),
+    "solve": ("nvmc.cli.solve:solve_command", "Least bits, or most noise or time, for a goal."),
     "sensitivity": (
         "nvmc.cli.sensitivity:sensitivity_command",
         "Which layer, slice and source costs how much.",

@@ -12,10 +12,17 @@ from nvmc.cli.running import opened, run_options
 from nvmc.evaluation.parameters import parse_temperature, parse_time
 from nvmc.export.kinds import KINDS
 from nvmc.export.network import export_network
+from nvmc.export.request import parse_range
 
 __all__ = ["export_command"]
 
 _KINDS = "\n\n\b\n" + "\n".join(f"  {kind.name:12} {kind.writes}" for kind in KINDS.values())
+
+
+def _range(context: click.Context, option: click.Parameter, text: str | None) -> Any:
+    """Two conductances; an error before anything is read."""
+    del context, option
+    return None if text is None else parse_range(text)
 
 
 @click.command("export", help=f"Write a compiled network as another tool reads it.{_KINDS}")
@@ -30,8 +37,28 @@ _KINDS = "\n\n\b\n" + "\n".join(f"  {kind.name:12} {kind.writes}" for kind in KI
     help="The folder to write; one that holds nothing but an export is replaced.",
 )
 @click.option("--chip", type=int, metavar="K", help="Number of the chip.  [default: ideal cells]")
-@run_options("seed", "device", "sigma", "time", "temperature")
+@run_options("seed", "device", "noise", "sigma", "time", "temperature")
 @click.option("--opset", type=int, metavar="N", help="onnx: of operators.  [default: the lowest]")
+@click.option(
+    "--array", multiple=True, metavar="NAME", help="Of tiles: only those of this. May be repeated."
+)
+@click.option(
+    "--range-us",
+    callback=_range,
+    metavar="LOW,HIGH",
+    help="Of tiles: what level 0 and the highest level conduct, where the device does not say.",
+)
+@click.option(
+    "--volts",
+    metavar="V|FILE",
+    help="spice: of all word lines, or an NPZ with volts for the rows of each array.  "
+    "[default: the read voltage, or 1]",
+)
+@click.option(
+    "--data",
+    metavar="SPEC",
+    help="neurosim: images, of which the first is traced.  [default: seeded inputs]",
+)
 @memory_option
 def export_command(
     compiled: Path | None,
@@ -40,6 +67,7 @@ def export_command(
     chip: int | None,
     seed: int,
     device: str | None,
+    noise: tuple[str, ...],
     sigma: float | None,
     age: str | None,
     celsius: str | None,
@@ -54,6 +82,7 @@ def export_command(
         chip=chip,
         seed=seed,
         device=device,
+        noise=noise,
         sigma=sigma,
         time_s=None if age is None else parse_time(age),
         temperature_c=None if celsius is None else parse_temperature(celsius),

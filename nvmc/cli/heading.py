@@ -180,6 +180,19 @@ def _adc_errors(periphery: Facts) -> str:
     return "".join(parts)
 
 
+def _pulses(periphery: Facts) -> str:
+    """How a DAC drives rows where it is not as it always was, for the end of a line about it."""
+    bits, signs = periphery.get("dac_slice_bits", 1), periphery.get("signed_inputs")
+    inl = periphery.get("dac_inl", 0)
+    parts = [
+        "" if bits == 1 else f", {bits} bits a pulse",
+        ", pulses added up before the ADC" if periphery.get("accumulate") == "analog" else "",
+        ", bipolar" if signs == "bipolar" else "",
+        f", INL {inl:g}" if inl else "",
+    ]
+    return "".join(parts)
+
+
 def periphery_text(periphery: Facts) -> str:
     """DAC, ADC with their ranges, and wires, as the JSON of a `Periphery` says.
 
@@ -193,6 +206,7 @@ def periphery_text(periphery: Facts) -> str:
         return "ideal periphery"
     inputs, currents = bits
     dac = f"{inputs}{'-bit' if inputs else ''} {periphery['dac_mode']} DAC".lstrip()
+    dac += _pulses(periphery)
     span = f" (range {periphery['adc_range']})" if "adc_range" in periphery else ""
     adc = f"{currents}{'-bit' if currents else ''} ADC{span}".lstrip() + _adc_errors(periphery)
     parts = [

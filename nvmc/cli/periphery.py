@@ -31,6 +31,19 @@ _OPTIONS: dict[str, tuple[Any, str | None, str]] = {
         None,
         "Drive a row with a whole code, or bit after bit.  [default: multi-level]",
     ),
+    "dac_slice_bits": (int, "M", "Bits of a bit-serial pulse.  [default: 1]"),
+    "accumulate": (
+        click.Choice(["digital", "analog"]),
+        None,
+        "Convert each bit-serial pulse and add up codes, or add up charges and convert their sum "
+        "once.  [default: digital]",
+    ),
+    "dac_inl": (
+        float,
+        "LSB",
+        "How far DACs are from linear, drawn per row and chip: the standard deviation of a bow and "
+        "of an S, at their peaks.  [default: 0]",
+    ),
     "dac_range": (
         click.Choice(["dynamic", "calibrated", "error"]),
         None,
@@ -38,9 +51,10 @@ _OPTIONS: dict[str, tuple[Any, str | None, str]] = {
         "error there.  [default: dynamic]",
     ),
     "signed_inputs": (
-        click.Choice(["two-phase", "offset"]),
+        click.Choice(["two-phase", "offset", "bipolar"]),
         None,
-        "How negative inputs are driven.  [default: two-phase]",
+        "How negative inputs are driven: after the positive ones, with an offset, or by negative "
+        "voltages.  [default: two-phase]",
     ),
     "adc_bits": (int, "A", "Bits of an output code, 1 to 16.  [default: exact currents]"),
     "adc_range": (

@@ -20,6 +20,7 @@ from typing import Any, Literal, NamedTuple
 from pydantic import field_validator, model_validator
 
 from nvmc.arguments import checked
+from nvmc.compiled.chip_cells import WithChips
 from nvmc.compiled.converters import AdcCodes
 from nvmc.compiled.digests import FileEntry
 from nvmc.compiled.generations import (
@@ -221,7 +222,7 @@ def manifest_schema() -> dict[str, Any]:
 
 
 @checked
-class Compiled:
+class Compiled(WithChips):
     """A compiled network on disk: the one that was opened, or an error where it was replaced.
 
     Attributes:

@@ -13,10 +13,11 @@ class Use:
 
     Attributes:
         rows, cols: Word lines and bit lines of a tile.
-        pulse_bits: Bits that one pulse puts on a row: 1 where codes go bit by bit.
+        pulse_bits: Bits that one pulse puts on a row: those of a slice where codes are bit-serial.
         dac_bits: Bits of an input code.
         adc_bits: Bits of an output code.
         adcs: Converters of a tile; None where the hardware file says how many columns share one.
+        held: Pulses whose currents are added up before they are converted.
     """
 
     rows: int
@@ -25,6 +26,7 @@ class Use:
     dac_bits: int
     adc_bits: int
     adcs: int | None = None
+    held: int = 1
 
 
 @dataclass(frozen=True)
@@ -41,7 +43,7 @@ class Counts:
             any tile.
         drives: Rows that get a pulse, over all tiles, vectors and pulses; those at 0 included.
         active: Those of them that are not at 0.
-        conversions: Over all tiles, vectors, lanes and pulses.
+        conversions: Over all tiles, vectors, lanes and pulses that are converted.
         additions: Shift-and-adds.
         width: Bits of what they add up.
         linear_s: Sum over vectors, pulses and cells of drive x conductance in siemens, the drive

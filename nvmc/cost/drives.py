@@ -35,12 +35,16 @@ class Drives:
 def assumed_drives(target: Target) -> Drives:
     """Codes uniform between 0 and the largest, none of them negative.
 
-    A bit is then set in half of the pulses; a code d of several bits has means of 1/2 and, for its
-    square, (2 c + 1) / 6 c with c the largest code.
+    So are the slices of a bit-serial code: one of b bits has means of 1/2 and, for its square,
+    (2 c + 1) / 6 c of its largest, c = 2^b - 1, which in the last slice may be less than a pulse's.
     """
     periphery = target.periphery
     bits = periphery.dac_bits or 1
-    if periphery.dac_mode == "bit-serial":
-        return Drives(bits / 2, bits / 2, bits / 2, bits)
-    largest = 2**bits - 1
-    return Drives(0.5, (2 * largest + 1) / (6 * largest), 1 - 2.0**-bits, 1)
+    size = periphery.dac_slice_bits if periphery.dac_mode == "bit-serial" else bits
+    most, sizes = 2**size - 1, [min(size, bits - first) for first in range(0, bits, size)]
+    return Drives(
+        sum((2**b - 1) / (2 * most) for b in sizes),
+        sum((2**b - 1) * (2**b - 0.5) / (3 * most**2) for b in sizes),
+        sum(1 - 2.0**-b for b in sizes),
+        len(sizes),
+    )

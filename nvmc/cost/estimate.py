@@ -18,6 +18,7 @@ from nvmc.cost.network import (
     Conductances,
     cells_of_array,
     check_converters,
+    converted,
     layer_counts,
     target_of,
     turns_of,
@@ -217,7 +218,7 @@ def _full(
     rows, weights = target.rows * layout.crossbars, target.rows * target.cols
     conducting = weights * layout.crossbars * each
     pulses = drives.pulses * turns_of(target, target.rows)
-    conversions, use = target.cols * lanes * pulses, use_of(target)
+    conversions, use = target.cols * lanes * converted(target, pulses), use_of(target)
     return (
         Counts(
             tiles=layout.crossbars,
@@ -229,7 +230,7 @@ def _full(
             active=rows * drives.active,
             conversions=conversions,
             additions=conversions,
-            width=use.adc_bits + use.dac_bits - use.pulse_bits,
+            width=use.adc_bits + (use.dac_bits - use.pulse_bits) * (use.held == 1),
             linear_s=conducting * float(drives.linear),
             squared_s=conducting * float(drives.squared),
         ),

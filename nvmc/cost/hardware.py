@@ -109,16 +109,17 @@ class Hardware(Strict, frozen=True):
         """Seconds in which tiles read and convert all vectors and pulses of one image.
 
         Reading and converting follow one another; where a sample-and-hold lets them overlap, they
-        are a pipeline of two stages: n max(r, c) + min(r, c).
+        are a pipeline of two stages: n max(r, c) + min(r, c). Where k pulses are converted
+        together, c is a k-th of a conversion's time, and the rest k min(r, c).
         """
         number = counts.vectors * counts.pulses
         read, convert = self._stages(counts, use)
         last = min(read, convert) if self._overlapping and not self.adc.integrates else 0.0
-        filling = last if number else 0.0
+        filling = use.held * last if number else 0.0
         return number * self.pulse_s(counts, use) + self.calibration.time * filling
 
     def pulse_s(self, counts: Counts, use: Use) -> float:
-        """Seconds from one pulse to the next."""
+        """Seconds from one pulse to the next, on average."""
         read, convert = self._stages(counts, use)
         return self.calibration.time * (max(read, convert) if self._overlapping else read + convert)
 
@@ -129,7 +130,7 @@ class Hardware(Strict, frozen=True):
     def _stages(self, counts: Counts, use: Use) -> tuple[float, float]:
         parts = self.components.values()
         read = sum(part.read_s(use) for part in parts)
-        return read, sum(part.convert_s(counts, use) for part in parts)
+        return read, sum(part.convert_s(counts, use) for part in parts) / use.held
 
     def layer_s(self, counts: Counts, use: Use) -> float:
         """Seconds of a layer: of its tiles, or of what takes longer beside them."""
@@ -146,7 +147,9 @@ class Hardware(Strict, frozen=True):
 
     def notes(self, use: Use) -> list[str]:
         """What its components assumed, a sentence each."""
-        return [note for part in self.components.values() for note in part.notes(use)]
+        held = ["What adds up currents ahead of ADCs takes no energy, time or area here."]
+        notes = [note for part in self.components.values() for note in part.notes(use)]
+        return notes if use.held == 1 else [*notes, *held]
 
 
 def hardware_names() -> list[str]:

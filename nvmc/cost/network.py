@@ -23,6 +23,7 @@ __all__ = [
     "Conductances",
     "cells_of_array",
     "check_converters",
+    "converted",
     "layer_counts",
     "target_of",
     "turns_of",
@@ -93,7 +94,8 @@ def use_of(target: Target) -> Use:
     periphery = target.periphery
     dac, adc = periphery.dac_bits or 0, periphery.adc_bits or 0
     serial = periphery.dac_mode == "bit-serial"
-    return Use(target.rows, target.cols, 1 if serial else dac, dac, adc)
+    each = periphery.dac_slice_bits if serial else dac
+    return Use(target.rows, target.cols, each, dac, adc, held=periphery.held)
 
 
 def cells_of_array(
@@ -177,7 +179,8 @@ def _array_counts(
     beside = col_tiles * lanes if target.reference == "column" else 0  # reference columns
     conducting = cells.rows + beside * cells.low
     driven = products * matrix.rows * col_tiles * layout.crossbars
-    conversions = products * len(reads) * (matrix.cols * lanes + beside) * drives.pulses
+    conversions = products * len(reads) * (matrix.cols * lanes + beside)
+    conversions *= converted(target, drives.pulses)
     added = conversions + (products * matrix.rows if layout.shift else 0)
     each = count_tiles(matrix, 1, target.rows, target.cols)
     return Counts(
@@ -197,6 +200,12 @@ def _array_counts(
     )
 
 
+def converted(target: Target, pulses: float) -> float:
+    """How many of a vector's pulses are converted: all, or those that end a sum of currents."""
+    held = target.periphery.held
+    return pulses if held == 1 else pulses / held
+
+
 def turns_of(target: Target, rows: int) -> int:
     """How often one pulse drives a tile, some of its rows at a time: of the tile that needs most.
 
@@ -211,8 +220,7 @@ def turns_of(target: Target, rows: int) -> int:
 def _width(target: Target, reads: int) -> int:
     """Bits that a sum of output codes has, over slices, pulses and reads of rows."""
     layout, periphery = target.layout, target.periphery
-    serial = periphery.dac_mode == "bit-serial"
-    pulses = (periphery.dac_bits or 1) - 1 if serial else 0
+    pulses = 0 if periphery.held > 1 else (periphery.input_slices - 1) * periphery.dac_slice_bits
     slices = target.cell_bits * (layout.slices - 1) if layout.weight_bits else 0
     return (periphery.adc_bits or 0) + pulses + slices + math.ceil(math.log2(max(1, reads)))
 

@@ -57,6 +57,5 @@ def _found(observer: DriveObserver, target: Target) -> Drives | None:
     periphery = target.periphery
     dac = Dac(periphery)
     rows = observer.of_rows(dac.largest)
-    phases = 0 if periphery.signed_inputs == "offset" else 1
-    pulses = max(1, dac.serial_bits) * (1 + phases * observer.signed)
+    pulses = dac.slices * (1 + (dac.phases - 1) * observer.signed)
     return None if rows is None else Drives(*rows, active=observer.active, pulses=pulses)

@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, cast
 
 from nvmc.errors import OptionError
-from nvmc.statistics import Covers, Kpp, Yield, parse_share
+from nvmc.statistics import (
+    Covers,
+    Kpp,
+    Yield,
+    accuracy_interval,
+    interval_ranks,
+    parse_share,
+    runs_needed,
+)
 
-__all__ = ["Requirement", "Verdict", "as_goal", "as_wanted"]
+__all__ = ["Requirement", "Verdict", "as_goal", "as_target", "as_wanted", "check_reachable"]
 
 Quantity = Literal["kpp", "yield"]
 
@@ -134,3 +143,59 @@ def as_wanted(
                 f"{one} is required without a goal; give what a chip must reach, as --goal 97%"
             )
     return share, found
+
+
+def as_target(
+    goal: float | str, require: Requirement | str | None = None
+) -> tuple[float | None, Requirement]:
+    """The one thing that a search is for: a goal, and what the chips must have.
+
+    `97%` alone asks that the lower end of the KPP's interval reaches it, as `kpp>=97%` does; with
+    `yield>=99%` it is what a chip must reach.
+
+    Raises:
+        OptionError: One is wrong, or both name a KPP.
+    """
+    if isinstance(goal, str) and ">" in goal:
+        wanted = Requirement.parse(goal)
+        if require is not None or wanted.of == "yield":
+            raise OptionError(
+                f"goal is {goal!r}; expected what a chip must reach, such as 97%, beside "
+                "--require yield>=SHARE, or kpp>=SHARE alone"
+            )
+        return None, wanted
+    share = parse_share("goal", str(goal))
+    if require is None:
+        return None, Requirement("kpp", share)
+    found = Requirement.parse(require) if isinstance(require, str) else require
+    if found.of == "kpp":
+        raise OptionError(
+            f"goal is {goal!r} and {found} is required; give one of the two, or yield>=SHARE"
+        )
+    return share, found
+
+
+def check_reachable(wanted: Requirement, runs: int, percentile: float) -> None:
+    """Complain of so few chips that their interval could not show what is required.
+
+    Raises:
+        OptionError: That is so.
+    """
+    if wanted.of == "kpp":
+        if interval_ranks(runs, percentile)[0] < 1:
+            raise OptionError(
+                f"runs is {runs}, which leaves the lower end of the KPP's interval open, so that "
+                f"{wanted} is never met; give at least --runs {runs_needed(percentile)}"
+            )
+        return
+    best = accuracy_interval(runs, runs)
+    if best.low >= wanted.least:
+        return
+    if wanted.least == 1:
+        raise OptionError(f"{wanted} is met by no number of chips; require less, such as 99%")
+    tail = (1 - best.confidence) / 2  # the interval's lower end is tail ** (1 / runs)
+    needed = math.ceil(math.log(tail) / math.log(wanted.least))
+    raise OptionError(
+        f"runs is {runs}: chips that all reach the goal show a yield of {100 * best.low:.2f} %, so "
+        f"that {wanted} is never met; give at least --runs {needed}"
+    )

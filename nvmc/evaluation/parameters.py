@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import ValidationError
 
@@ -158,6 +158,8 @@ class Parameter:
         change: The setup with the parameter at a number that `parse` gave.
         logarithmic: Whether an axis is better so.
         circuit: Whether it is of the periphery, which is ideal at fidelity `cells`.
+        better: Whether chips are taken to be better with more of it, or with less: `nvmc solve`.
+        usual: The values that `nvmc solve` looks among where nobody says.
     """
 
     help: str
@@ -166,6 +168,8 @@ class Parameter:
     expected: str
     parse: Callable[[str], float | None]
     change: Callable[[Setup, float | None], Setup]
+    better: Literal["more", "less"]
+    usual: str
     logarithmic: bool = False
     circuit: bool = False
 
@@ -316,6 +320,8 @@ def _converter(kind: str) -> Parameter:
         expected="a whole number from 1 to 16, or none",
         parse=_bits,
         change=_with_converter(f"{kind}_bits"),
+        better="more",
+        usual=f"1:{MAX_CONVERTER_BITS}:1",
         circuit=True,
     )
 
@@ -357,6 +363,8 @@ PARAMETERS: dict[str, Parameter] = {
         expected="a number of at least 0",
         parse=_sigma,
         change=_with_sigma,
+        better="less",
+        usual="0:1:0.01",
     ),
     "time": Parameter(
         help="Time since programming, such as 90s, 1h, 30d or 1y.",
@@ -365,6 +373,8 @@ PARAMETERS: dict[str, Parameter] = {
         expected="a duration such as 90s, 20min, 1h, 30d or 1y",
         parse=_duration,
         change=_with_time,
+        better="less",
+        usual="1s,10s,1min,10min,1h,3h,12h,1d,3d,7d,14d,30d,60d,90d,180d,1y,2y,3y,5y,10y",
         logarithmic=True,
     ),
     "temperature": Parameter(
@@ -374,6 +384,8 @@ PARAMETERS: dict[str, Parameter] = {
         expected="degrees Celsius from -200 to 1000, such as 85C, or kelvins, such as 358K",
         parse=_temperature,
         change=_with_temperature,
+        better="less",
+        usual="25:150:5",
     ),
     "adc-bits": _converter("adc"),
     "dac-bits": _converter("dac"),

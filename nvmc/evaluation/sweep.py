@@ -34,7 +34,7 @@ from nvmc.hardware.compensation import Compensation, marked
 from nvmc.hardware.devices import Device, NoiseSource, Target
 from nvmc.statistics import Kpp, Summary, Yield, percentile_performance, summarize, yield_at
 
-__all__ = ["FORMAT", "Point", "Sweep", "point_count", "sweep"]
+__all__ = ["FORMAT", "Point", "Sweep", "Workloads", "point_count", "sweep"]
 
 FORMAT = "nvmc.evaluation.sweep/1"
 
@@ -187,7 +187,7 @@ def sweep(
     setup = Setup.of(compiled.manifest.target, device, noise, compensate=compensate)
     setups = [(at, _changed(setup, at)) for at in _grid(known, axes)]
     tuning = Tuning(setup.compensate, calibration_data)
-    workloads = _Workloads(compiled, known, setups, seed, tuning, options)
+    workloads = Workloads(compiled, known, setups, seed, tuning, options)
     where, points = executor or Threads(jobs), list[Point]()
     for at, setup in setups:
         workload = workloads.of(setup)
@@ -221,10 +221,21 @@ def _point(
     )
 
 
-class _Workloads:
+class Workloads:
     """Makes a workload for a target, and keeps the last: neighbours on a curve mostly share one.
 
     Complains of any point before the first is run.
+
+    Args:
+        compiled: The network.
+        values: Those of every parameter that is given.
+        setups: Where each point lies, and what its chips are made with.
+        seed: Population of chips.
+        tuning: What the chips do against their noise.
+        options: Data and the like.
+
+    Raises:
+        OptionError, DataError: A point cannot be, or the data are wrong.
     """
 
     def __init__(
@@ -249,6 +260,7 @@ class _Workloads:
         self._last: tuple[tuple[Target, float | None], Workload] | None = None
 
     def of(self, setup: Setup) -> Workload:
+        """What chips of a setup are run on."""
         tuning = self._tuning
         if tuning.verify is not None:  # what it costs depends on the noise's strength
             tuning = replace(tuning, sigma=setup.sigma)

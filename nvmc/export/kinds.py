@@ -40,6 +40,39 @@ _TABLE = (
         "the network of the chip in standard ONNX operators, for any compiler",
         ("opset",),
     ),
+    Kind(
+        "conductance",
+        "nvmc.export.conductance:write",
+        "nvmc.export.conductance/1",
+        "what the cells of each tile conduct, in uS, as NPZ and CSV",
+        ("array", "range_us"),
+    ),
+    Kind(
+        "spice",
+        "nvmc.export.spice:write",
+        "nvmc.export.spice/1",
+        "a netlist for each tile, for ngspice and its like",
+        ("array", "range_us", "volts"),
+    ),
+    Kind(
+        "neurosim",
+        "nvmc.export.neurosim:write",
+        "nvmc.export.neurosim/1",
+        "network file, weights and input traces for DNN+NeuroSim V1.4",
+        ("data",),
+    ),
+    Kind(
+        "schedule",
+        "nvmc.export.schedule.write:write",
+        "nvmc.export.schedule/1",
+        "an instruction stream with meta-operators, and the tiles' codes",
+    ),
+    Kind(
+        "mlir",
+        "nvmc.export.mlir.write:write",
+        "nvmc.export.mlir/1",
+        "text of MLIR: linalg, tensor, and a dialect cim for tiles",
+    ),
 )
 
 KINDS: dict[str, Kind] = {kind.name: kind for kind in _TABLE}

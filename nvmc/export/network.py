@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Unpack
 
@@ -10,11 +11,10 @@ import nvmc
 from nvmc.arguments import checked
 from nvmc.compiled.artifact import Compiled
 from nvmc.errors import OptionError, unknown
-from nvmc.evaluation.parameters import Setup
 from nvmc.export.folder import check_free, replacing_export, write_export
 from nvmc.export.kinds import KINDS, Kind
 from nvmc.export.request import ExportOptions, Request, Written
-from nvmc.hardware.devices import Device
+from nvmc.hardware.devices import Device, NoiseSource
 
 __all__ = ["export_network"]
 
@@ -28,6 +28,7 @@ def export_network(
     chip: int | None = None,
     seed: int = 0,
     device: Device | str | Path | None = None,
+    noise: Sequence[NoiseSource | str] = (),
     sigma: float | None = None,
     time_s: float | None = None,
     temperature_c: float | None = None,
@@ -42,6 +43,7 @@ def export_network(
         chip: Number of the chip; None for the ideal one, whose cells are on target.
         seed: Population of chips.
         device: Another device than the network was compiled for: one, its name, or its file.
+        noise: More noise sources behind the device's own, or texts as behind `--noise`.
         sigma: Strength of the device's noise instead of its default.
         time_s: Seconds since programming; the device's default for None.
         temperature_c: Of the cells, degrees Celsius; what their noise sources say for None.
@@ -56,10 +58,8 @@ def export_network(
         ModelError: The network cannot be said in the format.
     """
     chosen = _kind(kind, options)
-    _check_chip(chip, {"seed": seed or None, "sigma": sigma, "time": time_s})
-    setup = Setup.of(compiled.manifest.target, device, (), sigma, time_s, (), temperature_c)
-    request = Request(compiled, setup, chip, seed, options)
-    _ = request.chip  # complains of a number that is none
+    settings = {"sigma": sigma, "time_s": time_s, "temperature_c": temperature_c}
+    request = Request.of(compiled, chip, seed, options, device=device, noise=noise, **settings)
     path = Path(folder)
     check_free(path)
     module, _, name = chosen.writer.partition(":")
@@ -90,16 +90,6 @@ def _told(request: Request, kind: Kind, written: Written) -> dict[str, Any]:
     }
 
 
-def _check_chip(chip: int | None, settings: dict[str, Any]) -> None:
-    """Complain of what only a chip has, where none is asked for."""
-    given = [name for name, value in settings.items() if value is not None]
-    if chip is None and given:
-        raise OptionError(
-            f"--{given[0]} is given without --chip; the ideal chip has no noise: give a chip, or "
-            "leave it out"
-        )
-
-
 def _kind(name: str, options: ExportOptions) -> Kind:
     if name not in KINDS:
         raise OptionError(unknown("--to", name, KINDS))
@@ -107,6 +97,7 @@ def _kind(name: str, options: ExportOptions) -> Kind:
     given: dict[str, Any] = {**options}
     for key, value in given.items():
         if key not in kind.options and value not in (None, ()):
-            takes = [other.name for other in KINDS.values() if key in other.options]
-            raise OptionError(f"--{key} is not for --to {name}; only {', '.join(takes)} takes it")
+            takes = ", ".join(other.name for other in KINDS.values() if key in other.options)
+            option = key.replace("_", "-")
+            raise OptionError(f"--{option} is not for --to {name}; only {takes} takes it")
     return kind

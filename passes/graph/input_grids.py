@@ -170,7 +170,7 @@ def _limit(grid: InputGrid, periphery: Periphery) -> float | None:
     if periphery.dac_bits is None or not periphery.clips:
         return None
     top = 2**periphery.dac_bits - 1
-    if grid.reach <= top and (grid.low >= 0 or periphery.signed_inputs == "two-phase"):
+    if grid.reach <= top and (grid.low >= 0 or periphery.signed_inputs != "offset"):
         return grid.step * top
     return None
 

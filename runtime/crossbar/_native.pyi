@@ -29,6 +29,9 @@ class Reader:
         shift: float,
         offsets: bool,
         bits: int,
+        slice: int = 1,
+        bipolar: bool = False,
+        accumulates: bool = False,
     ) -> None: ...
     def add(
         self,
@@ -41,6 +44,7 @@ class Reader:
         responses: tuple[tuple[float, ...], ...] = (),
         curves: tuple[_Float, _Float, NDArray[np.uint32], _Float, _Float | None, float]
         | None = None,
+        inl: tuple[NDArray[np.float64], NDArray[np.float64], float] | None = None,
     ) -> None: ...
     def read(
         self,

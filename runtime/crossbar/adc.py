@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from nvmc.errors import OptionError
 from nvmc.hardware.devices import ArrayRange, Target
 from nvmc.runtime.crossbar.curves import Curves
+from nvmc.runtime.crossbar.dac import Dac
 from nvmc.runtime.crossbar.responding import largest_response
 
 __all__ = ["Adc", "adc_of", "top_code"]
@@ -101,6 +102,12 @@ class Adc:
         """The same ADCs as they really are on a chip."""
         found = copy.copy(self)
         found.curves = curves
+        return found
+
+    def unlimited(self) -> Adc:
+        """The same, of columns that do not saturate ahead of them."""
+        found = copy.copy(self)
+        found.limit = None
         return found
 
     def columns(self, lanes: int, cols: slice) -> Adc:
@@ -190,13 +197,13 @@ def _asymmetric(top: int, low: float, high: float) -> tuple[int, int, float]:
     return -best, top - best, float(steps[best]) or 1.0
 
 
-def adc_of(target: Target, rows: int, drive: float, signed: bool, current: float | None) -> Adc:
+def adc_of(target: Target, rows: int, dac: Dac, signed: bool, current: float | None) -> Adc:
     """The ADCs of tiles with that many rows in use.
 
     Args:
         target: The cells and their periphery.
         rows: Rows in use.
-        drive: The most that one pulse puts on a row (`Dac.largest`).
+        dac: What drives these.
         signed: Whether currents of both signs arrive.
         current: What calibration showed; None where it showed nothing.
     """
@@ -204,7 +211,8 @@ def adc_of(target: Target, rows: int, drive: float, signed: bool, current: float
     limit = periphery.column_limit
     if periphery.adc_range == "full":
         whole = periphery.dac_bits is not None and target.weight_bits is not None
-        whole, drive = whole and target.iv is None, largest_response(target, drive)
+        whole = whole and target.iv is None
+        drive = sum(w * largest_response(target, dac.largest, x) for x, w in dac.converted)
         reach = rows * (target.layout.highest_target + target.off_at_adc) * drive
         return Adc(periphery.adc_bits, reach, signed=signed, aligned=whole, limit=limit)
     reach = periphery.adc_range

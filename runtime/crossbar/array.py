@@ -31,6 +31,7 @@ from nvmc.hardware.devices.currents import Response
 from nvmc.hardware.encoding import Layout
 from nvmc.hardware.rows import tile_of
 from nvmc.hardware.tiling import Matrix, Tile, tiles_of
+from nvmc.runtime.crossbar.dac_errors import Inl
 from nvmc.runtime.crossbar.parasitics import effective
 
 __all__ = [
@@ -81,12 +82,14 @@ class Block:
             lanes * cols); None where every read is the same.
         responses: What cells make of a drive, where it is not proportional to it: for each of
             them `currents` has all rows once more, one response after the other.
+        inl: What the DACs of its rows make of codes; None where they are linear.
     """
 
     rows: slice
     currents: Real
     variance: Real | None
     responses: tuple[Response, ...] = ()
+    inl: Inl | None = None
 
     @property
     def height(self) -> int:
@@ -239,6 +242,7 @@ def blocks_of(
     variance: Real | None,
     rows: Sequence[slice],
     responses: tuple[Response, ...] = (),
+    inl: Inl | None = None,
 ) -> list[Block]:
     """The matrices of all rows that are driven together.
 
@@ -248,6 +252,7 @@ def blocks_of(
         variance: Likewise, or None.
         rows: Which are (`reads_of_rows`).
         responses: See `Block`.
+        inl: Of all rows; see `Block`.
     """
     parts = [currents] if isinstance(currents, np.ndarray) else list(currents)
     return [
@@ -256,6 +261,7 @@ def blocks_of(
             _stacked([part[:, block] for part in parts]),
             None if variance is None else np.ascontiguousarray(variance[:, block]),
             responses,
+            None if inl is None else inl.of_rows(block),
         )
         for block in rows
     ]

@@ -73,7 +73,7 @@ class Currents:
         if kernel != NUMPY and matrices.dtype == np.float32:
             ones = np.ones((len(matrices), matrices.shape[2]))
             tile = Tile(0, matrices, None, 0 * ones, None, 1.0)
-            self._reader = Reader(kernel, ones, np.ones(1), 0.0, False, 0, [tile])
+            self._reader = Reader(kernel, ones, np.ones(1), 0.0, None, [tile])
 
     def __call__(self, x: NDArray[Any]) -> NDArray[Any]:
         """Vectors of shape (batch, groups, vectors, rows) by the matrices."""

@@ -4,6 +4,7 @@
     I   = sum over the rows of a tile of x_b g         array.py
     Y   = sum of 2^(iB + b) ADC(I) over tiles, slices, input bits (and polarities)
                                                        adc.py, shift_add.py
+          or of 2^iB ADC(sum of 2^b I over input bits), where charges are added up
     y   = s dx (Y - shift sum(x_q))
 
 In float32 a compiled kernel does all of it (`native.py`), vector by vector of a processor's
@@ -14,7 +15,8 @@ place. It is the reference, and serves float64, calibration, and where nothing i
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -22,14 +24,14 @@ from numpy.typing import NDArray
 
 from nvmc.runtime.crossbar.adc import Adc
 from nvmc.runtime.crossbar.array import Block
-from nvmc.runtime.crossbar.chain import Currents
 from nvmc.runtime.crossbar.dac import Dac, Drive, Pulse
-from nvmc.runtime.crossbar.fresh import Fresh, Rule
+from nvmc.runtime.crossbar.fresh import Fresh, Rule, drawn
 from nvmc.runtime.crossbar.lowering import TOGETHER_BYTES, spans
 from nvmc.runtime.crossbar.mvm import ALL, BLOCK_VECTORS, FIRST, Mvm, Reads
 from nvmc.runtime.crossbar.native import KERNELS, NUMPY, Places, Reader, Tile, drive
 from nvmc.runtime.crossbar.observer import Observer
-from nvmc.runtime.crossbar.responding import at_half, driven
+from nvmc.runtime.crossbar.product import Product
+from nvmc.runtime.crossbar.responding import at_unit_drive, driven
 from nvmc.runtime.crossbar.shift_add import CodeSum, shift_add
 from nvmc.runtime.crossbar.subtraction import Subtracted
 
@@ -73,7 +75,7 @@ class Circuit:
         self.adcs = adcs
         self.kernel = kernel
         # By columns, since operators compute some at a time; made once, as both may hold copies.
-        self._products: dict[tuple[int | None, int | None], list[_Product]] = {}
+        self._products: dict[tuple[int | None, int | None], list[Product]] = {}
         self._readers: dict[tuple[int | None, int | None], Reader] = {}
 
     @property
@@ -86,21 +88,35 @@ class Circuit:
         """Columns of a group, all lanes."""
         return self.lanes * self.unit.shape[1]
 
-    def products(self, cols: slice) -> list[_Product]:
+    def products(self, cols: slice) -> list[Product]:
         """What each block does for some of the columns; made once."""
         key = (cols.start, cols.stop)
         if key not in self._products:
             self._products[key] = [
-                _Product(self, number, block, cols) for number, block in enumerate(self.blocks)
+                self._product(number, block, cols) for number, block in enumerate(self.blocks)
             ]
         return self._products[key]
+
+    def _product(self, number: int, block: Block, cols: slice) -> Product:
+        matrix, adc = self.columns(block.currents, cols), self.adcs[number]
+        return Product(
+            block,
+            matrix,
+            None if block.variance is None else self.columns(block.variance, cols),
+            at_unit_drive(matrix, block, self.dac, self.coefficients),
+            adc.columns(self.lanes, cols),
+            self.dac,
+            number * self.dac.pulses,
+            self.kernel,
+        )
 
     @property
     def compiled(self) -> bool:
         """Whether a compiled kernel computes."""
         single = all(block.currents.dtype == np.float32 for block in self.blocks)
         bent = any(adc.bits is None or adc.curves is not None for adc in self.adcs)
-        if bent and any(adc.limit is not None for adc in self.adcs):
+        held = self.dac.accumulates
+        if (bent or held) and any(adc.limit is not None for adc in self.adcs):
             return False  # kernels clip even codes, not currents
         return self.kernel != NUMPY and single and len(self.blocks) > 0
 
@@ -117,8 +133,7 @@ class Circuit:
                 self.unit[:, cols],
                 self.coefficients,
                 self.shift,
-                self.dac.offsets,
-                self.dac.serial_bits,
+                self.dac,
                 tiles,
             )
         return self._readers[key]
@@ -127,24 +142,12 @@ class Circuit:
         currents = self.columns(block.currents, cols)
         variance = None if block.variance is None else self.columns(block.variance, cols)
         nothing: Real = np.zeros((len(currents), currents.shape[2] // self.lanes), np.float32)
-        at_unit = self.at_unit_drive(currents, block)[:, 0] if self.dac.offsets else nothing
-        first, told = block.rows.start, block.responses
+        at_unit = nothing
+        if self.dac.offsets:
+            at_unit = at_unit_drive(currents, block, self.dac, self.coefficients)[:, 0]
+        first, told, inl = block.rows.start, block.responses, block.inl
         curves = adc.columns(self.lanes, cols).curves
-        return Tile(first, currents, variance, at_unit, adc.limits, adc.step, told, curves)
-
-    def at_unit_drive(self, matrix: Real, block: Block) -> Real:
-        """Currents of a block's matrix whose every row is driven by 1, all lanes added up.
-
-        Where cells are not linear, that of rows driven by the DAC's offset, over the offset.
-
-        Returns:
-            Shape (groups, 1, cols).
-        """
-        if block.responses:
-            factors = at_half(block.responses, self.dac.half, block.height)
-            matrix = matrix * factors.astype(matrix.dtype)[:, None]
-        lanes = matrix.sum(axis=1).reshape(len(matrix), self.lanes, -1)
-        return np.einsum("glc,l->gc", lanes, self.coefficients.astype(matrix.dtype))[:, None]
+        return Tile(first, currents, variance, at_unit, adc.limits, adc.step, told, curves, inl)
 
     def counts(self, cols: slice) -> Real:
         """What a current of 1 adds to the result; of shape (groups, 1, lanes * cols)."""
@@ -158,24 +161,6 @@ class Circuit:
         groups, rows, width = matrix.shape
         lanes = matrix.reshape(groups, rows, self.lanes, width // self.lanes)
         return np.ascontiguousarray(lanes[..., cols]).reshape(groups, rows, -1)
-
-
-class _Product:
-    """Some columns of one row of tiles."""
-
-    def __init__(self, circuit: Circuit, number: int, block: Block, cols: slice) -> None:
-        matrix, kernel = circuit.columns(block.currents, cols), circuit.kernel
-        self.rows = block.rows
-        self.adc = circuit.adcs[number].columns(circuit.lanes, cols)
-        self.first_conversion = number * circuit.dac.pulses
-        self.currents = Currents(matrix, kernel)
-        self.variance: Currents | None = None
-        if block.variance is not None:
-            self.variance = Currents(circuit.columns(block.variance, cols), kernel)
-        ones = np.ones((len(matrix), block.height, 1), matrix.dtype)
-        self.sum = Currents(ones, kernel)
-        self.at_unit_drive: Real = circuit.at_unit_drive(matrix, block)
-        self.responses = block.responses
 
 
 class CircuitMvm:
@@ -335,11 +320,13 @@ class CircuitMvm:
             # Pulses count for powers of two, so that one which an entry does not need adds an exact
             # zero, and whether it is there for other entries' sake changes no bit.
             pulses = CodeSum()
-            for pulse in circuit.dac.expand(codes, drive):
+            for currents, number, weight in self._read(product, codes, reads, drive):
                 if self._observer is not None:
-                    self._observer.drives(product.rows, pulse)
-                    counts = circuit.counts(cols) * (drive.step[:, None, None, None] * pulse.weight)
-                pulses.add(self._convert(product, pulse, reads, counts), pulse.weight)
+                    counts = circuit.counts(cols) * (drive.step[:, None, None, None] * weight)
+                found = self._convert(product, currents, number, reads, counts)
+                if weight < 0 and product.adc.curves is not None:
+                    found[~drive.signed] = 0  # they have no such phase; converters that err see one
+                pulses.add(found, weight)
             codes_sum.add(pulses.settled(), product.adc.step)
             if circuit.shift:
                 codes_sum.add(product.sum(codes), -circuit.shift)
@@ -348,26 +335,46 @@ class CircuitMvm:
         width = circuit.unit[:, cols].shape[1]
         return codes_sum.result((*x.shape[:3], width), x.dtype)
 
-    def _convert(
-        self, product: _Product, pulse: Pulse, reads: _Numbers, counts: Real | None
-    ) -> Real:
-        """One pulse on one row of tiles: its columns read, and their lanes added up."""
+    def _read(
+        self, product: Product, codes: Real, reads: _Numbers, drive: Drive
+    ) -> Iterator[tuple[Real, int, float]]:
+        """What is converted of one row of tiles, its number, and what it counts for."""
+        held, accumulates = CodeSum(), self._circuit.dac.accumulates
+        for pulse in self._circuit.dac.expand(codes, drive):
+            if self._observer is not None:
+                self._observer.drives(product.rows, pulse)
+            conversion = product.first_conversion + pulse.index
+            currents = self._currents(product, pulse, conversion, reads)
+            if not accumulates:
+                yield currents, conversion, pulse.weight
+                continue
+            held.add(currents, abs(pulse.weight))
+            if pulse.last:
+                yield held.settled(), conversion, math.copysign(1.0, pulse.weight)
+                held = CodeSum()
+
+    def _currents(self, product: Product, pulse: Pulse, conversion: int, reads: _Numbers) -> Real:
+        """The currents of one pulse, of all lanes."""
         # Noise of independent cells adds up in squares: its variance is the same product with the
         # cells' variances and the squared drive, so one normal per column stands for all its cells.
-        put = driven(product.responses, pulse.drive)
-        currents = product.currents(put)
-        fresh, adc = self._fresh, product.adc
-        conversion = product.first_conversion + pulse.index
+        put = driven(product.block, pulse.drive)
+        currents, fresh = product.currents(put), self._fresh
         if product.variance is not None and fresh.cells is not None:
             spread = product.variance(np.square(put[..., : pulse.drive.shape[-1]]))
             np.sqrt(spread, out=spread)
             spread *= self._drawn(fresh.cells.normal, conversion, reads, spread.shape)
             currents += spread
-        adc.saturate(currents)
+        product.ahead.saturate(currents)
+        return currents
+
+    def _convert(
+        self, product: Product, currents: Real, number: int, reads: _Numbers, counts: Real | None
+    ) -> Real:
+        """Currents converted, and their lanes added up."""
+        adc, shape = product.adc, currents.shape
         if adc.curves is not None:
-            shape = currents.shape
             adc = adc.drawing(
-                *(rule and self._drawn(rule, conversion, reads, shape) for rule in fresh.rules)
+                *(rule and self._drawn(rule, number, reads, shape) for rule in self._fresh.rules)
             )
         if self._observer is not None and counts is not None:
             self._observer.currents(currents, adc, counts)
@@ -375,8 +382,5 @@ class CircuitMvm:
 
     def _drawn(self, rule: Rule, conversion: int, reads: _Numbers, shape: tuple[int, ...]) -> Real:
         """Numbers of one conversion of every entry, of the shape of its currents."""
-        found: Real = np.empty(shape, np.float32)
-        for index, (entry, part) in enumerate(zip(*reads, strict=True)):
-            counter = (conversion, self._part + int(part), self._base + int(entry))
-            found[index] = rule(counter, shape[1:])
-        return found
+        entries, parts = reads
+        return drawn(rule, conversion, (self._base + entries, self._part + parts), shape)

@@ -4,9 +4,9 @@
 
 Codes are those of the exact quotient x / dx = x (largest code) / range, halves to the even code; dx
 itself, rounded to x's precision, is only what a code of 1 counts for. A code of D bits drives a row
-at once (multi-level) or bit by bit (bit-serial). Negative codes take two phases, or an offset that
-is subtracted again digitally. Without a number of bits, inputs are only scaled to their range:
-codes are real numbers up to 1.
+at once (multi-level) or slice by slice of its bits (bit-serial). Negative codes take two phases, or
+an offset that is subtracted again digitally, or voltages of both signs (bipolar). Without a number
+of bits, inputs are only scaled to their range: codes are real numbers up to 1.
 """
 
 from __future__ import annotations
@@ -59,12 +59,14 @@ class Pulse:
         index: Number of the pulse among all that an input may take, used or not.
         weight: What its result counts for, in code steps: a power of two, negative in the phase of
             the negative inputs.
-        drive: What is put on the rows, at least 0.
+        drive: What is put on the rows, at least 0 unless inputs are bipolar.
+        last: Whether it is the last of its phase.
     """
 
     index: int
     weight: float
     drive: Real
+    last: bool = True
 
 
 class Dac:
@@ -73,12 +75,21 @@ class Dac:
     Args:
         periphery: Their bits, mode and range.
         limit: The calibrated range, in the network's units; None where it is dynamic.
+
+    Attributes:
+        bipolar: Whether rows are driven with both signs at once.
+        accumulates: Whether currents of a phase's pulses are added up before they are converted.
+        slices: Pulses of a phase.
     """
 
     def __init__(self, periphery: Periphery, limit: float | None = None) -> None:
         self._bits = periphery.dac_bits
         self._serial = periphery.dac_mode == "bit-serial"
         self._offset = periphery.signed_inputs == "offset"
+        self._slice = periphery.dac_slice_bits
+        self.bipolar = periphery.signed_inputs == "bipolar"
+        self.accumulates = periphery.accumulate == "analog"
+        self.slices = periphery.input_slices
         self.limit = limit
 
     @property
@@ -89,7 +100,14 @@ class Dac:
     @property
     def largest(self) -> float:
         """The most that one pulse puts on a row."""
-        return 1.0 if self._serial else self.largest_code
+        return float(2**self._slice - 1) if self._serial else self.largest_code
+
+    @property
+    def converted(self) -> tuple[tuple[float, float], ...]:
+        """The most that each pulse of a conversion puts on a row, and what it counts for there."""
+        if not self.accumulates:
+            return ((self.largest, 1.0),)
+        return tuple((float(2**size - 1), float(2**first)) for first, size in self._spans)
 
     @property
     def whole(self) -> bool:
@@ -102,14 +120,32 @@ class Dac:
         return self._offset
 
     @property
-    def serial_bits(self) -> int:
-        """Pulses of one phase of a bit-serial code; 0 where a code is one pulse."""
-        return self._bits if self._serial and self._bits is not None else 0
+    def serial(self) -> tuple[int, int]:
+        """Bits of a bit-serial code and of one of its slices; zeros where a code is one pulse."""
+        return (self._bits, self._slice) if self._serial and self._bits is not None else (0, 0)
+
+    @property
+    def _spans(self) -> list[tuple[int, int]]:
+        """The first bit of every slice, and how many it has."""
+        bits, size = self.serial
+        return [(first, min(size, bits - first)) for first in range(0, bits, size or 1)]
+
+    @property
+    def weights(self) -> list[float]:
+        """What the conversions of one phase count for."""
+        if self.accumulates or not self._serial:
+            return [1.0]
+        return [float(2**first) for first, _ in self._spans]
+
+    @property
+    def phases(self) -> int:
+        """Phases that an input may take."""
+        return 1 if self._offset or self.bipolar else 2
 
     @property
     def pulses(self) -> int:
         """Pulses that an input may take."""
-        return max(1, self.serial_bits) * (1 if self._offset else 2)
+        return self.slices * self.phases
 
     def drive(self, x: Real) -> tuple[Real, Drive]:
         """Signed codes of all entries, and what they stand for.
@@ -159,7 +195,7 @@ class Dac:
                 codes = codes + drive.offset.reshape(-1, *(1,) * (codes.ndim - 1))
             yield from self._phase(codes, 1, 0)
             return
-        if not drive.signed.any():
+        if self.bipolar or not drive.signed.any():
             yield from self._phase(codes, 1, 0)
             return
         yield from self._phase(np.maximum(codes, 0), 1, 0)
@@ -169,10 +205,13 @@ class Dac:
         if not self._serial or self._bits is None:
             yield Pulse(first, float(sign), codes)
             return
-        whole = codes.astype(np.int32)
-        for bit in range(self._bits):
-            pulse = ((whole >> bit) & 1).astype(codes.dtype)
-            yield Pulse(first + bit, float(sign * 2**bit), pulse)
+        whole = (np.abs(codes) if self.bipolar else codes).astype(np.int32)
+        for number, (bit, size) in enumerate(self._spans):
+            pulse = ((whole >> bit) & (2**size - 1)).astype(codes.dtype)
+            if self.bipolar:
+                np.copysign(pulse, codes, out=pulse)
+            last = number == self.slices - 1
+            yield Pulse(first + number, float(sign * 2**bit), pulse, last)
 
 
 def _whole_codes(x: Real, top: Real, reach: Real) -> Real:

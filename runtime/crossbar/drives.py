@@ -37,7 +37,7 @@ class DriveObserver:
 
     def drives(self, rows: slice, pulse: Pulse) -> None:
         """See what is put on some rows of a tile, shape (entries, groups, vectors, rows)."""
-        drive = pulse.drive.astype(np.float64)
+        drive: Sums = np.abs(pulse.drive).astype(np.float64)
         linear: Sums = drive.sum(axis=(0, 2))
         squared: Sums = np.square(drive).sum(axis=(0, 2))
         vectors = drive.shape[0] * drive.shape[2] if pulse.index == 0 else 0

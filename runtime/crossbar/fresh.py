@@ -9,7 +9,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Fresh", "Numbers", "Rule"]
+__all__ = ["Fresh", "Numbers", "Rule", "drawn"]
 
 Real = NDArray[np.floating[Any]]
 Rule = Callable[[tuple[int, int, int], tuple[int, ...]], Real]
@@ -66,3 +66,23 @@ class Fresh:
         if not any(every):
             return None
         return tuple(None if each is None else each.key for each in every)
+
+
+def drawn(
+    rule: Rule,
+    conversion: int,
+    reads: tuple[NDArray[np.int64], NDArray[np.int64]],
+    shape: tuple[int, ...],
+) -> Real:
+    """Numbers of one conversion of every entry.
+
+    Args:
+        rule: What gives them.
+        conversion: Its number.
+        reads: Numbers of each entry and part.
+        shape: Of the currents of all entries.
+    """
+    found: Real = np.empty(shape, np.float32)
+    for index, (entry, part) in enumerate(zip(*reads, strict=True)):
+        found[index] = rule((conversion, int(part), int(entry)), shape[1:])
+    return found

@@ -14,7 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nvmc.runtime.crossbar.curves import Curves
-from nvmc.runtime.crossbar.dac import Drive
+from nvmc.runtime.crossbar.dac import Dac, Drive
+from nvmc.runtime.crossbar.dac_errors import Inl
 
 try:
     from nvmc.runtime.crossbar import _native
@@ -65,6 +66,7 @@ class Tile:
         step: What a code counts for.
         responses: What cells make of a drive; see `array.Block`.
         curves: What the converters put out that are not ideal; None where all are.
+        inl: What DACs make of codes; None where they are linear.
     """
 
     first_row: int
@@ -75,6 +77,7 @@ class Tile:
     step: float
     responses: tuple[tuple[float, ...], ...] = ()
     curves: Curves | None = None
+    inl: Inl | None = None
 
 
 class Reader:
@@ -85,8 +88,7 @@ class Reader:
         unit: Network units in a code step of each column, shape (groups, cols).
         coefficients: What each lane counts for, in code steps.
         shift: What the encoding adds to every code.
-        offsets: Whether negative inputs are driven with an offset.
-        bits: Pulses of a bit-serial code; 0 where a code is one pulse.
+        dac: What drives the rows; None for numbers that are put on rows as they are.
         tiles: The rows of tiles.
 
     Raises:
@@ -99,14 +101,18 @@ class Reader:
         unit: Real,
         coefficients: Real,
         shift: float,
-        offsets: bool,
-        bits: int,
+        dac: Dac | None,
         tiles: Sequence[Tile],
     ) -> None:
         if _native is None or kernel not in KERNELS[:-1]:
             raise ValueError(f"kernel is {kernel!r}; expected one of {', '.join(KERNELS[:-1])}")
+        offsets, bipolar, held = False, False, False
+        serial = (0, 0)
+        if dac is not None:
+            offsets, bipolar, held = dac.offsets, dac.bipolar, dac.accumulates
+            serial = dac.serial
         self._reader = _native.Reader(
-            kernel, _single(unit), _single(coefficients), shift, offsets, bits
+            kernel, _single(unit), _single(coefficients), shift, offsets, *serial, bipolar, held
         )
         for tile in tiles:
             variance = None if tile.variance is None else _single(tile.variance)
@@ -119,6 +125,7 @@ class Reader:
                 tile.step,
                 tile.responses,
                 None if tile.curves is None else _bent(tile.curves),
+                tile.inl and (tile.inl.bow, tile.inl.curl, tile.inl.top),
             )
 
     def read(

@@ -32,6 +32,7 @@ from nvmc.runtime.crossbar.array import (
 from nvmc.runtime.crossbar.circuit import Circuit, CircuitMvm
 from nvmc.runtime.crossbar.converters import erring, fresh_of
 from nvmc.runtime.crossbar.dac import Dac
+from nvmc.runtime.crossbar.dac_errors import Inl, inl_of
 from nvmc.runtime.crossbar.fresh import Fresh
 from nvmc.runtime.crossbar.mvm import ExactMvm, Mvm
 from nvmc.runtime.crossbar.native import KERNELS
@@ -241,10 +242,12 @@ class CircuitOperand:
             cells = np.square(_matrices(self._spread, view, dtype))
             summed = lanes_of(layout, cells, sign, analog=analog, squared=True)
             variance = beside(summed.levels, dtype)
-        blocks = blocks_of(currents, variance, reads_of_rows(target, sign.shape[1]), responses)
-        signed = lanes.signed or (periphery.wired and target.off_level > off)
+        matrix = Matrix(*lanes.levels.shape[1:])
+        inl = inl_of(periphery, self._chip, self._array.name, matrix, dac.largest)
+        blocks = blocks_of(currents, variance, reads_of_rows(target, matrix.rows), responses, inl)
+        signed = lanes.signed or dac.bipolar or (periphery.wired and target.off_level > off)
         current = limits.current if limits else None
-        adcs = [adc_of(target, b.height, dac.largest, signed, current) for b in blocks]
+        adcs = [adc_of(target, b.height, dac, signed, current) for b in blocks]
         for adc in adcs:
             adc.spread(len(lanes.coefficients), limits)
         columns = self._unit_of_columns(view, lanes.levels)
@@ -252,7 +255,7 @@ class CircuitOperand:
         counts = lanes.coefficients * self._gain
         shift, taken = layout.shift, list[tuple[_Built, Real, NDArray[np.intp] | None]]()
         if target.reference == "column":
-            reference = self._reference(place, dtype, counts, dac, adcs)
+            reference = self._reference(place, dtype, counts, dac, adcs, inl)
             tile: NDArray[np.intp] = np.arange(columns.shape[1], dtype=np.intp) // target.cols
             taken.append((reference, columns, tile))
         elif off and layout.encoding == "offset":  # whose shift needs the sum of the inputs anyway
@@ -260,7 +263,6 @@ class CircuitOperand:
         elif off and layout.signed:
             nominal = off * float(counts[counts > 0].sum()) * sign
             taken.append((_Built(self._digital(nominal.astype(dtype))), columns, None))
-        matrix = Matrix(*lanes.levels.shape[1:])
         firsts = first_rows(target, matrix.rows)
         size, names = (target.rows, target.cols), (self._array.name,)
         adcs = erring(adcs, firsts, matrix, size, periphery, self._chip, names)
@@ -283,7 +285,13 @@ class CircuitOperand:
         return lanes, [beside(each, dtype) for each in (lanes.levels, *planes[1:])]
 
     def _reference(
-        self, place: Place, dtype: DTypeLike, counts: Real, dac: Dac, adcs: list[Adc]
+        self,
+        place: Place,
+        dtype: DTypeLike,
+        counts: Real,
+        dac: Dac,
+        adcs: list[Adc],
+        inl: Inl | None,
     ) -> _Built:
         """The reference columns, which the ADCs of the array's rows of tiles convert."""
         reference, chip = reference_of(replace(self._array, place=place)), self._chip
@@ -301,7 +309,7 @@ class CircuitOperand:
         responses = responses_of(target, dac.largest)
         cells = self._currents(levels, sign, dac.largest, responses, dtype)[1]
         groups, rows, tiles = reference.codes.shape
-        blocks = blocks_of(cells, variance, reads_of_rows(target, rows), responses)
+        blocks = blocks_of(cells, variance, reads_of_rows(target, rows), responses, inl)
         ones, firsts = np.ones((groups, tiles)), first_rows(target, rows)
         matrix, size = Matrix(*reference.codes.shape), (target.rows, 1)
         adcs = erring(adcs, firsts, matrix, size, target.periphery, chip, names)

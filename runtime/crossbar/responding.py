@@ -18,9 +18,10 @@ from numpy.typing import NDArray
 
 from nvmc.hardware.devices import Target
 from nvmc.hardware.devices.currents import Response, polynomial
-from nvmc.runtime.crossbar.array import through_wires
+from nvmc.runtime.crossbar.array import Block, through_wires
+from nvmc.runtime.crossbar.dac import Dac, Drive
 
-__all__ = ["at_half", "driven", "largest_response", "responses_of", "weighed"]
+__all__ = ["at_unit_drive", "driven", "largest_response", "responses_of", "weighed"]
 
 Real = NDArray[np.floating[Any]]
 
@@ -31,17 +32,37 @@ def responses_of(target: Target, top: float) -> tuple[Response, ...]:
     return () if law is None or read_v is None else law.responses(read_v, top)
 
 
-def driven(responses: tuple[Response, ...], drive: Real) -> Real:
-    """What drives the rows of a block's matrices, along the last axis."""
-    if not responses:
+def driven(block: Block, drive: Real) -> Real:
+    """What codes of a pulse put on the rows of a block's matrices, along the last axis."""
+    if block.inl is not None:
+        drive = block.inl.put(drive)
+    if not block.responses:
         return drive
-    return np.concatenate([polynomial(each, drive) for each in responses], axis=-1)
+    return np.concatenate([polynomial(each, drive) for each in block.responses], axis=-1)
 
 
-def at_half(responses: tuple[Response, ...], half: float, rows: int) -> Real:
-    """What a drive of `half` makes of each row of a block's matrices, over `half`."""
-    one = np.asarray(half or 1.0)
-    return np.repeat([float(polynomial(each, one) / one) for each in responses], rows)
+def at_unit_drive(matrix: Real, block: Block, dac: Dac, coefficients: Real) -> Real:
+    """Currents of a block's matrix whose every row is driven by 1, all lanes added up.
+
+    Where cells or DACs are not linear, those of rows that the DAC drives with its offset, pulse by
+    pulse, over the offset.
+
+    Args:
+        matrix: Of the block, or some columns of every lane: (groups, rows, lanes * cols).
+        block: The block.
+        dac: Drives its rows.
+        coefficients: What each lane counts for, shape (lanes,).
+
+    Returns:
+        Shape (groups, 1, cols).
+    """
+    if (block.responses or block.inl is not None) and dac.half:
+        zeros, half = np.zeros((1, len(matrix), 1, block.height)), np.array([dac.half])
+        pulses = dac.expand(zeros, Drive(np.ones(1), half, half > 0))
+        put = sum(pulse.weight * driven(block, pulse.drive)[0, :, 0] for pulse in pulses)
+        matrix = matrix * (np.asarray(put) / dac.half).astype(matrix.dtype)[..., None]
+    lanes = matrix.sum(axis=1).reshape(len(matrix), len(coefficients), -1)
+    return np.einsum("glc,l->gc", lanes, coefficients.astype(matrix.dtype))[:, None]
 
 
 def weighed(target: Target, top: float, levels: Real, formed: NDArray[np.bool_]) -> Real:
@@ -84,16 +105,21 @@ def _idle(target: Target, top: float) -> list[float]:
     return [float(w) for w in law.weights(np.asarray(low), read_v, top)]
 
 
-def largest_response(target: Target, top: float) -> float:
+def largest_response(target: Target, top: float, drive: float) -> float:
     """The drive at which a proportional cell of the highest level would do what such cells can.
 
-    So what reaches an ADC at most is rows x level x this. `top` itself where cells are linear.
+    So what reaches an ADC at most is rows x level x this. `drive` itself where cells are linear.
+
+    Args:
+        target: The cells.
+        top: The highest drive.
+        drive: The one that they get.
     """
     law, read_v, range_us = target.iv, target.periphery.read_v, target.device.conductance
     if law is None or read_v is None:
-        return top
+        return drive
     highest = target.layout.highest_target
-    at = [float(polynomial(r, np.asarray(top))) for r in law.responses(read_v, top)]
+    at = [float(polynomial(r, np.asarray(drive))) for r in law.responses(read_v, top)]
     levels, step = np.linspace(0, highest, 257), target.step_us or 1.0
     weights = law.weights(levels * step + (range_us.min_us if range_us else 0.0), read_v, top)
     total = (levels + target.off_at_adc) * at[0]

@@ -22,6 +22,7 @@ LINES = {
     "train": ("train good.onnx --data good.npz --checkpoint @",),
     "simulate": ("simulate @.nvmc", "simulate good.nvmc --store @", "simulate --data mnist:@"),
     "sweep": ("sweep @.nvmc --sigma 0",),
+    "solve": ("solve @.nvmc --goal 90% --over sigma",),
     "sensitivity": ("sensitivity @.nvmc",),
     "uncertainty": ("uncertainty good.nvmc --data @.npz",),
     "program": ("program good.nvmc --chip 0 -o @.onnx",),

@@ -50,6 +50,20 @@ def test_compile_says_how_rows_are_spread_and_read(tmp_path: Path, capsys: Captu
         assert capsys.readouterr().err.startswith(f"nvmc: error: {wrong[0]}")
 
 
+def test_compile_says_how_inputs_are_cut_and_added_up(tmp_path: Path, capsys: Capture) -> None:
+    folder = str(tmp_path / "m.nvmc")
+    options = ["--dac-bits", "7", "--dac-mode", "bit-serial", "--dac-slice-bits", "3"]
+    options += ["--accumulate", "analog", "--signed-inputs", "bipolar", "--adc-bits", "8"]
+    assert nvmc("compile", "zoo:mlp3-digits", "-o", folder, *options) == 0
+    said = " ".join(capsys.readouterr().out.split())
+    assert "bit-serial DAC, 3 bits a pulse, pulses added up before the ADC, bipolar" in said
+    found = open_compiled(folder).manifest.target.periphery
+    assert (found.dac_slice_bits, found.accumulate) == (3, "analog")
+    assert found.signed_inputs == "bipolar"
+    assert nvmc("simulate", folder, "--runs", "1", "--limit", "4", "--json") == 0
+    assert json.loads(capsys.readouterr().out)["description"]["fidelity"] == "circuit"
+
+
 @pytest.mark.parametrize(
     ("options", "told"),
     [
@@ -90,6 +104,9 @@ def test_a_reference_column_makes_a_circuit_of_itself(tmp_path: Path, capsys: Ca
         (["--dac-bits", "0"], "--dac-bits: input should be greater than or equal to 1 (got 0)"),
         (["--dac-mode", "bit-serial"], "bit-serial inputs need dac_bits"),
         (["--dac-bits", "1", "--signed-inputs", "offset"], "need at least 2 dac_bits"),
+        (["--dac-bits", "4", "--dac-slice-bits", "2"], "multi-level inputs have one pulse; give"),
+        (["--accumulate", "analog"], "multi-level inputs have one pulse; give dac_mode bit-serial"),
+        (["--signed-inputs", "bipolar", "--read-v", "0.2"], "put negative voltages on cells"),
         (["--adc-range", "wide"], "--adc-range is 'wide'; expected full, calibrated, error, kpp,"),
         (["--adc-range", "-1"], "--adc-range is '-1'; expected full, calibrated, error, kpp,"),
         (["--adc-range", "nan"], "--adc-range is 'nan'; expected full, calibrated, error, kpp,"),

@@ -103,6 +103,46 @@ def test_events_by_a_loop_over_tiles(
     )
 
 
+@pytest.mark.parametrize("accumulate", ["digital", "analog"])
+@pytest.mark.parametrize("size", [2, 3])
+def test_slices_of_inputs_and_charges_that_are_added_up(
+    tmp_path: Path, size: int, accumulate: str
+) -> None:
+    """Four bits in slices of 2 and 2, or of 3 and 1; one conversion for each or for both."""
+    stated = {"dac_mode": "bit-serial", "dac_slice_bits": size, "accumulate": accumulate}
+    one = layer_of(estimate_cost(made(tmp_path, "differential"), "generic"), "conv").counts
+    compiled = made(tmp_path, "differential", **stated)
+    hardware = load_hardware("isaac-32nm")
+    cost = estimate_cost(compiled, hardware)
+    found = layer_of(cost, "conv").counts
+    use = use_of(compiled.manifest.target)
+    each, held = (2, 1) if accumulate == "digital" else (1, 2)
+    assert (use.pulse_bits, use.held) == (size, held)
+    assert found.pulses == 2 * one.pulses and found.drives == 2 * one.drives
+    assert found.conversions == found.additions == each * one.conversions
+    assert found.width == one.width + (size if accumulate == "digital" else 0)
+    parts = [np.arange(16) % 2**size, np.arange(16) // 2**size]
+    drives = [part / (2**size - 1) for part in parts]  # of all codes, each as often
+    conductance = slow_conductances(compiled, "w", None).sum() * 16
+    mean = sum(np.mean(drive) for drive in drives)
+    squared = sum(np.mean(drive**2) for drive in drives)
+    assert found.linear_s == pytest.approx(conductance * mean, rel=1e-5)
+    assert found.squared_s == pytest.approx(conductance * squared, rel=1e-5)
+    active = sum(np.mean(part > 0) for part in parts)
+    assert found.active == pytest.approx(one.drives * active, rel=1e-6)
+    parts_s = hardware.components.values()
+    reading = sum(part.read_s(use) for part in parts_s)
+    converting = sum(part.convert_s(found, use) for part in parts_s)
+    vectors, factor = found.vectors, hardware.calibration.time
+    stages = (2 * reading, each * converting)
+    if any(part.overlaps() for part in parts_s):
+        whole = vectors * max(stages) + min(stages) / each
+        assert hardware.tiles_s(found, use) == pytest.approx(factor * whole)
+    else:
+        assert hardware.tiles_s(found, use) == pytest.approx(factor * vectors * sum(stages))
+    assert ("adds up currents ahead of ADCs" in " ".join(cost.assumptions)) is (held > 1)
+
+
 @pytest.mark.parametrize("rows_on", [None, 3, 8])
 @pytest.mark.parametrize("split", ["filled", "even"])
 def test_rows_that_are_read_in_turn(tmp_path: Path, split: str, rows_on: int | None) -> None:

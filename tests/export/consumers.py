@@ -13,6 +13,8 @@ from typing import Any
 import numpy as np
 
 Array = Any
+XDSL = "xdsl"
+"""The module of what reads `--to mlir`, in run_mlir.py."""
 PACKAGES = {
     "onnxruntime": "onnxruntime",
     "openvino": "openvino",

@@ -12,13 +12,14 @@ import numpy as np
 import onnx
 import pytest
 
-from nvmc import Compiled, compile_model, export_network, load_device
+from nvmc import Compiled, Target, compile_model, export_network
 from nvmc.cli import main
 from nvmc.compiled.digests import FileEntry
 from nvmc.errors import ArtifactError, NvmcError, OptionError
 from nvmc.export.folder import EXPORT_FILE, FORMAT, file_names
 from nvmc.export.kinds import KINDS
 from nvmc.export.request import ExportOptions
+from nvmc.hardware.devices import Periphery
 from onnx_text import proto_of
 from source_tree import ROOT
 
@@ -28,7 +29,8 @@ def compiled(tmp_path_factory: pytest.TempPathFactory) -> Compiled:
     folder = tmp_path_factory.mktemp("kinds")
     text = "g (float[N,4] x) => (float[N,3] y) <float[4,3] w> { y = MatMul (x, w) }"
     onnx.save(proto_of(text), folder / "net.onnx")
-    return compile_model(folder / "net.onnx", load_device("rram4"), output=folder / "net.nvmc")
+    target = Target.of("rram4", periphery=Periphery(dac_bits=8, adc_bits=8))
+    return compile_model(folder / "net.onnx", target, output=folder / "net.nvmc")
 
 
 def test_each_row_names_a_writer_a_version_and_options_that_there_are() -> None:

@@ -11,11 +11,13 @@ from nvmc.hardware.devices.adc.ideal import Ideal
 from nvmc.hardware.devices.adc.kinds import AnyAdc
 from nvmc.hardware.devices.later import Later
 from nvmc.hardware.devices.laws import Strict
+from nvmc.hardware.devices.numbers import Positive
 
 __all__ = [
     "EXACT_ADC",
     "MAX_CONVERTER_BITS",
     "Above0",
+    "Accumulate",
     "AdcRange",
     "AdcRangeOf",
     "AdcRounding",
@@ -46,7 +48,8 @@ AdcSteps = Literal["symmetric", "asymmetric", "lloyd-max"]
 AdcRounding = Literal["nearest", "stochastic"]
 DacMode = Literal["multi-level", "bit-serial"]
 DacRange = Literal["dynamic", "calibrated", "error"]
-SignedInputs = Literal["two-phase", "offset"]
+SignedInputs = Literal["two-phase", "offset", "bipolar"]
+Accumulate = Literal["digital", "analog"]
 Subtract = Literal["analog", "digital"]
 Reference = Literal["auto", "exact", "column", "none"]
 RowSplit = Literal["filled", "even"]
@@ -134,13 +137,19 @@ class Periphery(Later, frozen=True):
     Attributes:
         dac_bits: Bits of an input code; None for inputs of any precision.
         dac_mode: `multi-level` drives a row with the whole code at once, `bit-serial` with one
-            bit after the other.
+            slice of its bits after the other.
+        dac_slice_bits: Bits of such a slice, the lowest first; the last may have fewer.
+        accumulate: How results of an input's slices are added up: `digital` converts each;
+            `analog` adds charges, weighed by powers of two, and converts their sum once.
+        dac_inl: Standard deviation of the bow and of the S of each DAC's curve, at their peaks, in
+            steps of its code; drawn for every row and chip.
         dac_range: `dynamic` scales to the largest magnitude of each batch entry on its own;
             `calibrated` to the one seen on calibration data, and clips there; `error` clips where
             the squared error of the inputs is least on these data.
         signed_inputs: How negative inputs are driven: `two-phase` applies the positive and then
             the negative part and subtracts digitally; `offset` adds half the range and subtracts
-            what that adds. An entry without negative inputs is driven unsigned.
+            what that adds; `bipolar` drives rows with voltages of both signs at once. An entry
+            without negative inputs is driven unsigned.
         adc_bits: Bits of an output code; None for currents read exactly.
         adc_range: `full` is the worst case of the tile; `calibrated` what calibration data showed;
             `error` where the squared error of the outputs is least on these data; `error:0.7` is
@@ -175,6 +184,9 @@ class Periphery(Later, frozen=True):
     """
 
     later: ClassVar[tuple[str, ...]] = (
+        "dac_slice_bits",
+        "accumulate",
+        "dac_inl",
         "adc_range_of",
         "adc_steps",
         "adc",
@@ -188,6 +200,9 @@ class Periphery(Later, frozen=True):
 
     dac_bits: ConverterBits | None = None
     dac_mode: DacMode = "multi-level"
+    dac_slice_bits: ConverterBits = 1
+    accumulate: Accumulate = "digital"
+    dac_inl: Positive = 0.0
     dac_range: DacRange = "dynamic"
     signed_inputs: SignedInputs = "two-phase"
     adc_bits: ConverterBits | None = None
@@ -208,10 +223,7 @@ class Periphery(Later, frozen=True):
 
     @model_validator(mode="after")
     def _consistent(self) -> Periphery:
-        if self.dac_mode == "bit-serial" and self.dac_bits is None:
-            raise ValueError("bit-serial inputs need dac_bits; give 1 to 16")
-        if self.signed_inputs == "offset" and self.dac_bits == 1:
-            raise ValueError("offset inputs need at least 2 dac_bits; got 1")
+        _check_inputs(self)
         if isinstance(self.adc_range, str) and self.adc_rule[1] == 0:
             raise ValueError(f"adc_range is {self.adc_range!r}; expected a factor above 0")
         for name in _OF_ADC:
@@ -219,6 +231,18 @@ class Periphery(Later, frozen=True):
                 raise ValueError(f"{name} needs adc_bits; give 1 to 16")
         _check_spread(self)
         return self
+
+    @property
+    def input_slices(self) -> int:
+        """Pulses of an input of one sign."""
+        if self.dac_mode != "bit-serial" or self.dac_bits is None:
+            return 1
+        return -(-self.dac_bits // self.dac_slice_bits)
+
+    @property
+    def held(self) -> int:
+        """Pulses whose currents are added up before they are converted."""
+        return self.input_slices if self.accumulate == "analog" else 1
 
     @property
     def adc_errs(self) -> bool:
@@ -276,6 +300,36 @@ class Periphery(Later, frozen=True):
     def range_of(self, array: str) -> ArrayRange | None:
         """What calibration showed at an array; None where it was not calibrated."""
         return next((entry for entry in self.ranges if entry.array == array), None)
+
+
+def _check_inputs(periphery: Periphery) -> None:
+    """Raise ValueError where inputs cannot be driven so."""
+    bits, size = periphery.dac_bits, periphery.dac_slice_bits
+    if periphery.dac_mode != "bit-serial":
+        for name in ("dac_slice_bits", "accumulate"):
+            if periphery.changed(name):
+                raise ValueError(
+                    f"{name} is {getattr(periphery, name)}, but multi-level inputs have one pulse; "
+                    "give dac_mode bit-serial"
+                )
+    elif bits is None:
+        raise ValueError("bit-serial inputs need dac_bits; give 1 to 16")
+    elif size > bits:
+        raise ValueError(f"dac_slice_bits is {size}; expected at most the {bits} dac_bits")
+    one_bit = bits == 1 or (periphery.dac_mode == "bit-serial" and size == 1)
+    if periphery.dac_inl and (bits is None or one_bit):
+        what = "inputs are exact" if bits is None else "DACs of 1 bit have no codes between ends"
+        raise ValueError(
+            f"dac_inl is {periphery.dac_inl:g}, but {what}; give dac_bits (and, bit by "
+            "bit, dac_slice_bits) of at least 2, or leave dac_inl out"
+        )
+    if periphery.signed_inputs == "offset" and bits == 1:
+        raise ValueError("offset inputs need at least 2 dac_bits; got 1")
+    if periphery.signed_inputs == "bipolar" and periphery.read_v is not None:
+        raise ValueError(
+            "bipolar inputs put negative voltages on cells, of which laws of their current say "
+            "nothing; leave read_v out, or give signed_inputs two-phase or offset"
+        )
 
 
 def _check_spread(periphery: Periphery) -> None:

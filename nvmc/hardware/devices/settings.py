@@ -16,8 +16,10 @@ from nvmc.hardware.devices.adc.base import AdcKind
 from nvmc.hardware.devices.adc.kinds import AnyAdc, adc_text
 from nvmc.hardware.devices.device import Bits, Device
 from nvmc.hardware.devices.laws import Strict
+from nvmc.hardware.devices.numbers import Positive
 from nvmc.hardware.devices.periphery import (
     Above0,
+    Accumulate,
     AdcRange,
     AdcRangeOf,
     AdcRounding,
@@ -56,6 +58,9 @@ class Settings(Strict, frozen=True):
     cols: Size | None = None
     dac_bits: ConverterBits | Literal["none"] | None = None
     dac_mode: DacMode | None = None
+    dac_slice_bits: ConverterBits | None = None
+    accumulate: Accumulate | None = None
+    dac_inl: Positive | None = None
     dac_range: DacRange | None = None
     signed_inputs: SignedInputs | None = None
     adc_bits: ConverterBits | Literal["none"] | None = None

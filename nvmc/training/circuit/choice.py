@@ -64,16 +64,21 @@ def circuit_of(model: ir.Model, task: Task, activations: Rounding | None) -> Cir
 
 
 def check_rules(periphery: Periphery) -> None:
-    """Complain of ADCs that training does not have, and of ranges that it cannot find as it goes.
+    """Complain of converters that training does not have, and of ranges that it cannot find.
 
     Raises:
-        OptionError: They are those of least error, or have a factor; or ADCs err.
+        OptionError: They are those of least error, or have a factor; or converters err.
     """
     if periphery.adc_errs:
         what = f"--adc {adc_text(periphery.adc)}" if periphery.adc.active else "--adc-rounding"
         raise OptionError(
             f"ADCs with errors of their own ({what}) cannot be trained through; let only KPPs see "
             "them with --circuit judged"
+        )
+    if periphery.dac_inl:
+        raise OptionError(
+            "DACs that are not linear cannot be trained through; leave --dac-inl out, or let only "
+            "KPPs see them with --circuit judged"
         )
     for name in ("adc_range_of", "adc_steps"):
         if periphery.changed(name):
@@ -106,7 +111,7 @@ def check_ranges(task: Task) -> None:
     elif bits is None or periphery.dac_range != "calibrated":
         wanted = "--dac-bits and --dac-range calibrated"
     elif periphery.signed_inputs == "offset":
-        wanted = "--signed-inputs two-phase"
+        wanted = "--signed-inputs two-phase or bipolar"
     elif bits > 15:
         wanted = "at most 15 --dac-bits"
     elif task.options.activation_bits is not None:

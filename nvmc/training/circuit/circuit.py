@@ -217,10 +217,11 @@ class _Array:
             variance = None if spread is None else self._variances(spread, sign).levels
             rows, watched = reads_of_rows(target, product.matrix.rows), None
             if circuit.watched is not None:
-                conversions = len(rows) * self._dac.pulses
+                conversions = len(rows) * self._dac.phases * len(self._dac.weights)
                 watched = circuit.watched.currents_of(self._number, conversions)
             off, layout = target.off_at_adc, target.layout
             signed = lanes.signed or (target.periphery.wired and target.off_level > off)
+            signed = signed or self._dac.bipolar
             lanes = with_off_current(layout, lanes, sign, off)
             counts = lanes.coefficients.tolist()
             nominal = off * sum(count for count in counts if count > 0)
@@ -234,7 +235,7 @@ class _Array:
                 layout.shift + (nominal if layout.encoding == "offset" else 0.0),
                 held.unit,
                 self._dac,
-                [adc_of(cells, r.stop - r.start, self._dac.largest, signed, current) for r in rows],
+                [adc_of(cells, r.stop - r.start, self._dac, signed, current) for r in rows],
                 rows,
                 None if circuit.draws is None else circuit.draws.normal,
                 watched,

@@ -91,9 +91,8 @@ def _circuit(reading: Reading) -> Circuit:
 
 def _counted(reading: Reading, codes: Codes) -> float:
     """What all conversions behind one output count for."""
-    bits = reading.dac.serial_bits
-    phases = 2 if codes.signed and not reading.dac.offsets else 1
-    return sum(map(abs, reading.coefficients)) * phases * (2**bits - 1 if bits else 1)
+    phases = reading.dac.phases if codes.signed else 1
+    return sum(map(abs, reading.coefficients)) * phases * sum(reading.dac.weights)
 
 
 def _drive(codes: Codes) -> Drive:

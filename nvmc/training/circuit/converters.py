@@ -46,11 +46,13 @@ class Pulse:
 
     Attributes:
         weight: What its result counts for: a power of two, negative for negative inputs.
-        drive: What is put on the rows, at least 0.
+        drive: What is put on the rows, at least 0 unless inputs are bipolar.
+        last: Whether it is the last of its phase.
     """
 
     weight: float
     drive: Tensor
+    last: bool = True
 
 
 def encode(dac: Dac, x: Tensor, limit: Tensor | None) -> Codes:
@@ -120,7 +122,7 @@ def pulses(dac: Dac, codes: Codes) -> Iterator[Pulse]:
     values = codes.values
     if dac.offsets:
         yield from _phase(dac, values if codes.offset is None else values + codes.offset, 1)
-    elif not codes.signed:
+    elif dac.bipolar or not codes.signed:
         yield from _phase(dac, values, 1)
     else:
         yield from _phase(dac, values.clamp(min=0), 1)
@@ -128,12 +130,16 @@ def pulses(dac: Dac, codes: Codes) -> Iterator[Pulse]:
 
 
 def _phase(dac: Dac, values: Tensor, sign: int) -> Iterator[Pulse]:
-    if not dac.serial_bits:
+    bits, size = dac.serial
+    if not bits:
         yield Pulse(float(sign), values)
         return
-    whole = values.to(torch.int32)
-    for bit in range(dac.serial_bits):
-        yield Pulse(float(sign * 2**bit), ((whole >> bit) & 1).to(values.dtype))
+    whole = values.abs().to(torch.int32)
+    for bit in range(0, bits, size):
+        drive = ((whole >> bit) & (2**size - 1)).to(values.dtype)
+        if dac.bipolar:
+            drive = drive.copysign_(values)
+        yield Pulse(float(sign * 2**bit), drive, bit + size >= bits)
 
 
 def convert(adc: Adc, currents: Tensor) -> tuple[Tensor, Tensor | None]:

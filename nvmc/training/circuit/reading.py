@@ -2,6 +2,7 @@
 
     I   = sum over the rows of a tile of x_b g       (+ the noise of a read)
     Y   = sum of c_l 2^b D clip(round(I / D)) over tiles, lanes and pulses
+          (of c_l D clip(round(sum of 2^b I / D)) where charges are added up)
     y   = s dx (Y - shift sum(x_q))
 
 Codes are those of `nvmc.runtime.crossbar.circuit`. This runs on a GPU too, and where currents are
@@ -10,7 +11,8 @@ watched; on a processor `compiled.py` does the same.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import math
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -111,27 +113,40 @@ class Reading:
         lost: Tensor | None = None
         counted = 0.0
         weights = [abs(c) for c in self.coefficients]
-        for pulse in pulses(self.dac, codes):
-            converted, clipped = convert(adc, self._currents(pulse.drive, rows))
-            counted += abs(pulse.weight) * sum(weights)
+        for currents, counts in self._read(codes, rows):
+            if self.watched is not None:
+                self.watched(currents)
+            converted, clipped = convert(adc, currents)
+            counted += abs(counts) * sum(weights)
             if clipped is not None:
-                each = [abs(pulse.weight) * weight for weight in weights]
+                each = [abs(counts) * weight for weight in weights]
                 lost = _weighted(clipped, each) if lost is None else lost + _weighted(clipped, each)
             part = _added(converted, self.coefficients)
             if total is None:
-                total = part if pulse.weight == 1 else part * pulse.weight
+                total = part if counts == 1 else part * counts
             else:
-                total = total.add_(part, alpha=pulse.weight)
+                total = total.add_(part, alpha=counts)
         assert total is not None
         return total, None if lost is None else lost.mul_(-1 / counted).add_(1)
+
+    def _read(self, codes: Codes, rows: slice) -> Iterator[tuple[Tensor, float]]:
+        """What is converted of one row of tiles, and what it counts for."""
+        held: Tensor | None = None
+        for pulse in pulses(self.dac, codes):
+            currents = self._currents(pulse.drive, rows)
+            if not self.dac.accumulates:
+                yield currents, pulse.weight
+                continue
+            held = currents if held is None else held.add_(currents, alpha=abs(pulse.weight))
+            if pulse.last:
+                yield held, math.copysign(1.0, pulse.weight)
+                held = None
 
     def _currents(self, drive: Tensor, rows: slice) -> Tensor:
         currents = self.product.currents(drive, self.lanes, rows)
         if self.variance is not None and self.normal is not None:
             spread = self.product.currents(drive.square(), self.variance, rows).sqrt_()
             currents.addcmul_(spread, self.normal(tuple(spread.shape)))
-        if self.watched is not None:
-            self.watched(currents)
         return currents
 
     def _driven(self, values: Tensor, rows: slice) -> Tensor:

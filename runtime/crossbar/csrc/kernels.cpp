@@ -152,6 +152,7 @@ Panel::Panel(const Plan& plan, bool counts, const std::array<bool, kFresh>& draw
   for (Size kind = 0; kind < kFresh; ++kind) {
     if (drawn_of[kind]) drawn[kind].resize(plan.width() * kPanel);
   }
+  if (plan.accumulates) held.resize(plan.width() * kPanel);
   tile.resize(plan.cols * kPanel);
   total.resize(plan.cols * kPanel);
   if (counts) clipped.resize(plan.tiles.size() * plan.cols * kPanel);

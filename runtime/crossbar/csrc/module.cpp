@@ -64,7 +64,8 @@ const nvmc::Kernel& kernel_named(const std::string& name) {
 
 std::unique_ptr<nvmc::Reader> reader_of(const std::string& kernel, const Floats& unit,
                                         const Floats& coefficients, float shift, bool offsets,
-                                        Size bits) {
+                                        Size bits, Size slice, bool bipolar, bool accumulates) {
+  expect(bits <= 16 && slice <= 16 && (bits == 0 || slice > 0), "slices have 1 to 16 bits");
   expect(unit.ndim() == 2 && coefficients.size() > 0, "unit is (groups, cols), lanes at least 1");
   nvmc::Plan plan;
   plan.groups = static_cast<Size>(unit.shape(0));
@@ -74,6 +75,9 @@ std::unique_ptr<nvmc::Reader> reader_of(const std::string& kernel, const Floats&
   plan.shift = shift;
   plan.offsets = offsets;
   plan.bits = bits;
+  plan.slice = slice;
+  plan.bipolar = bipolar;
+  plan.accumulates = accumulates;
   return std::make_unique<nvmc::Reader>(std::move(plan), kernel_named(kernel));
 }
 
@@ -105,11 +109,14 @@ nvmc::Curves curves_of(const std::optional<Bent>& given, Size columns) {
   return found;
 }
 
+using Doubles = py::array_t<double, py::array::c_style | py::array::forcecast>;
+using Inl = std::tuple<Doubles, Doubles, double>;
+
 void add_tile(nvmc::Reader& reader, Size first_row, const Floats& currents,
               const std::optional<Floats>& variance, const Floats& at_unit,
               const std::optional<std::array<float, 3>>& adc, float step,
               const std::vector<std::vector<double>>& responses,
-              const std::optional<Bent>& curves) {
+              const std::optional<Bent>& curves, const std::optional<Inl>& inl) {
   const nvmc::Plan& plan = reader.plan();
   expect(currents.ndim() == 3, "currents are (groups, rows, width)");
   const Size times = std::max<Size>(1, responses.size());
@@ -125,6 +132,11 @@ void add_tile(nvmc::Reader& reader, Size first_row, const Floats& currents,
   if (adc) converter = {true, (*adc)[0], (*adc)[1], (*adc)[2], step};
   reader.add(first_row, rows, converter, curves_of(curves, plan.groups * plan.width()),
              currents.data(), variance ? variance->data() : nullptr, at_unit.data(), responses);
+  if (!inl) return;
+  const auto& [bow, curl, top] = *inl;
+  expect(size_of(bow) == plan.groups * rows && size_of(curl) == size_of(bow),
+         "every row has a bow and a curl");
+  reader.bend(bow.data(), curl.data(), top);
 }
 
 nvmc::Source source_of(const py::array& array, Size entry, Size group, const Wholes& vectors,
@@ -284,11 +296,13 @@ PYBIND11_MODULE(_native, module) {
   module.attr("KERNELS") = py::tuple(names);
   module.def("drive", &drive);
   py::class_<nvmc::Reader>(module, "Reader")
-      .def(py::init(&reader_of))
+      .def(py::init(&reader_of), py::arg("kernel"), py::arg("unit"), py::arg("coefficients"),
+           py::arg("shift"), py::arg("offsets"), py::arg("bits"), py::arg("slice") = 1,
+           py::arg("bipolar") = false, py::arg("accumulates") = false)
       .def("add", &add_tile, py::arg("first_row"), py::arg("currents"), py::arg("variance"),
            py::arg("at_unit"), py::arg("adc"), py::arg("step"),
            py::arg("responses") = std::vector<std::vector<double>>{},
-           py::arg("curves") = py::none())
+           py::arg("curves") = py::none(), py::arg("inl") = py::none())
       .def("read", &read_vectors, py::arg("source"), py::arg("strides"), py::arg("vectors"),
            py::arg("rows"), py::arg("step"), py::arg("offset"), py::arg("signed"), py::arg("out"),
            py::arg("bias"), py::arg("noise"), py::arg("clipped") = py::none());

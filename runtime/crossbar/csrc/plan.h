@@ -53,6 +53,11 @@ struct Tile {
   // What cells make of a drive x: c_0 x + c_1 x^2 + ... each. Currents have all rows once more for
   // every response, one after the other. Empty where cells are linear.
   std::vector<std::vector<double>> responses;
+  // What the DAC of each row does to a code k of up to `top`, with x = k / top: adds 4 x (1 - x)
+  // (bow + curl (2 x - 1)). Both (groups, rows); empty where they are linear.
+  std::vector<double> bow;
+  std::vector<double> curl;
+  double top = 1;
   std::vector<float> at_unit;   // Currents at a drive of 1, all lanes added up: (groups, cols).
 };
 
@@ -67,15 +72,19 @@ struct Plan {
   std::vector<float> coefficients;  // what each lane counts for
   float shift = 0;
   bool offsets = false;             // negative inputs are driven with an offset
-  Size bits = 0;                    // pulses of a bit-serial code; 0 where a code is one pulse
+  bool bipolar = false;             // rows are driven with both signs at once
+  Size bits = 0;                    // of a bit-serial code; 0 where a code is one pulse
+  Size slice = 1;                   // bits of a pulse of it
+  bool accumulates = false;         // currents of a phase's pulses are added up, then converted
   std::vector<float> unit;          // (groups, cols)
   std::vector<Tile> tiles;
   std::vector<Size> blocks;         // columns of each block
 
   Size lanes() const { return coefficients.size(); }
   Size width() const { return lanes() * cols; }
-  Size phases() const { return offsets ? 1 : 2; }
-  Size pulses() const { return (bits == 0 ? 1 : bits) * phases(); }
+  Size phases() const { return offsets || bipolar ? 1 : 2; }
+  Size slices() const { return bits == 0 ? 1 : (bits + slice - 1) / slice; }
+  Size pulses() const { return slices() * phases(); }
   Size conversions() const { return tiles.size() * pulses(); }
   // Whether a code's worth is left to the last multiplication.
   bool lazy() const { return tiles.size() == 1 && shift == 0 && !offsets; }
@@ -149,6 +158,7 @@ struct Panel {
   std::vector<Run> runs;
   alignas(64) float step[kPanel] = {};
   alignas(64) float offset[kPanel] = {};
+  bool is_signed[kPanel] = {};
   // Of each vector's entry, all conversions; null where nothing is drawn.
   std::array<std::array<Words*, kPanel>, kFresh> reads{};
 
@@ -157,6 +167,7 @@ struct Panel {
   Aligned put;     // what cells make of a pulse: (rows of the matrix, kPanel), or nothing
   Aligned square;  // likewise
   std::array<Aligned, kFresh> drawn;  // of a conversion, (width, kPanel)
+  Aligned held;     // currents of pulses that are added up, (width, kPanel), or nothing
   Aligned tile;     // codes of a tile, added up, (cols, kPanel)
   Aligned total;    // likewise, of all tiles
   Aligned clipped;  // What clipped conversions count for, (tiles, cols, kPanel), or nothing.

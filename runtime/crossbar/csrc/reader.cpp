@@ -52,6 +52,7 @@ class Walk {
       panel_.any_signed = panel_.any_signed || drive_.is_signed[entry];
       std::fill_n(panel_.step + p, length, drive_.step[entry]);
       std::fill_n(panel_.offset + p, length, drive_.offset[entry]);
+      std::fill_n(panel_.is_signed + p, length, drive_.is_signed[entry]);
       p += length;
       vector += length;
       if (vector == vectors) {
@@ -165,6 +166,14 @@ void Reader::add(Size first_row, Size rows, Converter adc, Curves curves, const 
   if (variance != nullptr) tile.variance = packed(variance, rows);
   tile.at_unit.assign(at_unit, at_unit + plan_.groups * plan_.cols);
   plan_.tiles.push_back(std::move(tile));
+}
+
+void Reader::bend(const double* bow, const double* curl, double top) {
+  Tile& tile = plan_.tiles.back();
+  const Size size = plan_.groups * tile.rows;
+  tile.bow.assign(bow, bow + size);
+  tile.curl.assign(curl, curl + size);
+  tile.top = top;
 }
 
 void Reader::read(const Source& source, const Drive& drive, const Reads& reads,

@@ -25,6 +25,9 @@ class Reader {
            const float* variance, const float* at_unit,
            std::vector<std::vector<double>> responses);
 
+  // Says what the DACs of the last tile's rows do to codes; both (groups, rows).
+  void bend(const double* bow, const double* curl, double top);
+
   const Plan& plan() const { return plan_; }
 
   // Reads every vector of the source into the sink.

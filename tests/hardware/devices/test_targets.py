@@ -64,12 +64,14 @@ def test_what_they_hold() -> None:
 def test_isaac_reads_its_columns_exactly() -> None:
     """128 rows of 2-bit cells, one bit of an input each: 384 is the largest current."""
     from nvmc.runtime.crossbar.adc import adc_of
+    from nvmc.runtime.crossbar.dac import Dac
 
     target = Target.load("isaac")
-    adc = adc_of(target, 128, 1.0, False, None)
+    dac = Dac(target.periphery)
+    adc = adc_of(target, 128, dac, False, None)
     assert adc.step == 1 and adc.high >= 128 * 3
     fewer = Target.load("isaac", Settings(adc_bits=8))
-    assert adc_of(fewer, 128, 1.0, False, None).step > 1
+    assert adc_of(fewer, 128, dac, False, None).step > 1
 
 
 @pytest.mark.parametrize(

@@ -204,3 +204,16 @@ def test_reference_columns_have_converters_of_their_own() -> None:
     expected = step * np.array([1, 8]) @ (code(offset) - code(beside)[:, np.arange(7) // 4])
     np.testing.assert_allclose(found, expected, atol=1e-3)
     assert np.any(expected)
+
+
+@pytest.mark.parametrize("kernel", KERNELS)
+@pytest.mark.parametrize("adc", ["flash:comparator=0.6,offset=1", "ideal:noise=0.4"])
+def test_inputs_of_one_sign_are_read_alike_beside_those_of_both(adc: str, kernel: str) -> None:
+    """A converter that errs gives no current a code: only entries with negative inputs have one."""
+    codes, x = codes_of(9, 7), inputs(6, 1, 3, 9)
+    x[1::2, 0, 1, 2] = -3
+    array = array_of(codes, target(adc))
+    together = read(array, x, kernel=kernel)
+    for entry in range(len(x)):
+        alone = read(array, x[entry : entry + 1], kernel=kernel, reads=Reads(first=entry))
+        np.testing.assert_array_equal(alone[0], together[entry])

@@ -88,7 +88,7 @@ def normal(*shape: int, seed: int = 0) -> NDArray[np.float64]:
 @st.composite
 def peripheries(draw: st.DrawFn) -> dict[str, Any]:
     dac = draw(st.sampled_from([None, 1, 2, 5, 8]))
-    inputs = draw(st.sampled_from(["two-phase", "offset"]))
+    inputs = draw(st.sampled_from(["two-phase", "offset", "bipolar"]))
     found: dict[str, Any] = {
         "dac_bits": 2 if inputs == "offset" and dac == 1 else dac,
         "dac_mode": draw(st.sampled_from(["multi-level", "bit-serial"])) if dac else "multi-level",
@@ -100,6 +100,9 @@ def peripheries(draw: st.DrawFn) -> dict[str, Any]:
         "rows_on": draw(st.sampled_from([None, 1, 3])),
         "column_limit": draw(st.sampled_from([None, 1.5, 20.0])),
     }
+    if found["dac_mode"] == "bit-serial":
+        found["dac_slice_bits"] = draw(st.integers(1, found["dac_bits"]))
+        found["accumulate"] = draw(st.sampled_from(["digital", "analog"]))
     return found
 
 
@@ -171,7 +174,7 @@ def _double(case: Case) -> Case:
 @given(
     case=EVERY_OP,
     encoding=st.sampled_from(ENCODINGS),
-    inputs=st.sampled_from(["two-phase", "offset"]),
+    inputs=st.sampled_from(["two-phase", "offset", "bipolar"]),
     subtract=st.sampled_from(["analog", "digital"]),
     bits=st.sampled_from([4, 1, None]),
     rows=st.integers(2, 20),

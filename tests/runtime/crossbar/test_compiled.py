@@ -88,7 +88,7 @@ def peripheries(draw: st.DrawFn) -> dict[str, Any]:
     found: dict[str, Any] = {
         "dac_bits": dac,
         "dac_mode": draw(st.sampled_from(["multi-level", "bit-serial"])) if dac else "multi-level",
-        "signed_inputs": draw(st.sampled_from(["two-phase", "offset"])),
+        "signed_inputs": draw(st.sampled_from(["two-phase", "offset", "bipolar"])),
         "adc_bits": draw(st.sampled_from([None, 1, 3, 6, 12, 16])),
         "adc_range": draw(st.sampled_from(["full", 2.5])),
         "subtract": draw(st.sampled_from(["analog", "digital"])),
@@ -96,6 +96,9 @@ def peripheries(draw: st.DrawFn) -> dict[str, Any]:
         "rows_on": draw(st.sampled_from([None, 1, 3])),
         "column_limit": draw(st.sampled_from([None, 1.5, 20.0])),
     }
+    if found["dac_mode"] == "bit-serial":
+        found["dac_slice_bits"] = draw(st.integers(1, dac or 1))
+        found["accumulate"] = draw(st.sampled_from(["digital", "analog"]))
     if found["adc_bits"] in (1, 3, 6):
         found["adc"] = draw(st.sampled_from(["ideal", *ADCS]))
         found["adc_share"] = draw(st.sampled_from([1, 2, 5]))
@@ -160,7 +163,7 @@ def test_a_kernel_is_compiled_and_the_best_one_is_chosen() -> None:
     assert "portable" in COMPILED
     cells = target("offset", 4, 8, True)
     with pytest.raises(ValueError, match="kernel is 'abacus'; expected one of .*portable"):
-        Reader("abacus", np.ones((1, 1)), np.ones(1), 0, False, 0, [])
+        Reader("abacus", np.ones((1, 1)), np.ones(1), 0, None, [])
     assert (
         operand_of(normal(3, 2), cells, KERNELS[0])
         .mvm(Place("CrossbarMatMul"), entries=1, dtype="f4")
@@ -317,7 +320,7 @@ def test_vectors_outside_their_array_are_refused() -> None:
         reader.read(source, (0, 0), four[:2] * 0, four, *drive, out, None, None)
 
 
-@pytest.mark.parametrize("inputs", ["two-phase", "offset"])
+@pytest.mark.parametrize("inputs", ["two-phase", "offset", "bipolar"])
 @pytest.mark.parametrize("mode", ["multi-level", "bit-serial"])
 @pytest.mark.parametrize("limit", [None, 0.7])
 def test_a_number_that_is_none_spoils_its_vector_alone(

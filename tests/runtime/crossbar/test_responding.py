@@ -64,6 +64,7 @@ USES: list[tuple[Encoding, dict[str, Any]]] = [
     ("differential", {"dac_bits": 3, "subtract": "digital"}),
     ("offset", {"dac_bits": 5}),
     ("offset", {"dac_bits": 4, "signed_inputs": "offset"}),
+    ("offset", {"dac_bits": 4, "dac_mode": "bit-serial", "signed_inputs": "offset"}),
     ("offset", {"dac_bits": 5, "reference": "exact"}),
     ("offset", {"dac_bits": 5, "reference": "column"}),
 ]
@@ -125,9 +126,10 @@ def slow(x: NDArray[Any], programmed: Programmed, cells: Target, law: Law, unit:
                 if not (exact or column):
                     result[c] -= counts * off * code
                 if offset:
-                    volts = READ_V * offset / top
-                    idle = law(LOW_US, volts) * (exact or column)
-                    result[c] -= counts * (law(g, volts) - idle) / micro
+                    for drive, weight in pulses(offset, serial, periphery.dac_bits):
+                        volts = READ_V * drive / (1.0 if serial else top)
+                        idle = law(LOW_US, volts) * (exact or column)
+                        result[c] -= weight * counts * (law(g, volts) - idle) / micro
             result[c] -= layout.shift * code
     return result * unit * dx
 

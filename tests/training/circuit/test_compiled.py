@@ -24,6 +24,22 @@ PERIPHERIES: dict[str, dict[str, Any]] = {
     },
     "bit-serial": {"dac_bits": 4, "dac_mode": "bit-serial", "adc_bits": 3, "adc_range": 6.0},
     "offset": {"dac_bits": 5, "signed_inputs": "offset", "adc_bits": 4, "adc_range": 90.0},
+    "charges": {
+        "dac_bits": 4,
+        "dac_mode": "bit-serial",
+        "dac_slice_bits": 3,
+        "accumulate": "analog",
+        "adc_bits": 4,
+        "adc_range": 60.0,
+    },
+    "bipolar": {
+        "dac_bits": 4,
+        "dac_mode": "bit-serial",
+        "dac_slice_bits": 2,
+        "signed_inputs": "bipolar",
+        "adc_bits": 4,
+        "adc_range": 15.0,
+    },
     "digital": {"dac_bits": 4, "adc_bits": 4, "subtract": "digital", "adc_range": 60.0},
     "wide": {"dac_bits": 4, "adc_bits": 12},
 }

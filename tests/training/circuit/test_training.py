@@ -66,7 +66,19 @@ def test_a_resumed_run_has_the_same_bytes(
     assert whole.read_bytes() == parts.read_bytes()
 
 
-@pytest.mark.parametrize("use", [{}, {"adc_bits": 12}, {"dac_bits": 6, "dac_mode": "bit-serial"}])
+SLICED = {"dac_bits": 6, "dac_mode": "bit-serial", "dac_slice_bits": 4, "accumulate": "analog"}
+
+
+@pytest.mark.parametrize(
+    "use",
+    [
+        {},
+        {"adc_bits": 12},
+        {"dac_bits": 6, "dac_mode": "bit-serial"},
+        SLICED,
+        {**SLICED, "adc_bits": 12, "signed_inputs": "bipolar"},
+    ],
+)
 def test_noise_of_reads_has_its_law(use: dict[str, Any]):
     """In closed form: of an output, unit step sqrt(sum_l c_l^2 sum_b 4^b sum_r x_b^2 sigma^2)."""
     target = target_of(use, "read:sigma=0.3").model_copy(update={"rows": 64, "cols": 64})
@@ -85,7 +97,8 @@ def test_noise_of_reads_has_its_law(use: dict[str, Any]):
     if use.get("dac_bits"):
         step = 2.0 / 63
         codes = np.rint(x[0].numpy() * 63 / 2.0).astype(int)
-        drive = sum(4.0**b * ((codes >> b) & 1) for b in range(6))
+        size = use.get("dac_slice_bits", 1)
+        drive = sum(4.0**b * ((codes >> b) % 2**size) ** 2 for b in range(0, 6, size))
     formed = sum(c**2 for c in held.layout.coefficients.tolist())
     wanted = float(held.unit) * step * 0.3 * np.sqrt(formed * drive.sum())
     # The standard deviation of 4000 normals errs by 1.1 %, four times that; an ADC of 12 bits adds

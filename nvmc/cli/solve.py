@@ -1,0 +1,202 @@
+"""`nvmc solve`: the least, or the most, of a parameter at which chips meet a goal."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.table import Table
+
+from nvmc.cli.codes import note_other_bits
+from nvmc.cli.console import (
+    count,
+    note,
+    note_kept,
+    note_percentile,
+    note_range,
+    out,
+    percent,
+    print_json,
+    print_metric,
+    watching,
+)
+from nvmc.cli.goals import MISSED, yield_text
+from nvmc.cli.heading import heading
+from nvmc.cli.running import chosen_executor, opened, run_options
+from nvmc.cli.simulate import DELTA
+from nvmc.cli.stored import checked_text, opened_store
+from nvmc.evaluation.description import in_common
+from nvmc.evaluation.parameters import PARAMETERS, parse_temperature, parse_time
+from nvmc.evaluation.records import Elsewhere
+from nvmc.evaluation.solve import RUNS, Solution, TriedValue, solve
+
+__all__ = ["solve_command"]
+
+
+@click.command("solve")
+@click.argument("compiled", required=False, type=click.Path(path_type=Path))
+@click.option(
+    "--goal",
+    required=True,
+    metavar="SHARE",
+    help="What the lower end of the KPP's interval must reach, such as 97%; with --require "
+    "yield>=SHARE what a chip must reach.",
+)
+@click.option(
+    "--over",
+    required=True,
+    metavar="NAME[=VALUES]",
+    help=f"What is looked for: {', '.join(PARAMETERS)}; and among which values, as sweep takes "
+    "them: sigma=0:0.5:0.01.",
+)
+@click.option(
+    "--find",
+    type=click.Choice(["least", "most"]),
+    help="Which end of the values that meet the goal.  [default: least bits, most of all else]",
+)
+@click.option(
+    "--require",
+    metavar="yield>=SHARE",
+    help="Ask that so many chips reach the goal, such as yield>=99%.",
+)
+@click.option("--runs", default=RUNS, show_default=True, help="Chips at every value.")
+@run_options("data", "device", "sigma", "noise", "time", "temperature")
+@run_options("compensate", "calibration-data", "percentile", "seed", "fidelity", "limit")
+@run_options("output", "class-axis", "batch-axis", "metric", "batch", "mc-passes")
+@click.option(
+    "--adaptive",
+    is_flag=True,
+    help="Drop chips that cannot matter, at a risk of 0.001 at every value of another answer.",
+)
+@run_options("jobs", "workers", "accelerator", "store", "trust-store")
+@run_options("no-store", "max-memory", "json")
+def solve_command(
+    compiled: Path | None,
+    device: str | None,
+    noise: tuple[str, ...],
+    age: str | None,
+    celsius: str | None,
+    as_json: bool,
+    adaptive: bool,
+    jobs: int | None,
+    workers: str | None,
+    accelerator: str,
+    store: Path | None,
+    trust_store: bool,
+    no_store: bool,
+    **options: Any,
+) -> int:
+    """Find the least bits, or the most noise or time, at which chips still meet a goal.
+
+    The same chips are judged at both ends and at values that halve what is left. Exits with 3
+    where no value meets the goal.
+    """
+    network = opened(compiled)
+    with (
+        chosen_executor(jobs, workers, accelerator) as executor,
+        opened_store(network, store, no_store, trust_store) as kept,
+        watching("chips at a value", shown=not as_json) as watch,
+    ):
+        result = solve(
+            network,
+            device=device,
+            noise=noise,
+            time_s=None if age is None else parse_time(age),
+            temperature_c=None if celsius is None else parse_temperature(celsius),
+            delta=DELTA if adaptive else None,
+            jobs=jobs,
+            executor=executor,
+            store=kept,
+            watch=watch,
+            **options,
+        )
+    _notes(result, device=device, noise=noise, sigma=options["sigma"])
+    if as_json:
+        print_json(result.to_json())
+    else:
+        _print(result, f"{network.folder}{' (the newest here)' if compiled is None else ''}")
+    if kept is not None:
+        kept.check()
+    return 0 if result.met else MISSED
+
+
+def _notes(result: Solution, **given: Any) -> None:
+    """What the user should know of the options, and where what is assumed does not hold."""
+    target = result.tried[0].description.setup.target
+    numbers = [one.value.number for one in result.tried]
+    if result.parameter != "time":  # the age of all cells
+        given[result.parameter.replace("-", "_")] = numbers
+    note_kept(target, **given)
+    note_range(target.device, numbers if result.parameter == "sigma" else [given["sigma"]])
+    note_percentile(result.tried[0].at.kpp.k)
+    if result.parameter in ("adc-bits", "dac-bits"):
+        converter = result.parameter.removesuffix("-bits")
+        note_other_bits(target.periphery, converter, numbers)
+    for easy, hard in result.rises:
+        note(
+            f"chips are better at {result.parameter} {hard.text} than at {easy.text}, against what "
+            "is assumed; nvmc sweep shows the curve"
+        )
+
+
+def _print(result: Solution, folder: str) -> None:
+    console = out()
+    for line in heading(in_common([one.description for one in result.tried]), folder):
+        console.print(line)
+    print_metric(result.tried[0].description.metric)
+    console.print(_table(result))
+    for line in (_answer(result), _assumed(result), _decided(result)):
+        console.print(line)
+    others = sum((one.elsewhere for one in result.tried), Elsewhere())
+    if others.chips:
+        console.print(f"From elsewhere: {count(others.chips, 'chip')}, {checked_text(others)}.")
+
+
+def _table(result: Solution) -> Table:
+    table = Table(box=None, pad_edge=True, padding=(0, 1, 0, 0))
+    kpp = result.tried[0].at.kpp
+    reached = [] if result.goal is None else [f"reach {_share(result.goal)}"]
+    for title in (result.parameter, "ideal", f"KPP {kpp.k:g}", *reached, "lower end", ""):
+        table.add_column(title, justify="right", no_wrap=True)
+    for one in result.tried:
+        shares = [percent(one.ideal), percent(one.at.kpp.value)]
+        if result.goal is not None:
+            shares.append(yield_text(one.at.yield_at(result.goal)))
+        end = percent(one.verdict.end)
+        table.add_row(one.value.text, *shares, end, "met" if one.verdict.met else "missed")
+    return table
+
+
+def _answer(result: Solution) -> str:
+    """The value, or that there is none, in a sentence."""
+    wanted = f"{result.requirement}"
+    if result.goal is not None:
+        wanted += f" at {_share(result.goal)}"
+    ends = f"{result.values[0].text} to {result.values[-1].text}"
+    if result.found is None:
+        return f"No {result.parameter} of {ends} meets {wanted}."
+    said = f"{result.find.capitalize()} {result.parameter} that meets {wanted}: "
+    said += result.found.value.text
+    if result.next is None:
+        return f"{said}; every value from {ends} does, as both ends do."
+    return f"{said} ({result.next.value.text} misses it)."
+
+
+def _assumed(result: Solution) -> str:
+    """What was looked among, and what is taken for granted between the values that were tried."""
+    way = "higher" if result.find == "most" else "lower"
+    usual = " (the usual ones; --over NAME=VALUES for others)" if result.assumed else ""
+    return (
+        f"Tried {len(result.tried)} of {count(len(result.values), 'value')}{usual}; between them, "
+        f"chips are assumed to get no better at {way} values."
+    )
+
+
+def _decided(result: Solution) -> str:
+    one: TriedValue = result.tried[0]
+    return f"Decided by the {one.verdict.basis}, at each value by itself."
+
+
+def _share(value: float) -> str:
+    return f"{100 * value:.6g} %"

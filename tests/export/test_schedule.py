@@ -1,0 +1,291 @@
+"""`--to schedule`: an interpreter that knows the manual only gives the circuit's own bits."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import numpy as np
+import onnx
+import pytest
+from numpy.typing import NDArray
+
+from export.replay import Replay
+from nvmc import Compiled, CompileOptions, Target, compile_model, export_network, open_compiled
+from nvmc.cli import main
+from nvmc.data import Dataset
+from nvmc.errors import ModelError, OptionError
+from nvmc.export.schedule.format import FORMAT, program_schema
+from nvmc.hardware.chip import Chip
+from nvmc.hardware.devices import Periphery
+from nvmc.models import resolve_model
+from nvmc.runtime.provider import make_session
+from onnx_text import proto_of
+from source_tree import ROOT
+
+SERIAL: dict[str, Any] = {"dac_bits": 8, "adc_bits": 8, "dac_mode": "bit-serial"}
+WHOLE: dict[str, Any] = {"dac_bits": 6, "adc_bits": 7}
+
+CONV = """g (float[N,4,7,6] x) => (float[N,5] y)
+<float[6,2,3,2] w1, float[6] b1, float[36,5] w2, float[5] b2> {
+  h = Conv <group = 2, pads = [1, 0, 2, 1], strides = [2, 1], dilations = [1, 2]> (x, w1, b1)
+  a = Relu (h)
+  p = MaxPool <kernel_shape = [2, 2], strides = [1, 2]> (a)
+  f = Flatten <axis = 1> (p)
+  y = Gemm (f, w2, b2)
+}"""
+DENSE = """g (float[N,5,9] x) => (float[N,4,3] y)
+<float[9,20] w1, float[4,5] w2, float[20,3] w3, float[4,3] c> {
+  h = MatMul (x, w1)
+  t = Tanh (h)
+  l = MatMul (w2, t)
+  s = Reshape <allowzero = 0> (l, rows)
+  g = Gemm <alpha = 0.5, beta = 2.0> (s, w3, c)
+  y = Reshape (g, back)
+}"""
+SHAPES = {"rows": np.array([4, 20]), "back": np.array([1, 4, 3])}
+SPREAD = """g (float[N,4,3,3] x) => (float[N,6,7,8] y) <float[4,3,3,2] w, float[6] b> {
+  y = ConvTranspose <group = 2, strides = [2, 3], pads = [0, 0, 0, 0]> (x, w, b)
+}"""
+
+
+def network(
+    folder: Path, text: str, target: Target, data: Dataset | None = None, **stored: Any
+) -> Compiled:
+    onnx.save(proto_of(text, **stored), folder / "net.onnx")
+    return compile_model(folder / "net.onnx", target, output=folder / "net.nvmc", data=data)
+
+
+def circuit(compiled: Compiled, chip: int | None, x: NDArray[np.float32]) -> NDArray[np.float32]:
+    """What the simulator gives for one image."""
+    target = compiled.manifest.target
+    cells = Chip.ideal() if chip is None else Chip.of(target, 0, chip)
+    session = make_session(compiled.model_path.read_bytes(), chip=cells, quiet=True)
+    return session.run(None, {session.get_inputs()[0].name: x})[0]
+
+
+def replayed(
+    compiled: Compiled, chip: int | None, x: NDArray[np.float32], folder: Path
+) -> tuple[NDArray[np.float32], Replay]:
+    export_network(compiled, "schedule", folder / "out", chip=chip)
+    machine = Replay(folder / "out")
+    (name,) = machine.program["inputs"]
+    (found,) = machine({name: x}).values()
+    return found, machine
+
+
+def hold(compiled: Compiled, chip: int | None, x: NDArray[np.float32], folder: Path) -> Replay:
+    found, machine = replayed(compiled, chip, x, folder)
+    wanted = circuit(compiled, chip, x)
+    assert wanted.std() > 0
+    np.testing.assert_array_equal(found, wanted)
+    return machine
+
+
+@pytest.mark.parametrize("chip", [None, 3])
+@pytest.mark.parametrize("name", ["mlp3-digits", "lenet5-digits"])
+def test_networks_of_the_zoo_give_the_circuits_bits(
+    name: str, chip: int | None, tmp_path: Path
+) -> None:
+    target = Target.of("rram4", periphery=Periphery(**SERIAL, subtract="digital"))
+    output = tmp_path / "net.nvmc"
+    compiled = compile_model(resolve_model(f"zoo:{name}"), target, output=output)
+    x = np.random.default_rng(5).random((1, 1, 28, 28), dtype=np.float32)
+    machine = hold(compiled, chip, x, tmp_path)
+    slices = {tile["slice"] for tile in machine.program["tiles"]}
+    assert slices == {0, 1}
+    assert machine.counts["write"] == sum(entry.tiles for entry in compiled.manifest.arrays)
+
+
+@pytest.mark.parametrize("chip", [None, 2])
+@pytest.mark.parametrize(
+    ("cells", "surround"),
+    [
+        ({}, SERIAL),
+        ({"encoding": "differential"}, {**SERIAL, "subtract": "digital"}),
+        ({"encoding": "differential"}, {**WHOLE, "rows_on": 5}),
+        ({"encoding": "balanced"}, {**WHOLE, "signed_inputs": "offset"}),
+        ({"encoding": "offset"}, SERIAL),
+        ({"encoding": "offset", "per_channel": True}, {**WHOLE, "signed_inputs": "offset"}),
+        ({"encoding": "offset"}, {**SERIAL, "signed_inputs": "offset", "row_split": "even"}),
+        ({}, {**WHOLE, "column_limit": 30.0}),
+        ({}, {**WHOLE, "adc_range": 40.0, "dac_bits": 1}),
+    ],
+)
+@pytest.mark.parametrize("text", [CONV, DENSE])
+def test_every_way_to_read_gives_the_circuits_bits(
+    text: str, cells: dict[str, Any], surround: dict[str, Any], chip: int | None, tmp_path: Path
+) -> None:
+    target = Target.of("rram4", rows=7, cols=4, periphery=Periphery(**surround), **cells)
+    stored = SHAPES if text == DENSE else {}
+    compiled = network(tmp_path, text, target, **stored)
+    shape = (1, 4, 7, 6) if text == CONV else (1, 5, 9)
+    x = np.random.default_rng(1).standard_normal(shape).astype(np.float32)
+    hold(compiled, chip, x, tmp_path)
+
+
+@pytest.mark.parametrize("chip", [None, 2])
+@pytest.mark.parametrize("rows_on", [None, 5])
+def test_groups_that_share_a_tile_give_the_circuits_bits(
+    rows_on: int | None, chip: int | None, tmp_path: Path
+) -> None:
+    periphery = Periphery(**SERIAL, rows_on=rows_on)
+    target = Target.of("rram4", encoding="offset", rows=40, cols=16, periphery=periphery)
+    compiled = network(tmp_path, CONV, target)
+    x = np.random.default_rng(6).standard_normal((1, 4, 7, 6)).astype(np.float32)
+    machine = hold(compiled, chip, x, tmp_path)
+    assert machine.program["tiles"][0]["groups"] == [0, 2]
+    assert machine.program["tiles"][0]["shape"] == [24, 6]
+
+
+def test_levels_that_are_conductances_reach_the_converters(tmp_path: Path) -> None:
+    target = Target.of(
+        "rram-wan2022", encoding="differential", weight_bits=4, cell_bits=2, rows=8, cols=8,
+        periphery=Periphery(**SERIAL, subtract="digital"),
+    )  # fmt: skip
+    compiled = network(tmp_path, CONV, target)
+    x = np.random.default_rng(2).random((1, 4, 7, 6), dtype=np.float32)
+    hold(compiled, None, x, tmp_path)
+
+
+@pytest.mark.parametrize("chip", [None, 1])
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"adc_range": "calibrated", "dac_range": "calibrated"},
+        {"adc_range": "calibrated", "adc_range_of": "slice"},
+        {"adc_range": "calibrated", "adc_range_of": "column", "subtract": "digital"},
+        {"adc_range": "calibrated", "adc_steps": "asymmetric"},
+        {"adc_range": "error", "adc_steps": "lloyd-max"},
+        {"adc": "sar:mismatch=0.05,comparator=0.4", "adc_share": 2},
+        {"adc": "flash:comparator=0.4", "subtract": "digital", "column_limit": 40.0},
+    ],
+)
+def test_every_converter_gives_the_circuits_bits(
+    more: dict[str, Any], chip: int | None, tmp_path: Path
+) -> None:
+    periphery = Periphery(dac_bits=5, adc_bits=5, **more)
+    target = Target.of("rram4", rows=9, cols=4, periphery=periphery)
+    generator = np.random.default_rng(3)
+    x = generator.standard_normal((30, 4, 7, 6)).astype(np.float32)
+    data = Dataset("drawn", x, generator.integers(5, size=30).astype(np.int64))
+    compiled = network(tmp_path, CONV, target, data)
+    machine = hold(compiled, chip, x[:1], tmp_path)
+    tabled = any(row.get("thresholds") for row in machine.program["converters"])
+    assert tabled == ("adc_range_of" in more or "lloyd-max" in more.values() or (
+        chip is not None and "adc" in more
+    ))  # fmt: skip
+
+
+@pytest.mark.parametrize("chip", [None, 4])
+def test_transposed_convolutions_give_the_circuits_bits(chip: int | None, tmp_path: Path) -> None:
+    target = Target.of("rram4", rows=3, cols=8, periphery=Periphery(**SERIAL))
+    compiled = network(tmp_path, SPREAD, target)
+    x = np.random.default_rng(4).standard_normal((1, 4, 3, 3)).astype(np.float32)
+    hold(compiled, chip, x, tmp_path)
+
+
+def test_tiles_are_those_of_the_compiled_network(tmp_path: Path) -> None:
+    target = Target.of(
+        "rram4", encoding="differential", rows=7, cols=4, periphery=Periphery(**SERIAL)
+    )
+    compiled = network(tmp_path, CONV, target)
+    export_network(compiled, "schedule", tmp_path / "out")
+    program = json.loads((tmp_path / "out" / "schedule.json").read_text())
+    told = json.loads(compiled.read_tiles())["nodes"]
+    known = {node["id"]: node for node in told if node["kind"] == "tile"}
+    assert len(program["tiles"]) == len(known)
+    for tile in program["tiles"]:
+        node = known[f"tile:{tile['array']}:{tile['number']}"]
+        assert [tile["groups"], tile["rows"], tile["columns"]] == [
+            node["groups"], node["rows"], node["cols"]
+        ]  # fmt: skip
+        assert node["plane"] == 2 * tile["slice"] + (tile["polarity"] == "-")
+        stored = np.load(tmp_path / "out" / "tiles.npz")[tile["codes"]]
+        assert np.count_nonzero(stored >= 0) == node["cells"]
+
+
+def test_the_file_keeps_the_published_schema(tmp_path: Path) -> None:
+    published = ROOT / "nvmc" / "export" / "schema" / "schedule.schema.json"
+    assert json.loads(published.read_text()) == program_schema()  # `make schema` writes it
+    target = Target.of("rram4", rows=7, cols=4, periphery=Periphery(**SERIAL))
+    compiled = network(tmp_path, CONV, target)
+    export_network(compiled, "schedule", tmp_path / "out", chip=1)
+    program = json.loads((tmp_path / "out" / "schedule.json").read_text())
+    assert program["format"] == FORMAT
+    schema = json.loads((tmp_path / "out" / "schedule.schema.json").read_text())
+    assert schema == program_schema()
+    jsonschema.validate(program, schema)
+    program["program"][0]["op"] = "guess"
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.validate(program, schema)
+
+
+LSTM = """g (float[5,1,4] x) => (float[5,1,1,3] y) <float[1,12,4] w, float[1,12,3] r> {
+  y = LSTM <hidden_size = 3> (x, w, r)
+}"""
+STACK = "g (float[2,3,4] x) => (float[2,3,5] y) <float[2,4,5] w> { y = MatMul (x, w) }"
+OPEN = "g (float[N,K,4] x) => (float[N,K,5] y) <float[4,5] w> { y = MatMul (x, w) }"
+PLAIN = "g (float[N,4] x) => (float[N,5] y) <float[4,5] w> { y = MatMul (x, w) }"
+
+
+@pytest.mark.parametrize(
+    ("text", "cells", "surround", "said"),
+    [
+        (LSTM, {}, SERIAL, "CrossbarLSTM .* has no instructions in this version"),
+        (STACK, {}, SERIAL, "has a stack of matrices; .* keep the layer digital with --skip"),
+        (OPEN, {}, SERIAL, "input 'x' leaves the size of axis 1 open"),
+        (PLAIN, {}, {"dac_bits": 8}, "array 'w' has no ADC, .*; compile with --adc-bits"),
+        (PLAIN, {}, {"adc_bits": 8}, "array 'w' has no DAC, .*; compile with --dac-bits"),
+        (
+            PLAIN,
+            {"encoding": "offset"},
+            {**SERIAL, "reference": "column"},
+            "has reference columns, .*; compile with --reference none",
+        ),
+    ],
+)
+def test_what_the_format_cannot_say_is_refused_in_one_line(
+    text: str, cells: dict[str, Any], surround: dict[str, Any], said: str, tmp_path: Path
+) -> None:
+    compiled = network(tmp_path, text, Target.of("rram4", periphery=Periphery(**surround), **cells))
+    with pytest.raises((ModelError, OptionError), match=said) as found:
+        export_network(compiled, "schedule", tmp_path / "out")
+    assert "\n" not in str(found.value)
+    assert not (tmp_path / "out").exists()
+
+
+def test_what_a_replay_leaves_out_is_said(tmp_path: Path) -> None:
+    periphery = Periphery(**SERIAL, wire_ohm={"row": 1.0, "col": 1.0}, adc="sar:noise=0.3")
+    target = Target.of("pcm-joshi2020", weight_bits=4, cell_bits=2, periphery=periphery)
+    compiled = network(tmp_path, PLAIN, target)
+    said = " ".join(export_network(compiled, "schedule", tmp_path / "out", chip=0).assumptions)
+    for what in ("wires", "reads of this chip", "conversions of this chip"):
+        assert what in said
+
+
+def test_the_manuals_example_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    section = (ROOT / "docs" / "export.md").read_text().partition("\n## schedule\n")[2]
+    code = section.partition("```python\n")[2].partition("```")[0]
+    target = Target.of("rram4", periphery=Periphery(**SERIAL))
+    compile_model(resolve_model("zoo:lenet5-digits"), target, output=tmp_path / "lenet5.nvmc")
+    monkeypatch.chdir(tmp_path)
+    exec(compile(code, "docs/export.md", "exec"), {})
+    said = capfd.readouterr().out
+    # 784 and 100 vectors, 2 phases of 8 bits, 2 slices; 6 columns on a tile, 16 on two.
+    assert f"'conv1.weight': {784 * 16 * 2 * 6}, 'conv2.weight': {100 * 16 * 2 * 2 * 16}" in said
+    assert "conv1.weight 0 +" in said
+
+
+def test_the_command_writes_it(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    target = Target.of("rram4", periphery=Periphery(**SERIAL))
+    compiled = network(tmp_path, PLAIN, target)
+    words = ["export", str(compiled.folder), "--to", "schedule", "-o", str(tmp_path / "out")]
+    assert main(words) == 0
+    assert "Wrote a schedule of the ideal chip" in capfd.readouterr().out
+    assert open_compiled(compiled.folder).network_sha256 == compiled.network_sha256
+    assert CompileOptions() == compiled.manifest.options
