@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import tempfile
 import warnings
@@ -47,7 +48,9 @@ def export_module(
         inputs: The inputs' names.
         outputs: The outputs' names; the exporter's by default.
     """
-    mode = model.training
+    mode, log = model.training, logging.getLogger("torch.onnx")
+    level = log.level
+    log.setLevel(logging.ERROR)  # it warns of each library that is not installed
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", FutureWarning)  # about torch's own names
@@ -62,6 +65,7 @@ def export_module(
                 verbose=False,
             )
     finally:
+        log.setLevel(level)
         model.train(mode)
     if program is None:
         raise RuntimeError("torch.onnx.export returned no program")
