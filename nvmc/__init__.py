@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from nvmc.evaluation.solve import Solution, solve
     from nvmc.evaluation.sweep import Sweep, sweep
     from nvmc.evaluation.uncertainty import uncertainty
+    from nvmc.explore.explore import explore_designs
+    from nvmc.explore.result import Exploration
     from nvmc.export.network import export_network
     from nvmc.hardware.chip import Chip
     from nvmc.hardware.devices import (
@@ -55,6 +57,7 @@ __all__ = [
     "Cost",
     "Dataset",
     "Device",
+    "Exploration",
     "Hardware",
     "Inspection",
     "LayerTarget",
@@ -70,6 +73,7 @@ __all__ = [
     "compile",
     "compile_model",
     "estimate_cost",
+    "explore_designs",
     "export_network",
     "find_compiled",
     "inspect",
@@ -100,6 +104,7 @@ _HOMES = {
     "Cost": "nvmc.cost.result",
     "Dataset": "nvmc.data",
     "Device": "nvmc.hardware.devices",
+    "Exploration": "nvmc.explore.result",
     "Hardware": "nvmc.cost.hardware",
     "Inspection": "nvmc.evaluation.inspection",
     "LayerTarget": "nvmc.hardware.devices",
@@ -114,6 +119,7 @@ _HOMES = {
     "compile": "nvmc.compiler:compile_model",
     "compile_model": "nvmc.compiler",
     "estimate_cost": "nvmc.cost.estimate",
+    "explore_designs": "nvmc.explore.explore",
     "export_network": "nvmc.export.network",
     "find_compiled": "nvmc.compiled.artifact",
     "inspect": "nvmc.evaluation.inspection",

@@ -54,6 +54,7 @@ from nvmc.passes.io.load import NEWEST_IR, load_model
 from nvmc.passes.io.parse import ir_version_of
 from nvmc.passes.io.save import save_model
 from nvmc.passes.loop_states import LoopStates
+from nvmc.passes.map_bias import MapBias
 from nvmc.passes.measure_outliers import MeasureOutliers
 from nvmc.passes.pipeline import compile_passes
 from nvmc.passes.program_chip import arrays_of
@@ -185,6 +186,9 @@ def map_network(
     *before, mapper = compile_passes(target, options)
     outliers: dict[str, Outliers] = {}
     for step in before:
+        if isinstance(step, MapBias) and data is not None:
+            step.drives = _largest_inputs(model, options, data.of(slice(CONVERTER_IMAGES)))
+            step.told = f"the largest input on {data.name}"
         if not isinstance(step, MeasureOutliers):
             step(model)
         elif strict:  # training maps a network many times, and asks for none
@@ -200,12 +204,7 @@ def map_network(
             raise OptionError("ranges are to be calibrated, but there are no data; give some")
         calibration = calibration_on(data, bits is not None, converters)
     if bits is not None and data is not None:
-        tensors = activation_tensors(model, options.skip, bits)
-        whole = model.clone() if options.state else model
-        LoopStates(options, tensors)(whole)
-        images = feed_of(tensor_entries(whole.graph.inputs), data, 0, None)
-        content, weights = serialized_apart(whole, tensors)
-        ranges = calibrate(content, tensors, images, weights)
+        ranges = _ranges(model, activation_tensors(model, options.skip, bits), options, data)
         QuantizeActivations(bits, ranges, options.skip)(model)
     mapper.sizes = image_sizes(tensor_entries(model.graph.inputs), data, states_of(options))
     mapper(model)
@@ -217,6 +216,23 @@ def map_network(
     if converters and data is not None:
         target = _calibrated(model, target, data.of(slice(CONVERTER_IMAGES)))
     return MappedNetwork(model, mapper.mapping, target, calibration)
+
+
+def _ranges(
+    model: Model, tensors: list[str], options: CompileOptions, data: Dataset
+) -> dict[str, tuple[float, float]]:
+    """The smallest and the largest value of tensors on some images."""
+    whole = model.clone() if options.state else model
+    LoopStates(options, tensors)(whole)
+    images = feed_of(tensor_entries(whole.graph.inputs), data, 0, None)
+    content, weights = serialized_apart(whole, tensors)
+    return calibrate(content, tensors, images, weights)
+
+
+def _largest_inputs(model: Model, options: CompileOptions, data: Dataset) -> dict[str, float]:
+    """The largest magnitude of what enters each layer."""
+    found = _ranges(model, activation_tensors(model, options.skip), options, data)
+    return {name: max(-low, high) for name, (low, high) in found.items()}
 
 
 @checked

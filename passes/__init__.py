@@ -28,6 +28,7 @@ PASSES: dict[str, str] = {
     "fold-batchnorm": "nvmc.passes.fold_batchnorm:FoldBatchnorm",
     "insert-dropout": "nvmc.passes.insert_dropout:InsertDropout",
     "invert-normalization": "nvmc.passes.invert_normalization:InvertNormalization",
+    "map-bias": "nvmc.passes.map_bias:MapBias",
     "quantize-activations": "nvmc.passes.quantize_activations:QuantizeActivations",
     "quantize-weights": "nvmc.passes.quantize_weights:QuantizeWeights",
 }

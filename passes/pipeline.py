@@ -11,6 +11,7 @@ from nvmc.passes.canonicalize import Canonicalize
 from nvmc.passes.clip_weights import clip_pass
 from nvmc.passes.fix_batch import FixBatch
 from nvmc.passes.fold_batchnorm import FoldBatchnorm
+from nvmc.passes.map_bias import MapBias
 from nvmc.passes.map_crossbars import MapCrossbars
 from nvmc.passes.measure_outliers import MeasureOutliers
 from nvmc.passes.quantize_weights import QuantizeWeights
@@ -35,6 +36,8 @@ def compile_passes(
     passes += map(make_pass, options.passes)
     if options.clip is not None:
         passes.append(clip_pass(options.clip, target, options.skip))
+    if any(part.periphery.bias == "rows" for part in target.variants):
+        passes.append(MapBias(skip=options.skip, target=target))
     passes.append(MeasureOutliers(target, options.skip))
     bits = max(part.weight_bits or 0 for part in target.variants)
     if bits:

@@ -59,12 +59,14 @@ def _is_constant(value: ir.Value) -> bool:
     return ir.convenience.get_const_tensor(value) is not None
 
 
-def two_classes(model: ir.Model, output: str) -> tuple[str, Outputs]:
+def two_classes(model: ir.Model, output: str, apart: bool = False) -> tuple[str, Outputs]:
     """Add an output (N, 2, ...) that tells class 0 from class 1.
 
     Args:
         model: Changed in place; opset 13 or above.
         output: Name of an output of shape (N,) or (N, 1, ...).
+        apart: Whether it is one of shape (N, L) instead, a score for each of L labels that are 0
+            or 1; the new output then has shape (N, 2, L).
 
     Returns:
         The new output's name, and what it holds.
@@ -86,7 +88,7 @@ def two_classes(model: ir.Model, output: str) -> tuple[str, Outputs]:
         graph.append(node)
         return node.outputs[0]
 
-    if value.shape is not None and len(value.shape) == 1:
+    if apart or (value.shape is not None and len(value.shape) == 1):
         axis = names.initializer(f"{output}/class_axis", np.array([1], np.int64))
         value = add("Unsqueeze", [value, axis])
     kind = value.dtype.numpy() if value.dtype is not None else np.float32

@@ -28,7 +28,7 @@ from numpy.typing import NDArray
 from nvmc.compiled.masks import ChipMasks
 from nvmc.compiled.stack import Stack, name_in_stack
 from nvmc.hardware.chip import Array, Chip
-from nvmc.metrics import Metric
+from nvmc.metrics import Metric, Total, total_of
 from nvmc.runtime.averaging import mean_outputs
 from nvmc.runtime.blas import single_threaded_blas
 from nvmc.runtime.networks import CircuitNetwork, Network, Trial, check_chips, laid_out
@@ -112,7 +112,7 @@ def evaluate_chips(
     span: Span | None = None,
     *,
     jobs: int,
-    on_chip: Callable[[int, float], None] | None = None,
+    on_chip: Callable[[int, Total], None] | None = None,
 ) -> NDArray[np.float64]:
     """What every chip scores on some images, in the order of `chips`.
 
@@ -126,11 +126,11 @@ def evaluate_chips(
         on_chip: Called with (position, total) as each chip is done, from its thread.
 
     Returns:
-        Sums of `metric.add` over the images, shape (len(chips),). Those of neighbouring spans add
-        up to that of both.
+        Sums of `metric.add` over the images, shape (len(chips), *metric.shape). Those of
+        neighbouring spans add up to that of both.
     """
     check_chips(network, min(jobs, len(chips)))
-    totals = np.empty(len(chips))
+    totals = np.empty((len(chips), *metric.shape))
     images = span or feed.span
     size = network.stack.count if isinstance(network, Network) and network.stack else 1
 
@@ -186,18 +186,19 @@ def _evaluate(
     chips: Sequence[Chip],
     span: Span,
     stop: Event,
-) -> list[float]:
+) -> list[Total]:
     """What chips in one session score; NaN when `stop` was set before they were done.
 
     A stack that has more places than chips is filled up with the last chip.
     """
     if network.masks:
         outputs = ChipSession(network, chips[0], span).outputs(feed, stop, span)
-        return [float("nan") if outputs is None else metric.add(outputs, span.first)]
+        return [float("nan") if outputs is None else total_of(metric.add(outputs, span.first))]
     if isinstance(network, CircuitNetwork):
-        batches = ChipSession(network, chips[0], span).batches(feed, stop, span)
-        total = sum(metric.add(outputs, first) for first, outputs in batches)
-        return [float("nan") if stop.is_set() else total]
+        tally = Tally(metric, span.first, 1)
+        for _, outputs in ChipSession(network, chips[0], span).batches(feed, stop, span):
+            tally.take([outputs])
+        return [float("nan")] if stop.is_set() else tally.totals()
     stack = network.stack
     if stack is None:
         session, names = open_session(network, chips[0]), [network.output]

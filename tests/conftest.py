@@ -48,6 +48,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         help="Of an environment that has OpenVINO, IREE, TVM, tract, onnx2torch and xDSL.",
     )
     parser.addoption(
+        "--neurosim",
+        metavar="MAIN",
+        help="NeuroSIM/main of DNN+NeuroSim V1.4, built with memcelltype 2, cellBit 2 and "
+        "novelMapping false in Param.cpp.",
+    )
+    parser.addoption(
         "--soak", type=int, default=10_000, help="How many provider calls a slow test makes."
     )
 

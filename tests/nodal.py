@@ -34,6 +34,8 @@ class Resistances:
     col: float = 0.0
     driver: float = 0.0
     sense: float = 0.0
+    first_row: float = 0.0
+    """More in every segment of word line 0, a quirk of another simulator."""
 
 
 def currents(g: Real, volts: Any, ohm: Resistances, law: Law = linear) -> Real:
@@ -62,12 +64,13 @@ def currents(g: Real, volts: Any, ohm: Resistances, law: Law = linear) -> Real:
             matrix[one, other] -= siemens
 
     for r in range(rows):
+        segment = ohm.row + (ohm.first_row if r == 0 else 0.0)
         if not np.isnan(volts[r]):
-            siemens = 1e6 / max(ohm.driver + ohm.row, WIRE)
+            siemens = 1e6 / max(ohm.driver + segment, WIRE)
             matrix[word(r, 0), word(r, 0)] += siemens
             fed[word(r, 0)] += siemens * volts[r]
         for c in range(cols - 1):
-            join(word(r, c), word(r, c + 1), 1e6 / max(ohm.row, WIRE))
+            join(word(r, c), word(r, c + 1), 1e6 / max(segment, WIRE))
     ends = 1e6 / max(ohm.sense + ohm.col, WIRE)
     for c in range(cols):
         matrix[bit(rows - 1, c), bit(rows - 1, c)] += ends

@@ -21,6 +21,7 @@ from nvmc.cli.console import (
     percent,
     print_json,
 )
+from nvmc.cli.from_table import chosen_design
 from nvmc.cli.heading import off_current_text, periphery_text
 from nvmc.cli.rounding import note_rounding, rounding_lines
 from nvmc.cli.target import target_from, target_options
@@ -98,11 +99,19 @@ __all__ = ["compile_command"]
     metavar="SHARE",
     help="Refuse where less of the weights' multiply-adds is on crossbars; 0.99 is 99 %.",
 )
+@click.option(
+    "--from",
+    "from_table",
+    metavar="FILE.csv#N",
+    help="Build the design of place N of a front that nvmc explore wrote; in place of all options "
+    "that say how.",
+)
 @memory_option
 @click.option("--json", "as_json", is_flag=True, help="Print the manifest as JSON.")
 def compile_command(
     model: str,
     output: Path | None,
+    from_table: str | None,
     data: str | None,
     noise: tuple[str, ...],
     as_json: bool,
@@ -113,6 +122,28 @@ def compile_command(
     The folder's model.onnx is standard ONNX that onnxruntime runs as the ideal chip.
     """
     source = resolve_model(model)
+    if from_table is None:
+        target, chosen = _asked(source, data, noise, as_json, options)
+    else:
+        typed = {**options, "noise": noise}
+        source, target, chosen = chosen_design(from_table, source, typed)
+    compiled = compile_model(source, target, chosen, output=output, data=data)
+    refusal = compiled.manifest.refusal
+    if refusal is not None:
+        note(f"nvmc simulate and nvmc train refuse this network as it is: {refusal}")
+    if as_json:
+        print_json(compiled.manifest.model_dump(mode="json"))
+    else:
+        _print(compiled)
+    note_share(compiled.manifest)
+    note_rounding(compiled.manifest)
+    note_codes(compiled.manifest, data)
+
+
+def _asked(
+    source: Path, data: str | None, noise: Sequence[str], as_json: bool, options: dict[str, Any]
+) -> tuple[Target, CompileOptions]:
+    """The cells, and how the network is compiled, as the options say; looks for what is to be."""
     wanted = options["adc_range"] or ""
     by_kpp = wanted.partition(":")[0] == "kpp"
     if by_kpp:  # what is looked for until then: weights are clipped before
@@ -128,17 +159,7 @@ def compile_command(
         )
     if by_kpp:
         target = _with_best_range(source, target, data, chosen, wanted, as_json)
-    compiled = compile_model(source, target, chosen, output=output, data=data)
-    refusal = compiled.manifest.refusal
-    if refusal is not None:
-        note(f"nvmc simulate and nvmc train refuse this network as it is: {refusal}")
-    if as_json:
-        print_json(compiled.manifest.model_dump(mode="json"))
-    else:
-        _print(compiled)
-    note_share(compiled.manifest)
-    note_rounding(compiled.manifest)
-    note_codes(compiled.manifest, data)
+    return target, chosen
 
 
 def _with_best_clip(

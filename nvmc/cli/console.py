@@ -23,13 +23,13 @@ from rich.segment import Segment
 
 from nvmc.budget import memory_limit
 from nvmc.cli.plain import one_line, printable
+from nvmc.cli.values import ends_text, in_percent, short_of
 from nvmc.hardware.devices import Device, Target
-from nvmc.metrics import METRICS
+from nvmc.metrics import find_metric
 from nvmc.statistics import Ends, Kpp
 
 __all__ = [
     "count",
-    "ends_text",
     "err",
     "input_options",
     "interval_rows",
@@ -150,15 +150,15 @@ def worst_text(kpp: Kpp) -> str:
 
 def print_metric(metric: str) -> None:
     """Say what values are, where they are no accuracy."""
-    if metric != "accuracy":
-        known = METRICS[metric]
-        missing = "No labels: values" if known.reference.startswith("ideal") else "Values"
+    known = find_metric(metric)
+    if metric != "accuracy" and known is not None:
+        missing = "No labels used: values" if known.reference.startswith("ideal") else "Values"
         out().print(f"{missing} are {known.title}, not accuracy.", style="yellow")
 
 
 def quantity_text(metric: str, value: float) -> str:
     """A value in the quantity that people know, such as `perplexity 5.31`; or nothing."""
-    known = METRICS.get(metric)
+    known = find_metric(metric)
     quantity = known.quantity if known else ""
     return f"{quantity} {known.quantity_of(value):.4g}" if known and quantity else ""
 
@@ -178,14 +178,6 @@ def percent(value: float | None, digits: int = 2) -> str:
     return "open" if value is None else f"{100 * value:.{digits}f} %"
 
 
-def ends_text(ends: Ends) -> str:
-    """An interval in percent, without the unit: `93.00 to 97.27`, or `up to 97.27`."""
-    if ends.low is None:
-        return "open" if ends.high is None else f"up to {100 * ends.high:.2f}"
-    high = "" if ends.high is None else f" to {100 * ends.high:.2f}"
-    return f"{'' if high else 'from '}{100 * ends.low:.2f}{high}"
-
-
 def interval_rows(kpp: Kpp, images: int | None, metric: str) -> list[tuple[str, str, str]]:
     """Rows of a table with a KPP's intervals: name, ends, and what each is certain over.
 
@@ -196,19 +188,20 @@ def interval_rows(kpp: Kpp, images: int | None, metric: str) -> list[tuple[str, 
     """
     here = "on these images" if images is None else f"on these {count(images, 'image')}"
     own = f"its {kpp.confidence:.0%} interval"
+    unit = " %" if in_percent(metric) else ""
 
     def row(name: str, ends: Ends, of: str) -> tuple[str, str, str]:
         if ends.closed:
-            return name, f"{ends_text(ends)} %", of
+            return name, f"{ends_text(metric, ends)}{unit}", of
         neither = ends.low is None and ends.high is None
         side = "both ends" if neither else "lower end" if ends.low is None else "upper end"
-        shown = "open" if neither else f"{ends_text(ends)} %"
+        shown = "open" if neither else f"{ends_text(metric, ends)}{unit}"
         return name, shown, f"{of}; {side}: {ends.runs_needed:,} runs"
 
     alone = kpp.chips_alone
     if kpp.covers == "chips":
-        short = METRICS[metric].short if metric in METRICS else metric
-        return [row(own, alone, f"of chips alone, {here}: for {short} it covers no others")]
+        covered = f"for {short_of(metric)} it covers no others"
+        return [row(own, alone, f"of chips alone, {here}: {covered}")]
     return [row(own, kpp.interval, "of chips and images"), row(here, alone, "of chips alone")]
 
 

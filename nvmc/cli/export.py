@@ -59,6 +59,12 @@ def _range(context: click.Context, option: click.Parameter, text: str | None) ->
     metavar="SPEC",
     help="neurosim: images, of which the first is traced.  [default: seeded inputs]",
 )
+@click.option(
+    "--placement",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="schedule: what nvmc place wrote; says the cores of tiles.",
+)
 @memory_option
 def export_command(
     compiled: Path | None,

@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 import click
 
 from nvmc.cli.console import count, percent, quantity_text
+from nvmc.cli.values import bound_text, value_text
 from nvmc.evaluation.goals import Verdict
 from nvmc.evaluation.parameters import duration_text
 from nvmc.statistics import Yield
@@ -24,8 +25,9 @@ def goal_option(command: F) -> F:
     """The option that asks for the yield."""
     return click.option(
         "--goal",
-        metavar="SHARE",
-        help="State the yield: the share of chips that reach this value, such as 97%.",
+        metavar="VALUE",
+        help="State the yield: the share of chips that reach this value, such as 97%; where less "
+        "is better, that stay at or below it.",
     )(command)
 
 
@@ -39,7 +41,8 @@ def yield_text(found: Yield) -> str:
 
 def yield_row(found: Yield, images: int | None, metric: str) -> tuple[str, str, str]:
     """A row of a table: the share of chips that reach the goal, and what its interval covers."""
-    name = f"chips that reach {_share(found.goal)}"
+    reach = "stay within" if found.less_is_better else "reach"
+    name = f"chips that {reach} {bound_text(metric, found.goal)}"
     known = quantity_text(metric, found.goal) if found.goal > 0 else ""
     here = "these images" if images is None else f"these {count(images, 'image')}"
     said = [known, f"{found.confidence:.0%} interval {_ends(found)}, of chips alone, on {here}"]
@@ -57,13 +60,18 @@ def _ends(found: Yield) -> str:
     return f"{100 * found.low:.1f} to {100 * found.high:.1f} %"
 
 
-def required_rows(verdicts: Iterable[Verdict]) -> list[tuple[str, str, str]]:
+def required_rows(verdicts: Iterable[Verdict], metric: str) -> list[tuple[str, str, str]]:
     """Rows of a table: what is required, whether it is met, and by what that was decided."""
     rows: list[tuple[str, str, str]] = []
     for one in verdicts:
         at = "" if one.time_s is None else f" after {duration_text(one.time_s)}"
-        name = f"required {one.requirement.of} >= {_share(one.requirement.least)}{at}"
-        end = "is open" if one.end is None else percent(one.end)
+        of_yield = one.requirement.of == "yield"
+        bound = one.requirement.bound
+        text = _share(bound) if of_yield else bound_text(metric, bound)
+        sign = "<=" if one.requirement.at_most else ">="
+        name = f"required {one.requirement.of} {sign} {text}{at}"
+        shown = percent(one.end) if of_yield else value_text(metric, one.end)
+        end = "is open" if one.end is None else shown
         rows.append((name, "met" if one.met else "missed", f"{one.basis}: {end}"))
     return rows
 

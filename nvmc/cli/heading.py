@@ -198,12 +198,13 @@ def periphery_text(periphery: Facts) -> str:
 
     What is not in it, as several points of a sweep differ there, is left out.
     """
-    wires, clips = periphery.get("wire_ohm"), periphery.get("dac_range", "dynamic") != "dynamic"
+    clips = periphery.get("dac_range", "dynamic") != "dynamic"
     bits = [periphery.get(f"{kind}_bits", "") for kind in ("dac", "adc")]
     read_v, limit = periphery.get("read_v"), periphery.get("column_limit")
     linear = periphery.get("wire_ohm", "") is None and read_v is None and limit is None
+    biases = ["biases on rows of cells"] if periphery.get("bias") == "rows" else []
     if bits == [None, None] and linear and not clips and periphery.get("reference") != "column":
-        return "ideal periphery"
+        return "; ".join(["ideal periphery", *biases])
     inputs, currents = bits
     dac = f"{inputs}{'-bit' if inputs else ''} {periphery['dac_mode']} DAC".lstrip()
     dac += _pulses(periphery)
@@ -214,19 +215,36 @@ def periphery_text(periphery: Facts) -> str:
         "exact currents" if currents is None else adc,
         f"polarities subtracted {periphery['subtract']}",
     ]
+    if (polarity := periphery.get("polarity", "separate")) != "separate":
+        parts.append(f"polarities {polarity} on one tile")
     if periphery.get("reference", "auto") != "auto":
         parts.append(f"reference {periphery['reference']}")
     if (rows := periphery.get("rows_on")) is not None:
-        parts.append(f"at most {rows} rows of a tile driven at a time")
+        waiting = _WAITING[periphery.get("waiting_rows", "ground")]
+        parts.append(f"at most {rows} rows of a tile driven at a time{waiting}")
     if limit is not None:
         parts.append(f"columns saturate at {limit:g}")
     if read_v is not None:
         parts.append(f"cells not linear, read at up to {read_v:g} V")
-        if wires is not None:
-            parts.append("their currents behind wires approximated")
+    return "; ".join([*parts, *_wires_text(periphery), *biases])
+
+
+_WAITING = {"ground": "", "float": ", the others floating", "off": ", the others off"}
+
+
+def _wires_text(periphery: Facts) -> list[str]:
+    """What is said of wires, and of how tiles are solved where that is no exact solution."""
+    wires, solution = periphery.get("wire_ohm"), periphery.get("wire_solution", "auto")
+    parts, bent = list[str](), periphery.get("read_v") is not None
+    if wires is not None and bent and solution == "exact":
+        parts.append("every read solved with its wires")
+    elif wires is not None and bent:
+        parts.append("their currents behind wires approximated (--wire-solution exact solves them)")
+    elif wires is not None and solution == "approximate":
+        parts.append("what wires lose approximated")
     if wires is not None:
         parts.append(f"wires of {wires['row']:g} and {wires['col']:g} ohm")
         ends = [f"{wires[name]:g} ({name})" for name in ("driver", "sense") if wires.get(name)]
         if ends:
             parts.append(f"terminals of {' and '.join(ends)} ohm")
-    return "; ".join(parts)
+    return parts

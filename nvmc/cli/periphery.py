@@ -91,6 +91,12 @@ _OPTIONS: dict[str, tuple[Any, str | None, str]] = {
         None,
         "Subtract polarities before or after the ADC.  [default: analog]",
     ),
+    "polarity": (
+        click.Choice(["separate", "interleaved", "opposed"]),
+        None,
+        "Where polarities lie, behind wires: on tiles of their own, on neighbouring bit lines, or "
+        "on word lines of opposite voltages.  [default: separate]",
+    ),
     "reference": (
         click.Choice(["auto", "exact", "column", "none"]),
         None,
@@ -107,10 +113,22 @@ _OPTIONS: dict[str, tuple[Any, str | None, str]] = {
         "N",
         "Drive N rows of a tile at a time, with a conversion each.  [default: all]",
     ),
+    "waiting_rows": (
+        click.Choice(["ground", "float", "off"]),
+        None,
+        "What rows of a tile do whose turn it is not: at 0 V, on nothing (an array without "
+        "selectors), or their selectors off. It matters behind wires.  [default: ground]",
+    ),
     "column_limit": (
         float,
         "I",
         "Where the current of a column saturates, in level steps x input steps.  [default: never]",
+    ),
+    "bias": (
+        click.Choice(["digital", "rows"]),
+        None,
+        "Add biases digitally, or put them on rows that a constant input drives: the largest input "
+        "on --data, or 1.  [default: digital]",
     ),
     "read_v": (
         float,
@@ -123,6 +141,12 @@ _OPTIONS: dict[str, tuple[Any, str | None, str]] = {
         "R|R,C|R,C,D,S",
         "Resistance of a wire segment, along rows and along columns, then of each row's driver and "
         "of each column's sense end.",
+    ),
+    "wire_solution": (
+        click.Choice(["auto", "exact", "approximate"]),
+        None,
+        "How tiles with wires are solved; auto is exact for linear cells, and approximate where "
+        "--read-v counts and exact solves every read by itself.  [default: auto]",
     ),
 }
 _FLAGS = {"row_split": "--rows"}

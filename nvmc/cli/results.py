@@ -30,6 +30,7 @@ from nvmc.cli.stored import expected_in
 from nvmc.compiled.artifact import RESULTS_FILE, check_folder, newest_folder, replacing_file
 from nvmc.errors import OptionError
 from nvmc.evaluation.goals import as_goal
+from nvmc.metrics import find_metric
 from nvmc.store import Entry, Merged, Store
 from nvmc.store.export import check_format, export
 
@@ -99,7 +100,9 @@ def _show(
     """Show one experiment; the beginning of its ID will do."""
     with Store.open(_place(where), readonly=True) as store:
         entry = store.find(identifier)
-        found = worth_of(store, entry, percentile, as_goal(goal))
+        found = worth_of(
+            store, entry, percentile, as_goal(goal, find_metric(entry.facts.get("metric")))
+        )
     if as_json:
         print_json({"format": FORMAT, **entry_json(entry, found), **statistics_json(found)})
         return

@@ -9,12 +9,13 @@ from typing import Any
 
 from rich.table import Table
 
-from nvmc.cli.console import count, interval_rows, ordinal, passes_text, percent, worst_text
+from nvmc.cli.console import count, interval_rows, ordinal, passes_text, worst_text
 from nvmc.cli.goals import yield_row
 from nvmc.cli.heading import noise_text, periphery_text
 from nvmc.cli.stored import expected_in
+from nvmc.cli.values import bare_text, value_text
 from nvmc.evaluation.parameters import duration_text
-from nvmc.metrics import METRICS
+from nvmc.metrics import find_metric
 from nvmc.statistics import (
     Images,
     Kpp,
@@ -25,7 +26,7 @@ from nvmc.statistics import (
     summarize,
     yield_at,
 )
-from nvmc.store import Entry, Origin, Store
+from nvmc.store import Entry, Origin, Store, Total
 
 __all__ = [
     "SHORT",
@@ -71,7 +72,7 @@ def worth_of(store: Store, entry: Entry, percentile: float, goal: float | None =
         StoreError: The store is damaged, or holds what cannot be.
     """
     percentile_index(1, percentile)
-    chips: list[tuple[float, float]] = []
+    chips: list[tuple[Total, float]] = []
     origins: list[Origin] = []
     for (_, _, total, value), origin in store.chips(entry.id, expected_in(entry)):
         origins.append(origin)
@@ -81,21 +82,23 @@ def worth_of(store: Store, entry: Entry, percentile: float, goal: float | None =
     if entry.begun or not chips:
         return Worth(None, *elsewhere)
     values = [value for _, value in chips]
-    kpp = percentile_performance(values, percentile, images=_sampled(entry, chips))
-    reached = None if goal is None else yield_at(values, goal)
-    return Worth((summarize(values), kpp), *elsewhere, reached)
+    less = (metric := find_metric(entry.facts.get("metric"))) is not None and metric.less_is_better
+    way: Any = {"less_is_better": less}
+    kpp = percentile_performance(values, percentile, images=_sampled(entry, chips), **way)
+    reached = None if goal is None else yield_at(values, goal, **way)
+    return Worth((summarize(values, **way), kpp), *elsewhere, reached)
 
 
-def _sampled(entry: Entry, chips: Iterable[tuple[float, float]]) -> Images | None:
+def _sampled(entry: Entry, chips: Iterable[tuple[Total, float]]) -> Images | None:
     """What the values of an experiment are shares of; older stores say it by hits and values."""
-    images, metric = entry.facts.get("images"), entry.facts.get("metric")
-    if not images or metric not in METRICS or not METRICS[metric].counts:
+    images, metric = entry.facts.get("images"), find_metric(entry.facts.get("metric"))
+    if not images or metric is None or not metric.counts:
         return None
     if "decisions" in entry.facts:
         decisions = entry.facts["decisions"]
         return None if decisions is None else Images(images, decisions)
     for total, value in chips:
-        if value > 0:
+        if value > 0 and not isinstance(total, tuple):
             return Images(images, max(1, round(total / (value * images))))
     return Images(images, 2)  # all at 0: its ends hold for any number of decisions
 
@@ -161,7 +164,7 @@ def _cut(text: str, width: int) -> str:
 
 
 def _row(entry: Entry, found: Worth, named: bool) -> dict[str, str]:
-    facts, stated = entry.facts, found.stated
+    facts, stated, metric = entry.facts, found.stated, str(entry.facts.get("metric", ""))
     sigma, time_s = facts.get("sigma"), facts.get("time_s")
     images = f"{facts['images']:,}" if "images" in facts else ""
     return {
@@ -175,8 +178,10 @@ def _row(entry: Entry, found: Worth, named: bool) -> dict[str, str]:
         "chips": f"{entry.complete:,}",
         "begun": f"{entry.begun:,}" if entry.begun else "",
         "elsewhere": _elsewhere(found),
-        "mean": f"{100 * stated[0].mean:.2f}" if stated else "",
-        "KPP": f"{100 * stated[1].value:.2f}" + " (worst)" * stated[1].is_worst if stated else "",
+        "mean": bare_text(metric, stated[0].mean) if stated else "",
+        "KPP": bare_text(metric, stated[1].value) + " (worst)" * stated[1].is_worst
+        if stated
+        else "",
         "written": _moment(entry.written),
     }
 
@@ -216,6 +221,7 @@ def facts_of(entry: Entry) -> list[tuple[str, str]]:
     facts = entry.facts
     sigma, time_s, passes = facts.get("sigma"), facts.get("time_s"), facts.get("mc_passes")
     metric = facts.get("metric", "")
+    known = find_metric(metric)
     rows = [
         ("experiment", entry.id),
         ("network", f"{facts.get('network', '-')}, model {entry.key.get('network', '-')}"),
@@ -230,13 +236,13 @@ def facts_of(entry: Entry) -> list[tuple[str, str]]:
         ("output", str(facts.get("output") or "")),
         ("fidelity", str(facts.get("fidelity", "-"))),
         ("stochastic", "" if passes is None else passes_text(passes)),
-        ("metric", f"{metric}: {METRICS[metric].title}" if metric in METRICS else str(metric)),
+        ("metric", str(metric) if known is None else f"{metric}: {known.title}"),
         ("seed", str(facts.get("seed", "-"))),
         ("engine", str(facts.get("engine", "-"))),
         ("nvmc", str(facts.get("nvmc", ""))),
         ("begun", str(facts.get("created", "-"))),
         ("last written", "" if entry.written is None else entry.written.isoformat()),
-        ("ideal chip", percent(facts["ideal"]) if "ideal" in facts else ""),
+        ("ideal chip", value_text(str(metric), facts["ideal"]) if "ideal" in facts else ""),
     ]
     return [row for row in rows if row[1]]
 
@@ -257,17 +263,17 @@ def statistics_of(entry: Entry, found: Worth) -> list[tuple[str, str]]:
             *others,
         ]
     summary, kpp = found.stated
-    spread = "" if summary.std is None else f" ± {100 * summary.std:.2f} over chips"
     images, metric = entry.facts.get("images"), str(entry.facts.get("metric", ""))
+    spread = "" if summary.std is None else f" ± {bare_text(metric, summary.std)} over chips"
     intervals = interval_rows(kpp, images, metric)
     return [
         ("chips", chips),
         *others,
-        ("mean", f"{percent(summary.mean)}{spread}"),
-        ("worst chip", percent(summary.min)),
+        ("mean", f"{value_text(metric, summary.mean)}{spread}"),
+        ("worst chip", value_text(metric, summary.worst)),
         (
             f"{ordinal(kpp.k)} percentile (KPP)",
-            percent(kpp.value) + (f", {worst_text(kpp)}" if kpp.is_worst else ""),
+            value_text(metric, kpp.value) + (f", {worst_text(kpp)}" if kpp.is_worst else ""),
         ),
         *((name, f"{ends}, {of}") for name, ends, of in intervals),
         *_reached(found, images, metric),
@@ -314,12 +320,20 @@ def entry_json(entry: Entry, found: Worth) -> dict[str, Any]:
 def statistics_json(found: Worth) -> dict[str, Any]:
     """The keys of what its chips are worth, as `nvmc simulate --json` has them."""
     if found.stated is None:
-        return {"mean": None, "std": None, "min": None, "percentile": None, "yield": None}
+        return {
+            "mean": None,
+            "std": None,
+            "min": None,
+            "max": None,
+            "percentile": None,
+            "yield": None,
+        }
     summary, kpp = found.stated
     return {
         "mean": summary.mean,
         "std": summary.std,
         "min": summary.min,
+        "max": summary.max,
         "percentile": kpp.to_json(),
         "yield": None if found.reached is None else found.reached.to_json(),
     }

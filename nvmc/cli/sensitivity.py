@@ -16,7 +16,6 @@ from nvmc.cli.console import (
     note_range,
     ordinal,
     out,
-    percent,
     print_json,
     print_metric,
     progress,
@@ -25,6 +24,7 @@ from nvmc.cli.console import (
 )
 from nvmc.cli.heading import heading
 from nvmc.cli.running import chosen_executor, opened, run_options
+from nvmc.cli.values import bare_text, in_percent, value_text
 from nvmc.evaluation.description import as_cells
 from nvmc.evaluation.parameters import Setup, parse_temperature, parse_time
 from nvmc.evaluation.sensitivity import (
@@ -35,7 +35,7 @@ from nvmc.evaluation.sensitivity import (
     row_of,
     sensitivity,
 )
-from nvmc.metrics import METRICS
+from nvmc.metrics import find_metric
 from nvmc.report.table import check_file, write_csv
 from nvmc.statistics import percentile_index
 
@@ -122,9 +122,10 @@ def _print(result: Sensitivity, folder: str, newest: bool) -> None:
     print_metric(result.description.metric)
     metric = result.description.metric
     told = {"ideal": result.ideal, "mean": result.mean, f"KPP (k = {kpp.k:g})": kpp.value}
-    texts = [f"{name} {percent(value)}" for name, value in told.items()]
+    texts = [f"{name} {value_text(metric, value)}" for name, value in told.items()]
     console.print(", ".join(texts))
-    if METRICS[metric].quantity:
+    known = find_metric(metric)
+    if known is not None and known.quantity:
         ideal, kpp_text = quantity_text(metric, result.ideal), quantity_text(metric, kpp.value)
         console.print(f"ideal {ideal}, KPP {kpp_text}")
     for kind, title in HEADINGS.items():
@@ -139,14 +140,14 @@ def _print(result: Sensitivity, folder: str, newest: bool) -> None:
             f"--runs, or a greater --percentile: {FEWEST_BELOW} chips or more below the KPP"
         )
     console.print(
-        "\nKPP in %: without the part's noise and what that wins; with it alone and what that "
-        "costs. ± is one standard error of the difference (paired bootstrap), of chips alone, "
-        "on these images."
+        f"\nKPP{' in %' * in_percent(metric)}: without the part's noise and what that wins; with "
+        "it alone and what that costs. ± is one standard error of the difference (paired "
+        "bootstrap), of chips alone, on these images."
     )
 
 
 def _table(result: Sensitivity, kind: str, title: str) -> Table:
-    table = Table(box=None, pad_edge=False)
+    table, metric = Table(box=None, pad_edge=False), result.description.metric
     table.add_column(title, overflow="ellipsis", no_wrap=True, max_width=28, min_width=28)
     for column in ("without", "wins", "alone", "costs"):
         table.add_column(column, justify="right", no_wrap=True, min_width=8)
@@ -154,13 +155,13 @@ def _table(result: Sensitivity, kind: str, title: str) -> Table:
         if cost.part.kind == kind:
             table.add_row(
                 cost.part.name,
-                f"{100 * cost.kpp_without:.2f}",
-                _difference(cost.cost),
-                f"{100 * cost.kpp_alone:.2f}",
-                _difference(cost.cost_alone),
+                bare_text(metric, cost.kpp_without),
+                _difference(cost.cost, metric),
+                bare_text(metric, cost.kpp_alone),
+                _difference(cost.cost_alone, metric),
             )
     return table
 
 
-def _difference(difference: Difference) -> str:
-    return f"{100 * difference.kpp:.2f} ± {100 * difference.kpp_error:.2f}"
+def _difference(difference: Difference, metric: str) -> str:
+    return f"{bare_text(metric, difference.kpp)} ± {bare_text(metric, difference.kpp_error)}"

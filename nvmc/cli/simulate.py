@@ -10,7 +10,6 @@ from rich.table import Table
 
 from nvmc.cli.console import (
     count,
-    ends_text,
     interval_rows,
     note,
     note_kept,
@@ -29,11 +28,13 @@ from nvmc.cli.goals import exit_code, goal_option, required_rows, yield_row, yie
 from nvmc.cli.heading import heading, needs_text
 from nvmc.cli.running import chosen_executor, opened, run_options
 from nvmc.cli.stored import checked_text, opened_store
+from nvmc.cli.values import bare_text, bound_text, ends_text, in_percent, short_of, value_text
 from nvmc.errors import OptionError
+from nvmc.evaluation.goals import parse_value
 from nvmc.evaluation.parameters import duration_text, parse_temperature, parse_values
 from nvmc.evaluation.result import Simulation
 from nvmc.evaluation.simulation import simulate
-from nvmc.metrics import METRICS
+from nvmc.metrics import as_metric, find_metric
 from nvmc.metrics.determination import LOWEST
 from nvmc.report.histogram import Sample, draw_histogram
 
@@ -73,7 +74,8 @@ DELTA = 1e-3
 @click.option(
     "--precision",
     metavar="Wpp",
-    help="More chips in rounds until the KPP's interval on these images is no wider: 0.5pp.",
+    help="More chips in rounds until the KPP's interval on these images is no wider: 0.5pp, or a "
+    "number in the metric's own unit.",
 )
 @click.option(
     "--max-runs",
@@ -87,7 +89,8 @@ DELTA = 1e-3
     multiple=True,
     metavar="kpp|yield>=SHARE",
     help="Exit with code 3 where the lower end of the interval is below, such as kpp>=95% or "
-    "(with --goal) yield>=99%. May be repeated.",
+    "(with --goal) yield>=99%; where less is better, the upper end above: kpp<=0.3. May be "
+    "repeated.",
 )
 @run_options("jobs", "workers", "accelerator", "store", "trust-store")
 @run_options("no-store", "max-memory", "figure", "json")
@@ -132,7 +135,7 @@ def simulate_command(
             times_s=[float(age.number or 0) for age in ages],
             temperature_c=None if celsius is None else parse_temperature(celsius),
             delta=_delta(adaptive, delta),
-            precision=None if precision is None else _width(precision),
+            precision=None if precision is None else _width(precision, options["metric"]),
             jobs=jobs,
             executor=executor,
             store=kept,
@@ -164,8 +167,11 @@ def _delta(adaptive: bool, delta: float | None) -> float | None:
     return DELTA if adaptive and delta is None else delta
 
 
-def _width(text: str) -> float:
-    """`0.5pp` as 0.005."""
+def _width(text: str, metric: str | None) -> float:
+    """`0.5pp` as 0.005; a number as it is, in a metric's own unit."""
+    known = as_metric(metric)
+    if known is not None and not known.percent:
+        return parse_value("precision", text)
     number, unit = text[:-2], text[-2:]
     try:
         if unit == "pp":
@@ -182,7 +188,7 @@ def _notes(result: Simulation, precision: str | None, **given: Any) -> None:
     note_range(setup.target.device, [setup.sigma])
     note_percentile(result.kpp.k)
     if precision is not None:
-        _note_width(result, _width(precision))
+        _note_width(result, _width(precision, result.metric))
 
 
 def _note_width(result: Simulation, width: float) -> None:
@@ -190,10 +196,13 @@ def _note_width(result: Simulation, width: float) -> None:
     wide = [at for at in result.times if not at.is_within(width)]
     if wide:
         low, high = wide[0].kpp.chips_alone.low, wide[0].kpp.chips_alone.high
-        found = "open" if low is None or high is None else f"{100 * (high - low):.2f}pp wide"
+        pp = "pp" if in_percent(result.metric) else ""
+        scale = 100 if pp else 1
+        wider = "" if low is None or high is None else bare_text(result.metric, high - low)
+        found = f"{wider}{pp} wide" if wider else "open"
         note(
             f"the interval of chips alone is {found} after "
-            f"{count(len(wide[0].values), 'chip')}, not {100 * width:g}pp; give more --max-runs"
+            f"{count(len(wide[0].values), 'chip')}, not {scale * width:g}{pp}; give more --max-runs"
         )
 
 
@@ -206,12 +215,13 @@ def _heading(result: Simulation, name: str | None = None) -> list[str]:
 
 
 def _draw(path: Path, result: Simulation) -> None:
+    known = find_metric(result.metric)
     draw_histogram(
         path,
         _heading(result),
-        METRICS[result.metric].short,
+        short_of(result.metric),
         result.ideal,
-        result.description.images if METRICS[result.metric].counts else None,
+        result.description.images if known is not None and known.counts else None,
         [
             Sample(
                 "" if at.time_s is None else duration_text(at.time_s),
@@ -221,6 +231,7 @@ def _draw(path: Path, result: Simulation) -> None:
             )
             for at in result.times
         ],
+        percent=in_percent(result.metric),
     )
 
 
@@ -242,8 +253,9 @@ def _print(result: Simulation, folder: str, newest: bool) -> None:
 
 def _against_ideal(result: Simulation) -> str:
     """The metric beside every value that is no accuracy: without labels."""
-    metric = METRICS[result.metric]
-    return metric.short if metric.reference.startswith("ideal") else ""
+    metric = find_metric(result.metric)
+    against = metric is not None and metric.reference.startswith("ideal")
+    return short_of(result.metric) if against else ""
 
 
 def _times(result: Simulation) -> Table:
@@ -253,24 +265,24 @@ def _times(result: Simulation) -> Table:
     both = result.kpp.covers == "chips and images"
     images = f"on these {count(result.description.images, 'image')}"
     own = [f"its {result.kpp.confidence:.0%} interval"] if both else []
-    quantity = METRICS[result.metric].quantity
-    known = [f"its {quantity}"] if quantity else []
+    of, shown = find_metric(result.metric), result.metric
+    known = [f"its {of.quantity}"] if of is not None and of.quantity else []
     for name in ("time", "mean", "worst", kpp, *known, *own, images):
         table.add_column(name, justify="right", no_wrap=True)
     if result.goal is not None:
-        table.add_column(f"reach {100 * result.goal:.6g} %", justify="right", no_wrap=True)
+        table.add_column(f"reach {bound_text(shown, result.goal)}", justify="right", no_wrap=True)
     if metric:
         table.add_column("of")
     for at in result.times:
         kpp, summary = at.kpp, at.summary
         table.add_row(
             "" if at.time_s is None else duration_text(at.time_s),
-            percent(summary.mean),
-            percent(summary.min),
-            percent(kpp.value),
-            *([f"{METRICS[result.metric].quantity_of(kpp.value):.4g}"] if quantity else []),
-            *([ends_text(kpp.interval)] if both else []),
-            ends_text(kpp.chips_alone),
+            value_text(shown, summary.mean),
+            value_text(shown, summary.worst),
+            value_text(shown, kpp.value),
+            *([f"{of.quantity_of(kpp.value):.4g}"] if of is not None and known else []),
+            *([ends_text(shown, kpp.interval)] if both else []),
+            ends_text(shown, kpp.chips_alone),
             *([] if result.goal is None else [yield_text(at.yield_at(result.goal))]),
             *([metric] if metric else []),
         )
@@ -279,8 +291,11 @@ def _times(result: Simulation) -> Table:
 
 def _meaning(result: Simulation, value: float) -> str:
     """What a value means: a perplexity, or an error in the unit of the targets; or nothing."""
-    if METRICS[result.metric].quantity:
+    known = find_metric(result.metric)
+    if known is not None and known.quantity:
         return quantity_text(result.metric, value)
+    if result.metric != "r2":
+        return ""
     rmse = result.rmse(value)
     floored = "at least " if value <= LOWEST else ""
     return "" if rmse is None else f"RMSE {floored}{rmse:.4g}"
@@ -288,8 +303,8 @@ def _meaning(result: Simulation, value: float) -> str:
 
 def _rows(result: Simulation) -> list[tuple[str, str, str]]:
     metric = _against_ideal(result)
-    name = "ideal chip" if metric else f"ideal chip {METRICS[result.metric].short}"
-    ideal = (name, percent(result.ideal), _meaning(result, result.ideal))
+    name = "ideal chip" if metric else f"ideal chip {short_of(result.metric)}"
+    ideal = (name, value_text(result.metric, result.ideal), _meaning(result, result.ideal))
     values = [ideal] if len(result.times) > 1 else [ideal, *_values(result)]
     named = [
         (label, value, "; ".join(filter(None, (metric, said)))) for label, value, said in values
@@ -297,24 +312,24 @@ def _rows(result: Simulation) -> list[tuple[str, str, str]]:
     if metric and result.ideal == 1:
         named[0] = (*ideal[:2], f"{metric}, which is itself")
     needs = [(one.by.type, "", f"needs {needs_text(one)}") for one in result.compensation]
-    return [*named, *needs, *required_rows(result.verdicts), *_effort(result)]
+    return [*named, *needs, *required_rows(result.verdicts, result.metric), *_effort(result)]
 
 
 def _values(result: Simulation) -> list[tuple[str, str, str]]:
-    kpp, summary = result.kpp, result.summary
-    spread = "" if summary.std is None else f"± {100 * summary.std:.2f} over chips"
+    kpp, summary, metric = result.kpp, result.summary, result.metric
+    spread = "" if summary.std is None else f"± {bare_text(metric, summary.std)} over chips"
     if summary.mean_bound:
         bound = f"{100 * summary.mean_bound:.2f}"
         spread = f"estimated, with an error (deviation, bias included) of at most {bound}"
     return [
-        ("mean", percent(summary.mean), spread),
-        ("worst chip", percent(summary.min), _meaning(result, summary.min)),
+        ("mean", value_text(metric, summary.mean), spread),
+        ("worst chip", value_text(metric, summary.worst), _meaning(result, summary.worst)),
         (
             f"{ordinal(kpp.k)} percentile (KPP)",
-            percent(kpp.value),
+            value_text(metric, kpp.value),
             "; ".join(filter(None, (_meaning(result, kpp.value), worst_text(kpp)))),
         ),
-        *interval_rows(kpp, result.description.images, result.metric),
+        *interval_rows(kpp, result.description.images, metric),
         *([] if result.goal is None else [_yield(result, result.goal)]),
     ]
 

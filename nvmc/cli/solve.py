@@ -26,6 +26,7 @@ from nvmc.cli.heading import heading
 from nvmc.cli.running import chosen_executor, opened, run_options
 from nvmc.cli.simulate import DELTA
 from nvmc.cli.stored import checked_text, opened_store
+from nvmc.cli.values import bound_text, value_text
 from nvmc.evaluation.description import in_common
 from nvmc.evaluation.parameters import PARAMETERS, parse_temperature, parse_time
 from nvmc.evaluation.records import Elsewhere
@@ -155,15 +156,17 @@ def _print(result: Solution, folder: str) -> None:
 
 def _table(result: Solution) -> Table:
     table = Table(box=None, pad_edge=True, padding=(0, 1, 0, 0))
-    kpp = result.tried[0].at.kpp
-    reached = [] if result.goal is None else [f"reach {_share(result.goal)}"]
-    for title in (result.parameter, "ideal", f"KPP {kpp.k:g}", *reached, "lower end", ""):
+    kpp, metric = result.tried[0].at.kpp, result.tried[0].description.metric
+    reached = [] if result.goal is None else [f"reach {bound_text(metric, result.goal)}"]
+    end = "upper end" if result.requirement.at_most else "lower end"
+    for title in (result.parameter, "ideal", f"KPP {kpp.k:g}", *reached, end, ""):
         table.add_column(title, justify="right", no_wrap=True)
     for one in result.tried:
-        shares = [percent(one.ideal), percent(one.at.kpp.value)]
+        shares = [value_text(metric, one.ideal), value_text(metric, one.at.kpp.value)]
         if result.goal is not None:
             shares.append(yield_text(one.at.yield_at(result.goal)))
-        end = percent(one.verdict.end)
+        of_yield = result.requirement.of == "yield"
+        end = percent(one.verdict.end) if of_yield else value_text(metric, one.verdict.end)
         table.add_row(one.value.text, *shares, end, "met" if one.verdict.met else "missed")
     return table
 
@@ -172,7 +175,7 @@ def _answer(result: Solution) -> str:
     """The value, or that there is none, in a sentence."""
     wanted = f"{result.requirement}"
     if result.goal is not None:
-        wanted += f" at {_share(result.goal)}"
+        wanted += f" at {bound_text(result.tried[0].description.metric, result.goal)}"
     ends = f"{result.values[0].text} to {result.values[-1].text}"
     if result.found is None:
         return f"No {result.parameter} of {ends} meets {wanted}."
@@ -196,7 +199,3 @@ def _assumed(result: Solution) -> str:
 def _decided(result: Solution) -> str:
     one: TriedValue = result.tried[0]
     return f"Decided by the {one.verdict.basis}, at each value by itself."
-
-
-def _share(value: float) -> str:
-    return f"{100 * value:.6g} %"

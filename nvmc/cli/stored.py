@@ -14,7 +14,7 @@ from nvmc.compiled.generations import is_compiled
 from nvmc.errors import OptionError, StoreError
 from nvmc.evaluation.records import Elsewhere, Records
 from nvmc.interruption import interrupted
-from nvmc.metrics import METRICS
+from nvmc.metrics import Total, find_metric
 from nvmc.store import Entry, Expected, Found, Store
 
 __all__ = ["StoreToBe", "checked_text", "expected_in", "opened_store"]
@@ -74,10 +74,10 @@ class _Nowhere:
     def read(self) -> Found:
         return Found()
 
-    def add(self, chip: int, images: int, total: float, value: float | None) -> None:
+    def add(self, chip: int, images: int, total: Total, value: float | None) -> None:
         pass
 
-    def confirm(self, chip: int, images: int, here: float) -> None:
+    def confirm(self, chip: int, images: int, here: Total) -> None:
         pass
 
     def vouch(self, checked: Collection[int], others: Collection[int]) -> None:
@@ -96,7 +96,7 @@ def checked_text(found: Elsewhere) -> str:
 def expected_in(entry: Entry) -> Expected:
     """What the rows of an experiment in a store can be, as far as it says itself."""
     images, decisions = entry.key.get("images"), entry.info.get("decisions")
-    metric = METRICS.get(str(entry.key.get("metric")).split()[0])  # a version may stand behind it
+    metric = find_metric((str(entry.key.get("metric")).split() or [""])[0])  # behind it: a version
     if metric is None or images is None:
         return Expected()
     if not metric.counts or decisions is None:
@@ -112,12 +112,13 @@ def expected_in(entry: Entry) -> Expected:
 
 @contextmanager
 def opened_store(
-    network: Compiled, store: Path | None, no_store: bool, trust_store: bool = False
+    network: Compiled | None, store: Path | None, no_store: bool, trust_store: bool = False
 ) -> Generator[StoreToBe | None]:
     """Where the results of a network are kept, for as long as the block runs.
 
     Args:
-        network: It has a store of its own, which is left out where it cannot be written.
+        network: It has a store of its own, which is left out where it cannot be written; None
+            where `store` is given in any case.
         store: `--store`: another file, or a compiled folder whose store it is.
         no_store: `--no-store`.
         trust_store: `--trust-store`: what others wrote is used as it is.
@@ -135,7 +136,10 @@ def opened_store(
         return
     if store is not None and is_compiled(store):
         store = store / RESULTS_FILE
-    kept = StoreToBe(store or network.results_path, optional=store is None, trusted=trust_store)
+    path = store if store is not None or network is None else network.results_path
+    if path is None:
+        raise OptionError("there is no file to keep results in; give --store")
+    kept = StoreToBe(path, optional=store is None, trusted=trust_store)
     try:
         yield kept
     except BaseException as error:

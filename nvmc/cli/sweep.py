@@ -12,7 +12,6 @@ from rich.table import Table
 from nvmc.cli.codes import note_other_bits
 from nvmc.cli.console import (
     count,
-    ends_text,
     note_kept,
     note_percentile,
     note_range,
@@ -26,12 +25,13 @@ from nvmc.cli.goals import goal_option, yield_text
 from nvmc.cli.heading import heading, needs_text
 from nvmc.cli.running import chosen_executor, opened, run_options
 from nvmc.cli.stored import checked_text, opened_store
+from nvmc.cli.values import bare_text, bound_text, ends_text, in_percent, short_of
 from nvmc.compiled.artifact import Compiled
 from nvmc.evaluation.description import as_cells
 from nvmc.evaluation.parameters import PARAMETERS, Value, label_of, parse_values
 from nvmc.evaluation.sweep import Point, Sweep, point_count, sweep
 from nvmc.hardware.devices import Device
-from nvmc.metrics import METRICS, Metric
+from nvmc.metrics import find_metric
 from nvmc.report.curves import Axis, Curve, draw_curves
 from nvmc.report.table import check_file, write_csv
 
@@ -148,10 +148,11 @@ def _print(result: Sweep, folder: str, newest: bool) -> None:
     kpp = result.points[0].kpp
     table = Table(box=None, pad_edge=True, padding=(0, 1, 0, 0))
     own = [f"its {kpp.confidence:.0%} interval"] if kpp.covers == "chips and images" else []
-    metric = METRICS[result.metric]
-    known = [f"its {metric.quantity}"] if metric.quantity else []
+    metric = result.metric
+    found = find_metric(metric)
+    known = [f"its {found.quantity}"] if found is not None and found.quantity else []
     reached = result.points[0].reached
-    goal = [] if reached is None else [f"reach {100 * reached.goal:.6g} %"]
+    goal = [] if reached is None else [f"reach {bound_text(metric, reached.goal)}"]
     titles = (
         "ideal",
         "mean",
@@ -173,7 +174,7 @@ def _print(result: Sweep, folder: str, newest: bool) -> None:
     console.print(table)
     open_end = any(not p.kpp.interval.closed for p in result.points)
     needed = f" A missing end needs {kpp.interval.runs_needed} runs." if open_end else ""
-    console.print(f"Values are {metric.short} in %.{needed}")
+    console.print(f"Values are {short_of(metric)}{' in %' * in_percent(metric)}.{needed}")
     said = "The interval is of chips and images; that on these images is of chips alone."
     if not own:
         said = "The interval is of chips alone: it holds on these images and covers no others."
@@ -183,24 +184,25 @@ def _print(result: Sweep, folder: str, newest: bool) -> None:
     for one in result.points[0].compensation:
         console.print(f"{one.by.type} needs {needs_text(one)}.")
     if result.elsewhere.chips:
-        found = count(result.elsewhere.chips, "chip")
-        console.print(f"From elsewhere: {found}, {checked_text(result.elsewhere)}.")
+        others = count(result.elsewhere.chips, "chip")
+        console.print(f"From elsewhere: {others}, {checked_text(result.elsewhere)}.")
 
 
 def _device(result: Sweep) -> Device:
     return result.points[0].description.setup.target.device
 
 
-def _cells(point: Point, axes: tuple[str, ...], metric: type[Metric]) -> list[str]:
-    kpp, summary = point.kpp, point.summary
-    shares = (point.ideal, summary.mean, summary.std, summary.min, kpp.value)
-    both = [ends_text(kpp.interval)] if kpp.covers == "chips and images" else []
+def _cells(point: Point, axes: tuple[str, ...], metric: str) -> list[str]:
+    kpp, summary, known = point.kpp, point.summary, find_metric(metric)
+    values = (point.ideal, summary.mean, summary.std, summary.worst, kpp.value)
+    quantity = known is not None and known.quantity
+    both = [ends_text(metric, kpp.interval)] if kpp.covers == "chips and images" else []
     return [
         *(point.at[name].text for name in axes),
-        *("-" if share is None else f"{100 * share:.2f}" for share in shares),
-        *([f"{metric.quantity_of(kpp.value):.4g}"] if metric.quantity else []),
+        *("-" if value is None else bare_text(metric, value) for value in values),
+        *([f"{known.quantity_of(kpp.value):.4g}"] if known is not None and quantity else []),
         *both,
-        ends_text(kpp.chips_alone),
+        ends_text(metric, kpp.chips_alone),
         *([] if point.reached is None else [yield_text(point.reached)]),
     ]
 
@@ -214,6 +216,7 @@ def _point_rows(result: Sweep) -> Iterator[dict[str, str | int | float | None]]:
             "mean": summary.mean,
             "std": summary.std,
             "min": summary.min,
+            "max": summary.max,
             "k": kpp.k,
             "kpp": kpp.value,
             "kpp_is_worst": str(kpp.is_worst).lower(),
@@ -264,10 +267,11 @@ def _draw(path: Path, result: Sweep) -> None:
     draw_curves(
         path,
         heading(result.shared),
-        METRICS[result.metric].short,
+        short_of(result.metric),
         _axis(first, [point.at[first] for point in curves[0]], device),
         [_curve(curve, second[0] if second else None) for curve in curves],
         label_of(second[0], device) if second else "",
+        percent=in_percent(result.metric),
     )
 
 

@@ -23,9 +23,9 @@ from rich.table import Table
 from nvmc.cli.console import count, err, ordinal, out, percent, quantity_text
 from nvmc.cli.heading import off_current_text, periphery_text
 from nvmc.cli.target import target_words
+from nvmc.cli.values import short_of
 from nvmc.cli.work import share_text
 from nvmc.evaluation.parameters import duration_text
-from nvmc.metrics import METRICS
 from nvmc.statistics import percentile_index
 
 __all__ = ["FORMAT", "Report", "epoch_progress", "print_methods", "print_report"]
@@ -217,13 +217,13 @@ def print_report(report: Report) -> None:
     for heading in ("before", "after"):
         table.add_column(heading, justify="right", no_wrap=True)
     for name, key in (
-        (f"ideal chip {METRICS[task.metric].short}", "ideal"),
+        (f"ideal chip {short_of(task.metric)}", "ideal"),
         (f"{ordinal(task.settings.percentile)} percentile (KPP)", "kpp"),
     ):
         pair = (getattr(outcome.before, key), getattr(outcome.after, key))
         table.add_row(name, *map(percent, pair))
-        if METRICS[task.metric].quantity:
-            table.add_row("", *(quantity_text(task.metric, value) for value in pair))
+        if any(texts := [quantity_text(task.metric, value) for value in pair]):
+            table.add_row("", *texts)
     console.print(table)
     _print_epochs(report)
     for line in _facts(report):

@@ -17,6 +17,7 @@ from nvmc.errors import ModelError, OptionError
 from nvmc.hardware.chip import Array, Chip
 from nvmc.hardware.devices import Target
 from nvmc.hardware.rows import reads_of_rows, rows_of_tiles
+from nvmc.hardware.tile_cells import levels_on_target
 from nvmc.hardware.tiling import Matrix, count_tiles, matrices
 
 __all__ = [
@@ -118,7 +119,7 @@ def cells_of_array(
     step = (high - low) / array.target.highest_level
     programmed = None if chip is None else chip.program(array).levels
     if programmed is None and array.target.places is not None:
-        programmed = array.cells.placed().targets
+        programmed = levels_on_target(array)
     planes = array.layout.planes
     if programmed is None:
         total = sum(array.layout.plane(array.steps, plane) for plane in range(planes))

@@ -21,6 +21,7 @@ from nvmc.arguments import checked
 from nvmc.data.cifar10 import read_cifar10
 from nvmc.data.cifar100 import read_cifar100
 from nvmc.data.co2 import read_co2
+from nvmc.data.coco import read_coco
 from nvmc.data.dataset import IGNORED, Dataset, check_labels, check_shape
 from nvmc.data.digits import read_digits
 from nvmc.data.drive import read_drive
@@ -63,6 +64,7 @@ READERS: dict[str, Kind] = {
     "speech-commands": Kind(read_speech_commands, ("rate",)),
     "drive": Kind(read_drive, (*SCALED, "colour", "pad")),
     "penn-fudan": Kind(read_penn_fudan, _PIXELS),
+    "coco": Kind(read_coco, _PIXELS, whole=lambda _: True),
     "co2": Kind(read_co2, ("window",), has_folder=False),
 }
 """What can be named: KIND:DIR of a set in a folder of its own files, or KIND, each with options."""

@@ -68,7 +68,10 @@ def _currents(periphery: Periphery) -> Periphery:
 
 
 def _wires(periphery: Periphery) -> Periphery:
-    return Periphery(wire_ohm=periphery.wire_ohm, reference=periphery.reference)
+    kept = ["wire_ohm", "wire_solution", "reference", "polarity"]
+    if periphery.waiting_rows != "ground":  # so that what is lost depends on whose turn it is
+        kept += ["rows_on", "waiting_rows"]
+    return Periphery.model_validate({name: getattr(periphery, name) for name in kept})
 
 
 def _reference(periphery: Periphery) -> Periphery:

@@ -1,4 +1,4 @@
-"""What is required of a population of chips, and whether it is met: by an interval's lower end."""
+"""What is required of a population of chips, and whether it is met: by an end of an interval."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, cast
 
 from nvmc.errors import OptionError
+from nvmc.metrics import Metric
 from nvmc.statistics import (
     Covers,
     Kpp,
@@ -19,7 +20,15 @@ from nvmc.statistics import (
     runs_needed,
 )
 
-__all__ = ["Requirement", "Verdict", "as_goal", "as_target", "as_wanted", "check_reachable"]
+__all__ = [
+    "Requirement",
+    "Verdict",
+    "as_goal",
+    "as_target",
+    "as_wanted",
+    "check_reachable",
+    "parse_value",
+]
 
 Quantity = Literal["kpp", "yield"]
 
@@ -30,31 +39,62 @@ class Requirement:
 
     Attributes:
         of: The KPP, or the yield at the goal.
-        least: What the lower end of its interval must reach.
+        bound: What the lower end of its interval must reach; of a KPP of which less is better,
+            what the upper end must not exceed.
+        at_most: Whether it is that.
+        percent: Whether people write the bound in percent.
     """
 
     of: Quantity
-    least: float
+    bound: float
+    at_most: bool = False
+    percent: bool = True
 
     @classmethod
-    def parse(cls, text: str) -> Requirement:
-        """`kpp>=95%` or `yield>=0.99`.
+    def parse(cls, text: str, metric: type[Metric] | None = None) -> Requirement:
+        """`kpp>=95%`, `yield>=0.99`, or `kpp<=0.3` of a metric of which less is better.
+
+        Args:
+            text: What was given.
+            metric: What chips are judged by; None for one of which more is better, in percent.
 
         Raises:
-            OptionError: It is none.
+            OptionError: It is none, or not of this metric.
         """
-        found = re.fullmatch(r"\s*(kpp|yield)\s*>=(.*)", text)
-        if found is None:
+        found = re.fullmatch(r"\s*(kpp|yield)\s*(>=|<=)(.*)", text)
+        own, sign = _own_unit(metric), _sign(metric)
+        if found is None or (found[1] == "yield" and found[2] == "<="):
+            wanted = f"kpp{sign}{'VALUE' if own else 'SHARE'}"
             raise OptionError(
-                f"require is {text!r}; expected kpp>=SHARE or yield>=SHARE, such as kpp>=95%"
+                f"require is {text!r}; expected {wanted} or yield>=SHARE, such as "
+                f"{f'kpp{sign}0.3' if own else 'kpp>=95%'}"
             )
-        of, least = cast(Quantity, found[1]), parse_share(found[1], found[2])
-        if of == "yield" and least < 0:
+        if found[1] == "kpp" and found[2] != sign:
+            raise _wrong_way(text, metric)
+        if found[1] == "kpp" and own:
+            return cls("kpp", parse_value("kpp", found[3]), sign == "<=", percent=False)
+        of, bound = cast(Quantity, found[1]), parse_share(found[1], found[3])
+        if of == "yield" and bound < 0:
             raise OptionError(f"require is {text!r}; expected a yield of 0 to 1")
-        return cls(of, least)
+        return cls(of, bound, of == "kpp" and sign == "<=")
+
+    def check(self, metric: type[Metric] | None) -> None:
+        """Complain of a requirement that is of another kind of metric.
+
+        Raises:
+            OptionError: It is.
+        """
+        if self.of == "kpp" and self.at_most != (_sign(metric) == "<="):
+            raise _wrong_way(str(self), metric)
+
+    def to_json(self) -> dict[str, Any]:
+        """The keys of what is required."""
+        least, most = (None, self.bound) if self.at_most else (self.bound, None)
+        return {"of": self.of, "least": least, "most": most}
 
     def __str__(self) -> str:
-        return f"{self.of}>={100 * self.least:.6g}%"
+        bound = f"{100 * self.bound:.6g}%" if self.percent else f"{self.bound:.6g}"
+        return f"{self.of}{'<=' if self.at_most else '>='}{bound}"
 
     def judge(self, kpp: Kpp, reached: Yield | None, time_s: float | None = None) -> Verdict:
         """Whether chips at one time have it.
@@ -68,7 +108,7 @@ class Requirement:
             OptionError: The yield is required without a goal.
         """
         if self.of == "kpp":
-            return Verdict(self, kpp.interval.low, kpp.covers, kpp.confidence, time_s)
+            return Verdict(self, kpp.promised, kpp.covers, kpp.confidence, time_s)
         if reached is None:
             raise OptionError(
                 f"{self} is required without a goal; give what a chip must reach, as --goal 97%"
@@ -82,7 +122,8 @@ class Verdict:
 
     Attributes:
         requirement: What is required.
-        end: Lower end of the interval that decides; None for an open one.
+        end: End of the interval that decides, the lower one, or the upper one where less is
+            better; None for an open one.
         covers: What that interval is certain over.
         confidence: Of that interval.
         time_s: Seconds since programming, where it was given.
@@ -97,46 +138,98 @@ class Verdict:
     @property
     def met(self) -> bool:
         """Whether the end reaches what is required; an open one does not."""
-        return self.end is not None and self.end >= self.requirement.least
+        if self.end is None:
+            return False
+        bound = self.requirement.bound
+        return self.end <= bound if self.requirement.at_most else self.end >= bound
 
     @property
     def basis(self) -> str:
         """What decided, for people."""
         of = "chips and images" if self.covers == "chips and images" else "chips alone"
-        return f"lower end of the {self.confidence:.0%} interval of {of}"
+        which = "upper" if self.requirement.at_most else "lower"
+        return f"{which} end of the {self.confidence:.0%} interval of {of}"
 
     def to_json(self) -> dict[str, Any]:
         """The keys of an entry of `required` in `--json`."""
         return {
-            "of": self.requirement.of,
-            "least": self.requirement.least,
+            **self.requirement.to_json(),
             "time_s": self.time_s,
-            "low": self.end,
+            "low": None if self.requirement.at_most else self.end,
+            "high": self.end if self.requirement.at_most else None,
             "covers": self.covers,
             "confidence": self.confidence,
             "met": self.met,
         }
 
 
-def as_goal(goal: float | str | None) -> float | None:
+def as_goal(goal: float | str | None, metric: type[Metric] | None = None) -> float | None:
     """A goal as a value of chips, from a number or what people write after `--goal`.
 
+    Args:
+        goal: A share, or a value in the metric's own unit.
+        metric: What chips are judged by; None for one whose values are shares.
+
     Raises:
-        OptionError: No chip can reach it, or it is no share.
+        OptionError: No chip can reach it, or it is no such value.
     """
-    return goal if goal is None else parse_share("goal", str(goal))
+    if goal is None:
+        return None
+    return (parse_value if _own_unit(metric) else parse_share)("goal", str(goal))
+
+
+def parse_value(name: str, text: str) -> float:
+    """A value in a metric's own unit.
+
+    Raises:
+        OptionError: It is no number.
+    """
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not math.isfinite(value):
+        raise OptionError(f"{name} is {text!r}; expected a number in the metric's own unit")
+    return value
+
+
+def _own_unit(metric: type[Metric] | None) -> bool:
+    return metric is not None and not metric.percent
+
+
+def _sign(metric: type[Metric] | None) -> str:
+    return "<=" if metric is not None and metric.less_is_better else ">="
+
+
+def _wrong_way(text: str, metric: type[Metric] | None) -> OptionError:
+    name = "this metric" if metric is None else metric.short
+    way = "less" if _sign(metric) == "<=" else "more"
+    return OptionError(
+        f"require is {text!r}, but of {name} {way} is better; give kpp{_sign(metric)}…"
+    )
 
 
 def as_wanted(
-    goal: float | str | None, require: Sequence[Requirement | str]
+    goal: float | str | None,
+    require: Sequence[Requirement | str],
+    metric: type[Metric] | None = None,
 ) -> tuple[float | None, tuple[Requirement, ...]]:
     """A goal and requirements, from texts as behind `--goal` and `--require` too.
 
+    Args:
+        goal: As in `as_goal`.
+        require: What chips must have.
+        metric: What chips are judged by.
+
     Raises:
-        OptionError: One is none, or is of the yield without a goal.
+        OptionError: One is none, is of another kind of metric, or is of the yield without a goal.
     """
-    share = as_goal(goal)
-    found = tuple(Requirement.parse(one) if isinstance(one, str) else one for one in require)
+    share = as_goal(goal, metric)
+    found = tuple(
+        Requirement.parse(one, metric) if isinstance(one, str) else one for one in require
+    )
+    for one in found:
+        one.check(metric)
     for one in found if share is None else ():
         if one.of == "yield":
             raise OptionError(
@@ -146,28 +239,30 @@ def as_wanted(
 
 
 def as_target(
-    goal: float | str, require: Requirement | str | None = None
+    goal: float | str,
+    require: Requirement | str | None = None,
+    metric: type[Metric] | None = None,
 ) -> tuple[float | None, Requirement]:
     """The one thing that a search is for: a goal, and what the chips must have.
 
     `97%` alone asks that the lower end of the KPP's interval reaches it, as `kpp>=97%` does; with
-    `yield>=99%` it is what a chip must reach.
+    `yield>=99%` it is what a chip must reach. Where less is better, `0.3` asks for `kpp<=0.3`.
 
     Raises:
         OptionError: One is wrong, or both name a KPP.
     """
-    if isinstance(goal, str) and ">" in goal:
-        wanted = Requirement.parse(goal)
+    if isinstance(goal, str) and (">" in goal or "<" in goal):
+        wanted = Requirement.parse(goal, metric)
         if require is not None or wanted.of == "yield":
             raise OptionError(
                 f"goal is {goal!r}; expected what a chip must reach, such as 97%, beside "
                 "--require yield>=SHARE, or kpp>=SHARE alone"
             )
         return None, wanted
-    share = parse_share("goal", str(goal))
+    share = as_goal(goal, metric) or 0.0
     if require is None:
-        return None, Requirement("kpp", share)
-    found = Requirement.parse(require) if isinstance(require, str) else require
+        return None, Requirement("kpp", share, _sign(metric) == "<=", not _own_unit(metric))
+    found = Requirement.parse(require, metric) if isinstance(require, str) else require
     if found.of == "kpp":
         raise OptionError(
             f"goal is {goal!r} and {found} is required; give one of the two, or yield>=SHARE"
@@ -184,17 +279,17 @@ def check_reachable(wanted: Requirement, runs: int, percentile: float) -> None:
     if wanted.of == "kpp":
         if interval_ranks(runs, percentile)[0] < 1:
             raise OptionError(
-                f"runs is {runs}, which leaves the lower end of the KPP's interval open, so that "
+                f"runs is {runs}, which leaves an end of the KPP's interval open, so that "
                 f"{wanted} is never met; give at least --runs {runs_needed(percentile)}"
             )
         return
     best = accuracy_interval(runs, runs)
-    if best.low >= wanted.least:
+    if best.low >= wanted.bound:
         return
-    if wanted.least == 1:
+    if wanted.bound == 1:
         raise OptionError(f"{wanted} is met by no number of chips; require less, such as 99%")
     tail = (1 - best.confidence) / 2  # the interval's lower end is tail ** (1 / runs)
-    needed = math.ceil(math.log(tail) / math.log(wanted.least))
+    needed = math.ceil(math.log(tail) / math.log(wanted.bound))
     raise OptionError(
         f"runs is {runs}: chips that all reach the goal show a yield of {100 * best.low:.2f} %, so "
         f"that {wanted} is never met; give at least --runs {needed}"

@@ -20,6 +20,7 @@ from nvmc.hardware.chip import Chip
 from nvmc.metrics import Metric, against_ideal, choose_metric, mean_a_row
 from nvmc.runtime.montecarlo import ChipSession, Feed, Network, outputs_of
 from nvmc.runtime.networks import check_chips
+from nvmc.runtime.tally import Tally
 from nvmc.statistics.adaptive import hard_first
 
 __all__ = ["HARD", "IdealRun", "margins", "run_ideal"]
@@ -57,7 +58,7 @@ def run_ideal(
     network: Network,
     feed: Feed,
     dataset: Dataset | None,
-    metric: str | None = None,
+    metric: str | type[Metric] | None = None,
     classes: int | None = None,
 ) -> IdealRun:
     """Run the ideal chip, which tells the order of the images and what chips are judged by.
@@ -67,7 +68,7 @@ def run_ideal(
         feed: The images, in random order.
         dataset: What they are, and the classes or the targets that chips are judged by. Without,
             chips are judged by what the ideal chip decides.
-        metric: Name of the metric; by default the one that suits what is known of the images.
+        metric: The metric or its name; by default the one that suits what is known of the images.
         classes: How many the model says there are, along axis 1; None where it does not say.
 
     Raises:
@@ -84,27 +85,28 @@ def run_ideal(
     scores = network.holds not in ("classes", "values")
     found: list[NDArray[np.float64]] = []
     kept: list[NDArray[Any]] = []
-    total, shape = 0.0, ()
+    tally = None if by_labels is None else Tally(by_labels, 0, 1)
+    shape = ()
     for first, outputs in _outputs(network, feed):
         if first == 0 and scores:
             _check_classes(network, outputs, classes)
         own = None if labels is None else labels[first : first + len(outputs)]
-        if dataset is None or by_labels is None:
+        if dataset is None or tally is None:
             kept.append(outputs)
         else:
             if first == 0 and scores:
                 check_labels(dataset, outputs.shape[1])
-            total += by_labels.add(outputs, first)
+            tally.take([outputs])
         if scores:
             found.append(margins(outputs, own))
         shape = outputs.shape[1:]
     hard = round(HARD * len(feed)) if found else 0
     order, hard = hard_first(np.concatenate(found), hard) if hard else (np.arange(len(feed)), 0)
     put = Feed({name: images[order] for name, images in feed.inputs.items()})
-    if labels is not None:
+    if labels is not None and tally is not None:
         chosen = choose_metric("classes", metric)(labels[order])
         # An image's masks are those of its place, which has changed.
-        ideal = None if network.masks else chosen.finish(total, len(feed))
+        ideal = None if network.masks else chosen.finish(tally.totals()[0], len(feed))
         return IdealRun(put, order, hard, chosen, ideal, shape)
     if network.masks:
         decided = outputs_of(network, put, Chip.ideal())
@@ -132,11 +134,15 @@ def _check_classes(network: Network, outputs: NDArray[Any], classes: int | None)
         )
 
 
-def _by_targets(network: Network, feed: Feed, dataset: Dataset, metric: str | None) -> IdealRun:
+def _by_targets(
+    network: Network, feed: Feed, dataset: Dataset, metric: str | type[Metric] | None
+) -> IdealRun:
     """How chips meet values: no image is harder than another."""
     alone = Feed({name: images[:1] for name, images in feed.inputs.items()})
     shape = outputs_of(network, alone, Chip.ideal()).shape[1:]
-    chosen = choose_metric("values", metric)(dataset.targets_for(shape))
+    kind = choose_metric("values", metric)
+    boxes = dataset.targets if kind.detects else None
+    chosen = kind(dataset.targets_for(shape) if boxes is None else boxes)
     if chosen.deviation == 0:
         raise DataError(
             f"the values to be met of {dataset.name} do not differ ({len(feed)} images), so "

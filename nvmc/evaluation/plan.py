@@ -7,9 +7,11 @@ in rounds until the interval is narrow enough (docs/statistics.md). Both may be 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from threading import Lock
+from typing import cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,7 +21,13 @@ from nvmc.evaluation.goals import Requirement
 from nvmc.evaluation.population import Population, Workload
 from nvmc.evaluation.result import AtTime
 from nvmc.runtime.montecarlo import CircuitNetwork
-from nvmc.statistics import Kpp, Summary, highest_rank, percentile_of_lowest
+from nvmc.statistics import (
+    Kpp,
+    Summary,
+    highest_rank,
+    percentile_of_lowest,
+    percentile_performance,
+)
 from nvmc.statistics import summarize as summary_of
 from nvmc.statistics.adaptive import Elimination, Work
 from nvmc.statistics.sequential import Rounds, plan_rounds
@@ -48,6 +56,7 @@ class Plan:
         max_runs: Chips of the last round; None for 10,000, or twice `runs` where those are more.
         goal: What a chip must reach, in the unit of values; None where nobody said.
         require: What the chips must have.
+        own_unit: Whether values are in a unit of the metric's own, not shares.
     """
 
     runs: int
@@ -57,6 +66,7 @@ class Plan:
     max_runs: int | None = None
     goal: float | None = None
     require: tuple[Requirement, ...] = ()
+    own_unit: bool = False
 
     def __post_init__(self) -> None:
         if self.delta is not None and not 0 < self.delta < 1:
@@ -68,7 +78,9 @@ class Plan:
                     "number of chips as --runs"
                 )
             return
-        if not 0 < self.precision < 1:
+        if self.own_unit and not 0 < self.precision < math.inf:
+            raise OptionError(f"precision is {self.precision:g}; expected above 0, such as 0.01")
+        if not self.own_unit and not 0 < self.precision < 1:
             raise OptionError(
                 f"precision is {100 * self.precision:g}pp; expected between 0pp and 100pp, such "
                 "as 0.5pp"
@@ -147,12 +159,17 @@ def _round(
     population.advance(range(plan.runs), images, meter.add)
     values = population.values[: plan.runs]
     kpp = _kpp(values, population.workload, plan, rounds)
-    return AtTime(population.time_s, values, kpp, summary_of(values))
+    less = population.workload.metric.less_is_better
+    return AtTime(population.time_s, values, kpp, summary_of(values, less_is_better=less))
 
 
 def _kpp(lowest: NDArray[np.float64], workload: Workload, plan: Plan, rounds: Rounds | None) -> Kpp:
     """The KPP and its intervals from the lowest chips, or all."""
     images = workload.sampled
+    if workload.metric.less_is_better:  # never adaptive, so that these are all chips
+        if rounds:
+            return rounds.kpp(lowest, plan.runs, less_is_better=True)
+        return percentile_performance(lowest, plan.percentile, less_is_better=True)
     if rounds:
         return rounds.kpp(lowest, plan.runs, images)
     return percentile_of_lowest(lowest, plan.runs, plan.percentile, images=images)
@@ -178,7 +195,7 @@ def _eliminated(population: Population, plan: Plan, rounds: Rounds | None, meter
         hard=hard,
         decisions=_decisions(workload),
         delta=plan.delta or 0.0,
-        known=known,
+        known=cast(dict[int, dict[int, float]], known),  # decisions are counted in one sum
     )
     while (work := elimination.next()) is not None:
         _work(population, elimination, work, meter)
@@ -212,7 +229,8 @@ def _decisions(workload: Workload) -> int:
         return classes.size // len(workload.feed)
     raise OptionError(
         f"an adaptive run counts decisions, but the metric here is {workload.metric.short}; give "
-        "--data with class labels, choose another --output, or leave --adaptive out"
+        "--data with class labels and --metric accuracy, choose another --output, or leave "
+        "--adaptive out"
     )
 
 

@@ -24,7 +24,7 @@ from nvmc.evaluation.records import Archive, Elsewhere, Records, check_some, exp
 from nvmc.hardware.chip import Chip
 from nvmc.hardware.chips import Chips, Chosen
 from nvmc.hardware.compensation import Marks
-from nvmc.metrics import Metric
+from nvmc.metrics import Metric, Total, total_of
 from nvmc.runtime.montecarlo import (
     ENGINE,
     CircuitNetwork,
@@ -59,7 +59,7 @@ class Executor(Protocol):
         workload: Workload,
         chips: Sequence[Chip],
         span: Span,
-        done: Callable[[int, float], None],
+        done: Callable[[int, Total], None],
     ) -> None:
         """Run chips on some images.
 
@@ -100,7 +100,7 @@ class Threads:
         workload: Workload,
         chips: Sequence[Chip],
         span: Span,
-        done: Callable[[int, float], None],
+        done: Callable[[int, Total], None],
     ) -> None:
         """Run chips on some images; see `Executor`."""
         jobs = min(self.jobs or default_jobs(), len(chips))
@@ -235,7 +235,7 @@ class Workload:
         decisions = None if self.sampled is None else self.sampled.decisions
         ideal = {"ideal": self.ideal if math.isfinite(self.ideal) else None}
         info = {**facts, **ideal, "decisions": decisions}
-        population = described.setup.identity(described.seed)
+        population = described.setup.identity(described.seed) | self.metric.identity()
         key = {**self.identity, **population, "engine": executor.engine}
         return store.experiment(key, info, expected_of(self.metric, len(self.feed)))
 
@@ -248,7 +248,7 @@ class Population:
         chips: The chips.
         executor: Where they are run.
         images: Images that each chip was run on, shape (chips,).
-        totals: Sum of the metric over them, shape (chips,).
+        totals: Sums of the metric over them, shape (chips, *metric.shape).
         recorded: Which chips the records held complete at the start, shape (chips,).
         origins: Where what the records held comes from, shape (chips,); `nvmc.store.Origin`.
 
@@ -274,9 +274,9 @@ class Population:
         self._records = records
         self._on_chip = on_chip
         self._lock = Lock()
-        self._parts: dict[int, dict[int, float]] = {}
+        self._parts: dict[int, dict[int, Total]] = {}
         self.images = np.zeros(len(chips), np.int64)
-        self.totals = np.zeros(len(chips))
+        self.totals = np.zeros((len(chips), *workload.metric.shape))
         self.origins = np.full(len(chips), Origin.HERE)
         found = Found() if records is None else records.read()
         for position, index in enumerate(_indices(chips) if found.known else ()):
@@ -297,12 +297,12 @@ class Population:
         """Seconds since the chips were programmed, where that matters."""
         return self.chips[0].time_s
 
-    def history(self, runs: int) -> dict[int, dict[int, float]]:
+    def history(self, runs: int) -> dict[int, dict[int, Total]]:
         """For the first `runs` chips, the sums that are known: position -> images -> sum."""
         known = {p: dict(sums) for p, sums in self._parts.items() if p < runs}
         for position in np.flatnonzero(self.images[:runs]).tolist():
             sums = known.setdefault(position, {})
-            sums[int(self.images[position])] = float(self.totals[position])
+            sums[int(self.images[position])] = total_of(self.totals[position])
         return known
 
     def trust(self, runs: int) -> None:
@@ -357,13 +357,13 @@ class Population:
     ) -> None:
         chips = Chosen(self.chips, positions)
 
-        def done(number: int, total: float) -> None:
+        def done(number: int, total: Total) -> None:
             position = int(positions[number])
             with self._lock:
                 self.totals[position] += total
                 self.images[position] = span.end
                 if span.end < len(self.workload.feed):
-                    self._parts.setdefault(position, {})[span.end] = float(self.totals[position])
+                    self._parts.setdefault(position, {})[span.end] = total_of(self.totals[position])
                 self._keep(chips[number], position)
             if self._on_chip is not None and span.end == len(self.workload.feed):
                 self._on_chip(position, self._value(position))
@@ -372,9 +372,9 @@ class Population:
 
         self.executor.totals(self.workload, chips, span, done)
 
-    def _totals(self, positions: list[int], span: Span) -> dict[int, float]:
+    def _totals(self, positions: list[int], span: Span) -> dict[int, Total]:
         """Sums of chips over some images, which are kept nowhere."""
-        totals: dict[int, float] = {}
+        totals: dict[int, Total] = {}
         chips = Chosen(self.chips, np.asarray(positions, np.int64))
         self.executor.totals(self.workload, chips, span, totals.__setitem__)
         return {positions[number]: total for number, total in totals.items()}
@@ -383,13 +383,13 @@ class Population:
         images = len(self.workload.feed)
         if self.images[position] != images:
             return float("nan")
-        return self.workload.metric.finish(float(self.totals[position]), images)
+        return self.workload.metric.finish(total_of(self.totals[position]), images)
 
     def _keep(self, chip: Chip, position: int) -> None:
         if self._records is None or chip.index is None:
             return
         value = self._value(position)
-        images, total = int(self.images[position]), float(self.totals[position])
+        images, total = int(self.images[position]), total_of(self.totals[position])
         self._records.add(chip.index, images, total, None if np.isnan(value) else value)
 
 

@@ -13,9 +13,10 @@ from nvmc.passes.graph.describe import one_image
 
 __all__ = ["BatchAxes", "Holds", "Reading", "Wanted", "input_axes", "parse_batch_axes"]
 
-Holds = Literal["class scores", "class numbers", "one score", "values"]
+Holds = Literal["class scores", "class numbers", "one score", "label scores", "values"]
 """What an output holds: a score for each class, the class decided for, one score whose sign (or
-side of one half) tells two classes apart, or values that stand for themselves."""
+side of one half) tells two classes apart, such a score for each of several labels that are 0 or 1,
+or values that stand for themselves."""
 BatchAxes = Mapping[str, int | None]
 """Axis of images by the name of an input or output, "" being the scored output; None: it has none,
 and the network takes one image at a time."""
@@ -52,7 +53,7 @@ class Reading:
         elif self.batch_axis:
             parts.append(f"images along axis {self.batch_axis}")
         along = f" along axis {self.class_axis} by {self.axis_by}" if self.axis_by else ""
-        if not parts and not along and self.holds != "class numbers":
+        if not parts and not along and self.holds not in ("class numbers", "label scores"):
             return ""
         return "; ".join([f"{self.holds}{along}", *parts])
 
@@ -60,7 +61,7 @@ class Reading:
     def identity(self) -> dict[str, Any]:
         """What decides values beside the output's name."""
         found: dict[str, Any] = {}
-        if self.holds == "class numbers":
+        if self.holds in ("class numbers", "label scores"):
             found["holds"] = self.holds
         if self.class_axis not in (None, 1):
             found["class_axis"] = self.class_axis

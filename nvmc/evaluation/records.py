@@ -14,7 +14,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from nvmc.metrics import Metric
+from nvmc.metrics import Metric, Total, total_of
 from nvmc.runtime.montecarlo import Span
 from nvmc.store import Expected, Found, Origin
 
@@ -38,11 +38,11 @@ class Records(Protocol):
         """How far chips were run, on which sums they came to, and who found that."""
         ...
 
-    def add(self, chip: int, images: int, total: float, value: float | None) -> None:
+    def add(self, chip: int, images: int, total: Total, value: float | None) -> None:
         """Keep that a chip was run on so many images; `value` once these are all."""
         ...
 
-    def confirm(self, chip: int, images: int, here: float) -> None:
+    def confirm(self, chip: int, images: int, here: Total) -> None:
         """Complain where a chip has another sum over so many images, which was read, than here."""
         ...
 
@@ -106,6 +106,7 @@ def expected_of(metric: Metric, images: int) -> Expected:
         metric.range,
         metric.limits,
         lambda total: metric.finish(total, images),
+        *metric.shape or (1,),
     )
 
 
@@ -113,7 +114,7 @@ def check_some(
     records: Records,
     numbers: Mapping[int, int],
     sums: Mapping[int, Collection[int]],
-    run: Callable[[list[int], Span], Mapping[int, float]],
+    run: Callable[[list[int], Span], Mapping[int, Total]],
 ) -> list[int]:
     """Run some chips that others found again, and vouch for all of them if these agree.
 
@@ -141,15 +142,15 @@ def check_some(
 
 
 def _run(
-    sums: Mapping[int, Collection[int]], run: Callable[[list[int], Span], Mapping[int, float]]
-) -> Iterator[tuple[int, int, float]]:
-    """Run chips from their first image on: position, images, and the sum over them."""
-    done, totals = dict.fromkeys(sums, 0), dict.fromkeys(sums, 0.0)
+    sums: Mapping[int, Collection[int]], run: Callable[[list[int], Span], Mapping[int, Total]]
+) -> Iterator[tuple[int, int, Total]]:
+    """Run chips from their first image on: position, images, and the sums over them."""
+    done, totals = dict.fromkeys(sums, 0), dict[int, NDArray[np.float64]]()
     for end in sorted({end for ends in sums.values() for end in ends}):
         wanted = [position for position, ends in sums.items() if end in ends]
         for first in sorted({done[position] for position in wanted}):
             begun = [position for position in wanted if done[position] == first]
             for position, more in run(begun, Span(first, end - first)).items():
-                totals[position] += more
+                totals[position] = totals.get(position, np.zeros(())) + np.asarray(more)
                 done[position] = end
-                yield position, end, totals[position]
+                yield position, end, total_of(totals[position])

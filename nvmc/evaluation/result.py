@@ -66,7 +66,10 @@ class AtTime:
         high = self.kpp.chips_alone.high
         least = self.kpp.value if high is None else max(self.kpp.value, high)
         confidence = self.kpp.confidence
-        return yield_at(self.values, goal, confidence, least=least, looks=self.looks)
+        less = self.kpp.less_is_better
+        return yield_at(
+            self.values, goal, confidence, least=least, looks=self.looks, less_is_better=less
+        )
 
     def to_json(self, goal: float | None = None) -> dict[str, Any]:
         """The keys of one time, the yield at a goal among them."""
@@ -76,6 +79,7 @@ class AtTime:
             "mean_bound": self.summary.mean_bound,
             "std": self.summary.std,
             "min": self.summary.min,
+            "max": self.summary.max,
             "percentile": self.kpp.to_json(),
             "yield": None if goal is None else self.yield_at(goal).to_json(),
             "share": self.share,

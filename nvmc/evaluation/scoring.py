@@ -13,10 +13,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nvmc.data import Dataset
+from nvmc.data import IGNORED, Dataset
 from nvmc.errors import DataError, ModelError, OptionError, unknown
 from nvmc.evaluation.reading import Holds, Reading, Wanted
-from nvmc.metrics import METRICS
+from nvmc.metrics import find_metric
 from nvmc.passes.graph.describe import Model, Shape, tensor_entries
 from nvmc.passes.graph.outputs import Output, outputs_of
 
@@ -210,7 +210,7 @@ class _Reader:
             return self._as_values(value, sizes, numbers)
         given = self._given_axis(value, axes)
         ranked = None if given is not None else value.ranked_by()
-        metric = METRICS.get(self._wanted.metric or "")
+        metric = find_metric(self._wanted.metric)
         by_values = metric is not None and metric.reference == "ideal values"
         if ranked is not None and not by_values:
             raise DataError(
@@ -272,7 +272,14 @@ class _Reader:
                 return "one score", one[0], ""
             if places:
                 return self._of_several(value, sizes, axes, places)
+            if len(sizes) == 1 and sizes == list(labels) and self._yes_or_no():
+                return "label scores", None, ""
         raise self._unfit(value, sizes)
+
+    def _yes_or_no(self) -> bool:
+        """Whether all labels that count are 0 or 1, so that a score may be one label's."""
+        y = None if self._dataset is None else self._dataset.y
+        return y is not None and bool(np.isin(y, (0, 1, IGNORED)).all())
 
     def _of_several(
         self, value: Output, sizes: list[int | None], axes: list[int], places: list[int]

@@ -209,13 +209,14 @@ def sensitivity(
     for only in _populations(parts):
         partial = [AblatedChip.within(chip, only) for chip in chips]
         found[only] = workload.run(partial, executor or Threads(jobs), on_chip=on_chip)
-    costs = sorted((_cost(part, found, percentile, seed) for part in parts), key=_dearest_first)
+    told: Any = {"images": workload.sampled, "less_is_better": workload.metric.less_is_better}
+    costs = [_cost(part, found, percentile, seed, told["less_is_better"]) for part in parts]
     return Sensitivity(
         description=workload.describe(setup, seed, runs),
         ideal=workload.ideal,
-        kpp=percentile_performance(found[EVERYTHING], percentile, images=workload.sampled),
+        kpp=percentile_performance(found[EVERYTHING], percentile, **told),
         mean=float(np.mean(found[EVERYTHING])),
-        costs=tuple(costs),
+        costs=tuple(sorted(costs, key=_dearest_first)),
         seconds=time.perf_counter() - started,
     )
 
@@ -308,14 +309,17 @@ def _populations(parts: list[Part]) -> list[Selection]:
     return [only for only in dict.fromkeys(wanted) if only != NOTHING]
 
 
-def _cost(part: Part, found: dict[Selection, Float], percentile: float, seed: int) -> PartCost:
-    whole, ideal = found[EVERYTHING], found[NOTHING]
-    without, alone = found[part.without], found[part.alone]
+def _cost(
+    part: Part, found: dict[Selection, Float], percentile: float, seed: int, less: bool
+) -> PartCost:
+    sign = -1.0 if less else 1.0  # the greater of these is the better chip
+    whole, ideal = sign * found[EVERYTHING], sign * found[NOTHING]
+    without, alone = sign * found[part.without], sign * found[part.alone]
     index = percentile_index(len(whole), percentile)
     return PartCost(
         part=part,
-        kpp_without=_ranked(without, index),
+        kpp_without=sign * _ranked(without, index),
         cost=paired_difference(without, whole, percentile, stream(seed, 0, "bootstrap")),
-        kpp_alone=_ranked(alone, index),
+        kpp_alone=sign * _ranked(alone, index),
         cost_alone=paired_difference(ideal, alone, percentile, stream(seed, 0, "bootstrap")),
     )

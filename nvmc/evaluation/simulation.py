@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Unpack, cast
+from typing import Any, Unpack, cast
 
 from nvmc.arguments import checked
 from nvmc.compiled.artifact import Compiled
@@ -24,6 +24,7 @@ from nvmc.evaluation.workload import Options, check_options, set_up
 from nvmc.hardware.chips import Chips
 from nvmc.hardware.compensation import Compensation, marked
 from nvmc.hardware.devices import Device, NoiseSource
+from nvmc.metrics import as_metric
 
 __all__ = ["Asked", "simulate"]
 
@@ -96,7 +97,7 @@ def simulate(
     Raises:
         OptionError, DataError, ModelError, StoreError: By what is wrong.
     """
-    plan, rest = _planned(Plan(runs, percentile, delta, precision, max_runs), jobs, first, options)
+    plan, rest = _planned((runs, percentile, delta, precision, max_runs), jobs, first, options)
     base = Setup.of(compiled.manifest.target, device, noise, sigma, None, compensate, temperature_c)
     setups = [replace(base, time_s=age) for age in times_s or [None]]
     chips = [Chips(one.chip(seed, first), first, plan.most) for one in setups]
@@ -124,12 +125,18 @@ class _Kept:
         return Population(self.workload, chips, self.executor, records, self.on_chip), described
 
 
-def _planned(plan: Plan, jobs: int | None, first: int, options: Asked) -> tuple[Plan, Options]:
+def _planned(
+    asked: tuple[Any, ...], jobs: int | None, first: int, options: Asked
+) -> tuple[Plan, Options]:
     """The plan with what is asked, for chips from `first` on; and the other options."""
-    goal, require = as_wanted(options.pop("goal", None), options.pop("require", ()))
+    metric = as_metric(options.get("metric"))
+    own = metric is not None and not metric.percent
+    plan = Plan(*asked, own_unit=own)
+    goal, require = as_wanted(options.pop("goal", None), options.pop("require", ()), metric)
     check_options(plan.runs, jobs, plan.percentile)
     if first > LAST - plan.most:
         raise OptionError(f"first is {first}; expected at most {LAST - plan.most}")
+    options["metric"] = metric
     return replace(plan, goal=goal, require=require), cast(Options, options)
 
 

@@ -30,12 +30,12 @@ from nvmc.evaluation.workload import Options, check_options
 from nvmc.hardware.chips import Chips
 from nvmc.hardware.compensation import Compensation, marked
 from nvmc.hardware.devices import Device, NoiseSource
+from nvmc.metrics import as_metric
 
 __all__ = ["FORMAT", "RUNS", "Solution", "TriedValue", "Wanted", "solve"]
 
 FORMAT = "nvmc.evaluation.solve/1"
-RUNS = 500
-"""Chips at a value: with fewer the interval's lower end lies much further down."""
+RUNS = 500  # chips at a value: with fewer the interval's lower end lies much further down
 
 Find = Literal["least", "most"]
 
@@ -114,7 +114,8 @@ class Solution:
         The first of a pair is the easier one.
         """
         ordered = self.tried if self.find == "most" else self.tried[::-1]
-        ends = [-math.inf if t.verdict.end is None else t.verdict.end for t in ordered]
+        sign = -1 if self.requirement.at_most else 1
+        ends = [-math.inf if (end := t.verdict.end) is None else sign * end for t in ordered]
         return [
             (ordered[i].value, ordered[i + 1].value)
             for i in range(len(ends) - 1)
@@ -132,7 +133,7 @@ class Solution:
             "over": column,
             "find": self.find,
             "goal": self.goal,
-            "required": {"of": self.requirement.of, "least": self.requirement.least},
+            "required": self.requirement.to_json(),
             "values": [value.number for value in self.values],
             "values_assumed": self.assumed,
             "met": self.met,
@@ -239,7 +240,7 @@ class _Question:
     def of(
         cls, over: str, goal: float | str, runs: int, jobs: int | None, options: Wanted
     ) -> _Question:
-        share, wanted = as_target(goal, options.get("require"))
+        share, wanted = as_target(goal, options.get("require"), as_metric(options.get("metric")))
         percentile = options.get("percentile", 1.0)
         check_options(runs, jobs, percentile)
         check_reachable(wanted, runs, percentile)

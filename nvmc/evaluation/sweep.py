@@ -32,6 +32,7 @@ from nvmc.evaluation.workload import Options, check_options, fidelity_of, set_up
 from nvmc.hardware.chips import Chips
 from nvmc.hardware.compensation import Compensation, marked
 from nvmc.hardware.devices import Device, NoiseSource, Target
+from nvmc.metrics import as_metric
 from nvmc.statistics import Kpp, Summary, Yield, percentile_performance, summarize, yield_at
 
 __all__ = ["FORMAT", "Point", "Sweep", "Workloads", "point_count", "sweep"]
@@ -128,6 +129,7 @@ def _point_json(point: Point, shared: Mapping[str, Any]) -> dict[str, Any]:
         "mean": summary.mean,
         "std": summary.std,
         "min": summary.min,
+        "max": summary.max,
         "percentile": kpp.to_json(),
         "yield": None if point.reached is None else point.reached.to_json(),
         "elsewhere": point.elsewhere.to_json(),
@@ -181,7 +183,7 @@ def sweep(
     """
     started = time.perf_counter()
     check_options(runs, jobs, percentile)
-    goal = as_goal(goal)
+    goal = as_goal(goal, as_metric(options.get("metric")))
     known = {n: parse_values(n, v) if isinstance(v, str) else v for n, v in values.items()}
     axes = _axes(known)
     setup = Setup.of(compiled.manifest.target, device, noise, compensate=compensate)
@@ -208,16 +210,19 @@ def _point(
 ) -> Point:
     """What a population is worth, each of whose chips is run on all images."""
     workload, values = population.workload, population.complete()
+    less = workload.metric.less_is_better
     return Point(
         at=at,
         description=described,
         ideal=workload.ideal,
         values=values,
-        kpp=percentile_performance(values, percentile, images=workload.sampled),
-        summary=summarize(values),
+        kpp=percentile_performance(
+            values, percentile, images=workload.sampled, less_is_better=less
+        ),
+        summary=summarize(values, less_is_better=less),
         elsewhere=population.elsewhere(len(values)),
         compensation=workload.compensation,
-        reached=None if goal is None else yield_at(values, goal),
+        reached=None if goal is None else yield_at(values, goal, less_is_better=less),
     )
 
 

@@ -19,6 +19,7 @@ from nvmc.compiled.options import LOOPED
 from nvmc.data import Data, Dataset, load_data
 from nvmc.errors import ModelError, OptionError
 from nvmc.evaluation.description import Fidelity
+from nvmc.evaluation.detecting import boxes_of, one_by_one
 from nvmc.evaluation.networks import circuit_of, network_of
 from nvmc.evaluation.ordering import run_ideal
 from nvmc.evaluation.plan import MOST_RUNS
@@ -28,7 +29,7 @@ from nvmc.evaluation.scoring import Probe, read
 from nvmc.evaluation.tuning import NO_TUNING, Judged, Tuning, tuned
 from nvmc.hardware.chip import PHYSICS, Chip
 from nvmc.hardware.devices import Target
-from nvmc.metrics import METRICS, Metric
+from nvmc.metrics import Metric, as_metric
 from nvmc.passes.arrange_axes import classes_second, images_first, log_probabilities
 from nvmc.passes.bind_inputs import fix_sizes
 from nvmc.passes.feed_masks import draws_numbers, outputs_kinds
@@ -75,7 +76,8 @@ class Options(TypedDict, total=False):
         class_axis: Its axis of the classes; from shapes and labels by default.
         batch_axis: Its axis of images (`1`), those of inputs and outputs by name (`y=1,x=1`), or
             `none` for a network that takes one image at a time; the first by default.
-        metric: Name of the metric (`nvmc.metrics.METRICS`); by default the one that suits the data.
+        metric: Name of the metric (`nvmc.metrics.METRICS`), or one of your own (docs/metrics.md);
+            by default the one that suits the data.
         fidelity: `cells` or `circuit`; by default what the target needs (`fidelity_of`).
         batch: Images per run, which bounds the memory; by default what suits the cache. Changes
             nothing else.
@@ -88,7 +90,7 @@ class Options(TypedDict, total=False):
     output: str | None
     class_axis: int | None
     batch_axis: str | None
-    metric: str | None
+    metric: Any
     fidelity: Fidelity | None
     batch: int | None
     mc_passes: int | None
@@ -118,23 +120,23 @@ def set_up(
         OptionError, DataError, ModelError: By what is wrong.
     """
     data, limit = options.get("data"), options.get("limit")
-    dataset = None if data is None else load_data(data, limit=limit)
+    dataset, metric = _asked(options)
     model = load_compiled(compiled) if isinstance(compiled, Compiled) else compiled
     dataset, axes = _with_images_first(model, dataset, options)
     feed, name = _fed(model, dataset, seed, limit)
     probe = _probe_of(model, target, feed)
-    reading = _reading(model, dataset, axes, options, probe)
+    reading = _reading(model, dataset, axes, options, metric, probe)
     dataset = dataset and reading.arranged(dataset)
-    output, holds = _scored(model, reading, options.get("metric"), probe, probabilities)
+    output, holds = _scored(model, reading, metric, probe, probabilities)
     corrected = model.clone() if tuning.looks else None
     circuit, turns, classes = None, reads_by_turns(model), _classes_of(model, output)
     if fidelity_of(target, options.get("fidelity")) == "circuit":
         circuit = circuit_of(model.clone(), target, output)
     exact = network_of(model, target, output)
-    changes = {"holds": holds, **_changes(exact, reading, options, len(feed))}
+    changes = {"holds": holds, **_changes(exact, reading, options, metric, len(feed))}
     exact = replace(exact, **changes)
     with single_threaded_blas():
-        run = run_ideal(exact, feed, dataset, options.get("metric"), classes)
+        run = run_ideal(exact, feed, dataset, metric, classes)
         network = exact = replace(exact, shape=run.shape)
         if circuit is not None:
             network = replace(circuit, **changes, shape=run.shape, turns=_turns(model, feed))
@@ -154,6 +156,15 @@ def set_up(
     }
     named: Any = {"name": compiled.folder.name, "identity": identity, **_said_of(compiled)}
     return tuned(replace(workload, **named), tuning, corrected, target, exact.arrays, on)
+
+
+def _asked(options: Options) -> tuple[Dataset | None, type[Metric] | None]:
+    """The data as the metric takes them, without labels where it is one against the ideal chip."""
+    data, metric = options.get("data"), as_metric(options.get("metric"))
+    dataset = None if data is None else load_data(data, limit=options.get("limit"))
+    if dataset is None or metric is None or not metric.reference.startswith("ideal"):
+        return dataset, metric
+    return replace(dataset, y=None, targets=None), metric
 
 
 def _said_of(compiled: Compiled) -> dict[str, Any]:
@@ -245,14 +256,27 @@ def _probe_of(model: Model, target: Target, feed: Feed) -> Probe:
 
 
 def _reading(
-    model: Model, dataset: Dataset | None, axes: BatchAxes | None, options: Options, probe: Probe
+    model: Model,
+    dataset: Dataset | None,
+    axes: BatchAxes | None,
+    options: Options,
+    metric: type[Metric] | None,
+    probe: Probe,
 ) -> Reading:
     """How the scored output is read; the ideal chip is run where shapes do not tell."""
-    named = options.get("output"), options.get("class_axis"), options.get("metric")
+    if metric is not None and metric.detects:
+        return boxes_of(model, dataset, options.get("output"), options.get("class_axis"))
+    named = options.get("output"), options.get("class_axis"), metric and metric.name
     return read(model, dataset, Wanted(*named, axes), probe)
 
 
-def _changes(network: Network, reading: Reading, options: Options, images: int) -> dict[str, Any]:
+def _changes(
+    network: Network,
+    reading: Reading,
+    options: Options,
+    metric: type[Metric] | None,
+    images: int,
+) -> dict[str, Any]:
     """What the options change of a network: passes per image, images per run, all at most."""
     changes: dict[str, Any] = {}
     passes, batch = options.get("mc_passes"), options.get("batch")
@@ -270,17 +294,15 @@ def _changes(network: Network, reading: Reading, options: Options, images: int) 
                 f"output {reading.output!r} holds class numbers, whose mean over passes says "
                 "nothing; choose an output of class scores with --output"
             )
-        if passes > 1 and METRICS.get(options.get("metric") or "", Metric).log_probabilities:
-            raise OptionError(
-                f"mc-passes is {passes}; expected 1 with metric {options.get('metric')!r}"
-            )
+        if passes > 1 and metric is not None and metric.log_probabilities:
+            raise OptionError(f"mc-passes is {passes}; expected 1 with metric {metric.name!r}")
         changes["passes"] = passes
     if batch is not None:
         if batch < 1 or (network.fixed and batch != network.batch):
             expected = f"{network.batch}, as the network has" if network.fixed else "at least 1"
             raise OptionError(f"batch is {batch}; expected {expected}")
         changes["batch"] = batch if network.fixed else min(batch, images)
-    return changes
+    return one_by_one(changes, metric, network.fixed)
 
 
 def check_options(runs: int, jobs: int | None, percentile: float) -> None:
@@ -332,7 +354,11 @@ def _name_of(metric: Metric) -> str:
 
 
 def _scored(
-    model: Model, reading: Reading, metric: str | None, probe: Probe, probabilities: bool
+    model: Model,
+    reading: Reading,
+    metric: type[Metric] | None,
+    probe: Probe,
+    probabilities: bool,
 ) -> tuple[str, Outputs]:
     """The output in the form that is scored, and what it holds: one score is made two.
 
@@ -342,15 +368,16 @@ def _scored(
     holds = outputs_kinds(model)[reading.output]
     name = classes_second(model, reading.output, reading.batch_axis, reading.class_axis)
     asked = probabilities or draws_numbers(model)
-    asked = asked or (metric in METRICS and METRICS[metric].log_probabilities)
+    likely = metric is not None and metric.log_probabilities
+    asked = asked or likely
     if asked and holds == "scores" and reading.holds == "class scores":
         holds = kind_of(probe(name))
-    if reading.holds == "one score":
-        name, holds = two_classes(model, name)
-    if metric in METRICS and METRICS[metric].log_probabilities:
-        if reading.holds not in ("class scores", "one score"):
+    if reading.holds in ("one score", "label scores"):
+        name, holds = two_classes(model, name, apart=reading.holds == "label scores")
+    if metric is not None and likely:
+        if reading.holds not in ("class scores", "one score", "label scores"):
             raise OptionError(
-                f"metric {metric!r} wants class scores, but output {reading.output!r} holds "
+                f"metric {metric.name!r} wants class scores, but output {reading.output!r} holds "
                 f"{reading.holds}; choose another with --output"
             )
         return log_probabilities(model, name, holds), "log-probabilities"

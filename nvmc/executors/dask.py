@@ -21,6 +21,7 @@ from nvmc.evaluation.population import Workload
 from nvmc.executors.cluster import Cluster, connected, started
 from nvmc.executors.tasks import Done, Pace
 from nvmc.hardware.chip import Chip
+from nvmc.metrics import Total
 from nvmc.runtime.montecarlo import ENGINE, Network, Span
 
 __all__ = ["DaskExecutor", "cluster_at", "local_processes"]
@@ -85,7 +86,7 @@ class DaskExecutor:
         workload: Workload,
         chips: Sequence[Chip],
         span: Span,
-        done: Callable[[int, float], None],
+        done: Callable[[int, Total], None],
     ) -> None:
         """Run chips on some images; see `Executor`. Calls `done` from this thread.
 
@@ -125,7 +126,7 @@ class _Run:
         workload: Workload,
         chips: Sequence[Chip],
         span: Span,
-        done: Callable[[int, float], None],
+        done: Callable[[int, Total], None],
     ) -> None:
         self._cluster = cluster
         self._workload = workload

@@ -14,6 +14,7 @@ import nvmc
 from nvmc.errors import ClusterError, NvmcError
 from nvmc.evaluation.population import Workload
 from nvmc.hardware.chip import PHYSICS, Chip
+from nvmc.metrics import Total, total_of
 from nvmc.runtime.montecarlo import (
     ENGINE,
     Span,
@@ -64,7 +65,7 @@ class Done:
         seconds: How long they took.
     """
 
-    totals: tuple[float, ...]
+    totals: tuple[Total, ...]
     seconds: float
 
 
@@ -95,7 +96,7 @@ def run_chips(
         )
     except NvmcError as error:
         return error
-    return Done(tuple(totals.tolist()), time.perf_counter() - started)
+    return Done(tuple(map(total_of, totals)), time.perf_counter() - started)
 
 
 def _listed(found: dict[str, str]) -> str:

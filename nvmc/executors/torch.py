@@ -27,6 +27,7 @@ from nvmc.executors.torch_network import (
 )
 from nvmc.executors.torch_weights import WeightProgrammer, tensor_of
 from nvmc.hardware.chip import Chip
+from nvmc.metrics import Total
 from nvmc.runtime.averaging import mean_outputs
 from nvmc.runtime.blas import single_threaded_blas
 from nvmc.runtime.montecarlo import (
@@ -35,6 +36,7 @@ from nvmc.runtime.montecarlo import (
     Span,
     default_jobs,
 )
+from nvmc.runtime.tally import Tally
 
 __all__ = ["TorchExecutor"]
 
@@ -105,7 +107,7 @@ class TorchExecutor:
         workload: Workload,
         chips: Sequence[Chip],
         span: Span,
-        done: Callable[[int, float], None],
+        done: Callable[[int, Total], None],
     ) -> None:
         """Run chips on some images; see `nvmc.evaluation.population.Executor`.
 
@@ -140,7 +142,7 @@ class TorchExecutor:
         network: Network,
         chips: Sequence[Chip],
         span: Span,
-        done: Callable[[int, float], None],
+        done: Callable[[int, Total], None],
     ) -> None:
         if self._ready is None or self._ready[0] is not workload:
             self._ready = None  # let go of the memory first
@@ -163,10 +165,10 @@ class TorchExecutor:
         run: _Run,
         chips: Sequence[Chip],
         programming: WeightProgrammer,
-        done: Callable[[int, float], None],
+        done: Callable[[int, Total], None],
     ) -> None:
         """Run all groups, each reported once the device has the next one to compute."""
-        last: tuple[range, Callable[[], list[float]]] | None = None
+        last: tuple[range, Callable[[], list[Total]]] | None = None
         for group, weights in programming:
             totals = run.totals([chips[position] for position in group], weights)
             if last is not None:
@@ -189,7 +191,7 @@ def _fixed_order(device: torch.device) -> Generator[None]:
 
 
 def _report(
-    group: range, totals: Callable[[], list[float]], done: Callable[[int, float], None]
+    group: range, totals: Callable[[], list[Total]], done: Callable[[int, Total], None]
 ) -> None:
     for position, total in zip(group, totals(), strict=False):  # behind the chips: what fills up
         done(position, total)
@@ -242,7 +244,7 @@ class _Run:
         self._images = images
         self._span = span
 
-    def totals(self, chips: Sequence[Chip], weights: Weights) -> Callable[[], list[float]]:
+    def totals(self, chips: Sequence[Chip], weights: Weights) -> Callable[[], list[Total]]:
         """Start a group of chips; what is returned waits for their totals.
 
         Raises:
@@ -257,28 +259,30 @@ class _Run:
                     raise
                 self.on_device = replace(self.on_device, images=size // 2)
 
-    def _totals(self, chips: Sequence[Chip], weights: Weights) -> Callable[[], list[float]]:
+    def _totals(self, chips: Sequence[Chip], weights: Weights) -> Callable[[], list[Total]]:
         if self.network.masks:
             found = self._averaged(chips, weights)
             return lambda: found
         counted: Tensor | None = None
-        added = np.zeros(self.count)
+        tally = Tally(self._workload.metric, self._span.first, self.count)
         for first, outputs in self._outputs(weights, {}):
             hits = self._images.hits(outputs, first)
             if hits is None:
-                added += self._added(outputs.cpu().numpy(), first)
+                tally.take(list(outputs.cpu().numpy()))
             else:
                 counted = hits if counted is None else counted + hits
-        return added.tolist if counted is None else _copied(counted)
+        return tally.totals if counted is None else _copied(counted)
 
-    def _averaged(self, chips: Sequence[Chip], weights: Weights) -> list[float]:
+    def _averaged(self, chips: Sequence[Chip], weights: Weights) -> list[Total]:
         """Totals of a network that draws numbers: all images, pass by pass."""
         masks = [ChipMasks(self.network.masks, chip.seed, chip.index) for chip in chips]
         passes = (self._pass(masks, weights, number) for number in range(self.network.passes))
         means = mean_outputs(passes, self.network.holds)
         assert means is not None
         means = means.reshape(self.count, -1, *means.shape[1:])
-        return self._added(means, self._span.first).tolist()
+        tally = Tally(self._workload.metric, self._span.first, self.count)
+        tally.take(list(means))
+        return tally.totals()
 
     def _pass(self, masks: list[ChipMasks], weights: Weights, number: int) -> NDArray[Any]:
         """The outputs of a pass, of shape (chips * images, …)."""
@@ -303,12 +307,8 @@ class _Run:
         stacked = {k: np.stack([one[k] for one in each]) for k in each[0]}
         return {k: tensor_of(x).to(self._images.device) for k, x in stacked.items()}
 
-    def _added(self, outputs: NDArray[Any], first: int) -> NDArray[np.float64]:
-        metric = self._workload.metric
-        return np.array([metric.add(one, first) for one in outputs], np.float64)
 
-
-def _copied(counted: Tensor) -> Callable[[], list[float]]:
+def _copied(counted: Tensor) -> Callable[[], list[Total]]:
     """What waits until the device has computed the numbers, but not for what follows them."""
     if counted.device.type != "cuda":
         return lambda: _numbers(counted)
@@ -316,12 +316,12 @@ def _copied(counted: Tensor) -> Callable[[], list[float]]:
     host.copy_(counted, non_blocking=True)
     event = torch.cuda.current_stream(counted.device).record_event()
 
-    def values() -> list[float]:
+    def values() -> list[Total]:
         event.synchronize()
         return _numbers(host)
 
     return values
 
 
-def _numbers(counted: Tensor) -> list[float]:
+def _numbers(counted: Tensor) -> list[Total]:
     return cast(Any, counted).double().tolist()

@@ -31,7 +31,7 @@ class Images:
         self._held: dict[str, Tensor] | None = None
         if sum(x.nbytes for x in feed.inputs.values()) <= memory:
             self._held = {k: tensor_of(x).to(device) for k, x in feed.inputs.items()}
-        classes = metric.classes
+        classes = metric.classes if metric.top == 1 else None
         self._classes = None if classes is None else tensor_of(classes).to(device)
 
     def batch(self, first: int, size: int) -> dict[str, Tensor]:

@@ -10,6 +10,7 @@ import numpy as np
 from nvmc.budget import check_room
 from nvmc.compiled.artifact import Compiled
 from nvmc.compiled.chip_cells import ChipCells
+from nvmc.errors import OptionError
 from nvmc.export.folder import file_names
 from nvmc.export.request import Request
 from nvmc.hardware.chip import Array
@@ -22,9 +23,11 @@ __all__ = [
     "arrays_by_name",
     "cells_of_chip",
     "cells_of_request",
-    "check_cells",
     "chosen_arrays",
 ]
+
+_BYTES = 60
+"""Of memory for a cell while its array is made and written."""
 
 
 def cells_of_chip(
@@ -51,12 +54,25 @@ def cells_of_request(request: Request, arrays: Mapping[str, Array] | None = None
     Args:
         request: Says which.
         arrays: `arrays_by_name`, where they are known.
+
+    Raises:
+        OptionError: Conductances are given that every device states itself.
     """
     chip, range_us = request.chip, request.options.get("range_us")
     known = arrays_by_name(request) if arrays is None else arrays
 
+    devices = request.target.devices
+    if range_us is not None and all(device.conductance is not None for device in devices):
+        names = ", ".join(repr(device.name) for device in devices)
+        raise OptionError(
+            f"device {names} says itself what its levels conduct; leave --range-us out"
+        )
+
     def make(name: str) -> ArrayCells:
-        return cells_of_array(known[name], chip, range_us)
+        array = known[name]
+        places = array.layout.crossbars * array.codes.size
+        check_room(f"the cells of array {name!r}", places * _BYTES)
+        return cells_of_array(array, chip, range_us)
 
     manifest = request.compiled.manifest
     layers = {layer.name: layer.arrays for layer in manifest.layers}
@@ -72,16 +88,6 @@ def chosen_arrays(request: Request, cells: ChipCells) -> dict[str, str]:
     """
     wanted = {cells.named(name) for name in request.options.get("array") or ()}
     return file_names([name for name in cells.arrays if not wanted or name in wanted])
-
-
-def check_cells(array: Array, size: int) -> None:
-    """Complain of an array that takes more memory than there is, at `size` bytes a cell.
-
-    Raises:
-        OutOfMemoryError: It does.
-    """
-    places = array.layout.crossbars * array.codes.size
-    check_room(f"the cells of array {array.name!r}", places * size)
 
 
 class CellWarnings:
@@ -110,11 +116,11 @@ class CellWarnings:
         if range_us is not None:
             low, high = range_us
             text = f"level 0 is taken for {low:g} uS and the highest for {high:g} uS (--range-us)"
-            yield text + "; the chip's errors are in level steps and do not depend on it"
+            yield text + " where the device does not say; errors in level steps stay what they are"
         if self._negative:
             yield (
                 f"{self._negative:,} of {self._cells:,} cells conduct less than nothing, down to "
-                f"{self._lowest:.3g} uS: the device does not clip, and the simulator computes so"
+                f"{self._lowest:.3g} uS: nothing clips them there, and the simulator computes so"
             )
         if chip.needs_circuit:
             yield "every read of this chip is noisy; the files have its cells without that"

@@ -14,7 +14,6 @@ from nvmc.export.cells import (
     CellWarnings,
     arrays_by_name,
     cells_of_request,
-    check_cells,
     chosen_arrays,
 )
 from nvmc.export.request import Request, Written
@@ -25,8 +24,6 @@ from nvmc.hardware.tile_cells import ArrayCells, TileCells
 __all__ = ["write"]
 
 _NUMBERS = {"positive": 1, "negative": -1, "both": 0}
-_BYTES = 60
-"""Of memory for a cell while an array is written, in both files."""
 
 
 def write(request: Request, folder: Path) -> Written:
@@ -41,7 +38,6 @@ def write(request: Request, folder: Path) -> Written:
     told, found = dict[str, Any](), CellWarnings(request)
     with tile_table(folder) as table:
         for name, file in chosen_arrays(request, cells).items():
-            check_cells(arrays[name], _BYTES)
             held = cells.array(name)
             found.see(held)
             np.savez(folder / f"{file}.npz", allow_pickle=False, **_content(held))

@@ -66,6 +66,7 @@ _TABLE = (
         "nvmc.export.schedule.write:write",
         "nvmc.export.schedule/1",
         "an instruction stream with meta-operators, and the tiles' codes",
+        ("placement",),
     ),
     Kind(
         "mlir",

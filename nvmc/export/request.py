@@ -29,6 +29,7 @@ class ExportOptions(TypedDict, total=False):
         volts: Of the word lines: one for all, or by array one for each row, shape (rows,) or
             (groups, rows), as a mapping or an NPZ file; the read voltage for None, or 1 V.
         data: Images, of which the first is traced; seeded inputs for None.
+        placement: File that `nvmc place` wrote, which says the cores of tiles; None for none.
     """
 
     opset: int | None
@@ -36,6 +37,7 @@ class ExportOptions(TypedDict, total=False):
     array: Sequence[str]
     volts: float | str | Path | Mapping[str, Any] | None
     data: Data | None
+    placement: str | Path | None
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,6 @@ from nvmc.export.cells import (
     CellWarnings,
     arrays_by_name,
     cells_of_request,
-    check_cells,
     chosen_arrays,
 )
 from nvmc.export.netlist import Elements, elements_of
@@ -27,7 +26,6 @@ from nvmc.hardware.tile_cells import ArrayCells, TileCells
 __all__ = ["write"]
 
 Volts = NDArray[np.float64]
-_BYTES = 60
 _DEFAULT_V = 1.0
 _ON_A_LINE = 8
 
@@ -47,7 +45,7 @@ def write(request: Request, folder: Path) -> Written:
         for name, file in chosen_arrays(request, cells).items():
             array = arrays[name]
             array.target.check_reading()
-            check_cells(array, _BYTES)
+            _check_polarity(name, array)
             held = cells.array(name)
             found.see(held)
             volts = drive.of(array, held)
@@ -61,6 +59,16 @@ def write(request: Request, folder: Path) -> Written:
     line = f"netlists of {table.count} tiles, {cells.name},"
     assumptions = [*_assumed(request), *drive.assumed, *found.assumptions]
     return Written([line], assumptions, {"arrays": told})
+
+
+def _check_polarity(name: str, array: Array) -> None:
+    """Raise OptionError where both polarities share tiles with wires, which netlists do not."""
+    periphery = array.target.periphery
+    if periphery.wired and periphery.polarity != "separate":
+        raise OptionError(
+            f"polarities of array {name!r} lie {periphery.polarity} on one tile, and netlists are "
+            "of one polarity each; compile it with --polarity separate"
+        )
 
 
 class _Drive:
@@ -158,10 +166,11 @@ def _assumed(request: Request) -> Iterator[str]:
         yield "cells are linear, as the target states no read voltage (--read-v of nvmc compile)"
     if any(part.iv is not None for part in targets):
         yield "below 0 V, of which the device says nothing, the current of a cell is odd in V"
-        if any(part.periphery.wired for part in targets):
+        rough = [part.periphery for part in targets if part.periphery.wire_solution != "exact"]
+        if any(around.wired for around in rough):
             yield (
                 "cells behind wires see the voltage that arrives, which nvmc simulate approximates "
-                "where they are not linear (docs/parasitics.md)"
+                "where they are not linear, unless wire_solution is exact (docs/parasitics.md)"
             )
 
 
@@ -179,8 +188,11 @@ def _heading(request: Request, target: Target, tile: TileCells) -> list[str]:
         f"* plane {tile.plane}, slice {tile.slice}, {tile.polarity}, {spans}",
         f"* a level step counts for {tile.coefficient:g} code steps",
     ]
-    if target.periphery.rows_on is not None:
-        lines.append(f"* at most {target.periphery.rows_on} rows are driven at a time")
+    around = target.periphery
+    if around.rows_on is not None:
+        others = {"ground": "", "float": ", the others float", "off": ", the others are off"}
+        waits = others[around.waiting_rows]
+        lines.append(f"* at most {around.rows_on} rows are driven at a time{waits}")
     return [line.encode("ascii", "replace").decode() for line in lines]
 
 

@@ -28,20 +28,33 @@ __all__ = ["CodeObserver", "codes_of_image"]
 Real = NDArray[np.floating[Any]]
 Codes = NDArray[np.int32]
 
+_PLAIN: dict[str, Any] = {
+    "dac_mode": "multi-level",
+    "dac_slice_bits": 1,
+    "dac_inl": 0.0,
+    "accumulate": "digital",
+    "signed_inputs": "two-phase",
+    "wire_ohm": None,
+    "read_v": None,
+    "rows_on": None,
+    "waiting_rows": "ground",
+}
+"""One pulse for a code of each sign, whatever the target's own are: codes are what is wanted."""
+
 
 class CodeObserver:
     """Keeps the codes of all vectors that drive one array, in the order of the vectors."""
 
     def __init__(self) -> None:
         self._lock = Lock()
-        self._pieces: dict[int, list[NDArray[np.float64]]] = {}
+        self._pieces: dict[int, list[NDArray[np.float32]]] = {}
 
     def inputs(self, x: Real) -> None:
         """See the inputs of whole entries, whose codes come later."""
 
     def drives(self, rows: slice, pulse: Pulse) -> None:
         """See what a pulse puts on some rows, shape (entries, groups, vectors, rows)."""
-        counted = pulse.weight * pulse.drive.astype(np.float64)
+        counted = np.float32(pulse.weight) * pulse.drive.astype(np.float32)  # whole, below 2^24
         with self._lock:
             pieces = self._pieces.setdefault(rows.start, [])
             if pulse.index == 0:
@@ -61,7 +74,7 @@ class CodeObserver:
         return np.rint(np.concatenate(blocks, axis=2)).astype(np.int32) if blocks else None
 
 
-def _vectors(piece: NDArray[np.float64]) -> NDArray[np.float64]:
+def _vectors(piece: NDArray[np.float32]) -> NDArray[np.float32]:
     """The vectors of all entries one after the other, shape (groups, vectors, rows)."""
     entries, groups, vectors, rows = piece.shape
     return piece.swapaxes(0, 1).reshape(groups, entries * vectors, rows)
@@ -95,8 +108,7 @@ def codes_of_image(
             "free first axis, and compile again"
         )
     dataset = None if data is None else load_data(data, limit=1)
-    exact = {"dac_mode": "multi-level", "signed_inputs": "two-phase"}
-    set_target(model, target.everywhere(wire_ohm=None, read_v=None, rows_on=None, **exact))
+    set_target(model, target.everywhere(**_PLAIN))
     image = feed_of(inputs, dataset, 0, 1)
     with single_threaded_blas(), observe_arrays(CodeObserver) as seen:
         session = make_session(serialized(model), chip=Chip.ideal(), quiet=True)

@@ -5,9 +5,10 @@ from __future__ import annotations
 from bisect import bisect_right
 
 from nvmc.hardware.devices import Target
+from nvmc.hardware.devices.periphery import WaitingRows
 from nvmc.hardware.tiling import row_spans
 
-__all__ = ["first_rows", "reads_of_rows", "rows_of_tiles", "tile_of"]
+__all__ = ["first_rows", "reads_of_rows", "rows_of_tiles", "tile_of", "turns", "waiting"]
 
 
 def tile_of(target: Target) -> tuple[int, int, bool]:
@@ -30,14 +31,25 @@ def reads_of_rows(target: Target, rows: int) -> list[slice]:
 
     Those of a tile, or at most `rows_on` of them.
     """
-    tiles, most = rows_of_tiles(target, rows), target.periphery.rows_on
-    if most is None:
-        return tiles
     return [
-        slice(first, min(first + most, tile.stop))
-        for tile in tiles
-        for first in range(tile.start, tile.stop, most)
+        slice(tile.start + turn.start, tile.start + turn.stop)
+        for tile in rows_of_tiles(target, rows)
+        for turn in turns(target, tile.stop - tile.start)
     ]
+
+
+def turns(target: Target, rows: int) -> list[slice]:
+    """Which of a tile's rows in use are driven together, turn by turn."""
+    most = target.periphery.rows_on
+    if most is None:
+        return [slice(0, rows)]
+    return [slice(first, min(first + most, rows)) for first in range(0, rows, most)]
+
+
+def waiting(target: Target) -> WaitingRows:
+    """What rows do whose turn it is not; `ground` also where none waits."""
+    around = target.periphery
+    return "ground" if around.rows_on is None else around.waiting_rows
 
 
 def first_rows(target: Target, rows: int) -> list[int]:

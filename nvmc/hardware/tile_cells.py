@@ -7,22 +7,23 @@ off the diagonal are never formed and conduct nothing.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from nvmc.hardware.chip import Array
 from nvmc.hardware.tiling import Matrix
 
-__all__ = ["ArrayCells", "Polarity", "TileCells"]
+__all__ = ["ArrayCells", "Polarity", "TileCells", "levels_on_target"]
 
 Polarity = Literal["positive", "negative", "both"]
 
 
 @dataclass(frozen=True, eq=False)
 class TileCells:
-    """The cells of one physical tile.
+    """The cells of one physical tile. Its arrays are read-only: copy what is to be changed.
 
     Attributes:
         array: Name of the array in the manifest.
@@ -111,3 +112,12 @@ class ArrayCells:
                 part = total[group, slice(*tile.rows), slice(*tile.cols)]
                 part += tile.coefficient * levels[tile.lines(group)]
         return total * self.unit * (1 if self.sign is None else self.sign)
+
+
+def levels_on_target(array: Array) -> Any:
+    """The levels that cells aim for, where those of the device lie if they are uneven.
+
+    Returns:
+        Shape (planes, *weight shape), float32, in level steps.
+    """
+    return replace(array.cells, places=array.target.places).placed().targets

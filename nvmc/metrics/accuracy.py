@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from nvmc.data import IGNORED
-from nvmc.metrics.decisions import correct
+from nvmc.metrics.decisions import correct, top_correct
 from nvmc.metrics.metric import Metric, Reference
+from nvmc.metrics.options import whole_option
 
 __all__ = ["Accuracy"]
 
 
 class Accuracy(Metric):
-    """Top-1 accuracy against labels, in [0, 1].
+    """Accuracy against labels, in [0, 1]; with the option `k`, top-k accuracy.
 
     Args:
         labels: Classes of shape (N,) or (N, ...); `IGNORED` where a decision does not count.
@@ -32,6 +34,16 @@ class Accuracy(Metric):
         self._labels = labels
         self._decisions = int(np.count_nonzero(labels != IGNORED))
 
+    @classmethod
+    def of(cls, options: Mapping[str, str]) -> type[Metric]:
+        """Top-k accuracy, by the option `k`."""
+        top = whole_option(cls.name, options, "k", 1)
+        if top == 1:
+            return cls
+        title = f"the share of decisions whose label is among the {top} likeliest classes"
+        fields = {"top": top, "name": f"{cls.name}:k={top}", "short": f"top-{top} {cls.short}"}
+        return type(cls.__name__, (cls,), {**fields, "title": title})
+
     @property
     def classes(self) -> NDArray[np.integer[Any]]:
         """The class that each decision is held against; none is right where it is negative."""
@@ -39,7 +51,8 @@ class Accuracy(Metric):
 
     def add(self, outputs: NDArray[Any], first: int) -> float:
         """Hits in this batch."""
-        return correct(outputs, self._labels[first : first + len(outputs)])
+        labels = self._labels[first : first + len(outputs)]
+        return correct(outputs, labels) if self.top == 1 else top_correct(outputs, labels, self.top)
 
     def limits(self, first: int, last: int) -> tuple[float, float]:
         """No hits, to one for each decision that can be right."""

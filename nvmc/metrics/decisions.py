@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from nvmc.errors import DataError
 
-__all__ = ["correct", "decided", "decisions"]
+__all__ = ["correct", "decided", "decided_as", "decisions", "top_correct"]
 
 
 def correct(logits: NDArray[Any], labels: NDArray[np.integer[Any]]) -> int:
@@ -36,12 +36,77 @@ def correct(logits: NDArray[Any], labels: NDArray[np.integer[Any]]) -> int:
     if logits.shape == labels.shape:
         return int(np.count_nonzero((logits == labels) & (labels >= 0)))
     chosen, valid = decided(logits)
-    if labels.shape != chosen.shape:
-        raise DataError(
-            f"labels have shape {labels.shape} but outputs of shape {logits.shape} need labels of "
-            f"shape {chosen.shape}; give one label per decision"
-        )
+    _check_shape(logits, labels, chosen.shape)
     return int(np.count_nonzero((chosen == labels) & valid))
+
+
+def _check_shape(
+    outputs: NDArray[Any], labels: NDArray[np.integer[Any]], wanted: tuple[int, ...]
+) -> None:
+    if labels.shape != wanted:
+        raise DataError(
+            f"labels have shape {labels.shape} but outputs of shape {outputs.shape} need labels of "
+            f"shape {wanted}; give one label per decision"
+        )
+
+
+def decided_as(outputs: NDArray[Any], labels: NDArray[np.integer[Any]]) -> NDArray[np.int64]:
+    """The class that each decision is for, in the labels' shape, taken as in `correct`.
+
+    Args:
+        outputs: Scores of shape (N, C, ...), C >= 2; or class numbers of the labels' shape.
+        labels: Of shape (N, ...).
+
+    Returns:
+        Classes of the labels' shape; negative where NaN is among a decision's outputs, or a class
+        number is none.
+
+    Raises:
+        DataError: The outputs are neither, or the shapes do not fit.
+    """
+    if outputs.shape != labels.shape:
+        chosen, valid = decided(outputs)
+        _check_shape(outputs, labels, chosen.shape)
+        return np.where(valid, chosen, -1)
+    if outputs.dtype.kind != "f":
+        return outputs.astype(np.int64)
+    whole = np.isfinite(outputs) & (outputs == np.rint(outputs))
+    return np.where(whole, outputs, -1).astype(np.int64)
+
+
+def top_correct(logits: NDArray[Any], labels: NDArray[np.integer[Any]], top: int) -> int:
+    """How many labels are among the `top` classes of the greatest outputs.
+
+    Of equal outputs that of the lowest class index counts as greater, as in `correct`, which is
+    this for `top` 1.
+
+    Args:
+        logits: Scores of shape (N, C, ...).
+        labels: Classes of shape (N, ...); none is right where negative.
+        top: From 1 to C - 1.
+
+    Raises:
+        DataError: The outputs are no scores of more than `top` classes, or the shapes do not fit.
+    """
+    if logits.shape == labels.shape:
+        raise DataError(
+            f"the {top} likeliest classes are asked for, but the output holds class numbers; "
+            "choose one of class scores with --output"
+        )
+    chosen, valid = decided(logits)
+    _check_shape(logits, labels, chosen.shape)
+    if top >= logits.shape[1]:
+        raise DataError(
+            f"the {top} likeliest of {logits.shape[1]} classes are asked for, so all decisions "
+            "would be right; choose fewer"
+        )
+    place = np.expand_dims(np.maximum(labels, 0), 1)
+    inside = place < logits.shape[1]
+    own = np.take_along_axis(logits, np.where(inside, place, 0), axis=1)
+    sizes = (1, logits.shape[1], *[1] * (logits.ndim - 2))
+    index: Any = np.arange(logits.shape[1]).reshape(sizes)
+    before: Any = ((logits > own) | ((logits == own) & (index < place))).sum(axis=1)
+    return int(np.count_nonzero((before < top) & valid & (labels >= 0) & inside[:, 0]))
 
 
 def decisions(outputs: NDArray[Any]) -> NDArray[np.int64]:

@@ -11,7 +11,7 @@ from nvmc.data import IGNORED
 from nvmc.errors import DataError
 from nvmc.metrics.metric import Metric, Reference
 
-__all__ = ["Perplexity"]
+__all__ = ["NegativeLogLikelihood", "Perplexity"]
 
 LEAST = float(np.log(np.finfo(np.float64).tiny))
 """A lower log-likelihood counts as this, -708.4 nats; so does NaN."""
@@ -76,3 +76,27 @@ class Perplexity(Metric):
     def finish(self, total: float, images: int) -> float:
         """exp(log-likelihood over the decisions that count)."""
         return float(np.exp(min(0.0, total / max(1, self._decisions)))) if images else 0.0
+
+
+class NegativeLogLikelihood(Perplexity):
+    """The mean negative log-likelihood of the labels, -mean ln p, in nats; less is better.
+
+    The logarithm of the perplexity (the log loss, or cross-entropy), from the same sums.
+    """
+
+    name: ClassVar[str] = "nll"
+    short: ClassVar[str] = "NLL"
+    title: ClassVar[str] = "the mean negative log-likelihood (NLL) in nats, less is better"
+    quantity: ClassVar[str] = ""
+    less_is_better: ClassVar[bool] = True
+    percent: ClassVar[bool] = False
+    range: ClassVar[tuple[float, float]] = (0.0, -LEAST + 1.0)
+
+    @classmethod
+    def quantity_of(cls, value: float) -> float:
+        """The value itself."""
+        return value
+
+    def finish(self, total: float, images: int) -> float:
+        """The mean over the decisions that count, at least 0: probabilities may round above 1."""
+        return max(0.0, -total / max(1, self._decisions)) if images else 0.0

@@ -40,7 +40,7 @@ class Axis:
 
 @dataclass(frozen=True)
 class Curve:
-    """One line of a sweep, all shares of one (1 is 100 %).
+    """One line of a sweep; values are shares of one (1 is 100 %), or in a unit of their own.
 
     Attributes:
         label: What sets it apart; empty for the only one.
@@ -62,6 +62,7 @@ def draw_curves(
     axis: Axis,
     curves: Sequence[Curve],
     legend: str = "",
+    percent: bool = True,
 ) -> None:
     """Write the picture of a sweep to `path`.
 
@@ -76,17 +77,19 @@ def draw_curves(
         axis: What is on the x axis.
         curves: One for each value of the second parameter.
         legend: Name and unit of the second parameter.
+        percent: Whether values are shares, drawn in percent; else in their own unit.
 
     Raises:
         OptionError, ArtifactError: As `nvmc.report.figure.figure_in` does.
     """
     order = sorted(range(len(axis.positions)), key=lambda i: axis.positions[i])
     where = [axis.positions[i] for i in order]
+    scale = 100 if percent else 1
     height = max(4.4, 3.2 + 0.17 * len(curves))  # room for both legends, one above the other
     with figure_in(path, width=8.4, height=height) as figure:
         axes: Any = figure.add_subplot()
         heading(figure, lines)
-        style(axes, "", axis.label, f"{metric} [%]")
+        style(axes, "", axis.label, f"{metric} [%]" if percent else metric)
         if axis.logarithmic:
             axes.set_xscale("log")
         if axis.texts is not None:
@@ -94,23 +97,29 @@ def draw_curves(
             axes.set_xticks([], minor=True)
         one_ideal = len({tuple(curve.ideal) for curve in curves}) == 1
         for curve, colour in zip(curves, shades(len(curves)), strict=True):
-            _draw(axes, where, order, curve, colour, GREY if one_ideal else colour)
+            _draw(axes, where, order, curve, colour, GREY if one_ideal else colour, scale)
         _legends(axes, curves, legend)
 
 
 def _draw(
-    axes: Any, where: list[float], order: list[int], curve: Curve, colour: Any, ideal_colour: Any
+    axes: Any,
+    where: list[float],
+    order: list[int],
+    curve: Curve,
+    colour: Any,
+    ideal_colour: Any,
+    scale: int,
 ) -> None:
     mark = "o" if len(where) < 30 else ""
     kpp = [curve.kpp[i] for i in order]
     ends = [k.interval for k in kpp]
-    low = [100 * (k.value if e.low is None else e.low) for k, e in zip(kpp, ends, strict=True)]
-    high = [100 * (k.value if e.high is None else e.high) for k, e in zip(kpp, ends, strict=True)]
-    mean, ideal = (100 * np.asarray(line)[order] for line in (curve.mean, curve.ideal))
+    low = [scale * (k.value if e.low is None else e.low) for k, e in zip(kpp, ends, strict=True)]
+    high = [scale * (k.value if e.high is None else e.high) for k, e in zip(kpp, ends, strict=True)]
+    mean, ideal = (scale * np.asarray(line)[order] for line in (curve.mean, curve.ideal))
     axes.fill_between(where, low, high, color=colour, alpha=0.15, linewidth=0)
     axes.plot(where, ideal, color=ideal_colour, linestyle=":", linewidth=1.2)
     axes.plot(where, mean, color=colour, linestyle="--", linewidth=1.4, marker=mark, markersize=3)
-    axes.plot(where, [100 * k.value for k in kpp], color=colour, marker=mark, markersize=4)
+    axes.plot(where, [scale * k.value for k in kpp], color=colour, marker=mark, markersize=4)
 
 
 def _worst(kpp: Kpp) -> str:

@@ -20,7 +20,7 @@ MAX_BARS = 40
 
 @dataclass(frozen=True)
 class Sample:
-    """One sample of chips, all shares of one (1 is 100 %).
+    """One sample of chips; values are shares of one (1 is 100 %), or in a unit of their own.
 
     Attributes:
         label: What sets it apart, such as its time; empty for the only one.
@@ -42,6 +42,7 @@ def draw_histogram(
     ideal: float,
     images: int | None,
     samples: Sequence[Sample],
+    percent: bool = True,
 ) -> None:
     """Write the picture of a simulation to `path`: a histogram for each sample.
 
@@ -58,51 +59,56 @@ def draw_histogram(
         images: Images each value is made of, where values are multiples of 1 / images; None
             where they are any real numbers.
         samples: Drawn one below the other on one axis.
+        percent: Whether values are shares, drawn in percent; else in their own unit.
 
     Raises:
         OptionError, ArtifactError: As `nvmc.report.figure.figure_in` does.
     """
-    edges = _edges([sample.values for sample in samples], ideal, images)
+    scale = 100 if percent else 1
+    edges = scale * _edges([sample.values for sample in samples], ideal, images)
     with figure_in(path, width=8.4, height=1.6 + 2.0 * len(samples)) as figure:
         rows: Any = figure.subplots(len(samples), 1, sharex=True, squeeze=False)[:, 0]
         intervals = [sample.kpp.interval for sample in samples]
-        low = min([edges[0], *(100 * i.low for i in intervals if i.low is not None)])
-        high = max([edges[-1], *(100 * i.high for i in intervals if i.high is not None)])
+        low = min([edges[0], *(scale * i.low for i in intervals if i.low is not None)])
+        high = max([edges[-1], *(scale * i.high for i in intervals if i.high is not None)])
         margin = 0.02 * (high - low)
         for axes, sample in zip(rows, samples, strict=True):
             style(axes, sample.label, "", "chips")
             axes.set_xlim(low - margin, high + margin)
-            _draw(axes, sample, ideal, edges)
-        rows[-1].set_xlabel(f"{metric} [%]", color=INK)
+            _draw(axes, sample, ideal, edges, scale)
+        rows[-1].set_xlabel(f"{metric} [%]" if percent else metric, color=INK)
         heading(figure, lines)
 
 
 def _edges(values: Sequence[NDArray[np.float64]], ideal: float, images: int | None) -> Any:
-    """Edges of the bars in percent, half an image off the possible values."""
+    """Edges of the bars, half an image off the possible values."""
     low = min(ideal, *(float(v.min()) for v in values))
     high = max(ideal, *(float(v.max()) for v in values))
-    grain = 1 / images if images else max((high - low) / MAX_BARS, 1e-6)
+    grain = 1 / images if images else max((high - low) / MAX_BARS, 1e-6 * max(1.0, abs(high)))
     steps = round((high - low) / grain)
     width = max(1, -(-steps // MAX_BARS))
     bars = steps // width + 1
-    return 100 * (low + (np.arange(bars + 1) * width - 0.5) * grain)
+    return low + (np.arange(bars + 1) * width - 0.5) * grain
 
 
-def _draw(axes: Any, sample: Sample, ideal: float, edges: Any) -> None:
-    kpp, mean = sample.kpp, 100 * sample.summary.mean
-    worst = f"KPP, k = {kpp.k:g}: {100 * kpp.value:.2f}"
+def _draw(axes: Any, sample: Sample, ideal: float, edges: Any, scale: int) -> None:
+    kpp, mean, form = sample.kpp, scale * sample.summary.mean, ".2f" if scale == 100 else ".4g"
+    worst = f"KPP, k = {kpp.k:g}: {scale * kpp.value:{form}}"
     if kpp.is_worst:
         worst += "\n(the worst chip)"
-    axes.hist(100 * sample.values, bins=edges, color=BLUE, alpha=0.8, linewidth=0)
-    axes.axvline(100 * kpp.value, color=RED, linewidth=1.6, label=worst)
+    axes.hist(scale * sample.values, bins=edges, color=BLUE, alpha=0.8, linewidth=0)
+    axes.axvline(scale * kpp.value, color=RED, linewidth=1.6, label=worst)
     here = "on these images:\nchips alone"
     if kpp.covers == "chips and images":
-        _band(axes, kpp.interval, 0.1, f"its {kpp.confidence:.0%} interval:\nchips and images")
+        _band(
+            axes, kpp.interval, 0.1, f"its {kpp.confidence:.0%} interval:\nchips and images", scale
+        )
     else:
         here = f"its {kpp.confidence:.0%} interval\n{here}"
-    _band(axes, kpp.chips_alone, 0.15, here)
-    axes.axvline(mean, color=INK, linestyle="--", linewidth=1.2, label=f"mean: {mean:.2f}")
-    axes.axvline(100 * ideal, color=GREY, linestyle=":", label=f"ideal chip: {100 * ideal:.2f}")
+    _band(axes, kpp.chips_alone, 0.15, here, scale)
+    axes.axvline(mean, color=INK, linestyle="--", linewidth=1.2, label=f"mean: {mean:{form}}")
+    said = f"ideal chip: {scale * ideal:{form}}"
+    axes.axvline(scale * ideal, color=GREY, linestyle=":", label=said)
     axes.legend(
         fontsize=8,
         frameon=False,
@@ -113,11 +119,11 @@ def _draw(axes: Any, sample: Sample, ideal: float, edges: Any) -> None:
     )
 
 
-def _band(axes: Any, ends: Ends, alpha: float, label: str) -> None:
+def _band(axes: Any, ends: Ends, alpha: float, label: str, scale: int) -> None:
     """An interval; an open end goes to the edge."""
     low, high = axes.get_xlim()
-    low = low if ends.low is None else 100 * ends.low
-    high = high if ends.high is None else 100 * ends.high
+    low = low if ends.low is None else scale * ends.low
+    high = high if ends.high is None else scale * ends.high
     if not ends.closed:
         label += f"\n(open: {ends.runs_needed} runs close it)"
     axes.axvspan(low, high, color=RED, alpha=alpha, linewidth=0, zorder=0, label=label)

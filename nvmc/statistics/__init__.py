@@ -7,7 +7,6 @@ from nvmc.statistics.kpp import (
     Ends,
     Interval,
     Kpp,
-    Summary,
     accuracy_interval,
     highest_rank,
     interval_ranks,
@@ -15,8 +14,8 @@ from nvmc.statistics.kpp import (
     percentile_of_lowest,
     percentile_performance,
     runs_needed,
-    summarize,
 )
+from nvmc.statistics.summary import Summary, summarize
 
 __all__ = [
     "Covers",

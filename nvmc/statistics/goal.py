@@ -19,13 +19,15 @@ class Yield:
     """The share of chips that reach a goal on the images they were run on.
 
     Attributes:
-        goal: The value that a chip must have at least, in the unit of the chips' values.
+        goal: The value that a chip must have at least, in the unit of the chips' values; at most
+            where less is better.
         reached: Chips that are known to reach it.
         unknown: Chips that were dropped early, of which it is not known.
         runs: Number of all chips.
         low: Lower end of the interval of the share among all chips that could be made.
         high: Its upper end.
         confidence: That the interval holds that share, at least.
+        less_is_better: Whether a chip reaches the goal from above.
     """
 
     goal: float
@@ -35,6 +37,7 @@ class Yield:
     low: float
     high: float
     confidence: float
+    less_is_better: bool = False
 
     @property
     def value(self) -> float | None:
@@ -62,6 +65,7 @@ def yield_at(
     *,
     least: float | None = None,
     looks: int = 1,
+    less_is_better: bool = False,
 ) -> Yield:
     """The share of chips whose value is at least `goal`, with the interval of Clopper and Pearson.
 
@@ -76,6 +80,8 @@ def yield_at(
         least: What chips that were dropped are known to reach; None where nothing is known.
         looks: How many times the chips may have been looked at before one stopped: each look has
             1 - (1 - confidence) / looks, so that all hold at once (Bonferroni).
+        less_is_better: Whether a chip reaches the goal with a value of at most that; then nothing
+            can be known of dropped ones.
 
     Raises:
         OptionError: There are no values, or an argument is out of range.
@@ -84,13 +90,13 @@ def yield_at(
     if looks < 1:
         raise OptionError(f"looks is {looks}; expected at least 1")
     dropped = int(np.count_nonzero(np.isnan(array)))
-    reached = int(np.count_nonzero(array >= goal))
-    if least is not None and least >= goal:
+    reached = int(np.count_nonzero(array <= goal if less_is_better else array >= goal))
+    if least is not None and least >= goal and not less_is_better:
         reached, dropped = reached + dropped, 0
     shared = 1 - (1 - confidence) / looks
     low = accuracy_interval(reached, array.size, shared).low
     high = accuracy_interval(reached + dropped, array.size, shared).high
-    return Yield(goal, reached, dropped, array.size, low, high, confidence)
+    return Yield(goal, reached, dropped, array.size, low, high, confidence, less_is_better)
 
 
 def parse_share(name: str, text: str) -> float:

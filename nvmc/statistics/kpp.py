@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Any, Literal
 
@@ -25,16 +25,15 @@ __all__ = [
     "Ends",
     "Interval",
     "Kpp",
-    "Summary",
     "Values",
     "accuracy_interval",
+    "checked_values",
     "highest_rank",
     "interval_ranks",
     "percentile_index",
     "percentile_of_lowest",
     "percentile_performance",
     "runs_needed",
-    "summarize",
 ]
 
 Values = Sequence[float] | NDArray[np.floating[Any]]
@@ -55,6 +54,11 @@ class Ends:
         """Whether there are both ends."""
         return self.low is not None and self.high is not None
 
+    def turned(self) -> Ends:
+        """That of the values with the other sign."""
+        low, high = (None if end is None else -end for end in (self.high, self.low))
+        return Ends(low, high, self.runs_needed)
+
     def to_json(self) -> dict[str, float | None]:
         """The keys that `--json` gives everywhere; an open end is null."""
         return {"low": self.low, "high": self.high, "runs_needed": self.runs_needed}
@@ -74,6 +78,8 @@ class Kpp:
             images, with at least `confidence`.
         confidence: Of each interval.
         runs: Number of chips.
+        less_is_better: Whether the worst chips are those of the greatest values, from which k
+            counts.
     """
 
     k: float
@@ -83,11 +89,27 @@ class Kpp:
     chips_alone: Ends
     confidence: float
     runs: int
+    less_is_better: bool = False
 
     @property
     def is_worst(self) -> bool:
         """Whether it is just the value of the worst chip: fewer than 100 / k chips were run."""
         return self.runs < self.runs_beyond_worst
+
+    @property
+    def promised(self) -> float | None:
+        """The end of the interval that the percentile is no worse than; None for an open one."""
+        return self.interval.high if self.less_is_better else self.interval.low
+
+    def turned(self) -> Kpp:
+        """That of the values with the other sign."""
+        return replace(
+            self,
+            value=-self.value,
+            interval=self.interval.turned(),
+            chips_alone=self.chips_alone.turned(),
+            less_is_better=not self.less_is_better,
+        )
 
     @property
     def runs_beyond_worst(self) -> int:
@@ -105,27 +127,6 @@ class Kpp:
             "chips_alone": self.chips_alone.to_json(),
             "confidence": self.confidence,
         }
-
-
-@dataclass(frozen=True)
-class Summary:
-    """Mean, standard deviation and minimum of runs.
-
-    Attributes:
-        runs: Their number.
-        mean: Of all runs; an estimate where some were not run to the end.
-        std: With N - 1 in the denominator; None for one run, or where some are not known.
-        min: The lowest value.
-        mean_bound: Where some chips were not run to the end, the standard deviation of `mean` over
-            the order of the images, at most; 0 where it is exact. It is no standard error over
-            chips.
-    """
-
-    runs: int
-    mean: float
-    std: float | None
-    min: float
-    mean_bound: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -152,7 +153,12 @@ def percentile_index(runs: int, k: float) -> int:
 
 
 def percentile_performance(
-    values: Values, k: float, confidence: float = 0.95, images: Images | None = None
+    values: Values,
+    k: float,
+    confidence: float = 0.95,
+    images: Images | None = None,
+    *,
+    less_is_better: bool = False,
 ) -> Kpp:
     """K-th percentile performance and its distribution-free two-sided confidence intervals.
 
@@ -170,11 +176,15 @@ def percentile_performance(
         confidence: In (0, 1).
         images: What the values are shares of; None where they are no such shares, and the
             interval covers chips alone.
+        less_is_better: Whether k counts from the greatest value down, as of errors; then values
+            are no shares of images.
 
     Raises:
         OptionError: k or confidence out of range, no values, or a value that is not finite.
     """
-    array = _checked(values)
+    array = checked_values(values)
+    if less_is_better:
+        return percentile_of_lowest(-array, array.size, k, confidence).turned()
     return percentile_of_lowest(array, array.size, k, confidence, images=images)
 
 
@@ -203,7 +213,7 @@ def percentile_of_lowest(
     Raises:
         OptionError: An argument is out of range, or too few values are given.
     """
-    ordered = np.sort(_checked(lowest))
+    ordered = np.sort(checked_values(lowest))
     _tail(confidence)
     nominal = confidence if nominal is None else nominal
     needed = highest_rank(runs, k, confidence, nominal=nominal, looks=looks, images=images)
@@ -303,21 +313,6 @@ def runs_needed(k: float, confidence: float = 0.95) -> int:
     return runs
 
 
-def summarize(values: Values) -> Summary:
-    """Mean, sample standard deviation and minimum of the runs' values.
-
-    Raises:
-        OptionError: No values, or a value that is not finite.
-    """
-    array = _checked(values)
-    return Summary(
-        runs=array.size,
-        mean=float(np.mean(array)),
-        std=float(np.std(array, ddof=1)) if array.size > 1 else None,
-        min=float(np.min(array)),
-    )
-
-
 def accuracy_interval(correct: int, n: int, confidence: float = 0.95) -> Interval:
     """Exact (Clopper-Pearson) interval of a true accuracy, from hits on n independent images.
 
@@ -352,8 +347,12 @@ def _tail(confidence: float) -> float:
     return (1 - confidence) / 2
 
 
-def _checked(values: Values) -> NDArray[np.float64]:
-    """The values as a float64 vector, at least one and all finite."""
+def checked_values(values: Values) -> NDArray[np.float64]:
+    """The values as a float64 vector, at least one and all finite.
+
+    Raises:
+        OptionError: They are none.
+    """
     array = np.asarray(values, dtype=np.float64)
     if array.ndim != 1 or array.size == 0:
         raise OptionError(

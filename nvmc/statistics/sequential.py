@@ -52,17 +52,27 @@ class Rounds:
     confidence: float
     nominal: float
 
-    def kpp(self, values: Values, runs: int | None = None, images: Images | None = None) -> Kpp:
+    def kpp(
+        self,
+        values: Values,
+        runs: int | None = None,
+        images: Images | None = None,
+        *,
+        less_is_better: bool = False,
+    ) -> Kpp:
         """The KPP after a round, with the intervals of that round.
 
         Args:
             values: The round's values, or the lowest of them, `highest_rank` at least.
             runs: Chips of the round, if not as many as values.
             images: As in `percentile_performance`.
+            less_is_better: As there; then all values are needed.
 
         Raises:
             OptionError: No round has so many chips, or there are too few values.
         """
+        if less_is_better:
+            return self.kpp(-np.asarray(values, np.float64), runs).turned()
         return percentile_of_lowest(
             values,
             self._planned(runs or len(values)),

@@ -5,7 +5,7 @@ when the process is killed, and several processes may write at once.
 """
 
 from nvmc.store.origin import Identity, Origin
-from nvmc.store.plausible import Expected
+from nvmc.store.plausible import Expected, Total
 from nvmc.store.records import Experiment, Found, Row
 from nvmc.store.store import Entry, Merged, Store
 
@@ -19,4 +19,5 @@ __all__ = [
     "Origin",
     "Row",
     "Store",
+    "Total",
 ]

@@ -54,11 +54,13 @@ COLUMNS = {
     "chip": "int64",
     "images": "int64",
     "total": "double",
+    "sums": "string",
     "value": "double",
     "origin": "string",
 }
 """Column -> its type in Parquet. A seed may have more bits than a number there, so it is text;
-lists and objects are JSON texts. `origin` is that of `nvmc.store.Origin`."""
+lists and objects are JSON texts. Of a metric with several sums `total` is empty and `sums` has
+them. `origin` is that of `nvmc.store.Origin`."""
 
 BATCH = 50_000
 """Rows that are written to Parquet at once."""
@@ -116,9 +118,12 @@ def _rows(
         facts = {**entry.facts, "experiment": entry.id}
         seed = facts.get("seed")
         facts["seed"] = None if seed is None else str(seed)
-        same = tuple(_cell(facts.get(name)) for name in list(COLUMNS)[:-5])
+        same = tuple(_cell(facts.get(name)) for name in list(COLUMNS)[:-6])
         for row, origin in store.chips(entry.id, expected(entry)):
-            yield *same, *row, origin.name.lower()
+            chip, images, total, value = row
+            several = isinstance(total, tuple)
+            sums = (None, _cell(list(total))) if several else (total, None)
+            yield *same, chip, images, *sums, value, origin.name.lower()
 
 
 def _cell(value: Any) -> Any:

@@ -16,7 +16,7 @@ from enum import IntEnum
 from functools import cache
 from hashlib import blake2b
 from pathlib import Path
-from struct import Struct
+from struct import Struct, pack
 
 from platformdirs import user_state_path
 
@@ -31,8 +31,8 @@ _ROW = Struct("<qq?d?d")
 """Chip, images, whether there is a total, the total, whether there is a value, the value."""
 
 
-Numbers = tuple[int, int, float | None, float | None]
-"""Chip, images, sum (None where it is NaN) and value (None before all images) in the file."""
+Numbers = tuple[int, int, float | tuple[float, ...] | None, float | None]
+"""Chip, images, sums (None where it is NaN) and value (None before all images) in the file."""
 
 
 class Origin(IntEnum):
@@ -72,7 +72,13 @@ class Codes:
         }
         self._here = self._begun[Origin.HERE]
 
-    def here(self, chip: int, images: int, total: float | None, value: float | None) -> bytes:
+    def here(
+        self,
+        chip: int,
+        images: int,
+        total: float | tuple[float, ...] | None,
+        value: float | None,
+    ) -> bytes:
         """The code of a row that was found here; its sum is None where it is NaN."""
         return _coded(self._here, chip, images, total, value)
 
@@ -96,9 +102,16 @@ class Codes:
 
 
 def _coded(
-    begun: blake2b, chip: int, images: int, total: float | None, value: float | None
+    begun: blake2b,
+    chip: int,
+    images: int,
+    total: float | tuple[float, ...] | None,
+    value: float | None,
 ) -> bytes:
     digest = begun.copy()
+    if isinstance(total, tuple):
+        digest.update(b"sums" + pack(f"<q{len(total)}d", len(total), *(x or 0.0 for x in total)))
+        total = None
     digest.update(  # -0.0 and 0.0 are one number to SQLite
         _ROW.pack(chip, images, total is not None, total or 0.0, value is not None, value or 0.0)
     )

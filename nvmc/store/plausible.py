@@ -15,18 +15,23 @@ from pathlib import Path
 from types import NoneType
 from typing import Any, cast
 
+import numpy as np
+
 from nvmc.errors import StoreError
 
 __all__ = [
     "LAST_MOMENT",
     "Expected",
     "Plausible",
+    "Total",
     "check_facts",
     "implausible",
     "key_of",
     "object_of",
 ]
 
+Total = float | tuple[float, ...]
+"""The sums of a chip: one, or several."""
 Limits = tuple[float, float]
 
 LAST_MOMENT = 253_402_300_800
@@ -55,15 +60,17 @@ class Expected:
         whole: Whether sums count something, so that they are whole numbers.
         values: Least and greatest value of a chip.
         sums: Of two numbers of images, the least and greatest sum over those from the first to
-            before the second, in the order in which chips run them.
-        value: Sum over all images -> the chip's value.
+            before the second, in the order in which chips run them; of several sums, those of each.
+        value: Sums over all images -> the chip's value.
+        count: How many sums a chip has; None where that is not known.
     """
 
     images: int | None = None
     whole: bool = False
     values: Limits = (-math.inf, math.inf)
-    sums: Callable[[int, int], Limits] = lambda first, last: (-math.inf, math.inf)
-    value: Callable[[float], float] | None = None
+    sums: Callable[[int, int], tuple[Total, Total]] = lambda first, last: (-math.inf, math.inf)
+    value: Callable[[Any], float] | None = None
+    count: int | None = None
 
 
 class Plausible:
@@ -78,7 +85,7 @@ class Plausible:
     def __init__(self, path: Path, experiment: str, expected: Expected) -> None:
         self._where = path, experiment
         self._expected = expected
-        self._limits: dict[tuple[int, int], Limits] = {}
+        self._limits: dict[tuple[int, int], tuple[Total, Total]] = {}
 
     def chip(self, chip: Any, images: Any, total: Any, value: Any) -> None:
         """Check what a chip has come to.
@@ -89,7 +96,7 @@ class Plausible:
         if fault := self._sum_fault(chip, images, total) or self._value_fault(images, total, value):
             raise implausible(*self._where, f"chip {chip!r} {fault}", chip)
 
-    def part(self, chip: Any, images: Any, total: Any, last: tuple[int, float]) -> None:
+    def part(self, chip: Any, images: Any, total: Any, last: tuple[int, Total]) -> None:
         """Check a sum on the way.
 
         Args:
@@ -104,13 +111,16 @@ class Plausible:
         fault = self._sum_fault(chip, images, total)
         if not fault and images > last[0]:
             fault = f"has a sum of {images} images, but was run on {last[0]}"
-        if not fault and total is not None and not math.isnan(last[1]):
-            low, high = self._between(images, last[0])
-            more = 0.0 if last[1] == total else last[1] - total
+        end = last[1]
+        if not fault and isinstance(end, tuple):
+            fault = f"has a sum of {images} images, and several of {last[0]}"
+        elif not fault and total is not None and not isinstance(end, tuple) and end == end:
+            low, high = cast(Limits, self._between(images, last[0]))
+            more = 0.0 if end == total else end - total
             # Another processor rounds another way.
-            slack = 1e-6 * max((abs(x) for x in (total, last[1]) if math.isfinite(x)), default=0)
+            slack = 1e-6 * max((abs(x) for x in (total, end) if math.isfinite(x)), default=0)
             if not low - slack <= more <= high + slack:
-                fault = f"has the sum {total!r} of {images} images, and {last[1]!r} of {last[0]}"
+                fault = f"has the sum {total!r} of {images} images, and {end!r} of {last[0]}"
         if fault:
             raise implausible(*self._where, f"chip {chip!r} {fault}", chip)
 
@@ -132,11 +142,13 @@ class Plausible:
             return f"was run on {images!r} images; expected a whole number from 1"
         if expected.images is not None and images > expected.images:
             return f"was run on {images:,} images, and there are {expected.images:,}"
-        if total is not None and type(total) is not float:
-            return f"has the sum {total!r}; expected a number"
+        if fault := _kind_fault(total, expected.count):
+            return fault
+        if isinstance(total, tuple):
+            return self._sums_fault(images, cast(tuple[float, ...], total))
         if expected.whole and (total is None or not total.is_integer()):
             return f"has the sum {'NaN' if total is None else total!r}; expected a whole number"
-        low, high = self._between(0, images)
+        low, high = cast(Limits, self._between(0, images))
         if (total is None and expected.images is not None) or (
             total is not None and not low <= total <= high
         ):
@@ -144,7 +156,17 @@ class Plausible:
             return f"has the sum {said} of {images} images; expected {low:g} to {high:g}"
         return None
 
-    def _value_fault(self, images: int, total: float | None, value: Any) -> str | None:
+    def _sums_fault(self, images: int, total: tuple[float, ...]) -> str | None:
+        """What is wrong with several sums."""
+        low, high = (np.broadcast_to(end, len(total)) for end in self._between(0, images))
+        bad = np.flatnonzero(~((low <= total) & (total <= high)))
+        if not bad.size:
+            return None
+        at = int(bad[0])
+        said = f"{total[at]!r} of {images} images; expected {low[at]:g} to {high[at]:g}"
+        return f"has as sum {at} {said}"
+
+    def _value_fault(self, images: int, total: Total | None, value: Any) -> str | None:
         expected = self._expected
         complete = None if expected.images is None else images == expected.images
         if value is None:
@@ -162,13 +184,24 @@ class Plausible:
                 return f"has the value {value!r}, but its sum {total!r} gives {wanted!r}"
         return None
 
-    def _between(self, first: int, last: int) -> Limits:
+    def _between(self, first: int, last: int) -> tuple[Total, Total]:
         """The limits of a sum over images `first` … `last` - 1."""
         if first == last:
             return 0.0, 0.0
         if (first, last) not in self._limits:
             self._limits[first, last] = self._expected.sums(first, last)
         return self._limits[first, last]
+
+
+def _kind_fault(total: Any, count: int | None) -> str | None:
+    """What is wrong with what stands for the sums of a chip; None is NaN."""
+    several = isinstance(total, tuple)
+    if not several and total is not None and type(total) is not float:
+        return f"has the sum {total!r}; expected a number"
+    found = len(cast(tuple[Any, ...], total)) if several else 1
+    if count is not None and found != count:
+        return f"has {found} sums; expected {count}"
+    return None
 
 
 def implausible(path: Path, experiment: str, fault: str, chip: Any = None) -> StoreError:

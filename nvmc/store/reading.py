@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import math
 import sqlite3
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from struct import unpack
 from typing import Any
 
 from nvmc.store.origin import Codes, Numbers, Origin
 from nvmc.store.schema import version_of
 
-__all__ = ["Beside", "chip_rows", "code_column", "entry_rows", "number_in", "snapshot"]
+__all__ = ["Beside", "chip_rows", "code_column", "entry_rows", "number_in", "snapshot", "sums_of"]
 
 
 @dataclass(frozen=True)
@@ -49,14 +50,29 @@ class Beside:
 
 def chip_rows(
     connection: sqlite3.Connection, number: int, after: float = -math.inf, most: int = -1
-) -> sqlite3.Cursor:
-    """Chip, images, sum, value, when it was written, and code, of chips above `after`."""
+) -> Iterator[tuple[Any, ...]]:
+    """Chip, images, sums, value, when it was written, and code, of chips above `after`."""
     code = code_column(connection, "chip")
-    return connection.execute(
-        f"SELECT chip, images, total, value, written, {code} FROM chip "
+    rest = "rest" if version_of(connection) > 2 else "NULL"
+    rows = connection.execute(
+        f"SELECT chip, images, total, {rest}, value, written, {code} FROM chip "
         "WHERE experiment = ? AND chip > ? ORDER BY chip LIMIT ?",
         (number, after, most),
     )
+    for chip, images, total, others, *rest in rows:
+        yield chip, images, sums_of(total, others), *rest
+
+
+def sums_of(total: Any, more: Any) -> Any:
+    """The sums of a chip from its columns `total` and `rest`: a number, or a tuple of several.
+
+    What can be neither is given as it is, or as text.
+    """
+    if more is None:
+        return total
+    if type(total) is not float or not isinstance(more, bytes) or not more or len(more) % 8:
+        return f"{total!r}, {more!r}"
+    return total, *unpack(f"<{len(more) // 8}d", more)
 
 
 def number_in(connection: sqlite3.Connection, identifier: str) -> int | None:

@@ -14,15 +14,15 @@ from threading import RLock
 
 from nvmc.errors import StoreError
 from nvmc.store.origin import Identity, Numbers, Origin
-from nvmc.store.plausible import Expected, Plausible, implausible, object_of
+from nvmc.store.plausible import Expected, Plausible, Total, implausible, object_of
 from nvmc.store.reading import Beside, chip_rows, snapshot
 from nvmc.store.schema import connect, damaged, one, reason
-from nvmc.store.writing import ENTER, MARK, number_of, same, write_rows
+from nvmc.store.writing import ENTER, MARK, near, number_of, same, write_rows
 
 __all__ = ["Database", "Experiment", "Found", "Row"]
 
-Row = tuple[int, int, float, float | None]
-"""Chip, images it has seen, the sum of its score over them, its value if these were all."""
+Row = tuple[int, int, Total, float | None]
+"""Chip, images it has seen, the sums of its score over them, its value if these were all."""
 
 RETRY_S = 1.0
 """How long a write that failed is not tried again."""
@@ -139,8 +139,8 @@ class Found:
         origins: Where chips come from that were not found here, by the least founded of their sums.
     """
 
-    known: dict[int, tuple[int, float]] = field(default_factory=dict[int, tuple[int, float]])
-    parts: dict[int, dict[int, float]] = field(default_factory=dict[int, dict[int, float]])
+    known: dict[int, tuple[int, Total]] = field(default_factory=dict[int, tuple[int, Total]])
+    parts: dict[int, dict[int, Total]] = field(default_factory=dict[int, dict[int, Total]])
     origins: dict[int, Origin] = field(default_factory=dict[int, Origin])
 
 
@@ -188,7 +188,7 @@ class Experiment:
         """Chips that could not be written so far."""
         return len({chip for chip, _ in self._unsaved})
 
-    def known(self) -> dict[int, tuple[int, float]]:
+    def known(self) -> dict[int, tuple[int, Total]]:
         """For every chip that was begun, by any process: images it has seen, and their sum.
 
         Raises:
@@ -196,7 +196,7 @@ class Experiment:
         """
         return self.read().known
 
-    def parts(self) -> list[tuple[int, int, float]]:
+    def parts(self) -> list[tuple[int, int, Total]]:
         """All sums of chips on some of the images only: (chip, images, sum), in that order.
 
         Raises:
@@ -260,7 +260,7 @@ class Experiment:
                 if self._find(connection):
                     connection.executemany(MARK, ((self._number, *mark) for mark in marks))
 
-    def confirm(self, chip: int, images: int, here: float) -> None:
+    def confirm(self, chip: int, images: int, here: Total) -> None:
         """Complain of a chip from elsewhere, of those last read, that comes out differently here.
 
         Raises:
@@ -271,7 +271,7 @@ class Experiment:
         if there is None:
             return
         short, path = self.id[:12], self._database.path
-        close = math.isclose(there, here, rel_tol=0.01)
+        close = near(there, here)
         processor = (
             " (another kind of processor may round a close decision to the other side; if that is "
             "why, --trust-store takes the results as they are)"
@@ -290,13 +290,13 @@ class Experiment:
             self._foreign.setdefault(row[0], []).append(row)
             found.origins[row[0]] = min(origin, found.origins.get(row[0], origin))
 
-    def add(self, chip: int, images: int, total: float, value: float | None = None) -> None:
+    def add(self, chip: int, images: int, total: Total, value: float | None = None) -> None:
         """Keep what one chip has come to.
 
         Args:
             chip: Index of the chip.
             images: How many images it has seen: the first of the experiment's order.
-            total: Sum of the score over them.
+            total: Sum of the score over them, or several.
             value: The chip's value, once these are all images.
 
         Raises:
@@ -345,7 +345,8 @@ class Experiment:
     def _code(self, row: Row) -> bytes | None:
         """What is made of a sum from elsewhere is no better founded than that."""
         chip, images, total, value = row
-        row_there = chip, images, None if math.isnan(total) else total, value
+        nan = not isinstance(total, tuple) and math.isnan(total)
+        row_there = chip, images, None if nan else total, value
         return self._codes.code(row_there, self._origins.get(chip, Origin.HERE))
 
     def _find(self, connection: sqlite3.Connection) -> bool:

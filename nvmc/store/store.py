@@ -259,7 +259,7 @@ class Store:
         last: float = -math.inf
         while number is not None:
             with self._database.reading() as connection:
-                rows = chip_rows(connection, number, last, PIECE).fetchall()
+                rows = list(chip_rows(connection, number, last, PIECE))
             for chip, images, total, value, written, code in rows:
                 check.chip(chip, images, total, value)
                 check.moment(chip, written)

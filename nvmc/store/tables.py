@@ -55,6 +55,9 @@ STEPS = {
             PRIMARY KEY (experiment, chip, images, code)
         ) WITHOUT ROWID""",
     ),
+    # Of a metric with several sums, `total` is the first and `rest` the others: binary64,
+    # little-endian; null where there is one.
+    3: ("ALTER TABLE chip ADD COLUMN rest BLOB",),
 }
 """Version -> what makes it of the one before; quick, whatever the size of the file."""
 

@@ -6,19 +6,21 @@ import math
 import sqlite3
 from collections.abc import Iterable
 from pathlib import Path
+from struct import pack
 from types import NoneType
 
 from nvmc.errors import StoreError
-from nvmc.store.plausible import implausible
+from nvmc.store.plausible import Total, implausible
+from nvmc.store.reading import sums_of
 from nvmc.store.schema import one
 
-__all__ = ["ENTER", "MARK", "number_of", "same", "write_part", "write_rows"]
+__all__ = ["ENTER", "MARK", "near", "number_of", "same", "write_part", "write_rows"]
 
 
 def write_rows(
     connection: sqlite3.Connection,
     experiment: tuple[int, str],
-    rows: Iterable[tuple[int, int, float, float | None, int, bytes | None]],
+    rows: Iterable[tuple[int, int, Total | None, float | None, int, bytes | None]],
 ) -> int:
     """Write rows within a transaction; one that has seen more images replaces one with fewer.
 
@@ -39,25 +41,26 @@ def write_rows(
     number, identifier = experiment
     changed = 0
     for chip, images, total, value, written, code in rows:
-        if value is None:
+        if value is None and not isinstance(total, tuple):
             write_part(connection, (number, chip, images, total, code))
-        row = (number, chip, images, total, value, written, code)
+        row = (number, chip, images, *_columns(total), value, written, code)
         if connection.execute(_UPSERT, row).rowcount > 0:
             changed += 1
             continue
         there = one(connection.execute(_THERE, (number, chip)))
-        if type(there[0]) is not int or type(there[1]) not in (float, NoneType):
-            fault = f"chip {chip} has the sum {there[1]!r} of {there[0]!r} images; expected numbers"
+        sums = sums_of(*there[1:3])
+        if type(there[0]) is not int or type(sums) not in (float, tuple, NoneType):
+            fault = f"chip {chip} has the sum {sums!r} of {there[0]!r} images; expected numbers"
             raise implausible(_path(connection), identifier, fault, chip)
-        if there[0] == images and not same(number_of(there[1]), total):
+        if there[0] == images and not same(number_of(sums), number_of(total)):
             path = _path(connection)
             raise StoreError(
-                f"experiment {identifier[:12]} holds {number_of(there[1])!r} for chip {chip} on "
-                f"{images} images, and now it is {total!r}: the same question has two answers; "
-                f"`nvmc results delete {identifier[:12]} --chip {chip} --store {path}` forgets the "
-                "old one"
+                f"experiment {identifier[:12]} holds {number_of(sums)!r} for chip {chip} on "
+                f"{images} images, and now it is {number_of(total)!r}: the same question has two "
+                f"answers; `nvmc results delete {identifier[:12]} --chip {chip} --store {path}` "
+                "forgets the old one"
             )
-        if there[0] == images and code not in (None, there[2]):
+        if there[0] == images and code not in (None, there[3]):
             connection.execute(MARK, (number, chip, images, code))
     return changed
 
@@ -74,12 +77,13 @@ def write_part(
 
 
 _UPSERT = """
-INSERT INTO chip VALUES (?, ?, ?, ?, ?, ?, ?)
+INSERT INTO chip (experiment, chip, images, total, rest, value, written, code)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?)
 ON CONFLICT (experiment, chip) DO UPDATE SET
-    images = excluded.images, total = excluded.total, value = excluded.value,
-    written = excluded.written, code = excluded.code
+    images = excluded.images, total = excluded.total, rest = excluded.rest,
+    value = excluded.value, written = excluded.written, code = excluded.code
 WHERE excluded.images > images
-    OR (excluded.images = images AND excluded.total IS total
+    OR (excluded.images = images AND excluded.total IS total AND excluded.rest IS rest
         AND value IS NULL AND excluded.value IS NOT NULL)
 """
 
@@ -91,9 +95,16 @@ _PART = "INSERT INTO part VALUES (?, ?, ?, ?, ?) ON CONFLICT DO NOTHING"
 
 MARK = "INSERT INTO mark VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING"
 
-_THERE = "SELECT images, total, code FROM chip WHERE experiment = ? AND chip = ?"
+_THERE = "SELECT images, total, rest, code FROM chip WHERE experiment = ? AND chip = ?"
 
 _PART_THERE = "SELECT code FROM part WHERE experiment = ? AND chip = ? AND images = ?"
+
+
+def _columns(total: Total | None) -> tuple[float | None, bytes | None]:
+    """Sums as the columns `total` and `rest`."""
+    if not isinstance(total, tuple):
+        return total, None
+    return total[0], pack(f"<{len(total) - 1}d", *total[1:])
 
 
 def _path(connection: sqlite3.Connection) -> Path:
@@ -101,11 +112,22 @@ def _path(connection: sqlite3.Connection) -> Path:
     return Path(one(connection.execute("PRAGMA database_list"))[2])
 
 
-def number_of(total: float | None) -> float:
+def number_of(total: Total | None) -> Total:
     """SQLite has no NaN: it keeps null in its place."""
+    if isinstance(total, tuple):
+        return total
     return math.nan if total is None else float(total)
 
 
-def same(a: float, b: float) -> bool:
+def near(a: Total, b: Total, share: float = 0.01) -> bool:
+    """Whether two sums, or several pairwise, differ by less than this share."""
+    if isinstance(a, tuple) or isinstance(b, tuple):
+        if not (isinstance(a, tuple) and isinstance(b, tuple)) or len(a) != len(b):
+            return False
+        return all(near(*pair, share) for pair in zip(a, b, strict=True))
+    return math.isclose(a, b, rel_tol=share) or (math.isnan(a) and math.isnan(b))
+
+
+def same(a: Total, b: Total) -> bool:
     """Whether two sums are one, up to how another processor rounds."""
-    return math.isclose(a, b, rel_tol=1e-6) or (math.isnan(a) and math.isnan(b))
+    return near(a, b, 1e-6)

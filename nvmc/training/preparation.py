@@ -96,7 +96,9 @@ def make_task(
     judged = _judged(held_out, len(train.x), settings, validation_limit)
     kinds = settings, options, calibration, output, class_axis, None, metric, len(held_out.x)
     taught = None if teacher is None else canonical_network(Path(teacher), options)
-    return Task(target, sigma, train, judged, *kinds, teacher=taught, times_s=times_s)
+    task = Task(target, sigma, train, judged, *kinds, teacher=taught, times_s=times_s)
+    task.check_metric()
+    return task
 
 
 def _loaded(data: Data, validation: Data | None) -> tuple[Dataset, Dataset, Dataset]:
@@ -129,6 +131,11 @@ def _check_chips(target: Target, sigma: float | None, times_s: tuple[float, floa
         )
     target.check_reading()
     target.check_reference()
+    if any(part.periphery.bias == "rows" for part in target.variants):
+        raise OptionError(
+            "biases on rows are another network: write it with nvmc transform --pass map-bias, and "
+            "train and compile that without --bias rows"
+        )
     for time_s in times_s or (None,):
         Chip.of(target, 0, 0, sigma, time_s)
 
@@ -286,6 +293,11 @@ def _check(model: ir.Model, task: Task) -> None:
     reading = task.read(model)
     scored = next(v for v in model.graph.outputs if v.name == reading.output)
     shape = tensor_entries([scored])[0].shape
+    if reading.holds == "label scores":
+        raise OptionError(
+            f"output {reading.output!r} holds a score for each of several labels, which training "
+            "has no loss for; give one label per image, or values as float32"
+        )
     if task.train.targets is not None:
         spread = float(np.var(task.train.targets, axis=0, dtype=np.float64).mean()) ** 0.5
         if not SPREADS[0] < spread < SPREADS[1]:

@@ -9,10 +9,11 @@ import onnx_ir as ir
 from nvmc.arguments import checked
 from nvmc.compiled.options import CompileOptions
 from nvmc.data import Dataset
+from nvmc.errors import OptionError
 from nvmc.evaluation.reading import Reading, Wanted
 from nvmc.evaluation.scoring import read
 from nvmc.hardware.devices import Target
-from nvmc.metrics import choose_metric
+from nvmc.metrics import Own, choose_metric
 from nvmc.training.settings import Settings
 
 __all__ = ["Task"]
@@ -71,6 +72,20 @@ class Task:
     def metric(self) -> str:
         """What chips are judged by; by default `accuracy`, or `r2` where values are to be met."""
         return choose_metric("classes" if self.classes else "values", self.judged_by).name
+
+    def check_metric(self) -> None:
+        """Complain of a metric that no network can be chosen by.
+
+        Raises:
+            OptionError: There is no such metric, it needs something else, or less of it is better.
+        """
+        chosen = choose_metric("classes" if self.classes else "values", self.judged_by)
+        if chosen.less_is_better or issubclass(chosen, Own):
+            raise OptionError(
+                f"training keeps the network of the highest KPP, which metric {chosen.name!r} does "
+                "not say; give one of nvmc's of which more is better, such as r2 for rmse and mae "
+                "or perplexity for nll"
+            )
 
     def read(self, model: ir.Model) -> Reading:
         """How the output that is trained is read."""

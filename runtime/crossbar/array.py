@@ -26,18 +26,20 @@ from array_api_compat import array_namespace
 from numpy.typing import DTypeLike, NDArray
 
 from nvmc.hardware.chip import Array, Programmed
-from nvmc.hardware.devices import Target, WireOhm
+from nvmc.hardware.devices import Target
 from nvmc.hardware.devices.currents import Response
 from nvmc.hardware.encoding import Layout
-from nvmc.hardware.rows import tile_of
+from nvmc.hardware.rows import tile_of, turns, waiting
 from nvmc.hardware.tiling import Matrix, Tile, tiles_of
 from nvmc.runtime.crossbar.dac_errors import Inl
-from nvmc.runtime.crossbar.parasitics import effective
+from nvmc.runtime.crossbar.parasitics import approximate, effective
+from nvmc.runtime.crossbar.solved import Solved
 
 __all__ = [
     "Block",
     "Lanes",
     "Seen",
+    "Together",
     "View",
     "beside",
     "blocks_of",
@@ -53,6 +55,8 @@ View = Callable[[Real], Real]
 """From a tensor of the weight's ONNX shape to its matrices, (groups, rows, cols)."""
 Seen = Callable[[Any, Any], Any]
 """From the levels of one polarity and which cells are formed to what the column's foot sees."""
+Together = Callable[[Sequence[tuple[Any, Any]]], Sequence[Any]]
+"""The same, of both polarities."""
 
 
 @dataclass(frozen=True)
@@ -83,6 +87,8 @@ class Block:
         responses: What cells make of a drive, where it is not proportional to it: for each of
             them `currents` has all rows once more, one response after the other.
         inl: What the DACs of its rows make of codes; None where they are linear.
+        solved: What finds the currents of every read, in place of the matrices, which are then an
+            approximation; None where they are not needed for that.
     """
 
     rows: slice
@@ -90,6 +96,7 @@ class Block:
     variance: Real | None
     responses: tuple[Response, ...] = ()
     inl: Inl | None = None
+    solved: Solved | None = None
 
     @property
     def height(self) -> int:
@@ -141,6 +148,7 @@ def lanes_of(
     analog: bool,
     squared: bool = False,
     seen: Seen | None = None,
+    together: Together | None = None,
 ) -> Lanes:
     """What each conversion reads.
 
@@ -152,6 +160,7 @@ def lanes_of(
         analog: Whether polarities are subtracted before the ADC.
         squared: Whether the numbers are variances, which add where levels are subtracted.
         seen: What the foot of the columns sees of levels; as they are without wires.
+        together: The same of both polarities, where they share a crossbar.
     """
     coefficients = layout.coefficients.astype(np.float64)
     everywhere = sign == sign
@@ -162,7 +171,9 @@ def lanes_of(
         halves = [(cells[0::2], everywhere), (cells[1::2], everywhere)]
     else:
         halves = [(cells * formed, formed) for formed in (sign > 0, sign < 0)]
-    if seen is None:
+    if together is not None:
+        positive, negative = together(halves)
+    elif seen is None:
         positive, negative = (half for half, _ in halves)
     else:
         positive, negative = (seen(half, formed) for half, formed in halves)
@@ -198,8 +209,8 @@ def with_off_current(layout: Layout, lanes: Lanes, sign: Any, off: float) -> Lan
 def through_wires(target: Target, levels: Real, formed: NDArray[np.bool_]) -> Real:
     """Levels as the foot of the columns sees them behind the resistance of the wires.
 
-    A tile with wires is another matrix (`parasitics.effective`). What formed cells conduct at
-    level 0 is taken out again, as it is without wires.
+    A tile with wires is another matrix (`parasitics.effective`, or `approximate`). What formed
+    cells conduct at level 0 is taken out again, as it is without wires.
 
     Args:
         target: The cells, their conductances and wires.
@@ -210,31 +221,50 @@ def through_wires(target: Target, levels: Real, formed: NDArray[np.bool_]) -> Re
         OptionError: The device states no conductance.
     """
     target.check_reading()
-    wires, conductance = target.periphery.wire_ohm, target.device.conductance
-    if wires is None or conductance is None:
+    conductance = target.device.conductance
+    if target.periphery.wire_ohm is None or conductance is None:
         return levels
     step = (conductance.max_us - conductance.min_us) / target.highest_level
     conducted = np.where(formed, levels * step + conductance.min_us, 0.0)
     seen = np.empty(levels.shape)
+    exact = target.iv is not None or target.periphery.wire_solution != "approximate"
     matrix = Matrix(*levels.shape[1:])
     for tile in tiles_of(matrix, 1, *tile_of(target)):
-        _wire_tile(conducted, seen, tile, wires)
+        _wire_tile(target, conducted, seen, tile, exact)
     return ((seen - conductance.min_us * formed) / step).astype(levels.dtype)
 
 
-def _wire_tile(conducted: Real, seen: Real, tile: Tile, wires: WireOhm) -> None:
-    """Put what is seen of the groups on one tile, which lie along its diagonal, into `seen`."""
+def _wire_tile(target: Target, conducted: Real, seen: Real, tile: Tile, exact: bool) -> None:
+    """Put what is seen of the groups on one tile, which lie along its diagonal, into `seen`.
+
+    Rows that are read in turn have a circuit each time, with the others as they wait.
+    """
     part = (slice(None), slice(*tile.groups), slice(*tile.rows), slice(*tile.cols))
     cells = conducted[part]
     slices, groups, rows, cols = cells.shape
     whole = np.zeros((slices, groups, rows, groups, cols))
     for group in range(groups):
         whole[:, group, :, group] = cells[:, group]
+    for on in [slice(0, rows)] if waiting(target) == "ground" else turns(target, rows):
+        found = _solved_tile(target, whole, on, exact)
+        for group in range(groups):
+            seen[part][:, group, on] = found[:, group, on, group]
+
+
+def _solved_tile(target: Target, whole: Real, on: slice, exact: bool) -> Real:
+    """A tile's cells, (slices, groups, rows, groups, cols), as they are seen while rows are on."""
+    wires = target.periphery.wire_ohm
+    assert wires is not None
+    slices, groups, rows, _, cols = whole.shape
+    idle = np.ones(rows, np.bool_)
+    idle[on] = False
+    free: NDArray[np.bool_] | None = np.tile(idle, groups)
+    if waiting(target) == "off" or not exact:
+        whole, free = np.where(idle[:, None, None], 0.0, whole), None
     flat = whole.reshape(slices, groups * rows, groups * cols)
-    flat = effective(flat, wires.row, wires.col, wires.driver, wires.sense)
-    whole = flat.reshape(slices, groups, rows, groups, cols)
-    for group in range(groups):
-        seen[part][:, group] = whole[:, group, :, group]
+    ohm = wires.row, wires.col, wires.driver, wires.sense
+    flat = effective(flat, *ohm, free) if exact else approximate(flat, *ohm)
+    return flat.reshape(whole.shape)
 
 
 def blocks_of(
@@ -243,6 +273,7 @@ def blocks_of(
     rows: Sequence[slice],
     responses: tuple[Response, ...] = (),
     inl: Inl | None = None,
+    solved: Solved | None = None,
 ) -> list[Block]:
     """The matrices of all rows that are driven together.
 
@@ -253,6 +284,7 @@ def blocks_of(
         rows: Which are (`reads_of_rows`).
         responses: See `Block`.
         inl: Of all rows; see `Block`.
+        solved: Likewise, of any rows.
     """
     parts = [currents] if isinstance(currents, np.ndarray) else list(currents)
     return [
@@ -262,6 +294,7 @@ def blocks_of(
             None if variance is None else np.ascontiguousarray(variance[:, block]),
             responses,
             None if inl is None else inl.of_rows(block),
+            None if solved is None else replace(solved, driven=block),
         )
         for block in rows
     ]

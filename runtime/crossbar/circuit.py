@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -31,7 +32,7 @@ from nvmc.runtime.crossbar.mvm import ALL, BLOCK_VECTORS, FIRST, Mvm, Reads
 from nvmc.runtime.crossbar.native import KERNELS, NUMPY, Places, Reader, Tile, drive
 from nvmc.runtime.crossbar.observer import Observer
 from nvmc.runtime.crossbar.product import Product
-from nvmc.runtime.crossbar.responding import at_unit_drive, driven
+from nvmc.runtime.crossbar.responding import at_unit_drive, driven, on_rows
 from nvmc.runtime.crossbar.shift_add import CodeSum, shift_add
 from nvmc.runtime.crossbar.subtraction import Subtracted
 
@@ -103,16 +104,19 @@ class Circuit:
             block,
             matrix,
             None if block.variance is None else self.columns(block.variance, cols),
-            at_unit_drive(matrix, block, self.dac, self.coefficients),
+            at_unit_drive(matrix, block, self.dac, self.coefficients, cols),
             adc.columns(self.lanes, cols),
             self.dac,
             number * self.dac.pulses,
             self.kernel,
+            None if block.solved is None else partial(block.solved, cols=cols),
         )
 
     @property
     def compiled(self) -> bool:
         """Whether a compiled kernel computes."""
+        if any(block.solved is not None for block in self.blocks):
+            return False
         single = all(block.currents.dtype == np.float32 for block in self.blocks)
         bent = any(adc.bits is None or adc.curves is not None for adc in self.adcs)
         held = self.dac.accumulates
@@ -357,8 +361,11 @@ class CircuitMvm:
         """The currents of one pulse, of all lanes."""
         # Noise of independent cells adds up in squares: its variance is the same product with the
         # cells' variances and the squared drive, so one normal per column stands for all its cells.
-        put = driven(product.block, pulse.drive)
-        currents, fresh = product.currents(put), self._fresh
+        put, fresh = driven(product.block, pulse.drive), self._fresh
+        if product.solved is None:
+            currents = product.currents(put)
+        else:
+            currents = product.solved(on_rows(product.block, pulse.drive))
         if product.variance is not None and fresh.cells is not None:
             spread = product.variance(np.square(put[..., : pulse.drive.shape[-1]]))
             np.sqrt(spread, out=spread)

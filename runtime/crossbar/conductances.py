@@ -8,7 +8,7 @@ float32, is the simulator's level to the bit.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -21,7 +21,7 @@ from nvmc.hardware.chip import Array, Chip
 from nvmc.hardware.devices import Target
 from nvmc.hardware.reference_column import reference_of
 from nvmc.hardware.rows import tile_of
-from nvmc.hardware.tile_cells import ArrayCells, Polarity, TileCells
+from nvmc.hardware.tile_cells import ArrayCells, Polarity, TileCells, levels_on_target
 from nvmc.hardware.tiling import Matrix, Place, matrices, tiles_of
 from nvmc.runtime.crossbar.array import lanes_of, levels_of
 
@@ -59,14 +59,13 @@ def cells_of_array(
     Args:
         array: The array, with its place.
         chip: Whose cells; the ideal chip's are on target, where the device's levels lie.
-        range_us: What level 0 and the highest level conduct, where the device does not say.
+        range_us: What level 0 and the highest level conduct, in uS, where the device does not say.
 
     Returns:
         All its tiles. Cost: memory of some 30 bytes a cell.
 
     Raises:
-        OptionError: Nobody says what levels conduct, or both the device and `range_us` do; or the
-            array does not know its place.
+        OptionError: Nobody says what levels conduct; or the array does not know its place.
     """
     target = array.target
     scale = _scale(target, range_us)
@@ -93,14 +92,9 @@ def cells_of_array(
 
 
 def _scale(target: Target, range_us: tuple[float, float] | None) -> _Scale:
-    """What levels conduct: the device's word, or `range_us`."""
+    """What levels conduct: the device's word, or `range_us` where it has none."""
     name, stated = target.device.name, target.device.conductance
     if stated is not None:
-        if range_us is not None:
-            raise OptionError(
-                f"device {name!r} says itself what its levels conduct ({stated.min_us:g} to "
-                f"{stated.max_us:g} uS); leave --range-us out"
-            )
         range_us = stated.min_us, stated.max_us
     if range_us is None:
         raise OptionError(
@@ -118,16 +112,11 @@ def _scale(target: Target, range_us: tuple[float, float] | None) -> _Scale:
 def _state(array: Array, chip: Chip) -> tuple[Real, Real]:
     """Levels of all planes as the circuit has them, and signs."""
     if chip.index is None:
-        return _on_target(array), array.sign
+        return levels_on_target(array), array.sign
     programmed = chip.program(array)
     sources = chip.on(array.target.device).sources
     moved = any(source.acts_in == "weight" and source.active for source in sources)
     return levels_of(array, programmed, moved), programmed.sign
-
-
-def _on_target(array: Array) -> Real:
-    """Levels that cells aim for: where the device's lie, if they are uneven."""
-    return replace(array.cells, places=array.target.places).placed().targets
 
 
 def _crossbars(
@@ -152,7 +141,9 @@ def _reference(array: Array, chip: Chip, scale: _Scale) -> list[_Crossbars] | No
     if array.target.reference != "column" or (array.place and array.place.op == PARAMETER):
         return None
     reference = reference_of(array)
-    levels = _on_target(reference) if chip.index is None else chip.program(reference).levels
+    levels: Real = (
+        levels_on_target(reference) if chip.index is None else chip.program(reference).levels
+    )
     return _crossbars(array.target, levels, np.ones(levels.shape[1:], levels.dtype), scale)
 
 
@@ -201,9 +192,11 @@ def _tiles(
 
 
 def _diagonal(parts: NDArray[Any]) -> NDArray[Any]:
-    """Matrices (groups, rows, cols) along the diagonal of one, all else 0."""
+    """Matrices (groups, rows, cols) along the diagonal of one, all else 0; not to be written to."""
     groups, rows, cols = parts.shape
     whole = np.zeros((groups, rows, groups, cols), parts.dtype)
     for group in range(groups):
         whole[group, :, group] = parts[group]
-    return whole.reshape(groups * rows, groups * cols)
+    found = whole.reshape(groups * rows, groups * cols)
+    found.flags.writeable = False  # an array's tiles may be kept for the next who asks
+    return found

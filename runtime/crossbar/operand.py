@@ -34,10 +34,11 @@ from nvmc.runtime.crossbar.converters import erring, fresh_of
 from nvmc.runtime.crossbar.dac import Dac
 from nvmc.runtime.crossbar.dac_errors import Inl, inl_of
 from nvmc.runtime.crossbar.fresh import Fresh
+from nvmc.runtime.crossbar.interleaved import pairs_through_wires
 from nvmc.runtime.crossbar.mvm import ExactMvm, Mvm
 from nvmc.runtime.crossbar.native import KERNELS
 from nvmc.runtime.crossbar.observer import Observer
-from nvmc.runtime.crossbar.responding import responses_of, weighed
+from nvmc.runtime.crossbar.responding import responses_of, solved_of, weighed
 from nvmc.runtime.crossbar.subtraction import Subtracted
 
 __all__ = ["BEGINNING", "CircuitOperand", "ExactOperand", "Operand", "Start"]
@@ -237,14 +238,15 @@ class CircuitOperand:
         responses = responses_of(target, dac.largest)
         cells = _matrices(self._levels, view, dtype)
         lanes, currents = self._currents(cells, sign, dac.largest, responses, dtype)
-        variance = None
+        solved, variance = solved_of(target, dac.largest, cells, sign), None
         if self._spread is not None:
             cells = np.square(_matrices(self._spread, view, dtype))
             summed = lanes_of(layout, cells, sign, analog=analog, squared=True)
             variance = beside(summed.levels, dtype)
         matrix = Matrix(*lanes.levels.shape[1:])
         inl = inl_of(periphery, self._chip, self._array.name, matrix, dac.largest)
-        blocks = blocks_of(currents, variance, reads_of_rows(target, matrix.rows), responses, inl)
+        parts = reads_of_rows(target, matrix.rows)
+        blocks = blocks_of(currents, variance, parts, responses, inl, solved)
         signed = lanes.signed or dac.bipolar or (periphery.wired and target.off_level > off)
         current = limits.current if limits else None
         adcs = [adc_of(target, b.height, dac, signed, current) for b in blocks]
@@ -278,7 +280,9 @@ class CircuitOperand:
         wired, several = target.periphery.wired, len(responses) > 1
         seen = partial(through_wires, target) if wired else None
         seen = partial(weighed, target, top) if several else seen
-        lanes = lanes_of(layout, cells, sign, analog=analog, seen=seen)
+        apart = not wired or target.periphery.polarity == "separate"
+        together = None if apart else partial(pairs_through_wires, target)
+        lanes = lanes_of(layout, cells, sign, analog=analog, seen=seen, together=together)
         planes = [lanes.levels[..., k] for k in range(len(responses))] if several else []
         lanes = replace(lanes, levels=planes[0]) if several else lanes
         lanes = with_off_current(layout, lanes, sign, target.off_at_adc)

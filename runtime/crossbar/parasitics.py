@@ -86,7 +86,12 @@ class _Wire:
 
 
 def effective(
-    g_us: Real, row_ohm: float, col_ohm: float, driver_ohm: float = 0.0, sense_ohm: float = 0.0
+    g_us: Real,
+    row_ohm: float,
+    col_ohm: float,
+    driver_ohm: float = 0.0,
+    sense_ohm: float = 0.0,
+    floating: NDArray[np.bool_] | None = None,
 ) -> Real:
     """The conductances that a tile shows at its terminals, exact up to rounding.
 
@@ -100,6 +105,8 @@ def effective(
         col_ohm: Resistance of a bit-line segment.
         driver_ohm: Resistance of each word line's driver.
         sense_ohm: Resistance between each bit line's end and its virtual ground.
+        floating: Which word lines hang on nothing but their cells, shape (rows,); their rows of the
+            result are 0. None where all have drivers.
 
     Returns:
         Shape (..., rows, cols), float64, in uS. With n the shorter side of the tile and m the
@@ -115,6 +122,8 @@ def effective(
     row = _Wire.of(row_ohm, driver_ohm, "row segment", "driver")
     col = _Wire.of(col_ohm, sense_ohm, "col segment", "sense end")
     g = _checked(g_us)
+    if floating is not None and floating.any() and g.size:
+        return _with_floating(g, row, col, floating)
     if row.scale == 0 or col.scale == 0 or g.size == 0:
         return approximate(g, row_ohm, col_ohm, driver_ohm, sense_ohm)
     if g.shape[-1] > g.shape[-2]:  # reciprocity: drive the bit lines, sense the word lines
@@ -122,6 +131,16 @@ def effective(
     result = np.empty_like(g)
     for index in np.ndindex(g.shape[:-2]):
         result[index] = _eliminated(g[index], row, col)
+    return result
+
+
+def _with_floating(g: Real, row: _Wire, col: _Wire, floating: NDArray[np.bool_]) -> Real:
+    """`effective` of tiles some of whose word lines have no driver."""
+    row = _Wire(1.0, 0.0, 0.0) if row.scale == 0 else row  # a word line is one node
+    col = _Wire(1.0, 0.0, 0.0) if col.scale == 0 else col
+    result = np.empty_like(g)
+    for index in np.ndindex(g.shape[:-2]):
+        result[index] = _eliminated(g[index], row, col, floating)
     return result
 
 
@@ -219,12 +238,12 @@ def _dividers(pivots: Real) -> Real:
     return 1 / np.cumprod(pivots, axis=-1)
 
 
-def _eliminated(g: Real, row: _Wire, col: _Wire) -> Real:
-    """`effective` of one tile of at least as many rows as columns."""
+def _eliminated(g: Real, row: _Wire, col: _Wire, floating: NDArray[np.bool_] | None = None) -> Real:
+    """`effective` of one tile, best of at least as many rows as columns."""
     rows, cols = g.shape
     seen = np.zeros((cols, cols + rows), order="F")
     admittance, gain = seen[:, :cols], seen[:, cols:]
-    for r, (matrix, driven) in enumerate(_rows(g, row)):
+    for r, (matrix, driven) in enumerate(_rows(g, row, floating)):
         admittance += matrix.T  # symmetric, and this is its order in memory
         gain[:, r] = driven
         used = seen[:, : cols + r + 1]
@@ -250,13 +269,19 @@ def _inverse(matrix: Real, g: Real) -> Real:
     return inverse
 
 
-def _rows(g: Real, row: _Wire) -> Iterator[tuple[Real, Real]]:
+def _rows(g: Real, row: _Wire, floating: NDArray[np.bool_] | None) -> Iterator[tuple[Real, Real]]:
     """Each row as its bit lines see it: its admittance (cols, cols), its gain (cols,) per volt.
+
+    The first segment of a floating row is infinite, and its gain 0. Its dividers, of which only the
+    ratios count, are those of 1 V at its first node.
 
     Raises:
         OptionError: As `effective`.
     """
     pivots = _pivots(g, row)
+    free = np.zeros(len(g), np.bool_) if floating is None else floating
+    first = np.zeros(len(g)) if floating is None else _hanging(g, pivots, row, free)
+    pivots[free, 0] = 1
     dividers = _dividers(pivots)
     if dividers.min() < _FAINTEST:
         raise OptionError(
@@ -264,22 +289,42 @@ def _rows(g: Real, row: _Wire) -> Iterator[tuple[Real, Real]]:
             "the wire resistance"
         )
     beyond = g * dividers
-    before = -row.scale * g * _green_diagonal(pivots, row) / dividers
+    before = -row.scale * g * _green_diagonal(pivots, row, first) / dividers
     lower = np.tri(g.shape[1], dtype=np.bool_)
     diagonal = np.arange(g.shape[1], dtype=np.int64)
     for r, gain in enumerate(beyond):
         product = np.outer(gain, before[r])
         matrix: Real = np.where(lower, product, product.T)
         matrix[diagonal, diagonal] += g[r]
-        yield matrix, gain
+        yield matrix, np.zeros_like(gain) if free[r] else gain
 
 
-def _green_diagonal(pivots: Real, wire: _Wire) -> Real:
-    """Resistance from each node to ground in units of the wire's scale, shape as the pivots."""
+def _hanging(g: Real, pivots: Real, wire: _Wire, free: NDArray[np.bool_]) -> Real:
+    """Resistance from the first node of wires without a driver to ground, in units of the scale.
+
+    0 for other wires, and for those whose cells conduct nothing.
+    """
+    seen = np.zeros(len(g))
+    for node in range(g.shape[-1] - 1, -1, -1):
+        beyond = seen / pivots[:, node + 1] if node + 1 < g.shape[-1] else 0.0
+        seen = wire.scale * g[:, node] + beyond
+    if (seen[free] < 0).any():
+        raise _active(g)
+    some = free & (seen > 0)
+    return np.where(some, 1 / np.where(some, seen, 1.0), 0.0)
+
+
+def _green_diagonal(pivots: Real, wire: _Wire, first: Real) -> Real:
+    """Resistance from each node to ground in units of the wire's scale, shape as the pivots.
+
+    `first` is that of the first node of wires that have no driver, and 0 for others.
+    """
     green = np.empty_like(pivots)
     last = np.zeros(len(pivots))
     for node, divisor in enumerate(pivots.T):
         last = (wire.segment(node) + last / divisor) / divisor
+        if node == 0:
+            last = np.where(first > 0, first, last)
         green[:, node] = last
     return green
 

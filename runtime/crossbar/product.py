@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -29,6 +30,7 @@ class Product:
         dac: Drives the rows.
         first_conversion: Number of the first conversion.
         kernel: Which of `KERNELS` computes in float32.
+        solved: From what is put on rows to the currents, where that is no product; None for one.
 
     Attributes:
         block: The row of tiles.
@@ -50,6 +52,7 @@ class Product:
         dac: Dac,
         first_conversion: int,
         kernel: str,
+        solved: Callable[[Real], Real] | None = None,
     ) -> None:
         self.block, self.rows = block, block.rows
         # Columns saturate ahead of what adds their currents up.
@@ -60,3 +63,4 @@ class Product:
         ones = np.ones((len(matrix), block.height, 1), matrix.dtype)
         self.sum = Currents(ones, kernel)
         self.at_unit_drive = at_unit_drive
+        self.solved = solved

@@ -18,10 +18,19 @@ from numpy.typing import NDArray
 
 from nvmc.hardware.devices import Target
 from nvmc.hardware.devices.currents import Response, polynomial
-from nvmc.runtime.crossbar.array import Block, through_wires
+from nvmc.runtime.crossbar.array import Block, lanes_of, through_wires
 from nvmc.runtime.crossbar.dac import Dac, Drive
+from nvmc.runtime.crossbar.solved import Solved
 
-__all__ = ["at_unit_drive", "driven", "largest_response", "responses_of", "weighed"]
+__all__ = [
+    "at_unit_drive",
+    "driven",
+    "largest_response",
+    "on_rows",
+    "responses_of",
+    "solved_of",
+    "weighed",
+]
 
 Real = NDArray[np.floating[Any]]
 
@@ -34,14 +43,20 @@ def responses_of(target: Target, top: float) -> tuple[Response, ...]:
 
 def driven(block: Block, drive: Real) -> Real:
     """What codes of a pulse put on the rows of a block's matrices, along the last axis."""
-    if block.inl is not None:
-        drive = block.inl.put(drive)
+    drive = on_rows(block, drive)
     if not block.responses:
         return drive
     return np.concatenate([polynomial(each, drive) for each in block.responses], axis=-1)
 
 
-def at_unit_drive(matrix: Real, block: Block, dac: Dac, coefficients: Real) -> Real:
+def on_rows(block: Block, drive: Real) -> Real:
+    """What DACs make of codes of a pulse, in input steps."""
+    return drive if block.inl is None else block.inl.put(drive)
+
+
+def at_unit_drive(
+    matrix: Real, block: Block, dac: Dac, coefficients: Real, cols: slice = slice(None)
+) -> Real:
     """Currents of a block's matrix whose every row is driven by 1, all lanes added up.
 
     Where cells or DACs are not linear, those of rows that the DAC drives with its offset, pulse by
@@ -52,6 +67,7 @@ def at_unit_drive(matrix: Real, block: Block, dac: Dac, coefficients: Real) -> R
         block: The block.
         dac: Drives its rows.
         coefficients: What each lane counts for, shape (lanes,).
+        cols: Which columns these are.
 
     Returns:
         Shape (groups, 1, cols).
@@ -59,10 +75,37 @@ def at_unit_drive(matrix: Real, block: Block, dac: Dac, coefficients: Real) -> R
     if (block.responses or block.inl is not None) and dac.half:
         zeros, half = np.zeros((1, len(matrix), 1, block.height)), np.array([dac.half])
         pulses = dac.expand(zeros, Drive(np.ones(1), half, half > 0))
+        if block.solved is not None:
+            reads = [p.weight * block.solved(on_rows(block, p.drive), cols)[0] for p in pulses]
+            lanes: Real = (np.stack(reads).sum(axis=0) / dac.half).astype(matrix.dtype)
+            lanes = lanes.reshape(len(matrix), len(coefficients), -1)
+            return np.einsum("glc,l->gc", lanes, coefficients.astype(matrix.dtype))[:, None]
         put = sum(pulse.weight * driven(block, pulse.drive)[0, :, 0] for pulse in pulses)
         matrix = matrix * (np.asarray(put) / dac.half).astype(matrix.dtype)[..., None]
     lanes = matrix.sum(axis=1).reshape(len(matrix), len(coefficients), -1)
     return np.einsum("glc,l->gc", lanes, coefficients.astype(matrix.dtype))[:, None]
+
+
+def solved_of(target: Target, top: float, levels: Real, sign: Real) -> Solved | None:
+    """What solves every read of tiles with wires; None where matrices serve.
+
+    Args:
+        target: The cells, their conductances and wires.
+        top: The highest drive.
+        levels: Shape (planes, groups, rows, cols), in level steps.
+        sign: The digital sign of every weight, shape (groups, rows, cols).
+    """
+    around, range_us = target.periphery, target.device.conductance
+    bent = target.iv is not None and around.wired
+    if not bent or around.wire_solution != "exact" or range_us is None:
+        return None
+    layout = target.layout
+    parts: Real = lanes_of(layout, levels.astype(np.float64), sign, analog=False).levels
+    halves: list[NDArray[np.bool_]] = [sign > 0, sign < 0] if layout.signed else [sign == sign]
+    formed = np.stack([half for half in halves for _ in range(len(parts) // len(halves))])
+    conducted = np.where(formed, parts * (target.step_us or 1.0) + range_us.min_us, 0.0)
+    pairs = layout.encoding != "offset" and around.subtract == "analog"
+    return Solved(target, top, conducted, formed, pairs, slice(0, 0))
 
 
 def weighed(target: Target, top: float, levels: Real, formed: NDArray[np.bool_]) -> Real:

@@ -33,6 +33,7 @@ LINES = {
     "targets": ("targets show @.toml",),
     "inspect": ("inspect @.nvmc",),
     "cost": ("cost @.nvmc --hardware generic",),
+    "explore": ("explore @.onnx --space x.toml --goal 90%",),
     "place": ("place @.nvmc --hardware isaac-32nm", "place net.nvmc --hardware @.toml"),
     "hardware": ("hardware show @.toml",),
 }

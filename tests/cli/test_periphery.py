@@ -67,6 +67,36 @@ def test_compile_says_how_inputs_are_cut_and_added_up(tmp_path: Path, capsys: Ca
 @pytest.mark.parametrize(
     ("options", "told"),
     [
+        ([], "behind wires approximated (--wire-solution exact solves them)"),
+        (["--wire-solution", "exact"], "every read solved with its wires"),
+    ],
+)
+def test_compile_says_how_cells_behind_wires_are_solved(
+    options: list[str], told: str, tmp_path: Path, capsys: Capture
+) -> None:
+    folder = str(tmp_path / "m.nvmc")
+    given = ["--device", "rram-milo2021", "--read-v", "0.2", "--wire-ohm", "1", *options]
+    assert nvmc("compile", "zoo:mlp3-digits", "-o", folder, *given) == 0
+    assert told in " ".join(capsys.readouterr().out.split())
+    assert nvmc("simulate", folder, "--runs", "1", "--limit", "1", "--json") == 0
+    assert json.loads(capsys.readouterr().out)["description"]["fidelity"] == "circuit"
+
+
+def test_waiting_rows_reach_the_target(tmp_path: Path, capsys: Capture) -> None:
+    folder = str(tmp_path / "m.nvmc")
+    given = ["--device", "rram-milo2021", "--wire-ohm", "1", "--waiting-rows", "float"]
+    given += ["--tile", "16x16"]
+    assert nvmc("compile", "zoo:mlp3-digits", "-o", folder, *given) != 0
+    assert "none waits; give rows_on" in " ".join(capsys.readouterr().err.split())
+    assert nvmc("compile", "zoo:mlp3-digits", "-o", folder, *given, "--rows-on", "8") == 0
+    assert "driven at a time, the others floating" in " ".join(capsys.readouterr().out.split())
+    assert open_compiled(folder).manifest.target.periphery.waiting_rows == "float"
+    assert nvmc("simulate", folder, "--runs", "1", "--limit", "2", "--json") == 0
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
         (["--encoding", "offset"], "within the ADC's range; its nominal value is taken off"),
         (["--encoding", "offset", "--reference", "exact"], "assumed to be taken off before"),
         (["--encoding", "offset", "--reference", "column"], "taken off by reference columns"),
@@ -106,6 +136,8 @@ def test_a_reference_column_makes_a_circuit_of_itself(tmp_path: Path, capsys: Ca
         (["--dac-bits", "1", "--signed-inputs", "offset"], "need at least 2 dac_bits"),
         (["--dac-bits", "4", "--dac-slice-bits", "2"], "multi-level inputs have one pulse; give"),
         (["--accumulate", "analog"], "multi-level inputs have one pulse; give dac_mode bit-serial"),
+        (["--polarity", "opposed", "--subtract", "digital"], "subtracts in the bit line; give"),
+        (["--polarity", "opposed", "--encoding", "offset"], "'opposed', but weights under offset"),
         (["--signed-inputs", "bipolar", "--read-v", "0.2"], "put negative voltages on cells"),
         (["--adc-range", "wide"], "--adc-range is 'wide'; expected full, calibrated, error, kpp,"),
         (["--adc-range", "-1"], "--adc-range is '-1'; expected full, calibrated, error, kpp,"),

@@ -360,7 +360,7 @@ def test_merge(run: Run, folder: str) -> None:
     # 10, 25 and 40; then 10 more; then 10, of which 25 was known in part
     assert "Merged 3 stores into all.sqlite: 2 new experiments, 32 new chips" in text
     assert [path.read_bytes() for path in parts] == before
-    assert [written for *_, written, _ in stored("all.sqlite")] == [1_600_000_000] * 31
+    assert [written for *_, written, _, _ in stored("all.sqlite")] == [1_600_000_000] * 31
     with Store.open("all.sqlite") as store:
         assert store.experiment(KEY, INFO).known() == {
             **{chip: (531, float(chip)) for chip in range(30)},

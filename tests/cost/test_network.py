@@ -14,9 +14,9 @@ from nvmc import Compiled, Hardware, Target, compile_model, estimate_cost, load_
 from nvmc.cost.network import cells_of_array, target_of, use_of
 from nvmc.cost.result import Cost
 from nvmc.errors import ModelError, OptionError
-from nvmc.hardware.chip import Chip
-from nvmc.hardware.devices import Periphery
-from nvmc.hardware.tiling import Matrix, matrices, tiles_of
+from nvmc.hardware.chip import Array, Chip
+from nvmc.hardware.devices import Device, Periphery
+from nvmc.hardware.tiling import Matrix, Place, matrices, tiles_of
 from nvmc.passes.io.load_compiled import load_compiled
 from nvmc.passes.program_chip import arrays_of
 
@@ -376,3 +376,15 @@ def test_adcs_that_are_not_those_that_are_counted_are_said(tmp_path: Path) -> No
     assert "compiled for" not in told[0] + told[1]
     assert "compiled for flash ADCs; those of isaac-32nm are of kind sar" in told[2]
     assert f"ADCs that 3 columns share; in isaac-32nm {shared} do" in told[2]
+
+
+def test_cells_on_target_conduct_what_the_device_lists() -> None:
+    """Levels that are not evenly spaced: a cell for level 1 of these conducts 5 uS, not 7.67."""
+    listed = (1.0, 5.0, 7.0, 21.0)
+    stated = {"min_us": 1.0, "max_us": 21.0, "levels_us": listed}
+    text = {"name": "d", "title": "t", "source": "s", "levels": 4, "conductance": stated}
+    target = Target.of(Device.model_validate(text), weight_bits=2, cell_bits=2)
+    codes = np.array([[1], [2], [-3]], np.int8)
+    array = Array("w", codes, np.ones((), np.float32), target, Place("CrossbarMatMul"))
+    found = cells_of_array(array, (0.0, 1.0)).rows
+    np.testing.assert_allclose(found, [[5e-6, 7e-6, 21e-6]], rtol=1e-6)

@@ -25,7 +25,8 @@ class Replay:
     def __init__(self, folder: Path) -> None:
         self.program = json.loads((folder / "schedule.json").read_text())
         assert self.program["format"] == "nvmc.export.schedule/1"
-        self.stored = dict(np.load(folder / self.program["cells"]))
+        with np.load(folder / self.program["cells"]) as stored:
+            self.stored = dict(stored)
         self.graph = onnx.load(folder / self.program["graph"])
         self.nodes = {node.name: node for node in self.graph.graph.node}
         self.initializers = {

@@ -17,6 +17,7 @@ from xdsl.context import Context
 from xdsl.dialects import arith, builtin, func, linalg, tensor
 from xdsl.dialects.builtin import (
     ArrayAttr,
+    BytesAttr,
     DenseArrayBase,
     DictionaryAttr,
     FloatAttr,
@@ -39,6 +40,8 @@ from xdsl.parser import Parser
 from xdsl.utils.exceptions import VerifyException
 
 F = np.float32
+NAME = StringAttr | BytesAttr
+"""xDSL reads a string that holds an escape and letters beyond ASCII as bytes."""
 ELEMENTS = {"f16": np.float16, "f32": np.float32, "f64": np.float64, "i1": np.bool_}
 ELEMENTS |= {f"{u}i{n}": np.dtype(f"{u}int{n}").type for u in ("", "u") for n in (8, 16, 32, 64)}
 
@@ -60,17 +63,17 @@ class Tile(ParametrizedAttribute, TypeAttribute):
 @irdl_op_definition
 class Acquire(IRDLOperation):
     name = "cim.acquire"
-    array = attr_def(StringAttr)
+    array = attr_def(NAME)
     number = attr_def(IntegerAttr)
     slice = attr_def(IntegerAttr)
-    polarity = attr_def(StringAttr)
+    polarity = attr_def(NAME)
     rows = attr_def(IntegerAttr)
     columns = attr_def(IntegerAttr)
     off = attr_def(FloatAttr)
     tile = result_def(Tile)
 
     def verify_(self) -> None:
-        rule(self.polarity.data in ("", "+", "-"), "a polarity is +, - or nothing")
+        rule(plain(self.polarity) in ("", "+", "-"), "a polarity is +, - or nothing")
         names = [use.operation.name for use in self.tile.uses]
         rule(names.count("cim.write") == 1, "a tile is written once")
         rule(names.count("cim.release") == 1, "a tile is released once")
@@ -98,7 +101,7 @@ class Release(IRDLOperation):
 @irdl_op_definition
 class Load(IRDLOperation):
     name = "cim.load"
-    array = attr_def(StringAttr)
+    array = attr_def(NAME)
     values = result_def(TensorType)
 
 
@@ -112,11 +115,29 @@ class Encode(IRDLOperation):
     codes = result_def(TensorType)
     step = result_def(TensorType)
     shift = result_def(TensorType)
+    negative = result_def(TensorType)
 
     def verify_(self) -> None:
         rule(self.codes.type == self.x.type, "codes have the type of the inputs")
-        for each in (self.step, self.shift):
+        for each in (self.step, self.shift, self.negative):
             rule(sizes(each) == sizes(self.x)[:1], "an entry has one step and one shift")
+
+
+def check_execute(op: Any) -> tuple[int, int]:
+    """Rules that both ways to convert share; gives bit lines of a group, and lanes."""
+    lanes = len(op.coefficients.get_values())
+    rule(len(op.tiles) in (lanes, 2 * lanes), f"{len(op.tiles)} tiles for {lanes} lanes")
+    shapes = {(t.owner.rows.value.data, t.owner.columns.value.data) for t in op.tiles}
+    rule(len(shapes) == 1, "tiles of one operation have one shape")
+    ((rows, columns),) = shapes
+    entries, vectors, groups, height = sizes(op.codes)
+    for each in (op.shift, op.negative):
+        rule(sizes(each) == (entries,), "an entry has one shift")
+    wanted = (entries, vectors, groups, columns // groups)
+    rule(columns % groups == 0 and sizes(op.result) == wanted, f"the result is {wanted}")
+    end = op.line.value.data + height
+    rule(rows % groups == 0 and end <= rows // groups, "codes go on lines of the tile")
+    return columns // groups, lanes
 
 
 @irdl_op_definition
@@ -124,6 +145,7 @@ class Execute(IRDLOperation):
     name = "cim.execute"
     codes = operand_def(TensorType)
     shift = operand_def(TensorType)
+    negative = operand_def(TensorType)
     tiles = var_operand_def(Tile)
     bits = attr_def(IntegerAttr)
     coefficients = attr_def(DenseArrayBase)
@@ -135,26 +157,42 @@ class Execute(IRDLOperation):
     result = result_def(TensorType)
 
     def verify_(self) -> None:
-        lanes = len(self.coefficients.get_values())
-        rule(len(self.tiles) in (lanes, 2 * lanes), f"{len(self.tiles)} tiles for {lanes} lanes")
-        shapes = {(t.owner.rows.value.data, t.owner.columns.value.data) for t in self.tiles}
-        rule(len(shapes) == 1, "tiles of one operation have one shape")
-        ((rows, columns),) = shapes
-        entries, vectors, groups, height = sizes(self.codes)
-        rule(sizes(self.shift) == (entries,), "an entry has one shift")
-        wanted = (entries, vectors, groups, columns // groups)
-        rule(columns % groups == 0 and sizes(self.result) == wanted, f"the result is {wanted}")
-        end = self.line.value.data + height
-        rule(rows % groups == 0 and end <= rows // groups, "codes go on lines of the tile")
+        check_execute(self)
+
+
+@irdl_op_definition
+class ExecuteTable(IRDLOperation):
+    name = "cim.execute_table"
+    codes = operand_def(TensorType)
+    shift = operand_def(TensorType)
+    negative = operand_def(TensorType)
+    thresholds = operand_def(TensorType)
+    levels = operand_def(TensorType)
+    curve = operand_def(TensorType)
+    inverses = operand_def(TensorType)
+    worth = operand_def(TensorType)
+    tiles = var_operand_def(Tile)
+    bits = attr_def(IntegerAttr)
+    coefficients = attr_def(DenseArrayBase)
+    line = attr_def(IntegerAttr)
+    limit = attr_def(FloatAttr)
+    result = result_def(TensorType)
+
+    def verify_(self) -> None:
+        columns, lanes = check_execute(self)
+        curves, width = sizes(self.thresholds)
+        rule(sizes(self.levels) == (curves, width + 1), "a curve has one level more")
+        for each in (self.curve, self.inverses, self.worth):
+            rule(sizes(each) == (lanes, sizes(self.codes)[2], columns), "a column has one of each")
 
 
 @irdl_op_definition
 class Digital(IRDLOperation):
     name = "cim.digital"
     inputs = var_operand_def(TensorType)
-    node = attr_def(StringAttr)
-    op = attr_def(StringAttr)
-    domain = attr_def(StringAttr)
+    node = attr_def(NAME)
+    op = attr_def(NAME)
+    domain = attr_def(NAME)
     onnx = attr_def(DictionaryAttr, attr_name="attributes")
     order = attr_def(DenseArrayBase, attr_name="operands")
     results_ = var_result_def(TensorType)
@@ -164,7 +202,9 @@ class Digital(IRDLOperation):
         rule(given == list(range(len(self.inputs))), "operands are given in their order")
 
 
-CIM = Dialect("cim", [Acquire, Write, Release, Load, Encode, Execute, Digital], [Tile])
+CIM = Dialect(
+    "cim", [Acquire, Write, Release, Load, Encode, Execute, ExecuteTable, Digital], [Tile]
+)
 
 
 def read(text: str) -> builtin.ModuleOp:
@@ -184,6 +224,8 @@ def plain(attribute: Any) -> Any:
             return attribute.value.data
         case StringAttr():
             return attribute.data
+        case BytesAttr():
+            return attribute.data.decode()
         case ArrayAttr():
             return [plain(part) for part in attribute.data]
         case DenseArrayBase():
@@ -238,9 +280,9 @@ class Machine:
                        constant_values=self.values[ending.operands[0]])]  # fmt: skip
 
     def place(self, op: Any) -> tuple[slice, ...]:
-        assert set(op.static_strides.get_values()) == {1}
-        starts, lengths = op.static_offsets.get_values(), op.static_sizes.get_values()
-        return tuple(slice(at, at + n) for at, n in zip(starts, lengths, strict=True))
+        parts = (op.static_offsets, op.static_sizes, op.static_strides)
+        lines = zip(*(each.get_values() for each in parts), strict=True)
+        return tuple(slice(at, at + (n - 1) * step + 1, step) for at, n, step in lines)
 
     def do_tensor_extract_slice(self, op: Any, x: Any) -> Any:
         return [x[self.place(op)]]
@@ -311,7 +353,7 @@ class Machine:
         return [{"off": F(plain(op.off))}]
 
     def do_cim_load(self, op: Any) -> Any:
-        return [self.stored[op.array.data]]
+        return [self.stored[plain(op.array)]]
 
     def do_cim_write(self, op: Any, tile: Any, cells: Any) -> Any:
         gone = np.isnan(cells) if cells.dtype == F else cells < 0
@@ -322,19 +364,45 @@ class Machine:
 
     def do_cim_encode(self, op: Any, x: Any) -> Any:
         codes, step = np.zeros_like(x), np.zeros(len(x), F)
-        shift = np.zeros(len(x), F)
+        shift, negative = np.zeros(len(x), F), np.zeros(len(x), F)
         for n, values in enumerate(x):
             reach, limit = np.abs(values).max(initial=0), F(plain(op.limit))
             reach = reach if np.isinf(limit) else limit
-            half = F(plain(op.half)) if (values < 0).any() else F(0)
+            signed = bool((values < 0).any())
+            half = F(plain(op.half)) if signed else F(0)
+            negative[n] = signed and not half
             top = half if half else F(plain(op.top))
             step[n], shift[n] = F(reach) / top, half
             if step[n]:
                 exact = values.astype(np.float64) * np.float64(top) / np.float64(reach)
                 codes[n] = np.clip(np.rint(exact), -top, top)
-        return [codes, step, shift]
+        return [codes, step, shift, negative]
 
-    def do_cim_execute(self, op: Any, codes: Any, shift: Any, *tiles: Any) -> Any:
+    def do_cim_execute(self, op: Any, codes: Any, shift: Any, negative: Any, *tiles: Any) -> Any:
+        def convert(lane: int, currents: Any) -> Any:
+            steps = np.rint(currents * F(plain(op.inverse)))
+            return np.clip(steps, F(plain(op.low)), F(plain(op.high)))
+
+        return self.execute(op, codes, shift, negative, tiles, convert)
+
+    def do_cim_execute_table(
+        self, op: Any, codes: Any, shift: Any, negative: Any, *more: Any
+    ) -> Any:
+        thresholds, levels, curve, inverses, worth = more[:5]
+        lanes = len(plain(op.coefficients))
+        curve, inverses, worth = (each.reshape(lanes, -1) for each in (curve, inverses, worth))
+
+        def convert(lane: int, currents: Any) -> Any:
+            steps = currents * inverses[lane]
+            at = thresholds[curve[lane]]  # columns, thresholds
+            reached = (at[None] <= steps[:, :, None]).sum(axis=2)
+            return levels[curve[lane][None, :], reached] * worth[lane]
+
+        return self.execute(op, codes, shift, negative, more[5:], convert)
+
+    def execute(
+        self, op: Any, codes: Any, shift: Any, negative: Any, tiles: Any, convert: Any
+    ) -> Any:
         entries, vectors, groups, height = codes.shape
         coefficients, bits, line = plain(op.coefficients), plain(op.bits), plain(op.line)
         cells = [tile["cells"] for tile in tiles]
@@ -344,30 +412,20 @@ class Machine:
         driven = np.zeros((entries, vectors, groups, rows // groups), F)
         driven[..., line : line + height] = codes + shift[:, None, None, None]
         driven = driven.reshape(-1, rows)
-        driven[:, [r for r in range(rows) if not line <= r % (rows // groups) < line + height]] = 0
+        second = np.repeat(negative != 0, vectors)[:, None]
+        limit = F(plain(op.limit))
         total = np.zeros((len(driven), columns), F)
         for sign in (1, -1):
             put = np.maximum(F(sign) * driven, F(0))
             for bit in range(max(1, bits)):
                 pulse = ((put.astype(np.int64) >> bit) & 1).astype(F) if bits else put
                 lanes = np.zeros_like(total)
-                for coefficient, each in zip(coefficients, cells, strict=True):
-                    lanes += F(coefficient) * self.converted(op, pulse, each)
-                total += F(sign * 2.0**bit) * lanes
+                for lane, (coefficient, each) in enumerate(zip(coefficients, cells, strict=True)):
+                    found = np.clip(currents(pulse, each), -limit, limit)
+                    lanes += F(coefficient) * convert(lane, found)
+                done = total + F(sign * 2.0**bit) * lanes
+                total = np.where(second | (sign == 1), done, total)
         return [total.reshape(entries, vectors, groups, columns // groups)]
-
-    def converted(self, op: Any, pulse: Any, cells: Any) -> Any:
-        whole = np.all(pulse == np.rint(pulse)) and np.all(cells == np.rint(cells))
-        if whole:
-            currents = (pulse.astype(np.float64) @ cells.astype(np.float64)).astype(F)
-        else:
-            currents = np.zeros((len(pulse), cells.shape[1]), F)
-            for line in range(len(cells)):
-                product = pulse[:, line, None].astype(np.longdouble) * cells[line]
-                currents = (product + currents).astype(F)
-        limit = F(plain(op.limit))
-        currents = np.clip(currents, -limit, limit) * F(plain(op.inverse))
-        return np.clip(np.rint(currents), F(plain(op.low)), F(plain(op.high)))
 
     def do_cim_digital(self, op: Any, *given: Any) -> Any:
         import onnx
@@ -378,7 +436,7 @@ class Machine:
         outputs = [f"y{n}" for n in range(len(op.results))]
         attributes = {key: plain(value) for key, value in op.onnx.data.items()}
         node = onnx.helper.make_node(
-            op.op.data, names, outputs, domain=op.domain.data, **attributes
+            plain(op.op), names, outputs, domain=plain(op.domain), **attributes
         )
         kinds = [onnx.helper.np_dtype_to_tensor_dtype(x.dtype) for x in given]
         ends = [
@@ -394,10 +452,23 @@ class Machine:
         return session.run(None, {f"x{n}": x for n, x in enumerate(given)})
 
 
+def currents(pulse: Any, cells: Any) -> Any:
+    """Fused multiply-adds from the first word line on."""
+    if np.all(pulse == np.rint(pulse)) and np.all(cells == np.rint(cells)):
+        return (pulse.astype(np.float64) @ cells.astype(np.float64)).astype(F)  # exact
+    total = np.zeros((len(pulse), cells.shape[1]), F)
+    for line in range(len(cells)):
+        # 64 bits of mantissa: exact but for huge differences in size
+        product = pulse[:, line, None].astype(np.longdouble) * cells[line]
+        total = (product + total).astype(F)
+    return total
+
+
 def main(folder: Path, given: str, found: str, *more: str) -> None:
     text = (folder / "model.mlir").read_text(encoding="utf-8")
-    machine = Machine(read(text), dict(np.load(folder / "weights.npz")))
-    outputs = machine(*np.load(given).values())
+    with np.load(folder / "weights.npz") as stored, np.load(given) as inputs:
+        machine = Machine(read(text), dict(stored))
+        outputs = machine(*inputs.values())
     np.savez(found, *outputs)
     print(machine.counts)
     if more:

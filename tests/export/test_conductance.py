@@ -18,6 +18,7 @@ from nvmc import Compiled, CompileOptions, Target, compile_model, export_network
 from nvmc.cli import main
 from nvmc.errors import OptionError
 from nvmc.evaluation.parameters import Setup
+from nvmc.hardware.devices import LayerTarget
 from nvmc.hardware.devices.periphery import Periphery
 from nvmc.hardware.tiling import matrices
 from nvmc.models import resolve_model
@@ -68,6 +69,10 @@ ENCODINGS: list[dict[str, Any]] = [
     {"encoding": "sign-magnitude", "weight_bits": 1, "cell_bits": 1},
     {"encoding": "differential", "weight_bits": 4, "cell_bits": 4, "per_channel": True},
 ]
+ANALOG: list[dict[str, Any]] = [
+    {"encoding": encoding, "weight_bits": "none"}
+    for encoding in ("sign-magnitude", "differential", "balanced", "offset")
+]
 
 
 def device_file(folder: Path, levels: int = 16, conductance: str = EVEN) -> Path:
@@ -115,7 +120,9 @@ def inputs(files: TileFiles, vectors: int = 2) -> Any:
 
 @pytest.mark.parametrize("network", [MATRIX, GROUPED, PACKED], ids=["matrix", "grouped", "packed"])
 @pytest.mark.parametrize("split", ["filled", "even"])
-@pytest.mark.parametrize("settings", ENCODINGS, ids=lambda each: "-".join(map(str, each.values())))
+@pytest.mark.parametrize(
+    "settings", [*ENCODINGS, *ANALOG], ids=lambda each: "-".join(map(str, each.values()))
+)
 def test_outputs_follow_from_the_exported_matrices(
     settings: dict[str, Any], split: str, network: str, tmp_path: Path
 ) -> None:
@@ -127,7 +134,9 @@ def test_outputs_follow_from_the_exported_matrices(
     np.testing.assert_allclose(files.product(x), simulated(compiled, 17, x), rtol=0, atol=1e-10)
 
 
-@pytest.mark.parametrize("settings", ENCODINGS, ids=lambda each: "-".join(map(str, each.values())))
+@pytest.mark.parametrize(
+    "settings", [*ENCODINGS, *ANALOG], ids=lambda each: "-".join(map(str, each.values()))
+)
 @pytest.mark.parametrize("network", [MATRIX, PACKED], ids=["matrix", "packed"])
 def test_levels_come_back_to_the_bit(
     settings: dict[str, Any], network: str, tmp_path: Path
@@ -282,6 +291,8 @@ def test_python_has_the_tiles_of_the_files(tmp_path: Path) -> None:
         g_us = compiled.chip(17).tile("w", number).conductance_us
         np.testing.assert_array_equal(g_us, files[f"conductance_us/{number}"])
         assert (g_us.dtype, tile.array, tile.reference_us) == (np.float64, "w", None)
+        with pytest.raises(ValueError, match="read-only"):
+            g_us[0, 0] = 0
     layer = compiled.manifest.layers[0].name
     assert chip.named(layer) == "w"
     np.testing.assert_allclose(chip.array("w").weights(), files.weights(), rtol=0, atol=1e-12)
@@ -330,6 +341,23 @@ def test_a_device_without_conductances_needs_a_range(tmp_path: Path) -> None:
     assert low.arrays == high.arrays
 
 
+def test_a_range_is_for_devices_that_state_none(tmp_path: Path) -> None:
+    """Of a network on two devices, one of which has conductances of its own."""
+    onnx.save(
+        proto_of(
+            "g (float[N,4] x) => (float[N,3] y) <float[4,4] a, float[4,3] b>"
+            " { h = MatMul (x, a) y = MatMul (h, b) }"
+        ),
+        tmp_path / "net.onnx",
+    )
+    layers = (LayerTarget(glob="b", device=load_device("fefet1")),)
+    target = Target.of(load_device("rram4"), weight_bits=4, layers=layers)
+    compiled = compile_model(tmp_path / "net.onnx", target, output=tmp_path / "net.nvmc")
+    chip = compiled.chip(1, range_us=(5.0, 35.0))
+    assert (chip.array("a").min_us, chip.array("a").step_us) == (5.0, 10.0)
+    assert chip.array("b").min_us == 5e-5
+
+
 def exported_with_range(compiled: Compiled, folder: Path) -> TileFiles:
     found = export_network(compiled, "conductance", folder / "out", chip=1, range_us=(5.0, 35.0))
     assert found.assumptions[0].startswith("level 0 is taken for 5 uS and the highest for 35 uS")
@@ -340,7 +368,10 @@ def exported_with_range(compiled: Compiled, folder: Path) -> TileFiles:
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        ("--range-us 1,20", "device 'tested' says itself what its levels conduct (2 to 40 uS)"),
+        (
+            "--range-us 1,20",
+            "device 'tested' says itself what its levels conduct; leave --range-us out",
+        ),
         ("--range-us 1", "--range-us is '1'; expected LOW,HIGH in uS, such as 0.1,20"),
         ("--array v", "array or layer 'v' is unknown; expected one of w"),
         ("--opset 13", "--opset is not for --to conductance; only onnx takes it"),

@@ -29,7 +29,7 @@ def compiled(tmp_path_factory: pytest.TempPathFactory) -> Compiled:
     folder = tmp_path_factory.mktemp("kinds")
     text = "g (float[N,4] x) => (float[N,3] y) <float[4,3] w> { y = MatMul (x, w) }"
     onnx.save(proto_of(text), folder / "net.onnx")
-    target = Target.of("rram4", periphery=Periphery(dac_bits=8, adc_bits=8))
+    target = Target.of("fefet1", periphery=Periphery(dac_bits=8, adc_bits=8))
     return compile_model(folder / "net.onnx", target, output=folder / "net.nvmc")
 
 

@@ -11,27 +11,33 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from export.consumers import XDSL
-from export.test_schedule import (
+from export.circuits import (
     CONV,
+    CONVERTERS,
     DENSE,
     LSTM,
     PLAIN,
     SERIAL,
+    SHAPED,
     SHAPES,
     SPREAD,
+    STACK,
     WHOLE,
-    circuit,
+    awkward,
+    calibrated,
+    circuits,
     network,
+    tabled,
 )
+from export.consumers import XDSL
 from nvmc import Compiled, Target, compile_model, export_network
-from nvmc.data import Dataset
 from nvmc.errors import ModelError, OptionError
 from nvmc.export.mlir import text
 from nvmc.export.mlir.digital import LOWERED
 from nvmc.export.mlir.write import FORMAT
 from nvmc.hardware.devices import Periphery
 from nvmc.models import resolve_model
+from onnx_text import proto_of
 from source_tree import ROOT
 
 READER = Path(__file__).with_name("run_mlir.py")
@@ -61,9 +67,10 @@ def hold(
     export_network(compiled, "mlir", folder / "out", chip=chip)
     done = read(python, folder, x)
     assert done.returncode == 0, done.stderr
-    (found,) = np.load(folder / "found.npz").values()
-    wanted = circuit(compiled, chip, x)
-    assert wanted.std() > 0
+    with np.load(folder / "found.npz") as outputs:
+        (found,) = outputs.values()
+    (wanted,) = circuits(compiled, chip, x)
+    assert wanted.any()
     np.testing.assert_array_equal(found, wanted)
     return done.stdout
 
@@ -111,6 +118,29 @@ def test_every_way_to_read_gives_the_circuits_bits(
     assert ("cim.digital" in said) == (net == DENSE)  # a Tanh
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("name", SHAPED)
+def test_every_shape_gives_the_circuits_bits(name: str, tmp_path: Path, python: str) -> None:
+    proto = proto_of(SHAPED[name])
+    shape = [dim.dim_value or 1 for dim in proto.graph.input[0].type.tensor_type.shape.dim]
+    target = Target.of("rram4", rows=5, cols=3, periphery=Periphery(**SERIAL))
+    compiled = network(tmp_path, SHAPED[name], target)
+    x = np.random.default_rng(8).standard_normal(shape).astype(np.float32)
+    x[0].flat[0] = 0
+    hold(compiled, 1, x, tmp_path, python)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("chip", [None, 3])
+def test_analog_weights_give_the_circuits_bits(
+    chip: int | None, tmp_path: Path, python: str
+) -> None:
+    target = Target.of("additive", rows=9, cols=4, periphery=Periphery(**WHOLE))
+    compiled = network(tmp_path, CONV, target)
+    x = np.random.default_rng(9).standard_normal((1, 4, 7, 6)).astype(np.float32)
+    hold(compiled, chip, x, tmp_path, python)
+
+
 LOWER = """g (float[N,2,6,5] x) => (float[N,12,6] y, float[N,2,6,5] z)
 <float[6,5] u, float[2,1,1] v, float[5,12] w> {
   a = Add (x, u)
@@ -142,21 +172,13 @@ def test_digital_nodes_are_lowered_or_kept(tmp_path: Path, python: str) -> None:
     x = np.random.default_rng(1).standard_normal((1, 2, 6, 5)).astype(np.float32)
     done = read(python, tmp_path, x)
     assert done.returncode == 0, done.stderr
-    for found, wanted in zip(
-        np.load(tmp_path / "found.npz").values(), circuits(compiled, x), strict=True
-    ):
+    with np.load(tmp_path / "found.npz") as outputs:
+        everything = list(outputs.values())
+    for found, wanted in zip(everything, circuits(compiled, None, x), strict=True):
         np.testing.assert_array_equal(found, wanted)
     module = (tmp_path / "out" / "model.mlir").read_text()
     assert sorted(re.findall(r'op = "(\w+)"', module)) == ["Clip", "Softmax"]
     assert "operands = array<i64: 0, -1, 1>" in module
-
-
-def circuits(compiled: Compiled, x: NDArray[np.float32]) -> list[NDArray[np.float32]]:
-    from nvmc.hardware.chip import Chip
-    from nvmc.runtime.provider import make_session
-
-    session = make_session(compiled.model_path.read_bytes(), chip=Chip.ideal(), quiet=True)
-    return session.run(None, {"x": x})
 
 
 @pytest.mark.slow
@@ -169,6 +191,16 @@ def test_large_constants_lie_beside_the_text(
     x = np.random.default_rng(1).standard_normal((1, 4, 7, 6)).astype(np.float32)
     assert "cim.load" in hold(compiled, 1, x, tmp_path, python)
     assert max(map(len, (tmp_path / "out" / "model.mlir").read_text().splitlines())) < 2000
+
+
+@pytest.mark.slow
+def test_names_may_hold_anything(
+    tmp_path: Path, python: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(text, "INLINE_BYTES", 30)
+    compiled = awkward(tmp_path, Target.of("rram4", periphery=Periphery(**SERIAL)))
+    x = np.random.default_rng(7).standard_normal((1, 4, 7, 6)).astype(np.float32)
+    hold(compiled, None, x, tmp_path, python)
 
 
 @pytest.mark.slow
@@ -233,7 +265,7 @@ def test_the_text_is_of_the_format_that_the_manual_describes(tmp_path: Path) -> 
     ("net", "surround", "said"),
     [
         (LSTM, SERIAL, "CrossbarLSTM .* cannot be said in this version of the dialect"),
-        (SPREAD, SERIAL, "CrossbarConvTranspose .* keep the layer digital with --skip"),
+        (STACK, SERIAL, "has a stack of matrices; .* keep the layer digital with --skip"),
         (PLAIN, {"dac_bits": 8}, "array 'w' has no ADC, .*; compile with --adc-bits"),
     ],
 )
@@ -246,11 +278,23 @@ def test_what_the_dialect_cannot_say_is_refused_in_one_line(
     assert "\n" not in str(found.value)
 
 
-def test_converters_by_table_are_refused(tmp_path: Path) -> None:
-    periphery = Periphery(dac_bits=5, adc_bits=5, adc_range="calibrated", adc_range_of="column")
-    generator = np.random.default_rng(3)
-    x = generator.standard_normal((30, 4, 7, 6)).astype(np.float32)
-    data = Dataset("drawn", x, generator.integers(5, size=30).astype(np.int64))
-    compiled = network(tmp_path, CONV, Target.of("rram4", periphery=periphery), data)
-    with pytest.raises(OptionError, match="cannot say; use --to schedule"):
-        export_network(compiled, "mlir", tmp_path / "out")
+@pytest.mark.slow
+@pytest.mark.parametrize("chip", [None, 1])
+@pytest.mark.parametrize("more", [row for row in CONVERTERS if tabled(row)])
+def test_converters_by_table_give_the_circuits_bits(
+    more: dict[str, Any], chip: int | None, tmp_path: Path, python: str
+) -> None:
+    compiled, x = calibrated(more, tmp_path)
+    said = hold(compiled, chip, x[:1], tmp_path, python)
+    assert ("cim.execute_table" in said) == tabled(more, chip)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("chip", [None, 4])
+def test_transposed_convolutions_give_the_circuits_bits(
+    chip: int | None, tmp_path: Path, python: str
+) -> None:
+    target = Target.of("rram4", rows=3, cols=8, periphery=Periphery(**SERIAL))
+    compiled = network(tmp_path, SPREAD, target)
+    x = np.random.default_rng(4).standard_normal((1, 4, 3, 3)).astype(np.float32)
+    hold(compiled, chip, x, tmp_path, python)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -177,6 +178,29 @@ def test_layers_follow_each_other_with_their_pooling_and_bits(tmp_path: Path) ->
     ]
 
 
+@pytest.mark.parametrize(
+    "periphery",
+    [
+        {"dac_mode": "bit-serial"},
+        {"dac_mode": "bit-serial", "dac_slice_bits": 2, "accumulate": "analog"},
+        {"signed_inputs": "offset"},
+        {"signed_inputs": "bipolar"},
+        {"rows_on": 3, "row_split": "even"},
+        {"dac_inl": 0.3},
+    ],
+    ids=lambda each: "-".join(map(str, each.values())),
+)
+def test_codes_do_not_depend_on_how_they_are_driven(periphery: Any, tmp_path: Path) -> None:
+    text, shape, _ = CASES[0]
+    image = image_of(shape, -7)  # an offset's codes end at 7
+    image[image > 7] = 7
+    plain = exported(compiled_of(tmp_path, text), tmp_path, image)
+    wanted = plain.codes(0)
+    other = exported(compiled_of(tmp_path, text, periphery=periphery), tmp_path, image)
+    np.testing.assert_array_equal(other.codes(0), wanted)
+    assert other.together == periphery.get("rows_on", 8)
+
+
 def test_seeded_inputs_stand_in_for_data(tmp_path: Path) -> None:
     text, _, network = CASES[4]
     compiled = compiled_of(tmp_path, text)
@@ -269,3 +293,25 @@ def test_the_example_of_the_manual_runs(
         f"conv1.weight: 784 vectors of 25 codes up to 255, weights {codes.min()} to {codes.max()}"
     )
     assert NeuroSimFiles(tmp_path / "neurosim").vectors(0) == 784
+
+
+@pytest.mark.slow
+def test_neurosim_runs_on_lenet5(tmp_path: Path, pytestconfig: pytest.Config) -> None:
+    program = pytestconfig.getoption("--neurosim")
+    if program is None:
+        pytest.skip("DNN+NeuroSim V1.4 is not here; give --neurosim MAIN")
+    periphery = Periphery(dac_bits=8, adc_bits=8)
+    target = Target.of(load_device("fefet1"), periphery=periphery)
+    source = resolve_model("zoo:lenet5-digits")
+    compiled = compile_model(source, target, output=tmp_path / "net.nvmc")
+    export_network(compiled, "neurosim", tmp_path / "out", data="digits")
+    files = NeuroSimFiles(tmp_path / "out")
+    assert (files.param["cellBit"], files.param["novelMapping"]) == ("2", "false")
+    command = ["sh", "trace_command.sh", program]
+    done = subprocess.run(command, cwd=tmp_path / "out", capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "ERROR" not in done.stdout
+    # A line for each layer in three tables of the floor plan, and no more.
+    assert done.stdout.count("\nlayer5: ") == 3
+    assert "\nlayer6: " not in done.stdout
+    assert "Energy Efficiency TOPS/W" in done.stdout

@@ -8,62 +8,47 @@ from typing import Any
 
 import jsonschema
 import numpy as np
-import onnx
 import pytest
 from numpy.typing import NDArray
 
+from export.circuits import (
+    CONV,
+    CONVERTERS,
+    DENSE,
+    LSTM,
+    OPEN,
+    PLAIN,
+    SERIAL,
+    SHAPED,
+    SHAPES,
+    SPREAD,
+    STACK,
+    WHOLE,
+    awkward,
+    calibrated,
+    circuits,
+    network,
+    tabled,
+)
 from export.replay import Replay
-from nvmc import Compiled, CompileOptions, Target, compile_model, export_network, open_compiled
+from nvmc import (
+    Compiled,
+    LayerTarget,
+    Target,
+    compile_model,
+    export_network,
+    load_device,
+    open_compiled,
+)
 from nvmc.cli import main
-from nvmc.data import Dataset
+from nvmc.cost.schedule import write_schedule
 from nvmc.errors import ModelError, OptionError
 from nvmc.export.schedule.format import FORMAT, program_schema
-from nvmc.hardware.chip import Chip
 from nvmc.hardware.devices import Periphery
 from nvmc.models import resolve_model
-from nvmc.runtime.provider import make_session
+from nvmc.place.place import place_network
 from onnx_text import proto_of
 from source_tree import ROOT
-
-SERIAL: dict[str, Any] = {"dac_bits": 8, "adc_bits": 8, "dac_mode": "bit-serial"}
-WHOLE: dict[str, Any] = {"dac_bits": 6, "adc_bits": 7}
-
-CONV = """g (float[N,4,7,6] x) => (float[N,5] y)
-<float[6,2,3,2] w1, float[6] b1, float[36,5] w2, float[5] b2> {
-  h = Conv <group = 2, pads = [1, 0, 2, 1], strides = [2, 1], dilations = [1, 2]> (x, w1, b1)
-  a = Relu (h)
-  p = MaxPool <kernel_shape = [2, 2], strides = [1, 2]> (a)
-  f = Flatten <axis = 1> (p)
-  y = Gemm (f, w2, b2)
-}"""
-DENSE = """g (float[N,5,9] x) => (float[N,4,3] y)
-<float[9,20] w1, float[4,5] w2, float[20,3] w3, float[4,3] c> {
-  h = MatMul (x, w1)
-  t = Tanh (h)
-  l = MatMul (w2, t)
-  s = Reshape <allowzero = 0> (l, rows)
-  g = Gemm <alpha = 0.5, beta = 2.0> (s, w3, c)
-  y = Reshape (g, back)
-}"""
-SHAPES = {"rows": np.array([4, 20]), "back": np.array([1, 4, 3])}
-SPREAD = """g (float[N,4,3,3] x) => (float[N,6,7,8] y) <float[4,3,3,2] w, float[6] b> {
-  y = ConvTranspose <group = 2, strides = [2, 3], pads = [0, 0, 0, 0]> (x, w, b)
-}"""
-
-
-def network(
-    folder: Path, text: str, target: Target, data: Dataset | None = None, **stored: Any
-) -> Compiled:
-    onnx.save(proto_of(text, **stored), folder / "net.onnx")
-    return compile_model(folder / "net.onnx", target, output=folder / "net.nvmc", data=data)
-
-
-def circuit(compiled: Compiled, chip: int | None, x: NDArray[np.float32]) -> NDArray[np.float32]:
-    """What the simulator gives for one image."""
-    target = compiled.manifest.target
-    cells = Chip.ideal() if chip is None else Chip.of(target, 0, chip)
-    session = make_session(compiled.model_path.read_bytes(), chip=cells, quiet=True)
-    return session.run(None, {session.get_inputs()[0].name: x})[0]
 
 
 def replayed(
@@ -78,8 +63,8 @@ def replayed(
 
 def hold(compiled: Compiled, chip: int | None, x: NDArray[np.float32], folder: Path) -> Replay:
     found, machine = replayed(compiled, chip, x, folder)
-    wanted = circuit(compiled, chip, x)
-    assert wanted.std() > 0
+    (wanted,) = circuits(compiled, chip, x)
+    assert wanted.any()
     np.testing.assert_array_equal(found, wanted)
     return machine
 
@@ -151,32 +136,14 @@ def test_levels_that_are_conductances_reach_the_converters(tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize("chip", [None, 1])
-@pytest.mark.parametrize(
-    "more",
-    [
-        {"adc_range": "calibrated", "dac_range": "calibrated"},
-        {"adc_range": "calibrated", "adc_range_of": "slice"},
-        {"adc_range": "calibrated", "adc_range_of": "column", "subtract": "digital"},
-        {"adc_range": "calibrated", "adc_steps": "asymmetric"},
-        {"adc_range": "error", "adc_steps": "lloyd-max"},
-        {"adc": "sar:mismatch=0.05,comparator=0.4", "adc_share": 2},
-        {"adc": "flash:comparator=0.4", "subtract": "digital", "column_limit": 40.0},
-    ],
-)
+@pytest.mark.parametrize("more", CONVERTERS)
 def test_every_converter_gives_the_circuits_bits(
     more: dict[str, Any], chip: int | None, tmp_path: Path
 ) -> None:
-    periphery = Periphery(dac_bits=5, adc_bits=5, **more)
-    target = Target.of("rram4", rows=9, cols=4, periphery=periphery)
-    generator = np.random.default_rng(3)
-    x = generator.standard_normal((30, 4, 7, 6)).astype(np.float32)
-    data = Dataset("drawn", x, generator.integers(5, size=30).astype(np.int64))
-    compiled = network(tmp_path, CONV, target, data)
+    compiled, x = calibrated(more, tmp_path)
     machine = hold(compiled, chip, x[:1], tmp_path)
-    tabled = any(row.get("thresholds") for row in machine.program["converters"])
-    assert tabled == ("adc_range_of" in more or "lloyd-max" in more.values() or (
-        chip is not None and "adc" in more
-    ))  # fmt: skip
+    found = any(row.get("thresholds") for row in machine.program["converters"])
+    assert found == tabled(more, chip)
 
 
 @pytest.mark.parametrize("chip", [None, 4])
@@ -185,6 +152,54 @@ def test_transposed_convolutions_give_the_circuits_bits(chip: int | None, tmp_pa
     compiled = network(tmp_path, SPREAD, target)
     x = np.random.default_rng(4).standard_normal((1, 4, 3, 3)).astype(np.float32)
     hold(compiled, chip, x, tmp_path)
+
+
+@pytest.mark.parametrize("name", SHAPED)
+def test_every_shape_gives_the_circuits_bits(name: str, tmp_path: Path) -> None:
+    proto = proto_of(SHAPED[name])
+    shape = [dim.dim_value or 1 for dim in proto.graph.input[0].type.tensor_type.shape.dim]
+    target = Target.of("rram4", rows=5, cols=3, periphery=Periphery(**SERIAL))
+    compiled = network(tmp_path, SHAPED[name], target)
+    x = np.random.default_rng(8).standard_normal(shape).astype(np.float32)
+    x[0].flat[0] = 0
+    hold(compiled, 1, x, tmp_path)
+
+
+def test_inputs_of_zero_give_the_circuits_bits(tmp_path: Path) -> None:
+    compiled = network(tmp_path, CONV, Target.of("rram4", periphery=Periphery(**SERIAL)))
+    hold(compiled, None, np.zeros((1, 4, 7, 6), np.float32), tmp_path)
+
+
+@pytest.mark.parametrize("chip", [None, 3])
+@pytest.mark.parametrize(
+    ("device", "cells"),
+    [
+        ("additive", {}),
+        ("reram-lognormal", {"encoding": "differential"}),
+        ("rram-milo2021", {"weight_bits": 4, "cell_bits": 2}),
+        ("bitflip", {"weight_bits": 4, "cell_bits": 1}),
+    ],
+)
+def test_other_cells_give_the_circuits_bits(
+    device: str, cells: dict[str, Any], chip: int | None, tmp_path: Path
+) -> None:
+    target = Target.of(device, rows=9, cols=4, periphery=Periphery(**WHOLE), **cells)
+    compiled = network(tmp_path, CONV, target)
+    x = np.random.default_rng(9).standard_normal((1, 4, 7, 6)).astype(np.float32)
+    hold(compiled, chip, x, tmp_path)
+
+
+@pytest.mark.parametrize("chip", [None, 3])
+def test_layers_with_cells_of_their_own_give_the_circuits_bits(
+    chip: int | None, tmp_path: Path
+) -> None:
+    own = LayerTarget(glob="w2", device=load_device("fefet2"), encoding="offset", rows=8)
+    target = Target.of("rram4", rows=9, cols=4, periphery=Periphery(**SERIAL), layers=[own])
+    compiled = network(tmp_path, CONV, target)
+    x = np.random.default_rng(9).standard_normal((1, 4, 7, 6)).astype(np.float32)
+    machine = hold(compiled, chip, x, tmp_path)
+    signs = {tile["array"]: tile.get("polarity") for tile in machine.program["tiles"]}
+    assert signs["w1"] is not None and signs["w2"] is None
 
 
 def test_tiles_are_those_of_the_compiled_network(tmp_path: Path) -> None:
@@ -197,14 +212,45 @@ def test_tiles_are_those_of_the_compiled_network(tmp_path: Path) -> None:
     told = json.loads(compiled.read_tiles())["nodes"]
     known = {node["id"]: node for node in told if node["kind"] == "tile"}
     assert len(program["tiles"]) == len(known)
+    with np.load(tmp_path / "out" / "tiles.npz") as loaded:
+        cells = dict(loaded)
     for tile in program["tiles"]:
         node = known[f"tile:{tile['array']}:{tile['number']}"]
         assert [tile["groups"], tile["rows"], tile["columns"]] == [
             node["groups"], node["rows"], node["cols"]
         ]  # fmt: skip
         assert node["plane"] == 2 * tile["slice"] + (tile["polarity"] == "-")
-        stored = np.load(tmp_path / "out" / "tiles.npz")[tile["codes"]]
-        assert np.count_nonzero(stored >= 0) == node["cells"]
+        assert np.count_nonzero(cells[tile["codes"]] >= 0) == node["cells"]
+
+
+def test_a_placement_says_the_cores_of_tiles(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    target = Target.of("rram4", rows=9, cols=4, periphery=Periphery(**SERIAL))
+    compiled = network(tmp_path, CONV, target)
+    placed = place_network(compiled, "isaac-32nm", tiles=200, pipeline=True)
+    write_schedule(placed, tmp_path / "placed.json")
+    words = ["export", str(compiled.folder), "--to", "schedule", "-o", str(tmp_path / "out")]
+    words += ["--placement", str(tmp_path / "placed.json")]
+    assert main(words) == 0
+    tiles = json.loads((tmp_path / "out" / "schedule.json").read_text())["tiles"]
+    copies = {each.array: each.cores for each in placed.arrays}
+    assert len(copies["w1"]) > 1
+    for tile in tiles:
+        assert tile["cores"] == [cores[tile["number"]] for cores in copies[tile["array"]]]
+    assert len(tiles) == sum(len(cores[0]) for cores in copies.values())
+    other = network(tmp_path, DENSE, target, **SHAPES)
+    words[1] = str(other.folder)
+    capfd.readouterr()
+    assert main(words) == 1
+    line = capfd.readouterr().err
+    assert "is of another network" in line and line.count("\n") == 1
+
+
+def test_names_may_hold_anything(tmp_path: Path) -> None:
+    compiled = awkward(tmp_path, Target.of("rram4", periphery=Periphery(**SERIAL)))
+    x = np.random.default_rng(7).standard_normal((1, 4, 7, 6)).astype(np.float32)
+    hold(compiled, None, x, tmp_path)
 
 
 def test_the_file_keeps_the_published_schema(tmp_path: Path) -> None:
@@ -223,14 +269,6 @@ def test_the_file_keeps_the_published_schema(tmp_path: Path) -> None:
         jsonschema.validate(program, schema)
 
 
-LSTM = """g (float[5,1,4] x) => (float[5,1,1,3] y) <float[1,12,4] w, float[1,12,3] r> {
-  y = LSTM <hidden_size = 3> (x, w, r)
-}"""
-STACK = "g (float[2,3,4] x) => (float[2,3,5] y) <float[2,4,5] w> { y = MatMul (x, w) }"
-OPEN = "g (float[N,K,4] x) => (float[N,K,5] y) <float[4,5] w> { y = MatMul (x, w) }"
-PLAIN = "g (float[N,4] x) => (float[N,5] y) <float[4,5] w> { y = MatMul (x, w) }"
-
-
 @pytest.mark.parametrize(
     ("text", "cells", "surround", "said"),
     [
@@ -244,6 +282,18 @@ PLAIN = "g (float[N,4] x) => (float[N,5] y) <float[4,5] w> { y = MatMul (x, w) }
             {"encoding": "offset"},
             {**SERIAL, "reference": "column"},
             "has reference columns, .*; compile with --reference none",
+        ),
+        (
+            PLAIN,
+            {},
+            {**SERIAL, "polarity": "interleaved"},
+            "array 'w' lie interleaved on one tile, .*; compile with --polarity separate",
+        ),
+        (
+            PLAIN,
+            {"encoding": "differential"},
+            {**SERIAL, "dac_slice_bits": 2},
+            "array 'w' has inputs in slices of several bits, .*; compile with --dac-slice-bits 1",
         ),
     ],
 )
@@ -288,4 +338,3 @@ def test_the_command_writes_it(tmp_path: Path, capfd: pytest.CaptureFixture[str]
     assert main(words) == 0
     assert "Wrote a schedule of the ideal chip" in capfd.readouterr().out
     assert open_compiled(compiled.folder).network_sha256 == compiled.network_sha256
-    assert CompileOptions() == compiled.manifest.options

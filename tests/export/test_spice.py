@@ -223,6 +223,14 @@ def test_wrong_voltages_are_one_line(volts: Any, said: str, tmp_path: Path) -> N
     assert not (tmp_path / "out").exists()
 
 
+def test_polarities_that_share_a_tile_are_refused(tmp_path: Path) -> None:
+    periphery = wired({"row": 3.0, "col": 5.0}, polarity="opposed")
+    settings = {"encoding": "differential", "weight_bits": 4, "cell_bits": 2}
+    compiled = compiled_of(tmp_path, MATRIX, periphery=periphery, **settings)
+    with pytest.raises(OptionError, match="lie opposed on one tile, and netlists are of one"):
+        export_network(compiled, "spice", tmp_path / "out")
+
+
 def test_voltages_beyond_a_law_are_refused(tmp_path: Path) -> None:
     path = device_file(tmp_path)
     path.write_text(f"{path.read_text()}\n[iv]\n{LAWS['cubic'][0]}\n")

@@ -9,7 +9,15 @@ from hypothesis import strategies as st
 
 from nvmc.data import IGNORED
 from nvmc.errors import DataError
-from nvmc.metrics import METRICS, calibration_error, correct, decisions, log_loss, mean_a_row
+from nvmc.metrics import (
+    METRICS,
+    calibration_error,
+    correct,
+    decisions,
+    log_loss,
+    mean_a_row,
+    total_of,
+)
 from nvmc.metrics.accuracy import Accuracy
 from nvmc.metrics.cosine import AgreementCosine, Cosine
 from nvmc.metrics.ideal_agreement import Agreement
@@ -217,7 +225,7 @@ def test_cosine_of_what_has_no_direction() -> None:
         assert [metric.add(outputs[i : i + 1], i) for i in range(4)] == [0, -1, -1, 1]
 
 
-@pytest.mark.parametrize("name", METRICS)
+@pytest.mark.parametrize("name", [name for name in METRICS if not METRICS[name].detects])
 def test_no_chip_comes_out_beyond_the_limits_of_its_metric(name: str) -> None:
     """Of any outputs, and in any parts: a store that says otherwise is refused."""
     generator = np.random.default_rng(3)
@@ -233,10 +241,11 @@ def test_no_chip_comes_out_beyond_the_limits_of_its_metric(name: str) -> None:
         np.put_along_axis(right, np.maximum(classes, 0)[:, None], 0.0, 1)
     metric = kind(reference)
     for found in (outputs, -outputs, right, 1e-3 * right):
-        for first, last in ((0, 40), (0, 3), (3, 9), (9, 40), (5, 6)):
+        parts = ((0, 40), (0, 3), (3, 9), (9, 40), (5, 6))
+        for first, last in parts[:1] if kind.whole else parts:
             low, high = metric.limits(first, last)
             total = metric.add(found[first:last], first)
-            assert low <= total <= high
-            assert float(total).is_integer() or not kind.counts
+            assert np.all(low <= np.asarray(total)) and np.all(total <= np.asarray(high))
+            assert not kind.counts or float(total_of(total)).is_integer()  # type: ignore[arg-type]
         low, high = kind.range
         assert low <= metric.finish(metric.add(found, 0), 40) <= high

@@ -118,7 +118,8 @@ def test_what_sqlite_itself_adds_is_no_fault(tmp_path: Path) -> None:
 
 def test_tables_written_out_otherwise_are_the_same_tables(tmp_path: Path) -> None:
     """A store of version 2 as nvmc made it at first: in one step, with other line breaks."""
-    path = edited(tmp_path / "results.sqlite", REPLACING.replace(" ON CONFLICT IGNORE", "").strip())
+    script = REPLACING.replace(" ON CONFLICT IGNORE", "").strip()
+    path = edited(tmp_path / "results.sqlite", f"{script}; PRAGMA user_version = 2")
     Store.open(path).close()
 
 

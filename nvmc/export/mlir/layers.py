@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+
+import numpy as np
 
 from nvmc.errors import ModelError
 from nvmc.export.mlir.text import Text, Value, number
-from nvmc.export.mlir.tiles import Tiles, product
+from nvmc.export.mlir.tiles import Codes, Tiles, product
 from nvmc.export.schedule.nodes import Nodes, Use
+from nvmc.export.schedule.transposed import check_whole
 from nvmc.passes.graph.image_graph import Step
-from nvmc.runtime.crossbar.geometry import conv_window
+from nvmc.runtime.crossbar.geometry import Window, conv_window, transpose_window
 
 __all__ = ["Values", "broadcast", "layer"]
 
@@ -62,27 +65,24 @@ def layer(values: Values, step: Step) -> None:
     values.known[step.outputs[0]] = _MAKERS[step.op](values, step)
 
 
-def _encoded(values: Values, use: Use, x: Value) -> tuple[Value, Value, Value]:
-    """Codes of x, and for each entry along its first axis its step and its offset."""
+def _encoded(values: Values, use: Use, x: Value) -> Codes:
+    """Codes of x, in its shape, and what is known of each entry along its first axis."""
     entries = Value("", (x.shape[0],))
-    names = [values.text.fresh() for _ in range(3)]
+    names = [values.text.fresh() for _ in range(4)]
     limit = float("inf") if use.limit is None else use.limit
+    ends = ", ".join([x.text, *[entries.text] * 3])
     values.text.add(
         f'{", ".join(names)} = "cim.encode"({x.name}) {{half = {number(use.half or 0.0)} : f32, '
-        f"limit = {number(limit)} : f32, top = {number(use.top)} : f32}} : ({x.text}) -> "
-        f"({x.text}, {entries.text}, {entries.text})"
+        f"limit = {number(limit)} : f32, top = {number(use.top)} : f32}} : ({x.text}) -> ({ends})"
     )
-    return (
-        Value(names[0], x.shape),
-        Value(names[1], entries.shape),
-        Value(names[2], entries.shape),
-    )
+    return Codes(Value(names[0], x.shape), *(Value(name, entries.shape) for name in names[1:]))
 
 
-def _product(values: Values, use: Use, codes: Value, step: Value, shift: Value) -> Value:
+def _product(values: Values, use: Use, codes: Codes, vectors: Value) -> Value:
+    """The products with (entries, vectors, groups, rows) of the codes."""
     held = values.nodes.board.held(use.array)
     values.tiles.acquire(held)
-    return product(values.tiles, held, use.circuit, codes, step, shift)
+    return product(values.tiles, held, use.circuit, replace(codes, values=vectors))
 
 
 def _conv(values: Values, step: Step) -> Value:
@@ -91,18 +91,18 @@ def _conv(values: Values, step: Step) -> Value:
     images, channels, *spatial = x.shape
     use = values.nodes.use(step, "X", images)
     window = conv_window(step.attributes, tuple(spatial), use.array.codes.shape[2:])
-    codes, steps, shift = _encoded(values, use, x)
-    codes = text.padded(codes, window.before, window.after, 0.0)
+    codes = _encoded(values, use, x)
+    padded = text.padded(codes.values, window.before, window.after, 0.0)
     rank, kernel = len(spatial), window.kernel
     places = ["d0", f"d{1 + rank}"]
     for axis, (stride, dilation) in enumerate(zip(window.strides, window.dilations, strict=True)):
         places.append(f"d{1 + axis} * {stride} + d{2 + rank + axis} * {dilation}")
     shape = (images, *window.output, channels, *kernel)
     groups, rows = use.matrix.groups, use.matrix.rows
-    windows = text.generic(shape, [(codes, places)], [])
+    windows = text.generic(shape, [(padded, places)], [])
     pixels = math.prod(window.output)
     windows = text.reshaped(windows, (images, pixels, groups, rows))
-    found = _product(values, use, windows, steps, shift)
+    found = _product(values, use, codes, windows)
     bias = values.operand(step, "B")
     if bias is not None:
         each = text.reshaped(bias, (groups, use.matrix.cols))
@@ -113,6 +113,48 @@ def _conv(values: Values, step: Step) -> Value:
     return text.reshaped(found, (images, groups * use.matrix.cols, *window.output))
 
 
+def _transposed(values: Values, step: Step) -> Value:
+    text, x = values.text, values.operand(step, "X")
+    assert x is not None
+    images, channels, *spatial = x.shape
+    use = values.nodes.use(step, "X", images)
+    weight = use.array.codes.shape
+    window = transpose_window(step.attributes, tuple(spatial), weight[2:])
+    check_whole(step, use, spatial)
+    groups, pixels = use.matrix.groups, math.prod(spatial)
+    codes = _encoded(values, use, x)
+    driven = text.reshaped(codes.values, (images, groups, channels // groups, pixels))
+    found = _product(values, use, codes, text.transposed(driven, (0, 3, 1, 2)))
+    outputs, taps = groups * weight[1], math.prod(window.kernel)
+    found = text.transposed(found, (0, 2, 3, 1))
+    found = _folded(text, text.reshaped(found, (images, outputs, taps, *spatial)), window)
+    bias = values.operand(step, "B")
+    if bias is None:
+        return found
+    at = [f"d{axis}" for axis in range(len(found.shape))]
+    body = [("arith.addf", "a", "b")]
+    return text.generic(found.shape, [(found, at), (bias, at[1:2])], body)
+
+
+def _folded(text: Text, products: Value, window: Window) -> Value:
+    """Products (images, channels, taps, *pixels) added up where the kernel lies, tap by tap."""
+    images, outputs, _, *spatial = products.shape
+    sizes = zip(spatial, window.strides, window.reach, window.before, window.output, strict=True)
+    room = [max((n - 1) * s + span, before + out) for n, s, span, before, out in sizes]
+    canvas = text.filled((images, outputs, *room), 0.0)
+    shape, steps = (images, outputs, *spatial), (1, 1, *window.strides)
+    at = [f"d{axis}" for axis in range(len(shape))]
+    for index, tap in enumerate(np.ndindex(*window.kernel)):
+        size = (images, outputs, 1, *spatial)
+        part = text.part(products, (0, 0, index, *(0 for _ in spatial)), size)
+        part = text.reshaped(part, shape)
+        first = (0, 0, *(t * d for t, d in zip(tap, window.dilations, strict=True)))
+        before = text.part(canvas, first, shape, steps)
+        sums = text.generic(shape, [(before, at), (part, at)], [("arith.addf", "a", "b")])
+        canvas = text.inserted(sums, canvas, first, steps)
+    return text.part(canvas, (0, 0, *window.before), (images, outputs, *window.output))
+
+
 def _vectors(values: Values, step: Step, name: str, x: Value, vectors: int, rows: int) -> Value:
     """Products of vectors (vectors, rows), each an entry of its own; shape (vectors, columns)."""
     use = values.nodes.use(step, name, vectors)
@@ -121,9 +163,9 @@ def _vectors(values: Values, step: Step, name: str, x: Value, vectors: int, rows
             f"{step.op} {step.name!r} has a stack of matrices; this version of the dialect knows "
             "one matrix: keep the layer digital with --skip"
         )
-    codes, steps, shift = _encoded(values, use, values.text.reshaped(x, (vectors, rows)))
-    codes = values.text.reshaped(codes, (vectors, 1, 1, rows))
-    found = _product(values, use, codes, steps, shift)
+    codes = _encoded(values, use, values.text.reshaped(x, (vectors, rows)))
+    driven = values.text.reshaped(codes.values, (vectors, 1, 1, rows))
+    found = _product(values, use, codes, driven)
     return values.text.reshaped(found, (vectors, use.matrix.cols))
 
 
@@ -174,6 +216,7 @@ def _left_matmul(values: Values, step: Step) -> Value:
 
 _MAKERS: dict[str, Callable[[Values, Step], Value]] = {
     "CrossbarConv": _conv,
+    "CrossbarConvTranspose": _transposed,
     "CrossbarGemm": _gemm,
     "CrossbarMatMul": _matmul,
     "CrossbarLeftMatMul": _left_matmul,

@@ -121,10 +121,21 @@ class Text:
         kind = values.dtype.name
         self._inline += values.nbytes
         if name and (values.nbytes > INLINE_BYTES or self._inline > TEXT_BYTES):
-            self.stored[name] = values
+            name = self._kept(name, values)
             line = f'"cim.load"() {{array = {quoted(name)}}} : () -> {{type}}'
             return self.value(values.shape, kind, line)
         return self.value(values.shape, kind, f"arith.constant dense<{_dense(values)}> : {{type}}")
+
+    def _kept(self, name: str, values: NDArray[Any]) -> str:
+        """Put an array into weights.npz; the name that it has there."""
+        free, count = name, 0
+        while free in self.stored and not np.array_equal(
+            self.stored[free], values, equal_nan=values.dtype.kind == "f"
+        ):
+            count += 1
+            free = f"{name}~{count}"
+        self.stored[free] = values
+        return free
 
     def empty(self, shape: Sequence[int], kind: str = "float32") -> Value:
         """A tensor whose elements nobody reads."""
@@ -175,20 +186,32 @@ class Text:
         self.add(f"}} : {x.text} to {found.text}")
         return found
 
-    def part(self, x: Value, offsets: Sequence[int], sizes: Sequence[int]) -> Value:
-        """A block of a tensor."""
+    def part(
+        self,
+        x: Value,
+        offsets: Sequence[int],
+        sizes: Sequence[int],
+        strides: Sequence[int] | None = None,
+    ) -> Value:
+        """A block of a tensor, or elements at even distances."""
         if x.shape == tuple(sizes):
             return x
-        place = _place(offsets, sizes)
+        place = _place(offsets, sizes, strides)
         return self.value(
             sizes, x.type, f"tensor.extract_slice {x.name}{place} : {x.text} to {{type}}"
         )
 
-    def inserted(self, x: Value, into: Value, offsets: Sequence[int]) -> Value:
-        """A tensor with a block of it replaced."""
+    def inserted(
+        self,
+        x: Value,
+        into: Value,
+        offsets: Sequence[int],
+        strides: Sequence[int] | None = None,
+    ) -> Value:
+        """A tensor with such elements of it replaced."""
         if x.shape == into.shape:
             return x
-        place = _place(offsets, x.shape)
+        place = _place(offsets, x.shape, strides)
         line = f"tensor.insert_slice {x.name} into {into.name}{place} : {x.text} into {{type}}"
         return self.value(into.shape, into.type, line)
 
@@ -242,9 +265,9 @@ class Text:
 
 
 def quoted(text: str) -> str:
-    """A string attribute."""
-    plain = text.encode("unicode_escape").decode() if not text.isascii() else text
-    return '"' + plain.replace("\\", "\\\\").replace('"', "\\22") + '"'
+    """A string attribute; other control characters than tab and line feed become `?`."""
+    known = {'"': '\\"', "\\": "\\\\", "\n": "\\n", "\t": "\\t"}
+    return '"' + "".join(known.get(c, c if c.isprintable() else "?") for c in text) + '"'
 
 
 def _dense(values: NDArray[Any]) -> str:
@@ -267,5 +290,6 @@ def _listed(numbers: Sequence[int]) -> str:
     return ", ".join(map(str, numbers))
 
 
-def _place(offsets: Sequence[int], sizes: Sequence[int]) -> str:
-    return f"[{_listed(offsets)}] [{_listed(sizes)}] [{_listed([1] * len(sizes))}]"
+def _place(offsets: Sequence[int], sizes: Sequence[int], strides: Sequence[int] | None) -> str:
+    steps = [1] * len(sizes) if strides is None else strides
+    return f"[{_listed(offsets)}] [{_listed(sizes)}] [{_listed(steps)}]"

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
-from nvmc.errors import ModelError, OptionError
 from nvmc.export.mlir.text import Text, Value, number, quoted
 from nvmc.export.schedule.cells import Board, Crossbar, Held
+from nvmc.hardware.tiling import Tile as Place
 from nvmc.runtime.crossbar.adc import Adc
 from nvmc.runtime.crossbar.circuit import Circuit
+from nvmc.runtime.crossbar.curves import Curves
 from nvmc.runtime.crossbar.mvm import ALL
 
-__all__ = ["Tiles", "product"]
+__all__ = ["Codes", "Tiles", "product"]
 
 
 @dataclass
@@ -57,15 +59,30 @@ class Tiles:
 
 
 @dataclass(frozen=True)
+class Codes:
+    """What `cim.encode` gives, with the codes as vectors.
+
+    Attributes:
+        values: Shape (entries, vectors, groups, rows).
+        step: What a code of 1 stands for, (entries,).
+        shift: Offset of codes, (entries,).
+        negative: Not 0 where codes take a second phase, (entries,).
+    """
+
+    values: Value
+    step: Value
+    shift: Value
+    negative: Value
+
+
+@dataclass(frozen=True)
 class _Layer:
     """One node's array while its products are written."""
 
     tiles: Tiles
     held: Held
     circuit: Circuit
-    codes: Value
-    step: Value
-    shift: Value
+    codes: Codes
 
     @property
     def text(self) -> Text:
@@ -75,7 +92,7 @@ class _Layer:
     @property
     def shape(self) -> tuple[int, ...]:
         """Of the results: entries, vectors, groups, columns."""
-        return (*self.codes.shape[:2], *self.circuit.unit.shape)
+        return (*self.codes.values.shape[:2], *self.circuit.unit.shape)
 
     def read(self, index: int) -> Value:
         """What the converters of one row of tiles say, all pulses and lanes added up."""
@@ -100,31 +117,51 @@ class _Layer:
     def _execute(self, crossbars: Sequence[Crossbar], rows: slice, adc: Adc) -> Value:
         """The operation for the tiles of one place."""
         place = crossbars[0].place
-        entries, vectors = self.codes.shape[:2]
+        entries, vectors = self.codes.values.shape[:2]
         groups, height = place.groups[1] - place.groups[0], rows.stop - rows.start
         offsets = (0, 0, place.groups[0], rows.start)
-        codes = self.text.part(self.codes, offsets, (entries, vectors, groups, height))
+        codes = self.text.part(self.codes.values, offsets, (entries, vectors, groups, height))
         coefficients = self.circuit.coefficients.tolist()
-        order = self._order(crossbars, len(coefficients))
-        dac = self.circuit.dac
         limit = float("inf") if adc.limit is None else adc.limit
-        inverse = 1.0 if adc.step == 1 else 1 / adc.step
         attributes = {
-            "bits": f"{dac.serial_bits} : i64",
+            "bits": f"{self.circuit.dac.serial[0]} : i64",
             "coefficients": f"array<f32: {', '.join(number(c) for c in coefficients)}>",
-            "high": f"{number(adc.high)} : f32",
-            "inverse": f"{number(inverse)} : f32",
             "limit": f"{number(limit)} : f32",
             "line": f"{rows.start - place.rows[0]} : i64",
-            "low": f"{number(adc.low)} : f32",
         }
-        names = [self.tiles.names[index] for index in order]
-        operands = ", ".join([codes.name, self.shift.name, *names])
-        types = ", ".join([codes.text, self.shift.text, *["!cim.tile"] * len(names)])
-        told = ", ".join(f"{key} = {value}" for key, value in attributes.items())
+        tables: list[Value] = []
+        if adc.curves is None:
+            inverse = 1.0 if adc.step == 1 else 1 / adc.step
+            ends = {"high": adc.high, "inverse": inverse, "low": adc.low}
+            attributes |= {key: f"{number(value)} : f32" for key, value in ends.items()}
+        else:
+            tables = self._tables(adc.curves, place)
+        tiles = [self.tiles.names[n] for n in self._order(crossbars, len(coefficients))]
+        given = [codes, self.codes.shift, self.codes.negative, *tables]
+        operands = ", ".join([*(each.name for each in given), *tiles])
+        types = ", ".join([*(each.text for each in given), *["!cim.tile"] * len(tiles)])
+        told = ", ".join(f"{key} = {attributes[key]}" for key in sorted(attributes))
         shape = (entries, vectors, groups, place.cols[1] - place.cols[0])
-        line = f'"cim.execute"({operands}) {{{told}}} : ({types}) -> {{type}}'
+        name = "cim.execute_table" if tables else "cim.execute"
+        line = f'"{name}"({operands}) {{{told}}} : ({types}) -> {{type}}'
         return self.text.value(shape, "float32", line)
+
+    def _tables(self, curves: Curves, place: Place) -> list[Value]:
+        """Thresholds and levels of curves, and of every column its curve, steps and worth."""
+        groups, columns = self.circuit.unit.shape
+        width = int(np.isfinite(curves.thresholds).sum(axis=1).max())
+        worth = np.ones_like(curves.inverse) if curves.worth is None else curves.worth
+        found: dict[str, Any] = {
+            "thresholds": curves.thresholds[:, :width],
+            "levels": curves.levels[:, : width + 1],
+        }
+        each = {"curve": curves.of_column, "inverses": curves.inverse, "worth": worth}
+        for name, values in each.items():
+            lanes = values.reshape(groups, -1, columns).swapaxes(0, 1)
+            part = lanes[:, slice(*place.groups), slice(*place.cols)]
+            found[name] = part.astype(np.int32 if name == "curve" else np.float32)
+        array = self.held.array.name
+        return [self.text.constant(values, f"{array}.{name}") for name, values in found.items()]
 
     def _order(self, crossbars: Sequence[Crossbar], lanes: int) -> list[int]:
         """Tiles by lane; of lanes that subtract polarities themselves, both, + first."""
@@ -141,10 +178,10 @@ class _Layer:
         """`total` with what one row of tiles adds digitally."""
         circuit, text, rows = self.circuit, self.text, self.circuit.blocks[index].rows
         at = ["d0", "d1", "d2", "d3"]
-        entries, vectors, groups = self.codes.shape[:3]
+        entries, vectors, groups = self.codes.values.shape[:3]
         if circuit.shift:
             sizes = (entries, vectors, groups, rows.stop - rows.start)
-            part = text.part(self.codes, (0, 0, 0, rows.start), sizes)
+            part = text.part(self.codes.values, (0, 0, 0, rows.start), sizes)
             start = text.filled((entries, vectors, groups), 0.0)
             adding = [("arith.addf", "o", "a")]
             sums = text.generic(sizes[:3], [(part, at)], adding, reduced=1, start=start)
@@ -160,7 +197,7 @@ class _Layer:
                 ("arith.mulf", "0", "c"),
                 ("arith.addf", "a", "1"),
             ]
-            inputs = [(total, at), (driven, at[2:]), (self.shift, at[:1])]
+            inputs = [(total, at), (driven, at[2:]), (self.codes.shift, at[:1])]
             total = text.generic(self.shape, inputs, body)
         return total
 
@@ -187,35 +224,20 @@ class _Layer:
             ("arith.mulf", "b", "0"),
             ("arith.mulf", "a", "1"),
         ]
-        inputs = [(total, at), (self.step, at[:1]), (unit, at[2:])]
+        inputs = [(total, at), (self.codes.step, at[:1]), (unit, at[2:])]
         return text.generic(self.shape, inputs, body)
 
 
-def product(
-    tiles: Tiles, held: Held, circuit: Circuit, codes: Value, step: Value, shift: Value
-) -> Value:
+def product(tiles: Tiles, held: Held, circuit: Circuit, codes: Codes) -> Value:
     """The products of vectors of codes with an array.
 
     Args:
         tiles: Of the network.
         held: The array.
         circuit: Between its converters.
-        codes: Shape (entries, vectors, groups, rows).
-        step: What a code of 1 stands for, (entries,).
-        shift: Offset of codes, (entries,).
+        codes: What drives it.
 
     Returns:
         Shape (entries, vectors, groups, columns).
-
-    Raises:
-        OptionError: Converters have tables.
-        ModelError: Rows that are read in turn lie in groups of one tile.
     """
-    if any(adc.curves is not None for adc in circuit.adcs):
-        raise OptionError(
-            f"array {held.array.name!r} has converters with ranges of their own, uneven codes or "
-            "errors, which this version of the dialect cannot say; use --to schedule"
-        )
-    if not circuit.blocks:
-        raise ModelError(f"array {held.array.name!r} multiplies by nothing; leave it out")
-    return _Layer(tiles, held, circuit, codes, step, shift).total()
+    return _Layer(tiles, held, circuit, codes).total()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Literal
@@ -73,16 +73,18 @@ class Board:
 
     Args:
         chip: Whose cells they are.
+        cores: By array, for each of its copies the core of every tile; None where nobody knows.
 
     Attributes:
         tiles: Rows of the file.
         stored: Arrays of tiles.npz.
     """
 
-    def __init__(self, chip: Chip) -> None:
+    def __init__(self, chip: Chip, cores: Mapping[str, list[list[int]]] | None = None) -> None:
         self.tiles: list[Tile] = []
         self.stored: dict[str, Real] = {}
         self._chip = chip
+        self._cores = cores
         self._held: dict[str, Held] = {}
 
     def held(self, array: Array) -> Held:
@@ -124,10 +126,11 @@ class Board:
                     self._store(index, "levels", reached[number].on(place))
                 count = place.groups[1] - place.groups[0]
                 (r0, r1), (c0, c1) = place.rows, place.cols
+                in_array = number * len(places) + nth
                 self.tiles.append(
                     Tile(
                         array=array.name,
-                        number=number * len(places) + nth,
+                        number=in_array,
                         slice=plane.slice,
                         polarity=plane.polarity,
                         groups=place.groups,
@@ -137,9 +140,16 @@ class Board:
                         off=float(array.target.off_at_adc),
                         codes=f"tile{index}.codes",
                         levels=f"tile{index}.levels" if reached else None,
+                        cores=self._cores_of(array.name, in_array),
                     )
                 )
                 yield Crossbar(index, plane.slice, plane.polarity, place)
+
+    def _cores_of(self, array: str, tile: int) -> tuple[int, ...] | None:
+        """The core of every copy of a tile."""
+        if self._cores is None:
+            return None
+        return tuple(copy[tile] for copy in self._cores[array])
 
     def _store(self, tile: int, what: str, values: Real) -> None:
         self.stored[f"tile{tile}.{what}"] = values

@@ -246,6 +246,7 @@ class Tile(_Row, frozen=True):
         off: What a cell conducts at level 0, in level steps, where it reaches the converters.
         codes: The level of every cell in tiles.npz, of `shape`.
         levels: The level on the chip, likewise; null for the ideal chip.
+        cores: The core of every copy of the tile; null where no placement was given.
     """
 
     array: str
@@ -259,6 +260,7 @@ class Tile(_Row, frozen=True):
     off: float = 0.0
     codes: str
     levels: str | None = None
+    cores: tuple[NonNegativeInt, ...] | None = None
 
 
 class Converter(_Row, frozen=True):

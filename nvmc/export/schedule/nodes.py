@@ -9,6 +9,7 @@ import numpy as np
 
 from nvmc.compiled.operators import OPS
 from nvmc.errors import ModelError, OptionError
+from nvmc.export.pulses import check_pulses
 from nvmc.export.schedule.cells import Board
 from nvmc.export.schedule.format import Encode, Instruction, View
 from nvmc.export.schedule.products import Product, Registers
@@ -130,7 +131,7 @@ class Nodes:
         def product(loops: dict[str, int]) -> list[Instruction]:
             shift = None if shifts is None else view(shifts, loops=loops)
             ends = view(steps, loops=loops), view(signed, loops=loops), shift
-            bits = dac.serial_bits
+            bits = dac.serial[0]
             return Product(name, held, circuit, self.registers, vector, *ends, bits).instructions(
                 result
             )
@@ -156,6 +157,12 @@ def _check(array: Array) -> None:
                 f"array {array.name!r} has no {name}, and this format is one of codes; "
                 f"compile with --{name.lower()}-bits"
             )
+    check_pulses(array.name, periphery)
+    if periphery.polarity != "separate" and target.encoding != "offset":
+        raise OptionError(
+            f"polarities of array {array.name!r} lie {periphery.polarity} on one tile, and tiles "
+            "of this format are of one polarity each; compile with --polarity separate"
+        )
     if target.reference == "column":
         raise OptionError(
             f"array {array.name!r} has reference columns, which this version of the format cannot "

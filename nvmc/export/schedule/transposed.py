@@ -15,7 +15,7 @@ from nvmc.passes.graph.image_graph import Step
 from nvmc.runtime.crossbar.geometry import Window, transpose_window
 from nvmc.runtime.crossbar.lowering import block_sizes
 
-__all__ = ["transposed"]
+__all__ = ["check_whole", "transposed"]
 
 
 def transposed(nodes: Nodes, step: Step) -> list[Instruction]:
@@ -29,7 +29,7 @@ def transposed(nodes: Nodes, step: Step) -> list[Instruction]:
     weight = use.array.codes.shape
     window = transpose_window(step.attributes, tuple(spatial), weight[2:])
     outputs = use.matrix.groups * weight[1]
-    _check_whole(step, use, window, spatial)
+    check_whole(step, use, spatial)
     shape = (images, channels, *spatial)
     codes = nodes.registers.make(step.name, "codes", *shape)
     found: list[Instruction] = [use.encode(view(use.x, shape), view(codes, shape))]
@@ -50,11 +50,13 @@ def transposed(nodes: Nodes, step: Step) -> list[Instruction]:
     return found + repeated([("n", images)], turn)
 
 
-def _check_whole(step: Step, use: Use, window: Window, spatial: Sequence[int]) -> None:
-    """Complain of images that nvmc adds up in several parts, in another order."""
-    lanes = use.array.layout.slices * 2
-    cols = use.matrix.groups * use.matrix.cols
-    row_bytes = cols * lanes * math.prod(spatial[1:]) * 4
+def check_whole(step: Step, use: Use, spatial: Sequence[int]) -> None:
+    """Complain of images that nvmc adds up in several parts, in another order.
+
+    Raises:
+        ModelError: They are so large.
+    """
+    row_bytes = use.matrix.groups * use.circuit.width * math.prod(spatial[1:]) * 4
     if block_sizes(spatial[0], row_bytes)[1] < spatial[0]:
         raise ModelError(
             f"{step.op} {step.name!r} is too large for this version of the format, which adds "

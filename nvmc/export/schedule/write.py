@@ -10,6 +10,8 @@ import numpy as np
 
 import nvmc
 from nvmc.compiled.operators import DOMAIN
+from nvmc.cost.schedule import read_schedule
+from nvmc.errors import OptionError
 from nvmc.export.request import Request, Written
 from nvmc.export.schedule.cells import Board
 from nvmc.export.schedule.format import (
@@ -41,12 +43,13 @@ def write(request: Request, folder: Path) -> Written:
 
     Raises:
         ModelError: The format cannot say an operator, or a size is not known.
-        OptionError: It cannot say what surrounds an array.
+        OptionError: It cannot say what surrounds an array; or the placement is of another network.
+        ArtifactError: The placement cannot be read.
     """
     model, chip = request.model(), request.chip
     graph = image_graph(model)
     arrays = {array.name: array for array in arrays_of(model)}
-    board, registers = Board(chip), Registers(frozenset(_names(graph)))
+    board, registers = Board(chip, _cores(request)), Registers(frozenset(_names(graph)))
     nodes = Nodes(graph, arrays, chip, board, registers)
     stream: list[Instruction] = []
     for step in graph.steps:
@@ -72,6 +75,20 @@ def write(request: Request, folder: Path) -> Written:
     line = f"a schedule of {request.chip_text}, {len(board.tiles)} tiles"
     order = "instructions stand in an order that is right; nothing says which run side by side"
     return Written([line], [order, *assumptions_of(request)], {"tiles": len(board.tiles)})
+
+
+def _cores(request: Request) -> dict[str, list[list[int]]] | None:
+    """Where a placement puts the tiles of each array, copy by copy."""
+    path = request.options.get("placement")
+    if path is None:
+        return None
+    placed = read_schedule(Path(path))
+    if placed.network_sha256 != request.compiled.network_sha256:
+        raise OptionError(
+            f"placement {str(path)!r} is of another network, {placed.network!r} as it was when it "
+            f"was placed; place {str(request.compiled.folder)!r} again"
+        )
+    return {entry.array: entry.cores for entry in placed.arrays}
 
 
 def _digital(step: Step) -> Digital:

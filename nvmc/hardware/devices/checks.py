@@ -14,8 +14,9 @@ from nvmc.hardware.encoding import Encoding, Layout
 __all__ = ["check_reading", "check_reference", "check_sources"]
 
 
-def check_reading(device: Device, periphery: Periphery) -> None:
+def check_reading(device: Device, periphery: Periphery, encoding: Encoding) -> None:
     """Raise OptionError where cells cannot be read as the periphery says."""
+    _check_polarity(device, periphery, encoding)
     if periphery.wire_ohm is not None and device.conductance is None:
         raise OptionError(
             f"device {device.name!r} states no conductance, which wires need; add "
@@ -36,6 +37,22 @@ def check_reading(device: Device, periphery: Periphery) -> None:
         )
     if wrong := law.problem(read_v):
         raise OptionError(f"read_v is {read_v:g} on device {device.name!r}: {wrong}; lower it")
+
+
+def _check_polarity(device: Device, periphery: Periphery, encoding: Encoding) -> None:
+    """Raise OptionError where polarities cannot share a tile."""
+    if periphery.polarity == "separate":
+        return
+    wrong = ""
+    if encoding == "offset":
+        wrong = "weights under offset have one polarity"
+    elif any(source.needs_tiles and source.active for source in device.noise):
+        wrong = (
+            f"noise of device {device.name!r} differs from tile to tile, of which both polarities "
+            "have their own in this model"
+        )
+    if wrong:
+        raise OptionError(f"polarity is {periphery.polarity!r}, but {wrong}; give separate")
 
 
 def check_reference(periphery: Periphery, encoding: Encoding) -> None:

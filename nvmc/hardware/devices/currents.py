@@ -13,6 +13,7 @@ the other sign are another phase.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Annotated, Any, Literal
 
 import numpy as np
@@ -67,6 +68,28 @@ class _Law(Strict, frozen=True):
         weights = self.weights(np.asarray(g_us, np.float64), read_v, read_v)
         parts = [w * polynomial(r, volts) for w, r in zip(weights, responses, strict=True)]
         return np.asarray(sum(parts))
+
+    def both_signs(self, g_us: Real, read_v: float) -> Callable[[Real], tuple[Real, Real]]:
+        """From voltages of -read_v to read_v to currents in uA and their slopes in uS.
+
+        A law is about voltages from 0 on. Below, which cells are only where a bit line lifts a row
+        that is not driven, it is taken for odd: I(-V) = -I(V).
+
+        Args:
+            g_us: Of the cells, which broadcasts against voltages.
+            read_v: The voltage of the highest drive.
+        """
+        responses = self.responses(read_v, read_v)
+        weights = self.weights(np.asarray(g_us, np.float64), read_v, read_v)
+
+        def at(volts: Real) -> tuple[Real, Real]:
+            size, current, slope = np.abs(volts), np.zeros(()), np.zeros(())
+            for weight, response in zip(weights, responses, strict=True):
+                value, rise = _with_slope(response, size)
+                current, slope = current + weight * value, slope + weight * rise
+            return np.copysign(1.0, volts) * current, slope
+
+        return at
 
 
 class _Proportional(_Law, frozen=True):
@@ -196,6 +219,23 @@ class Fitted(_Law, frozen=True):
 
 CurrentLaw = Annotated[Cubic | Sinh | Fitted, Field(discriminator="law")]
 """Any of them, as a device file says it in `[iv]`."""
+
+
+def _with_slope(response: Response, x: Real) -> tuple[Real, Real]:
+    """The response to drives x of at least 0, and its slope, by Horner's rule.
+
+    One that has only odd powers, as sinh has, is a polynomial in x^2 times x.
+    """
+    odd = not any(response[1::2])
+    terms, base = (response[::2], x * x) if odd else (response, x)
+    value, rise = np.full(x.shape, terms[-1]), np.zeros(x.shape)
+    for coefficient in terms[-2::-1]:
+        rise *= base
+        rise += value
+        value *= base
+        value += coefficient
+    rise *= 2 * base if odd else base
+    return value * x, value + rise
 
 
 def polynomial(response: Response, x: Real) -> Real:

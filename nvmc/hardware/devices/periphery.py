@@ -23,16 +23,20 @@ __all__ = [
     "AdcRounding",
     "AdcSteps",
     "ArrayRange",
+    "Bias",
     "ConverterBits",
     "DacMode",
     "DacRange",
     "Periphery",
+    "Polarity",
     "Reference",
     "RowSplit",
     "RowsOn",
     "SignedInputs",
     "Subtract",
+    "WaitingRows",
     "WireOhm",
+    "WireSolution",
 ]
 
 MAX_CONVERTER_BITS = 16
@@ -50,9 +54,13 @@ DacMode = Literal["multi-level", "bit-serial"]
 DacRange = Literal["dynamic", "calibrated", "error"]
 SignedInputs = Literal["two-phase", "offset", "bipolar"]
 Accumulate = Literal["digital", "analog"]
+Bias = Literal["digital", "rows"]
 Subtract = Literal["analog", "digital"]
+Polarity = Literal["separate", "interleaved", "opposed"]
 Reference = Literal["auto", "exact", "column", "none"]
 RowSplit = Literal["filled", "even"]
+WireSolution = Literal["auto", "exact", "approximate"]
+WaitingRows = Literal["ground", "float", "off"]
 RowsOn = Annotated[int, Field(ge=1, strict=True)]
 
 
@@ -166,11 +174,21 @@ class Periphery(Later, frozen=True):
         adc_rounding: `nearest`, or `stochastic`: up with the probability of what is above the code.
         subtract: Whether the two polarities are subtracted before the ADC (`analog`) or after it
             (`digital`).
+        polarity: Where the two polarities of a weight lie, which matters behind wires. `separate`:
+            on tiles of their own. `interleaved`: on neighbouring bit lines of one tile of twice as
+            many. `opposed`: on neighbouring word lines, which are driven with opposite voltages
+            onto one bit line (`nvmc.runtime.crossbar.interleaved`).
         reference: How what cells conduct at level 0 is kept out of results. `exact` takes it off
             before the ADC, without error; `column` subtracts what the ADC says of a column of
             cells at level 0; `none` leaves it in the ADC's range, and its nominal value is taken
             off digitally. `auto` is `exact` for sign-magnitude and `none` for other encodings.
+        bias: Whether biases are added digitally, or are rows of cells that a constant input drives
+            (`nvmc.passes.map_bias`).
         wire_ohm: Wire resistance; None for none.
+        wire_solution: How a tile with wires is solved. `approximate` puts each cell behind its own
+            word line and its own bit line alone, and takes cells that are not linear to lose what
+            linear ones lose. `exact` solves the tile: once for linear cells, read by read for
+            others, which is slow. `auto` is `exact` for linear cells and `approximate` for others.
         read_v: The voltage of the highest drive, at which the cells' own law of the current
             counts (`Device.iv`); None for currents that are proportional to the drive.
         row_split: How a matrix of more rows than a tile has is spread over tiles: `filled` fills
@@ -178,6 +196,10 @@ class Periphery(Later, frozen=True):
             most.
         rows_on: The most rows of a tile that are driven at a time; those of a tile are read in
             turn, with a conversion each, and added up digitally. None for all of them.
+        waiting_rows: What becomes of rows whose turn it is not (`rows_on`), which matters behind
+            wires. `ground`: at 0 V, so that their cells load the bit lines. `float`: on nothing, as
+            in an array without selectors; currents sneak from one bit line to another through
+            them. `off`: their cells' selectors are off, and nothing flows.
         column_limit: Where the current of a column saturates ahead of the ADC, of either sign, in
             level steps x input steps; None for nowhere.
         ranges: What calibration data showed, an entry per array.
@@ -192,10 +214,14 @@ class Periphery(Later, frozen=True):
         "adc",
         "adc_share",
         "adc_rounding",
+        "wire_solution",
         "read_v",
         "row_split",
         "rows_on",
+        "waiting_rows",
         "column_limit",
+        "polarity",
+        "bias",
     )
 
     dac_bits: ConverterBits | None = None
@@ -213,12 +239,16 @@ class Periphery(Later, frozen=True):
     adc_share: Annotated[int, Field(ge=1, strict=True)] = 1
     adc_rounding: AdcRounding = "nearest"
     subtract: Subtract = "analog"
+    polarity: Polarity = "separate"
     reference: Reference = "auto"
     wire_ohm: WireOhm | None = None
+    wire_solution: WireSolution = "auto"
     read_v: Above0 | None = None
     row_split: RowSplit = "filled"
     rows_on: RowsOn | None = None
+    waiting_rows: WaitingRows = "ground"
     column_limit: Above0 | None = None
+    bias: Bias = "digital"
     ranges: tuple[ArrayRange, ...] = ()
 
     @model_validator(mode="after")
@@ -226,10 +256,16 @@ class Periphery(Later, frozen=True):
         _check_inputs(self)
         if isinstance(self.adc_range, str) and self.adc_rule[1] == 0:
             raise ValueError(f"adc_range is {self.adc_range!r}; expected a factor above 0")
+        if self.rows_on is None and self.waiting_rows != "ground":
+            raise ValueError(
+                f"waiting_rows is {self.waiting_rows!r}, but all rows are driven together and none "
+                "waits; give rows_on"
+            )
         for name in _OF_ADC:
             if self.adc_bits is None and self.changed(name):
                 raise ValueError(f"{name} needs adc_bits; give 1 to 16")
         _check_spread(self)
+        _check_polarity(self)
         return self
 
     @property
@@ -330,6 +366,19 @@ def _check_inputs(periphery: Periphery) -> None:
             "bipolar inputs put negative voltages on cells, of which laws of their current say "
             "nothing; leave read_v out, or give signed_inputs two-phase or offset"
         )
+
+
+def _check_polarity(periphery: Periphery) -> None:
+    """Raise ValueError where polarities cannot lie so."""
+    if periphery.polarity == "separate":
+        return
+    wrong = ""
+    if periphery.polarity == "opposed" and periphery.subtract == "digital":
+        wrong = "subtracts in the bit line; give subtract analog"
+    elif periphery.read_v is not None:
+        wrong = "is modelled for linear cells; leave read_v out"
+    if wrong:
+        raise ValueError(f"polarity {periphery.polarity} {wrong}, or give polarity separate")
 
 
 def _check_spread(periphery: Periphery) -> None:

@@ -24,15 +24,19 @@ from nvmc.hardware.devices.periphery import (
     AdcRangeOf,
     AdcRounding,
     AdcSteps,
+    Bias,
     ConverterBits,
     DacMode,
     DacRange,
+    Polarity,
     Reference,
     RowsOn,
     RowSplit,
     SignedInputs,
     Subtract,
+    WaitingRows,
     WireOhm,
+    WireSolution,
 )
 from nvmc.hardware.encoding import Encoding
 
@@ -71,12 +75,16 @@ class Settings(Strict, frozen=True):
     adc_share: Size | None = None
     adc_rounding: AdcRounding | None = None
     subtract: Subtract | None = None
+    polarity: Polarity | None = None
     reference: Reference | None = None
     wire_ohm: WireOhm | Literal["none"] | None = None
+    wire_solution: WireSolution | None = None
     read_v: Above0 | Literal["none"] | None = None
     row_split: RowSplit | None = None
     rows_on: RowsOn | Literal["none"] | None = None
+    waiting_rows: WaitingRows | None = None
     column_limit: Above0 | Literal["none"] | None = None
+    bias: Bias | None = None
 
     @property
     def stated(self) -> dict[str, Any]:

@@ -285,7 +285,7 @@ class Target(Strict, frozen=True):
             OptionError: Wires or a read voltage need what a device does not state.
         """
         for own in self.variants:
-            check_reading(own.device, own.periphery)
+            check_reading(own.device, own.periphery, own.encoding)
 
     @property
     def iv(self) -> CurrentLaw | None:

@@ -50,6 +50,11 @@ def circuit_of(model: ir.Model, task: Task, activations: Rounding | None) -> Cir
                 "columns that saturate cannot be trained through; leave --column-limit out, or let "
                 "only KPPs see the circuit with --circuit judged"
             )
+        if part.periphery.polarity != "separate" and part.periphery.wired:
+            raise OptionError(
+                "polarities that share a tile with wires cannot be trained through; leave "
+                "--polarity out, or let only KPPs see the circuit with --circuit judged"
+            )
         check_rules(part.periphery)
     try:
         circuit = Circuit(model, target, skip)

@@ -1,0 +1,148 @@
+"""`nvmc explore`: the designs of a space that reach a goal, and what they cost."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from nvmc.cli.console import print_json, watching
+from nvmc.cli.goals import MISSED
+from nvmc.cli.running import chosen_executor, run_options
+from nvmc.cli.simulate import DELTA
+from nvmc.cli.stored import opened_store
+from nvmc.evaluation.parameters import parse_temperature, parse_time
+from nvmc.evaluation.solve import RUNS
+from nvmc.explore.explore import MOST, TRIALS, explore_designs
+from nvmc.explore.front import QUANTITIES
+from nvmc.models import resolve_model
+from nvmc.report.table import write_csv
+
+__all__ = ["explore_command"]
+
+FRONT_FILE = "front.csv"
+
+
+@click.command("explore")
+@click.argument("model")
+@click.option(
+    "--space",
+    required=True,
+    type=click.Path(path_type=Path),
+    metavar="FILE.toml",
+    help="What designs may differ in (docs/explore.md).",
+)
+@click.option(
+    "--goal",
+    required=True,
+    metavar="[kpp>=]SHARE",
+    help="What the lower end of the KPP's interval must reach, such as 95%; with --require "
+    "yield>=SHARE what a chip must reach.",
+)
+@click.option(
+    "--require",
+    metavar="yield>=SHARE",
+    help="Ask that so many chips reach the goal, such as yield>=99%.",
+)
+@click.option(
+    "--minimise",
+    default="energy",
+    show_default=True,
+    metavar="NAME,…",
+    help=f"What shall be low: one or several of {', '.join(QUANTITIES)}.",
+)
+@click.option(
+    "--hardware",
+    default="generic",
+    show_default=True,
+    metavar="NAME|FILE",
+    help="Whose figures decide; those of all others are stated beside.",
+)
+@click.option(
+    "-o",
+    "--folder",
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="Where designs, chips and front.csv are kept.  [default: NAME.explore]",
+)
+@click.option("--runs", default=RUNS, show_default=True, help="Chips of a design.")
+@click.option(
+    "--most",
+    default=MOST,
+    show_default=True,
+    help="Combinations that are all tried; of more, optuna proposes some.",
+)
+@click.option(
+    "--trials", default=TRIALS, show_default=True, help="How many designs optuna proposes."
+)
+@run_options("data", "sigma", "noise", "time", "temperature", "compensate")
+@run_options("calibration-data", "percentile", "seed", "fidelity", "limit", "output")
+@run_options("class-axis", "batch-axis", "metric", "batch", "mc-passes")
+@click.option(
+    "--adaptive",
+    is_flag=True,
+    help="Drop chips that cannot matter, at a risk of 0.001 in every design of another answer; "
+    "pays with thousands of images.",
+)
+@run_options("jobs", "workers", "accelerator", "trust-store", "max-memory", "figure", "json")
+def explore_command(
+    model: str,
+    space: Path,
+    minimise: str,
+    folder: Path | None,
+    age: str | None,
+    celsius: str | None,
+    adaptive: bool,
+    jobs: int | None,
+    workers: str | None,
+    accelerator: str,
+    trust_store: bool,
+    figure: Path | None,
+    as_json: bool,
+    **options: Any,
+) -> int:
+    """Find the designs of a space that reach a goal, and that no other beats.
+
+    Every design is compiled and costed; its chips are run only as far as it takes to know whether
+    it is on the front. The same command goes on where it was interrupted. Exits with 3 where no
+    design reaches the goal.
+    """
+    source = resolve_model(model)
+    folder = Path(f"{source.stem}.explore") if folder is None else folder
+    quantities: Any = [name.strip() for name in minimise.split(",")]
+    with (
+        chosen_executor(jobs, workers, accelerator) as executor,
+        opened_store(None, folder / "results.sqlite", False, trust_store) as kept,
+        watching("designs", shown=not as_json) as watch,
+    ):
+        found = explore_designs(
+            source,
+            space,
+            folder=folder,
+            minimise=quantities,
+            time_s=None if age is None else parse_time(age),
+            temperature_c=None if celsius is None else parse_temperature(celsius),
+            delta=DELTA if adaptive else None,
+            jobs=jobs,
+            executor=executor,
+            store=kept,
+            watch=watch,
+            **options,
+        )
+    csv_file = folder / FRONT_FILE
+    if found.met:
+        write_csv(csv_file, found.rows())
+    if figure is not None:
+        from nvmc.report.front_picture import draw_front
+
+        draw_front(found.to_json(), figure)
+    if as_json:
+        print_json(found.to_json())
+    else:
+        from nvmc.cli.explore_report import print_exploration
+
+        print_exploration(found, model, str(csv_file))
+    if kept is not None:
+        kept.check()
+    return 0 if found.met else MISSED

@@ -1,0 +1,51 @@
+"""How the boxes of a detector are read: packed into one output, image by image."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from nvmc.data import Dataset
+from nvmc.errors import OptionError
+from nvmc.evaluation.reading import Reading
+from nvmc.metrics import Metric
+from nvmc.passes.graph.describe import Model
+from nvmc.passes.pack_detections import MOST, pack_detections
+
+__all__ = ["boxes_of", "one_by_one"]
+
+
+def boxes_of(
+    model: Model, dataset: Dataset | None, output: str | None, class_axis: int | None
+) -> Reading:
+    """The packed output of a detector, which the model gets.
+
+    Raises:
+        OptionError: There are no boxes to be found, or an axis of classes is given.
+        ModelError: The network's outputs do not tell which of them hold boxes.
+    """
+    if dataset is None or dataset.targets is None:
+        raise OptionError(
+            "metric 'map' holds boxes against those to be found, but there are none; give --data "
+            "FILE.npz with y of float32 (N, G, 6), or coco:DIR (docs/metrics.md)"
+        )
+    if class_axis is not None:
+        raise OptionError("class-axis is given beside metric 'map', whose boxes have a class each")
+    name, parts = pack_detections(model, output)
+    why = f"boxes of {', '.join(parts)}, run image by image"
+    return Reading(name, "values", None, 0, (MOST + 1, 6), why=why)
+
+
+def one_by_one(changes: dict[str, Any], metric: type[Metric] | None, fixed: bool) -> dict[str, Any]:
+    """What options change of a network, for one image a run where boxes are detected.
+
+    Raises:
+        OptionError: The network takes several images only.
+    """
+    if metric is None or not metric.detects:
+        return changes
+    if changes.get("batch", 1) != 1:
+        raise OptionError(
+            f"batch is {changes['batch']}; expected 1 with metric 'map': boxes are found image by "
+            "image"
+        )
+    return changes if fixed else {**changes, "batch": 1}
