@@ -40,8 +40,8 @@ def checked(item: T, *, types: bool = True) -> T:
     It raises OptionError, before anything is done, for a keyword that it has not, for an argument
     that is missing, and for a value of another type than the annotation says. Whole numbers and
     numbers of NumPy become Python's. A `**options: Unpack[...]` stands for the keys of its
-    TypedDict, and `**settings: Annotated[Any, Model]` for the fields of a pydantic model, which
-    the function itself lets check the values.
+    TypedDict, and `**settings: Annotated[Any, Model, ...]` for those of several TypedDicts and for
+    the fields of pydantic models, which the function itself lets check the values.
 
     Args:
         item: The function or class.
@@ -106,7 +106,9 @@ def _keywords(function: Callable[..., Any]) -> tuple[dict[str, Any], inspect.Sig
         elif get_origin(hints.get(name)) is Unpack:
             known |= get_type_hints(get_args(hints[name])[0], include_extras=True)
         elif get_origin(hints.get(name)) is Annotated:
-            known |= dict.fromkeys(get_args(hints[name])[1].model_fields, Any)
+            for part in get_args(hints[name])[1:]:
+                fields = getattr(part, "model_fields", None)
+                known |= get_type_hints(part) if fields is None else dict.fromkeys(fields, Any)
     return known, signature
 
 

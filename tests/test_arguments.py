@@ -51,7 +51,9 @@ def keywords(item: Any) -> dict[str, Any]:
         elif get_origin(hints[name]) is Unpack:
             found |= get_type_hints(get_args(hints[name])[0])
         elif get_origin(hints[name]) is Annotated:
-            found |= dict.fromkeys(get_args(hints[name])[1].model_fields, Any)
+            for part in get_args(hints[name])[1:]:
+                is_model = issubclass(part, BaseModel)
+                found |= dict.fromkeys(part.model_fields, Any) if is_model else get_type_hints(part)
     return found
 
 

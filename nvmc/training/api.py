@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, TypedDict
 
 from pydantic import ValidationError
 
@@ -24,7 +24,7 @@ from nvmc.training.preparation import make_task
 from nvmc.training.settings import Settings
 from nvmc.training.train import train
 
-__all__ = ["Trained", "train_network"]
+__all__ = ["RunOptions", "TaskOptions", "Trained", "train_network"]
 
 
 @checked
@@ -66,6 +66,44 @@ class Trained:
         return compile_model(self.path, cells, self.options, output=output, data=self.data)
 
 
+class TaskOptions(TypedDict, total=False):
+    """What else decides training; see `make_task`.
+
+    Attributes:
+        validation: Held-out data.
+        validation_limit: Held-out images that KPPs are taken on.
+        sigma: Strength of the cells' noise; None for the device's own.
+        times_s: Seconds since programming between which chips in training are.
+        teacher: ONNX file of a clean network whose outputs are imitated, too.
+        metric: What KPPs are of; by default what suits the labels.
+        scored: The output that is trained.
+        class_axis: Its axis of the classes.
+    """
+
+    validation: Data | None
+    validation_limit: int | None
+    sigma: float | None
+    times_s: tuple[float, float] | None
+    teacher: str | Path | None
+    metric: str | None
+    scored: str | None
+    class_axis: int | None
+
+
+class RunOptions(TypedDict, total=False):
+    """Files and followers of a run; see `nvmc.training.train`.
+
+    Attributes:
+        checkpoint: File that every epoch is kept in until the network is written.
+        resume: Go on from the checkpoint.
+        on_epoch: Called after every epoch.
+    """
+
+    checkpoint: str | Path | None
+    resume: bool
+    on_epoch: Callable[[Epoch], None] | None
+
+
 @checked
 def train_network(
     source: Any,
@@ -74,21 +112,10 @@ def train_network(
     data: Data,
     method: str = "hwa",
     method_options: Mapping[str, object] | None = None,
-    validation: Data | None = None,
-    validation_limit: int | None = None,
-    sigma: float | None = None,
-    times_s: tuple[float, float] | None = None,
     options: CompileOptions | None = None,
-    teacher: str | Path | None = None,
-    metric: str | None = None,
-    scored: str | None = None,
-    class_axis: int | None = None,
     example: Any = None,
     output: str | Path | None = None,
-    checkpoint: str | Path | None = None,
-    resume: bool = False,
-    on_epoch: Callable[[Epoch], None] | None = None,
-    **settings: Annotated[Any, Settings],
+    **more: Annotated[Any, TaskOptions, RunOptions, Settings],
 ) -> Trained:
     """Train a network for the cells it will sit in: the same graph with better weights.
 
@@ -102,57 +129,35 @@ def train_network(
         data: Training data (docs/data.md): a name, a set, arrays (x, y) or samples.
         method: A row of `nvmc.training.METHODS`; docs/methods/which.md says which when.
         method_options: Its options.
-        validation: Held-out data; see `make_task`, also for the next.
-        validation_limit: Held-out images that KPPs are taken on.
-        sigma: Strength of the cells' noise; None for the device's own.
-        times_s: Seconds since programming between which chips in training are.
         options: How the network will be compiled; of a compiled one as it was by default.
-        teacher: ONNX file of a clean network whose outputs are imitated, too.
-        metric: What KPPs are of; by default what suits the labels.
-        scored: The output that is trained.
-        class_axis: Its axis of the classes.
         example: Of a torch module: an input with its batch axis; by default from `data`.
         output: The ONNX file to write; `NAME-METHOD.onnx` in the working directory by default.
-        checkpoint: File that every epoch is kept in until the network is written.
-        resume: Go on from the checkpoint.
-        on_epoch: Called after every epoch.
-        **settings: Those of `nvmc.training.Settings`: `epochs`, `rate`, `batch`, `seed`, `clip`, …
+        **more: `TaskOptions`, such as `sigma`; `RunOptions`; and settings of
+            `nvmc.training.Settings`: `epochs`, `rate`, `batch`, `seed`, `clip`, …
 
     Raises:
         NvmcError: One of its children, by what is wrong; `output` is not touched then.
     """
-    chosen = _settings(settings)
+    of_task, of_run = (
+        {name: more.pop(name) for name in kind.__annotations__ if name in more}
+        for kind in (TaskOptions, RunOptions)
+    )
     if isinstance(source, Compiled):
         source, example, compiled_for, compiled_with = _origin(source)
         target, options = target or compiled_for, options or compiled_with
     if target is None:
         raise OptionError("train: a network without target=, the cells that it is trained for")
     cells, options = as_target(target), options or CompileOptions()
+    chosen, scored = make_method(method, method_options or {}), of_task.pop("scored", None)
+    try:
+        settings = Settings.model_validate(more)
+    except ValidationError as error:
+        raise OptionError(f"train: {problem(error, Settings)}") from error
     with as_file(source, example, data) as path:
         result = Path(f"{path.stem}-{method}.onnx") if output is None else Path(output)
-        task = make_task(
-            data,
-            cells,
-            validation=validation,
-            validation_limit=validation_limit,
-            sigma=sigma,
-            settings=chosen,
-            options=options,
-            output=scored,
-            class_axis=class_axis,
-            metric=metric,
-            teacher=teacher,
-            times_s=times_s,
-        )
-        outcome = train(
-            path,
-            task,
-            make_method(method, method_options or {}),
-            output=result,
-            checkpoint=checkpoint,
-            resume=resume,
-            on_epoch=on_epoch,
-        )
+        known = {"settings": settings, "options": options, "output": scored}
+        task = make_task(data, cells, **known, **of_task)
+        outcome = train(path, task, chosen, output=result, **of_run)
     return Trained(result, outcome, cells, replace(options, activation_bits=None), data)
 
 
@@ -163,10 +168,3 @@ def _origin(compiled: Compiled) -> Origin:
             "that it was compiled from, and its target"
         )
     return compiled.origin
-
-
-def _settings(given: Mapping[str, Any]) -> Settings:
-    try:
-        return Settings.model_validate(dict(given))
-    except ValidationError as error:
-        raise OptionError(f"train: {problem(error, Settings)}") from error
