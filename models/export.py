@@ -2,43 +2,71 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import tempfile
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
-__all__ = ["OPSET", "export_onnx"]
+__all__ = ["OPSET", "export_module", "export_onnx"]
 
 OPSET = 18
 
 
 def export_onnx(model: nn.Module, image_shape: tuple[int, ...], path: Path) -> None:
-    """Write a model as ONNX, its initialisers named as its parameters (`conv1.weight`, ...).
-
-    What the exporter notes about this machine (stack traces, file names) is left out, so equal
-    models give equal files. The file appears whole or not at all.
+    """Write a network of images as ONNX, its initialisers named as its parameters.
 
     Args:
         model: The model, from images (N, *image_shape) to logits; put into evaluation mode.
         image_shape: Shape of one image.
         path: The file to write or replace; its folder exists.
     """
-    example = torch.zeros((2, *image_shape))
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", FutureWarning)  # torch's exporter, about torch's own names
-        program = torch.onnx.export(
-            model.eval(),
-            (example,),
-            dynamo=True,
-            opset_version=OPSET,
-            input_names=["image"],
-            output_names=["logits"],
-            dynamic_shapes=({0: torch.export.Dim("N")},),
-            verbose=False,
-        )
+    export_module(model, [torch.zeros((2, *image_shape))], path, ["image"], ["logits"])
+
+
+def export_module(
+    model: nn.Module,
+    examples: Sequence[Tensor],
+    path: Path,
+    inputs: Sequence[str],
+    outputs: Sequence[str] | None = None,
+) -> None:
+    """Write a torch module as ONNX, its initialisers named as its parameters (`conv1.weight`, ...).
+
+    The first axis of every input is free: N. What the exporter notes about this machine (stack
+    traces, file names) is left out, so equal models give equal files. The file appears whole or not
+    at all.
+
+    Args:
+        model: The model; it is exported in evaluation mode and left in the mode that it was in.
+        examples: An input each, of at least two rows: the exporter takes one row for a constant.
+        path: The file to write or replace; its folder exists.
+        inputs: The inputs' names.
+        outputs: The outputs' names; the exporter's by default.
+    """
+    mode, log = model.training, logging.getLogger("torch.onnx")
+    level = log.level
+    log.setLevel(logging.ERROR)  # it warns of each library that is not installed
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FutureWarning)  # about torch's own names
+            program = torch.onnx.export(
+                model.eval(),
+                tuple(examples),
+                dynamo=True,
+                opset_version=OPSET,
+                input_names=list(inputs),
+                output_names=None if outputs is None else list(outputs),
+                dynamic_shapes=tuple({0: torch.export.Dim("N")} for _ in examples),
+                verbose=False,
+            )
+    finally:
+        log.setLevel(level)
+        model.train(mode)
     if program is None:
         raise RuntimeError("torch.onnx.export returned no program")
     graph = program.model.graph

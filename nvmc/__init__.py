@@ -14,24 +14,39 @@ if TYPE_CHECKING:
     from nvmc.compiled.artifact import Compiled, find_compiled, open_compiled
     from nvmc.compiled.options import CompileOptions
     from nvmc.compiler import compile_model, transform_model
+    from nvmc.compiler import compile_model as compile
+    from nvmc.compiler import transform_model as transform
     from nvmc.cost.estimate import estimate_cost
     from nvmc.cost.hardware import Hardware, load_hardware
     from nvmc.cost.result import Cost
     from nvmc.cost.schedule import Schedule
+    from nvmc.data import Dataset, load_data
     from nvmc.errors import NvmcError
     from nvmc.evaluation.chip_file import program_chip
     from nvmc.evaluation.inspection import Inspection, inspect
     from nvmc.evaluation.result import Simulation
+    from nvmc.evaluation.sensitivity import sensitivity
     from nvmc.evaluation.simulation import simulate
     from nvmc.evaluation.solve import Solution, solve
+    from nvmc.evaluation.sweep import Sweep, sweep
+    from nvmc.evaluation.uncertainty import uncertainty
     from nvmc.explore.explore import explore_designs
     from nvmc.explore.result import Exploration
     from nvmc.export.network import export_network
     from nvmc.hardware.chip import Chip
-    from nvmc.hardware.devices import Device, LayerTarget, Settings, Target, load_device
+    from nvmc.hardware.devices import (
+        Device,
+        LayerTarget,
+        Settings,
+        Target,
+        load_device,
+        make_target,
+    )
     from nvmc.place.place import place_network
     from nvmc.runtime.memory import memory_limit
     from nvmc.runtime.provider import make_session, register_provider
+    from nvmc.training.api import Trained
+    from nvmc.training.api import train_network as train
 
 __version__ = "0.1.0"
 
@@ -40,6 +55,7 @@ __all__ = [
     "CompileOptions",
     "Compiled",
     "Cost",
+    "Dataset",
     "Device",
     "Exploration",
     "Hardware",
@@ -50,25 +66,35 @@ __all__ = [
     "Settings",
     "Simulation",
     "Solution",
+    "Sweep",
     "Target",
+    "Trained",
     "__version__",
+    "compile",
     "compile_model",
     "estimate_cost",
     "explore_designs",
     "export_network",
     "find_compiled",
     "inspect",
+    "load_data",
     "load_device",
     "load_hardware",
     "make_session",
+    "make_target",
     "memory_limit",
     "open_compiled",
     "place_network",
     "program_chip",
     "register_provider",
+    "sensitivity",
     "simulate",
     "solve",
+    "sweep",
+    "train",
+    "transform",
     "transform_model",
+    "uncertainty",
 ]
 
 _HOMES = {
@@ -76,6 +102,7 @@ _HOMES = {
     "CompileOptions": "nvmc.compiled.options",
     "Compiled": "nvmc.compiled.artifact",
     "Cost": "nvmc.cost.result",
+    "Dataset": "nvmc.data",
     "Device": "nvmc.hardware.devices",
     "Exploration": "nvmc.explore.result",
     "Hardware": "nvmc.cost.hardware",
@@ -86,25 +113,36 @@ _HOMES = {
     "Settings": "nvmc.hardware.devices",
     "Simulation": "nvmc.evaluation.result",
     "Solution": "nvmc.evaluation.solve",
+    "Sweep": "nvmc.evaluation.sweep",
     "Target": "nvmc.hardware.devices",
+    "Trained": "nvmc.training.api",
+    "compile": "nvmc.compiler:compile_model",
     "compile_model": "nvmc.compiler",
     "estimate_cost": "nvmc.cost.estimate",
     "explore_designs": "nvmc.explore.explore",
     "export_network": "nvmc.export.network",
     "find_compiled": "nvmc.compiled.artifact",
     "inspect": "nvmc.evaluation.inspection",
+    "load_data": "nvmc.data",
     "load_device": "nvmc.hardware.devices",
     "load_hardware": "nvmc.cost.hardware",
     "make_session": "nvmc.runtime.provider",
+    "make_target": "nvmc.hardware.devices",
     "memory_limit": "nvmc.runtime.memory",
     "open_compiled": "nvmc.compiled.artifact",
     "place_network": "nvmc.place.place",
     "program_chip": "nvmc.evaluation.chip_file",
     "register_provider": "nvmc.runtime.provider",
+    "sensitivity": "nvmc.evaluation.sensitivity",
     "simulate": "nvmc.evaluation.simulation",
     "solve": "nvmc.evaluation.solve",
+    "sweep": "nvmc.evaluation.sweep",
+    "train": "nvmc.training.api:train_network",
+    "transform": "nvmc.compiler:transform_model",
     "transform_model": "nvmc.compiler",
+    "uncertainty": "nvmc.evaluation.uncertainty",
 }
+"""Name -> module, with the name there where it is another."""
 
 
 def __getattr__(name: str) -> Any:
@@ -112,4 +150,5 @@ def __getattr__(name: str) -> Any:
         raise AttributeError(f"module 'nvmc' has no attribute {name!r}")
     import importlib
 
-    return getattr(importlib.import_module(_HOMES[name]), name)
+    module, _, inside = _HOMES[name].partition(":")
+    return getattr(importlib.import_module(module), inside or name)

@@ -6,7 +6,7 @@ What an argument may be is what its annotation says, so there is no second list.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cache, wraps
 from numbers import Integral, Real
 from pathlib import Path
@@ -40,7 +40,8 @@ def checked(item: T, *, types: bool = True) -> T:
     It raises OptionError, before anything is done, for a keyword that it has not, for an argument
     that is missing, and for a value of another type than the annotation says. Whole numbers and
     numbers of NumPy become Python's. A `**options: Unpack[...]` stands for the keys of its
-    TypedDict.
+    TypedDict, and `**settings: Annotated[Any, Model, ...]` for those of several TypedDicts and for
+    the fields of pydantic models, which the function itself lets check the values.
 
     Args:
         item: The function or class.
@@ -104,6 +105,10 @@ def _keywords(function: Callable[..., Any]) -> tuple[dict[str, Any], inspect.Sig
             known[name] = hints.get(name, Any)
         elif get_origin(hints.get(name)) is Unpack:
             known |= get_type_hints(get_args(hints[name])[0], include_extras=True)
+        elif get_origin(hints.get(name)) is Annotated:
+            for part in get_args(hints[name])[1:]:
+                fields = getattr(part, "model_fields", None)
+                known |= get_type_hints(part) if fields is None else dict.fromkeys(fields, Any)
     return known, signature
 
 
@@ -149,8 +154,10 @@ def _fits(value: Any, hint: Any) -> bool:
 def _is_one(value: Any, kind: Any) -> bool:
     """Whether a value is of a class, or has what a protocol wants."""
     if getattr(kind, "_is_protocol", False):
-        wanted = cast(Mapping[str, Any], vars(kind))
-        return {name for name in wanted if not name.startswith("_")} <= set(dir(value))
+        items = ("__len__", "__getitem__")
+        named = cast(Mapping[str, Any], vars(kind))
+        wanted = {name for name in named if name[0] != "_" or name in items}
+        return wanted <= set(dir(value))
     return isinstance(value, kind)
 
 
@@ -203,7 +210,9 @@ def _words(hint: Any) -> str:
         return f"a mapping from {_words(arguments[0])} to {_words(arguments[1])}"
     if issubclass(origin, Sequence):
         return f"a list ({_words(arguments[0])} per entry)" if arguments else "a list"
-    return "an array" if origin.__name__ == "ndarray" else f"a {origin.__name__}"
+    if issubclass(origin, Iterable):
+        return "an array" if origin.__name__ == "ndarray" else "batches"
+    return f"a {origin.__name__}"
 
 
 def _shown(value: Any) -> str:

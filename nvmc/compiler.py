@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 from nvmc import __version__
 from nvmc.arguments import checked
@@ -17,6 +18,7 @@ from nvmc.compiled.artifact import (
     TILES_FILE,
     Compiled,
     Manifest,
+    Origin,
     SourceEntry,
     files_in,
     replacing_file,
@@ -29,6 +31,7 @@ from nvmc.compiled.work import check_share
 from nvmc.data import Data, Dataset, load_data
 from nvmc.errors import ModelError, OptionError
 from nvmc.hardware.devices import Device, Target, as_target
+from nvmc.models.given import as_file
 from nvmc.passes import make_pass
 from nvmc.passes.bind_inputs import bind_inputs, states_of
 from nvmc.passes.canonicalize import Canonicalize
@@ -91,20 +94,25 @@ class MappedNetwork:
 
 @checked
 def compile_model(
-    source: str | Path,
+    source: Any,
     target: Target | Device | str | Path,
     options: CompileOptions | None = None,
     *,
+    example: Any = None,
     output: str | Path | None = None,
     data: Data | None = None,
 ) -> Compiled:
-    """Map an ONNX model onto crossbars and write the compiled network.
+    """Map a model onto crossbars and write the compiled network.
 
     Args:
-        source: An ONNX file; never written to.
+        source: An ONNX file, which is never written to; an `onnx.ModelProto`; or a
+            `torch.nn.Module`, which is exported first (`nvmc.models.given`).
         target: The cells and how they are used; or a device, its name or file, used as by default.
         options: Which nodes stay digital, and the like.
-        output: The folder to write; `NAME.nvmc` in the working directory by default. A compiled
+        example: Of a torch module: an input with its batch axis, several in a tuple or by name; by
+            default the first images of `data`.
+        output: The folder to write; `NAME.nvmc` in the working directory by default, NAME being
+            that of the file, the graph or the module's class. A compiled
             network that is there already is replaced, anything else refused.
         data: Images (docs/data.md), of a spec its training split: what `activation_bits` and
             calibrated ranges of the target's periphery are calibrated on, and what the ideal chip
@@ -113,13 +121,26 @@ def compile_model(
     Raises:
         NvmcError: One of its children, by what is wrong; nothing is written then.
     """
-    path, target = Path(source), as_target(target)
+    target, options = as_target(target), options or CompileOptions()
+    with as_file(source, example, data) as path:
+        compiled = _compile(path, target, options, output, data)
+    compiled.origin = Origin(source, example, target, options)
+    return compiled
+
+
+def _compile(
+    path: Path,
+    target: Target,
+    options: CompileOptions,
+    output: str | Path | None,
+    data: Data | None,
+) -> Compiled:
+    """`compile_model` of a file."""
     folder = Path(f"{path.stem}.nvmc") if output is None else Path(output)
     if path.resolve().is_relative_to(folder.resolve()):
         raise OptionError(
             f"{str(path)!r} lies in {str(folder)!r}, which would be replaced; choose another -o"
         )
-    options = options or CompileOptions()
     target.check_reading()
     _check_data(options.activation_bits, target, data)
     compile_passes(target, options)  # complains about those that are none, before anything is read

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, TypedDict, Unpack, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Literal, TypedDict, Unpack, get_args, get_origin, get_type_hints
 
 import numpy as np
 import pytest
@@ -50,6 +50,10 @@ def keywords(item: Any) -> dict[str, Any]:
             found[name] = hints[name]
         elif get_origin(hints[name]) is Unpack:
             found |= get_type_hints(get_args(hints[name])[0])
+        elif get_origin(hints[name]) is Annotated:
+            for part in get_args(hints[name])[1:]:
+                is_model = issubclass(part, BaseModel)
+                found |= dict.fromkeys(part.model_fields, Any) if is_model else get_type_hints(part)
     return found
 
 

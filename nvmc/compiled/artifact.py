@@ -15,7 +15,7 @@ from __future__ import annotations
 import hashlib
 import json
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from pydantic import field_validator, model_validator
 
@@ -51,6 +51,7 @@ __all__ = [
     "ArrayEntry",
     "Compiled",
     "Manifest",
+    "Origin",
     "SourceEntry",
     "TensorEntry",
     "check_folder",
@@ -64,6 +65,22 @@ __all__ = [
 
 FORMAT = "nvmc.compiled/3"
 TARGET_KEY = "nvmc.target"
+
+
+class Origin(NamedTuple):
+    """What a network was compiled from, as it was given.
+
+    Attributes:
+        source: A path, a model or a module.
+        example: An input of a module.
+        target: The cells, before calibration.
+        options: How it was compiled.
+    """
+
+    source: Any
+    example: Any
+    target: Target
+    options: CompileOptions
 
 
 class SourceEntry(Entry):
@@ -211,11 +228,13 @@ class Compiled(WithChips):
     Attributes:
         folder: The folder `NAME.nvmc`.
         manifest: What was mapped where.
+        origin: What this process compiled it from; None where another did.
     """
 
-    def __init__(self, folder: Path, manifest: Manifest) -> None:
+    def __init__(self, folder: Path, manifest: Manifest, origin: Origin | None = None) -> None:
         self.folder = folder
         self.manifest = manifest
+        self.origin = origin
 
     @property
     def model_path(self) -> Path:

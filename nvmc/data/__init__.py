@@ -10,9 +10,9 @@ A data set of one's own is a reader in a file here and a row of `READERS`.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,6 +31,7 @@ from nvmc.data.gtsrb import read_gtsrb
 from nvmc.data.mnist import read_mnist
 from nvmc.data.npz import holds_split, read_npz, read_pair
 from nvmc.data.penn_fudan import read_penn_fudan
+from nvmc.data.samples import Samples, collected
 from nvmc.data.sources import SCALED, Kind, Source
 from nvmc.data.speech_commands import read_speech_commands
 from nvmc.errors import DataError, nearest
@@ -47,8 +48,9 @@ __all__ = [
     "load_data",
 ]
 
-Data = str | Path | Dataset | Sequence[Any]
-"""A data set by name, one that is at hand, or a pair of arrays (x, y)."""
+Data = str | Path | Dataset | Sequence[Any] | Samples | Iterable[Any]
+"""A data set by name, one that is at hand, a pair of arrays (x, y), a sequence of samples (x, y),
+or an iterable of batches of them."""
 
 _OPTION = re.compile("[a-z]+=[^,=]*")
 _PIXELS = (*SCALED, "size", "colour")
@@ -80,8 +82,9 @@ def load_data(spec: Data, split: Split = "test", limit: int | None = None) -> Da
             and, where they are wanted, `y`: classes or values to be met, taken as they are; or such
             members for each split, `x_train` and the like; `next:FILE.npz`, such a file without
             `y`, whose labels are the next tokens of `input_ids`; a kind of `READERS`, as
-            `KIND:DIR,OPTION=VALUE`. Or a `Dataset`, or a pair of arrays (x, y), which are every
-            split.
+            `KIND:DIR,OPTION=VALUE`. Or one that is at hand, which is every split: a `Dataset`; a
+            tuple of two arrays or tensors (x, y); a sequence of samples (x, y), such as a torch
+            `Dataset`; an iterable of batches of them, such as a `DataLoader`, in its order.
         split: Which part.
         limit: At most so many images, the first of the split in the data set's own order, in
             which the classes of all named sets are mixed; None takes all.
@@ -91,7 +94,7 @@ def load_data(spec: Data, split: Split = "test", limit: int | None = None) -> Da
     """
     if limit is not None and limit < 1:
         raise DataError(f"limit is {limit}, expected at least 1; leave it out to take every image")
-    found = _at_hand(spec) or _read(str(spec), split, limit)
+    found = _at_hand(spec, limit) or _read(str(spec), split, limit)
     if len(found.x) == 0:
         raise DataError(f"{found.name} holds no images in split {split}, expected at least one")
     return found.of(slice(limit))
@@ -103,7 +106,7 @@ def has_validation(spec: Data) -> bool:
     Raises:
         DataError: By name, it is none.
     """
-    if _at_hand(spec) is not None:
+    if not isinstance(spec, str | Path):
         return False
     text = str(spec).removeprefix("next:")
     if text.endswith(".npz"):
@@ -112,10 +115,17 @@ def has_validation(spec: Data) -> bool:
     return not READERS[name].whole(source.folder)
 
 
-def _at_hand(spec: Data) -> Dataset | None:
+def _at_hand(spec: Data, limit: int | None) -> Dataset | None:
+    """The data that are given; None of a name."""
+    if isinstance(spec, str | Path):
+        return None
     if isinstance(spec, Dataset):
         return spec
-    return None if isinstance(spec, str | Path) else read_pair(spec)
+    listed = cast("Sequence[Any]", spec) if isinstance(spec, list) else ()
+    pairs = [isinstance(one, tuple) and len(cast("Sequence[Any]", one)) == 2 for one in listed]
+    if isinstance(spec, tuple) or (len(pairs) == 2 and not all(pairs)):
+        return read_pair(cast("Sequence[Any]", spec))
+    return read_pair(collected(spec, limit))
 
 
 def _read(spec: str, split: Split, limit: int | None) -> Dataset:

@@ -83,10 +83,15 @@ def read_pair(pair: Sequence[Any]) -> Dataset:
         raise DataError(f"{len(pair)} arrays are given as data; expected a pair (x, y)")
     named = {name: value for name, value in zip("xy", pair, strict=True) if value is not None}
     try:
-        arrays = {name: np.asarray(value) for name, value in named.items()}
-    except ValueError as error:  # lists of different lengths
+        arrays = {name: np.asarray(_detached(value)) for name, value in named.items()}
+    except (TypeError, ValueError, RuntimeError) as error:  # such as lists of different lengths
         raise DataError(f"the arrays given as data are none: {first_line(error)}") from error
     return _dataset("arrays", arrays)
+
+
+def _detached(value: Any) -> Any:
+    """A torch tensor without its gradient, on the CPU; anything else as it is."""
+    return value.detach().cpu() if hasattr(value, "detach") else value
 
 
 def _dataset(path: str, arrays: dict[str, NDArray[Any]]) -> Dataset:

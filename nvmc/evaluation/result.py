@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,10 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nvmc.arguments import checked
+from nvmc.errors import OptionError
 from nvmc.evaluation.description import Compensated, Description
 from nvmc.evaluation.goals import Requirement, Verdict
 from nvmc.evaluation.records import Elsewhere
-from nvmc.statistics import Kpp, Summary, Yield, yield_at
+from nvmc.statistics import Ends, Kpp, Summary, Yield, yield_at
 
 __all__ = ["FORMAT", "AtTime", "Simulation"]
 
@@ -135,9 +137,40 @@ class Simulation:
         return self.times[0].kpp
 
     @property
+    def interval(self) -> Ends:
+        """The KPP's interval at the first time; `kpp.covers` says what it is certain over."""
+        return self.kpp.interval
+
+    @property
     def summary(self) -> Summary:
         """Mean, standard deviation and minimum at the first time."""
         return self.times[0].summary
+
+    def yield_at(self, goal: float) -> Yield:
+        """The share of chips that reach a goal at the first time, with its interval."""
+        return self.times[0].yield_at(goal)
+
+    def to_pandas(self) -> Any:
+        """A `pandas.DataFrame` with a row for each chip and time: `chip`, `time_s`, the metric.
+
+        A dropped chip's value is NaN.
+
+        Raises:
+            OptionError: pandas is not installed.
+        """
+        try:
+            pandas = importlib.import_module("pandas")
+        except ImportError as error:
+            raise OptionError(
+                "to_pandas needs pandas, which is not installed; pip install pandas"
+            ) from error
+        first, metric = self.description.first, self.metric
+        parts = [
+            {"chip": first + chip, "time_s": at.time_s, metric: float(value)}
+            for at in self.times
+            for chip, value in enumerate(at.values)
+        ]
+        return pandas.DataFrame(parts, columns=["chip", "time_s", metric])
 
     @property
     def verdicts(self) -> tuple[Verdict, ...]:

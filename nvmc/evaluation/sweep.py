@@ -69,6 +69,7 @@ class Point:
     reached: Yield | None = None
 
 
+@checked
 @dataclass(frozen=True)
 class Sweep:
     """Curves over parameters.

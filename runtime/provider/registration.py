@@ -11,6 +11,7 @@ from typing import Any, Literal
 import onnxruntime  # pyright: ignore[reportMissingTypeStubs]
 
 from nvmc.arguments import checked
+from nvmc.compiled.artifact import Compiled
 from nvmc.compiled.generations import finish
 from nvmc.errors import ModelError, ProviderError
 from nvmc.hardware.chip import Chip
@@ -92,7 +93,7 @@ def _plain(error: Exception) -> str:
 
 @checked
 def make_session(
-    model: str | Path | bytes,
+    model: str | Path | bytes | Compiled,
     *,
     chip: int | Literal["ideal"] | Chip = 0,
     seed: int = 0,
@@ -108,7 +109,7 @@ def make_session(
     """An `onnxruntime.InferenceSession` of a compiled network on one chip.
 
     Args:
-        model: The compiled network's `model.onnx`, or its content.
+        model: A compiled network, its `model.onnx`, or the content of that.
         chip: Which chip of the population, `"ideal"`, or a chip made by hand, to which the
             options up to `time_s` do not apply.
         seed: The population of chips.
@@ -128,6 +129,7 @@ def make_session(
         ProviderError: onnxruntime is too old.
         ModelError: onnxruntime cannot make the session, or the options do not fit the network.
     """
+    model = model.model_path if isinstance(model, Compiled) else model
     made = chip if isinstance(chip, Chip) else None
     number = None if isinstance(chip, (Chip, str)) else chip
     options = ProviderOptions(device, sigma, seed, number, time_s, first_image, images, turns)

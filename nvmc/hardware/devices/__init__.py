@@ -9,7 +9,13 @@ from nvmc.hardware.devices.periphery import EXACT_ADC, ArrayRange, Periphery, Wi
 from nvmc.hardware.devices.reading import as_noise, device_names, load_device, parse_noise
 from nvmc.hardware.devices.settings import LayerTarget, Settings
 from nvmc.hardware.devices.target import Target
-from nvmc.hardware.devices.target_file import TargetFile, as_target, read_target, target_names
+from nvmc.hardware.devices.target_file import (
+    TargetFile,
+    as_target,
+    make_target,
+    read_target,
+    target_names,
+)
 
 __all__ = [
     "EXACT_ADC",
@@ -31,6 +37,7 @@ __all__ = [
     "as_target",
     "device_names",
     "load_device",
+    "make_target",
     "parse_noise",
     "read_target",
     "target_names",

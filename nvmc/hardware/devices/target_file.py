@@ -9,10 +9,11 @@ import tomllib
 from collections.abc import Mapping
 from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 from pydantic import ValidationError
 
+from nvmc.arguments import checked
 from nvmc.errors import DeviceError, OptionError, unknown
 from nvmc.hardware.devices.device import Device
 from nvmc.hardware.devices.periphery import Periphery
@@ -21,7 +22,7 @@ from nvmc.hardware.devices.settings import Glob, LayerTarget, Settings
 from nvmc.hardware.devices.target import Target
 from nvmc.hardware.options import problem
 
-__all__ = ["LayerFile", "TargetFile", "as_target", "read_target", "target_names"]
+__all__ = ["LayerFile", "TargetFile", "as_target", "make_target", "read_target", "target_names"]
 
 
 class LayerFile(Settings, frozen=True):
@@ -174,13 +175,53 @@ def as_target(target: Target | Device | str | Path) -> Target:
 
     A device is used as by default. A file with the key `device` is a target's.
     """
-    if isinstance(target, Target):
-        return target
-    if isinstance(target, str | Path):
-        text = str(target)
-        of_target = text in target_names()
-        if _is_file(text) and Path(text).is_file():
-            of_target = "device" in _table(_content(Path(text)), text)
-        if of_target:
-            return Target.load(target)
-    return Target.of(target)
+    return target if isinstance(target, Target) else make_target(target)
+
+
+@checked
+def make_target(
+    name: Device | str | Path,
+    *,
+    device: Device | str | Path | None = None,
+    bits: Mapping[str, int] | None = None,
+    **settings: Annotated[Any, Settings],
+) -> Target:
+    """A target by its name or file, or of a device, with settings of one's own.
+
+        nvmc.make_target("fefet2", weight_bits=4, cell_bits=2, adc_bits=5, adc_range="calibrated")
+        nvmc.make_target("mine.toml", rows=64, cols=64)
+
+    Args:
+        name: A target or a device: a name that comes with nvmc, or a TOML file; a file with the
+            key `device` is a target's. A device is used as by default.
+        device: In place of the device of a target file.
+        bits: Weight bits by globs of layers, where the file has no layers.
+        **settings: Keys of target files (docs/targets.md): those of `Settings`. They override a
+            file's for all layers that do not state them themselves; `"none"` states that there is
+            none, such as exact currents for `adc_bits`.
+
+    Raises:
+        DeviceError: There is no such target or device, or its file is not valid.
+        OptionError: A setting is unknown, or does not fit the device or the others.
+    """
+    file = TargetFile(device="")
+    if isinstance(name, str | Path) and _is_target(str(name)):
+        file = read_target(name)
+    elif device is not None:
+        raise OptionError(
+            f"make_target: {str(getattr(name, 'name', name))!r} is a device and another is given; "
+            "give one of them, or a target's name or file"
+        )
+    else:
+        device = load_device(name)
+    try:
+        return file.target(Settings.model_validate(settings), device, bits)
+    except ValidationError as error:
+        raise OptionError(f"make_target: {problem(error, Settings)}") from error
+
+
+def _is_target(text: str) -> bool:
+    """Whether a name or a file is a target's, not a device's."""
+    if _is_file(text) and Path(text).is_file():
+        return "device" in _table(_content(Path(text)), text)
+    return text in target_names()
