@@ -13,7 +13,7 @@ USABLE := import ensurepip, os, sys, sysconfig, venv; \
 VENV ?= .venv
 BIN := $(VENV)/bin
 CONSTRAINTS ?= constraints.txt
-EXTRAS ?= dev,data,train,report,tensorboard,cluster,parquet
+EXTRAS ?= dev,data,explore,train,report,tensorboard,cluster,parquet
 PIP := PIP_DISABLE_PIP_VERSION_CHECK=1 $(BIN)/python -m pip install -qq -c $(CONSTRAINTS)
 # One process per core; each takes whole files, so that what a file sets up is made once.
 JOBS ?= logical
