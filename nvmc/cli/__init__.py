@@ -21,6 +21,7 @@ from nvmc import interruption
 from nvmc.arguments import check_text
 from nvmc.budget import allocation_failed
 from nvmc.cli.plain import one_line
+from nvmc.cli.suggest import Group, usage_text
 from nvmc.errors import NvmcError, OutOfMemoryError
 
 __all__ = ["COMMANDS", "main"]
@@ -64,7 +65,7 @@ class _Interrupted(Exception):
     """Ctrl-C, and what is kept: click would print an empty line for a KeyboardInterrupt."""
 
 
-class _Commands(click.Group):
+class _Commands(Group):
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(COMMANDS)
 
@@ -132,8 +133,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         lacking = allocation_failed(error) and not isinstance(error, OutOfMemoryError)
         return _fail(_OUT_OF_MEMORY if lacking else str(error), 1)
     except click.UsageError as error:
-        where = error.ctx.command_path if error.ctx else "nvmc"
-        return _fail(f"{error.format_message()} (see `{where} --help`)", 2)
+        return _fail(usage_text(error), 2)
     except click.ClickException as error:
         return _fail(error.format_message(), error.exit_code)
     except _Interrupted as error:
