@@ -51,6 +51,7 @@ COMMANDS = {
     "explore": ("nvmc.cli.explore:explore_command", "Which designs reach a goal for the least."),
     "place": ("nvmc.cli.place:place_command", "Lay a network onto a chip's cores; schedule it."),
     "hardware": ("nvmc.cli.hardware:hardware_command", "List, show and fit hardware for cost."),
+    "doctor": ("nvmc.cli.doctor:doctor_command", "Show what is installed; try whether it works."),
 }
 """Command -> (`module:function`, one line of help). The module is loaded when it is called."""
 
