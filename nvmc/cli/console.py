@@ -33,6 +33,7 @@ __all__ = [
     "err",
     "input_options",
     "interval_rows",
+    "limits_text",
     "memory_option",
     "note",
     "note_kept",
@@ -145,7 +146,7 @@ def worst_text(kpp: Kpp) -> str:
     """That a KPP is just the worst chip's value, where it is; else nothing."""
     if not kpp.is_worst:
         return ""
-    return f"just the worst chip: fewer than {count(kpp.runs_beyond_worst, 'run')}"
+    return f"the worst chip: fewer than {count(kpp.runs_beyond_worst, 'run')}"
 
 
 def print_metric(metric: str) -> None:
@@ -181,28 +182,42 @@ def percent(value: float | None, digits: int = 2) -> str:
 def interval_rows(kpp: Kpp, images: int | None, metric: str) -> list[tuple[str, str, str]]:
     """Rows of a table with a KPP's intervals: name, ends, and what each is certain over.
 
+    A row without a name says which end there is not yet, and how many chips give it.
+
     Args:
         kpp: The KPP.
         images: How many images chips were run on; None where that is not known.
         metric: Name of the metric.
     """
     here = "on these images" if images is None else f"on these {count(images, 'image')}"
-    own = f"its {kpp.confidence:.0%} interval"
-    unit = " %" if in_percent(metric) else ""
-
-    def row(name: str, ends: Ends, of: str) -> tuple[str, str, str]:
-        if ends.closed:
-            return name, f"{ends_text(metric, ends)}{unit}", of
-        neither = ends.low is None and ends.high is None
-        side = "both ends" if neither else "lower end" if ends.low is None else "upper end"
-        shown = "open" if neither else f"{ends_text(metric, ends)}{unit}"
-        return name, shown, f"{of}; {side}: {ends.runs_needed:,} runs"
-
+    own, unit = f"its {kpp.confidence:.0%} interval", " %" if in_percent(metric) else ""
     alone = kpp.chips_alone
+    rows = [
+        (own, kpp.interval, "for all chips and images like these"),
+        (here, alone, "for all chips, these images"),
+    ]
     if kpp.covers == "chips":
         covered = f"for {short_of(metric)} it covers no others"
-        return [row(own, alone, f"of chips alone, {here}: {covered}")]
-    return [row(own, kpp.interval, "of chips and images"), row(here, alone, "of chips alone")]
+        rows = [(own, alone, f"for all chips, {here}: {covered}")]
+    shown: list[tuple[str, str, str]] = []
+    for place, (name, ends, of) in enumerate(rows):
+        known = ends.low is not None or ends.high is not None
+        shown.append((name, f"{ends_text(metric, ends)}{unit}" if known else "not known", of))
+        lacks = limits_text(ends)
+        if lacks and lacks not in (limits_text(later) for _, later, _ in rows[place + 1 :]):
+            missing, _, remedy = lacks.partition(", ")
+            shown.append(("", missing, remedy))
+    return shown
+
+
+def limits_text(ends: Ends) -> str:
+    """What an interval lacks and how many chips give it, in words; nothing where it is closed."""
+    if ends.closed:
+        return ""
+    neither = ends.low is None and ends.high is None
+    lacks = "limits" if neither else "lower limit" if ends.low is None else "upper limit"
+    give = "give both" if neither else "give one"
+    return f"no {lacks} yet, {ends.runs_needed:,} chips {give}: --runs {ends.runs_needed}"
 
 
 def ordinal(number: float) -> str:

@@ -12,6 +12,7 @@ from rich.table import Table
 from nvmc.cli.codes import note_other_bits
 from nvmc.cli.console import (
     count,
+    limits_text,
     note_kept,
     note_percentile,
     note_range,
@@ -172,13 +173,14 @@ def _print(result: Sweep, folder: str, newest: bool) -> None:
         for point in curve:
             table.add_row(*_cells(point, result.axes, metric))
     console.print(table)
-    open_end = any(not p.kpp.interval.closed for p in result.points)
-    needed = f" A missing end needs {kpp.interval.runs_needed} runs." if open_end else ""
-    console.print(f"Values are {short_of(metric)}{' in %' * in_percent(metric)}.{needed}")
-    said = "The interval is of chips and images; that on these images is of chips alone."
+    console.print(f"Values are {short_of(metric)}{' in %' * in_percent(metric)}.")
+    said = "The interval is for all chips and images like these, the other for these."
     if not own:
-        said = "The interval is of chips alone: it holds on these images and covers no others."
+        said = "The interval is for all chips on these images; it covers no others."
     console.print(said)
+    missing = next(filter(None, (limits_text(p.kpp.interval) for p in result.points)), "")
+    if missing:
+        console.print(f"{missing.capitalize()}.")
     if kpp.is_worst:
         console.print(f"The KPP of {count(kpp.runs, 'run')} is {worst_text(kpp)}.")
     for one in result.points[0].compensation:

@@ -9,10 +9,11 @@ import subprocess
 import sys
 
 import numpy as np
+import pytest
 from rich.table import Table
 
-from nvmc.cli.console import interval_rows, out
-from nvmc.statistics import Images, percentile_performance
+from nvmc.cli.console import interval_rows, limits_text, out
+from nvmc.statistics import Ends, Images, percentile_performance
 
 SAY = """
 from nvmc.cli.console import note, progress
@@ -66,12 +67,33 @@ def test_each_interval_says_what_it_covers() -> None:
     values = np.linspace(0.9, 0.99, 100)
     both = interval_rows(percentile_performance(values, 50, images=Images(100)), 100, "accuracy")
     assert [(name, of) for name, _, of in both] == [
-        ("its 95% interval", "of chips and images"),
-        ("on these 100 images", "of chips alone"),
+        ("its 95% interval", "for all chips and images like these"),
+        ("on these 100 images", "for all chips, these images"),
     ]
-    (alone,) = interval_rows(percentile_performance(values[:10], 1), 100, "r2")
+    alone, lacks = interval_rows(percentile_performance(values[:10], 1), 100, "r2")
     name, ends, of = alone
-    assert name == "its 95% interval" and ends.startswith("up to ")
-    assert (
-        of == "of chips alone, on these 100 images: for R² it covers no others; lower end: 368 runs"
+    assert name == "its 95% interval" and ends.startswith("at most ")
+    assert of == "for all chips, on these 100 images: for R² it covers no others"
+    assert lacks == ("", "no lower limit yet", "368 chips give one: --runs 368")
+
+
+@pytest.mark.parametrize(("k", "words", "side"), [(1, "at most", "lower"), (99, "at least", "up")])
+def test_a_limit_that_is_missing_is_explained_once(k: int, words: str, side: str) -> None:
+    values = np.linspace(0.9, 0.99, 100)
+    found = percentile_performance(values, k, images=Images(9))
+    *both, (name, lacks, remedy) = interval_rows(found, 9, "accuracy")
+    assert all(shown.startswith(words) and shown.endswith(" %") for _, shown, _ in both)
+    assert [name for name, _, _ in both] == ["its 95% interval", "on these 9 images"]
+    assert name == "" and lacks.startswith(f"no {side}")
+    needed = found.interval.runs_needed
+    assert remedy == f"{needed} chips give one: --runs {needed}"
+    many = np.linspace(0.9, 0.99, needed)
+    assert percentile_performance(many, k, images=Images(9)).interval.closed
+    assert not percentile_performance(many[1:], k, images=Images(9)).interval.closed
+
+
+def test_limits_in_words() -> None:
+    assert limits_text(Ends(None, None, 1473)) == (
+        "no limits yet, 1,473 chips give both: --runs 1473"
     )
+    assert limits_text(Ends(0.1, 0.2, 10)) == ""
