@@ -1,7 +1,7 @@
 """The command line. One file per command; click and rich live only here.
 
-`COMMANDS` names every command; a new one is a file here and a row there. Results go to standard
-output, everything else (progress, notes, errors) to standard error.
+`COMMANDS` names every command; a new one is a file here, a row there, and an example in `EXAMPLES`.
+Results go to standard output, everything else (progress, notes, errors) to standard error.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ import nvmc
 from nvmc import interruption
 from nvmc.arguments import check_text
 from nvmc.budget import allocation_failed
+from nvmc.cli.examples import add_examples
 from nvmc.cli.plain import one_line
 from nvmc.cli.suggest import Group, usage_text
 from nvmc.errors import NvmcError, OutOfMemoryError
@@ -75,7 +76,9 @@ class _Commands(Group):
             return None
         module, _, name = COMMANDS[cmd_name][0].partition(":")
         with interruption.Loading():
-            return getattr(importlib.import_module(module), name)
+            command = getattr(importlib.import_module(module), name)
+        add_examples(cmd_name, command)
+        return command
 
     def invoke(self, ctx: click.Context) -> Any:
         interruption.begin()
