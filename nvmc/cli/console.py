@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
 import sys
+import time
 from collections.abc import Callable, Generator, Iterable
 from contextlib import contextmanager
 from typing import Any, TypeVar
@@ -50,6 +52,9 @@ __all__ = [
     "watching",
     "worst_text",
 ]
+
+LINE_EVERY_S = 30.0
+"""Seconds between lines of progress where standard error is no terminal."""
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -236,7 +241,14 @@ def print_json(value: dict[str, Any]) -> None:
 
 @contextmanager
 def progress(label: str, total: int, shown: bool = True) -> Generator[Callable[[], None]]:
-    """A progress bar on standard error, if that is a terminal; yields what advances it by one."""
+    """A progress bar on standard error; yields what advances it by one.
+
+    Where that is no terminal, a line every `LINE_EVERY_S` seconds.
+    """
+    if _in_lines(shown):
+        tell, done = _lines(label), itertools.count(1)
+        yield lambda: tell(next(done), total)
+        return
     columns = (
         TextColumn("{task.description}"),
         BarColumn(bar_width=None),
@@ -251,6 +263,9 @@ def progress(label: str, total: int, shown: bool = True) -> Generator[Callable[[
 @contextmanager
 def watching(label: str, shown: bool = True) -> Generator[Callable[[float, float], None]]:
     """A progress bar as `progress`; yields what tells it how much is done, and of how much."""
+    if _in_lines(shown):
+        yield _lines(label)
+        return
     columns = (
         TextColumn("{task.description}"),
         BarColumn(bar_width=None),
@@ -260,6 +275,27 @@ def watching(label: str, shown: bool = True) -> Generator[Callable[[float, float
     with _bar(columns, shown) as bar:
         task = bar.add_task(label, total=1)
         yield lambda done, total: bar.update(task, completed=done, total=total)
+
+
+def _in_lines(shown: bool) -> bool:
+    return shown and sys.stderr is not None and not err().is_terminal
+
+
+def _lines(label: str) -> Callable[[float, float], None]:
+    """Says on standard error how much is done, when the last time is long enough ago."""
+    begun = time.monotonic()
+    last = begun
+
+    def tell(done: float, total: float) -> None:
+        nonlocal last
+        now = time.monotonic()
+        if now - last < LINE_EVERY_S:
+            return
+        last = now
+        so_far = f"{label}: {done:,.0f} of {total:,.0f} after {now - begun:,.0f} s"
+        print(f"nvmc: {so_far}", file=sys.stderr, flush=True)
+
+    return tell
 
 
 def _bar(columns: tuple[ProgressColumn, ...], shown: bool) -> Progress:

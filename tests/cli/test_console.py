@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from rich.table import Table
 
+from nvmc.cli import console
 from nvmc.cli.console import interval_rows, limits_text, out
 from nvmc.statistics import Ends, Images, percentile_performance
 
@@ -34,6 +35,29 @@ def test_a_note_takes_the_place_of_the_progress_bar() -> None:
     assert note and "chips" in after
     assert before.endswith("\x1b[2K")  # the bar's line is cleared, and drawn anew below
     assert after.startswith("\r\n")
+
+
+def test_logs_get_a_line_of_progress_every_30_seconds(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = [100.0]
+    monkeypatch.setattr(console.time, "monotonic", lambda: now[0])
+    with console.watching("chips") as watch, console.progress("images", 4000) as advance:
+        for seconds, done in ((129, 10), (131, 11), (160, 12), (161, 1300)):
+            now[0] = seconds
+            watch(done, 2000)
+            advance()
+    lines = capsys.readouterr().err.splitlines()
+    assert lines == [
+        "nvmc: chips: 11 of 2,000 after 31 s",
+        "nvmc: images: 2 of 4,000 after 31 s",
+        "nvmc: chips: 1,300 of 2,000 after 61 s",
+        "nvmc: images: 4 of 4,000 after 61 s",
+    ]
+    with console.watching("chips", shown=False) as watch:
+        now[0] = 999.0
+        watch(1, 2)
+    assert capsys.readouterr().err == ""
 
 
 def test_a_note_is_not_a_result() -> None:
