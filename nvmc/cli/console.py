@@ -41,6 +41,7 @@ __all__ = [
     "note_kept",
     "note_percentile",
     "note_range",
+    "note_scale",
     "ordinal",
     "out",
     "passes_text",
@@ -55,6 +56,9 @@ __all__ = [
 
 LINE_EVERY_S = 30.0
 """Seconds between lines of progress where standard error is no terminal."""
+
+LOW_US = 0.01
+"""Highest conductance in uS below which a device's file may well be in siemens."""
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -138,6 +142,17 @@ def note_range(device: Device, sigmas: Iterable[float | None]) -> None:
         )
 
 
+def note_scale(device: Device) -> None:
+    """Say that a cell's highest conductance may be one in siemens, where it is very low."""
+    conductance = device.conductance
+    if conductance is not None and conductance.max_us < LOW_US:
+        high = conductance.max_us
+        note(
+            f"cells of {device.name} conduct {high:g} uS at most, where most conduct 1 to 1,000: "
+            f"if that is in siemens, write max_us = {high * 1e6:g}"
+        )
+
+
 def note_percentile(k: float) -> None:
     """Say what a high k asks for, which is easily mistaken."""
     if k > 50:
@@ -154,12 +169,20 @@ def worst_text(kpp: Kpp) -> str:
     return f"the worst chip: fewer than {count(kpp.runs_beyond_worst, 'run')}"
 
 
-def print_metric(metric: str) -> None:
-    """Say what values are, where they are no accuracy."""
+def print_metric(metric: str, random: bool = False) -> None:
+    """Say what values are, where they are no accuracy, and that inputs are random where they are.
+
+    Args:
+        metric: Its name.
+        random: Whether chips ran on seeded inputs, for want of data.
+    """
     known = find_metric(metric)
     if metric != "accuracy" and known is not None:
         missing = "No labels used: values" if known.reference.startswith("ideal") else "Values"
         out().print(f"{missing} are {known.title}, not accuracy.", style="yellow")
+    if random:
+        told = "Inputs are random: chips may do better or worse on real ones. Give --data SPEC."
+        out().print(told, style="yellow")
 
 
 def quantity_text(metric: str, value: float) -> str:

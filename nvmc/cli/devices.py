@@ -8,7 +8,7 @@ from typing import Any, cast
 import click
 from rich.table import Table
 
-from nvmc.cli.console import note, out, print_json
+from nvmc.cli.console import note, note_scale, out, print_json
 from nvmc.cli.suggest import Group
 from nvmc.compiled.artifact import replacing_file
 from nvmc.errors import OptionError
@@ -59,6 +59,7 @@ def _list_all(as_json: bool) -> None:
 def _show(name: str, as_json: bool) -> None:
     """Show one device: a library name or a .toml file."""
     device = load_device(name)
+    note_scale(device)
     if as_json:
         print_json(device.model_dump(mode="json"))
         return

@@ -240,7 +240,7 @@ def _print(result: Simulation, folder: str, newest: bool) -> None:
     console = out()
     for line in _heading(result, f"{folder}{' (the newest here)' if newest else ''}"):
         console.print(line)
-    print_metric(result.metric)
+    print_metric(result.metric, random=result.description.data_sha256 is None)
     table = Table(box=None, show_header=False, pad_edge=True)
     table.add_column(no_wrap=True)
     table.add_column(justify="right", no_wrap=True)

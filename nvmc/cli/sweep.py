@@ -145,7 +145,7 @@ def _print(result: Sweep, folder: str, newest: bool) -> None:
     console = out()
     for line in heading(result.shared, f"{folder}{' (the newest here)' if newest else ''}"):
         console.print(line)
-    print_metric(result.metric)
+    print_metric(result.metric, random=result.points[0].description.data_sha256 is None)
     kpp = result.points[0].kpp
     table = Table(box=None, pad_edge=True, padding=(0, 1, 0, 0))
     own = [f"its {kpp.confidence:.0%} interval"] if kpp.covers == "chips and images" else []
