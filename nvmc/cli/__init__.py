@@ -1,7 +1,7 @@
 """The command line. One file per command; click and rich live only here.
 
-`COMMANDS` names every command; a new one is a file here and a row there. Results go to standard
-output, everything else (progress, notes, errors) to standard error.
+`COMMANDS` names every command; a new one is a file here, a row there, and an example in `EXAMPLES`.
+Results go to standard output, everything else (progress, notes, errors) to standard error.
 """
 
 from __future__ import annotations
@@ -20,7 +20,9 @@ import nvmc
 from nvmc import interruption
 from nvmc.arguments import check_text
 from nvmc.budget import allocation_failed
+from nvmc.cli.examples import add_examples
 from nvmc.cli.plain import one_line
+from nvmc.cli.suggest import Group, usage_text
 from nvmc.errors import NvmcError, OutOfMemoryError
 
 __all__ = ["COMMANDS", "main"]
@@ -50,6 +52,7 @@ COMMANDS = {
     "explore": ("nvmc.cli.explore:explore_command", "Which designs reach a goal for the least."),
     "place": ("nvmc.cli.place:place_command", "Lay a network onto a chip's cores; schedule it."),
     "hardware": ("nvmc.cli.hardware:hardware_command", "List, show and fit hardware for cost."),
+    "doctor": ("nvmc.cli.doctor:doctor_command", "Show what is installed; try whether it works."),
 }
 """Command -> (`module:function`, one line of help). The module is loaded when it is called."""
 
@@ -64,7 +67,7 @@ class _Interrupted(Exception):
     """Ctrl-C, and what is kept: click would print an empty line for a KeyboardInterrupt."""
 
 
-class _Commands(click.Group):
+class _Commands(Group):
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(COMMANDS)
 
@@ -73,7 +76,9 @@ class _Commands(click.Group):
             return None
         module, _, name = COMMANDS[cmd_name][0].partition(":")
         with interruption.Loading():
-            return getattr(importlib.import_module(module), name)
+            command = getattr(importlib.import_module(module), name)
+        add_examples(cmd_name, command)
+        return command
 
     def invoke(self, ctx: click.Context) -> Any:
         interruption.begin()
@@ -132,8 +137,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         lacking = allocation_failed(error) and not isinstance(error, OutOfMemoryError)
         return _fail(_OUT_OF_MEMORY if lacking else str(error), 1)
     except click.UsageError as error:
-        where = error.ctx.command_path if error.ctx else "nvmc"
-        return _fail(f"{error.format_message()} (see `{where} --help`)", 2)
+        return _fail(usage_text(error), 2)
     except click.ClickException as error:
         return _fail(error.format_message(), error.exit_code)
     except _Interrupted as error:

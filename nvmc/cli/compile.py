@@ -17,12 +17,13 @@ from nvmc.cli.console import (
     input_options,
     memory_option,
     note,
+    note_scale,
     out,
     percent,
     print_json,
 )
 from nvmc.cli.from_table import chosen_design
-from nvmc.cli.heading import off_current_text, periphery_text
+from nvmc.cli.heading import off_current_text, on_off_text, periphery_text
 from nvmc.cli.rounding import note_rounding, rounding_lines
 from nvmc.cli.target import target_from, target_options
 from nvmc.cli.work import note_share, work_lines
@@ -135,6 +136,7 @@ def compile_command(
         print_json(compiled.manifest.model_dump(mode="json"))
     else:
         _print(compiled)
+    note_scale(compiled.manifest.target.device)
     note_share(compiled.manifest)
     note_rounding(compiled.manifest)
     note_codes(compiled.manifest, data)
@@ -266,7 +268,7 @@ def _print(compiled: Compiled) -> None:
         console.print(line)
     if not target.ideal:
         console.print(periphery_text(target.periphery.model_dump(mode="json")))
-    if (told := off_current_text(target)) is not None:
+    for told in filter(None, (off_current_text(target), on_off_text(target))):
         console.print(told)
     for text, arrays in sorted(Counter(a.inputs for a in manifest.arrays if a.inputs).items()):
         console.print(f"The network's own input {text} at {count(arrays, 'array')}")

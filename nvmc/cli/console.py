@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
 import sys
+import time
 from collections.abc import Callable, Generator, Iterable
 from contextlib import contextmanager
 from typing import Any, TypeVar
@@ -33,11 +35,13 @@ __all__ = [
     "err",
     "input_options",
     "interval_rows",
+    "limits_text",
     "memory_option",
     "note",
     "note_kept",
     "note_percentile",
     "note_range",
+    "note_scale",
     "ordinal",
     "out",
     "passes_text",
@@ -49,6 +53,12 @@ __all__ = [
     "watching",
     "worst_text",
 ]
+
+LINE_EVERY_S = 30.0
+"""Seconds between lines of progress where standard error is no terminal."""
+
+LOW_US = 0.01
+"""Highest conductance in uS below which a device's file may well be in siemens."""
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -132,6 +142,17 @@ def note_range(device: Device, sigmas: Iterable[float | None]) -> None:
         )
 
 
+def note_scale(device: Device) -> None:
+    """Say that a cell's highest conductance may be one in siemens, where it is very low."""
+    conductance = device.conductance
+    if conductance is not None and conductance.max_us < LOW_US:
+        high = conductance.max_us
+        note(
+            f"cells of {device.name} conduct {high:g} uS at most, where most conduct 1 to 1,000: "
+            f"if that is in siemens, write max_us = {high * 1e6:g}"
+        )
+
+
 def note_percentile(k: float) -> None:
     """Say what a high k asks for, which is easily mistaken."""
     if k > 50:
@@ -145,15 +166,23 @@ def worst_text(kpp: Kpp) -> str:
     """That a KPP is just the worst chip's value, where it is; else nothing."""
     if not kpp.is_worst:
         return ""
-    return f"just the worst chip: fewer than {count(kpp.runs_beyond_worst, 'run')}"
+    return f"the worst chip: fewer than {count(kpp.runs_beyond_worst, 'run')}"
 
 
-def print_metric(metric: str) -> None:
-    """Say what values are, where they are no accuracy."""
+def print_metric(metric: str, random: bool = False) -> None:
+    """Say what values are, where they are no accuracy, and that inputs are random where they are.
+
+    Args:
+        metric: Its name.
+        random: Whether chips ran on seeded inputs, for want of data.
+    """
     known = find_metric(metric)
     if metric != "accuracy" and known is not None:
         missing = "No labels used: values" if known.reference.startswith("ideal") else "Values"
         out().print(f"{missing} are {known.title}, not accuracy.", style="yellow")
+    if random:
+        told = "Inputs are random: chips may do better or worse on real ones. Give --data SPEC."
+        out().print(told, style="yellow")
 
 
 def quantity_text(metric: str, value: float) -> str:
@@ -181,28 +210,42 @@ def percent(value: float | None, digits: int = 2) -> str:
 def interval_rows(kpp: Kpp, images: int | None, metric: str) -> list[tuple[str, str, str]]:
     """Rows of a table with a KPP's intervals: name, ends, and what each is certain over.
 
+    A row without a name says which end there is not yet, and how many chips give it.
+
     Args:
         kpp: The KPP.
         images: How many images chips were run on; None where that is not known.
         metric: Name of the metric.
     """
     here = "on these images" if images is None else f"on these {count(images, 'image')}"
-    own = f"its {kpp.confidence:.0%} interval"
-    unit = " %" if in_percent(metric) else ""
-
-    def row(name: str, ends: Ends, of: str) -> tuple[str, str, str]:
-        if ends.closed:
-            return name, f"{ends_text(metric, ends)}{unit}", of
-        neither = ends.low is None and ends.high is None
-        side = "both ends" if neither else "lower end" if ends.low is None else "upper end"
-        shown = "open" if neither else f"{ends_text(metric, ends)}{unit}"
-        return name, shown, f"{of}; {side}: {ends.runs_needed:,} runs"
-
+    own, unit = f"its {kpp.confidence:.0%} interval", " %" if in_percent(metric) else ""
     alone = kpp.chips_alone
+    rows = [
+        (own, kpp.interval, "for all chips and images like these"),
+        (here, alone, "for all chips, these images"),
+    ]
     if kpp.covers == "chips":
         covered = f"for {short_of(metric)} it covers no others"
-        return [row(own, alone, f"of chips alone, {here}: {covered}")]
-    return [row(own, kpp.interval, "of chips and images"), row(here, alone, "of chips alone")]
+        rows = [(own, alone, f"for all chips, {here}: {covered}")]
+    shown: list[tuple[str, str, str]] = []
+    for place, (name, ends, of) in enumerate(rows):
+        known = ends.low is not None or ends.high is not None
+        shown.append((name, f"{ends_text(metric, ends)}{unit}" if known else "not known", of))
+        lacks = limits_text(ends)
+        if lacks and lacks not in (limits_text(later) for _, later, _ in rows[place + 1 :]):
+            missing, _, remedy = lacks.partition(", ")
+            shown.append(("", missing, remedy))
+    return shown
+
+
+def limits_text(ends: Ends) -> str:
+    """What an interval lacks and how many chips give it, in words; nothing where it is closed."""
+    if ends.closed:
+        return ""
+    neither = ends.low is None and ends.high is None
+    lacks = "limits" if neither else "lower limit" if ends.low is None else "upper limit"
+    give = "give both" if neither else "give one"
+    return f"no {lacks} yet, {ends.runs_needed:,} chips {give}: --runs {ends.runs_needed}"
 
 
 def ordinal(number: float) -> str:
@@ -221,7 +264,14 @@ def print_json(value: dict[str, Any]) -> None:
 
 @contextmanager
 def progress(label: str, total: int, shown: bool = True) -> Generator[Callable[[], None]]:
-    """A progress bar on standard error, if that is a terminal; yields what advances it by one."""
+    """A progress bar on standard error; yields what advances it by one.
+
+    Where that is no terminal, a line every `LINE_EVERY_S` seconds.
+    """
+    if _in_lines(shown):
+        tell, done = _lines(label), itertools.count(1)
+        yield lambda: tell(next(done), total)
+        return
     columns = (
         TextColumn("{task.description}"),
         BarColumn(bar_width=None),
@@ -236,6 +286,9 @@ def progress(label: str, total: int, shown: bool = True) -> Generator[Callable[[
 @contextmanager
 def watching(label: str, shown: bool = True) -> Generator[Callable[[float, float], None]]:
     """A progress bar as `progress`; yields what tells it how much is done, and of how much."""
+    if _in_lines(shown):
+        yield _lines(label)
+        return
     columns = (
         TextColumn("{task.description}"),
         BarColumn(bar_width=None),
@@ -245,6 +298,27 @@ def watching(label: str, shown: bool = True) -> Generator[Callable[[float, float
     with _bar(columns, shown) as bar:
         task = bar.add_task(label, total=1)
         yield lambda done, total: bar.update(task, completed=done, total=total)
+
+
+def _in_lines(shown: bool) -> bool:
+    return shown and sys.stderr is not None and not err().is_terminal
+
+
+def _lines(label: str) -> Callable[[float, float], None]:
+    """Says on standard error how much is done, when the last time is long enough ago."""
+    begun = time.monotonic()
+    last = begun
+
+    def tell(done: float, total: float) -> None:
+        nonlocal last
+        now = time.monotonic()
+        if now - last < LINE_EVERY_S:
+            return
+        last = now
+        so_far = f"{label}: {done:,.0f} of {total:,.0f} after {now - begun:,.0f} s"
+        print(f"nvmc: {so_far}", file=sys.stderr, flush=True)
+
+    return tell
 
 
 def _bar(columns: tuple[ProgressColumn, ...], shown: bool) -> Progress:

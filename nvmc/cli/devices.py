@@ -8,7 +8,8 @@ from typing import Any, cast
 import click
 from rich.table import Table
 
-from nvmc.cli.console import note, out, print_json
+from nvmc.cli.console import note, note_scale, out, print_json
+from nvmc.cli.suggest import Group
 from nvmc.compiled.artifact import replacing_file
 from nvmc.errors import OptionError
 from nvmc.hardware.devices import Device, device_names, load_device
@@ -18,7 +19,7 @@ __all__ = ["devices_command"]
 LAWS = ("auto", "levels", "polynomial")
 
 
-@click.group("devices", invoke_without_command=True)
+@click.group("devices", cls=Group, invoke_without_command=True)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_context
 def devices_command(context: click.Context, as_json: bool) -> None:
@@ -26,8 +27,18 @@ def devices_command(context: click.Context, as_json: bool) -> None:
 
     A file of your own works wherever a name does: `--device ./mine.toml`.
     """
-    if context.invoked_subcommand is not None:
-        return
+    if context.invoked_subcommand is None:
+        _list_all(as_json)
+
+
+@devices_command.command("list")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def _list(as_json: bool) -> None:
+    """List the devices that come with nvmc."""
+    _list_all(as_json)
+
+
+def _list_all(as_json: bool) -> None:
     devices = [load_device(name) for name in device_names()]
     if as_json:
         print_json({"devices": [d.model_dump(mode="json") for d in devices]})
@@ -48,6 +59,7 @@ def devices_command(context: click.Context, as_json: bool) -> None:
 def _show(name: str, as_json: bool) -> None:
     """Show one device: a library name or a .toml file."""
     device = load_device(name)
+    note_scale(device)
     if as_json:
         print_json(device.model_dump(mode="json"))
         return

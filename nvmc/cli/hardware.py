@@ -9,6 +9,7 @@ import click
 from rich.table import Table
 
 from nvmc.cli.console import out, print_json
+from nvmc.cli.suggest import Group
 from nvmc.compiled.artifact import replacing_file
 from nvmc.cost.band import Band, bands, judges, ratios
 from nvmc.cost.components import Component
@@ -21,7 +22,7 @@ from nvmc.errors import OptionError
 __all__ = ["band_text", "hardware_command"]
 
 
-@click.group("hardware", invoke_without_command=True)
+@click.group("hardware", cls=Group, invoke_without_command=True)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_context
 def hardware_command(context: click.Context, as_json: bool) -> None:

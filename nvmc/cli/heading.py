@@ -14,7 +14,14 @@ from nvmc.evaluation.parameters import duration_text
 from nvmc.hardware.devices import Target
 from nvmc.hardware.devices.adc.kinds import adc_of_json, adc_text
 
-__all__ = ["heading", "needs_text", "noise_text", "off_current_text", "periphery_text"]
+__all__ = [
+    "heading",
+    "needs_text",
+    "noise_text",
+    "off_current_text",
+    "on_off_text",
+    "periphery_text",
+]
 
 WIDTH = 80
 
@@ -163,6 +170,28 @@ def off_current_text(target: Target) -> str | None:
         return None
     share = target.off_level / (target.off_level + target.highest_level)
     return f"Current of level 0 ({share:.2g} of the highest): {_OFF_CURRENT[target.reference]}"
+
+
+FEW_TIMES = 100
+"""On/off ratio up to which people expect it to matter."""
+
+
+def on_off_text(target: Target) -> str | None:
+    """That a low on/off ratio has no effect, where nothing of the circuit sees it; else None."""
+    ratio = 1 + target.highest_level / target.off_level if target.off_level else FEW_TIMES + 1
+    if ratio > FEW_TIMES or any(_sees_off_current(own) for own in target.variants):
+        return None
+    return (
+        f"On/off ratio {ratio:.3g}: without ADC and wires the current of level 0 is taken off "
+        "exactly, so the ratio counts in noise only; --adc-bits N and --wire-ohm R let it count"
+    )
+
+
+def _sees_off_current(target: Target) -> bool:
+    periphery = target.periphery
+    linear = periphery.column_limit is None and target.iv is None
+    ideal = periphery.adc_bits is None and not periphery.wired and linear
+    return not ideal or target.reference == "column"
 
 
 def _adc_errors(periphery: Facts) -> str:

@@ -27,6 +27,7 @@ from nvmc.cli.results_report import (
     worth_of,
 )
 from nvmc.cli.stored import expected_in
+from nvmc.cli.suggest import Group
 from nvmc.compiled.artifact import RESULTS_FILE, check_folder, newest_folder, replacing_file
 from nvmc.errors import OptionError
 from nvmc.evaluation.goals import as_goal
@@ -50,7 +51,7 @@ _percentile = click.option("--percentile", default=1.0, show_default=True, help=
 _json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 
-@click.group("results", invoke_without_command=True)
+@click.group("results", cls=Group, invoke_without_command=True)
 @click.pass_context
 def results_command(context: click.Context) -> None:
     """What has been simulated so far; without a command, list it.

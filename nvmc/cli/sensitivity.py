@@ -119,7 +119,7 @@ def _print(result: Sensitivity, folder: str, newest: bool) -> None:
     kpp, facts = result.kpp, result.description.to_json()
     for line in heading(facts, f"{folder}{' (the newest here)' if newest else ''}"):
         console.print(line)
-    print_metric(result.description.metric)
+    print_metric(result.description.metric, random=result.description.data_sha256 is None)
     metric = result.description.metric
     told = {"ideal": result.ideal, "mean": result.mean, f"KPP (k = {kpp.k:g})": kpp.value}
     texts = [f"{name} {value_text(metric, value)}" for name, value in told.items()]

@@ -11,6 +11,7 @@ from rich.table import Table
 from nvmc.cli.console import (
     count,
     interval_rows,
+    limits_text,
     note,
     note_kept,
     note_percentile,
@@ -239,7 +240,7 @@ def _print(result: Simulation, folder: str, newest: bool) -> None:
     console = out()
     for line in _heading(result, f"{folder}{' (the newest here)' if newest else ''}"):
         console.print(line)
-    print_metric(result.metric)
+    print_metric(result.metric, random=result.description.data_sha256 is None)
     table = Table(box=None, show_header=False, pad_edge=True)
     table.add_column(no_wrap=True)
     table.add_column(justify="right", no_wrap=True)
@@ -248,6 +249,9 @@ def _print(result: Simulation, folder: str, newest: bool) -> None:
         table.add_row(*row)
     if len(result.times) > 1:
         console.print(_times(result))
+        missing = next(filter(None, (limits_text(at.kpp.interval) for at in result.times)), "")
+        if missing:
+            console.print(f"{missing.capitalize()}.")
     console.print(table)
 
 
@@ -307,7 +311,8 @@ def _rows(result: Simulation) -> list[tuple[str, str, str]]:
     ideal = (name, value_text(result.metric, result.ideal), _meaning(result, result.ideal))
     values = [ideal] if len(result.times) > 1 else [ideal, *_values(result)]
     named = [
-        (label, value, "; ".join(filter(None, (metric, said)))) for label, value, said in values
+        (label, value, "; ".join(filter(None, (metric if label else "", said))))
+        for label, value, said in values
     ]
     if metric and result.ideal == 1:
         named[0] = (*ideal[:2], f"{metric}, which is itself")

@@ -145,7 +145,8 @@ def _print(result: Solution, folder: str) -> None:
     console = out()
     for line in heading(in_common([one.description for one in result.tried]), folder):
         console.print(line)
-    print_metric(result.tried[0].description.metric)
+    first = result.tried[0].description
+    print_metric(first.metric, random=first.data_sha256 is None)
     console.print(_table(result))
     for line in (_answer(result), _assumed(result), _decided(result)):
         console.print(line)

@@ -12,6 +12,7 @@ from rich.table import Table
 from nvmc.cli.codes import note_other_bits
 from nvmc.cli.console import (
     count,
+    limits_text,
     note_kept,
     note_percentile,
     note_range,
@@ -144,7 +145,7 @@ def _print(result: Sweep, folder: str, newest: bool) -> None:
     console = out()
     for line in heading(result.shared, f"{folder}{' (the newest here)' if newest else ''}"):
         console.print(line)
-    print_metric(result.metric)
+    print_metric(result.metric, random=result.points[0].description.data_sha256 is None)
     kpp = result.points[0].kpp
     table = Table(box=None, pad_edge=True, padding=(0, 1, 0, 0))
     own = [f"its {kpp.confidence:.0%} interval"] if kpp.covers == "chips and images" else []
@@ -172,13 +173,14 @@ def _print(result: Sweep, folder: str, newest: bool) -> None:
         for point in curve:
             table.add_row(*_cells(point, result.axes, metric))
     console.print(table)
-    open_end = any(not p.kpp.interval.closed for p in result.points)
-    needed = f" A missing end needs {kpp.interval.runs_needed} runs." if open_end else ""
-    console.print(f"Values are {short_of(metric)}{' in %' * in_percent(metric)}.{needed}")
-    said = "The interval is of chips and images; that on these images is of chips alone."
+    console.print(f"Values are {short_of(metric)}{' in %' * in_percent(metric)}.")
+    said = "The interval is for all chips and images like these, the other for these."
     if not own:
-        said = "The interval is of chips alone: it holds on these images and covers no others."
+        said = "The interval is for all chips on these images; it covers no others."
     console.print(said)
+    missing = next(filter(None, (limits_text(p.kpp.interval) for p in result.points)), "")
+    if missing:
+        console.print(f"{missing.capitalize()}.")
     if kpp.is_worst:
         console.print(f"The KPP of {count(kpp.runs, 'run')} is {worst_text(kpp)}.")
     for one in result.points[0].compensation:

@@ -8,13 +8,14 @@ import click
 from rich.table import Table
 
 from nvmc.cli.console import out, print_json
+from nvmc.cli.suggest import Group
 from nvmc.hardware.devices import Settings, TargetFile, read_target, target_names
 from nvmc.hardware.devices.settings import stated_texts
 
 __all__ = ["targets_command"]
 
 
-@click.group("targets", invoke_without_command=True)
+@click.group("targets", cls=Group, invoke_without_command=True)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_context
 def targets_command(context: click.Context, as_json: bool) -> None:

@@ -38,8 +38,8 @@ def bound_text(metric: str, value: float) -> str:
 
 
 def ends_text(metric: str, ends: Ends) -> str:
-    """An interval without the unit: `93.00 to 97.27`, or `up to 97.27`."""
+    """An interval without the unit: `93.00 to 97.27`, or `at most 97.27`."""
     if ends.low is None:
-        return "open" if ends.high is None else f"up to {bare_text(metric, ends.high)}"
+        return "open" if ends.high is None else f"at most {bare_text(metric, ends.high)}"
     high = "" if ends.high is None else f" to {bare_text(metric, ends.high)}"
-    return f"{'' if high else 'from '}{bare_text(metric, ends.low)}{high}"
+    return f"{'' if high else 'at least '}{bare_text(metric, ends.low)}{high}"

@@ -20,7 +20,7 @@ from struct import Struct, pack
 
 from platformdirs import user_state_path
 
-__all__ = ["Codes", "Identity", "Numbers", "Origin", "own_identity"]
+__all__ = ["Codes", "Identity", "Numbers", "Origin", "identity_file", "own_identity"]
 
 SECRET = 32
 """Bytes of a secret."""
@@ -120,7 +120,12 @@ def _coded(
 
 def own_identity() -> Identity:
     """The identity of the user whose process this is; made where there is none yet."""
-    return _identity_in(user_state_path("nvmc", appauthor=False))
+    return _identity_in(identity_file().parent)
+
+
+def identity_file() -> Path:
+    """Where the identity of the user whose process this is is kept."""
+    return user_state_path("nvmc", appauthor=False) / "identity"
 
 
 @cache

@@ -36,6 +36,7 @@ LINES = {
     "explore": ("explore @.onnx --space x.toml --goal 90%",),
     "place": ("place @.nvmc --hardware isaac-32nm", "place net.nvmc --hardware @.toml"),
     "hardware": ("hardware show @.toml",),
+    "doctor": (),
 }
 
 

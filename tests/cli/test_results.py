@@ -198,7 +198,7 @@ def test_show_says_what_simulate_says(run: Run, k: float) -> None:
         assert f"{100 * value:.2f} %" in text
     for value in ends[:2] + ends[3:5]:
         assert value is not None and f"{100 * value:.2f}" in text
-    assert "of chips and images" in text and "on these 531 images" in text
+    assert "for all chips and images like these" in text and "on these 531 images" in text
     assert identifier in "".join(text.split()) and "400, of numbers 0 to 399" in text
 
 
