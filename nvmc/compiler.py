@@ -240,13 +240,19 @@ def transform_model(source: str | Path, passes: Sequence[str], output: str | Pat
     """Run passes on an ONNX model and write the result; says which changed anything.
 
     Raises:
-        NvmcError: One of its children, by what is wrong; nothing is written then.
+        ModelError: No pass changed anything.
+        NvmcError: One of its children, by what is wrong; nothing is written in either case.
     """
     if Path(output).resolve() == Path(source).resolve():
         raise OptionError(f"{str(output)!r} is the source; the source is never overwritten")
     steps = [make_pass(text) for text in passes]
     model = load_model(source)
     changed = [bool(step(model).modified) for step in steps]
+    if not any(changed):
+        raise ModelError(
+            f"{Path(source).name}: {', '.join(passes) or 'no pass'} changed nothing, so nothing "
+            "was written; docs/passes.md says what each pass looks for"
+        )
     with replacing_file(Path(output)) as temporary:
         save_checked(model, temporary, Path(source))
     return changed

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from nvmc.errors import ModelError, OptionError
 from nvmc.hardware.tiling import Channels
+from nvmc.passes.graph.attributes import int_of
 from nvmc.passes.graph.layers import (
     AFFINE_MARK,
     NORMALIZATIONS,
@@ -24,11 +25,13 @@ from nvmc.passes.graph.names import Names
 from nvmc.passes.graph.normalizations import Normalization, normalizations
 from nvmc.rng import stream
 
-__all__ = ["INVERTED", "InvertNormalization"]
+__all__ = ["INVERTED", "InvertNormalization", "inverted_places"]
 
 INVERTED = "nvmc.inverted-normalization"
 """Metadata key of a normalisation that has no affine parameters of its own."""
 _NEUTRAL = {"Mul": 1, "Add": 0}
+_MOVES = frozenset({"Gather", "Identity", "Reshape", "Slice", "Squeeze", "Transpose"})
+"""Operators that leave the numbers of a recurrent layer's output as they are."""
 
 
 @dataclass
@@ -41,6 +44,11 @@ class InvertNormalization(ir.passes.InPlacePass):
     groups) and InstanceNormalization, also in exporters' decomposed form. The network computes
     something else afterwards and is to be trained again. A single group a channel would undo the
     affine step, so it becomes one group.
+
+    Behind LSTM, GRU and RNN, where `recurrent` asks for it, N goes over the hidden units of each
+    step and direction; the steps Y and the last state Y_h, where a node reads them, have a
+    normalisation each, with gamma and beta for every direction and unit. Y_c is left alone. So is a
+    recurrent layer with a normalisation behind it already, and one from which no layer is reached.
 
     Affine dropout: gamma as a whole (or each element) becomes one with probability p, beta
     becomes zero, independently; an active pass draws them anew in every run of the graph
@@ -61,12 +69,14 @@ class InvertNormalization(ir.passes.InPlacePass):
         init: `keep` the weights and biases that are there, or draw them at `random`; inserted ones
             are always drawn.
         groups: Groups of channels where the source does not say; the paper's U-Net has 8.
+        recurrent: Which recurrent layers get one: `none`, `each`, or the `last`: those from which
+            no other is reached.
 
     Raises:
         OptionError: A probability outside [0, 1], a negative spread or seed, or groups that do not
             divide the channels.
-        ModelError: The opset is below 13, a layer lies inside an If, Loop or Scan, or a rank is
-            unknown.
+        ModelError: The opset is below 13 (17 behind recurrent layers), a layer lies inside an If,
+            Loop or Scan, or a rank is unknown.
     """
 
     p: float = 0.3
@@ -78,6 +88,7 @@ class InvertNormalization(ir.passes.InPlacePass):
     insert: bool = True
     init: Literal["keep", "random"] = "keep"
     groups: int = 1
+    recurrent: Literal["none", "each", "last"] = "none"
 
     def __post_init__(self) -> None:
         """Check the options."""
@@ -90,6 +101,7 @@ class InvertNormalization(ir.passes.InPlacePass):
         for name, choices in {
             "granularity": ("vector", "element"),
             "init": ("keep", "random"),
+            "recurrent": ("none", "each", "last"),
         }.items():
             if getattr(self, name) not in choices:
                 raise OptionError(
@@ -110,6 +122,9 @@ class InvertNormalization(ir.passes.InPlacePass):
                 modified = True
         for conv in _bare_convs(layers) if self.insert else []:
             self._insert(names, conv)
+            modified = True
+        for layer, number in _bare_states(layers, self.recurrent):
+            self._insert_recurrent(names, layer, number, opset)
             modified = True
         for node in [n for n in graph if AFFINE_MARK in n.metadata_props]:
             modified |= self._set_mask(graph, names, node)
@@ -134,10 +149,30 @@ class InvertNormalization(ir.passes.InPlacePass):
         shape = (Channels(layer.place, sizes).count, *[1] * (len(sizes) - 2))
         dtype = (weight.operand.dtype or ir.DataType.FLOAT).numpy()
         gamma, beta = self._drawn(label(conv), shape, dtype)
-        uses = list(y.uses())
-        found = Normalization(label(conv), (), y, y, gamma, beta, None, None, 1e-5)
+        self._append(names, Normalization(label(conv), (), y, y, gamma, beta, None, None, 1e-5))
+
+    def _insert_recurrent(self, names: Names, layer: Layer, number: int, opset: int) -> None:
+        """Normalise output `number` of a recurrent layer over its hidden units."""
+        node, weight, name = layer.node, layer.weights[1], label(layer.node)
+        if opset < 17:
+            raise ModelError(
+                f"the model has opset {opset}; behind {name!r} ({node.op_type}) "
+                "LayerNormalization needs 17: canonicalize it first"
+            )
+        y, (directions, _, hidden) = node.outputs[number], finite_array(weight.source).shape
+        steps_first = int_of(node, "layout", 0) == 0
+        shape = (directions, 1, hidden) if steps_first else (directions, hidden)
+        dtype = (weight.operand.dtype or ir.DataType.FLOAT).numpy()
+        name = name if number == 0 else f"{name}_last"
+        gamma, beta = self._drawn(name, shape, dtype)
+        self._append(names, Normalization(name, (), y, y, gamma, beta, None, -1, 1e-5))
+
+    def _append(self, names: Names, found: Normalization) -> None:
+        """Put the new nodes between a layer's output and what reads it."""
+        uses, producer = list(found.y.uses()), found.y.producer()
         new = self._built(names, found)
-        conv.append(new)
+        assert producer is not None
+        producer.append(new)
         for user, index in uses:
             user.replace_input_with(index, new[-1].outputs[0])
 
@@ -210,6 +245,15 @@ class InvertNormalization(ir.passes.InPlacePass):
         return [draw, drop, where]
 
 
+def inverted_places(model: ir.Model) -> list[str]:
+    """What has an inverted normalisation behind it or in its place, by name, in order."""
+    return [
+        str(node.inputs[1].name).removesuffix("_gamma")
+        for node in model.graph
+        if node.op_type == "Mul" and AFFINE_MARK in node.metadata_props and node.inputs[1]
+    ]
+
+
 def _is_done(found: Normalization) -> bool:
     return any(INVERTED in node.metadata_props for node in found.nodes)
 
@@ -221,12 +265,29 @@ def _bare_convs(layers: list[Layer]) -> list[Layer]:
     return [c for c in convs if c.node in ahead and not _is_normalized(c.node.outputs[0])]
 
 
-def _is_normalized(value: ir.Value) -> bool:
+def _bare_states(layers: list[Layer], which: str) -> list[tuple[Layer, int]]:
+    """Recurrent layers with a layer behind them, and the outputs that nothing normalises."""
+    kinds = () if which == "none" else ("LSTM", "GRU", "RNN")
+    ahead = ahead_of(layers)
+    recurrent = [layer for layer in layers if layer.node.op_type in kinds and layer.node in ahead]
+    if which == "last":
+        ahead = ahead_of(recurrent)
+        recurrent = [layer for layer in recurrent if layer.node not in ahead]
+    return [
+        (layer, number)
+        for layer in recurrent
+        for number, value in enumerate(layer.node.outputs[:2])
+        if value.uses() and not _is_normalized(value, _MOVES)
+    ]
+
+
+def _is_normalized(value: ir.Value, through: frozenset[str] = frozenset({"Reshape"})) -> bool:
+    """Whether a normalisation stands at once behind, or behind a bias or operators `through`."""
     for node in {use.node for use in value.uses()}:
         if node.op_type in NORMALIZATIONS or AFFINE_MARK in node.metadata_props:
             return True
         bias = node.op_type == "Add" and any(map(is_constant, node.inputs))
-        if (bias or node.op_type == "Reshape") and _is_normalized(node.outputs[0]):
+        if (bias or node.op_type in through) and _is_normalized(node.outputs[0], through):
             return True
     return False
 
@@ -241,7 +302,8 @@ def _node(names: Names, found: Normalization, op: str, inputs: list[Any], **attr
 
 
 def _layer_norm(names: Names, found: Normalization, value: ir.Value) -> ir.Node:
-    ones = names.initializer(f"{found.name}_ones", np.ones_like(found.gamma))
+    sizes = found.gamma.shape if found.nodes else found.gamma.shape[-1:]
+    ones = names.initializer(f"{found.name}_ones", np.ones(sizes, found.gamma.dtype))
     settings = {"axis": found.axis, "epsilon": found.epsilon}
     node = _node(names, found, "LayerNormalization", [value, ones], **settings)
     node.metadata_props[INVERTED] = "1"

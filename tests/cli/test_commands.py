@@ -310,6 +310,14 @@ def test_transform(capsys: Capture) -> None:
     assert sum(node.op_type == "Dropout" for node in model.graph.node) == 4
 
 
+def test_a_transform_that_changes_nothing_says_so_and_writes_nothing(capsys: Capture) -> None:
+    words = ["transform", "zoo:mlp3-digits", "--pass", "invert-normalization", "-o", "out.onnx"]
+    assert main(words) == 1
+    said = capsys.readouterr().err.strip()
+    assert "invert-normalization changed nothing" in said and "\n" not in said
+    assert not Path("out.onnx").exists()
+
+
 def test_devices(capsys: Capture) -> None:
     listed = as_json(capsys, "devices")["devices"]
     assert [device["name"] for device in listed] == device_names()

@@ -8,7 +8,7 @@ from nvmc.errors import ModelError, OptionError
 from nvmc.passes import make_pass
 from nvmc.passes.canonicalize import Canonicalize
 from nvmc.passes.insert_dropout import InsertDropout
-from nvmc.passes.invert_normalization import InvertNormalization
+from nvmc.passes.invert_normalization import InvertNormalization, inverted_places
 from onnx_text import model_of, run, session_of, text_of
 
 SHAPE = (3, 4, 5, 6)
@@ -316,3 +316,102 @@ def test_refuses_what_it_cannot_do():
     unknown.graph.inputs[0].shape = None
     with pytest.raises(ModelError, match="shape of 'x'"):
         InvertNormalization()(unknown)
+
+
+RECURRENT = """g (float[5,N,1] x) => (float[N,1] y)
+<float[1,16,1] w1, float[1,16,4] r1, float[2,16,4] w2, float[2,16,4] r2, int64[1] one = {1},
+ float[8,1] w3> {
+  [first] a = LSTM <hidden_size: int = 4> (x, w1, r1)
+  [lose] b = Squeeze (a, one)
+  [second] c, d = LSTM <hidden_size: int = 4, direction: string = "bidirectional"> (b, w2, r2)
+  [turn] e = Transpose <perm = [1, 0, 2]> (d)
+  [join] f = Flatten <axis: int = 1> (e)
+  [fc] y = MatMul (f, w3)
+}"""
+
+
+def by_units(states, gamma, beta):
+    """A slow loop: each state's hidden units to mean zero and variance one, in float64."""
+    affine = gamma.astype(np.float64) * states + beta
+    result = np.empty_like(affine)
+    for place in np.ndindex(affine.shape[:-1]):
+        row = affine[place]
+        mean = sum(row) / len(row)
+        variance = sum((v - mean) ** 2 for v in row) / len(row)
+        result[place] = [(v - mean) / math.sqrt(variance + 1e-5) for v in row]
+    return result
+
+
+def normalised_behind(model, value, reader):
+    """What a layer puts out, and what the node that read it gets now."""
+    node = next(n for n in model.graph if n.name == reader)
+    raw = next(v for n in model.graph for v in n.outputs if v.name == value)
+    model.graph.outputs[:] = [raw, node.inputs[0]]
+    return run(model, x=numbers((5, 3, 1)))
+
+
+@pytest.mark.parametrize(
+    ("value", "reader", "name", "shape"),
+    [("a", "lose", "first", (1, 1, 4)), ("d", "turn", "second_last", (2, 1, 4))],
+)
+def test_recurrent_layers_are_normalised_over_their_units(value, reader, name, shape):
+    model = model_of(RECURRENT)
+    assert InvertNormalization(recurrent="each", seed=3)(model).modified
+    assert inverted_places(model) == ["first", "second_last"]
+    gamma, beta = initializer(model, f"{name}_gamma"), initializer(model, f"{name}_beta")
+    assert gamma.shape == beta.shape == shape
+    raw, found = normalised_behind(model, value, reader)
+    # States lie within 1; gamma and beta within 3. Four units can be close to each other, and
+    # then the quotient magnifies the rounding of their sums by up to 1/sqrt(epsilon).
+    expected = by_units(raw, gamma, beta)
+    np.testing.assert_allclose(found, expected, rtol=0, atol=6 * 4 * 6e-8 / math.sqrt(1e-5))
+
+
+def test_a_recurrent_layer_of_layout_1_has_its_directions_behind_the_steps():
+    text = """g (float[N,5,1] x) => (float[N,5,1] y)
+    <float[2,16,1] w, float[2,16,4] r, int64[3] k = {0, 0, 8}, float[8,1] v> {
+      [rnn] a = LSTM <hidden_size: int = 4, layout: int = 1,
+                      direction: string = "bidirectional"> (x, w, r)
+      b = Reshape (a, k)
+      y = MatMul (b, v)
+    }"""
+    model = model_of(text)
+    InvertNormalization(recurrent="last")(model)
+    assert initializer(model, "rnn_gamma").shape == (2, 4)
+
+
+@pytest.mark.parametrize(
+    ("which", "places"),
+    [("none", []), ("last", ["second_last"]), ("each", ["first", "second_last"])],
+)
+def test_which_recurrent_layers_are_normalised(which, places):
+    model = model_of(RECURRENT)
+    assert InvertNormalization(recurrent=which)(model).modified == bool(places)
+    assert inverted_places(model) == places
+    once = text_of(model)
+    assert not InvertNormalization(recurrent=which)(model).modified
+    assert text_of(model) == once
+
+
+def test_a_normalisation_behind_a_recurrent_layer_is_replaced_and_none_added():
+    text = RECURRENT.replace(
+        "[lose] b = Squeeze (a, one)",
+        "z = Squeeze (a, one) [ln] b = LayerNormalization <axis: int = -1> (z, s)",
+    ).replace("<float[1,16,1] w1", "<float[4] s, float[1,16,1] w1")
+    model = model_of(text)
+    InvertNormalization(recurrent="each")(model)
+    assert inverted_places(model) == ["ln", "second_last"]
+
+
+def test_recurrent_layers_need_layer_normalization():
+    with pytest.raises(ModelError, match="'first'.*needs 17.*canonicalize"):
+        InvertNormalization(recurrent="each")(model_of(RECURRENT, opset=16))
+
+
+def test_active_dropout_behind_recurrent_layers_draws_one_coin_a_vector():
+    model = model_of(RECURRENT)
+    InvertNormalization(recurrent="each", active=True)(model)
+    draws = [n for n in model.graph if n.op_type == "RandomUniform"]
+    assert len(draws) == 4
+    assert all(list(n.attributes["shape"].as_ints()) == [1] for n in draws)
+    assert np.isfinite(run(model, x=numbers((5, 3, 1)))[0]).all()

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import onnx_ir as ir
 from pydantic import Field
 
 from nvmc.errors import TrainingError
 from nvmc.passes.graph.layers import AFFINE_MARK
-from nvmc.passes.invert_normalization import InvertNormalization
+from nvmc.passes.invert_normalization import InvertNormalization, inverted_places
 from nvmc.training.method import Method
 from nvmc.training.run import Run
 from nvmc.training.task import Task
@@ -20,12 +20,12 @@ __all__ = ["Invnorm"]
 class Invnorm(Method):
     """A Bayesian network whose randomness lies in its normalisation.
 
-    Normalisation becomes N(gamma x + beta), also behind convolutions that had none; gamma and beta
-    are drawn anew (Sec. III-C) and dropped to one and zero with probability p in every step
-    (Sec. III-B), each for the whole batch. Training is otherwise plain. What stands behind the
-    normalisation (the scale of one and bias of zero that ONNX wants there) is not trained. KPPs
-    in training are those of the network that drops nothing, which costs one pass; the mean of
-    stochastic passes is `nvmc simulate --mc-passes`.
+    Normalisation becomes N(gamma x + beta), also behind convolutions that had none, and behind
+    recurrent layers where `recurrent` asks for it; gamma and beta are drawn anew (Sec. III-C) and
+    dropped to one and zero with probability p in every step (Sec. III-B), each for the whole batch.
+    Training is otherwise plain. What stands behind the normalisation (the scale of one and bias of
+    zero that ONNX wants there) is not trained. KPPs in training are those of the network that drops
+    nothing, which costs one pass; the mean of stochastic passes is `nvmc simulate --mc-passes`.
 
     Source: Ahmed et al., Inverted Normalization with Stochastic Affine Transformations, DATE 2024.
 
@@ -35,6 +35,8 @@ class Invnorm(Method):
         sigma_gamma: Standard deviation of new weights about one.
         sigma_beta: Standard deviation of new biases about zero.
         groups: Groups of channels that are normalised apart, where the network does not say.
+        recurrent: Which LSTM, GRU and RNN get one over their hidden units: `none`, `each`, or the
+            `last` ones.
         active: Whether the written network drops at inference too (Bayesian inference).
     """
 
@@ -46,20 +48,26 @@ class Invnorm(Method):
     sigma_gamma: float = Field(0.3, ge=0, allow_inf_nan=False)
     sigma_beta: float = Field(0.3, ge=0, allow_inf_nan=False)
     groups: int = Field(1, ge=1)
+    recurrent: Literal["none", "each", "last"] = "none"
     active: bool = True
 
     def prepare(self, model: ir.Model, task: Task) -> None:
         """Invert the normalisations; they drop in training only as yet.
 
         Raises:
-            TrainingError: There is neither a normalisation nor a convolution to put one behind.
+            TrainingError: There is neither a normalisation nor a layer to put one behind.
         """
         self._inverting(task, active=False)(model)
         if not any(AFFINE_MARK in node.metadata_props for node in model.graph):
             raise TrainingError(
                 "the network has no normalisation, and no convolution with a layer behind it to "
-                "put one there; use another method, such as spindrop"
+                "put one there; behind recurrent layers ask for it with "
+                "--method-option recurrent=each, or use another method, such as spindrop"
             )
+
+    def summary(self, run: Run) -> dict[str, Any]:
+        """The layers or nodes that have an inverted normalisation, in the network's order."""
+        return {"normalised": ", ".join(inverted_places(run.model))}
 
     def finish(self, run: Run, model: ir.Model) -> None:
         """Let the network drop at inference, where that is wanted."""
@@ -76,4 +84,5 @@ class Invnorm(Method):
             seed=task.settings.seed,
             init="random",
             groups=self.groups,
+            recurrent=self.recurrent,
         )
