@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from nvmc.cost.schedule import Schedule
     from nvmc.errors import NvmcError
     from nvmc.evaluation.chip_file import program_chip
+    from nvmc.evaluation.compare import compare
+    from nvmc.evaluation.comparison import Comparison
     from nvmc.evaluation.inspection import Inspection, inspect
     from nvmc.evaluation.result import Simulation
     from nvmc.evaluation.simulation import simulate
@@ -37,6 +39,7 @@ __version__ = "0.1.0"
 
 __all__ = [
     "Chip",
+    "Comparison",
     "CompileOptions",
     "Compiled",
     "Cost",
@@ -52,6 +55,7 @@ __all__ = [
     "Solution",
     "Target",
     "__version__",
+    "compare",
     "compile_model",
     "estimate_cost",
     "explore_designs",
@@ -73,6 +77,7 @@ __all__ = [
 
 _HOMES = {
     "Chip": "nvmc.hardware.chip",
+    "Comparison": "nvmc.evaluation.comparison",
     "CompileOptions": "nvmc.compiled.options",
     "Compiled": "nvmc.compiled.artifact",
     "Cost": "nvmc.cost.result",
@@ -87,6 +92,7 @@ _HOMES = {
     "Simulation": "nvmc.evaluation.result",
     "Solution": "nvmc.evaluation.solve",
     "Target": "nvmc.hardware.devices",
+    "compare": "nvmc.evaluation.compare",
     "compile_model": "nvmc.compiler",
     "estimate_cost": "nvmc.cost.estimate",
     "explore_designs": "nvmc.explore.explore",
