@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from nvmc.data import Dataset, load_data
     from nvmc.errors import NvmcError
     from nvmc.evaluation.chip_file import program_chip
+    from nvmc.evaluation.compare import compare
+    from nvmc.evaluation.comparison import Comparison
     from nvmc.evaluation.inspection import Inspection, inspect
     from nvmc.evaluation.result import Simulation
     from nvmc.evaluation.sensitivity import sensitivity
@@ -52,6 +54,7 @@ __version__ = "0.1.0"
 
 __all__ = [
     "Chip",
+    "Comparison",
     "CompileOptions",
     "Compiled",
     "Cost",
@@ -70,6 +73,7 @@ __all__ = [
     "Target",
     "Trained",
     "__version__",
+    "compare",
     "compile",
     "compile_model",
     "estimate_cost",
@@ -99,6 +103,7 @@ __all__ = [
 
 _HOMES = {
     "Chip": "nvmc.hardware.chip",
+    "Comparison": "nvmc.evaluation.comparison",
     "CompileOptions": "nvmc.compiled.options",
     "Compiled": "nvmc.compiled.artifact",
     "Cost": "nvmc.cost.result",
@@ -115,6 +120,7 @@ _HOMES = {
     "Solution": "nvmc.evaluation.solve",
     "Sweep": "nvmc.evaluation.sweep",
     "Target": "nvmc.hardware.devices",
+    "compare": "nvmc.evaluation.compare",
     "Trained": "nvmc.training.api",
     "compile": "nvmc.compiler:compile_model",
     "compile_model": "nvmc.compiler",

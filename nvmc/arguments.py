@@ -101,7 +101,9 @@ def _keywords(function: Callable[..., Any]) -> tuple[dict[str, Any], inspect.Sig
     signature, hints = inspect.signature(function), get_type_hints(function, include_extras=True)
     known: dict[str, Any] = {}
     for name, parameter in signature.parameters.items():
-        if parameter.kind is not parameter.VAR_KEYWORD:
+        if parameter.kind is parameter.VAR_POSITIONAL:
+            known[name] = tuple[hints.get(name, Any), ...]
+        elif parameter.kind is not parameter.VAR_KEYWORD:
             known[name] = hints.get(name, Any)
         elif get_origin(hints.get(name)) is Unpack:
             known |= get_type_hints(get_args(hints[name])[0], include_extras=True)

@@ -33,6 +33,7 @@ COMMANDS = {
     "simulate": ("nvmc.cli.simulate:simulate_command", "Simulate chips; states the KPP."),
     "sweep": ("nvmc.cli.sweep:sweep_command", "Curves over sigma, time or converter bits."),
     "solve": ("nvmc.cli.solve:solve_command", "Least bits, or most noise or time, for a goal."),
+    "compare": ("nvmc.cli.compare:compare_command", "Networks or devices on the same chips."),
     "sensitivity": (
         "nvmc.cli.sensitivity:sensitivity_command",
         "Which layer, slice and source costs how much.",

@@ -1,0 +1,189 @@
+"""`nvmc compare`: networks, or devices, on the same chips."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import click
+
+from nvmc.cli.console import (
+    count,
+    note,
+    note_kept,
+    note_percentile,
+    note_range,
+    out,
+    print_json,
+    progress,
+)
+from nvmc.cli.heading import heading
+from nvmc.cli.running import chosen_executor, opened, run_options
+from nvmc.cli.stored import StoreToBe, checked_text, opened_store
+from nvmc.cli.values import in_percent, short_of
+from nvmc.compiled.artifact import Compiled
+from nvmc.evaluation.compare import RUNS, compare
+from nvmc.evaluation.comparison import Comparison
+from nvmc.evaluation.parameters import parse_temperature, parse_time
+from nvmc.report.overlay import Overlaid, draw_overlay
+from nvmc.report.tables import KINDS
+
+__all__ = ["compare_command"]
+
+
+@click.command("compare")
+@click.argument("compiled", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option("--runs", default=RUNS, show_default=True, help="Chips of each.")
+@run_options("data")
+@click.option(
+    "--device",
+    "devices",
+    multiple=True,
+    metavar="NAME|FILE",
+    help="Another device than compiled for. May be repeated with one network: a column for each.",
+)
+@run_options("sigma", "noise", "time", "temperature", "compensate", "calibration-data")
+@run_options("percentile", "seed", "fidelity", "limit", "output", "class-axis", "batch-axis")
+@run_options("metric", "batch", "mc-passes")
+@click.option("--first", default=0, show_default=True, help="Number of the first chip.")
+@run_options("jobs", "workers", "accelerator", "store", "trust-store", "no-store")
+@click.option(
+    "--format",
+    "kind",
+    type=click.Choice(KINDS),
+    default="text",
+    show_default=True,
+    help="Form of the table; all but text print the table alone.",
+)
+@run_options("max-memory", "figure", "json")
+def compare_command(
+    compiled: tuple[Path, ...],
+    devices: tuple[str, ...],
+    noise: tuple[str, ...],
+    age: str | None,
+    celsius: str | None,
+    jobs: int | None,
+    workers: str | None,
+    accelerator: str,
+    store: Path | None,
+    trust_store: bool,
+    no_store: bool,
+    kind: str,
+    figure: Path | None,
+    as_json: bool,
+    **options: Any,
+) -> None:
+    """Compare compiled networks, or one on several devices, on the same chips.
+
+    Each is held against the first, chip by chip: difference of the KPPs, of the means, and the
+    share of chips on which it is better, each with an interval.
+    """
+    networks = [opened(path) for path in compiled]
+    each = networks if len(networks) > 1 else networks * len(devices)
+    with ExitStack() as stack:
+        executor = stack.enter_context(chosen_executor(jobs, workers, accelerator))
+        stores = _stores(stack, networks, store, no_store, trust_store)
+        kept = [stores[str(network.folder)] for network in each] if stores else []
+        advance = stack.enter_context(
+            progress("chips", options["runs"] * len(each), shown=not as_json)
+        )
+        result = compare(
+            *networks,
+            devices=devices,
+            noise=noise,
+            time_s=None if age is None else parse_time(age),
+            temperature_c=None if celsius is None else parse_temperature(celsius),
+            jobs=jobs,
+            executor=executor,
+            stores=kept,
+            on_chip=lambda chip, value: advance(),
+            **options,
+        )
+    _notes(result, device=devices[0] if devices else None, sigma=options["sigma"], noise=noise)
+    if figure is not None:
+        _draw(figure, result)
+    if as_json:
+        print_json(result.to_json())
+    elif kind == "text":
+        _print(result)
+    else:
+        click.echo(result.table(kind), nl=False)
+    for one in stores.values():
+        one.check()
+
+
+def _stores(
+    stack: ExitStack, networks: list[Compiled], store: Path | None, without: bool, trusted: bool
+) -> dict[str, StoreToBe]:
+    """The store of each folder; one for all with `--store`, none with `--no-store`."""
+    folders = {str(network.folder): network for network in networks}
+    found: dict[str, StoreToBe] = {}
+    for folder, network in folders.items():
+        if store is not None and found:
+            found[folder] = next(iter(found.values()))
+        elif (kept := stack.enter_context(opened_store(network, store, without, trusted))) is None:
+            return {}
+        else:
+            found[folder] = kept
+    return found
+
+
+def _notes(result: Comparison, **given: Any) -> None:
+    """What the user should know beside the result."""
+    for one in result.networks:
+        setup = one.description.setup
+        note_kept(setup.target, **given)
+        note_range(setup.target.device, [setup.sigma])
+    note_percentile(result.networks[0].kpp.k)
+    for one in result.networks[1:]:
+        if one.against is not None and not one.against.layers:
+            note(
+                f"{one.label!r} has no array of the name and shape of one of "
+                f"{result.networks[0].label!r}: their chips have numbers in common, but no cells"
+            )
+
+
+def _print(result: Comparison) -> None:
+    console = out()
+    for line in heading(result.shared, "; ".join(one.label for one in result.networks)):
+        console.print(line)
+    console.print()
+    console.print(result.table(), end="", soft_wrap=True, highlight=False, markup=False)
+    for line in _said(result):
+        console.print(line)
+
+
+def _said(result: Comparison) -> list[str]:
+    """What the table's figures are, in sentences."""
+    differences = [one.against for one in result.networks if one.against is not None]
+    kpp = differences[0].kpp
+    points = "percentage points" if in_percent(result.metric) else short_of(result.metric)
+    less = result.networks[0].kpp.less_is_better
+    said = [f"Differences are in {points}; {'below' if less else 'above'} 0 is better."]
+    said.append("Intervals on these images are of chips alone, and cover no other images.")
+    if not kpp.chips_alone.closed:
+        said.append(
+            f"An open end of the KPP's difference needs {kpp.chips_alone.runs_needed} chips: "
+            f"--runs {kpp.chips_alone.runs_needed}."
+        )
+    if differences[0].mean.interval is None:
+        said.append(f"{short_of(result.metric)} has no bounds, so no interval of its mean holds.")
+    if len(differences) > 1:
+        said.append(f"Each interval is at {kpp.confidence:.0%} by itself, not all of them at once.")
+    for one in result.networks:
+        if one.elsewhere.chips:
+            others = count(one.elsewhere.chips, "chip")
+            said.append(f"{one.label} from elsewhere: {others}, {checked_text(one.elsewhere)}.")
+    return said
+
+
+def _draw(path: Path, result: Comparison) -> None:
+    lines = heading(result.shared, "; ".join(one.label for one in result.networks))
+    draw_overlay(
+        path,
+        lines,
+        short_of(result.metric),
+        [Overlaid(one.label, one.values, one.kpp) for one in result.networks],
+        percent=in_percent(result.metric),
+    )

@@ -1,0 +1,269 @@
+"""What a comparison of networks on the same chips found."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nvmc.arguments import checked
+from nvmc.evaluation.description import Description, in_common
+from nvmc.evaluation.records import Elsewhere
+from nvmc.metrics import find_metric
+from nvmc.report.tables import Table, render
+from nvmc.statistics import Ends, Interval, Kpp, Summary
+from nvmc.statistics.paired import KppDifference, MeanDifference, ShareBetter
+
+__all__ = ["FORMAT", "Against", "Compared", "Comparison"]
+
+FORMAT = "nvmc.evaluation.comparison/1"
+
+
+@dataclass(frozen=True)
+class Against:
+    """A network less the first, chip by chip.
+
+    Attributes:
+        kpp: Difference of the KPPs.
+        mean: Difference of the means.
+        better: On how many chips it is better than the first.
+        layers: Arrays on crossbars that have the same random numbers in both: of one name and
+            shape. Without any, only numbers of chips are in common.
+    """
+
+    kpp: KppDifference
+    mean: MeanDifference
+    better: ShareBetter
+    layers: int
+
+    def to_json(self) -> dict[str, Any]:
+        """The keys of `against_first` in `--json`."""
+        return {
+            "kpp_difference": self.kpp.to_json(),
+            "mean_difference": self.mean.to_json(),
+            "share_better": self.better.to_json(),
+            "arrays_in_common": self.layers,
+        }
+
+
+@dataclass(frozen=True)
+class Compared:
+    """One of the networks.
+
+    Attributes:
+        label: What sets it apart: its name, its device, or both.
+        description: Network, chips, images, and how they were run.
+        ideal: Value of the chip whose every cell is on target.
+        values: One value per chip, in chip order, shape (runs,).
+        kpp: K-th percentile performance and its intervals.
+        summary: Mean, standard deviation, minimum.
+        against: It less the first; None for the first.
+        elsewhere: Chips that others had found.
+    """
+
+    label: str
+    description: Description
+    ideal: float
+    values: NDArray[np.float64]
+    kpp: Kpp
+    summary: Summary
+    against: Against | None = None
+    elsewhere: Elsewhere = Elsewhere()
+
+    def to_json(self) -> dict[str, Any]:
+        """The keys of an entry of `networks` in `--json`."""
+        return {
+            "label": self.label,
+            "description": self.description.to_json(),
+            "ideal": self.ideal,
+            "mean": self.summary.mean,
+            "std": self.summary.std,
+            "min": self.summary.min,
+            "max": self.summary.max,
+            "percentile": self.kpp.to_json(),
+            "against_first": None if self.against is None else self.against.to_json(),
+            "elsewhere": self.elsewhere.to_json(),
+            "values": self.values.tolist(),
+        }
+
+
+@checked
+@dataclass(frozen=True)
+class Comparison:
+    """Networks on the same chips.
+
+    Attributes:
+        networks: In the order given; each is held against the first.
+        seconds: Wall time of everything.
+    """
+
+    networks: tuple[Compared, ...]
+    seconds: float
+
+    @property
+    def metric(self) -> str:
+        """What values are; see `nvmc.evaluation.description.Description`."""
+        return self.networks[0].description.metric
+
+    @property
+    def shared(self) -> dict[str, Any]:
+        """What the descriptions agree in, as JSON; the devices of all where these differ."""
+        told = [one.description for one in self.networks]
+        devices = list(dict.fromkeys(one.setup.target.device.name for one in told))
+        return {**in_common(told), "device": " against ".join(devices)}
+
+    @property
+    def percent(self) -> bool:
+        """Whether values are shares, shown in percent; else in the metric's own unit."""
+        known = find_metric(self.metric)
+        return known is None or known.percent
+
+    def to_json(self) -> dict[str, Any]:
+        """The result as `nvmc compare --json` prints it; docs/compare.md names the keys."""
+        return {
+            "format": FORMAT,
+            "metric": self.metric,
+            "less_is_better": self.networks[0].kpp.less_is_better,
+            "networks": [one.to_json() for one in self.networks],
+            "seconds": self.seconds,
+        }
+
+    def table(self, kind: str = "text", width: int = 80) -> str:
+        """The comparison as a table: a column per network; `csv` has a row per network.
+
+        Args:
+            kind: One of `nvmc.report.tables.KINDS`. In `csv` numbers are those of `to_json`, and an
+                open end is empty; in the others they are rounded.
+            width: Characters that a line of `text` may have.
+
+        Raises:
+            OptionError: There is no such kind.
+        """
+        if kind != "csv":
+            return render(self._shown(), kind, width)
+        rows = [_machine(one) for one in self.networks]
+        cells = [tuple("" if v is None else str(v) for v in row.values()) for row in rows]
+        return render(Table(tuple(rows[0]), tuple(cells)), kind)
+
+    def _repr_html_(self) -> str:
+        """In notebooks."""
+        return self.table("html")
+
+    def _shown(self) -> Table:
+        """As people read it: quantities below each other."""
+        first, *others = (self._cells(one) for one in self.networks)
+        blank = [""] * (len(others[0]) - len(first))
+        texts = [[*(text for _, text in first), *blank]]
+        texts += [[text for _, text in cells] for cells in others]
+        names = [name for name, _ in others[0]]
+        known = find_metric(self.metric)
+        short = self.metric if known is None else known.short
+        head = f"{short} [%]" if self.percent else short
+        labels = [one.label for one in self.networks]
+        return Table((head, *labels), tuple(zip(names, *texts, strict=True)))
+
+    def _cells(self, one: Compared) -> list[tuple[str, str]]:
+        """Quantities and what is written of a network; the first has only the upper ones."""
+        kpp, summary = one.kpp, one.summary
+        own = f"  {kpp.confidence:.0%} interval"
+        spread = "" if summary.std is None else f" ± {self._text(summary.std)}"
+        both = kpp.covers == "chips and images"
+        cells = [
+            ("ideal chip", self._text(one.ideal)),
+            ("mean ± deviation over chips", f"{self._text(summary.mean)}{spread}"),
+            ("worst chip", self._text(summary.worst)),
+            (f"KPP, k = {kpp.k:g}", self._text(kpp.value)),
+            *([(f"{own}, chips and images", self._ends(kpp.interval))] if both else []),
+            (f"{own}, these images", self._ends(kpp.chips_alone)),
+        ]
+        return cells if one.against is None else [*cells, *self._differences(one.against, own)]
+
+    def _differences(self, found: Against, own: str) -> list[tuple[str, str]]:
+        """What is written of a network less the first."""
+        kpp, mean, better = found.kpp, found.mean, found.better
+        both = kpp.covers == "chips and images"
+        error = "" if mean.error is None else f" ± {self._text(mean.error)}"
+        ends = better.interval
+        return [
+            (f"less {self.networks[0].label}:", ""),
+            ("KPP", self._signed(kpp.value)),
+            *([(f"{own}, chips and images", self._ends(kpp.interval, True))] if both else []),
+            (f"{own}, these images", self._ends(kpp.chips_alone, True)),
+            ("mean ± standard error", f"{self._signed(mean.value)}{error}"),
+            (f"{own}, these images", self._mean_ends(mean.interval)),
+            ("share of chips on which better", f"{100 * better.value:.1f} %"),
+            (f"{own}, these images", f"{100 * ends.low:.1f} to {100 * ends.high:.1f} %"),
+            ("share of chips with one value", f"{100 * better.equal / kpp.runs:.1f} %"),
+        ]
+
+    def _text(self, value: float) -> str:
+        return f"{100 * value:.2f}" if self.percent else f"{value:.4g}"
+
+    def _signed(self, value: float) -> str:
+        """A difference; what rounds to nothing has no sign."""
+        text = f"{100 * value:+.2f}" if self.percent else f"{value:+.4g}"
+        text = text[1:] if float(text) == 0 else text
+        return text.replace("-", "−")
+
+    def _ends(self, ends: Ends, signed: bool = False) -> str:
+        text = self._signed if signed else self._text
+        if ends.low is None:
+            return "open" if ends.high is None else f"up to {text(ends.high)}"
+        return f"from {text(ends.low)}" if ends.high is None else _to(text, ends.low, ends.high)
+
+    def _mean_ends(self, interval: Interval | None) -> str:
+        """None where values have no bounds."""
+        return "none" if interval is None else _to(self._signed, interval.low, interval.high)
+
+
+def _to(text: Any, low: float, high: float) -> str:
+    return f"{text(low)} to {text(high)}"
+
+
+def _machine(one: Compared) -> dict[str, str | int | float | None]:
+    """A network as a row of numbers."""
+    kpp, summary, against = one.kpp, one.summary, one.against
+    row: dict[str, str | int | float | None] = {
+        "label": one.label,
+        "network": one.description.network,
+        "network_sha256": one.description.network_sha256,
+        "device": one.description.setup.target.device.name,
+        "metric": one.description.metric,
+        "runs": kpp.runs,
+        "seed": one.description.seed,
+        "first": one.description.first,
+        "ideal": one.ideal,
+        "mean": summary.mean,
+        "std": summary.std,
+        "min": summary.min,
+        "max": summary.max,
+        "k": kpp.k,
+        "kpp": kpp.value,
+        **_pair("kpp", kpp.interval),
+        "kpp_covers": kpp.covers,
+        **_pair("kpp_chips_alone", kpp.chips_alone),
+        "confidence": kpp.confidence,
+    }
+    difference, mean, better = (
+        (None, None, None) if against is None else (against.kpp, against.mean, against.better)
+    )
+    return row | {
+        "kpp_difference": None if difference is None else difference.value,
+        **_pair("kpp_difference", None if difference is None else difference.interval),
+        **_pair(
+            "kpp_difference_chips_alone", None if difference is None else difference.chips_alone
+        ),
+        "mean_difference": None if mean is None else mean.value,
+        "mean_difference_error": None if mean is None else mean.error,
+        **_pair("mean_difference", None if mean is None else mean.interval),
+        "share_better": None if better is None else better.value,
+        **_pair("share_better", None if better is None else better.interval),
+        "chips_equal": None if better is None else better.equal,
+    }
+
+
+def _pair(name: str, ends: Ends | Interval | None) -> dict[str, float | None]:
+    low, high = (None, None) if ends is None else (ends.low, ends.high)
+    return {f"{name}_low": low, f"{name}_high": high}
