@@ -10,6 +10,7 @@ EXAMPLES = {
     "compile": ("model.onnx --device rram4 --data digits", "compile"),
     "train": ("model.onnx --device rram4 --data digits -o robust.onnx", "train"),
     "simulate": ("model.nvmc --data digits --runs 368", "simulate"),
+    "compare": ("plain.nvmc robust.nvmc --data digits", "statistics"),
     "sweep": ("model.nvmc --data digits --sigma 0:0.3:0.05", "sweep"),
     "solve": ("model.nvmc --data digits --goal 97% --over adc-bits", "solve"),
     "sensitivity": ("model.nvmc --data digits", "sensitivity"),

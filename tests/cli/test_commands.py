@@ -84,7 +84,7 @@ def test_a_first_session(capsys: Capture) -> None:
         "20 chips, seed 0, 531 images",
         "KPP",
         "at most",
-        "no lower limit yet, 368 chips give",
+        "no lower limit yet  368 chips give one: --runs 368",
     ):
         assert phrase in text
     assert max(map(len, text.splitlines())) <= 80

@@ -93,7 +93,7 @@ def test_microsiemens_that_may_be_siemens(tmp_path: Path, capsys: Capture) -> No
 def test_random_inputs(tmp_path: Path, capsys: Capture) -> None:
     folder = str(tmp_path / "m.nvmc")
     _said(capsys, "compile", "zoo:mlp3-digits", "--device", "rram4", "-o", folder)
-    common = [folder, "--runs", "10", "--limit", "5", "--no-store"]
+    common = [folder, "--runs", "10", "--limit", "5"]
     for words in (
         ["simulate", *common],
         ["sweep", *common, "--sigma", "0.1"],
