@@ -47,7 +47,14 @@ def small(folder: Path, name: str, classes: int) -> Compiled:
 
 def test_values_are_those_of_simulations(mlp: Compiled, lenet: Compiled) -> None:
     """Bit for bit; differences are those of the statistics, whatever the number of jobs."""
-    common: dict[str, Any] = {"data": "digits", "limit": 60, "runs": 6, "sigma": 0.4, "seed": 3, "first": 2}
+    common: dict[str, Any] = {
+        "data": "digits",
+        "limit": 60,
+        "runs": 6,
+        "sigma": 0.4,
+        "seed": 3,
+        "first": 2,
+    }
     result = compare(mlp, lenet, percentile=50, jobs=2, **common)
     assert [one.label for one in result.networks] == ["mlp", "lenet"]
     for one, network in zip(result.networks, (mlp, lenet), strict=True):
