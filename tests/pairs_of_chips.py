@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -61,7 +62,7 @@ def coverage(table: Table, k: float, chips: int, trials: int, seed: int) -> Cove
     """Draw chips anew in every trial."""
     rng, truth = np.random.default_rng(seed), table.percentile(k)
     middle, ahead = np.mean(table.b - table.a), np.mean(table.b > table.a)
-    rows: list[list[float]] = []
+    rows: list[list[Any]] = []
     for _ in range(trials):
         drawn = rng.integers(len(table.a), size=chips)
         a, b = table.a[drawn], table.b[drawn]

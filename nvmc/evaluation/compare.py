@@ -85,20 +85,37 @@ def compare(
         **options: Data, fidelity and the like; see `Options`.
 
     Raises:
-        OptionError: There is nothing to compare, or metric, images or classes differ.
-        DataError, ModelError, StoreError: By what is wrong.
+        OptionError: There is nothing to compare, or metric, images or classes differ; or others.
     """
     options["metric"] = as_metric(options.get("metric"))
     check_options(runs, jobs, percentile)
-    data = options.get("data")
     cases = _cases(networks, devices, (noise, sigma, time_s, compensate, temperature_c))
-    if stores and len(stores) not in (1, len(cases)):
-        raise OptionError(f"there are {len(stores)} stores; expected 1 or {len(cases)}")
-    if data is not None:  # once for all
-        options["data"] = load_data(data, limit=options.get("limit"))
-    tuning = Tuning(cases[0][2].compensate, calibration_data, sigma, spec=data)
+    tuning = Tuning(cases[0][2].compensate, calibration_data, sigma, spec=options.get("data"))
     started = time.perf_counter()
-    workloads = [
+    archives, place = _each_store(stores, len(cases)), executor or Threads(jobs)
+    workloads = _workloads(cases, tuning, seed, options)
+    found: list[Compared] = []
+    for i, (case, workload) in enumerate(zip(cases, workloads, strict=True)):
+        chips = Chips(case[2].chip(seed, first), first, runs)
+        one = _run(case, workload, chips, place, archives[i], on_chip, percentile)
+        if i:
+            one = replace(one, against=_against(found[0], one, workload, cases, i))
+        found.append(one)
+    return Comparison(tuple(found), time.perf_counter() - started)
+
+
+def _each_store(stores: Sequence[Archive], networks: int) -> list[Archive | None]:
+    """The store of each network."""
+    if len(stores) not in (0, 1, networks):
+        raise OptionError(f"there are {len(stores)} stores; expected 1 or {networks}")
+    return [*stores] * (networks // len(stores)) if stores else [None] * networks
+
+
+def _workloads(cases: list[Case], tuning: Tuning, seed: int, options: Options) -> list[Workload]:
+    """What chips are run on; all are there, and alike, before a chip is run."""
+    if (data := options.get("data")) is not None:  # once for all
+        options["data"] = load_data(data, limit=options.get("limit"))
+    made = [
         set_up(
             compiled,
             setup.target,
@@ -108,16 +125,8 @@ def compare(
         )
         for _, compiled, setup in cases
     ]
-    _check_alike(cases, workloads)
-    found: list[Compared] = []
-    for i, (case, workload) in enumerate(zip(cases, workloads, strict=True)):
-        store = stores[min(i, len(stores) - 1)] if stores else None
-        chips = Chips(case[2].chip(seed, first), first, runs)
-        one = _run(case, workload, chips, executor or Threads(jobs), store, on_chip, percentile)
-        if i:
-            one = replace(one, against=_against(found[0], one, workload, cases, i))
-        found.append(one)
-    return Comparison(tuple(found), time.perf_counter() - started)
+    _check_alike(cases, made)
+    return made
 
 
 def _cases(

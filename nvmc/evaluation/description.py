@@ -146,17 +146,23 @@ def in_common(descriptions: Sequence[Description]) -> dict[str, Any]:
     """What several descriptions agree in, as JSON.
 
     Of a periphery and of each noise source, which are the same but for a parameter, the entries
-    that are equal; no noise where there are not as many sources.
+    that are equal; no noise where sources are of other types.
     """
     shared, *others = [description.to_json() for description in descriptions]
     periphery, noise = shared["periphery"], shared["noise"]
     for other in others:
         shared = _equal(shared, other)
         periphery = _equal(periphery, other["periphery"])
-        alike = noise is not None and len(noise) == len(other["noise"])
-        noise = [_equal(*both) for both in zip(noise, other["noise"])] if alike else None
+        if noise is not None and _types(noise) == _types(other["noise"]):
+            noise = [_equal(*both) for both in zip(noise, other["noise"], strict=True)]
+        else:
+            noise = None
     found = {**shared, "periphery": periphery, "noise": noise}
     return found if noise is not None else {k: v for k, v in found.items() if k != "noise"}
+
+
+def _types(noise: Sequence[Mapping[str, Any]]) -> list[str]:
+    return [source["type"] for source in noise]
 
 
 def _equal(one: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, Any]:
