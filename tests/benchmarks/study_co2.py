@@ -53,7 +53,7 @@ PAPER = {
     "uniform": "a curve",
     "bitflip": "invnorm up to -51.84 %",
 }
-"""What the paper says of each noise: Table I, Sec. IV-C and IV-D; strengths stand in curves only."""
+"""What the paper says of each noise; strengths stand in its curves only."""
 HIDDEN, EPOCHS, BATCH, RATE, CHIPS, PASSES, WINDOWS = 16, 25, 64, 1e-2, 100, 3, 150
 
 
