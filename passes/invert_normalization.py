@@ -69,7 +69,7 @@ class InvertNormalization(ir.passes.InPlacePass):
         init: `keep` the weights and biases that are there, or draw them at `random`; inserted ones
             are always drawn.
         groups: Groups of channels where the source does not say; the paper's U-Net has 8.
-        recurrent: Which recurrent layers get one: `none`, `each`, or the `last`: those from which
+        recurrent: Which recurrent layers get one: `off`, `each`, or the `last`: those from which
             no other is reached.
 
     Raises:
@@ -88,7 +88,7 @@ class InvertNormalization(ir.passes.InPlacePass):
     insert: bool = True
     init: Literal["keep", "random"] = "keep"
     groups: int = 1
-    recurrent: Literal["none", "each", "last"] = "none"
+    recurrent: Literal["off", "each", "last"] = "off"
 
     def __post_init__(self) -> None:
         """Check the options."""
@@ -101,7 +101,7 @@ class InvertNormalization(ir.passes.InPlacePass):
         for name, choices in {
             "granularity": ("vector", "element"),
             "init": ("keep", "random"),
-            "recurrent": ("none", "each", "last"),
+            "recurrent": ("off", "each", "last"),
         }.items():
             if getattr(self, name) not in choices:
                 raise OptionError(
@@ -267,7 +267,7 @@ def _bare_convs(layers: list[Layer]) -> list[Layer]:
 
 def _bare_states(layers: list[Layer], which: str) -> list[tuple[Layer, int]]:
     """Recurrent layers with a layer behind them, and the outputs that nothing normalises."""
-    kinds = () if which == "none" else ("LSTM", "GRU", "RNN")
+    kinds = () if which == "off" else ("LSTM", "GRU", "RNN")
     ahead = ahead_of(layers)
     recurrent = [layer for layer in layers if layer.node.op_type in kinds and layer.node in ahead]
     if which == "last":

@@ -382,7 +382,7 @@ def test_a_recurrent_layer_of_layout_1_has_its_directions_behind_the_steps():
 
 @pytest.mark.parametrize(
     ("which", "places"),
-    [("none", []), ("last", ["second_last"]), ("each", ["first", "second_last"])],
+    [("off", []), ("last", ["second_last"]), ("each", ["first", "second_last"])],
 )
 def test_which_recurrent_layers_are_normalised(which, places):
     model = model_of(RECURRENT)

@@ -35,7 +35,7 @@ class Invnorm(Method):
         sigma_gamma: Standard deviation of new weights about one.
         sigma_beta: Standard deviation of new biases about zero.
         groups: Groups of channels that are normalised apart, where the network does not say.
-        recurrent: Which LSTM, GRU and RNN get one over their hidden units: `none`, `each`, or the
+        recurrent: Which LSTM, GRU and RNN get one over their hidden units: `off`, `each`, or the
             `last` ones.
         active: Whether the written network drops at inference too (Bayesian inference).
     """
@@ -48,7 +48,7 @@ class Invnorm(Method):
     sigma_gamma: float = Field(0.3, ge=0, allow_inf_nan=False)
     sigma_beta: float = Field(0.3, ge=0, allow_inf_nan=False)
     groups: int = Field(1, ge=1)
-    recurrent: Literal["none", "each", "last"] = "none"
+    recurrent: Literal["off", "each", "last"] = "off"
     active: bool = True
 
     def prepare(self, model: ir.Model, task: Task) -> None:
