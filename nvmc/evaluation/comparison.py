@@ -187,7 +187,7 @@ class Comparison:
         error = "" if mean.error is None else f" ± {self._text(mean.error)}"
         ends = better.interval
         return [
-            (f"less {self.networks[0].label}:", ""),
+            (f"difference from {self.networks[0].label}:", ""),
             ("KPP", self._signed(kpp.value)),
             *([(f"{own}, chips and images", self._ends(kpp.interval, True))] if both else []),
             (f"{own}, these images", self._ends(kpp.chips_alone, True)),
