@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import inspect
+import logging
 import re
 import sys
 from collections.abc import Generator, Mapping, Sequence
@@ -95,15 +96,44 @@ def _export(module: Any, example: Any, data: Data | None, path: Path) -> None:
         if parameter.kind in (parameter.POSITIONAL_ONLY, parameter.POSITIONAL_OR_KEYWORD)
     ]
     inputs = _inputs(names, _example(example, data))
+    _try(module, inputs)
+    before = logging.root.manager.disable
+    logging.disable(logging.CRITICAL)  # torch logs pages about what it raises
     try:
         export_module(module, list(inputs.values()), path, list(inputs))
     except Exception as error:  # torch's exporter raises anything, over many lines
-        lines = [line for line in str(error).splitlines() if line.strip()]
         raise ModelError(
             f"torch cannot export {type(module).__name__} with a free batch axis "
-            f"({lines[0][:200] if lines else type(error).__name__}); export it with "
-            "torch.onnx.export and give the file"
+            f"({_cause(error)}); export it with torch.onnx.export and give the file"
         ) from error
+    finally:
+        logging.disable(before)
+
+
+def _try(module: Any, inputs: Mapping[str, Any]) -> None:
+    """Run the module once, in evaluation mode, so that an example that does not fit says so."""
+    import torch
+
+    mode = module.training
+    try:
+        with torch.no_grad():
+            module.eval()(*inputs.values())
+    except Exception as error:
+        shapes = ", ".join(f"{name} {list(x.shape)}" for name, x in inputs.items())
+        raise ModelError(
+            f"{type(module).__name__} fails on its example ({shapes}): {_cause(error)}; give one "
+            "that it takes, with its batch axis"
+        ) from error
+    finally:
+        module.train(mode)
+
+
+def _cause(error: Exception) -> str:
+    """The line of torch's message that says what is wrong, without colours."""
+    text = re.sub("\x1b\\[[0-9;]*m", "", str(error))
+    summary = text.rpartition("Exception summary")[2]
+    lines = [line.strip() for line in summary.splitlines() if line.strip("# \t")]
+    return lines[0][:200] if lines else type(error).__name__
 
 
 def _example(example: Any, data: Data | None) -> Any:

@@ -25,6 +25,7 @@ from nvmc.cli.heading import off_current_text, periphery_text
 from nvmc.cli.target import target_words
 from nvmc.cli.values import short_of
 from nvmc.cli.work import share_text
+from nvmc.data import has_split
 from nvmc.evaluation.parameters import duration_text
 from nvmc.statistics import percentile_index
 
@@ -231,10 +232,9 @@ def print_report(report: Report) -> None:
     console.print("Next:")
     for command in report.commands:
         console.print(f"  {command}", soft_wrap=True)
-    if task.train.name.endswith(".npz"):
-        console.print(
-            f"{task.train.name} has no split: it was trained on. Simulate on images that were not."
-        )
+    data = report.options["data"]
+    if isinstance(data, str) and not has_split(data, "test"):
+        console.print(f"{data} has no split: it was trained on. Simulate on images that were not.")
 
 
 def _print_epochs(report: Report) -> None:

@@ -10,7 +10,7 @@ A data set of one's own is a reader in a file here and a row of `READERS`.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -29,7 +29,7 @@ from nvmc.data.files import Split
 from nvmc.data.folders import is_whole, read_folders
 from nvmc.data.gtsrb import read_gtsrb
 from nvmc.data.mnist import read_mnist
-from nvmc.data.npz import holds_split, read_npz, read_pair
+from nvmc.data.npz import holds_split, read_arrays, read_npz, read_pair
 from nvmc.data.penn_fudan import read_penn_fudan
 from nvmc.data.samples import Samples, collected
 from nvmc.data.sources import SCALED, Kind, Source
@@ -44,7 +44,7 @@ __all__ = [
     "Split",
     "check_labels",
     "check_shape",
-    "has_validation",
+    "has_split",
     "load_data",
 ]
 
@@ -83,7 +83,8 @@ def load_data(spec: Data, split: Split = "test", limit: int | None = None) -> Da
             members for each split, `x_train` and the like; `next:FILE.npz`, such a file without
             `y`, whose labels are the next tokens of `input_ids`; a kind of `READERS`, as
             `KIND:DIR,OPTION=VALUE`. Or one that is at hand, which is every split: a `Dataset`; a
-            tuple of two arrays or tensors (x, y); a sequence of samples (x, y), such as a torch
+            tuple of two arrays or tensors (x, y), y None where unknown; a mapping of arrays by the
+            names of the network's inputs, and y; a sequence of samples (x, y), such as a torch
             `Dataset`; an iterable of batches of them, such as a `DataLoader`, in its order.
         split: Which part.
         limit: At most so many images, the first of the split in the data set's own order, in
@@ -100,8 +101,8 @@ def load_data(spec: Data, split: Split = "test", limit: int | None = None) -> Da
     return found.of(slice(limit))
 
 
-def has_validation(spec: Data) -> bool:
-    """Whether a data set says itself which images are for validation; else it is every split.
+def has_split(spec: Data, split: Split) -> bool:
+    """Whether a data set says itself which images are of a split; else it is every split.
 
     Raises:
         DataError: By name, it is none.
@@ -110,8 +111,8 @@ def has_validation(spec: Data) -> bool:
         return False
     text = str(spec).removeprefix("next:")
     if text.endswith(".npz"):
-        return holds_split(text, "validation")
-    name, source = _named(str(spec), "validation", None)
+        return holds_split(text, split)
+    name, source = _named(str(spec), split, None)
     return not READERS[name].whole(source.folder)
 
 
@@ -121,6 +122,8 @@ def _at_hand(spec: Data, limit: int | None) -> Dataset | None:
         return None
     if isinstance(spec, Dataset):
         return spec
+    if isinstance(spec, Mapping):
+        return read_arrays(cast("Mapping[str, Any]", spec))
     listed = cast("Sequence[Any]", spec) if isinstance(spec, list) else ()
     pairs = [isinstance(one, tuple) and len(cast("Sequence[Any]", one)) == 2 for one in listed]
     if isinstance(spec, tuple) or (len(pairs) == 2 and not all(pairs)):

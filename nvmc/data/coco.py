@@ -82,7 +82,9 @@ def _parsed(file: Path) -> tuple[_Images, list[list[float]]]:
         if not all(len(one) == 7 and np.isfinite(one).all() for one in found):
             raise ValueError("a bbox is not four numbers")
     except OSError as error:
-        raise DataError(f"cannot read {str(file)!r}: {error.strerror}; give COCO's JSON") from error
+        raise DataError(
+            f"cannot read {str(file)!r}: {error.strerror}; download or write COCO's JSON there"
+        ) from error
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise DataError(
             f"{str(file)!r} is no COCO file ({type(error).__name__}: {error}); expected images "

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import zipfile
 import zlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -17,7 +17,7 @@ from nvmc.data.files import MOST_DEFLATED, Split, first_line
 from nvmc.data.stored import OfObjects, stored_array
 from nvmc.errors import DataError
 
-__all__ = ["holds_split", "read_npz", "read_pair"]
+__all__ = ["holds_split", "read_arrays", "read_npz", "read_pair"]
 
 T = TypeVar("T")
 _ENDINGS: dict[Split, tuple[str, ...]] = {
@@ -51,11 +51,11 @@ def _holds_splits(names: Iterable[str]) -> bool:
     return bool(told.intersection(names)) and "x" not in names
 
 
-def _of_split(members: dict[str, T], split: Split) -> dict[str, T]:
+def _of_split(path: Path, members: dict[str, T], split: Split) -> dict[str, T]:
     """Members of a split, by their names without it; all where the names say no splits.
 
     Raises:
-        ValueError: There are splits, but not this one.
+        DataError: There are splits, but not this one, or not its y.
     """
     if not _holds_splits(members):
         return members
@@ -66,10 +66,12 @@ def _of_split(members: dict[str, T], split: Split) -> dict[str, T]:
         if name.endswith(end)
     }
     if not found:
-        raise ValueError(
-            f"it holds {', '.join(members)}, nothing of split {split}; save x_{split} and "
+        raise DataError(
+            f"{path} holds {', '.join(members)}, nothing of split {split}; save x_{split} and "
             f"y_{split}, too"
         )
+    if "y" not in found and any(name.startswith("y_") for name in members):
+        raise DataError(f"{path} holds {', '.join(members)}, but no y_{split}; save it, too")
     return found
 
 
@@ -81,11 +83,23 @@ def read_pair(pair: Sequence[Any]) -> Dataset:
     """
     if len(pair) != 2:
         raise DataError(f"{len(pair)} arrays are given as data; expected a pair (x, y)")
-    named = {name: value for name, value in zip("xy", pair, strict=True) if value is not None}
+    return read_arrays(dict(zip("xy", pair, strict=True)))
+
+
+def read_arrays(given: Mapping[str, Any]) -> Dataset:
+    """Arrays of one's own by the names that they would have in an .npz file; None is left out.
+
+    Raises:
+        DataError: They are no data.
+    """
+    named = {str(name): value for name, value in given.items() if value is not None}
     try:
         arrays = {name: np.asarray(_detached(value)) for name, value in named.items()}
     except (TypeError, ValueError, RuntimeError) as error:  # such as lists of different lengths
-        raise DataError(f"the arrays given as data are none: {first_line(error)}") from error
+        raise DataError(
+            f"the data are no arrays ({first_line(error)}); give (x, y), or for several inputs a "
+            "dict by their names, {'ids': …, 'mask': …, 'y': …}"
+        ) from error
     return _dataset("arrays", arrays)
 
 
@@ -145,7 +159,7 @@ def _members(path: Path, split: Split) -> dict[str, NDArray[Any]]:
             members = {one.filename.removesuffix(".npy"): one for one in archive.infolist()}
             if len(members) < len(archive.infolist()):
                 raise ValueError("two of its members have one name")
-            members = _of_split(members, split)
+            members = _of_split(path, members, split)
             check_room(f"the arrays of {path}", sum(one.file_size for one in members.values()))
             for name, member in members.items():
                 try:

@@ -39,8 +39,12 @@ def collected(source: Any, limit: int | None) -> tuple[NDArray[Any], NDArray[Any
     xs, ys = list[Any](), list[Any]()
     for place, pair in enumerate(pairs):
         if not isinstance(pair, tuple | list) or len(cast("list[Any]", pair)) != 2:
-            found = type(cast(object, pair)).__name__
-            raise DataError(f"item {place} of the data is a {found}; expected a pair (x, y)")
+            kind = type(cast(object, pair)).__name__
+            many = f" of {len(cast('list[Any]', pair))}" if isinstance(pair, tuple | list) else ""
+            raise DataError(
+                f"item {place} of the data is a {kind}{many}; expected a pair (x, y); for x "
+                "without labels give (x, None)"
+            )
         x, y = (_array(part, place) for part in cast("list[Any]", pair))
         for arrays, array in ((xs, x), (ys, y)):
             if arrays and array.shape[1:] != arrays[0].shape[1:]:
@@ -77,9 +81,13 @@ def _batches(source: Any, limit: int | None) -> Iterator[Any]:
             "the data can be read only once, as a generator; give a list of samples, or a loader"
         )
     taken = 0
-    for batch in batches:
-        yield batch
-        taken += len(batch[0])
+    for place, batch in enumerate(batches):
+        parts = cast("list[Any]", batch) if isinstance(batch, tuple | list) else []
+        arrays = [_array(part, place) for part in parts]
+        if len(arrays) == 2 and arrays[1].ndim == 0:  # samples, as a torch IterableDataset has
+            arrays = [array[None] for array in arrays]
+        yield arrays if len(arrays) == 2 else batch
+        taken += len(arrays[0]) if arrays and arrays[0].ndim else 0
         if limit is not None and taken >= limit:
             return
 

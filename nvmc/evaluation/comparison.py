@@ -109,10 +109,17 @@ class Comparison:
 
     @property
     def shared(self) -> dict[str, Any]:
-        """What the descriptions agree in, as JSON; the devices of all where these differ."""
+        """What the descriptions agree in, as JSON; the devices of all where these differ.
+
+        No noise where it is not the same in all.
+        """
         told = [one.description for one in self.networks]
         devices = list(dict.fromkeys(one.setup.target.device.name for one in told))
-        return {**in_common(told), "device": " against ".join(devices)}
+        found = {**in_common(told), "device": " against ".join(devices)}
+        noises = [one.to_json()["noise"] for one in told]
+        if any(noise != noises[0] for noise in noises):
+            found.pop("noise", None)
+        return found
 
     @property
     def percent(self) -> bool:

@@ -17,7 +17,7 @@ from typing import Any, cast
 from pydantic import ValidationError
 
 from nvmc.compiled.options import CompileOptions
-from nvmc.errors import ArtifactError, OptionError, unknown
+from nvmc.errors import ArtifactError, DeviceError, OptionError, unknown
 from nvmc.explore.choices import Choice, parse_choice, text_of
 from nvmc.hardware.devices import Device, Settings, Target, TargetFile, load_device
 from nvmc.hardware.devices.sources.programming import Programming
@@ -172,7 +172,7 @@ def read_space(path: str | Path) -> Space:
         raise OptionError(f"{str(file)!r} is not valid TOML: {error}") from error
     try:
         return _space(content, file.parent)
-    except OptionError as error:
+    except (DeviceError, OptionError) as error:
         raise OptionError(f"space {str(file)!r}: {error}") from error
 
 
@@ -192,7 +192,22 @@ def _space(content: Mapping[str, Any], folder: Path) -> Space:
             raise OptionError(unknown("choice", name, CHOICES))
         values = cast(list[Any], given) if isinstance(given, list) else [given]
         found[name] = tuple(parse_choice(name, value, folder) for value in values)
+    _check_there(found)
     return Space(found, title)
+
+
+def _check_there(choices: Mapping[str, tuple[Choice, ...]]) -> None:
+    """Complain of devices and networks that do not exist: a design that cannot be is another thing.
+
+    Raises:
+        DeviceError: There is no such device.
+        OptionError: There is no such network.
+    """
+    for name in choices.get("device", ()):
+        load_device(str(name))
+    for name in choices.get("trained", ()):
+        if name != "none" and not Path(str(name)).is_file():
+            raise OptionError(f"trained is {str(name)!r}, and there is no such file")
 
 
 def _verified(device: Device, tolerance: Choice | None, pulses: Choice | None) -> Device:

@@ -14,7 +14,7 @@ from nvmc import __version__
 from nvmc.arguments import checked
 from nvmc.compiled.artifact import TARGET_KEY
 from nvmc.compiled.options import CompileOptions
-from nvmc.data import Data, Dataset, check_labels, has_validation, load_data
+from nvmc.data import Data, Dataset, check_labels, has_split, load_data
 from nvmc.errors import DataError, ModelError, OptionError
 from nvmc.hardware.chip import Chip
 from nvmc.hardware.devices import Device, Target, as_target
@@ -106,7 +106,7 @@ def _loaded(data: Data, validation: Data | None) -> tuple[Dataset, Dataset, Data
     whole = load_data(data, "train")
     if validation is not None:
         return whole, whole, load_data(validation, "validation")
-    if not has_validation(data):
+    if not has_split(data, "validation"):
         return whole, *_parted(whole)
     return whole, whole, load_data(data, "validation")
 
@@ -325,6 +325,11 @@ def _check_augment(task: Task, inputs: int) -> None:
         raise OptionError(
             f"images have shape {list(x.shape[1:])}; augmentation needs channels, rows and "
             "columns: leave it out"
+        )
+    if task.settings.augment.crop >= min(x.shape[2:]):
+        raise OptionError(
+            f"crop is {task.settings.augment.crop} pixels of images of "
+            f"{'x'.join(map(str, x.shape[2:]))}; expected fewer than they have, such as 4"
         )
     known = task.train.targets if y is None else y
     places = () if known is None else known.shape[1:]

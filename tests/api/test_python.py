@@ -98,6 +98,14 @@ def test_a_module_that_torch_cannot_export_is_one_line() -> None:
     assert "\n" not in str(caught.value)
 
 
+def test_an_example_that_does_not_fit_says_so() -> None:
+    with pytest.raises(
+        ModelError, match=r"Small fails on its example \(picture \[2, 1, 9, 9\]\)"
+    ) as e:
+        nvmc.compile(Small(), TARGET, example=torch.zeros(1, 1, 9, 9))
+    assert "\n" not in str(e.value) and "\x1b" not in str(e.value)
+
+
 def test_train_compile_simulate() -> None:
     train, test = (nvmc.load_data("digits", split) for split in ("train", "test"))
     plain = nvmc.compile(Small(), TARGET, data=(train.x, train.y))

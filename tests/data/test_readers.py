@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from nvmc.data import READERS, has_validation, load_data
+from nvmc.data import READERS, has_split, load_data
 from nvmc.data.dataset import IGNORED
 from nvmc.errors import DataError
 
@@ -69,7 +69,7 @@ def test_image_folders(tmp_path: Path) -> None:
 def test_a_folder_of_classes_alone_is_every_split(tmp_path: Path) -> None:
     make_folders(tmp_path, {"": {"a": 3, "b": 2}}, (2, 2))
     spec = f"images:{tmp_path}"
-    assert not has_validation(spec)
+    assert not has_split(spec, "validation")
     assert [len(load_data(spec, split).x) for split in SPLITS] == [5, 5, 5]
 
 
@@ -376,10 +376,10 @@ def test_npz_may_hold_splits(tmp_path: Path) -> None:
               (("train", 5), ("val", 3), ("test", 2))}  # fmt: skip
     np.savez(path, **arrays, **labels)
     assert [len(load_data(str(path), split).x) for split in SPLITS] == [5, 3, 2]
-    assert has_validation(str(path))
+    assert has_split(str(path), "validation")
     del arrays["x_val"], labels["y_val"]
     np.savez(path, **arrays, **labels)
-    assert not has_validation(str(path))
+    assert not has_split(str(path), "validation")
     assert "save x_validation and y_validation" in refused(str(path), "validation")
     np.savez(path, x=np.zeros((4, 2)), x_test=np.zeros((2, 2)))  # x is the input, as ever
     assert len(load_data(str(path)).x) == 4

@@ -52,6 +52,21 @@ def test_all_forms_are_the_same_data(name: str) -> None:
     assert len(load_data(FORMS[name], limit=3).x) == 3
 
 
+def test_several_inputs_are_a_mapping() -> None:
+    found = load_data({"ids": X, "mask": X[:, :2], "y": Y})
+    assert list(found.inputs) == ["ids", "mask"] and found.y is not None
+    assert np.array_equal(found.inputs["mask"], X[:, :2])
+
+
+def test_an_iterable_of_samples() -> None:
+    class Endless:
+        def __iter__(self) -> Iterator[Any]:
+            return iter([(X[index], Y[index]) for index in range(len(X))])
+
+    found = load_data(Endless(), limit=4)  # type: ignore[arg-type]
+    assert np.array_equal(found.x, X[:4])
+
+
 def test_two_samples_are_no_pair_of_arrays() -> None:
     found = load_data([(X[0], 1), (X[1], 2)])
     assert np.array_equal(found.x, X[:2]) and found.y is not None and found.y.tolist() == [1, 2]

@@ -12,6 +12,7 @@ from nvmc.explore.choices import choice_of_text, text_of
 from nvmc.explore.search import Search
 from nvmc.explore.space import Design, Space, read_space
 from nvmc.hardware.devices.sources.programming import Programming
+from source_tree import ROOT
 
 
 def space_of(tmp_path: Path, choices: str, title: str = "") -> Space:
@@ -76,6 +77,9 @@ def test_a_design_states_target_and_options() -> None:
 
 
 def test_files_lie_beside_the_space(tmp_path: Path) -> None:
+    own = (ROOT / "nvmc/hardware/devices/library/fefet2.toml").read_text()
+    (tmp_path / "own.toml").write_text(own)
+    (tmp_path / "better.onnx").write_bytes(b"")
     space = space_of(tmp_path, 'device = "own.toml"\ntrained = ["none", "better.onnx"]')
     assert space.choices["device"] == (str(tmp_path / "own.toml"),)
     assert space.choices["trained"] == ("none", str(tmp_path / "better.onnx"))
@@ -129,4 +133,21 @@ def test_a_large_space_without_optuna_is_refused(monkeypatch: pytest.MonkeyPatch
     space = Space({"weight_bits": tuple(range(1, 9)), "adc_bits": tuple(range(1, 9))})
     with pytest.raises(OptionError, match=r"pip install nvmc\[explore\]") as caught:
         Search(space, 0, 1)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("choices", "said"),
+    [
+        ('device = ["fefet2", "nosuch"]', "device 'nosuch' is unknown"),
+        ('trained = ["none", "gone.onnx"]', "there is no such file"),
+    ],
+)
+def test_names_of_nothing_are_refused_before_anything_is_built(
+    tmp_path: Path, choices: str, said: str
+) -> None:
+    file = tmp_path / "space.toml"
+    file.write_text(f"[choices]\n{choices}\n")
+    with pytest.raises(OptionError, match=said) as caught:
+        read_space(file)
     assert "\n" not in str(caught.value)
