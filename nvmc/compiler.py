@@ -246,14 +246,14 @@ def transform_model(source: str | Path, passes: Sequence[str], output: str | Pat
     if Path(output).resolve() == Path(source).resolve():
         raise OptionError(f"{str(output)!r} is the source; the source is never overwritten")
     steps = [make_pass(text) for text in passes]
-    model = load_model(source)
-    changed = [bool(step(model).modified) for step in steps]
-    if not any(changed):
-        raise ModelError(
-            f"{Path(source).name}: {', '.join(passes) or 'no pass'} changed nothing, so nothing "
-            "was written; docs/passes.md says what each pass looks for"
-        )
     with replacing_file(Path(output)) as temporary:
+        model = load_model(source)
+        changed = [bool(step(model).modified) for step in steps]
+        if not any(changed):
+            raise ModelError(
+                f"{Path(source).name}: {', '.join(passes) or 'no pass'} changed nothing, so "
+                "nothing was written; docs/passes.md says what each pass looks for"
+            )
         save_checked(model, temporary, Path(source))
     return changed
 

@@ -149,7 +149,7 @@ def test_cells_of_a_chip(compiled: str, capsys: Capture) -> None:
         (["--hardware", "generic", "--limit", "3"], "--limit is given without --data"),
         (["--hardware", "generic", "--figure", "x.gif"], "expected a name that ends in .png"),
         (["--hardware", "generic", "--csv", "none/x.csv"], "there is no folder 'none'"),
-        (["--hardware", "generic", "--data", "mnist"], "unknown data set 'mnist'"),
+        (["--hardware", "generic", "--data", "mnist"], "no folder ''"),
         (["--hardware", "generic", "--chip", "-1"], "chip is -1"),
     ],
 )

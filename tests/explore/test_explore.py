@@ -125,5 +125,5 @@ def test_other_metrics(space: Space, folder: Path, digits: Dataset) -> None:
     assert found.front and found.shared["metric"] == "miou"
     for one in found.front:
         assert one.raced.at is not None and one.raced.images == RUNS * IMAGES
-    with pytest.raises(NvmcError, match="lower end of shares, which NLL is none of"):
+    with pytest.raises(NvmcError, match="but the metric is NLL"):
         explored(space, folder, 0.3, digits, metric="nll")

@@ -63,6 +63,8 @@ class Projection:
     """The outputs' scalar product with fixed random numbers, in float64."""
 
     metric = "projection"
+    shape = ()
+    whole = False
 
     def __init__(self, shape: tuple[int, ...]) -> None:
         self._numbers = stream(0, 0, "projection").standard_normal(shape)

@@ -151,7 +151,7 @@ def test_perplexity_in_every_command(capsys: Capture) -> None:
     ideal, kpp = (f"perplexity {1 / v:.4g}" for v in (result["ideal"], min(result["values"])))
     told = run(capsys, "simulate", *some)
     assert "40 images (next:d.npz)" in told and "from the store 2 chips" in told
-    assert ideal in told and f"{kpp}; just the worst chip" in told
+    assert ideal in told and f"{kpp}; the worst chip" in told
     assert "geometric mean of the labels' probabilities (1 / perplexity), not accuracy" in told
     told = run(
         capsys, "simulate", *some, "--time", "1h,1d", "--noise", "retention:nu_mean=0.1,t0_s=60"
