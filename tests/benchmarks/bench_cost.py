@@ -5,18 +5,15 @@ Usage: python tests/benchmarks/bench_cost.py [FOLDER.nvmc]. Each repeat is a pro
 
 from __future__ import annotations
 
-import statistics
 import sys
 import tempfile
 from pathlib import Path
 
 import onnx
-from measure import command_seconds, machine
+from measure import print_command
 
 from nvmc import Target, compile_model
 from nvmc.hardware.devices import Periphery
-
-REPEATS = 5
 
 
 def compiled(folder: Path) -> Path:
@@ -31,11 +28,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         network = Path(sys.argv[1]) if len(sys.argv) > 1 else compiled(Path(folder))
         command = ["cost", str(network), "--hardware", "isaac-32nm"]
-        results = [command_seconds(command) for _ in range(REPEATS)]
-    print(machine())
-    print(f"nvmc cost of ResNet-50, median of {REPEATS} processes")
-    print(f"wall       {statistics.median(w for w, _ in results):.2f} s (limit 2 s, one core)")
-    print(f"processor  {statistics.median(b for _, b in results):.2f} s")
+        print_command("nvmc cost of ResNet-50", command, 2)
 
 
 if __name__ == "__main__":

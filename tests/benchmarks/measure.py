@@ -55,6 +55,26 @@ def records(path: Path) -> list[dict[str, Any]]:
     return found
 
 
+def print_command(title: str, arguments: Sequence[str], limit: float, repeats: int = 5) -> None:
+    """Medians of a command's times, interleaved with a baseline: starting nvmc to list a file.
+
+    Args:
+        title: What it does.
+        arguments: Of `nvmc`.
+        limit: Seconds that it is to stay below on one core.
+        repeats: Processes of each.
+    """
+    baseline = ["hardware", "show", "isaac-32nm"]
+    pairs = [(command_seconds(arguments), command_seconds(baseline)) for _ in range(repeats)]
+    wall, busy = (statistics.median(found[i] for found, _ in pairs) for i in (0, 1))
+    base = statistics.median(found[0] for _, found in pairs)
+    print(machine())
+    print(f"{title}, medians of {repeats} processes")
+    print(f"wall       {wall:.2f} s (limit {limit:g} s, one core)")
+    print(f"processor  {busy:.2f} s")
+    print(f"baseline   {base:.2f} s wall of nvmc {' '.join(baseline)}; ratio {wall / base:.1f}")
+
+
 def command_seconds(arguments: Sequence[str]) -> tuple[float, float]:
     """Wall and processor time of one `nvmc` command, in a process of its own."""
     command = [sys.executable, "-m", "nvmc", *arguments]
