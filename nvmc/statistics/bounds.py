@@ -6,7 +6,8 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import special
+
+from nvmc.statistics import special
 
 __all__ = ["chance_of_so_few"]
 

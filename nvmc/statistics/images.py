@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
-from scipy import special
 
 from nvmc.errors import OptionError
+from nvmc.statistics import special
 
 __all__ = ["End", "Images", "ends"]
 

@@ -15,9 +15,9 @@ from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import special
 
 from nvmc.errors import OptionError
+from nvmc.statistics import special
 from nvmc.statistics.images import Images, ends
 
 __all__ = [

@@ -13,9 +13,9 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import special
 
 from nvmc.errors import OptionError
+from nvmc.statistics import special
 from nvmc.statistics.images import Images
 from nvmc.statistics.kpp import (
     Covers,

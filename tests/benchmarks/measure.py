@@ -65,6 +65,7 @@ def print_command(title: str, arguments: Sequence[str], limit: float, repeats: i
         repeats: Processes of each.
     """
     baseline = ["hardware", "show", "isaac-32nm"]
+    command_seconds(arguments)
     pairs = [(command_seconds(arguments), command_seconds(baseline)) for _ in range(repeats)]
     wall, busy = (statistics.median(found[i] for found, _ in pairs) for i in (0, 1))
     base = statistics.median(found[0] for _, found in pairs)
@@ -76,10 +77,14 @@ def print_command(title: str, arguments: Sequence[str], limit: float, repeats: i
 
 
 def command_seconds(arguments: Sequence[str]) -> tuple[float, float]:
-    """Wall and processor time of one `nvmc` command, in a process of its own."""
+    """Wall and processor time of one `nvmc` command, in a process of its own.
+
+    Bytecode may be written, as where nvmc was installed.
+    """
     command = [sys.executable, "-m", "nvmc", *arguments]
+    env = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
     before, started = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
-    subprocess.run(command, check=True, capture_output=True)
+    subprocess.run(command, check=True, capture_output=True, env=env)
     wall, after = time.perf_counter() - started, resource.getrusage(resource.RUSAGE_CHILDREN)
     busy = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
     return wall, busy
