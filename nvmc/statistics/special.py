@@ -7,8 +7,12 @@ from __future__ import annotations
 
 from typing import Any
 
+__all__: list[str] = []
+
 
 def __getattr__(name: str) -> Any:
+    if name.startswith("_"):
+        raise AttributeError(name)
     from scipy import special
 
     return getattr(special, name)
