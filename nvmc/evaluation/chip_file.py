@@ -91,11 +91,7 @@ def program_chip(
         temporary = files.enter_context(replacing_file(Path(output)))
         save_checked(model, temporary, compiled.model_path)
         if cells_path is not None:
-            np.savez(
-                files.enter_context(replacing_file(cells_path)),
-                allow_pickle=False,
-                **_cells(chip, arrays),
-            )
+            _save_cells(files.enter_context(replacing_file(cells_path)), chip, arrays)
     return chip
 
 
@@ -129,7 +125,7 @@ def _verified(compiled: Compiled, setup: Setup, tuning: Tuning, chip: Chip) -> C
     return marked(chip, set_up(compiled, setup.target, tuning=alone, **options).marks)
 
 
-def _cells(chip: Chip, arrays: Sequence[Array]) -> dict[str, Any]:
+def _save_cells(path: Path, chip: Chip, arrays: Sequence[Array]) -> None:
     content: dict[str, Any] = {}
     for array in arrays:
         programmed = chip.program(array)
@@ -138,7 +134,7 @@ def _cells(chip: Chip, arrays: Sequence[Array]) -> dict[str, Any]:
         content[f"{array.name}/sign"] = programmed.sign
         if programmed.pulses is not None:
             content[f"{array.name}/pulses"] = programmed.pulses
-    return content
+    np.savez(path, allow_pickle=False, **content)
 
 
 def _spare_source(compiled: Compiled, output: Path) -> None:
