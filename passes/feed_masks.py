@@ -21,6 +21,7 @@ from nvmc.passes.graph.layers import array_of, consumer, label, remove_unused
 from nvmc.passes.graph.mappable import nodes_of
 from nvmc.passes.graph.names import Names
 from nvmc.passes.io.without_weights import without_weights
+from nvmc.passes.vary_activations import PLACE, SOURCE
 
 __all__ = ["PASSING", "FeedMasks", "draws_numbers", "outputs_kinds"]
 
@@ -205,7 +206,9 @@ def _mask(
 ) -> Mask:
     assert drawn.dtype is not None
     kind = drawn.dtype.numpy().name
-    return Mask(label(node), str(drawn.name), shape, axis, kind, law, **numbers)
+    source = node.metadata_props.get(SOURCE)
+    name = label(node) if source is None else node.metadata_props[PLACE]
+    return Mask(name, str(drawn.name), shape, axis, kind, law, source=source, **numbers)
 
 
 def outputs_kinds(model: ir.Model) -> dict[str, Outputs]:

@@ -25,13 +25,19 @@ import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
-from nvmc.compiled.masks import ChipMasks
 from nvmc.compiled.stack import Stack, name_in_stack
 from nvmc.hardware.chip import Array, Chip
 from nvmc.metrics import Metric, Total, total_of
 from nvmc.runtime.averaging import mean_outputs
 from nvmc.runtime.blas import single_threaded_blas
-from nvmc.runtime.networks import CircuitNetwork, Network, Trial, check_chips, laid_out
+from nvmc.runtime.networks import (
+    CircuitNetwork,
+    Network,
+    Trial,
+    check_chips,
+    laid_out,
+    masks_of,
+)
 from nvmc.runtime.provider import make_session
 from nvmc.runtime.sessions import open_model, run_batch, run_once
 from nvmc.runtime.tally import Tally
@@ -191,10 +197,10 @@ def _evaluate(
 
     A stack that has more places than chips is filled up with the last chip.
     """
-    if network.masks:
+    if network.draws:
         outputs = ChipSession(network, chips[0], span).outputs(feed, stop, span)
         return [float("nan") if outputs is None else total_of(metric.add(outputs, span.first))]
-    if isinstance(network, CircuitNetwork):
+    if isinstance(network, CircuitNetwork) or network.masks:
         tally = Tally(metric, span.first, 1)
         for _, outputs in ChipSession(network, chips[0], span).batches(feed, stop, span):
             tally.take([outputs])
@@ -230,7 +236,7 @@ def outputs_of_some(network: Network, feed: Feed, most: int) -> NDArray[Any]:
     """
     size = network.batch if network.fixed else min(most, len(feed))
     chip = Chip.ideal()
-    masks = ChipMasks(network.masks, chip.seed, chip.index)
+    masks = masks_of(network, chip)
     session = open_session(network, chip)
     return run_once(session, [network.output], feed.batch(0, size) | masks.feed(0, 0, size))[0]
 
@@ -253,7 +259,7 @@ class ChipSession:
     ) -> None:
         self._network = network
         self._session = open_session(network, chip, span)
-        self._masks = ChipMasks(network.masks, chip.seed, chip.index)
+        self._masks = masks_of(network, chip)
         self._own = corrections(network, chip)
 
     def outputs(

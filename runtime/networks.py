@@ -7,9 +7,9 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from nvmc.compiled.masks import Mask, Outputs
+from nvmc.compiled.masks import ChipMasks, Mask, Outputs
 from nvmc.compiled.stack import Stack
-from nvmc.hardware.chip import Array
+from nvmc.hardware.chip import Array, Chip
 from nvmc.runtime.layout import LaidOut, Layouts
 from nvmc.runtime.memory import LARGE, check_memory, fitting_jobs
 
@@ -20,6 +20,7 @@ __all__ = [
     "check_chips",
     "fitting_chips",
     "laid_out",
+    "masks_of",
     "weight_bytes",
 ]
 
@@ -49,6 +50,17 @@ class _Runnable:
     passes: int = 1
     shape: tuple[int, ...] | None = None
     trial: Trial | None = field(default=None, compare=False, repr=False)
+
+    @property
+    def draws(self) -> bool:
+        """Whether the network itself draws numbers at inference, so that passes differ."""
+        return any(mask.source is None for mask in self.masks)
+
+    @property
+    def noisy_places(self) -> dict[str, tuple[str, ...]]:
+        """The nodes whose inputs have noise, by its source (`Chip.activations`)."""
+        sources = dict.fromkeys(mask.source for mask in self.masks if mask.source is not None)
+        return {one: tuple(m.node for m in self.masks if m.source == one) for one in sources}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,6 +109,11 @@ class Trial:
     inputs: dict[str, NDArray[Any]]
     images: int
     names: tuple[str, ...]
+
+
+def masks_of(network: Network | CircuitNetwork, chip: Chip) -> ChipMasks:
+    """The numbers that a chip's network takes: those that it draws, and noise of activations."""
+    return ChipMasks(network.masks, chip.seed, chip.index, chip.activations)
 
 
 def weight_bytes(network: Network | CircuitNetwork) -> int:

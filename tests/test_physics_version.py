@@ -84,6 +84,9 @@ def numbers() -> dict[str, list[float]]:
     ]
     for name, drawn in ChipMasks(masks, 3, 5).feed(1, 2, 2).items():
         found[f"mask {name}"] = drawn.ravel().tolist()
+    noise = [Mask("sign", "c", (0, 4), 0, "float32", "normal", source="activation")]
+    drawn = ChipMasks(noise, 3, 5, {"activation": 0.3}).feed(1, 2, 2)["c"]
+    found["activation"] = drawn.ravel().tolist()
     return found
 
 
@@ -101,7 +104,8 @@ def test_numbers_are_those_of_this_version() -> None:
 def test_every_source_is_among_them() -> None:
     devices = [load_device(name) for name in device_names() if name not in OPEN]
     types = {source.type for device in devices for source in device.noise}
-    assert types | {text.partition(":")[0] for text in MORE} == SOURCES.keys() - {"own"}
+    others = {text.partition(":")[0] for text in MORE} | {"activation"}
+    assert types | others == SOURCES.keys() - {"own"}
 
 
 if __name__ == "__main__":

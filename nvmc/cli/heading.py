@@ -18,11 +18,14 @@ __all__ = [
     "heading",
     "needs_text",
     "noise_text",
+    "noisy_places_texts",
     "off_current_text",
     "on_off_text",
     "periphery_text",
 ]
 
+PLACES = 4
+"""Places of noise on activations that are named."""
 WIDTH = 80
 
 Facts = Mapping[str, Any]
@@ -88,6 +91,7 @@ def _cells(facts: Facts) -> Iterator[str]:
     if "noise" in facts:
         texts = [noise_text(source) for source in facts["noise"]] or ["none"]
         yield from (f"noise {text}" for text in texts)
+        yield from noisy_places_texts(facts)
     yield from (f"layers {text}" for text in facts.get("layers") or ())
     yield from (f"compensated by {noise_text(one)}" for one in facts.get("compensate") or ())
     if facts.get("calibration_data"):
@@ -122,6 +126,14 @@ def _images(facts: Facts) -> Iterator[str]:
     if facts.get("output") is not None:
         reading = facts.get("reading")
         yield f"output {facts['output']}{f' ({reading})' if reading else ''}"
+
+
+def noisy_places_texts(facts: Facts) -> Iterator[str]:
+    """Where activations have noise: how many places, and the first of them."""
+    for name, at in facts.get("noisy_places", {}).items():
+        more = f" and {len(at) - PLACES} more" if len(at) > PLACES else ""
+        first = ", ".join(at[:PLACES])
+        yield f"{name} noise on {count(len(at), 'place')}: inputs of {first}{more}"
 
 
 def noise_text(source: Facts) -> str:

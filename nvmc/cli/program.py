@@ -23,7 +23,7 @@ __all__ = ["program_command"]
 @click.option("--device", metavar="NAME|FILE", help="Another device than compiled for.")
 @click.option("--sigma", type=float, help="Strength of the device's noise.")
 @click.option("--time", metavar="T", help="Time since programming, such as 20s, 1h or 30d.")
-@run_options("temperature", "compensate", "calibration-data")
+@run_options("noise", "temperature", "compensate", "calibration-data")
 @click.option(
     "-o", "--output", required=True, type=click.Path(path_type=Path), help="The ONNX file to write."
 )
@@ -39,6 +39,7 @@ def program_command(
     chip: int,
     seed: int,
     device: str | None,
+    noise: tuple[str, ...],
     sigma: float | None,
     time: str | None,
     celsius: str | None,
@@ -57,6 +58,7 @@ def program_command(
         output,
         seed=seed,
         device=chosen,
+        noise=noise,
         sigma=sigma,
         time_s=time_s,
         temperature_c=None if celsius is None else parse_temperature(celsius),
@@ -65,7 +67,7 @@ def program_command(
         cells=cells,
     )
     out().print(f"Wrote chip {chip} of population {seed} of {network.folder} to {output}")
-    note_kept(network.manifest.target, device=device, sigma=sigma)
+    note_kept(network.manifest.target, device=device, sigma=sigma, noise=noise)
     if made.needs_circuit:
         note("Every read of this chip is noisy; the file holds its cells without that noise")
     if cells is not None:

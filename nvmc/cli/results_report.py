@@ -11,7 +11,7 @@ from rich.table import Table
 
 from nvmc.cli.console import count, interval_rows, ordinal, passes_text, worst_text
 from nvmc.cli.goals import yield_row
-from nvmc.cli.heading import noise_text, periphery_text
+from nvmc.cli.heading import noise_text, noisy_places_texts, periphery_text
 from nvmc.cli.stored import expected_in
 from nvmc.cli.values import bare_text, value_text
 from nvmc.evaluation.parameters import duration_text
@@ -228,6 +228,7 @@ def facts_of(entry: Entry) -> list[tuple[str, str]]:
         ("device", str(facts.get("device", "-"))),
         ("sigma", "" if sigma is None else f"{sigma:g}"),
         ("noise", " ".join(map(noise_text, facts.get("noise", facts.get("sources", ()))))),
+        ("places", "; ".join(noisy_places_texts(facts))),
         ("compensated by", " ".join(map(noise_text, facts.get("compensate") or ()))),
         ("periphery", periphery_text(facts["periphery"]) if "periphery" in facts else ""),
         ("time", "" if time_s is None else f"{duration_text(time_s)} since programming"),

@@ -9,7 +9,7 @@ it is run in nor on the order of batches, passes or chips.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -45,6 +45,8 @@ class Mask:
         high: End of the numbers of `uniform`, not reached but by rounding.
         mean: Of the numbers of `normal`.
         scale: Their standard deviation.
+        source: The noise source whose strength scales the numbers, as `Chip.activations` names it;
+            None of what the network itself draws.
     """
 
     node: str
@@ -58,6 +60,7 @@ class Mask:
     high: float = 1.0
     mean: float = 0.0
     scale: float = 1.0
+    source: str | None = None
 
     def draw(self, numbers: CountedDraw, number: int, first: int, count: int) -> NDArray[Any]:
         """The numbers of images `first` … in pass `number`, `count` along the image axis."""
@@ -66,6 +69,11 @@ class Mask:
         others = tuple(size for i, size in enumerate(self.shape) if i != self.axis)
         values = self._values(numbers, number, first, count).reshape(count, *others)
         return values if self.axis == 0 else np.moveaxis(values, 0, self.axis)
+
+    def zeros(self, count: int) -> NDArray[Any]:
+        """Silence for `count` images, in the shape of `draw`."""
+        shape = tuple(count if i == self.axis else size for i, size in enumerate(self.shape))
+        return np.zeros(shape, self.dtype)
 
     def _values(self, numbers: CountedDraw, number: int, first: int, count: int) -> NDArray[Any]:
         """Shape (count, numbers per image). An image begins with a block of its own."""
@@ -93,14 +101,34 @@ class ChipMasks:
         masks: Which there are.
         seed: Population of chips.
         index: Which chip; None for the ideal one, which has numbers of its own.
+        strengths: Of noise on activations, by the source's name; what is not there is silent.
     """
 
-    def __init__(self, masks: Iterable[Mask], seed: int, index: int | None) -> None:
+    def __init__(
+        self,
+        masks: Iterable[Mask],
+        seed: int,
+        index: int | None,
+        strengths: Mapping[str, float] | None = None,
+    ) -> None:
         ideal = ("ideal",) if index is None else ()
+        known = strengths or {}
         self._draws = [
-            (mask, CountedDraw(seed, index or 0, mask.node, "mask", *ideal)) for mask in masks
+            (
+                mask,
+                1.0 if mask.source is None else known.get(mask.source, 0.0),
+                CountedDraw(seed, index or 0, mask.node, mask.source or "mask", *ideal),
+            )
+            for mask in masks
         ]
 
     def feed(self, number: int, first: int, count: int) -> dict[str, NDArray[Any]]:
         """What the graph inputs get for `count` images from `first` in pass `number`."""
-        return {m.input: m.draw(numbers, number, first, count) for m, numbers in self._draws}
+        found: dict[str, NDArray[Any]] = {}
+        for mask, strength, numbers in self._draws:
+            if mask.source is not None and not strength:
+                found[mask.input] = mask.zeros(count)
+                continue
+            drawn = mask.draw(numbers, number, first, count)
+            found[mask.input] = drawn if mask.source is None else drawn * drawn.dtype.type(strength)
+        return found

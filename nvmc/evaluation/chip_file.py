@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,8 @@ from nvmc.evaluation.tuning import Tuning, corrected_chip
 from nvmc.evaluation.workload import Options, set_up
 from nvmc.hardware.chip import Array, Chip
 from nvmc.hardware.compensation import Compensation, marked
-from nvmc.hardware.devices import Device
+from nvmc.hardware.devices import Device, NoiseSource, as_noise
+from nvmc.hardware.devices.checks import check_cells_only
 from nvmc.passes.graph.describe import set_target
 from nvmc.passes.io.load_compiled import load_compiled
 from nvmc.passes.program_chip import ProgramChip, arrays_of
@@ -39,6 +40,7 @@ def program_chip(
     *,
     seed: int = 0,
     device: Device | str | Path | None = None,
+    noise: Sequence[NoiseSource | str] = (),
     sigma: float | None = None,
     time_s: float | None = None,
     temperature_c: float | None = None,
@@ -48,8 +50,8 @@ def program_chip(
 ) -> Chip:
     """Write one chip as a standard ONNX model, and its cells.
 
-    The file holds the chip's state: neither the noise of its reads nor its periphery. A chip that
-    is calibrated on images (`batchnorm`, `affine`) is so without these, too.
+    The file holds the chip's state: no noise of reads, no periphery, also where the chip is
+    calibrated on images.
 
     Args:
         compiled: From `open_compiled` or `compile_model`.
@@ -57,30 +59,30 @@ def program_chip(
         output: The ONNX file to write.
         seed: Population of chips.
         device: Another device than the network was compiled for: one, its name, or its file.
+        noise: More noise sources, such as weights can hold: sources, or texts as after `--noise`.
         sigma: Strength of the device's noise instead of its default.
         time_s: Seconds since programming; the device's default for None.
         temperature_c: Of the cells, degrees Celsius; what their noise sources say for None.
-        compensate: What the chip does against its noise: compensations, or texts as after
-            `--compensate`; the file computes with all of it.
+        compensate: What the chip does against its noise, in the file too; texts or compensations.
         calibration_data: Images for those that are calibrated on some.
         cells: A .npz file to write too: for every array `NAME/target` and `NAME/programmed`, the
             levels of shape (planes, *weight shape) in level steps, `NAME/sign`, and with
-            write-verify `NAME/pulses`, how many each cell took.
+            write-verify `NAME/pulses`.
 
     Returns:
         The chip.
 
     Raises:
-        NvmcError: One of its children, by what is wrong; nothing is written then.
+        NvmcError: By what is wrong; nothing is written then.
     """
     _spare_source(compiled, Path(output))
     cells_path = None if cells is None else _npz(cells, output)
-    cells_of = compiled.manifest.target
-    setup = Setup.of(cells_of, device, (), sigma, time_s, compensate, temperature_c)
+    cells_of, extra = compiled.manifest.target, [as_noise(source) for source in noise]
+    setup = Setup.of(cells_of, device, extra, sigma, time_s, compensate, temperature_c)
+    _check_writable(setup.target.device.noise, extra)
     tuning = Tuning(setup.compensate, calibration_data, sigma)
     chip = _verified(compiled, setup, tuning, setup.chip(seed, index))
-    model = load_compiled(compiled)
-    set_target(model, setup.target)
+    set_target(model := load_compiled(compiled), setup.target)
     arrays = arrays_of(model)
     if tuning.calibrated:
         corrected_chip(tuning, model, setup.target, chip)
@@ -89,9 +91,23 @@ def program_chip(
         temporary = files.enter_context(replacing_file(Path(output)))
         save_checked(model, temporary, compiled.model_path)
         if cells_path is not None:
-            temporary = files.enter_context(replacing_file(cells_path))
-            np.savez(temporary, allow_pickle=False, **_cells(chip, arrays))
+            _save_cells(files.enter_context(replacing_file(cells_path)), chip, arrays)
     return chip
+
+
+def _check_writable(every: Sequence[NoiseSource], extra: Iterable[NoiseSource]) -> None:
+    """Complain of noise that no set of weights holds.
+
+    Raises:
+        OptionError: A source acts on activations, or one that was asked for on reads.
+    """
+    check_cells_only(every, "no weights hold it")
+    for source in extra:
+        if source.acts_in == "read":
+            raise OptionError(
+                f"noise source {source.type!r} is fresh at every read, so no weights hold it; "
+                "leave it out: nvmc simulate has it"
+            )
 
 
 def _verified(compiled: Compiled, setup: Setup, tuning: Tuning, chip: Chip) -> Chip:
@@ -109,7 +125,7 @@ def _verified(compiled: Compiled, setup: Setup, tuning: Tuning, chip: Chip) -> C
     return marked(chip, set_up(compiled, setup.target, tuning=alone, **options).marks)
 
 
-def _cells(chip: Chip, arrays: Sequence[Array]) -> dict[str, Any]:
+def _save_cells(path: Path, chip: Chip, arrays: Sequence[Array]) -> None:
     content: dict[str, Any] = {}
     for array in arrays:
         programmed = chip.program(array)
@@ -118,7 +134,7 @@ def _cells(chip: Chip, arrays: Sequence[Array]) -> dict[str, Any]:
         content[f"{array.name}/sign"] = programmed.sign
         if programmed.pulses is not None:
             content[f"{array.name}/pulses"] = programmed.pulses
-    return content
+    np.savez(path, allow_pickle=False, **content)
 
 
 def _spare_source(compiled: Compiled, output: Path) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from nvmc import __version__
@@ -70,6 +70,7 @@ class Description:
         seed: Population of chips.
         first: Index of the first chip.
         runs: Number of chips.
+        noisy_places: The nodes whose inputs have noise, by the name of its source.
     """
 
     network: str
@@ -91,6 +92,7 @@ class Description:
     seed: int
     first: int
     runs: int
+    noisy_places: Mapping[str, tuple[str, ...]] = field(default_factory=dict[str, tuple[str, ...]])
 
     @property
     def output(self) -> str:
@@ -115,6 +117,7 @@ class Description:
             "noise": [
                 source.model_dump(mode="json", exclude_none=True) for source in target.device.noise
             ],
+            **self._places(),
             "compensate": self.setup.compensations,
             "calibration_data": None if self.calibration is None else self.calibration[0],
             "calibration_sha256": None if self.calibration is None else self.calibration[1],
@@ -140,6 +143,12 @@ class Description:
             "first": self.first,
             "runs": self.runs,
         }
+
+    def _places(self) -> dict[str, Any]:
+        """Where activations have noise; nothing where none has, as before there was such noise."""
+        if not self.noisy_places:
+            return {}
+        return {"noisy_places": {name: list(at) for name, at in self.noisy_places.items()}}
 
 
 def in_common(descriptions: Sequence[Description]) -> dict[str, Any]:

@@ -30,6 +30,7 @@ from nvmc.evaluation.parameters import Setup
 from nvmc.evaluation.workload import Options, set_up
 from nvmc.hardware.chip import Chip
 from nvmc.hardware.devices import Device, NoiseSource, Periphery, Target
+from nvmc.hardware.devices.checks import check_cells_only
 from nvmc.runtime.blas import single_threaded_blas
 from nvmc.runtime.crossbar.operand import Start
 from nvmc.runtime.montecarlo import ChipSession, CircuitNetwork, Feed
@@ -163,6 +164,7 @@ def inspect(
         raise OptionError("an inspection looks at circuits; leave fidelity out")
     chosen = _chosen(manifest, [layer] if isinstance(layer, str) else layer)
     setup = Setup.of(manifest.target, device, noise, sigma, time_s, temperature_c=temperature_c)
+    check_cells_only(setup.target.device.noise, "an inspection looks at circuits")
     setup = replace(setup, target=_scaled(setup.target))
     drawn = setup.chip(seed, chip)
     _check_memory(manifest, setup.target, drawn, chosen)

@@ -109,7 +109,7 @@ def curvatures_of(
             f"--compensate verify needs PyTorch for second derivatives, and there is no module "
             f"{error.name!r}; `pip install nvmc[train]` brings it, or give order=magnitude"
         ) from error
-    network = network_of(model, target, output)
+    network = network_of(model, target, output, noisy=False)
     batch = network.batch if network.fixed else 1
     if len(feed) % batch:
         raise OptionError(

@@ -106,9 +106,9 @@ def run_ideal(
     if labels is not None and tally is not None:
         chosen = choose_metric("classes", metric)(labels[order])
         # An image's masks are those of its place, which has changed.
-        ideal = None if network.masks else chosen.finish(tally.totals()[0], len(feed))
+        ideal = None if network.draws else chosen.finish(tally.totals()[0], len(feed))
         return IdealRun(put, order, hard, chosen, ideal, shape)
-    if network.masks:
+    if network.draws:
         decided = outputs_of(network, put, Chip.ideal())
     else:
         decided = np.concatenate(kept)[order]
@@ -176,7 +176,7 @@ def margins(outputs: NDArray[Any], labels: NDArray[np.integer[Any]] | None) -> N
 
 def _outputs(network: Network, feed: Feed) -> Iterator[tuple[int, NDArray[Any]]]:
     """The ideal chip's outputs, batch by batch; of one pass of a network that draws numbers."""
-    if network.masks:
+    if network.draws:
         yield 0, outputs_of(replace(network, passes=1), feed, Chip.ideal())
         return
     session = ChipSession(network, Chip.ideal())

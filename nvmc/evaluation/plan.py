@@ -114,7 +114,7 @@ class Plan:
         if self.delta is None:
             return
         _decisions(workload)
-        if isinstance(workload.network, CircuitNetwork) and workload.network.masks:
+        if isinstance(workload.network, CircuitNetwork) and workload.network.draws:
             raise OptionError(
                 "an adaptive run goes through the images in parts, where a circuit of a network "
                 "that draws numbers reads its passes anew; leave --adaptive out"

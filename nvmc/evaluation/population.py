@@ -165,7 +165,7 @@ class Workload:
     @property
     def mc_passes(self) -> int | None:
         """Stochastic passes that are averaged; None where the network draws nothing."""
-        return self.network.passes if self.network.masks else None
+        return self.network.passes if self.network.draws else None
 
     @property
     def sampled(self) -> Images | None:
@@ -214,17 +214,16 @@ class Workload:
             raise OptionError("the network is in memory only, so its chips cannot be named")
         data: str = self.identity["data"]
         told: Any = {"setup": setup, "seed": seed, "first": first, "runs": runs}
-        own = ("mapped_share", "clip", "calibration", "marks", "against_source", "limit", "reading")
+        told["noisy_places"] = self.network.noisy_places
+        own = "mapped_share clip calibration marks against_source limit reading fidelity mc_passes"
         return Description(
             network=self.name,
             network_sha256=self.identity["network"],
-            fidelity=self.fidelity,
-            mc_passes=self.mc_passes,
             metric=self.metric.name,
             data=self.data,
             data_sha256=None if data.startswith("seeded") else data,
             images=len(self.feed),
-            **{name: getattr(self, name) for name in own},
+            **{name: getattr(self, name) for name in own.split()},
             **told,
         )
 

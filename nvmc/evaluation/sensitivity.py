@@ -24,6 +24,7 @@ from nvmc.evaluation.parameters import Setup
 from nvmc.evaluation.population import Executor, Threads
 from nvmc.evaluation.workload import Options, check_options, set_up
 from nvmc.hardware.devices import Device, NoiseSource
+from nvmc.hardware.devices.checks import check_cells_only
 from nvmc.hardware.restriction import AblatedChip, Selection
 from nvmc.rng import stream
 from nvmc.statistics import Kpp, percentile_index, percentile_performance
@@ -227,7 +228,7 @@ def population_count(compiled: Compiled, setup: Setup) -> int:
     Fewer where two of them are the same, or the ideal chip.
 
     Raises:
-        OptionError: There is no noise.
+        OptionError: There is no noise, or noise of activations.
     """
     return len(_populations(_parts(compiled, setup)))
 
@@ -274,6 +275,7 @@ def _ranked(values: Float, index: int) -> float:
 
 
 def _parts(compiled: Compiled, setup: Setup) -> list[Part]:
+    check_cells_only(setup.target.device.noise, "no layer or slice of weights is its part")
     active = AblatedChip.within(setup.chip(0, 0), EVERYTHING).active
     if not active:
         raise OptionError(

@@ -28,6 +28,7 @@ from nvmc.passes.correct_layers import IDEAL, Correction, CorrectLayers, hold_in
 from nvmc.passes.detach_weights import has_fixed_batch, images_a_run
 from nvmc.passes.feed_masks import draws_numbers
 from nvmc.passes.graph.describe import Model, tensor_entries
+from nvmc.passes.vary_activations import activation_sources
 from nvmc.runtime.blas import single_threaded_blas
 from nvmc.runtime.feeding import feed_of
 from nvmc.runtime.layout import Layouts
@@ -243,6 +244,11 @@ def _trial(
             f"--compensate {kind}: the network draws numbers at inference, so no two runs of its "
             "calibration images are the same; leave it out"
         )
+    if activation_sources(target.device.noise):
+        raise OptionError(
+            f"--compensate {kind}: noise of activations differs from run to run, so no calibration "
+            "finds it; leave it out, or the noise source 'activation'"
+        )
     if has_fixed_batch(model) and size < 2:
         raise OptionError(
             f"--compensate {kind}: the network takes one image at a time, and a chip runs at least "
@@ -313,7 +319,7 @@ def _ideal_values(
         return {}
     values = {str(v.name): v for node in model.graph for v in node.outputs}
     model.graph.outputs[:] = [values[name] for name in names]
-    network = network_of(model, target, names[0])
+    network = network_of(model, target, names[0], noisy=False)
     outputs = [str(value.name) for value in model.graph.outputs]  # renamed where an array is so
     with single_threaded_blas():
         ideal = run_once(open_session(network, Chip.ideal()), outputs, feed.inputs)

@@ -201,7 +201,7 @@ def uncertainty(
     chips = [setup.chip(seed, index) for index in range(runs)]
     data = Options(data=dataset)
     workload = set_up(compiled, setup.target, probabilities=True, **options | data)
-    if options.get("mc_passes") is None and workload.network.masks:
+    if options.get("mc_passes") is None and workload.network.draws:
         workload = replace(workload, network=replace(workload.network, passes=PASSES))
     labels, started = _classes(workload), time.perf_counter()
     at_once = min(jobs or default_jobs(), runs)

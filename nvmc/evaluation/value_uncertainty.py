@@ -190,7 +190,7 @@ def value_uncertainty(
     wanted = value_shifts(dataset, shifts)
     chips = [setup.chip(seed, index) for index in range(runs)]
     workload = set_up(compiled, setup.target, **options | Options(data=dataset))
-    if options.get("mc_passes") is None and workload.network.masks:
+    if options.get("mc_passes") is None and workload.network.draws:
         workload = replace(workload, network=replace(workload.network, passes=PASSES))
     targets = dataset.shuffled().targets_for(workload.network.shape or ()).astype(np.float64)
     judge, started = _Judge(workload, targets, seed), time.perf_counter()

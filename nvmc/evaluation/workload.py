@@ -38,6 +38,7 @@ from nvmc.passes.graph.mappable import reads_by_turns
 from nvmc.passes.graph.sizes import check_runs
 from nvmc.passes.io.load_compiled import load_compiled
 from nvmc.passes.two_classes import two_classes
+from nvmc.passes.vary_activations import activation_sources
 from nvmc.runtime.averaging import kind_of
 from nvmc.runtime.blas import single_threaded_blas
 from nvmc.runtime.feeding import check_first_axis, feed_of
@@ -122,8 +123,8 @@ def set_up(
     data, limit = options.get("data"), options.get("limit")
     dataset, metric = _asked(options)
     model = load_compiled(compiled) if isinstance(compiled, Compiled) else compiled
-    dataset, axes = _with_images_first(model, dataset, options)
-    feed, name = _fed(model, dataset, seed, limit)
+    dataset, axes = _with_images_first(model, target, dataset, options)
+    feed, name = _fed(model, target, dataset, seed, limit)
     probe = _probe_of(model, target, feed)
     reading = _reading(model, dataset, axes, options, metric, probe)
     dataset = dataset and reading.arranged(dataset)
@@ -199,12 +200,14 @@ def _identity(workload: Workload, order: NDArray[np.int64], turns: bool) -> dict
     }
 
 
-def _fed(model: Model, dataset: Dataset | None, seed: int, limit: int | None) -> tuple[Feed, str]:
+def _fed(
+    model: Model, target: Target, dataset: Dataset | None, seed: int, limit: int | None
+) -> tuple[Feed, str]:
     """The images, and what they are; what a network draws is drawn for images of their sizes."""
     check_runs(model)
     inputs = tensor_entries(model.graph.inputs)
     feed = feed_of(inputs, dataset, seed, limit)
-    if draws_numbers(model):
+    if draws_numbers(model) or activation_sources(target.device.noise):
         fix_sizes(model, {name: images.shape[1:] for name, images in feed.inputs.items()})
     return feed, seeded_text(inputs) if dataset is None else dataset.name
 
@@ -216,7 +219,7 @@ def _turns(model: Model, feed: Feed) -> int:
 
 
 def _with_images_first(
-    model: Model, dataset: Dataset | None, options: Options
+    model: Model, target: Target, dataset: Dataset | None, options: Options
 ) -> tuple[Dataset | None, BatchAxes | None]:
     """Let the network take images along the first axis.
 
@@ -235,9 +238,11 @@ def _with_images_first(
         dataset = dataset.for_network(names[: len(inputs)]).shuffled()
     axes = input_axes(inputs, outputs, dataset, given)
     if None in axes.values():
-        if draws_numbers(model):
+        noisy = activation_sources(target.device.noise)
+        if noisy or draws_numbers(model):
+            who = "noise of activations is drawn" if noisy else "the network draws numbers"
             raise ModelError(
-                "the network draws numbers at inference and takes one image at a time, so every "
+                f"{who} at inference, and the network takes one image at a time, so every "
                 "image would get the same; export it with an axis of images"
             )
         given = given or dict.fromkeys(["", *names])
@@ -283,7 +288,7 @@ def _changes(
     if passes is not None:
         if passes < 1:
             raise OptionError(f"mc-passes is {passes}; expected at least 1")
-        if passes > 1 and not network.masks:
+        if passes > 1 and not network.draws:
             raise OptionError(
                 f"mc-passes is {passes}, but the network draws nothing at inference, so all passes "
                 "are equal; compile it with --pass insert-dropout:active=true or "

@@ -36,6 +36,7 @@ from nvmc.runtime.montecarlo import (
     Span,
     default_jobs,
 )
+from nvmc.runtime.networks import masks_of
 from nvmc.runtime.tally import Tally
 
 __all__ = ["TorchExecutor"]
@@ -275,7 +276,7 @@ class _Run:
 
     def _averaged(self, chips: Sequence[Chip], weights: Weights) -> list[Total]:
         """Totals of a network that draws numbers: all images, pass by pass."""
-        masks = [ChipMasks(self.network.masks, chip.seed, chip.index) for chip in chips]
+        masks = [masks_of(self.network, chip) for chip in chips]
         passes = (self._pass(masks, weights, number) for number in range(self.network.passes))
         means = mean_outputs(passes, self.network.holds)
         assert means is not None

@@ -12,12 +12,12 @@ from typing import Any, cast
 import torch
 from torch import Tensor
 
-from nvmc.compiled.masks import ChipMasks
 from nvmc.errors import ModelError, NvmcError, OptionError, TrainingError
 from nvmc.executors.torch_weights import tensor_of
 from nvmc.hardware.chip import Chip
 from nvmc.passes.weights_as_inputs import with_weights_as_inputs
 from nvmc.runtime.montecarlo import Feed, Network
+from nvmc.runtime.networks import masks_of
 from nvmc.torchgraph.graph import Graph
 from nvmc.torchgraph.operators.recurrent import gru, lstm, rnn
 
@@ -178,7 +178,7 @@ def _two_chips(network: Network, images: int) -> dict[str, Tensor]:
     for array in network.arrays:
         weights = tensor_of(chip.weights(array), network.dtypes[array.name])
         found[array.name] = torch.stack([weights, weights / 2])
-    masks = ChipMasks(network.masks, 0, None).feed(0, 0, images)
+    masks = masks_of(network, chip).feed(0, 0, images)
     return found | {k: torch.stack([tensor_of(x)] * 2) for k, x in masks.items()}
 
 

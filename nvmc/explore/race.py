@@ -154,7 +154,7 @@ def _in_parts(workload: Workload) -> bool:
 
     Not where each part draws passes anew, nor where a value is more than a count of decisions.
     """
-    anew = isinstance(workload.network, CircuitNetwork) and workload.network.masks
+    anew = isinstance(workload.network, CircuitNetwork) and workload.network.draws
     return workload.metric.classes is not None and not anew
 
 

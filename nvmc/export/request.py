@@ -13,6 +13,7 @@ from nvmc.errors import OptionError
 from nvmc.evaluation.parameters import Setup
 from nvmc.hardware.chip import Chip
 from nvmc.hardware.devices import Device, NoiseSource, Target
+from nvmc.hardware.devices.checks import check_cells_only
 from nvmc.passes.graph.describe import Model, set_target
 from nvmc.passes.io.load_compiled import load_compiled
 
@@ -89,6 +90,7 @@ class Request:
             )
         target = compiled.manifest.target
         setup = Setup.of(target, device, extra, sigma, time_s, (), temperature_c)
+        check_cells_only(setup.target.device.noise, "no file of cells holds it")
         request = cls(compiled, setup, chip, seed, options)
         _ = request.chip  # complains of a number that is none
         return request

@@ -19,7 +19,8 @@ from nvmc.errors import ArtifactError, OptionError
 from nvmc.hardware.blocks import joined_axes, rows_of_block, weights_in_blocks
 from nvmc.hardware.devices import Cells, Device, NoiseSource, Target
 from nvmc.hardware.devices.laws import MOST_KEPT
-from nvmc.hardware.devices.sources.base import Stage
+from nvmc.hardware.devices.sources.activations import Activation
+from nvmc.hardware.devices.sources.base import Stage, stream_names
 from nvmc.hardware.encoding import Layout
 from nvmc.hardware.programming import (
     Acting,
@@ -35,15 +36,7 @@ from nvmc.hardware.rows import tile_of
 from nvmc.hardware.tiling import Lines, Place, matrices, tile_lines, tile_numbers
 from nvmc.rng import Draw
 
-__all__ = [
-    "CHOOSING",
-    "PHYSICS",
-    "REFERENCE",
-    "Array",
-    "Chip",
-    "OwnNoise",
-    "Programmed",
-]
+__all__ = ["CHOOSING", "PHYSICS", "REFERENCE", "Array", "Chip", "OwnNoise", "Programmed"]
 
 PHYSICS = 5
 """Version of what decides a chip's value: raised with every change of a number that is drawn or of
@@ -248,9 +241,7 @@ class Chip:
             raise OptionError(f"seed is {self.seed}; expected a whole number of at least 0")
         if self.index is not None and self.index < 0:
             raise OptionError(f"chip is {self.index}; expected a whole number of at least 0")
-        types = [source.type for source in self.sources]
-        counts = [types[:i].count(kind) for i, kind in enumerate(types)]
-        names = [f"{kind}#{n}" if n else kind for kind, n in zip(types, counts, strict=True)]
+        names = stream_names(self.sources)
         # Silent sources keep their names, so that sigma = 0 leaves the other sources' draws alone.
         active = [(n, s) for n, s in zip(names, self.sources, strict=True) if s.active]
         object.__setattr__(self, "_streams", tuple(active) if self.index is not None else ())
@@ -296,6 +287,11 @@ class Chip:
     def reads(self) -> tuple[tuple[str, NoiseSource], ...]:
         """Active read noise, each source with the name that keys its streams."""
         return tuple(pair for pair in self._streams if pair[1].acts_in == "read")
+
+    @property
+    def activations(self) -> dict[str, float]:
+        """Strength of each active source of noise on activations, by what keys its streams."""
+        return {n: s.strength for n, s in self._streams if isinstance(s, Activation)}
 
     @property
     def needs_circuit(self) -> bool:

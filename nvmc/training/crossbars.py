@@ -111,7 +111,9 @@ class Crossbars:
             aged = replace(held, time_s=self._age(name, time_s))
             return self._noisy(name, aged, self._sources(name, sources), draws)
 
-        return self._shifted(seen)
+        found = self._shifted(seen)
+        found.chip = sources, draws
+        return found
 
     def sampled(self, sigma: float | None, draws: Draws) -> CellWeights:
         """What a fresh chip computes with, as far as its law goes.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, cast
@@ -10,8 +10,8 @@ from typing import Any, cast
 import torch
 from torch import Tensor
 
-from nvmc.hardware.devices import Cells, Target
-from nvmc.hardware.devices.sources.base import ReadLaw
+from nvmc.hardware.devices import Cells, NoiseSource, Target
+from nvmc.hardware.devices.sources.base import Draws, ReadLaw
 from nvmc.hardware.encoding import Layout
 from nvmc.hardware.programming import cells_of
 from nvmc.hardware.reads import clipped_reads
@@ -132,8 +132,11 @@ class CellWeights(dict[str, Tensor]):
 
     Attributes:
         behind: What each weight was made of.
+        chip: The noise sources of the chip whose weights these are, and what it draws from, for
+            noise that acts elsewhere than on weights; None of the ideal chip.
     """
 
     def __init__(self) -> None:
         super().__init__()
+        self.chip: tuple[Sequence[NoiseSource], Draws] | None = None
         self.behind: dict[str, Behind] = {}

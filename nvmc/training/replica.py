@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from nvmc.errors import ModelError, TrainingError
+from nvmc.passes.vary_activations import VaryActivations
 from nvmc.passes.widen_floats import HALVES, widen_floats
 from nvmc.torchgraph.graph import Graph, write_values
 from nvmc.torchgraph.layout import channels_last_pays
@@ -25,8 +26,11 @@ from nvmc.training.crossbars import Crossbars
 from nvmc.training.feeding import inputs_of
 from nvmc.training.optimizers import Pace, optimizer_of, pace_of, schedule_of
 from nvmc.training.task import Task
+from nvmc.training.varying import Varying
 
 __all__ = ["Replica", "copied"]
+
+Taps = Mapping[str, Callable[[Tensor], Tensor]]
 
 
 class Replica:
@@ -48,6 +52,7 @@ class Replica:
         computed: What computes weights of it from others.
         crossbars: Its weights as cells hold them.
         activations: Rounding of what enters the layers; None where it is not asked for.
+        varying: Noise of activations.
         version: Counts changes of the weights.
     """
 
@@ -63,6 +68,9 @@ class Replica:
         model = model.clone()
         widen_floats(model, HALVES)  # half precision has too few digits for an optimiser's steps
         self.activations = rounding_of(model, task)
+        varied = VaryActivations(task.target.device.noise, marking=True)
+        varied(model)
+        self.varying = Varying(varied.found)
         self._estimator, self._steps = Estimator(), steps
         estimated = {"Sign": self._estimator.sign} if settings.estimator == "ede" else {}
         instead = dict[str, Callable[..., Any]](estimated)
@@ -144,9 +152,8 @@ class Replica:
         own = {name: self.computed.value(name) for name in self.computed.names if name not in given}
         weights = {**own, **given}
         names = (*wanted, *(() if self._scores in wanted else (self._scores,)))
-        found = self.graph(
-            x, weights, taps=self._taps(taps or {}), wanted=names, generator=generator
-        )
+        noisy = _together(self.varying.taps(given), taps or {})
+        found = self.graph(x, weights, taps=self._taps(noisy), wanted=names, generator=generator)
         return found
 
     def calibrate(self) -> None:
@@ -331,15 +338,16 @@ class Replica:
         }
         return [(label, module) for label, module in modules.items() if module is not None]
 
-    def _taps(
-        self, taps: Mapping[str, Callable[[Tensor], Tensor]]
-    ) -> Mapping[str, Callable[[Tensor], Tensor]]:
-        if self.activations is None:
-            return taps
-        both = dict(self.activations.taps)
-        for name, tap in taps.items():
-            both[name] = _chained(tap, both[name]) if name in both else tap
-        return both
+    def _taps(self, taps: Taps) -> Taps:
+        return taps if self.activations is None else _together(taps, self.activations.taps)
+
+
+def _together(first: Taps, second: Taps) -> Taps:
+    """Both; on a value that both act on, `second` acts on what `first` made."""
+    both = {**first, **second}
+    for name in first.keys() & second.keys():
+        both[name] = _chained(first[name], second[name])
+    return both
 
 
 def _chained(

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 from nvmc.errors import OptionError, unknown
 from nvmc.hardware.chip import Chip
 from nvmc.hardware.devices import Target, load_device
+from nvmc.hardware.devices.checks import check_cells_only
 from nvmc.runtime.crossbar.operand import Start
 
 __all__ = ["IDEAL", "ProviderOptions"]
@@ -110,6 +111,7 @@ class ProviderOptions:
             target = target.on(load_device(self.device))
         if self.chip is None:
             return target, Chip.ideal()
+        check_cells_only(target.device.noise, "the execution provider cannot draw it")
         return target, Chip.of(target, self.seed, self.chip, self.sigma, self.time)
 
 

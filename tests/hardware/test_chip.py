@@ -282,9 +282,9 @@ def _levels(target: Target, name: str = "w", seed: int = 0, chip: int = 0, **opt
 
 
 CODES = uniform_codes(4, 200)
-SILENT = ("read", "temperature-coefficient", "own", "correlated")
-"""Sources that draw nothing when a chip is programmed, what a law of one's own draws, or what asks
-for the lines of tiles (test_correlated.py has it)."""
+SILENT = ("read", "temperature-coefficient", "own", "correlated", "activation")
+"""Sources that draw nothing when a chip is programmed, what a law of one's own draws, what asks for
+the lines of tiles (test_correlated.py has it), or acts on no cell (test_activation_noise.py)."""
 
 
 def test_a_chip_does_not_depend_on_order_or_company():

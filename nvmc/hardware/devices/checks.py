@@ -11,7 +11,7 @@ from nvmc.hardware.devices.noise import BitFlip, NoiseSource
 from nvmc.hardware.devices.periphery import Periphery
 from nvmc.hardware.encoding import Encoding, Layout
 
-__all__ = ["check_reading", "check_reference", "check_sources"]
+__all__ = ["check_cells_only", "check_reading", "check_reference", "check_sources"]
 
 
 def check_reading(device: Device, periphery: Periphery, encoding: Encoding) -> None:
@@ -72,6 +72,20 @@ def check_reference(periphery: Periphery, encoding: Encoding) -> None:
         raise OptionError(
             f"reference is 'column', but {wrong}; give --reference exact or none, or encoding "
             "offset without --wire-ohm"
+        )
+
+
+def check_cells_only(sources: Iterable[NoiseSource], why: str) -> None:
+    """Raise OptionError where a source acts on activations, for what knows of cells alone.
+
+    Args:
+        sources: The device's.
+        why: What follows from that, in words.
+    """
+    if any(source.acts_in == "activation" for source in sources):
+        raise OptionError(
+            f"noise source 'activation' acts on activations, fresh for every image, not on cells: "
+            f"{why}; leave it out"
         )
 
 

@@ -283,6 +283,8 @@ class Device(Strict, frozen=True):
         if not added:
             return self
         device = self.model_copy(update={"noise": self.noise + added})
+        if device.sigma is None and device.needs_sigma and "sigma" not in device.required:
+            device = device.model_copy(update={"required": (*device.required, "sigma")})
         if problem := device._noise_problem() or device._time_problem():
             raise OptionError(f"--noise: {problem}")
         return device

@@ -2,7 +2,7 @@
 
 Each source is a small model whose fields are its options, and one `apply` written once against
 the Python array API, so that it serves the simulator (NumPy), training (torch) and the tests'
-slow loops alike. Sources act in one of four stages:
+slow loops alike. Sources act in one of five stages:
 
 | stage    | receives and returns                                                        |
 | -------- | --------------------------------------------------------------------------- |
@@ -10,6 +10,8 @@ slow loops alike. Sources act in one of four stages:
 | `cell`   | `apply`: programmed levels (planes, *shape), in level steps                 |
 | `weight` | `apply`: weights (*shape), in the network's units                           |
 | `read`   | `read_law().spread`: present levels -> deviation of one read of each, in steps |
+
+and `activation`, which touches no cell: `nvmc.passes.vary_activations` puts it into the network.
 
 `Source` is the type of any of them in a file or a manifest, and `SOURCES` names its members; a new
 source is a class in `nvmc.hardware.devices.sources` and a member of `Source`. An `apply` makes no
@@ -24,6 +26,7 @@ from pydantic import Field
 
 from nvmc.hardware.devices.laws import Cells, Conductance
 from nvmc.hardware.devices.numbers import Positive
+from nvmc.hardware.devices.sources.activations import Activation
 from nvmc.hardware.devices.sources.ageing import Retention
 from nvmc.hardware.devices.sources.base import Draws, NoiseSource
 from nvmc.hardware.devices.sources.bits import BitFlip
@@ -40,6 +43,7 @@ from nvmc.hardware.devices.sources.weights import Additive, LogNormalDrift, Mult
 
 __all__ = [
     "SOURCES",
+    "Activation",
     "Additive",
     "BitFlip",
     "Cells",
@@ -82,6 +86,7 @@ Source = Annotated[
     | Multiplicative
     | Uniform
     | Read
+    | Activation
     | Own,
     Field(discriminator="type"),
 ]

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, ClassVar, Literal, Protocol, cast
 
 from nvmc.hardware.devices.numbers import Positive
 from nvmc.hardware.options import CheckedModel
 
-__all__ = ["Draws", "GaussianSource", "NoiseSource", "ReadLaw", "Stage"]
+__all__ = ["Draws", "GaussianSource", "NoiseSource", "ReadLaw", "Stage", "stream_names"]
 
-Stage = Literal["code", "cell", "weight", "read"]
+Stage = Literal["code", "cell", "weight", "read", "activation"]
 
 
 class Draws(Protocol):
@@ -137,3 +138,10 @@ class GaussianSource(NoiseSource, frozen=True):
     def active(self) -> bool:
         """Whether it changes anything."""
         return self.strength != 0
+
+
+def stream_names(sources: Sequence[NoiseSource]) -> list[str]:
+    """What keys the streams of each source: its type; of the second of a type `type#1`."""
+    types = [source.type for source in sources]
+    counts = [types[:i].count(kind) for i, kind in enumerate(types)]
+    return [f"{kind}#{n}" if n else kind for kind, n in zip(types, counts, strict=True)]
