@@ -6,8 +6,9 @@ import logging
 import os
 import tempfile
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -34,12 +35,16 @@ def export_module(
     path: Path,
     inputs: Sequence[str],
     outputs: Sequence[str] | None = None,
+    *,
+    optimize: bool = True,
+    free: bool = True,
+    translations: Mapping[Any, Any] | None = None,
 ) -> None:
     """Write a torch module as ONNX, its initialisers named as its parameters (`conv1.weight`, ...).
 
-    The first axis of every input is free: N. What the exporter notes about this machine (stack
-    traces, file names) is left out, so equal models give equal files. The file appears whole or not
-    at all.
+    The first axis of every input is free, N, unless `free` says otherwise. What the exporter notes
+    about this machine (stack traces, file names) is left out, so equal models give equal files. The
+    file appears whole or not at all.
 
     Args:
         model: The model; it is exported in evaluation mode and left in the mode that it was in.
@@ -47,6 +52,10 @@ def export_module(
         path: The file to write or replace; its folder exists.
         inputs: The inputs' names.
         outputs: The outputs' names; the exporter's by default.
+        optimize: Whether the exporter may fold constants: not where weights are computed in the
+            graph (binary weights, learned bounds), of which it would keep the results only.
+        free: Whether the first axis of every input is free; otherwise sizes are the examples'.
+        translations: How the exporter writes operators of our own.
     """
     mode, log = model.training, logging.getLogger("torch.onnx")
     level = log.level
@@ -61,7 +70,11 @@ def export_module(
                 opset_version=OPSET,
                 input_names=list(inputs),
                 output_names=None if outputs is None else list(outputs),
-                dynamic_shapes=tuple({0: torch.export.Dim("N")} for _ in examples),
+                dynamic_shapes=tuple({0: torch.export.Dim("N")} for _ in examples)
+                if free
+                else None,
+                custom_translation_table=None if translations is None else dict(translations),
+                optimize=optimize,
                 verbose=False,
             )
     finally:
