@@ -14,7 +14,9 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 CONSTRAINTS ?= constraints.txt
 EXTRAS ?= dev,data,explore,train,report,tensorboard,cluster,parquet
-PIP := PIP_DISABLE_PIP_VERSION_CHECK=1 $(BIN)/python -m pip install -qq -c $(CONSTRAINTS)
+# A broken compilation ends it here; for users nvmc goes on without what it compiles.
+PIP := PIP_DISABLE_PIP_VERSION_CHECK=1 NVMC_EXTENSIONS=require $(BIN)/python -m pip install -qq \
+  -c $(CONSTRAINTS)
 # One process per core; each takes whole files, so that what a file sets up is made once.
 JOBS ?= logical
 TESTS ?= tests

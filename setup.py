@@ -3,10 +3,14 @@
 `nvmc.rng._normals` draws the normals of chips, `nvmc.runtime.crossbar._native` computes circuits.
 `nvmc.runtime.provider._shim` is both a Python module and the shared library that onnxruntime loads
 as a plugin execution provider, so it exports `CreateEpFactories` beside `PyInit__shim`.
+
+nvmc works without them, more slowly: where one cannot be built, that is said and the rest is
+installed. NVMC_EXTENSIONS=require makes it an error, as in CI; NVMC_EXTENSIONS=none builds none.
 """
 
 import os
 import re
+import sys
 import threading
 from glob import glob
 from pathlib import Path
@@ -52,6 +56,21 @@ normals = Pybind11Extension(
 )
 
 
+ASKED = os.environ.get("NVMC_EXTENSIONS", "try")
+if ASKED not in ("try", "require", "none"):
+    sys.exit(f"NVMC_EXTENSIONS is {ASKED!r}; expected try, require or none")
+
+FAILED = """
+**************************************************************************************
+nvmc is installed WITHOUT its compiled code ({names}).
+It works and gives the same numbers, but simulating circuits takes many times longer,
+and onnxruntime gets no NvmcExecutionProvider. The compiler's message is above.
+To compile it: install g++ (or clang++) and Python's headers (python3-dev), then
+    pip install --force-reinstall --no-deps --no-cache-dir --no-binary nvmc nvmc
+**************************************************************************************
+"""
+
+
 class SideBySide(build_ext):
     """Builds extensions and their files side by side, one file a processor."""
 
@@ -69,8 +88,22 @@ class SideBySide(build_ext):
                 compile_file(obj, src, ext, cc_args, [*extra_postargs, *glue], pp_opts)
 
         self.compiler._compile = compile_in_turn
+        self.failed = []
         super().build_extensions()
+        if self.failed:
+            print(FAILED.format(names=", ".join(self.failed)), file=sys.stderr, flush=True)
+
+    def build_extension(self, ext):
+        try:
+            super().build_extension(ext)
+        except Exception:  # which is raised on, or warned of where the extension is optional
+            Path(self.get_ext_fullpath(ext.name)).unlink(missing_ok=True)  # of an earlier build
+            self.failed.append(ext.name)
+            raise
 
 
+extensions = [] if ASKED == "none" else [shim, native, normals]
+for extension in extensions:
+    extension.optional = ASKED == "try"  # what fails is warned of, and left out
 ParallelCompile().install()  # files of one extension
-setup(ext_modules=[shim, native, normals], cmdclass={"build_ext": SideBySide})
+setup(ext_modules=extensions, cmdclass={"build_ext": SideBySide})

@@ -155,8 +155,7 @@ def _requirements() -> tuple[list[str], dict[str, list[str]]]:
         wanted, _, marker = text.partition(";")
         extra = re.search(r"""extra == ["']([\w-]+)["']""", marker)
         (base if extra is None else extras.setdefault(extra[1], [])).append(wanted.strip())
-    extras.pop("dev", None)
-    return base, extras
+    return base, {name: of for name, of in extras.items() if name not in ("all", "dev")}
 
 
 def _lacking(wanted: str) -> str:
