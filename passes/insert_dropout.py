@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from typing import Any
@@ -23,7 +23,7 @@ from nvmc.passes.graph.layers import (
     new_initializer,
     remove_unused,
 )
-from nvmc.passes.graph.mappable import ahead_of, main_layers
+from nvmc.passes.graph.mappable import ahead_of, layers_of, main_layers
 from nvmc.passes.infer_shapes import infer_shapes
 from nvmc.rng import stream
 
@@ -56,8 +56,8 @@ class InsertDropout(ir.passes.InPlacePass):
 
     Attributes:
         rate: Probability that an activation is dropped, 0 <= rate < 1.
-        rates: The rate of single layers, as a mapping from a glob over node names, or as text
-            `conv1=0.1;fc*=0.3`; the first that matches counts.
+        rates: The rate of single layers, as a mapping from a glob over the names of nodes or of
+            their weights, or as text `conv1=0.1;fc*=0.3`; the first that matches counts.
         after: Operator types to insert after instead, such as `Relu,MaxPool`, wherever a layer
             still follows; `rates` then matches the names of those nodes.
         active: Whether it also drops at inference (Monte Carlo dropout). The training methods
@@ -100,10 +100,11 @@ class InsertDropout(ir.passes.InPlacePass):
         guarded = self.active and any(value.dtype is None for _, value, _ in places)
         if guarded or (self.spatial and any(value.shape is None for _, value, _ in places)):
             infer_shapes(model)  # a guard's zero is of the type of what it stands behind
-        self._check_globs([name for name, _, _ in places])
+        weights = _weights_of(model)
+        self._check_globs({name: weights.get(name, ()) for name, _, _ in places})
         modified = False
         for name, value, dropout in places:
-            rate = self._rate_of(name)
+            rate = self._rate_of((name, *weights.get(name, ())))
             if dropout is None and rate > 0:
                 maps = self.spatial and _rank(name, value) > 2
                 dropout = (_inserted_for_maps if maps else _inserted)(graph, name, value)
@@ -122,15 +123,16 @@ class InsertDropout(ir.passes.InPlacePass):
         chosen = [n for n in model.graph if n.op_type in self.after and n in ahead]
         return [(label(n), n.outputs[0], _direct_dropout(n.outputs[0])) for n in chosen]
 
-    def _rate_of(self, name: str) -> float:
-        return next((r for glob, r in self._rates.items() if fnmatchcase(name, glob)), self.rate)
+    def _rate_of(self, names: Iterable[str]) -> float:
+        return next((r for glob, r in self._rates.items() if _fits(names, glob)), self.rate)
 
-    def _check_globs(self, names: list[str]) -> None:
+    def _check_globs(self, weights: Mapping[str, tuple[str, ...]]) -> None:
         for glob in self._rates:
-            if not any(fnmatchcase(name, glob) for name in names):
+            if not any(_fits((name, *arrays), glob) for name, arrays in weights.items()):
+                known = [f"{n} ({', '.join(a)})" if a else n for n, a in weights.items()]
                 raise OptionError(
-                    f"rates: {glob!r} matches no layer that dropout can follow; expected one of "
-                    f"{', '.join(names) or '(none)'}"
+                    f"rates: {glob!r} matches no layer that dropout can follow; the layers "
+                    f"(weights) are {', '.join(known) or '(none)'}"
                 )
 
     def _set(self, graph: ir.Graph, name: str, node: ir.Node, rate: float) -> bool:
@@ -156,6 +158,18 @@ class InsertDropout(ir.passes.InPlacePass):
         if self.active:
             _guard(graph, node)
         return True
+
+
+def _weights_of(model: ir.Model) -> dict[str, tuple[str, ...]]:
+    """The names of each layer's weights, by the layer's."""
+    return {
+        label(layer.node): tuple(str(weight.operand.name) for weight in layer.weights)
+        for layer in layers_of(model)
+    }
+
+
+def _fits(names: Iterable[str], glob: str) -> bool:
+    return any(fnmatchcase(name, glob) for name in names)
 
 
 def _parsed(rates: Mapping[str, float] | str) -> dict[str, float]:

@@ -88,6 +88,13 @@ def test_rates_per_layer_first_match_counts(rates):
     assert [ratio for _, ratio, _ in dropouts(model)] == [0.125, 0.5]
 
 
+def test_rates_match_the_names_that_compile_prints():
+    """Those of arrays (weights), whatever an exporter called the nodes."""
+    model = model_of(CNN)
+    InsertDropout(rates="w1=0.125;fc*=0.75")(model)
+    assert [ratio for _, ratio, _ in dropouts(model)] == [0.125, 0.75]
+
+
 def test_new_rates_update_instead_of_inserting_again():
     model = model_of(CNN)
     InsertDropout(rate=0.5)(model)
@@ -237,7 +244,7 @@ def test_refuses_bad_options(options, message):
 
 
 def test_refuses_a_glob_without_a_layer_and_an_old_opset():
-    with pytest.raises(OptionError, match=r"'conv9' matches no layer .* conv1, fc1"):
+    with pytest.raises(OptionError, match=r"'conv9' matches no layer .* conv1 \(w1\), fc1 \("):
         InsertDropout(rates="conv9=0.5")(model_of(CNN))
     with pytest.raises(ModelError, match="opset 11"):
         InsertDropout()(model_of(CNN, opset=11))

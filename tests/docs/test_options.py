@@ -1,0 +1,82 @@
+"""Options that pages name are there, and each command's page names all of its options."""
+
+from __future__ import annotations
+
+import re
+import shlex
+
+import click
+
+from nvmc.cli.examples import EXAMPLES
+from snippets.listing import commands, relisted
+from snippets.not_run import runs
+from snippets.pages import ROOT, blocks, pages
+
+_OTHERS = {"--debug", "--help", "--lifetime", "--memory-limit", "--scheduler-file"}
+_OTHERS |= {"--nthreads", "--nworkers", "--only", "--small", "--splits"}
+"""What every command has, and options that pages name of dask and of the studies' scripts."""
+
+_OPTION = re.compile(r"(?<![\w-])--[a-z][a-z0-9-]*")
+_INLINE = re.compile(r"(?<!`)`([^`\n]+)`")
+
+
+def _options(command: click.Command) -> dict[str, str]:
+    """Long name -> what a page names it by: its short name where it has one."""
+    return {
+        name: next((short for short in one.opts if short[1] != "-"), name)
+        for one in command.params
+        if isinstance(one, click.Option) and not one.hidden
+        for name in (*one.opts, *one.secondary_opts)
+        if name.startswith("--")
+    }
+
+
+ALL = {name: _options(command) for name, command in commands().items()}
+KNOWN = set[str]().union(*ALL.values())
+
+
+def _lines(page: str) -> list[tuple[str, str]]:
+    """Commands in the page's synopses and in blocks that no test runs, and where they stand."""
+    found = []
+    for block in blocks(page):
+        if block.kind == "usage" or not runs(block):
+            text = block.text.replace("\\\n", " ")
+            found += [(block.where, line.strip().removeprefix("$ ")) for line in text.splitlines()]
+    return [(where, line) for where, line in found if line.startswith("nvmc ")]
+
+
+def test_commands_that_are_not_run_have_their_options() -> None:
+    wrong = []
+    for page in pages():
+        for where, line in _lines(page):
+            words = shlex.split(re.sub(r"[\[\]|]", " ", line), comments=True)[1:]
+            name = " ".join(words[:2]) if " ".join(words[:2]) in ALL else words[0]
+            unknown = [word for word in words if word.startswith("--") and word not in ALL[name]]
+            wrong += [f"{where}: nvmc {name} has no {word}" for word in unknown]
+    assert not wrong
+
+
+def test_options_that_pages_name_exist() -> None:
+    wrong = []
+    for page in pages():
+        for number, line in enumerate((ROOT / page).read_text().splitlines(), 1):
+            for code in _INLINE.findall(line):
+                if code.startswith(("--", "nvmc ")):
+                    unknown = set(_OPTION.findall(code)) - KNOWN - _OTHERS
+                    wrong += [f"{page}:{number}: {option}" for option in unknown]
+    assert not wrong
+
+
+def test_each_page_names_all_options_of_its_command() -> None:
+    wrong = []
+    for name, options in ALL.items():
+        page = f"docs/{EXAMPLES[name][1]}.md"
+        named = set(re.findall(r"(?<![\w-])--?[a-z][a-z0-9-]*", (ROOT / page).read_text()))
+        missing = [one for one, short in options.items() if not {one, short} & named]
+        wrong += [f"{page} says nothing of {one} of nvmc {name}" for one in missing]
+    assert not wrong
+
+
+def test_lists_of_options_are_up_to_date() -> None:
+    stale = [page for page in pages() if relisted(text := (ROOT / page).read_text()) != text]
+    assert not stale, "run PYTHONPATH=tests:. python -m snippets.listing"

@@ -1,0 +1,59 @@
+"""The list of all options of a command on its page, made from the command itself.
+
+`PYTHONPATH=tests:. python -m snippets.listing` writes the lists anew. On a page one stands between
+`<!-- options: COMMAND -->` and `<!-- end -->`.
+"""
+
+from __future__ import annotations
+
+import importlib
+import re
+
+import click
+
+from nvmc.cli import COMMANDS
+from snippets.pages import ROOT, pages
+
+__all__ = ["commands", "option_list", "relisted", "write_lists"]
+
+_LIST = re.compile(r"(<!-- options: ([a-z ]+) -->\n).*?(\n<!-- end -->)", re.DOTALL)
+
+
+def commands() -> dict[str, click.Command]:
+    """Every command, with its subcommands, by its name."""
+    found: dict[str, click.Command] = {}
+    for name, (where, _) in COMMANDS.items():
+        module, _, function = where.partition(":")
+        command = getattr(importlib.import_module(module), function)
+        found[name] = command
+        if isinstance(command, click.Group):
+            found |= {f"{name} {inner}": each for inner, each in command.commands.items()}
+    return found
+
+
+def option_list(command: click.Command) -> str:
+    """One line of Markdown with each option and what it takes."""
+    named = []
+    for one in command.params:
+        if isinstance(one, click.Option) and not one.hidden:
+            takes = "" if one.is_flag else f" {one.make_metavar(click.Context(command))}"
+            named += [f"`{name}{takes}`" for name in (one.opts[-1], *one.secondary_opts)]
+    return ", ".join(named)
+
+
+def relisted(text: str) -> str:
+    """A page with the lists as they should be."""
+    known = commands()
+    return _LIST.sub(lambda m: f"{m[1]}{option_list(known[m[2]])}{m[3]}", text)
+
+
+def write_lists() -> None:
+    """Bring the lists of all pages up to date."""
+    for page in pages():
+        text = (ROOT / page).read_text()
+        if relisted(text) != text:
+            (ROOT / page).write_text(relisted(text))
+
+
+if __name__ == "__main__":
+    write_lists()
