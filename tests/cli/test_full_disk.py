@@ -11,15 +11,12 @@ from writing_commands import CASES, Case, Forks, begin, contents
 
 SIZES = (1_000, 20_000, 60_000, 1 << 26)
 """Bytes that a file may have, from too few for anything to enough for all."""
-QUICK = ("program", "transform", "fit", "export", "merge", "merge anew", "delete")
 MERGE = Case(["results", "merge", "new.sqlite", "full.sqlite"])
 
 
 @pytest.mark.torch
-@pytest.mark.parametrize(
-    "name",
-    [pytest.param(n, marks=() if n in QUICK else pytest.mark.slow) for n in (*CASES, "merge anew")],
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("name", [*CASES, "merge anew"])
 def test_a_full_disk(name: str, tmp_path: Path, template: Path, forks: Forks) -> None:
     """One line, and no file that was not there but a store with the chips that were done."""
     start, folder = tmp_path / "start", tmp_path / "folder"

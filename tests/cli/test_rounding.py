@@ -116,6 +116,7 @@ def test_a_clip_that_is_none(tmp_path, monkeypatch, capsys, clip) -> None:
     assert not list(tmp_path.glob("*.nvmc"))
 
 
+@pytest.mark.slow
 def test_the_width_of_the_best_kpp(tmp_path, monkeypatch, capsys) -> None:
     monkeypatch.chdir(tmp_path)
     draw = np.random.default_rng(0)

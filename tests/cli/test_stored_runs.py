@@ -140,7 +140,14 @@ ADAPTIVE = ["--adaptive", "--runs", "150", "--percentile", "5", "--limit", "300"
 ROUNDS = [*ADAPTIVE[3:], "--precision", "0.1pp", "--runs", "80", "--max-runs", "150"]
 
 
-@pytest.mark.parametrize("words", [ADAPTIVE, ROUNDS, [*ROUNDS, "--adaptive"]])
+@pytest.mark.parametrize(
+    "words",
+    [
+        pytest.param(ADAPTIVE, marks=pytest.mark.slow),
+        ROUNDS,
+        pytest.param([*ROUNDS, "--adaptive"], marks=pytest.mark.slow),
+    ],
+)
 def test_adaptive_runs_and_rounds_killed(
     folder: Path, simulate: Simulate, words: list[str]
 ) -> None:

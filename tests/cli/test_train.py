@@ -271,6 +271,7 @@ def start(words: list[str], folder: Path, epochs: int) -> subprocess.Popen[str]:
     return process
 
 
+@pytest.mark.slow
 def test_killed_and_resumed_gives_the_same_bits(capsys: Capture, folder: Path) -> None:
     words = [*SMALL, *LONG, "--sigma", "0.3"]
     process = start([*words, "-o", "out.onnx"], folder, epochs=4)
@@ -289,6 +290,7 @@ def test_killed_and_resumed_gives_the_same_bits(capsys: Capture, folder: Path) -
         assert (one["loss"], one["kpp"]) == (other["loss"], other["kpp"])
 
 
+@pytest.mark.slow
 def test_interrupted_leaves_no_half_file_and_says_how_to_go_on(folder: Path) -> None:
     process = start([*SMALL, *LONG, "-o", "out.onnx"], folder, epochs=2)
     process.send_signal(signal.SIGINT)

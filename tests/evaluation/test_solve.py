@@ -58,7 +58,7 @@ def exhaustive(
     [
         ("sigma", "0:0.8:0.1", 0.6, None),
         ("sigma", "0:0.8:0.1", 0.9, 0.5),
-        ("adc-bits", "1:8:1", 0.7, None),
+        pytest.param("adc-bits", "1:8:1", 0.7, None, marks=pytest.mark.slow),
     ],
 )
 def test_bisection_finds_what_trying_all_values_finds(

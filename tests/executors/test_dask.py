@@ -160,6 +160,7 @@ def test_an_interruption_takes_back_what_is_queued(workload: Workload, executor:
     assert np.array_equal(workload.run(chips(3), executor), workload.run(chips(3), Threads(1)))
 
 
+@pytest.mark.slow
 def test_workers_die_and_others_come(workload: Workload, tmp_path: Path) -> None:
     """One is killed at the first result and one comes; later the other that was there goes."""
     slow, records, population = (
@@ -184,6 +185,7 @@ def test_workers_die_and_others_come(workload: Workload, tmp_path: Path) -> None
     assert records.added == len(records) == 96
 
 
+@pytest.mark.slow
 def test_the_scheduler_dies(workload: Workload, tmp_path: Path) -> None:
     """One line says so, and what was done is kept."""
     slow, records = replace(workload, metric=Slow(workload.metric, 0.01)), Kept()

@@ -69,8 +69,7 @@ def hold(compiled: Compiled, chip: int | None, x: NDArray[np.float32], folder: P
     return machine
 
 
-@pytest.mark.parametrize("chip", [None, 3])
-@pytest.mark.parametrize("name", ["mlp3-digits", "lenet5-digits"])
+@pytest.mark.parametrize(("name", "chip"), [("mlp3-digits", None), ("lenet5-digits", 3)])
 def test_networks_of_the_zoo_give_the_circuits_bits(
     name: str, chip: int | None, tmp_path: Path
 ) -> None:

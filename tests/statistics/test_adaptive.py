@@ -109,6 +109,7 @@ def test_errors_are_as_rare_as_stated(
     assert errors <= stats.binom.ppf(1 - 1e-4, REPETITIONS, DELTA)
 
 
+@pytest.mark.slow
 def test_an_error_is_nearly_as_likely_as_it_may_be() -> None:
     """Two chips that miss 46 and 47 images; the second goes when its first ten show no miss.
 

@@ -189,8 +189,7 @@ def test_coverage_is_that_of_the_ranks(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", WITH_TIES)
-@pytest.mark.parametrize("runs", [300, 400, 1000])
-@pytest.mark.parametrize("k", [1, 5, 50])
+@pytest.mark.parametrize(("runs", "k"), [(300, 1), (400, 5), (1000, 50)])
 def test_ties_only_make_it_surer(name: str, runs: int, k: float) -> None:
     error = math.sqrt(0.95 * 0.05 / REPETITIONS)
     assert covered(WITH_TIES[name], runs, k, 7) >= 0.95 - 2 * error

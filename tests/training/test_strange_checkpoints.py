@@ -92,6 +92,7 @@ except Exception as error:
 """
 
 
+@pytest.mark.slow
 def test_a_short_moment_ends_no_process(tmp_path: Path) -> None:
     """Fused Adam wrote behind it: abort or segmentation fault in 4 of 4 runs."""
     begun(tmp_path)

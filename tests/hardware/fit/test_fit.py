@@ -181,6 +181,7 @@ def test_a_polynomial_comes_back_within_its_errors(seed: int):
     assert fit.quality is not None and fit.quality[2] > 1e-4
 
 
+@pytest.mark.slow
 def test_the_errors_of_a_polynomial_are_those_seen_between_fits():
     """Over 60 sets the scatter of sigma(x) is its stated error to Z / sqrt(120) of it."""
     x = np.array([0.2, 0.5, 0.9])

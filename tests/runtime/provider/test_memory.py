@@ -75,6 +75,7 @@ def check_calls(work: Callable[[], Any]) -> None:
 
 
 @pytest.mark.parametrize("leak", ["python", "native"])
+@pytest.mark.slow
 def test_the_check_sees_a_leak(leak: str):
     kept: list[Any] = []
     library = ctypes.CDLL(None)
