@@ -46,9 +46,10 @@ class InvertNormalization(ir.passes.InPlacePass):
     affine step, so it becomes one group.
 
     Behind LSTM, GRU and RNN, where `recurrent` asks for it, N goes over the hidden units of each
-    step and direction; the steps Y and the last state Y_h, where a node reads them, have a
-    normalisation each, with gamma and beta for every direction and unit. Y_c is left alone. So is a
-    recurrent layer with a normalisation behind it already, and one from which no layer is reached.
+    step and direction, or over each of `groups` of them; the steps Y and the last state Y_h, where
+    a node reads them, have a normalisation each, with gamma and beta for every direction and unit.
+    Y_c is left alone. So is a recurrent layer with a normalisation behind it already, and one from
+    which no layer is reached.
 
     Affine dropout: gamma as a whole (or each element) becomes one with probability p, beta
     becomes zero, independently; an active pass draws them anew in every run of the graph
@@ -68,7 +69,8 @@ class InvertNormalization(ir.passes.InPlacePass):
         insert: Whether a Conv without normalisation behind it gets one, the last layer excepted.
         init: `keep` the weights and biases that are there, or draw them at `random`; inserted ones
             are always drawn.
-        groups: Groups of channels where the source does not say; the paper's U-Net has 8.
+        groups: Groups of channels, or of hidden units, where the source does not say; the paper's
+            U-Net has C/8 channels a group: 8.
         recurrent: Which recurrent layers get one: `off`, `each`, or the `last`: those from which
             no other is reached.
 
@@ -192,16 +194,20 @@ class InvertNormalization(ir.passes.InPlacePass):
         add = _node(names, found, "Add", [mul.outputs[0], beta])
         for node in (mul, add):
             node.metadata_props[AFFINE_MARK] = ""
+        if found.axis is not None and not found.nodes:
+            groups = self._groups_of(found, found.gamma.shape[-1])
+            return [mul, add, *_units_norm(names, found, add.outputs[0], groups)]
         if found.axis is not None:
-            return [mul, add, _layer_norm(names, found, add.outputs[0])]
-        return [mul, add, *_group_norm(names, found, add.outputs[0], self._groups_of(found))]
+            return [mul, add, _layer_norm(names, found, add.outputs[0], found.gamma.shape)]
+        groups = self._groups_of(found, max(len(found.gamma), len(found.beta)))
+        return [mul, add, *_group_norm(names, found, add.outputs[0], groups)]
 
-    def _groups_of(self, found: Normalization) -> int:
+    def _groups_of(self, found: Normalization, channels: int) -> int:
         groups = self.groups if found.groups is None else found.groups
-        channels = max(len(found.gamma), len(found.beta))
         if channels % groups:
+            what = "channels" if found.axis is None else "hidden units"
             raise OptionError(
-                f"{found.name!r} has {channels} channels, which {groups} groups do not divide"
+                f"{found.name!r} has {channels} {what}, which {groups} groups do not divide"
             )
         return 1 if groups == channels else groups
 
@@ -301,8 +307,24 @@ def _node(names: Names, found: Normalization, op: str, inputs: list[Any], **attr
     return node
 
 
-def _layer_norm(names: Names, found: Normalization, value: ir.Value) -> ir.Node:
-    sizes = found.gamma.shape if found.nodes else found.gamma.shape[-1:]
+def _units_norm(names: Names, found: Normalization, value: ir.Value, groups: int) -> list[ir.Node]:
+    """LayerNormalization over the hidden units, or over each of several groups of them."""
+    units = found.gamma.shape[-1]
+    if groups == 1:
+        return [_layer_norm(names, found, value, (units,))]
+    kept = [0] * (3 - (found.y.index() or 0))  # Y has steps, images and directions, Y_h no steps
+    apart = names.initializer(f"{found.name}_groups", np.array([*kept, groups, -1], np.int64))
+    whole = names.initializer(f"{found.name}_units", np.array([*kept, -1], np.int64))
+    first = _node(names, found, "Reshape", [value, apart])
+    core = _layer_norm(names, found, first.outputs[0], (units // groups,))
+    for node in (first, core):
+        node.outputs[0].shape = None
+    return [first, core, _node(names, found, "Reshape", [core.outputs[0], whole])]
+
+
+def _layer_norm(
+    names: Names, found: Normalization, value: ir.Value, sizes: tuple[int, ...]
+) -> ir.Node:
     ones = names.initializer(f"{found.name}_ones", np.ones(sizes, found.gamma.dtype))
     settings = {"axis": found.axis, "epsilon": found.epsilon}
     node = _node(names, found, "LayerNormalization", [value, ones], **settings)

@@ -367,6 +367,28 @@ def test_recurrent_layers_are_normalised_over_their_units(value, reader, name, s
     np.testing.assert_allclose(found, expected, rtol=0, atol=6 * 4 * 6e-8 / math.sqrt(1e-5))
 
 
+@pytest.mark.parametrize(
+    ("value", "reader", "name"), [("a", "lose", "first"), ("d", "turn", "second_last")]
+)
+def test_groups_of_hidden_units_are_normalised_apart(value, reader, name):
+    model = model_of(RECURRENT)
+    assert InvertNormalization(recurrent="each", seed=3, groups=2)(model).modified
+    gamma, beta = initializer(model, f"{name}_gamma"), initializer(model, f"{name}_beta")
+    raw, found = normalised_behind(model, value, reader)
+    ones = np.ones_like(gamma[..., :2])
+    affine = gamma * raw.astype(np.float64) + beta
+    halves = [by_units(affine[..., part], ones, 0 * ones) for part in np.s_[:2, 2:]]
+    # Two units are closer to each other than four: the bound of the test above.
+    expected = np.concatenate(halves, -1)
+    np.testing.assert_allclose(found, expected, rtol=0, atol=6 * 4 * 6e-8 / math.sqrt(1e-5))
+    assert not InvertNormalization(recurrent="each", seed=3, groups=2)(model).modified
+
+
+def test_groups_that_do_not_divide_the_units_are_refused():
+    with pytest.raises(OptionError, match="'first' has 4 hidden units, which 3 groups"):
+        InvertNormalization(recurrent="each", groups=3)(model_of(RECURRENT))
+
+
 def test_a_recurrent_layer_of_layout_1_has_its_directions_behind_the_steps():
     text = """g (float[N,5,1] x) => (float[N,5,1] y)
     <float[2,16,1] w, float[2,16,4] r, int64[3] k = {0, 0, 8}, float[8,1] v> {
