@@ -88,6 +88,8 @@ def _cells(facts: Facts) -> Iterator[str]:
         yield f"sigma {facts['sigma']:g}"
     if facts.get("time_s") is not None:
         yield f"{duration_text(facts['time_s'])} since programming"
+    elif "time_s" in facts and any(map(_ages, facts.get("noise", ()))):
+        yield "nothing ages (no --time)"
     if "noise" in facts:
         texts = [noise_text(source) for source in facts["noise"]] or ["none"]
         yield from (f"noise {text}" for text in texts)
@@ -147,6 +149,11 @@ def noise_text(source: Facts) -> str:
     options = {key: value for key, value in source.items() if key != "type"}
     texts = ",".join(f"{key}={_plain(value)}" for key, value in options.items())
     return f"{source['type']}{':' if texts else ''}{texts}"
+
+
+def _ages(source: Facts) -> bool:
+    """Whether a source does more with time."""
+    return source["type"] == "retention" or any(source.get(key) for key in ("table", "one_over_f"))
 
 
 def _plain(value: Any) -> str:

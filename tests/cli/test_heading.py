@@ -180,3 +180,12 @@ def test_results_say_that_weights_were_clipped(tmp_path: Path, capsys: Capture) 
     listed = read(capsys, "results", "list", store)["experiments"]
     assert {one["info"]["clip"] for one in listed} == {None, "2"}
     assert "weights clipped (2)" in "\n".join(heading(found))
+
+
+def test_what_could_age_and_does_not_is_said() -> None:
+    facts = {"device": "rram4", "noise": [{"type": "retention", "nu_mean": 0.05}]}
+    said = "nothing ages (no --time)"
+    assert said in " ".join(heading(facts | {"time_s": None}))
+    assert said not in " ".join(heading(facts | {"time_s": 60.0}))
+    assert said not in " ".join(heading(facts))  # several times stand in the table
+    assert said not in " ".join(heading({"noise": [{"type": "additive"}], "time_s": None}))
