@@ -80,9 +80,10 @@ def network(folder: Path, rows: int = 128, cell_bits: int = 2, **periphery: obje
 
 
 def multiplications(compiled: Compiled, count: int) -> int:
-    """Of one chip on `count` images: every cell is multiplied by every input vector."""
-    cells = sum(VECTORS.get(a.name, 1) * a.cells for a in compiled.manifest.arrays)
-    return count * cells
+    """Of one chip on `count` images: every lane's rows and columns by every input vector."""
+    slices = compiled.manifest.target.layout.slices
+    each = sum(VECTORS.get(a.name, 1) * a.rows * a.cols for a in compiled.manifest.arrays)
+    return count * each * slices
 
 
 def sgemm(size: int) -> tuple[np.ndarray, np.ndarray]:

@@ -2,6 +2,7 @@
 #include <cmath>
 #include <cstring>
 #include <limits>
+#include <numeric>
 #include <utility>
 
 #include "plan.h"
@@ -29,6 +30,14 @@ NVMC_INLINE Vec load(const float* from) { return _mm512_loadu_ps(from); }
 NVMC_INLINE void store(float* to, Vec x) { _mm512_storeu_ps(to, x); }
 NVMC_INLINE Vec broadcast(float x) { return _mm512_set1_ps(x); }
 NVMC_INLINE Vec fma(Vec a, Vec b, Vec c) { return _mm512_fmadd_ps(a, b, c); }
+NVMC_INLINE bool put_bits(const std::int32_t* from, int bit, int mask, float* to) {
+  constexpr __mmask16 kAll = 0xFFFF;  // without, compilers warn of their own headers
+  const __m512i whole = _mm512_loadu_si512(from);
+  const __m512i bits = _mm512_maskz_srl_epi32(kAll, whole, _mm_cvtsi32_si128(bit));
+  const __m512i some = _mm512_and_si512(bits, _mm512_set1_epi32(mask));
+  store(to, _mm512_maskz_cvtepi32_ps(kAll, some));
+  return _mm512_test_epi32_mask(some, some) != 0;
+}
 NVMC_INLINE void search(float* x, const float* thresholds, const float* levels, int size) {
   const Vec value = load(x);
   const int stride = size > kCounted ? size / kCounted : 1;
@@ -61,6 +70,13 @@ NVMC_INLINE Vec load(const float* from) { return _mm256_loadu_ps(from); }
 NVMC_INLINE void store(float* to, Vec x) { _mm256_storeu_ps(to, x); }
 NVMC_INLINE Vec broadcast(float x) { return _mm256_set1_ps(x); }
 NVMC_INLINE Vec fma(Vec a, Vec b, Vec c) { return _mm256_fmadd_ps(a, b, c); }
+NVMC_INLINE bool put_bits(const std::int32_t* from, int bit, int mask, float* to) {
+  const __m256i whole = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(from));
+  const __m256i bits = _mm256_srl_epi32(whole, _mm_cvtsi32_si128(bit));
+  const __m256i some = _mm256_and_si256(bits, _mm256_set1_epi32(mask));
+  store(to, _mm256_cvtepi32_ps(some));
+  return _mm256_testz_si256(some, some) == 0;
+}
 NVMC_INLINE void search(float* x, const float* thresholds, const float* levels, int size) {
   const Vec value = load(x);
   const int stride = size > kCounted ? size / kCounted : 1;
@@ -103,6 +119,15 @@ inline Vec fma(const Vec& a, const Vec& b, const Vec& c) {
   for (Size i = 0; i < kLanes; ++i) sum.at[i] = std::fma(a.at[i], b.at[i], c.at[i]);
   return sum;
 }
+inline bool put_bits(const std::int32_t* from, int bit, int mask, float* to) {
+  bool some = false;
+  for (Size i = 0; i < kLanes; ++i) {
+    const std::int32_t bits = from[i] >> bit & mask;
+    to[i] = static_cast<float>(bits);
+    some |= bits != 0;
+  }
+  return some;
+}
 inline void search(float* x, const float* thresholds, const float* levels, int size) {
   for (Size i = 0; i < kLanes; ++i) {
     int at = 0;
@@ -143,11 +168,20 @@ Panel::Panel(const Plan& plan, bool counts, const std::array<bool, kFresh>& draw
   const Size size = rows * kPanel;
   codes.resize(size);
   pulse.resize(size);
-  Size depth = 0;
+  bool bends = false;
+  bool responds = false;
   for (const Tile& tile : plan.tiles) {
-    if (!tile.responses.empty()) depth = depth_of(tile) > depth ? depth_of(tile) : depth;
+    depth = std::max(depth, depth_of(tile));
+    bends = bends || !tile.bow.empty();
+    responds = responds || !tile.responses.empty();
   }
-  put.resize(depth * kPanel);
+  if (plan.bits != 0) slice.resize(size);
+  if (plan.bits != 0) whole.resize(size);
+  if (bends) bent.resize(size);
+  if (responds) put.resize(depth * kPanel);
+  if (plan.bits != 0) driven.resize(kMostParts * depth);
+  every.resize(depth);
+  std::iota(every.begin(), every.end(), 0u);
   if (drawn_of[kCells]) square.resize(size);
   for (Size kind = 0; kind < kFresh; ++kind) {
     if (drawn_of[kind]) drawn[kind].resize(plan.width() * kPanel);

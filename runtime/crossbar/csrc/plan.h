@@ -12,8 +12,9 @@ namespace nvmc {
 
 using Size = std::size_t;
 
-inline constexpr Size kPanel = 64;     // vectors handled together
+inline constexpr Size kPanel = 32;     // vectors handled together
 inline constexpr Size kMostCols = 8;   // columns of a block
+inline constexpr Size kMostParts = 8;  // parts of a panel that a kernel's registers hold
 
 // How the ADCs of one row of tiles convert.
 struct Converter {
@@ -50,6 +51,7 @@ struct Tile {
   Curves curves;
   std::vector<float> currents;
   std::vector<float> variance;  // empty where every read is the same
+  bool finite = true;           // whether both are
   // What cells make of a drive x: c_0 x + c_1 x^2 + ... each. Currents have all rows once more for
   // every response, one after the other. Empty where cells are linear.
   std::vector<std::vector<double>> responses;
@@ -163,7 +165,15 @@ struct Panel {
   std::array<std::array<Words*, kPanel>, kFresh> reads{};
 
   Aligned codes;   // of a tile, (rows, kPanel)
-  Aligned pulse;   // likewise
+  Aligned pulse;   // those of a phase, likewise
+  std::vector<std::int32_t> whole;  // those of a bit-serial phase, likewise
+  Aligned slice;   // a slice of them, likewise
+  Aligned bent;    // what DACs that are not linear put on rows, likewise
+  Size depth = 0;  // rows of the largest matrix
+  std::vector<std::uint32_t> every;   // its rows
+  // The rows that have a bit of a slice, for each part of the panel: (parts, depth), and how many.
+  std::vector<std::uint32_t> driven;
+  std::array<Size, kMostParts> driven_count{};
   Aligned put;     // what cells make of a pulse: (rows of the matrix, kPanel), or nothing
   Aligned square;  // likewise
   std::array<Aligned, kFresh> drawn;  // of a conversion, (width, kPanel)

@@ -1,6 +1,7 @@
 #include "reader.h"
 
 #include <algorithm>
+#include <cmath>
 
 namespace nvmc {
 namespace {
@@ -164,6 +165,9 @@ void Reader::add(Size first_row, Size rows, Converter adc, Curves curves, const 
   tile.responses = std::move(responses);
   tile.currents = packed(currents, depth_of(tile));
   if (variance != nullptr) tile.variance = packed(variance, rows);
+  const auto is_finite = [](float value) { return std::isfinite(value); };
+  tile.finite = std::all_of(tile.currents.begin(), tile.currents.end(), is_finite) &&
+                std::all_of(tile.variance.begin(), tile.variance.end(), is_finite);
   tile.at_unit.assign(at_unit, at_unit + plan_.groups * plan_.cols);
   plan_.tiles.push_back(std::move(tile));
 }

@@ -320,6 +320,38 @@ def test_vectors_outside_their_array_are_refused() -> None:
         reader.read(source, (0, 0), four[:2] * 0, four, *drive, out, None, None)
 
 
+@pytest.mark.parametrize("kernel", COMPILED)
+@pytest.mark.parametrize("inputs", ["two-phase", "bipolar"])
+def test_rows_without_a_bit_are_left_out_to_the_same_bits(inputs: str, kernel: str) -> None:
+    """Most rows have none of a slice's bits in all vectors that a register holds."""
+    stated = {"dac_bits": 6, "dac_mode": "bit-serial", "signed_inputs": inputs, "adc_bits": 5}
+    cells = target("differential", 4, 12, True, **stated)
+    x = normal(1, 1, 75, 20)  # panels of 32 vectors, and a part of one
+    x[:, :, :, ::3] = 0
+    x[:, :, 16:48, 1::3] = 0
+    x[:, :, :, 2] *= 2.0**-6
+    weight = normal(1, 20, 9, seed=1)
+    found, expected = (
+        operand_of(weight, cells, k).mvm(Place("CrossbarMatMul"), entries=1, dtype=np.float32)(x)
+        for k in (kernel, NUMPY)
+    )
+    same_bits(found, expected)
+
+
+@pytest.mark.parametrize("kernel", COMPILED)
+def test_an_infinite_current_counts_where_its_row_has_no_bit(kernel: str) -> None:
+    """Times 0 it is no number, and no zero."""
+    native = pytest.importorskip("nvmc.runtime.crossbar._native")
+    one, places = np.ones(1, np.float32), np.arange(2)
+    reader = native.Reader(kernel, one.reshape(1, 1), one, 0.0, False, 3)
+    currents = np.array([1, np.inf], np.float32).reshape(1, 2, 1)
+    reader.add(0, currents, None, one.reshape(1, 1), None, 1.0)
+    out = np.zeros((1, 1, 1, 1), np.float32)
+    source = np.array([5, 0], np.float32)
+    reader.read(source, (0, 0), places[:1], places, one, 0 * one, one < 0, out, None, None)
+    assert np.isnan(out.item())
+
+
 @pytest.mark.parametrize("inputs", ["two-phase", "offset", "bipolar"])
 @pytest.mark.parametrize("mode", ["multi-level", "bit-serial"])
 @pytest.mark.parametrize("limit", [None, 0.7])
