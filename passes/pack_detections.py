@@ -16,7 +16,7 @@ import onnx_ir as ir
 from nvmc.errors import ModelError, OptionError, unknown
 from nvmc.passes.graph.names import Names
 
-__all__ = ["MOST", "pack_detections"]
+__all__ = ["MOST", "Builder", "filled", "named_outputs", "pack_detections"]
 
 MOST = 1000
 """K: rows of an image that there is room for."""
@@ -39,9 +39,13 @@ def pack_detections(model: ir.Model, outputs: str | None = None) -> tuple[str, t
         ModelError: Which outputs are meant cannot be told.
     """
     names = Names(model)
-    parts = _named(model, outputs) if outputs else _found(model)
+    parts = (
+        named_outputs(model, outputs, "boxes, scores and classes as B,S,C, or one of six columns")
+        if outputs
+        else _found(model)
+    )
     name = names.fresh(f"{parts[0].name}/detections")
-    build = _Builder(model.graph, names, f"{name}/packed")
+    build = Builder(model.graph, names, f"{name}/packed")
     if len(parts) == 1:
         rows = build.node("Cast", [build.shaped(parts[0], [-1, 6])], to=ir.DataType.FLOAT)
     else:
@@ -50,21 +54,21 @@ def pack_detections(model: ir.Model, outputs: str | None = None) -> tuple[str, t
         ]
         floats = [build.node("Cast", [column], to=ir.DataType.FLOAT) for column in columns]
         rows = build.node("Concat", floats, axis=1)
-    packed = _filled(build, rows)
+    packed = filled(build, rows, 6, MOST)
     packed.name = name
     packed.type, packed.shape = ir.TensorType(ir.DataType.FLOAT), ir.Shape([1, MOST + 1, 6])
     model.graph.outputs.append(packed)
     return str(packed.name), tuple(str(part.name) for part in parts)
 
 
-def _filled(build: _Builder, rows: ir.Value) -> ir.Value:
-    """Rows (M, 6) behind their number, filled up, with an axis of one image."""
+def filled(build: Builder, rows: ir.Value, width: int, most: int) -> ir.Value:
+    """Rows (M, width) behind their number, filled up to `most`, with an axis of one image."""
     count = build.node("Slice", [build.node("Shape", [rows]), build.ints([0]), build.ints([1])])
     number = build.node("Cast", [count], to=ir.DataType.FLOAT)
-    head = build.node("Expand", [build.shaped(number, [1, 1]), build.ints([1, 6])])
-    some = build.node("Slice", [rows, build.ints([0]), build.ints([MOST]), build.ints([0])])
-    there = build.node("Min", [count, build.ints([MOST])])
-    left = build.node("Sub", [build.ints([MOST]), there])
+    head = build.node("Expand", [build.shaped(number, [1, 1]), build.ints([1, width])])
+    some = build.node("Slice", [rows, build.ints([0]), build.ints([most]), build.ints([0])])
+    there = build.node("Min", [count, build.ints([most])])
+    left = build.node("Sub", [build.ints([most]), there])
     zeros = build.ints([0, 0])
     pads = build.node("Concat", [zeros, left, build.ints([0])], axis=0)
     fill = build.constant(np.array(-1, np.float32))
@@ -72,7 +76,7 @@ def _filled(build: _Builder, rows: ir.Value) -> ir.Value:
     return build.node("Unsqueeze", [build.node("Concat", [head, whole], axis=0), build.ints([0])])
 
 
-class _Builder:
+class Builder:
     """Adds nodes at the end of a graph."""
 
     def __init__(self, graph: ir.Graph, names: Names, name: str) -> None:
@@ -100,17 +104,21 @@ class _Builder:
         return self.node("Reshape", [value, self.ints(shape)])
 
 
-def _named(model: ir.Model, text: str) -> list[ir.Value]:
+def named_outputs(
+    model: ir.Model, text: str, expected: str, counts: tuple[int, ...] = (1, 3)
+) -> list[ir.Value]:
+    """The outputs of names with commas between.
+
+    Raises:
+        OptionError: There is no such output, or another number of them is wanted.
+    """
     values = {str(value.name): value for value in model.graph.outputs}
     parts = text.split(",")
     for name in parts:
         if name not in values:
             raise OptionError(unknown("output", name, list(values)))
-    if len(parts) not in (1, 3):
-        raise OptionError(
-            f"output is {text!r}; expected those of boxes, scores and classes as B,S,C, or one of "
-            "six columns"
-        )
+    if len(parts) not in counts:
+        raise OptionError(f"output is {text!r}; expected those of {expected}")
     return [values[name] for name in parts]
 
 

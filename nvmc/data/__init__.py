@@ -64,7 +64,7 @@ READERS: dict[str, Kind] = {
     "speech-commands": Kind(read_speech_commands, ("rate",)),
     "drive": Kind(read_drive, (*SCALED, "colour", "pad")),
     "penn-fudan": Kind(read_penn_fudan, _PIXELS),
-    "coco": Kind(read_coco, _PIXELS, whole=lambda _: True),
+    "coco": Kind(read_coco, (*_PIXELS, "labels"), whole=lambda _: True),
     "co2": Kind(read_co2, ("window",), has_folder=False),
 }
 """What can be named: KIND:DIR of a set in a folder of its own files, or KIND, each with options."""

@@ -1,4 +1,4 @@
-"""Images with boxes as COCO writes them: one JSON file of annotations, and the images.
+"""Images with boxes or masks as COCO writes them: one JSON file of annotations, and the images.
 
 The folder has `annotations.json` (COCO's instances: `images`, `annotations`, `categories`), and
 the image files by the names that it says, there or in `images/`. Or, in their place, `images.npz`:
@@ -17,6 +17,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from nvmc.budget import check_room
+from nvmc.data.coco_masks import mask_of
 from nvmc.data.npz import read_npz
 from nvmc.data.pictures import pictures
 from nvmc.data.sources import Found, Source
@@ -26,20 +28,23 @@ __all__ = ["read_coco"]
 
 
 def read_coco(source: Source) -> Found:
-    """The images, and the boxes to be found in them.
+    """The images, and the boxes to be found in them; with `labels=masks` the masks.
 
     Boxes are scaled where an image has another size here than the JSON says of it (`width`,
     `height`). The set is every split.
 
     Returns:
         Images, and float32 (N, G, 6): two corners (x, y, x, y) in pixels, the category's id, and 1
-        for a crowd; class -1 fills up.
+        for a crowd; class -1 fills up. Of masks float32 (N, G, rows, columns): category + 1 on an
+        object, -(category + 1) on a crowd, 0 elsewhere.
 
     Raises:
         DataError: A file is missing or damaged, or they do not fit.
     """
-    file = source.folder / "annotations.json"
-    images, annotations = _parsed(file)
+    file, labels = source.folder / "annotations.json", source.options.get("labels", "boxes")
+    if labels not in ("boxes", "masks"):
+        raise DataError(f"labels of coco is {labels!r}; expected boxes or masks")
+    images, annotations, shapes = _parsed(file, masks=labels == "masks")
     if (source.folder / "images.npz").is_file():
         x, ids = _images(source.folder / "images.npz")
         order = list(images) if ids is None else [int(one) for one in ids]
@@ -59,14 +64,16 @@ def read_coco(source: Source) -> Found:
                 f"{str(file)!r} has no width and height of image {one}, which is resized; add them"
             )
     scales = [_scale(images[one], x.shape) for one in order]
+    if labels == "masks":
+        return Found(x, _masks(annotations, shapes, order, scales, x.shape, file))
     return Found(x, _boxes(annotations, order, scales))
 
 
 _Images = dict[int, dict[str, Any]]
 
 
-def _parsed(file: Path) -> tuple[_Images, list[list[float]]]:
-    """Images by id; and of each annotation its image, class, box and whether it is a crowd."""
+def _parsed(file: Path, *, masks: bool) -> tuple[_Images, list[list[float]], list[Any]]:
+    """Images by id; of each annotation its image, class, box and whether it is a crowd; masks."""
     try:
         said = json.loads(file.read_bytes())
         images: _Images = {int(image["id"]): dict(image) for image in said["images"]}
@@ -81,6 +88,7 @@ def _parsed(file: Path) -> tuple[_Images, list[list[float]]]:
         ]
         if not all(len(one) == 7 and np.isfinite(one).all() for one in found):
             raise ValueError("a bbox is not four numbers")
+        shapes = [one["segmentation"] for one in said["annotations"]] if masks else []
     except OSError as error:
         raise DataError(
             f"cannot read {str(file)!r}: {error.strerror}; download or write COCO's JSON there"
@@ -90,7 +98,7 @@ def _parsed(file: Path) -> tuple[_Images, list[list[float]]]:
             f"{str(file)!r} is no COCO file ({type(error).__name__}: {error}); expected images "
             "with id, and annotations with image_id, category_id and bbox [x, y, width, height]"
         ) from error
-    return images, found
+    return images, found, shapes
 
 
 def _file(folder: Path, image: dict[str, Any]) -> Path:
@@ -132,3 +140,43 @@ def _boxes(
     for place, each in enumerate(rows):
         boxes[place, : len(each)] = np.reshape(each, (-1, 6))
     return boxes
+
+
+def _masks(
+    annotations: list[list[float]],
+    shapes: list[Any],
+    order: list[int],
+    scales: list[tuple[float, float]],
+    size: tuple[int, ...],
+    file: Path,
+) -> NDArray[np.float32]:
+    """Masks to be found, in the size of the images.
+
+    Raises:
+        DataError: One is damaged, or covers no pixel.
+        OutOfMemoryError: They are larger than what may be taken.
+    """
+    places = {one: place for place, one in enumerate(order)}
+    rows: list[list[tuple[float, Any]]] = [[] for _ in order]
+    for (image, kind, *_, crowd), said in zip(annotations, shapes, strict=True):
+        if int(image) in places:
+            rows[places[int(image)]].append((-(kind + 1) if crowd else kind + 1, said))
+    most = max(1, *map(len, rows), 1)
+    check_room("masks to be found", 4 * len(order) * most * size[2] * size[3])
+    found = np.zeros((len(order), most, size[2], size[3]), np.float32)
+    for place, each in enumerate(rows):
+        for at, (kind, said) in enumerate(each):
+            try:
+                mask = mask_of(said, (size[2], size[3]), scales[place])
+            except (ValueError, KeyError, TypeError) as error:
+                raise DataError(
+                    f"{str(file)!r} has a segmentation of image {order[place]} that cannot be read "
+                    f"({type(error).__name__}: {error}); expected polygons, or size and counts"
+                ) from error
+            if not mask.any():
+                raise DataError(
+                    f"{str(file)!r} has an object of image {order[place]} that covers no pixel; "
+                    "remove it, or give a larger size"
+                )
+            found[place, at] = kind * mask
+    return found

@@ -8,14 +8,20 @@ from nvmc.data import Dataset
 from nvmc.errors import OptionError
 from nvmc.evaluation.reading import Reading
 from nvmc.metrics import Metric
+from nvmc.metrics.mask_detection import BITS, pixels_of
 from nvmc.passes.graph.describe import Model
 from nvmc.passes.pack_detections import MOST, pack_detections
+from nvmc.passes.pack_masks import MOST_MASKS, pack_masks
 
 __all__ = ["boxes_of", "one_by_one"]
 
 
 def boxes_of(
-    model: Model, dataset: Dataset | None, output: str | None, class_axis: int | None
+    model: Model,
+    dataset: Dataset | None,
+    output: str | None,
+    class_axis: int | None,
+    metric: type[Metric],
 ) -> Reading:
     """The packed output of a detector, which the model gets.
 
@@ -23,16 +29,25 @@ def boxes_of(
         OptionError: There are no boxes to be found, or an axis of classes is given.
         ModelError: The network's outputs do not tell which of them hold boxes.
     """
+    what = "masks" if metric.segments else "boxes"
+    shape = "(N, G, rows, columns)" if metric.segments else "(N, G, 6)"
     if dataset is None or dataset.targets is None:
         raise OptionError(
-            "metric 'map' holds boxes against those to be found, but there are none; give --data "
-            "FILE.npz with y of float32 (N, G, 6), or coco:DIR (docs/metrics.md)"
+            f"metric {metric.name!r} holds {what} against those to be found, but there are none; "
+            f"give --data FILE.npz with y of float32 {shape}, or coco:DIR (docs/metrics.md)"
         )
     if class_axis is not None:
-        raise OptionError("class-axis is given beside metric 'map', whose boxes have a class each")
-    name, parts = pack_detections(model, output)
-    why = f"boxes of {', '.join(parts)}, run image by image"
-    return Reading(name, "values", None, 0, (MOST + 1, 6), why=why)
+        raise OptionError(
+            f"class-axis is given beside metric {metric.name!r}, whose {what} have a class each"
+        )
+    if metric.segments:
+        pixels = pixels_of(dataset.targets)
+        name, parts = pack_masks(model, pixels, output)
+        sizes = (MOST_MASKS + 1, 2 + -(-pixels // BITS))
+    else:
+        (name, parts), sizes = pack_detections(model, output), (MOST + 1, 6)
+    why = f"{what} of {', '.join(parts)}, run image by image"
+    return Reading(name, "values", None, 0, sizes, why=why)
 
 
 def one_by_one(changes: dict[str, Any], metric: type[Metric] | None, fixed: bool) -> dict[str, Any]:
@@ -45,7 +60,7 @@ def one_by_one(changes: dict[str, Any], metric: type[Metric] | None, fixed: bool
         return changes
     if changes.get("batch", 1) != 1:
         raise OptionError(
-            f"batch is {changes['batch']}; expected 1 with metric 'map': boxes are found image by "
-            "image"
+            f"batch is {changes['batch']}; expected 1 with metric {metric.name!r}, which runs "
+            "image by image"
         )
     return changes if fixed else {**changes, "batch": 1}

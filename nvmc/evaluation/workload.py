@@ -270,7 +270,7 @@ def _reading(
 ) -> Reading:
     """How the scored output is read; the ideal chip is run where shapes do not tell."""
     if metric is not None and metric.detects:
-        return boxes_of(model, dataset, options.get("output"), options.get("class_axis"))
+        return boxes_of(model, dataset, options.get("output"), options.get("class_axis"), metric)
     named = options.get("output"), options.get("class_axis"), metric and metric.name
     return read(model, dataset, Wanted(*named, axes), probe)
 

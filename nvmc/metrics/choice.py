@@ -17,6 +17,7 @@ from nvmc.metrics.detection import MeanAP
 from nvmc.metrics.determination import AgreementR2, Determination
 from nvmc.metrics.errors import MAE, RMSE
 from nvmc.metrics.ideal_agreement import Agreement
+from nvmc.metrics.mask_detection import MeanMaskAP
 from nvmc.metrics.metric import Metric, Reference
 from nvmc.metrics.overlap import F1, Dice, MeanIoU
 from nvmc.metrics.own import is_own, own_metric, own_named
@@ -42,6 +43,7 @@ METRICS: dict[str, type[Metric]] = {
         Cosine,
         AgreementCosine,
         MeanAP,
+        MeanMaskAP,
     )
 }
 """All metrics by name. The first of those that hold outputs against the same is the default."""

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nvmc.errors import DataError, OptionError, unknown
-from nvmc.metrics.matching import Matches, coco_matches, voc_matches
+from nvmc.metrics.matching import Matches, box_overlaps, coco_matches, voc_matches
 from nvmc.metrics.metric import Metric, Reference
 
 __all__ = ["Form", "MeanAP"]
@@ -55,6 +55,7 @@ class MeanAP(Metric):
     iou: ClassVar[float | None] = None
     voc: ClassVar[int | None] = None
     form: ClassVar[Form] = "xyxy"
+    things: ClassVar[str] = "boxes"
 
     def __init__(self, reference: NDArray[Any]) -> None:
         if reference.ndim != 3 or reference.shape[2] not in (5, 6):
@@ -101,24 +102,34 @@ class MeanAP(Metric):
         most = float(found[:, 0, 0].max(initial=0))
         if most > found.shape[1] - 1:
             raise DataError(
-                f"an image has {most:,.0f} boxes; expected at most {found.shape[1] - 1:,}: lower "
-                "max_output_boxes_per_class or raise the score threshold of the network"
+                f"an image has {most:,.0f} {self.things}; expected at most "
+                f"{found.shape[1] - 1:,}: lower max_output_boxes_per_class or raise the score "
+                "threshold of the network"
             )
         counts = found[:, 0, 0].astype(np.int64)
         rows = [image[1 : 1 + count] for image, count in zip(found, counts, strict=True)]
         return float(np.mean([self._of_class(rows, first, one) for one in self._classes]))
 
+    def matches(self, image: int, found: Floats, one: float) -> Matches:
+        """What was detected of a class in an image, as it matches what there is."""
+        known = self._boxes[image]
+        known, found = known[known[:, 4] == one], found[found[:, 5] == one]
+        corners, scores = _corners(found[:, :4], self.form), found[:, 4]
+        boxes, hard = known[:, :4], known[:, 5] > 0
+        if self.voc:
+            return voc_matches(boxes, hard, corners, scores)
+        return coco_matches(box_overlaps(corners, boxes, hard), hard, scores, self.thresholds)
+
+    @property
+    def thresholds(self) -> Floats:
+        """The overlaps that count, shape (T,)."""
+        return THRESHOLDS if self.iou is None else np.array([self.iou])
+
     def _of_class(self, rows: list[Floats], first: int, one: float) -> float:
         """The average precision of a class, the mean over the overlaps."""
-        thresholds = THRESHOLDS if self.iou is None else np.array([self.iou])
-        each: list[Matches] = []
-        for image, found in enumerate(rows, first):
-            known = self._boxes[image]
-            known, found = known[known[:, 4] == one], found[found[:, 5] == one]
-            corners = _corners(found[:, :4], self.form)
-            told = known[:, :4], known[:, 5] > 0, corners, found[:, 4]
-            each.append(voc_matches(*told) if self.voc else coco_matches(*told, thresholds))
-        matches = Matches.joined(each)
+        matches = Matches.joined(
+            [self.matches(i, found, one) for i, found in enumerate(rows, first)]
+        )
         if self.voc == 2007:
             return matches.precision(np.linspace(0, 1, 11) - 1e-12)  # 0.3 is reached by 3 of 10
         return matches.area() if self.voc else matches.precision(RECALLS)

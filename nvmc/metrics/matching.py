@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["MOST", "Matches", "coco_matches", "voc_matches"]
+__all__ = ["MOST", "Matches", "box_overlaps", "coco_matches", "mask_overlaps", "voc_matches"]
 
 MOST = 100
 """COCO takes the best 100 boxes of an image and class."""
@@ -73,31 +73,27 @@ class Matches:
         return curves
 
 
-def coco_matches(
-    known: Floats, crowd: Flags, boxes: Floats, scores: Floats, thresholds: Floats
-) -> Matches:
-    """Boxes of one image and class, matched as COCO does (pycocotools' `evaluateImg`).
+def coco_matches(overlaps: Floats, crowd: Flags, scores: Floats, thresholds: Floats) -> Matches:
+    """What was detected of one image and class, matched as COCO does (pycocotools' `evaluateImg`).
 
-    From the highest score down, each takes the box of most overlap that none has taken; crowds are
-    taken last, by any number, and make what takes them be ignored.
+    From the highest score down, each takes the object of most overlap that none has taken; crowds
+    are taken last, by any number, and make what takes them be ignored.
 
     Args:
-        known: To be found, two corners, shape (G, 4).
-        crowd: Which of them are crowds, shape (G,).
-        boxes: Detected, shape (D, 4).
-        scores: Shape (D,).
-        thresholds: Overlaps, shape (T,).
+        overlaps: Of what was detected with what there is, shape (D, G).
+        crowd: What of that are crowds, shape (G,).
+        scores: Of what was detected, shape (D,).
+        thresholds: Overlaps that count, shape (T,).
     """
     scores = np.where(np.isnan(scores), -np.inf, scores)
     order = np.argsort(-scores, kind="stable")[:MOST]
     last = np.argsort(crowd, kind="stable")
-    known, crowd, boxes, scores = known[last], crowd[last], boxes[order], scores[order]
-    overlaps = _overlaps(boxes, known, crowd)
-    right = np.zeros((len(thresholds), len(boxes)), np.bool_)
+    crowd, scores, overlaps = crowd[last], scores[order], overlaps[order][:, last]
+    right = np.zeros((len(thresholds), len(scores)), np.bool_)
     ignored = np.zeros_like(right)
     for row, threshold in enumerate(thresholds):
-        taken = np.zeros(len(known), np.bool_)
-        for place in range(len(boxes)):
+        taken = np.zeros(len(crowd), np.bool_)
+        for place in range(len(scores)):
             chosen = _best(overlaps[place], taken, crowd, min(threshold, 1 - 1e-10))
             if chosen is not None:
                 taken[chosen] = right[row, place] = True
@@ -125,7 +121,7 @@ def voc_matches(known: Floats, difficult: Flags, boxes: Floats, scores: Floats) 
     scores = np.where(np.isnan(scores), -np.inf, scores)
     order = np.argsort(-scores, kind="stable")
     boxes, scores = boxes[order], scores[order]
-    overlaps = _overlaps(boxes, known, np.zeros(len(known), np.bool_), 1.0)
+    overlaps = box_overlaps(boxes, known, np.zeros(len(known), np.bool_), 1.0)
     right = np.zeros((1, len(boxes)), np.bool_)
     ignored, taken = np.zeros_like(right), np.zeros(len(known), np.bool_)
     for place in range(len(boxes) if len(known) else 0):
@@ -138,7 +134,18 @@ def voc_matches(known: Floats, difficult: Flags, boxes: Floats, scores: Floats) 
     return Matches(scores, right, ignored, int(np.count_nonzero(~difficult)))
 
 
-def _overlaps(boxes: Floats, known: Floats, crowd: Flags, pixel: float = 0.0) -> Floats:
+def mask_overlaps(masks: Flags, known: Flags, crowd: Flags) -> Floats:
+    """Intersection over union of masks (D, pixels) and (G, pixels), shape (D, G).
+
+    With a crowd over the detected mask's own pixels; 0 of two masks without pixels.
+    """
+    own, other = masks.sum(1, dtype=np.float64)[:, None], known.sum(1, dtype=np.float64)[None]
+    both = (masks.astype(np.float32) @ known.astype(np.float32).T).astype(np.float64)
+    union: Floats = np.asarray(np.where(crowd[None], own, own + other - both), np.float64)
+    return both / np.where(union > 0, union, 1.0)
+
+
+def box_overlaps(boxes: Floats, known: Floats, crowd: Flags, pixel: float = 0.0) -> Floats:
     """Intersection over union, shape (D, G); with a crowd over the detected box's own area."""
     with np.errstate(all="ignore"):
         low = np.maximum(boxes[:, None, :2], known[None, :, :2])

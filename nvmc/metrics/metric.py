@@ -44,6 +44,7 @@ class Metric(ABC):
         top: How many classes of the greatest scores a decision may choose from to be right.
         whole: Whether it needs a chip's outputs for all images at once.
         detects: Whether it takes boxes that a network detects, any number an image.
+        segments: Whether what is detected are masks.
         version: Counts changes of what a value is: a store does not take one for another.
         range: Least and greatest value of a chip: a store that holds another one is refused.
         deviation: Standard deviation of the values to be met, shape (); None where there are none.
@@ -61,6 +62,7 @@ class Metric(ABC):
     top: ClassVar[int] = 1
     whole: ClassVar[bool] = False
     detects: ClassVar[bool] = False
+    segments: ClassVar[bool] = False
     version: ClassVar[int] = 1
     range: ClassVar[tuple[float, float]] = (-math.inf, math.inf)
     deviation: float | None = None

@@ -34,7 +34,8 @@ class Invnorm(Method):
         granularity: `vector` drops all of it at once, `element` each number by itself.
         sigma_gamma: Standard deviation of new weights about one.
         sigma_beta: Standard deviation of new biases about zero.
-        groups: Groups of channels, or of hidden units, that are normalised apart, where the network does not say.
+        groups: Groups of channels, or of hidden units, that are normalised apart, where the network
+            does not say.
         recurrent: Which LSTM, GRU and RNN get one over their hidden units: `off`, `each`, or the
             `last` ones.
         active: Whether the written network drops at inference too (Bayesian inference).
