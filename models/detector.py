@@ -1,4 +1,4 @@
-"""A small detector with its non-maximum suppression inside, and scenes drawn for it.
+"""A small detector with its non-maximum suppression inside.
 
 BayesFT (Ye et al., DAC 2021, Fig. 3j) takes Mask R-CNN; this is a network whose outputs are of the
 same kind, and that trains in a minute: one stage, without anchors, in the manner of FCOS (Tian et
@@ -11,13 +11,11 @@ from __future__ import annotations
 import math
 from typing import Any, cast
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
-__all__ = ["Detector", "DetectorMaps", "detection_loss", "draw_scenes", "nms_translations"]
+__all__ = ["Detector", "DetectorMaps", "detection_loss", "nms_translations"]
 
 STRIDE = 4
 """Pixels from one cell of the grid to the next."""
@@ -32,9 +30,12 @@ class DetectorMaps(nn.Module):
         classes: How many kinds of things.
         channels: Of an image.
         width: Channels of the first layer.
+        dropout: Rate of dropout behind every layer but the last, in training alone.
     """
 
-    def __init__(self, classes: int = 2, channels: int = 3, width: int = 16) -> None:
+    def __init__(
+        self, classes: int = 2, channels: int = 3, width: int = 16, dropout: float = 0.0
+    ) -> None:
         super().__init__()
         self.classes = classes
         widths = [channels, width, 2 * width, 2 * width, 2 * width]
@@ -47,12 +48,17 @@ class DetectorMaps(nn.Module):
                     nn.Conv2d(inside, outside, 3, stride, 1, bias=False),
                     nn.BatchNorm2d(outside),
                     nn.ReLU(),
+                    nn.Dropout(dropout),
                 )
             )
         )
         self.head = nn.Conv2d(2 * width, classes + 4, 1)
-        with torch.no_grad():  # a prior of 0.05 for each class (Lin et al., ICCV 2017, Sec. 4.1)
-            self.head.bias[:classes] = -math.log(19)  # type: ignore[index]
+        self.begin()
+
+    @torch.no_grad()
+    def begin(self) -> None:
+        """Give each class a prior of 0.05 everywhere (Lin et al., ICCV 2017, Sec. 4.1)."""
+        self.head.get_parameter("bias")[: self.classes] = -math.log(19)
 
     def forward(self, image: Tensor) -> Tensor:
         """Maps (N, classes + 4, R / 4, C / 4) of images (N, channels, R, C).
@@ -168,38 +174,3 @@ def detection_loss(maps: Tensor, boxes: Tensor, classes: int) -> Tensor:
     taken = wanted.amax(1, keepdim=True)
     error = (functional.smooth_l1_loss(distances, away, reduction="none") * taken).sum()
     return ((focus * plain).sum() + error) / max(len(image), 1)
-
-
-def draw_scenes(
-    count: int, seed: int, size: int = 48
-) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Scenes of squares and discs on a noisy ground, and the boxes around them.
-
-    Args:
-        count: N, how many.
-        seed: Names the scenes.
-        size: Rows and columns.
-
-    Returns:
-        Images (N, 3, size, size) from 0 to 1; boxes (N, 4, 6) as `nvmc.metrics.detection` takes
-        them: x, y, x, y, class (0: square, 1: disc), 0; rows of -1 fill up.
-    """
-    draw = np.random.default_rng(seed)
-    images = (0.3 + 0.1 * draw.standard_normal((count, 3, size, size))).astype(np.float32)
-    boxes = np.full((count, 4, 6), -1, np.float32)
-    rows, columns = np.mgrid[:size, :size] + 0.5
-    for image in range(count):
-        taken = np.zeros((size, size), bool)
-        for place in range(int(draw.integers(1, 5))):
-            side = int(draw.integers(8, 17))
-            left, top = (int(v) for v in draw.integers(0, size - side + 1, 2))
-            kind, colour = int(draw.integers(2)), 0.4 + 0.5 * draw.random(3)
-            if taken[top : top + side, left : left + side].any():
-                continue
-            taken[top : top + side, left : left + side] = True
-            inside = np.maximum(abs(rows - top - side / 2), abs(columns - left - side / 2))
-            if kind:
-                inside = np.hypot(rows - top - side / 2, columns - left - side / 2)
-            images[image][:, inside <= side / 2] += colour[:, None].astype(np.float32)
-            boxes[image, place] = [left, top, left + side, top + side, kind, 0]
-    return np.clip(images, 0, 1).astype(np.float32), boxes

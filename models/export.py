@@ -13,7 +13,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-__all__ = ["OPSET", "export_module", "export_onnx"]
+from nvmc.models.detector import nms_translations
+from nvmc.models.networks import Network
+
+__all__ = ["OPSET", "export_module", "export_network", "export_onnx"]
 
 OPSET = 18
 
@@ -27,6 +30,32 @@ def export_onnx(model: nn.Module, image_shape: tuple[int, ...], path: Path) -> N
         path: The file to write or replace; its folder exists.
     """
     export_module(model, [torch.zeros((2, *image_shape))], path, ["image"], ["logits"])
+
+
+def export_network(
+    model: nn.Module, network: Network, path: Path, shape: tuple[int, ...] | None = None
+) -> None:
+    """Write a network of the zoo as ONNX; its input is called `image`.
+
+    Args:
+        model: The network, trained or not.
+        network: Its row in the table.
+        path: The file to write or replace; its folder exists.
+        shape: Of one input; the table's by default.
+    """
+    own = network.shape if shape is None else shape
+    translations = nms_translations() if network.single else None
+    example = torch.zeros((1 if network.single else 2, *own))
+    export_module(
+        model,
+        [example],
+        path,
+        ["image"],
+        network.outputs,
+        optimize=not network.computed,
+        free=not network.single,
+        translations=translations,
+    )
 
 
 def export_module(
@@ -63,6 +92,7 @@ def export_module(
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", FutureWarning)  # about torch's own names
+            warnings.simplefilter("ignore", UserWarning)  # about what it does itself, with LSTM
             program = torch.onnx.export(
                 model.eval(),
                 tuple(examples),

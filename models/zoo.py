@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import resources
@@ -11,7 +12,7 @@ from types import MappingProxyType
 
 from nvmc.errors import ModelError, unknown
 
-__all__ = ["ZOO", "ZooModel", "resolve_model", "zoo_path"]
+__all__ = ["PREFIX", "ZOO", "ZooModel", "resolve_model", "zoo_path"]
 
 PREFIX = "zoo:"
 
@@ -22,24 +23,44 @@ class ZooModel:
 
     Attributes:
         file: Name of its ONNX file in `nvmc/models/pretrained`.
-        data: The data set, as `nvmc.data.load_data` names it.
-        correct: Hits on the data set's test split, run by onnxruntime on the CPU.
-        images: Images in the test split.
+        data: The data set, as `nvmc.data.load_data` names it; `mnist:DIR` where it does not ship.
+        images: Inputs in the test split.
         sha256: Digest of the file.
         trained: The command and versions that made the file.
+        correct: Hits on the test split, run by onnxruntime on the CPU; None of a forecast.
+        rmse: Of a forecast on the test split, in standard deviations of the training years.
+        turned: Degrees by up to which the test images were turned first.
     """
 
     file: str
     data: str
-    correct: int
     images: int
     sha256: str
     trained: str
+    correct: int | None = None
+    rmse: float | None = None
+    turned: float = 0.0
 
     @property
     def accuracy(self) -> float:
-        """Accuracy on the test split, as a fraction."""
-        return self.correct / self.images
+        """Accuracy on the test split, as a fraction; NaN of a forecast."""
+        return math.nan if self.correct is None else self.correct / self.images
+
+    @property
+    def stated(self) -> str:
+        """How good it is, in words."""
+        turned = f" turned by up to {self.turned:g}°" if self.turned else ""
+        where = f"{self.data}{turned}"
+        if self.rmse is not None:
+            return f"RMSE {self.rmse:.4f} on {self.images} test windows of {where}"
+        share = f"{self.correct} of {self.images} test images of {where} right"
+        return f"{share} ({self.accuracy:.2%})"
+
+    def as_json(self) -> dict[str, object]:
+        """Everything but the digest, for `nvmc models --json`."""
+        score = {"correct": self.correct} if self.rmse is None else {"rmse": self.rmse}
+        told = {"data": self.data, "images": self.images, **score}
+        return {**told, "turned_degrees": self.turned, "trained": self.trained}
 
 
 ZOO: Mapping[str, ZooModel] = MappingProxyType(
@@ -59,6 +80,30 @@ ZOO: Mapping[str, ZooModel] = MappingProxyType(
             images=531,
             sha256="9149627a4d4f66cc0000d21934ef2560e166f930cf2d8e768665cfbaaff351ca",
             trained="python -m nvmc.models.train mlp3-digits; seed 0, torch 2.13.0 (CPU)",
+        ),
+        "lenet5-mnist": ZooModel(
+            file="lenet5-mnist.onnx",
+            data="mnist:DIR",
+            correct=9913,
+            images=10_000,
+            sha256="a8f9ede8644602e5f769731f6b18f176676d81e7f0342a21f68f31688171cfda",
+            trained="python -m nvmc.models.train lenet5-mnist; seed 0, torch 2.13.0 (CPU)",
+        ),
+        "mlp3-mnist": ZooModel(
+            file="mlp3-mnist.onnx",
+            data="mnist:DIR",
+            correct=9837,
+            images=10_000,
+            sha256="03e44791ec887999b856c8ec6dabf04e4a590d01518c5de741512a2f6c56cf55",
+            trained="python -m nvmc.models.train mlp3-mnist; seed 0, torch 2.13.0 (CPU)",
+        ),
+        "forecast-co2": ZooModel(
+            file="forecast-co2.onnx",
+            data="co2",
+            images=343,
+            rmse=0.4075,
+            sha256="c9798dc3b292cfc4b23774e388b529433af562f37e1d0aff3c037f3074d4eed6",
+            trained="python -m nvmc.models.train forecast-co2; seed 0, torch 2.13.0 (CPU)",
         ),
     }
 )

@@ -44,6 +44,7 @@ if TYPE_CHECKING:
         load_device,
         make_target,
     )
+    from nvmc.models.library import export_model, model
     from nvmc.place.place import place_network
     from nvmc.runtime.memory import memory_limit
     from nvmc.runtime.provider import make_session, register_provider
@@ -78,6 +79,7 @@ __all__ = [
     "compile_model",
     "estimate_cost",
     "explore_designs",
+    "export_model",
     "export_network",
     "find_compiled",
     "inspect",
@@ -87,6 +89,7 @@ __all__ = [
     "make_session",
     "make_target",
     "memory_limit",
+    "model",
     "open_compiled",
     "place_network",
     "program_chip",
@@ -126,6 +129,7 @@ _HOMES = {
     "compile_model": "nvmc.compiler",
     "estimate_cost": "nvmc.cost.estimate",
     "explore_designs": "nvmc.explore.explore",
+    "export_model": "nvmc.models.library",
     "export_network": "nvmc.export.network",
     "find_compiled": "nvmc.compiled.artifact",
     "inspect": "nvmc.evaluation.inspection",
@@ -135,6 +139,7 @@ _HOMES = {
     "make_session": "nvmc.runtime.provider",
     "make_target": "nvmc.hardware.devices",
     "memory_limit": "nvmc.runtime.memory",
+    "model": "nvmc.models.library",
     "open_compiled": "nvmc.compiled.artifact",
     "place_network": "nvmc.place.place",
     "program_chip": "nvmc.evaluation.chip_file",

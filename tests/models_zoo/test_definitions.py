@@ -10,8 +10,9 @@ import torch
 
 from nvmc import Target, compile_model, load_device, simulate
 from nvmc.models.binary import Pact, Sign, binary_weight, set_progress
-from nvmc.models.detector import Detector, detection_loss, draw_scenes, nms_translations
+from nvmc.models.detector import Detector, detection_loss, nms_translations
 from nvmc.models.export import export_module
+from nvmc.models.scenes import draw_scenes
 
 
 def test_binary_weights_are_ir_nets() -> None:

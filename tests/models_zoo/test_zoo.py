@@ -17,14 +17,14 @@ from nvmc.metrics import correct
 from nvmc.models import ZOO, resolve_model, zoo_path
 from nvmc.models import zoo as zoo_module
 
-NAMES = sorted(ZOO)
+NAMES = ["lenet5-digits", "mlp3-digits"]
 
 
 def session(path: Path) -> onnxruntime.InferenceSession:
     return onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", sorted(ZOO))
 def test_file_is_the_one_in_the_table(name: str) -> None:
     assert hashlib.sha256(zoo_path(name).read_bytes()).hexdigest() == ZOO[name].sha256
     assert resolve_model(f"zoo:{name}") == zoo_path(name)
@@ -38,6 +38,33 @@ def test_accuracy_is_the_one_in_the_table(name: str) -> None:
     assert len(data.y) == ZOO[name].images
     assert correct(np.asarray(logits), data.y) == ZOO[name].correct
     assert ZOO[name].accuracy >= 0.985
+
+
+SEEDED = {
+    "forecast-co2": [0.4118415117263794, 0.6842536330223083, 0.46812471747398376],
+    "lenet5-mnist": [-0.6629655957221985, -1.7267554998397827, -1.6091567277908325],
+    "mlp3-mnist": [3.974980354309082, 5.141809463500977, 3.4771337509155273],
+}
+"""First outputs of each input that generator 0 draws, uniform from 0 to 1: files whose data are not
+at hand here."""
+
+
+@pytest.mark.parametrize("name", SEEDED)
+def test_outputs_on_seeded_inputs_are_those_that_were_measured(name: str) -> None:
+    run = session(zoo_path(name))
+    x = np.random.default_rng(0).random((3, *run.get_inputs()[0].shape[1:]), np.float32)
+    (found,) = run.run(None, {"image": x})
+    np.testing.assert_allclose(np.asarray(found)[:, 0], SEEDED[name], rtol=1e-4)
+    assert ZOO[name].stated and zoo_path(name).stat().st_size < 2_000_000
+
+
+def test_the_forecasts_error_is_the_one_in_the_table() -> None:
+    pytest.importorskip("statsmodels")
+    data = load_data("co2")
+    (found,) = session(zoo_path("forecast-co2")).run(None, {"image": data.x})
+    error = np.asarray(found, np.float64) - data.targets
+    assert len(data.x) == ZOO["forecast-co2"].images
+    assert np.sqrt((error**2).mean()) == pytest.approx(ZOO["forecast-co2"].rmse, abs=1e-4)
 
 
 @pytest.mark.parametrize("name", NAMES)
