@@ -33,12 +33,19 @@ FILES = (
 PACKAGED = (".py", ".pyi", ".typed", ".toml", ".json", ".onnx")
 
 
-def run(*command: str | Path, cwd: Path) -> str:
-    """Standard output of a command that must succeed, run with no trace of the checkout."""
+def attempt(
+    *command: str | Path, cwd: Path, extensions: str = "require", **variables: str
+) -> subprocess.CompletedProcess[str]:
+    """A command run with no trace of the checkout; what setup.py does about C++ is said."""
     environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
-    done = subprocess.run(
-        [str(word) for word in command], cwd=cwd, env=environment, capture_output=True, text=True
-    )
+    environment |= {"NVMC_EXTENSIONS": extensions, **variables}
+    words = [str(word) for word in command]
+    return subprocess.run(words, cwd=cwd, env=environment, capture_output=True, text=True)
+
+
+def run(*command: str | Path, cwd: Path) -> str:
+    """Standard output of a command that must succeed."""
+    done = attempt(*command, cwd=cwd)
     assert done.returncode == 0, f"{command} failed:\n{done.stdout}\n{done.stderr}"
     return done.stdout
 
@@ -86,23 +93,72 @@ def test_sdist_holds_each_file_once(built: Path):
         assert sources and sources <= names
 
 
+def environment(folder: Path) -> Path:
+    """The interpreter of a fresh environment without nvmc that sees the libraries of this one."""
+    run(sys.executable, "-m", "venv", "--without-pip", folder / "venv", cwd=folder)
+    python = folder / "venv" / "bin" / "python"
+    where = run(python, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))", cwd=folder)
+    Path(where.strip(), "libraries.pth").write_text(f"{sysconfig.get_path('purelib')}\n")
+    return python
+
+
+def install(python: Path, distribution: Path) -> tuple[str | Path, ...]:
+    """The command that installs a distribution there."""
+    pip = (sys.executable, "-m", "pip", "--python", python, "install", "--no-cache-dir")
+    return (*pip, "--no-index", "--no-build-isolation", distribution)
+
+
 @pytest.fixture(scope="module", params=["*.whl", "*.tar.gz"])
 def installed(
     request: pytest.FixtureRequest, built: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Path:
     """The `bin` folder of a fresh environment with the distribution installed."""
     folder = tmp_path_factory.mktemp("venv")
-    run(sys.executable, "-m", "venv", "--without-pip", folder / "venv", cwd=folder)
-    python = folder / "venv" / "bin" / "python"
-    packages = run(
-        python, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))", cwd=folder
-    )
-    libraries = sysconfig.get_path("purelib")
-    Path(packages.strip(), "libraries.pth").write_text(f"{libraries}\n")
-    install = ("install", "--quiet", "--no-index", "--no-build-isolation")
-    distribution = next(built.glob(request.param))
-    run(sys.executable, "-m", "pip", "--python", python, *install, distribution, cwd=folder)
+    python = environment(folder)
+    run(*install(python, next(built.glob(request.param))), cwd=folder)
     return python.parent
+
+
+NO_COMPILER = {"CC": "/nowhere/cc", "CXX": "/nowhere/c++"}
+
+
+def test_without_a_compiler_it_installs_loudly_and_runs(built: Path, tmp_path: Path):
+    sdist, python = next(built.glob("*.tar.gz")), environment(tmp_path)
+    done = attempt(*install(python, sdist), "-v", cwd=tmp_path, extensions="try", **NO_COMPILER)
+    assert done.returncode == 0, done.stdout + done.stderr
+    text = " ".join((done.stdout + done.stderr).split())
+    for part in ("WITHOUT its compiled code", "nvmc.rng._normals", "install g++"):
+        assert part in text
+    assert not list(tmp_path.rglob("nvmc/**/*.so"))
+    nvmc, simulate = python.parent / "nvmc", ("--runs", "2", "--data", "digits", "--limit", "5")
+    assert "circuits: NOT compiled" in run(nvmc, "doctor", cwd=tmp_path)
+    run(nvmc, "compile", "zoo:lenet5-digits", "--device", "fefet2", "-o", "a.nvmc", cwd=tmp_path)
+    said = attempt(nvmc, "simulate", *simulate, "--fidelity", "circuit", cwd=tmp_path)
+    assert said.returncode == 0
+    assert [line[:46] for line in said.stderr.splitlines()].count(
+        "nvmc: note: nvmc is installed without its comp"
+    ) == 1
+
+
+@pytest.mark.parametrize(
+    ("asked", "told"),
+    [
+        ("require", "/nowhere/c++"),
+        ("yes", "NVMC_EXTENSIONS is 'yes'; expected try, require or none"),
+    ],
+)
+def test_a_failed_compilation_can_be_an_error(built: Path, tmp_path: Path, asked: str, told: str):
+    command = install(environment(tmp_path), next(built.glob("*.tar.gz")))
+    done = attempt(*command, cwd=tmp_path, extensions=asked, **NO_COMPILER)
+    assert done.returncode != 0 and told in done.stdout + done.stderr
+
+
+def test_nothing_is_compiled_where_nothing_is_to_be(built: Path, tmp_path: Path):
+    wheel = (sys.executable, "-m", "pip", "wheel", "--no-deps", "--no-build-isolation")
+    command = (*wheel, "--no-cache-dir", next(built.glob("*.tar.gz")))
+    assert attempt(*command, cwd=tmp_path, extensions="none").returncode == 0
+    (made,) = tmp_path.glob("*.whl")
+    assert made.name.endswith("-py3-none-any.whl")
 
 
 def test_imports_from_the_installation(installed: Path, tmp_path: Path):

@@ -19,6 +19,7 @@ from nvmc.budget import available, memory_text
 from nvmc.cli.console import out, print_json
 from nvmc.cli.plain import one_line
 from nvmc.errors import NvmcError, ProviderError
+from nvmc.runtime.missing import COMPILED, HOW
 from nvmc.store.origin import identity_file, own_identity
 
 __all__ = ["doctor_command"]
@@ -27,12 +28,6 @@ FORMAT = "nvmc.doctor/1"
 
 SHOWN = ("onnxruntime", "onnx", "numpy", "torch")
 """Packages whose versions are shown: results depend on these."""
-
-COMPILED = {
-    "circuits": "nvmc.runtime.crossbar._native",
-    "random numbers": "nvmc.rng._normals",
-}
-"""What is computed by compiled code where it is built, and by NumPy elsewhere."""
 
 Facts = dict[str, Any]
 
@@ -65,9 +60,9 @@ def _facts() -> Facts:
         for text in map(_lacking, base)
         if text
     ]
-    if provider["trouble"]:
-        problems.append(provider["trouble"])
     kernels = _kernels()
+    if provider["trouble"] and kernels["compiled"]["provider"]["loads"]:
+        problems.append(provider["trouble"])
     problems += [
         f"compiled {what} differ from NumPy's; build nvmc anew with `pip install .`"
         for what, found in kernels["compiled"].items()
@@ -201,11 +196,15 @@ def _rows(facts: Facts) -> Iterator[tuple[str, str]]:
     circuits = facts["kernels"]["circuits"]
     others = f" (also here: {_listed(circuits[1:])})" if circuits[1:] else ""
     yield "kernels", f"{circuits[0]}{others}"
-    for what, found in facts["kernels"]["compiled"].items():
-        if not found["loads"]:
-            yield "", f"{what} by NumPy, slower: {found['trouble']}"
+    compiled = facts["kernels"]["compiled"]
+    for what, found in compiled.items():
+        yield "", f"{what}: {'compiled' if found['loads'] else 'NOT compiled: ' + found['trouble']}"
+    if not all(found["loads"] for found in compiled.values()):
+        yield "", f"without it the numbers are the same, and circuits take much longer; {HOW}"
     provider = facts["provider"]
-    yield "provider", f"{provider['name']} {'registers' if provider['registers'] else 'fails'}"
+    how = "registers" if provider["registers"] else "fails"
+    how = how if compiled["provider"]["loads"] else "is not compiled"
+    yield "provider", f"{provider['name']} {how}"
     yield "cores", f"{facts['cores']['usable']} of {facts['cores']['machine']}"
     memory = facts["memory_bytes"]
     yield "memory", "not known" if memory is None else f"{memory_text(memory)} available"

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 import click
 
-from nvmc.cli.console import memory_option
+from nvmc.cli.console import memory_option, note
 from nvmc.compiled.artifact import Compiled, find_compiled, open_compiled
 from nvmc.data import NAMED
 from nvmc.errors import OptionError
@@ -21,6 +21,7 @@ from nvmc.executors import WORKERS, parse_accelerator, parse_workers
 from nvmc.hardware.compensation import COMPENSATIONS
 from nvmc.metrics import METRICS
 from nvmc.report.figure import check_figure
+from nvmc.runtime.missing import slow_text
 
 __all__ = ["OPTIONS", "chosen_executor", "opened", "run_options"]
 
@@ -173,9 +174,13 @@ def run_options(*names: str) -> Callable[[F], F]:
 def opened(compiled: Path | None) -> Compiled:
     """The compiled network that a command was given; the newest here where it was given none.
 
+    Where nvmc's own code is not compiled, that is said.
+
     Raises:
         ArtifactError: There is none, or it is damaged.
     """
+    if text := slow_text():
+        note(text)
     return find_compiled() if compiled is None else open_compiled(compiled)
 
 

@@ -6,6 +6,7 @@ which is the reference. All of them give the same bits.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -16,11 +17,17 @@ from numpy.typing import NDArray
 from nvmc.runtime.crossbar.curves import Curves
 from nvmc.runtime.crossbar.dac import Dac, Drive
 from nvmc.runtime.crossbar.dac_errors import Inl
+from nvmc.runtime.missing import HOW
 
 try:
     from nvmc.runtime.crossbar import _native
 except ImportError:  # not built: NumPy computes
     _native = None
+    logging.getLogger("nvmc").warning(
+        "nvmc's circuits are not compiled here: NumPy gives the same numbers many times more "
+        "slowly; %s",
+        HOW,
+    )
 
 __all__ = ["KERNELS", "NUMPY", "Places", "Reader", "Tile", "drive"]
 

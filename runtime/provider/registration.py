@@ -16,9 +16,15 @@ from nvmc.compiled.generations import finish
 from nvmc.errors import ModelError, ProviderError
 from nvmc.hardware.chip import Chip
 from nvmc.hardware.devices import load_device
+from nvmc.runtime.missing import HOW
 from nvmc.runtime.provider.options import ProviderOptions
 from nvmc.runtime.provider.session import use_chip
 from nvmc.runtime.sessions import crashing_optimisers, keep_values
+
+try:
+    from nvmc.runtime.provider import _shim
+except ImportError:  # not built
+    _shim = None
 
 __all__ = ["PROVIDER_NAME", "check_version", "make_session", "register_provider"]
 
@@ -43,13 +49,11 @@ def _numbers(version: str) -> tuple[int, ...]:
 
 def _library() -> tuple[Path, str]:
     """The shared library and the lowest onnxruntime that it works with."""
-    try:
-        from nvmc.runtime.provider import _shim
-    except ImportError as error:
+    if _shim is None:
         raise ProviderError(
-            f"the provider's native half cannot be loaded ({error}); install nvmc from a wheel, "
-            "or build it with `pip install .`"
-        ) from error
+            f"{PROVIDER_NAME} is not compiled here, and onnxruntime takes no other; "
+            f"`nvmc simulate` and `nvmc.make_session` work without it: {HOW}"
+        )
     return Path(_shim.__file__), _shim.LOWEST_ONNXRUNTIME
 
 
@@ -108,6 +112,9 @@ def make_session(
 ) -> Any:
     """An `onnxruntime.InferenceSession` of a compiled network on one chip.
 
+    Where the provider is not compiled (`nvmc doctor`), an object with its `run`, `get_inputs` and
+    `get_outputs`, which gives the same values.
+
     Args:
         model: A compiled network, its `model.onnx`, or the content of that.
         chip: Which chip of the population, `"ideal"`, or a chip made by hand, to which the
@@ -126,7 +133,8 @@ def make_session(
     Raises:
         DeviceError: No such device.
         OptionError: A number is out of range.
-        ProviderError: onnxruntime is too old.
+        ProviderError: onnxruntime is too old; or the provider is not compiled, and the network has
+            arrays inside If, Loop or Scan.
         ModelError: onnxruntime cannot make the session, or the options do not fit the network.
     """
     model = model.model_path if isinstance(model, Compiled) else model
@@ -135,6 +143,16 @@ def make_session(
     options = ProviderOptions(device, sigma, seed, number, time_s, first_image, images, turns)
     if device is not None:
         load_device(device)
+    content = model if isinstance(model, bytes) else _file(model)
+    with nullcontext() if made is None else use_chip(made):
+        return _session(content, options, threads, quiet)
+
+
+def _session(content: bytes | str, options: ProviderOptions, threads: int, quiet: bool) -> Any:
+    if _shim is None:
+        from nvmc.runtime.parted import PartedSession
+
+        return PartedSession(content, options, threads)
     settings = _ort.SessionOptions()
     settings.intra_op_num_threads = threads
     if quiet:
@@ -143,12 +161,10 @@ def make_session(
     settings.add_session_config_entry("session.intra_op.allow_spinning", "0")
     keep_values(settings)
     settings.add_provider_for_devices(register_provider(), options.texts)
-    content = model if isinstance(model, bytes) else _file(model)
     try:
-        with nullcontext() if made is None else use_chip(made):
-            left_out = crashing_optimisers(content)
-            return _ort.InferenceSession(
-                content, settings, enable_fallback=0, disabled_optimizers=left_out
-            )
+        left_out = crashing_optimisers(content)
+        return _ort.InferenceSession(
+            content, settings, enable_fallback=0, disabled_optimizers=left_out
+        )
     except Exception as error:
         raise ModelError(f"onnxruntime cannot make a session: {_plain(error)}") from error

@@ -84,13 +84,17 @@ def test_packages_that_are_too_old_or_missing(
     assert len(found["problems"]) == 2 and len(found["extras"]["explore"]) == 1
 
 
-def test_kernels_that_are_not_built_are_no_fault(
+def test_code_that_is_not_compiled_is_no_fault(
     capsys: Capture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """NumPy draws the same numbers, so that is only said."""
+    """NumPy gives the same numbers, so that is only said, and how to get it."""
     monkeypatch.setitem(doctor.COMPILED, "random numbers", "nvmc.rng._nowhere")
+    monkeypatch.setitem(doctor.COMPILED, "provider", "nvmc.runtime.provider._nowhere")
+    monkeypatch.setattr(provider.registration, "_shim", None)
     assert main(["doctor"]) == 0
-    assert "random numbers by NumPy, slower: No module named" in capsys.readouterr().out
+    text = " ".join(capsys.readouterr().out.split())
+    assert "circuits: compiled random numbers: NOT compiled: No module named" in text
+    assert "install g++" in text and "NvmcExecutionProvider is not compiled" in text
 
 
 def test_kernels_that_are_wrong_are_one(capsys: Capture, monkeypatch: pytest.MonkeyPatch) -> None:
