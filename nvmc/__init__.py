@@ -45,6 +45,9 @@ if TYPE_CHECKING:
         make_target,
     )
     from nvmc.models.library import export_model, model
+    from nvmc.page.make import make_report
+    from nvmc.page.report import Report
+    from nvmc.page.tile_map import TileMap, tile_map
     from nvmc.place.place import place_network
     from nvmc.runtime.memory import memory_limit
     from nvmc.runtime.provider import make_session, register_provider
@@ -66,12 +69,14 @@ __all__ = [
     "Inspection",
     "LayerTarget",
     "NvmcError",
+    "Report",
     "Schedule",
     "Settings",
     "Simulation",
     "Solution",
     "Sweep",
     "Target",
+    "TileMap",
     "Trained",
     "__version__",
     "compare",
@@ -86,6 +91,7 @@ __all__ = [
     "load_data",
     "load_device",
     "load_hardware",
+    "make_report",
     "make_session",
     "make_target",
     "memory_limit",
@@ -98,6 +104,7 @@ __all__ = [
     "simulate",
     "solve",
     "sweep",
+    "tile_map",
     "train",
     "transform",
     "transform_model",
@@ -117,12 +124,14 @@ _HOMES = {
     "Inspection": "nvmc.evaluation.inspection",
     "LayerTarget": "nvmc.hardware.devices",
     "NvmcError": "nvmc.errors",
+    "Report": "nvmc.page.report",
     "Schedule": "nvmc.cost.schedule",
     "Settings": "nvmc.hardware.devices",
     "Simulation": "nvmc.evaluation.result",
     "Solution": "nvmc.evaluation.solve",
     "Sweep": "nvmc.evaluation.sweep",
     "Target": "nvmc.hardware.devices",
+    "TileMap": "nvmc.page.tile_map",
     "compare": "nvmc.evaluation.compare",
     "Trained": "nvmc.training.api",
     "compile": "nvmc.compiler:compile_model",
@@ -136,6 +145,7 @@ _HOMES = {
     "load_data": "nvmc.data",
     "load_device": "nvmc.hardware.devices",
     "load_hardware": "nvmc.cost.hardware",
+    "make_report": "nvmc.page.make",
     "make_session": "nvmc.runtime.provider",
     "make_target": "nvmc.hardware.devices",
     "memory_limit": "nvmc.runtime.memory",
@@ -148,6 +158,7 @@ _HOMES = {
     "simulate": "nvmc.evaluation.simulation",
     "solve": "nvmc.evaluation.solve",
     "sweep": "nvmc.evaluation.sweep",
+    "tile_map": "nvmc.page.tile_map",
     "train": "nvmc.training.api:train_network",
     "transform": "nvmc.compiler:transform_model",
     "transform_model": "nvmc.compiler",

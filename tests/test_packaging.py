@@ -30,7 +30,7 @@ FILES = (
     "pyproject.toml",
     "setup.py",
 )
-PACKAGED = (".py", ".pyi", ".typed", ".toml", ".json", ".onnx")
+PACKAGED = (".py", ".pyi", ".typed", ".toml", ".json", ".onnx", ".css", ".js")
 
 
 def attempt(

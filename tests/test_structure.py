@@ -19,6 +19,7 @@ FLOORS = {
     "nvmc.__main__": 11,
     "nvmc.cli": 10,
     "nvmc.export": 9,
+    "nvmc.page": 9,
     "nvmc.executors": 8,
     "nvmc.explore": 8,
     "nvmc.place": 8,
@@ -61,6 +62,7 @@ HOMES = {
     "skopt": {"nvmc.training"},
     "sqlite3": {"nvmc.store"},
     "torch": {"nvmc.executors", "nvmc.models", "nvmc.torchgraph", "nvmc.training"},
+    "vl_convert": {"nvmc.page"},
 }
 
 # Import names of distributions whose two names differ.
@@ -71,6 +73,7 @@ DISTRIBUTIONS = {
     "onnx_ir": "onnx-ir",
     "sklearn": "scikit-learn",
     "skopt": "scikit-optimize",
+    "vl_convert": "vl-convert-python",
 }
 
 # What importing a part may not load.

@@ -34,6 +34,7 @@ COMMANDS = {
     "sweep": ("nvmc.cli.sweep:sweep_command", "Curves over sigma, time or converter bits."),
     "solve": ("nvmc.cli.solve:solve_command", "Least bits, or most noise or time, for a goal."),
     "compare": ("nvmc.cli.compare:compare_command", "Networks or devices on the same chips."),
+    "report": ("nvmc.cli.report:report_command", "One HTML file to send and to print."),
     "sensitivity": (
         "nvmc.cli.sensitivity:sensitivity_command",
         "Which layer, slice and source costs how much.",
@@ -129,7 +130,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         for word in words:
             check_text("an argument", word)
-        result: Any = _nvmc.main(words, prog_name="nvmc", standalone_mode=False)
+        result: Any = _nvmc.main(words, prog_name="nvmc", standalone_mode=False, obj=words)
         if sys.stdout:  # None where the caller closed it
             sys.stdout.flush()
         return result if isinstance(result, int) else 0

@@ -20,9 +20,8 @@ from nvmc.cli.console import (
 )
 from nvmc.cli.heading import heading, noise_text
 from nvmc.cli.running import chosen_executor, opened, run_options
-from nvmc.cli.stored import StoreToBe, checked_text, opened_store
+from nvmc.cli.stored import checked_text, opened_stores
 from nvmc.cli.values import in_percent, short_of
-from nvmc.compiled.artifact import Compiled
 from nvmc.evaluation.compare import RUNS, compare
 from nvmc.evaluation.comparison import Comparison
 from nvmc.evaluation.parameters import parse_temperature, parse_time
@@ -83,7 +82,7 @@ def compare_command(
     each = networks if len(networks) > 1 else networks * len(devices)
     with ExitStack() as stack:
         executor = stack.enter_context(chosen_executor(jobs, workers, accelerator))
-        stores = _stores(stack, networks, store, no_store, trust_store)
+        stores = opened_stores(stack, networks, store, no_store, trust_store)
         kept = [stores[str(network.folder)] for network in each] if stores else []
         advance = stack.enter_context(
             progress("chips", options["runs"] * len(each), shown=not as_json)
@@ -111,22 +110,6 @@ def compare_command(
         click.echo(result.table(kind), nl=False)
     for one in stores.values():
         one.check()
-
-
-def _stores(
-    stack: ExitStack, networks: list[Compiled], store: Path | None, without: bool, trusted: bool
-) -> dict[str, StoreToBe]:
-    """The store of each folder; one for all with `--store`, none with `--no-store`."""
-    folders = {str(network.folder): network for network in networks}
-    found: dict[str, StoreToBe] = {}
-    for folder, network in folders.items():
-        if store is not None and found:
-            found[folder] = next(iter(found.values()))
-        elif (kept := stack.enter_context(opened_store(network, store, without, trusted))) is None:
-            return {}
-        else:
-            found[folder] = kept
-    return found
 
 
 def _notes(result: Comparison, **given: Any) -> None:

@@ -11,6 +11,7 @@ EXAMPLES = {
     "train": ("model.onnx --device rram4 --data digits -o robust.onnx", "train"),
     "simulate": ("model.nvmc --data digits --runs 368", "simulate"),
     "compare": ("plain.nvmc robust.nvmc --data digits", "compare"),
+    "report": ("model.nvmc --data digits --goal 97%", "report"),
     "sweep": ("model.nvmc --data digits --sigma 0:0.3:0.05", "sweep"),
     "solve": ("model.nvmc --data digits --goal 97% --over adc-bits", "solve"),
     "sensitivity": ("model.nvmc --data digits", "sensitivity"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Collection, Generator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ from nvmc.interruption import interrupted
 from nvmc.metrics import Total, find_metric
 from nvmc.store import Entry, Expected, Found, Store
 
-__all__ = ["StoreToBe", "checked_text", "expected_in", "opened_store"]
+__all__ = ["StoreToBe", "checked_text", "expected_in", "opened_store", "opened_stores"]
 
 
 class StoreToBe:
@@ -152,3 +152,30 @@ def opened_store(
     finally:
         if kept.store is not None:
             kept.store.close()
+
+
+def opened_stores(
+    stack: ExitStack, networks: list[Compiled], store: Path | None, without: bool, trusted: bool
+) -> dict[str, StoreToBe]:
+    """The store of each network's folder; one for all with `--store`, none with `--no-store`.
+
+    Args:
+        stack: Closes them, as `opened_store` does at the end of its block.
+        networks: Their folders are the keys.
+        store: `--store`; as in `opened_store`, as the others.
+        without: `--no-store`.
+        trusted: `--trust-store`.
+
+    Raises:
+        OptionError: The options contradict each other.
+    """
+    folders = {str(network.folder): network for network in networks}
+    found: dict[str, StoreToBe] = {}
+    for folder, network in folders.items():
+        if store is not None and found:
+            found[folder] = next(iter(found.values()))
+        elif (kept := stack.enter_context(opened_store(network, store, without, trusted))) is None:
+            return {}
+        else:
+            found[folder] = kept
+    return found

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from nvmc.arguments import checked
 from nvmc.evaluation.description import Description, in_common
 from nvmc.evaluation.records import Elsewhere
+from nvmc.evaluation.reported import WithReport
 from nvmc.metrics import find_metric
 from nvmc.report.tables import Table, render
 from nvmc.statistics import Ends, Interval, Kpp, Summary
@@ -91,7 +92,7 @@ class Compared:
 
 @checked
 @dataclass(frozen=True)
-class Comparison:
+class Comparison(WithReport):
     """Networks on the same chips.
 
     Attributes:
@@ -149,7 +150,7 @@ class Comparison:
             OptionError: There is no such kind.
         """
         if kind != "csv":
-            return render(self._shown(), kind, width)
+            return render(self.rounded(), kind, width)
         rows = [_machine(one) for one in self.networks]
         cells = [tuple("" if v is None else str(v) for v in row.values()) for row in rows]
         return render(Table(tuple(rows[0]), tuple(cells)), kind)
@@ -158,7 +159,7 @@ class Comparison:
         """In notebooks."""
         return self.table("html")
 
-    def _shown(self) -> Table:
+    def rounded(self) -> Table:
         """As people read it: quantities below each other."""
         first, *others = (self._cells(one) for one in self.networks)
         blank = [""] * (len(others[0]) - len(first))

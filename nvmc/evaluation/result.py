@@ -14,6 +14,7 @@ from nvmc.errors import OptionError
 from nvmc.evaluation.description import Compensated, Description
 from nvmc.evaluation.goals import Requirement, Verdict
 from nvmc.evaluation.records import Elsewhere
+from nvmc.evaluation.reported import WithReport
 from nvmc.statistics import Ends, Kpp, Summary, Yield, yield_at
 
 __all__ = ["FORMAT", "AtTime", "Simulation"]
@@ -92,7 +93,7 @@ class AtTime:
 
 @checked
 @dataclass(frozen=True)
-class Simulation:
+class Simulation(WithReport):
     """What a population of chips is worth.
 
     Attributes:

@@ -27,6 +27,7 @@ from nvmc.evaluation.goals import as_goal
 from nvmc.evaluation.parameters import PARAMETERS, Setup, Value, parse_values
 from nvmc.evaluation.population import Executor, Population, Threads, Workload
 from nvmc.evaluation.records import Archive, Elsewhere
+from nvmc.evaluation.reported import WithReport
 from nvmc.evaluation.tuning import Tuning
 from nvmc.evaluation.workload import Options, check_options, fidelity_of, set_up
 from nvmc.hardware.chips import Chips
@@ -71,7 +72,7 @@ class Point:
 
 @checked
 @dataclass(frozen=True)
-class Sweep:
+class Sweep(WithReport):
     """Curves over parameters.
 
     Attributes:

@@ -23,6 +23,7 @@ LINES = {
     "simulate": ("simulate @.nvmc", "simulate good.nvmc --store @", "simulate --data mnist:@"),
     "sweep": ("sweep @.nvmc --sigma 0",),
     "solve": ("solve @.nvmc --goal 90% --over sigma",),
+    "report": ("report @.nvmc",),
     "compare": ("compare @.nvmc @.nvmc",),
     "sensitivity": ("sensitivity @.nvmc",),
     "uncertainty": ("uncertainty good.nvmc --data @.npz",),

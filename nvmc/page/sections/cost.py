@@ -1,0 +1,156 @@
+"""What a chip costs: energy, time and area, each with its band."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from nvmc.cost.result import Cost, Figure
+from nvmc.page.blocks import Block, Chart, DataTable, Paragraph
+from nvmc.page.charts import COLOURS, Spec, tooltip
+from nvmc.page.report import Report
+
+__all__ = ["cost"]
+
+PREFIXES = ((1e9, "G"), (1e6, "M"), (1e3, "k"), (1.0, ""), (1e-3, "m"), (1e-6, "µ"), (1e-9, "n"))
+MOST = 40
+"""Layers that are drawn: those of most energy."""
+
+
+def cost(report: Report) -> Iterator[Block]:
+    """For each network and hardware: figures, layers by component, and what is assumed."""
+    for number, one in enumerate(report.of(Cost), 1):
+        name = Path(one.network).name.removesuffix(".nvmc")
+        yield Paragraph(
+            f"{name} on {one.hardware} ({one.node_nm:g} nm), for one image; {one.drives}. Each "
+            "estimate has the band within which published chips agree with the hardware."
+        )
+        yield _figures(one, name, number)
+        yield _layers(one, number)
+        yield _components(one, number)
+        if one.assumptions:
+            yield Paragraph(f"Assumed: {' '.join(one.assumptions)}")
+        for dimension, band in one.bands.items():
+            if not band.low <= 1 <= band.high:
+                way = "more" if band.low > 1 else "less"
+                yield Paragraph(
+                    f"Every published chip takes {way} {dimension} than {one.hardware} says: trust "
+                    "the band, not the estimate.",
+                    "note",
+                )
+
+
+def _figure_texts(figure: Figure, unit: str) -> tuple[str, str]:
+    """A figure and its band in one prefix: `0.484 µJ`, `0.06 to 3.6`."""
+    scale, prefix = 1.0, ""
+    if unit in ("J", "s"):
+        size = abs(figure.value) or 1.0
+        scale, prefix = next((p for p in PREFIXES if size >= p[0]), PREFIXES[-1])
+    texts = [f"{value / scale:.{digits}g}" for value, digits in
+             ((figure.value, 3), (figure.low, 2), (figure.high, 2))]  # fmt: skip
+    low, high = (f"{float(text):,g}" for text in texts[1:])
+    return f"{float(texts[0]):,g} {prefix}{unit}", f"{low} to {high}"
+
+
+def _figures(one: Cost, name: str, number: int) -> DataTable:
+    told: list[tuple[str, Figure, str]] = [
+        ("energy per image", one.energy, "J"),
+        ("latency of one image", one.latency, "s"),
+        ("images per second", one.throughput, "images/s"),
+        ("area", one.area_mm2, "mm²"),
+        ("operations per energy", one.tops_per_w, "TOPS/W"),
+        ("operations per time and area", one.tops_per_mm2, "TOPS/mm²"),
+        ("peak, all tiles full", one.peak.tops, "TOPS"),
+        ("peak of full tiles and converters", one.peak.tops_per_w, "TOPS/W"),
+        ("peak of full tiles and converters", one.peak.tops_per_mm2, "TOPS/mm²"),
+    ]
+    lines = [(what, *_figure_texts(figure, unit)) for what, figure, unit in told]
+    rows = [
+        {"network": name, "hardware": one.hardware, "quantity": what, "unit": unit, **vars(figure)}
+        for what, figure, unit in told
+    ]
+    title = f"{name} on {one.hardware}"
+    columns = ("", "estimate", "band")
+    return DataTable.of(f"cost-{number}", title, columns, lines, rows, open=True)
+
+
+def _layers(one: Cost, number: int) -> Chart:
+    """Energy of each layer, by component."""
+    ranked = sorted(one.layers, key=lambda layer: -layer.energy.value)[:MOST]
+    kept = [layer for layer in one.layers if layer in ranked]
+    parts = [part.name for part in one.components]
+    whole = one.energy.value or 1.0
+    scale, prefix = next((p for p in PREFIXES if whole >= p[0]), PREFIXES[-1])
+    data = [
+        {
+            "name": layer.name,
+            "part": part,
+            "value": layer.components.get(part, 0.0) / scale,
+            "text": f"{layer.components.get(part, 0.0) / scale:.3g} {prefix}J",
+        }
+        for layer in kept
+        for part in parts
+        if layer.components.get(part)
+    ]
+    colours = {"domain": parts, "range": [COLOURS[i % len(COLOURS)] for i in range(len(parts))]}
+    spec: Spec = {
+        "data": {"values": data},
+        "mark": {"type": "bar"},
+        "encoding": {
+            "x": {"field": "value", "type": "quantitative",
+                  "title": f"energy per image [{prefix}J]"},
+            "y": {"field": "name", "type": "nominal", "sort": None, "title": None,
+                  "axis": {"labelLimit": 150}},
+            "color": {"field": "part", "type": "nominal", "scale": colours, "sort": parts,
+                      "legend": {"orient": "top", "title": None, "columns": 3}},
+            "order": {"field": "part", "sort": "ascending"},
+            "tooltip": tooltip(name="layer", part="component", text="energy"),
+        },
+    }  # fmt: skip
+    lines = [
+        (
+            layer.name,
+            f"{layer.tiles:,}",
+            *_figure_texts(layer.energy, "J"),
+            *_figure_texts(layer.time, "s"),
+        )
+        for layer in one.layers
+    ]
+    columns = ("layer", "tiles", "energy", "band", "time", "band")
+    rows = [{**row, "network": Path(one.network).name} for row in one.rows()]
+    table = DataTable.of(f"layers-{number}", "Cost of each layer", columns, lines, rows)
+    most = max(one.layers, key=lambda layer: layer.energy.value)
+    summary = (
+        f"{most.name} takes the most energy, {100 * most.energy.value / whole:.0f} % of "
+        f"{_figure_texts(one.energy, 'J')[0]} per image."
+    )
+    title = f"Energy of the layers on {one.hardware}, by component"
+    return Chart(f"energy-{number}", title, summary, spec, table, height=40 + 26 * len(kept))
+
+
+def _components(one: Cost, number: int) -> DataTable:
+    ranked = sorted(one.components, key=lambda part: -part.energy.value)
+    lines = [
+        (
+            part.name,
+            *_figure_texts(part.energy, "J"),
+            _share(part.energy, one.energy),
+            *_figure_texts(part.area_mm2, "mm²"),
+            _share(part.area_mm2, one.area_mm2),
+        )
+        for part in ranked
+    ]
+    rows = [
+        {
+            "component": part.name,
+            **{f"energy_{key}_j": value for key, value in vars(part.energy).items()},
+            **{f"area_{key}_mm2": value for key, value in vars(part.area_mm2).items()},
+        }
+        for part in ranked
+    ]
+    columns = ("component", "energy", "band", "share", "area", "band", "share")
+    return DataTable.of(f"components-{number}", "Cost of each component", columns, lines, rows)
+
+
+def _share(part: Figure, whole: Figure) -> str:
+    return f"{100 * part.value / whole.value:.0f} %" if whole.value else "–"

@@ -1,0 +1,145 @@
+"""What was run: command, networks by hash, every noise source, images, versions."""
+
+from __future__ import annotations
+
+import json
+import platform
+from collections.abc import Iterator, Mapping
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any, cast
+
+from nvmc import __version__
+from nvmc.evaluation.description import Description
+from nvmc.evaluation.parameters import duration_text
+from nvmc.hardware.devices import Device
+from nvmc.page.blocks import Block, DataTable, Paragraph, Quotation
+from nvmc.page.report import Report
+from nvmc.page.values import counted
+
+__all__ = ["run"]
+
+LIBRARIES = ("numpy", "onnx", "onnxruntime", "scipy")
+"""What has a part in a chip's value; their versions are stated."""
+ONCE = ("noise", "periphery", "reading")
+"""Keys of a description that have a table or a sentence of their own."""
+NAMES = {
+    "nvmc": "nvmc",
+    "network_sha256": "network's SHA-256",
+    "mapped_share": "share of multiply-adds on crossbars",
+    "time_s": "seconds since programming",
+    "data_sha256": "data's SHA-256",
+    "mc_passes": "stochastic passes",
+}
+"""How a key is called where its own words would not say it."""
+
+
+def run(report: Report) -> Iterator[Block]:
+    """Everything that decides the values of the chips."""
+    if report.command:
+        yield Quotation("command", "Command", report.command)
+    told = {one.description: one.label for one in report.populations}
+    yield _facts(told)
+    yield from _noise(told)
+    yield from _periphery(told)
+    yield from _devices(told)
+    yield _versions()
+    others = sum(one.elsewhere.chips for one in report.populations)
+    if others:
+        checked = sum(one.elsewhere.checked for one in report.populations)
+        yield Paragraph(
+            f"{counted(others, 'chip')} came from results that another user or machine had "
+            f"written; {checked:,} of them were run again here, with the same result.",
+            "note",
+        )
+
+
+def _facts(told: Mapping[Description, str]) -> DataTable:
+    """A row for each key, a column for each population."""
+    facts = [one.to_json() for one in told]
+    keys = [key for key in facts[0] if key not in ONCE]
+    shown = [
+        (NAMES.get(key, key.replace("_", " ")), *(_text(key, one.get(key)) for one in facts))
+        for key in keys
+        if any(one.get(key) not in (None, [], "") for one in facts)
+    ]
+    return DataTable.of("setup", "Networks, chips and images", ("", *told.values()), shown,
+                        open=True)  # fmt: skip
+
+
+def _text(key: str, value: Any) -> str:
+    if value is None:
+        return "–"
+    if key == "time_s":
+        return f"{value:g} ({duration_text(value)})"
+    if key in ("mapped_share", "source_agreement"):
+        return f"{100 * value:.2f} %"
+    if isinstance(value, list):
+        return "; ".join(map(_plain, cast(list[Any], value))) or "none"
+    return _plain(value)
+
+
+def _plain(value: Any) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, float):
+        return f"{value:.6g}"
+    if isinstance(value, int):
+        return f"{value:,}"
+    return value if isinstance(value, str) else json.dumps(value)
+
+
+def _noise(told: Mapping[Description, str]) -> Iterator[Block]:
+    """Every noise source with all that it is given."""
+    lines: list[tuple[str, str, str, str]] = []
+    for one, label in told.items():
+        for number, source in enumerate(one.to_json()["noise"], 1):
+            settings = {key: value for key, value in source.items() if key != "type"}
+            given = ", ".join(f"{key} = {_short(value)}" for key, value in settings.items())
+            lines.append((label, str(number), str(source["type"]), given or "no settings"))
+    if lines:
+        columns = ("chips of", "", "noise source", "settings")
+        yield DataTable.of("noise", "Noise sources, in the order in which they act", columns, lines,
+                           open=True)  # fmt: skip
+    else:
+        yield Paragraph("The device has no noise: every chip is the ideal chip.", "note")
+
+
+def _short(value: Any) -> str:
+    text = _plain(value) if not isinstance(value, list | dict) else json.dumps(value)
+    return text if len(text) <= 120 else f"{text[:117]}…"
+
+
+def _periphery(told: Mapping[Description, str]) -> Iterator[Block]:
+    """DAC, ADC and wires, by key, where one is not ideal."""
+    found = [one.setup.target for one in told]
+    if all(target.ideal for target in found):
+        yield Paragraph("Converters and wires are ideal.")
+        return
+    each = [one.to_json()["periphery"] for one in told]
+    keys = [key for key in each[0] if any(one[key] is not None for one in each)]
+    shown = [(key.replace("_", " "), *(_short(one[key]) for one in each)) for key in keys]
+    yield DataTable.of("periphery", "Converters and wires", ("", *told.values()), shown)
+
+
+def _devices(told: Mapping[Description, str]) -> Iterator[Block]:
+    """Where the numbers of each device come from."""
+    devices: dict[str, Device] = {}
+    for one in told:
+        devices |= {device.name: device for device in one.setup.target.devices}
+    shown = [(name, device.title, device.source) for name, device in devices.items()]
+    columns = ("device", "what it is", "where its numbers come from")
+    yield DataTable.of("devices", "Devices", columns, shown, open=True)
+
+
+def _versions() -> DataTable:
+    shown = [("nvmc", __version__), ("Python", platform.python_version())]
+    shown += [(name, _version(name)) for name in LIBRARIES]
+    shown.append(("processor", platform.machine()))
+    return DataTable.of("versions", "Versions", ("software", "version"), shown)
+
+
+def _version(name: str) -> str:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return "not installed as a package"

@@ -1,0 +1,191 @@
+"""Where the weights of a network lie, and how far one chip's cells are off their targets."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nvmc.arguments import checked
+from nvmc.compiled.artifact import Compiled
+from nvmc.evaluation.parameters import Setup
+from nvmc.hardware.devices import Device, NoiseSource
+from nvmc.hardware.tile_cells import ArrayCells
+
+__all__ = ["LayerMap", "TileMap", "TileUse", "tile_map"]
+
+Float = NDArray[np.float64]
+
+SPOTS = 6_000
+"""Most places that the maps of all layers have together."""
+FINEST, COARSEST = 32, 8
+"""Most and fewest places along a side of a layer's map."""
+
+
+@dataclass(frozen=True)
+class TileUse:
+    """One tile.
+
+    Attributes:
+        number: Within its array, from 0, as `nvmc export` counts.
+        slice: Which digit of the weights it holds, from the lowest.
+        polarity: Which sign its cells stand for.
+        rows, cols: Word lines and bit lines in use.
+        cells: Cells that hold something; those never formed do not count.
+        use: Their share of the places of a whole tile.
+        error: Root mean square of (level of the chip - level on target) of these cells, as a share
+            of the distance from level 0 to the highest level; None where there is no cell.
+    """
+
+    number: int
+    slice: int
+    polarity: str
+    rows: int
+    cols: int
+    cells: int
+    use: float
+    error: float | None
+
+
+@dataclass(frozen=True, eq=False)
+class LayerMap:
+    """One array of weights.
+
+    Attributes:
+        name: Of the array.
+        tile: Word lines and bit lines of a whole tile.
+        tiles: In the order of their numbers.
+        use: Share of the places that hold a cell, by place within a tile, all tiles of the array
+            together, shape (n, n): from the first word line down, from the first bit line on.
+        error: Root mean square error there, as in `TileUse`; NaN where there is no cell.
+    """
+
+    name: str
+    tile: tuple[int, int]
+    tiles: tuple[TileUse, ...]
+    use: Float
+    error: Float
+
+    @property
+    def cells(self) -> int:
+        """Cells that hold something."""
+        return sum(tile.cells for tile in self.tiles)
+
+    @property
+    def share(self) -> float:
+        """Their share of all places of its tiles."""
+        return self.cells / (len(self.tiles) * self.tile[0] * self.tile[1])
+
+    @property
+    def rms(self) -> float | None:
+        """Root mean square error over all cells; None without any."""
+        if not self.cells:
+            return None
+        squares = sum(tile.cells * (tile.error or 0.0) ** 2 for tile in self.tiles)
+        return float(np.sqrt(squares / self.cells))
+
+
+@dataclass(frozen=True)
+class TileMap:
+    """The tiles of a network on one chip.
+
+    Attributes:
+        network: Name of the network.
+        device: What the cells are.
+        chip: Number of the chip, whose cells are programmed.
+        seed: Population of the chip.
+        layers: The arrays, in the order of the manifest.
+    """
+
+    network: str
+    device: str
+    chip: int
+    seed: int
+    layers: tuple[LayerMap, ...]
+
+
+@checked
+def tile_map(
+    compiled: Compiled,
+    *,
+    chip: int = 0,
+    seed: int = 0,
+    device: Device | str | Path | None = None,
+    noise: Sequence[NoiseSource | str] = (),
+    sigma: float | None = None,
+    time_s: float | None = None,
+    temperature_c: float | None = None,
+    on_array: Callable[[], None] | None = None,
+) -> TileMap:
+    """How full every tile is, and how far the cells of one chip are off their targets.
+
+    Errors are of the cells as they are at that time since programming; read noise is not in them.
+
+    Args:
+        compiled: From `open_compiled` or `nvmc.compile`.
+        chip: Number of the chip.
+        seed: Population of the chip.
+        device: Another device than the network was compiled for: one, its name, or its file.
+        noise: More noise sources behind the device's own.
+        sigma: Strength of the device's noise instead of its default.
+        time_s: Seconds since programming; the device's own time by default.
+        temperature_c: Of the cells, degrees Celsius.
+        on_array: Called as each array is done.
+
+    Raises:
+        OptionError, DeviceError, ArtifactError: By what is wrong.
+    """
+    manifest = compiled.manifest
+    setup = Setup.of(manifest.target, device, noise, sigma, time_s, temperature_c=temperature_c)
+    stated = all(one.conductance is not None for one in setup.target.devices)
+    cells: Any = {"device": device, "range_us": None if stated else (0.0, 1.0)}
+    age: Any = {"time_s": time_s, "temperature_c": temperature_c}
+    real = compiled.chip(chip, seed=seed, noise=noise, sigma=sigma, **age, **cells)
+    target = compiled.chip(None, **cells)
+    side = int(np.clip(np.sqrt(SPOTS / max(1, len(real.arrays))), COARSEST, FINEST))
+    layers: list[LayerMap] = []
+    for name in real.arrays:
+        own = setup.target.of_array(name)
+        size, highest = (own.rows, own.cols), float(own.highest_level)
+        layers.append(_layer(real.array(name), target.array(name), size, highest, side))
+        if on_array is not None:
+            on_array()
+    device_name = setup.target.device.name
+    name = Path(compiled.folder).name.removesuffix(".nvmc")
+    return TileMap(name, device_name, chip, seed, tuple(layers))
+
+
+def _layer(
+    real: ArrayCells, target: ArrayCells, size: tuple[int, int], highest: float, side: int
+) -> LayerMap:
+    sides = min(side, size[0]), min(side, size[1])
+    held, squares = np.zeros(sides), np.zeros(sides)
+    tiles: list[TileUse] = []
+    for one, aim in zip(real.tiles, target.tiles, strict=True):
+        formed = one.formed
+        off = (one.conductance_us - aim.conductance_us) / (real.step_us * highest)
+        square = np.where(formed, off**2, 0.0)
+        cells = int(np.count_nonzero(formed))
+        error = float(np.sqrt(square.sum() / cells)) if cells else None
+        use = cells / (size[0] * size[1])
+        lines = formed.shape[0], formed.shape[1]
+        tiles.append(TileUse(one.number, one.slice, one.polarity, *lines, cells, use, error))
+        held += _spread(formed.astype(np.float64), size, sides)
+        squares += _spread(square, size, sides)
+    places = len(tiles) * _spread(np.ones(size), size, sides)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        error = np.sqrt(squares / held)
+    return LayerMap(real.name, size, tuple(tiles), held / places, error)
+
+
+def _spread(values: Float, size: tuple[int, int], sides: tuple[int, int]) -> Float:
+    """Sums over places: a tile's lines in as many equal parts; the lines in use come first."""
+    for axis in (0, 1):
+        places = np.arange(values.shape[axis]) * sides[axis] // size[axis]
+        firsts = np.unique(places, return_index=True)[1]
+        values = np.add.reduceat(values, firsts, axis=axis)
+    return np.pad(values, [(0, n - m) for n, m in zip(sides, values.shape, strict=True)])

@@ -1,0 +1,53 @@
+"""Use and error of tiles against a slow count of every cell."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import nvmc
+from onnx_text import proto_of
+
+
+@pytest.fixture(scope="module")
+def network(tmp_path_factory: pytest.TempPathFactory) -> nvmc.Compiled:
+    text = "g (float[N,30] x) => (float[N,20] y) <float[30,20] w> { y = MatMul (x, w) }"
+    target = nvmc.make_target("fefet2", rows=24, cols=16)
+    return nvmc.compile(proto_of(text), target, output=tmp_path_factory.mktemp("tiles") / "a.nvmc")
+
+
+def test_use_and_error_are_those_of_every_cell(network: nvmc.Compiled) -> None:
+    found = nvmc.tile_map(network, chip=3, seed=5, sigma=0.3)
+    assert [layer.name for layer in found.layers] == [a.name for a in network.manifest.arrays]
+    real, aimed = network.chip(3, seed=5, sigma=0.3), network.chip(None)
+    conductance = network.manifest.target.device.conductance
+    assert conductance is not None
+    whole = conductance.max_us - conductance.min_us
+    for layer in found.layers:
+        pairs = list(zip(real.tiles(layer.name), aimed.tiles(layer.name), strict=True))
+        side = layer.use.shape
+        cells, squares, places = np.zeros(side), np.zeros(side), np.zeros(side)
+        for (one, aim), told in zip(pairs, layer.tiles, strict=True):
+            off = (one.conductance_us - aim.conductance_us) / whole
+            held = [(r, c) for r, c in np.ndindex(off.shape) if one.formed[r, c]]
+            assert (told.cells, told.rows, told.cols) == (len(held), *off.shape)
+            assert told.use == len(held) / (24 * 16)
+            error = None if not held else np.sqrt(sum(off[at] ** 2 for at in held) / len(held))
+            assert (told.error is None) if error is None else told.error == pytest.approx(error)
+            for r, c in held:
+                at = r * side[0] // 24, c * side[1] // 16
+                cells[at] += 1
+                squares[at] += off[r, c] ** 2
+        for r, c in np.ndindex(24, 16):
+            places[r * side[0] // 24, c * side[1] // 16] += len(pairs)
+        np.testing.assert_allclose(layer.use, cells / places)
+        known = cells > 0
+        np.testing.assert_allclose(layer.error[known], np.sqrt(squares[known] / cells[known]))
+        assert np.isnan(layer.error[~known]).all()
+        assert layer.cells == cells.sum()
+        assert layer.rms == pytest.approx(np.sqrt(squares.sum() / cells.sum()))
+
+
+def test_without_noise_cells_are_on_target(network: nvmc.Compiled) -> None:
+    found = nvmc.tile_map(network, sigma=0.0)
+    assert {layer.rms for layer in found.layers} == {0.0}
