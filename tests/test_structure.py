@@ -43,6 +43,7 @@ FLOORS = {
     "nvmc.errors": 0,
     "nvmc.interruption": 1,
     "nvmc.rng": 1,
+    "nvmc.tables": 1,
 }
 
 # Where each of these libraries may be imported, be it inside a function.

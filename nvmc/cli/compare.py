@@ -21,12 +21,12 @@ from nvmc.cli.console import (
 from nvmc.cli.heading import heading, noise_text
 from nvmc.cli.running import chosen_executor, opened, run_options
 from nvmc.cli.stored import checked_text, opened_stores
-from nvmc.cli.values import in_percent, short_of
 from nvmc.evaluation.compare import RUNS, compare
 from nvmc.evaluation.comparison import Comparison
 from nvmc.evaluation.parameters import parse_temperature, parse_time
-from nvmc.report.overlay import Overlaid, draw_overlay
-from nvmc.report.tables import KINDS
+from nvmc.metrics.values import in_percent, short_of
+from nvmc.report.figure import Sheet
+from nvmc.tables import KINDS
 
 __all__ = ["compare_command"]
 
@@ -69,7 +69,7 @@ def compare_command(
     trust_store: bool,
     no_store: bool,
     kind: str,
-    figure: Path | None,
+    figure: Sheet | None,
     as_json: bool,
     **options: Any,
 ) -> None:
@@ -101,7 +101,7 @@ def compare_command(
         )
     _notes(result, device=devices[0] if devices else None, sigma=options["sigma"], noise=noise)
     if figure is not None:
-        _draw(figure, result)
+        result.figure(figure)
     if as_json:
         print_json(result.to_json())
     elif kind == "text":
@@ -172,14 +172,3 @@ def _said(result: Comparison) -> list[str]:
             others = count(one.elsewhere.chips, "chip")
             said.append(f"{one.label} from elsewhere: {others}, {checked_text(one.elsewhere)}.")
     return said
-
-
-def _draw(path: Path, result: Comparison) -> None:
-    lines = heading(result.shared, "; ".join(one.label for one in result.networks))
-    draw_overlay(
-        path,
-        lines,
-        short_of(result.metric),
-        [Overlaid(one.label, one.values, one.kpp) for one in result.networks],
-        percent=in_percent(result.metric),
-    )

@@ -25,9 +25,9 @@ from rich.segment import Segment
 
 from nvmc.budget import memory_limit
 from nvmc.cli.plain import one_line, printable
-from nvmc.cli.values import ends_text, in_percent, short_of
 from nvmc.hardware.devices import Device, Target
 from nvmc.metrics import find_metric
+from nvmc.metrics.values import ends_text, in_percent, short_of
 from nvmc.statistics import Ends, Kpp
 
 __all__ = [

@@ -10,9 +10,10 @@ from pathlib import Path
 import click
 
 from nvmc.cli.console import memory_option, print_json
+from nvmc.cli.figures import figure_options
 from nvmc.compiled.artifact import find_compiled, open_compiled
 from nvmc.errors import OptionError
-from nvmc.report.figure import check_figure
+from nvmc.report.figure import Sheet
 from nvmc.report.table import check_file, write_csv
 
 __all__ = ["cost_command"]
@@ -48,12 +49,7 @@ __all__ = ["cost_command"]
     help="Count the copies, hops and times that `nvmc place` wrote.",
 )
 @click.option("--csv", "csv_file", type=click.Path(path_type=Path), help="Write a row a layer.")
-@click.option(
-    "--figure",
-    type=click.Path(path_type=Path),
-    metavar="FILE.{png,pdf,svg}",
-    help="Draw the result; the suffix says the format.",
-)
+@figure_options
 @memory_option
 @click.option("--json", "as_json", is_flag=True, help="Print everything as JSON.")
 def cost_command(
@@ -66,7 +62,7 @@ def cost_command(
     idle: str,
     schedule: Path | None,
     csv_file: Path | None,
-    figure: Path | None,
+    figure: Sheet | None,
     as_json: bool,
 ) -> None:
     """Energy, latency, throughput and area of a compiled network, per layer and component.
@@ -79,8 +75,6 @@ def cost_command(
 
     if csv_file is not None:
         check_file(csv_file)
-    if figure is not None:
-        check_figure(figure)
     if limit is not None and data is None:
         raise OptionError("--limit is given without --data; give the images, or leave it out")
     found = estimate_cost(

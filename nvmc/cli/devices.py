@@ -9,10 +9,12 @@ import click
 from rich.table import Table
 
 from nvmc.cli.console import note, note_scale, out, print_json
+from nvmc.cli.figures import figures
 from nvmc.cli.suggest import Group
 from nvmc.compiled.artifact import replacing_file
 from nvmc.errors import OptionError
 from nvmc.hardware.devices import Device, device_names, load_device
+from nvmc.report.figure import Sheet
 
 __all__ = ["devices_command"]
 
@@ -85,12 +87,7 @@ def _show(name: str, as_json: bool) -> None:
     show_default=True,
     help="Spread: a factor per level, or a polynomial in the conductance, of degree 0 to 4.",
 )
-@click.option(
-    "--figure",
-    type=click.Path(path_type=Path),
-    metavar="FILE.{png,pdf,svg}",
-    help="Draw the fit.  [default: the output's name with .png, if matplotlib is there]",
-)
+@figures("Draw the fit.  [default: the output's name with .png, if matplotlib is there]")
 @click.option("--no-figure", is_flag=True, help="Draw nothing.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def _fit(
@@ -99,7 +96,7 @@ def _fit(
     name: str | None,
     title: str | None,
     law: Any,
-    figure: Path | None,
+    figure: Sheet | None,
     no_figure: bool,
     as_json: bool,
 ) -> None:
@@ -127,25 +124,25 @@ def _fit(
     with replacing_file(output) as temporary:
         temporary.write_text(text, encoding="utf-8")
     if as_json:
-        print_json(fit_json(fit, output, drawn))
+        print_json(fit_json(fit, output, None if drawn is None else drawn.path))
         return
     print_fit(fit, out())
-    out().print(f"Wrote {output}" + ("" if drawn is None else f" and {drawn}"), soft_wrap=True)
+    out().print(f"Wrote {output}" + ("" if drawn is None else f" and {drawn.path}"), soft_wrap=True)
 
 
-def _figure_of(output: Path, asked: Path | None) -> Path | None:
+def _figure_of(output: Path, asked: Sheet | None) -> Sheet | None:
     """Where to draw; None, with a note, where nobody asked and nothing can be drawn."""
-    from nvmc.report.figure import check_figure
+    from nvmc.report.figure import as_sheet, check_figure
 
-    path = asked or output.with_suffix(".png")
+    sheet = asked or as_sheet(output.with_suffix(".png"))
     try:
-        check_figure(path)
+        check_figure(sheet.path)
     except OptionError:
         if asked is not None:
             raise
         note("no figure: matplotlib is not installed (`pip install nvmc[report]`)")
         return None
-    return path
+    return sheet
 
 
 def _facts(device: Device) -> list[tuple[str, str]]:

@@ -17,6 +17,7 @@ from nvmc.evaluation.solve import RUNS
 from nvmc.explore.explore import MOST, TRIALS, explore_designs
 from nvmc.explore.front import QUANTITIES
 from nvmc.models import resolve_model
+from nvmc.report.figure import Sheet
 from nvmc.report.table import write_csv
 
 __all__ = ["explore_command"]
@@ -98,7 +99,7 @@ def explore_command(
     workers: str | None,
     accelerator: str,
     trust_store: bool,
-    figure: Path | None,
+    figure: Sheet | None,
     as_json: bool,
     **options: Any,
 ) -> int:

@@ -8,9 +8,9 @@ from typing import Any, TypeVar
 import click
 
 from nvmc.cli.console import count, percent, quantity_text
-from nvmc.cli.values import bound_text, value_text
 from nvmc.evaluation.goals import Verdict
 from nvmc.evaluation.parameters import duration_text
+from nvmc.metrics.values import bound_text, value_text
 from nvmc.statistics import Yield
 
 __all__ = ["MISSED", "exit_code", "goal_option", "required_rows", "yield_row", "yield_text"]

@@ -20,6 +20,8 @@ from nvmc.evaluation.distribution import Histogram
 from nvmc.evaluation.error_sources import LayerErrors
 from nvmc.evaluation.inspection import IMAGES, Inspection, inspect, rows_of
 from nvmc.evaluation.parameters import parse_temperature, parse_time
+from nvmc.evaluation.pictures import title_of
+from nvmc.report.figure import Sheet
 from nvmc.report.inspection import Bars, Panel, draw_inspection
 from nvmc.report.table import check_file, write_csv
 
@@ -55,7 +57,7 @@ def inspect_command(
     age: str | None,
     celsius: str | None,
     csv_file: Path | None,
-    figure: Path | None,
+    figure: Sheet | None,
     as_json: bool,
     **options: Any,
 ) -> None:
@@ -87,7 +89,8 @@ def inspect_command(
         facts = as_cells(result.description.to_json())
         write_csv(csv_file, ({**row, **facts} for row in rows_of(result)))
     if figure is not None:
-        draw_inspection(figure, _heading(result), _panels(result))
+        title = title_of([result.description])
+        draw_inspection(figure, [f"Chip {result.chip} of {title[0]}", title[1]], _panels(result))
     if as_json:
         print_json(result.to_json())
     else:

@@ -8,9 +8,10 @@ from pathlib import Path
 import click
 
 from nvmc.cli.console import memory_option, out, print_json
+from nvmc.cli.figures import figures
 from nvmc.compiled.artifact import find_compiled, open_compiled
 from nvmc.errors import OptionError
-from nvmc.report.figure import check_figure
+from nvmc.report.figure import Sheet
 from nvmc.report.table import check_file, write_csv
 
 __all__ = ["place_command"]
@@ -46,12 +47,7 @@ __all__ = ["place_command"]
     help="Write the schedule, for `nvmc cost --schedule`.",
 )
 @click.option("--csv", "csv_file", type=click.Path(path_type=Path), help="Write a row per node.")
-@click.option(
-    "--figure",
-    type=click.Path(path_type=Path),
-    metavar="FILE.{png,pdf,svg}",
-    help="Draw the cores and the times.",
-)
+@figures("Draw the cores and the times.")
 @memory_option
 @click.option("--json", "as_json", is_flag=True, help="Print the schedule as JSON.")
 def place_command(
@@ -62,7 +58,7 @@ def place_command(
     chiplets: str | None,
     output: Path | None,
     csv_file: Path | None,
-    figure: Path | None,
+    figure: Sheet | None,
     as_json: bool,
 ) -> None:
     """Copy layers that wait, lay tiles onto the cores of a mesh, and schedule an image.
@@ -76,8 +72,6 @@ def place_command(
     for path in (output, csv_file):
         if path is not None:
             check_file(path)
-    if figure is not None:
-        check_figure(figure)
     found = place_network(
         find_compiled() if compiled is None else open_compiled(compiled),
         hardware,

@@ -13,9 +13,9 @@ from nvmc.cli.console import count, interval_rows, ordinal, passes_text, worst_t
 from nvmc.cli.goals import yield_row
 from nvmc.cli.heading import noise_text, noisy_places_texts, periphery_text
 from nvmc.cli.stored import expected_in
-from nvmc.cli.values import bare_text, value_text
 from nvmc.evaluation.parameters import duration_text
 from nvmc.metrics import find_metric
+from nvmc.metrics.values import bare_text, value_text
 from nvmc.statistics import (
     Images,
     Kpp,

@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 import click
 
 from nvmc.cli.console import memory_option, note
+from nvmc.cli.figures import figure_options
 from nvmc.compiled.artifact import Compiled, find_compiled, open_compiled
 from nvmc.data import NAMED
 from nvmc.errors import OptionError
@@ -20,20 +21,12 @@ from nvmc.evaluation.population import Executor, Threads
 from nvmc.executors import WORKERS, parse_accelerator, parse_workers
 from nvmc.hardware.compensation import COMPENSATIONS
 from nvmc.metrics import METRICS
-from nvmc.report.figure import check_figure
 from nvmc.runtime.missing import slow_text
 
 __all__ = ["OPTIONS", "chosen_executor", "opened", "run_options"]
 
 Command = Callable[..., Any]
 F = TypeVar("F", bound=Command)
-
-
-def _checked_figure(context: click.Context, option: click.Parameter, path: Path | None) -> Any:
-    """A figure that cannot be written is refused before any work is done."""
-    if path is not None:
-        check_figure(path)
-    return path
 
 
 OPTIONS: dict[str, Callable[[Command], Command]] = {
@@ -147,13 +140,7 @@ OPTIONS: dict[str, Callable[[Command], Command]] = {
         help="Use results that others wrote as they are; otherwise some are run again first.",
     ),
     "no-store": click.option("--no-store", is_flag=True, help="Keep no results, and look at none."),
-    "figure": click.option(
-        "--figure",
-        type=click.Path(path_type=Path),
-        metavar="FILE.{png,pdf,svg}",
-        callback=_checked_figure,
-        help="Draw the result; the suffix says the format.",
-    ),
+    "figure": figure_options,
     "max-memory": memory_option,
     "json": click.option("--json", "as_json", is_flag=True, help="Print everything as JSON."),
 }

@@ -24,7 +24,6 @@ from nvmc.cli.console import (
 )
 from nvmc.cli.heading import heading
 from nvmc.cli.running import chosen_executor, opened, run_options
-from nvmc.cli.values import bare_text, in_percent, value_text
 from nvmc.evaluation.description import as_cells
 from nvmc.evaluation.parameters import Setup, parse_temperature, parse_time
 from nvmc.evaluation.sensitivity import (
@@ -36,6 +35,8 @@ from nvmc.evaluation.sensitivity import (
     sensitivity,
 )
 from nvmc.metrics import find_metric
+from nvmc.metrics.values import bare_text, in_percent, value_text
+from nvmc.report.figure import Sheet
 from nvmc.report.table import check_file, write_csv
 from nvmc.statistics import percentile_index
 
@@ -56,7 +57,7 @@ HEADINGS = {
 @run_options("seed", "fidelity", "limit", "output", "class-axis", "batch-axis", "metric", "batch")
 @run_options("jobs", "workers", "accelerator")
 @click.option("--csv", "csv_file", type=click.Path(path_type=Path), help="Write a row a part.")
-@run_options("max-memory", "json")
+@run_options("max-memory", "figure", "json")
 def sensitivity_command(
     compiled: Path | None,
     device: str | None,
@@ -65,6 +66,7 @@ def sensitivity_command(
     age: str | None,
     celsius: str | None,
     csv_file: Path | None,
+    figure: Sheet | None,
     as_json: bool,
     runs: int,
     jobs: int | None,
@@ -108,6 +110,8 @@ def sensitivity_command(
     if csv_file is not None:
         facts = as_cells(result.description.to_json())
         write_csv(csv_file, ({**row_of(cost), **facts} for cost in result.costs))
+    if figure is not None:
+        result.figure(figure)
     if as_json:
         print_json(result.to_json())
     else:

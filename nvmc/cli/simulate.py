@@ -29,7 +29,6 @@ from nvmc.cli.goals import exit_code, goal_option, required_rows, yield_row, yie
 from nvmc.cli.heading import heading, needs_text
 from nvmc.cli.running import chosen_executor, opened, run_options
 from nvmc.cli.stored import checked_text, opened_store
-from nvmc.cli.values import bare_text, bound_text, ends_text, in_percent, short_of, value_text
 from nvmc.errors import OptionError
 from nvmc.evaluation.goals import parse_value
 from nvmc.evaluation.parameters import duration_text, parse_temperature, parse_values
@@ -37,7 +36,8 @@ from nvmc.evaluation.result import Simulation
 from nvmc.evaluation.simulation import simulate
 from nvmc.metrics import as_metric, find_metric
 from nvmc.metrics.determination import LOWEST
-from nvmc.report.histogram import Sample, draw_histogram
+from nvmc.metrics.values import bare_text, bound_text, ends_text, in_percent, short_of, value_text
+from nvmc.report.figure import Sheet
 
 __all__ = ["simulate_command"]
 
@@ -101,7 +101,7 @@ def simulate_command(
     noise: tuple[str, ...],
     time: str | None,
     celsius: str | None,
-    figure: Path | None,
+    figure: Sheet | None,
     as_json: bool,
     runs: int,
     jobs: int | None,
@@ -145,7 +145,7 @@ def simulate_command(
         )
     _notes(result, precision, device=device, sigma=options["sigma"], noise=noise)
     if figure is not None:
-        _draw(figure, result)
+        result.figure(figure)
     if as_json:
         print_json(result.to_json())
     else:
@@ -155,7 +155,7 @@ def simulate_command(
     return exit_code(result.verdicts)
 
 
-def _check_figure(figure: Path | None, adaptive: bool) -> None:
+def _check_figure(figure: Sheet | None, adaptive: bool) -> None:
     if figure is not None and adaptive:
         raise OptionError(
             "a histogram shows all chips, but --adaptive drops most; leave one of the two out"
@@ -213,27 +213,6 @@ def _heading(result: Simulation, name: str | None = None) -> list[str]:
     if len(result.times) > 1:
         del facts["time_s"]
     return heading(facts, name)
-
-
-def _draw(path: Path, result: Simulation) -> None:
-    known = find_metric(result.metric)
-    draw_histogram(
-        path,
-        _heading(result),
-        short_of(result.metric),
-        result.ideal,
-        result.description.images if known is not None and known.counts else None,
-        [
-            Sample(
-                "" if at.time_s is None else duration_text(at.time_s),
-                at.values,
-                at.kpp,
-                at.summary,
-            )
-            for at in result.times
-        ],
-        percent=in_percent(result.metric),
-    )
 
 
 def _print(result: Simulation, folder: str, newest: bool) -> None:

@@ -26,11 +26,11 @@ from nvmc.cli.heading import heading
 from nvmc.cli.running import chosen_executor, opened, run_options
 from nvmc.cli.simulate import DELTA
 from nvmc.cli.stored import checked_text, opened_store
-from nvmc.cli.values import bound_text, value_text
 from nvmc.evaluation.description import in_common
 from nvmc.evaluation.parameters import PARAMETERS, parse_temperature, parse_time
 from nvmc.evaluation.records import Elsewhere
 from nvmc.evaluation.solve import RUNS, Solution, TriedValue, solve
+from nvmc.metrics.values import bound_text, value_text
 
 __all__ = ["solve_command"]
 

@@ -26,20 +26,18 @@ from nvmc.cli.goals import goal_option, yield_text
 from nvmc.cli.heading import heading, needs_text
 from nvmc.cli.running import chosen_executor, opened, run_options
 from nvmc.cli.stored import checked_text, opened_store
-from nvmc.cli.values import bare_text, bound_text, ends_text, in_percent, short_of
 from nvmc.compiled.artifact import Compiled
 from nvmc.evaluation.description import as_cells
-from nvmc.evaluation.parameters import PARAMETERS, Value, label_of, parse_values
+from nvmc.evaluation.parameters import PARAMETERS, Value, parse_values
 from nvmc.evaluation.sweep import Point, Sweep, point_count, sweep
+from nvmc.evaluation.tabulated import place_of, point_rows
 from nvmc.hardware.devices import Device
 from nvmc.metrics import find_metric
-from nvmc.report.curves import Axis, Curve, draw_curves
+from nvmc.metrics.values import bare_text, bound_text, ends_text, in_percent, short_of
+from nvmc.report.figure import Sheet
 from nvmc.report.table import check_file, write_csv
 
 __all__ = ["sweep_command"]
-
-MAX_TICKS = 12
-"""Values along an axis up to which each is written there."""
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -69,7 +67,7 @@ def sweep_command(
     noise: tuple[str, ...],
     csv_file: Path | None,
     chips_csv: Path | None,
-    figure: Path | None,
+    figure: Sheet | None,
     as_json: bool,
     runs: int,
     jobs: int | None,
@@ -115,7 +113,7 @@ def sweep_command(
     if chips_csv is not None:
         write_csv(chips_csv, _chip_rows(result))
     if figure is not None:
-        _draw(figure, result)
+        result.figure(figure)
     if as_json:
         print_json(result.to_json())
     else:
@@ -210,87 +208,21 @@ def _cells(point: Point, axes: tuple[str, ...], metric: str) -> list[str]:
 
 
 def _point_rows(result: Sweep) -> Iterator[dict[str, str | int | float | None]]:
-    for point in result.points:
-        kpp, summary = point.kpp, point.summary
+    for point, row in zip(result.points, point_rows(result), strict=True):
         yield {
-            **_place(point),
-            "ideal": point.ideal,
-            "mean": summary.mean,
-            "std": summary.std,
-            "min": summary.min,
-            "max": summary.max,
-            "k": kpp.k,
-            "kpp": kpp.value,
-            "kpp_is_worst": str(kpp.is_worst).lower(),
-            "kpp_low": kpp.interval.low,
-            "kpp_high": kpp.interval.high,
-            "kpp_covers": kpp.covers,
-            "kpp_low_chips_alone": kpp.chips_alone.low,
-            "kpp_high_chips_alone": kpp.chips_alone.high,
-            "confidence": kpp.confidence,
-            **_reached(point),
+            **row,
             **{f"elsewhere_{key}": number for key, number in point.elsewhere.to_json().items()},
             **_facts(point),
         }
 
 
-def _reached(point: Point) -> dict[str, float | None]:
-    """The columns of the yield at a goal; none without one."""
-    found = point.reached
-    if found is None:
-        return {}
-    ends = {"yield_low": found.low, "yield_high": found.high}
-    return {"goal": found.goal, "yield": found.value, **ends}
-
-
 def _chip_rows(result: Sweep) -> Iterator[dict[str, str | int | float | None]]:
     for point in result.points:
         for chip, value in enumerate(point.values.tolist()):
-            yield {**_place(point), "chip": chip, result.metric: value, **_facts(point)}
+            yield {**place_of(point), "chip": chip, result.metric: value, **_facts(point)}
 
 
 def _facts(point: Point) -> dict[str, str | int | float | None]:
-    """What a point is of, but for the columns that `_place` has."""
-    facts, placed = as_cells(point.description.to_json()), _place(point)
+    """What a point is of, but for the columns that `place_of` has."""
+    facts, placed = as_cells(point.description.to_json()), place_of(point)
     return {key: value for key, value in facts.items() if key not in placed}
-
-
-def _place(point: Point) -> dict[str, str | int | float | None]:
-    """The parameters' columns; `none` where a parameter is switched off."""
-    return {
-        PARAMETERS[name].column: "none" if value.number is None else value.number
-        for name, value in point.at.items()
-    }
-
-
-def _draw(path: Path, result: Sweep) -> None:
-    first, *second = result.axes
-    curves, device = result.curves(), _device(result)
-    draw_curves(
-        path,
-        heading(result.shared),
-        short_of(result.metric),
-        _axis(first, [point.at[first] for point in curves[0]], device),
-        [_curve(curve, second[0] if second else None) for curve in curves],
-        label_of(second[0], device) if second else "",
-        percent=in_percent(result.metric),
-    )
-
-
-def _axis(name: str, values: list[Value], device: Device) -> Axis:
-    """To scale, or evenly spaced where a value has no place on the scale (`none`, log of 0)."""
-    label, logarithmic = label_of(name, device), PARAMETERS[name].logarithmic
-    numbers = [v.number for v in values if v.number is not None and (v.number or not logarithmic)]
-    texts = [value.text for value in values]
-    if len(numbers) < len(values):
-        return Axis(label, range(len(values)), texts)
-    return Axis(label, numbers, texts if len(texts) <= MAX_TICKS else None, logarithmic)
-
-
-def _curve(points: list[Point], name: str | None) -> Curve:
-    return Curve(
-        points[0].at[name].text if name is not None else "",
-        [point.summary.mean for point in points],
-        [point.kpp for point in points],
-        [point.ideal for point in points],
-    )

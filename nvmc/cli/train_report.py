@@ -23,10 +23,10 @@ from rich.table import Table
 from nvmc.cli.console import count, err, ordinal, out, percent, quantity_text
 from nvmc.cli.heading import off_current_text, periphery_text
 from nvmc.cli.target import target_words
-from nvmc.cli.values import short_of
 from nvmc.cli.work import share_text
 from nvmc.data import has_split
 from nvmc.evaluation.parameters import duration_text
+from nvmc.metrics.values import short_of
 from nvmc.statistics import percentile_index
 
 __all__ = ["FORMAT", "Report", "epoch_progress", "print_methods", "print_report"]

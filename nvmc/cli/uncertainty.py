@@ -25,8 +25,10 @@ from nvmc.data import load_data
 from nvmc.data.shifts import KINDS, Shift, shifts_for
 from nvmc.errors import OptionError
 from nvmc.evaluation.parameters import parse_temperature, parse_time
+from nvmc.evaluation.pictures import title_of
 from nvmc.evaluation.uncertainty import Row, Uncertainty, uncertainty
 from nvmc.evaluation.value_uncertainty import ValueUncertainty, value_shifts, value_uncertainty
+from nvmc.report.figure import Sheet
 from nvmc.report.uncertainty_plot import Line, Panel, draw_uncertainty
 
 __all__ = ["uncertainty_command"]
@@ -69,7 +71,7 @@ def uncertainty_command(
     age: str | None,
     celsius: str | None,
     limit: int | None,
-    figure: Path | None,
+    figure: Sheet | None,
     as_json: bool,
     runs: int,
     **options: Any,
@@ -104,7 +106,7 @@ def uncertainty_command(
     note_kept(setup.target, device=device, sigma=sigma, noise=noise)
     note_range(setup.target.device, [setup.sigma])
     if figure is not None and isinstance(result, Uncertainty):
-        draw_uncertainty(figure, heading(result.description.to_json()), _panels(result))
+        draw_uncertainty(figure, title_of([result.description]), _panels(result))
     if as_json:
         print_json(result.to_json())
     elif isinstance(result, ValueUncertainty):

@@ -36,6 +36,7 @@ from nvmc.compiled.generations import (
 )
 from nvmc.compiled.options import Calibration, CompileOptions
 from nvmc.compiled.rounding import AgainstSource, Outliers, Rounding
+from nvmc.compiled.shown import ShownNetwork
 from nvmc.compiled.staging import LOCK_FILE, is_data
 from nvmc.compiled.work import DigitalEntry, Entry, LayerEntry, Work
 from nvmc.errors import ArtifactError
@@ -222,7 +223,7 @@ def manifest_schema() -> dict[str, Any]:
 
 
 @checked
-class Compiled(WithChips):
+class Compiled(WithChips, ShownNetwork):
     """A compiled network on disk: the one that was opened, or an error where it was replaced.
 
     Attributes:

@@ -10,8 +10,9 @@ from nvmc.arguments import checked
 from nvmc.cost.band import Band
 from nvmc.cost.counts import Counts
 from nvmc.cost.scaling import Dimension
+from nvmc.tables import Cell, Shown, Table
 
-__all__ = ["Component", "Cost", "Figure", "LayerCost", "Peak", "ratio"]
+__all__ = ["Component", "Cost", "Figure", "LayerCost", "Peak", "in_unit", "ratio"]
 
 
 @dataclass(frozen=True)
@@ -99,8 +100,8 @@ class Peak:
 
 
 @checked
-@dataclass(frozen=True)
-class Cost:
+@dataclass(frozen=True, repr=False)
+class Cost(Shown):
     """What a compiled network costs on some hardware.
 
     Attributes:
@@ -165,6 +166,31 @@ class Cost:
         area = self.area_mm2
         return Figure(rate.value / area.value, rate.low / area.high, rate.high / area.low)
 
+    def headline(self) -> str:
+        """What it is and what came out, in one line."""
+        energy, area = in_unit(self.energy, "J"), in_unit(self.area_mm2, "mm²")
+        time = in_unit(self.latency, "s")
+        of = f"{self.network} on {self.hardware} ({self.node_nm:g} nm)"
+        return f"Cost of {of}: {energy} and {time} per sample, {area}"
+
+    def shown(self) -> Table:
+        """A row for each layer, with the bands of energy and time."""
+        rows = tuple(
+            (
+                layer.name,
+                layer.op,
+                f"{layer.tiles:,}",
+                in_unit(layer.energy, "J"),
+                in_unit(layer.time, "s"),
+            )
+            for layer in self.layers
+        )
+        return Table(("layer", "operator", "tiles", "energy per sample", "time"), rows)
+
+    def records(self) -> list[dict[str, Cell]]:
+        """A row for each layer; see `rows`."""
+        return self.rows()
+
     def to_json(self) -> dict[str, Any]:
         """Everything, for JSON."""
         return {
@@ -226,6 +252,19 @@ class Cost:
             }
             for layer in self.layers
         ]
+
+
+PREFIXES = ((1.0, ""), (1e-3, "m"), (1e-6, "µ"), (1e-9, "n"), (1e-12, "p"), (1e-15, "f"))
+
+
+def in_unit(figure: Figure, unit: str) -> str:
+    """A figure with its band in one prefix: `4.59 µJ (0.19 to 25)`."""
+    size = abs(figure.value) or 1.0
+    scale, prefix = 1.0, ""
+    if unit in ("J", "s"):
+        scale, prefix = next((p for p in PREFIXES if size >= p[0]), PREFIXES[-1])
+    value, low, high = (number / scale for number in (figure.value, figure.low, figure.high))
+    return f"{value:.3g} {prefix}{unit} ({low:.2g} to {float(f'{high:.2g}'):,g})"
 
 
 def _layer_json(layer: LayerCost) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from nvmc.arguments import checked
 from nvmc.errors import DataError
 from nvmc.rng import stream
+from nvmc.tables import Cell, Shown, Table
 
 __all__ = ["IGNORED", "Dataset", "Floats", "Labels", "check_labels", "check_shape"]
 
@@ -23,8 +24,8 @@ IGNORED = -100
 
 
 @checked
-@dataclass(frozen=True, eq=False)
-class Dataset:
+@dataclass(frozen=True, eq=False, repr=False)
+class Dataset(Shown):
     """Inputs of one split, and what is known of them: classes, values to be met, or neither.
 
     Attributes:
@@ -58,6 +59,36 @@ class Dataset:
                 )
         if self.y is not None and self.targets is not None:
             raise DataError(f"{self.name} has classes and values to be met; give one of the two")
+
+    def headline(self) -> str:
+        """What it is, in one line."""
+        samples = f"{len(self.x):,} sample{'' if len(self.x) == 1 else 's'}"
+        return f"Dataset {self.name}: {samples}; {'; '.join(map(_array_text, self._arrays()))}"
+
+    def _arrays(self) -> list[tuple[str, NDArray[Any], str]]:
+        """Name, array and meaning of everything that it holds."""
+        inputs = self.inputs or {"x": self.x}
+        found: list[tuple[str, NDArray[Any], str]] = [(n, a, "input") for n, a in inputs.items()]
+        if self.y is not None:
+            classes = len(np.unique(self.y[self.y != IGNORED]))
+            found.append(("y", self.y, f"{classes:,} class{'' if classes == 1 else 'es'}"))
+        if self.targets is not None:
+            found.append(("targets", self.targets, "values to be met"))
+        return found
+
+    def shown(self) -> Table:
+        """A row for each array."""
+        rows = tuple(
+            (name, what, " x ".join(map(str, array.shape)), str(array.dtype))
+            for name, array, what in self._arrays()
+        )
+        return Table(("array", "what", "shape", "type"), rows)
+
+    def records(self) -> Iterator[dict[str, Cell]]:
+        """A row for each array; the arrays themselves are `x`, `y`, `targets` and `inputs`."""
+        for name, array, what in self._arrays():
+            shape = "x".join(map(str, array.shape))
+            yield {"array": name, "what": what, "shape": shape, "type": str(array.dtype)}
 
     @property
     def sha256(self) -> str:
@@ -205,6 +236,13 @@ def check_labels(dataset: Dataset, classes: int) -> None:
             f"{classes - 1} apart; give it data of its own {classes} classes"
             f"{', or save y as float32 if it holds values to be met' if classes <= 2 else ''}"
         )
+
+
+def _array_text(found: tuple[str, NDArray[Any], str]) -> str:
+    name, array, what = found
+    shape = " x ".join(map(str, array.shape[1:]))
+    parts = [shape, str(array.dtype) if what == "input" else what]
+    return f"{name} {', '.join(filter(None, parts))}"
 
 
 def check_shape(

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,12 +12,15 @@ from numpy.typing import NDArray
 
 from nvmc.arguments import checked
 from nvmc.evaluation.description import Description, in_common
+from nvmc.evaluation.pictures import draw_comparison
 from nvmc.evaluation.records import Elsewhere
 from nvmc.evaluation.reported import WithReport
+from nvmc.evaluation.tabulated import of_text
 from nvmc.metrics import find_metric
-from nvmc.report.tables import Table, render
+from nvmc.report.figure import Sheet
 from nvmc.statistics import Ends, Interval, Kpp, Summary
 from nvmc.statistics.paired import KppDifference, MeanDifference, ShareBetter
+from nvmc.tables import Cell, Shown, Table, frame_of
 
 __all__ = ["FORMAT", "Against", "Compared", "Comparison"]
 
@@ -91,8 +96,8 @@ class Compared:
 
 
 @checked
-@dataclass(frozen=True)
-class Comparison(WithReport):
+@dataclass(frozen=True, repr=False)
+class Comparison(Shown, WithReport):
     """Networks on the same chips.
 
     Attributes:
@@ -138,29 +143,45 @@ class Comparison(WithReport):
             "seconds": self.seconds,
         }
 
-    def table(self, kind: str = "text", width: int = 80) -> str:
-        """The comparison as a table: a column per network; `csv` has a row per network.
+    def headline(self) -> str:
+        """What it is and what came out, in one line."""
+        worth = ", ".join(f"{one.label} {self._text(one.kpp.value)}" for one in self.networks)
+        of, unit = of_text(self.networks[0].description), " in %" * self.percent
+        return f"Comparison on the same chips ({of}): KPP{unit} {worth}"
 
-        Args:
-            kind: One of `nvmc.report.tables.KINDS`. In `csv` numbers are those of `to_json`, and an
-                open end is empty; in the others they are rounded.
-            width: Characters that a line of `text` may have.
+    def records(self) -> Iterator[dict[str, Cell]]:
+        """A row for each network: what its chips are worth, and its differences from the first."""
+        return map(_machine, self.networks)
+
+    def to_pandas(self) -> Any:
+        """A `pandas.DataFrame` with a row for each network and chip: `label`, `chip`, the metric.
+
+        A chip of one number has the same random numbers in all networks.
 
         Raises:
-            OptionError: There is no such kind.
+            OptionError: pandas is not installed.
         """
-        if kind != "csv":
-            return render(self.rounded(), kind, width)
-        rows = [_machine(one) for one in self.networks]
-        cells = [tuple("" if v is None else str(v) for v in row.values()) for row in rows]
-        return render(Table(tuple(rows[0]), tuple(cells)), kind)
+        return frame_of(
+            {"label": one.label, "chip": one.description.first + chip, self.metric: float(value)}
+            for one in self.networks
+            for chip, value in enumerate(one.values)
+        )
 
-    def _repr_html_(self) -> str:
-        """In notebooks."""
-        return self.table("html")
+    @checked
+    def figure(self, path: str | Path | Sheet, style: str = "screen") -> Path:
+        """Draw how the chips of all are spread into a file: PDF, SVG or PNG, as its name says.
 
-    def rounded(self) -> Table:
-        """As people read it: quantities below each other."""
+        Args:
+            path: The file.
+            style: `screen`, `column` (of a two-column paper) or `slide`.
+
+        Raises:
+            OptionError, ArtifactError: No such style or format, or the file cannot be written.
+        """
+        return draw_comparison(self, path, style)
+
+    def shown(self) -> Table:
+        """As people read it: a column for each network, quantities below each other."""
         first, *others = (self._cells(one) for one in self.networks)
         blank = [""] * (len(others[0]) - len(first))
         texts = [[*(text for _, text in first), *blank]]

@@ -27,6 +27,7 @@ from nvmc.evaluation.error_sources import (
     variants_of,
 )
 from nvmc.evaluation.parameters import Setup
+from nvmc.evaluation.tabulated import name_of
 from nvmc.evaluation.workload import Options, set_up
 from nvmc.hardware.chip import Chip
 from nvmc.hardware.devices import Device, NoiseSource, Periphery, Target
@@ -35,6 +36,7 @@ from nvmc.runtime.blas import single_threaded_blas
 from nvmc.runtime.crossbar.operand import Start
 from nvmc.runtime.montecarlo import ChipSession, CircuitNetwork, Feed
 from nvmc.runtime.provider import Call, observe_arrays, watch_layers
+from nvmc.tables import Cell, Shown, Table
 
 __all__ = ["FORMAT", "IMAGES", "Inspection", "inspect", "rows_of"]
 
@@ -48,8 +50,8 @@ _BYTES = 12
 
 
 @checked
-@dataclass(frozen=True)
-class Inspection:
+@dataclass(frozen=True, repr=False)
+class Inspection(Shown):
     """What passes through the arrays of one chip, and where its errors come from.
 
     Attributes:
@@ -74,6 +76,37 @@ class Inspection:
     def sources(self) -> tuple[str, ...]:
         """The sources of errors, in the order in which they act."""
         return tuple(self.layers[0].errors) if self.layers else ()
+
+    def headline(self) -> str:
+        """What it is, in one line."""
+        one = self.description
+        device, samples = one.setup.target.device.name, f"{one.images:,} samples of {one.data}"
+        layers = f"{len(self.layers)} layers"
+        return f"Inspection of chip {self.chip} of {name_of(one)} on {device}: {layers}, {samples}"
+
+    def shown(self) -> Table:
+        """A row for each layer: its errors, in percent of the RMS of its ideal outputs."""
+        columns = ("layer", *self.sources, "together", "rest", "arriving")
+        rows = tuple(
+            (
+                layer.name,
+                *(
+                    f"{100 * value:.3g}"
+                    for value in (
+                        *layer.errors.values(),
+                        layer.together,
+                        layer.remainder,
+                        layer.arriving,
+                    )
+                ),
+            )
+            for layer in self.layers
+        )
+        return Table(columns, rows, "Errors in % of the RMS of the layer's ideal outputs")
+
+    def records(self) -> Iterator[dict[str, Cell]]:
+        """A row for each layer and array."""
+        return rows_of(self)
 
     def to_json(self) -> dict[str, Any]:
         """The result as `nvmc inspect --json` prints it; docs/inspect.md names the keys."""

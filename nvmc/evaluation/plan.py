@@ -17,9 +17,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nvmc.errors import OptionError
+from nvmc.evaluation.at_time import AtTime
 from nvmc.evaluation.goals import Requirement
 from nvmc.evaluation.population import Population, Workload
-from nvmc.evaluation.result import AtTime
 from nvmc.runtime.montecarlo import CircuitNetwork
 from nvmc.statistics import (
     Kpp,

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import importlib
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,89 +12,40 @@ from numpy.typing import NDArray
 
 from nvmc.arguments import checked
 from nvmc.errors import OptionError
+from nvmc.evaluation.at_time import AtTime
 from nvmc.evaluation.description import Compensated, Description
+from nvmc.evaluation.given_values import Given
 from nvmc.evaluation.goals import Requirement, Verdict
+from nvmc.evaluation.pictures import draw_simulation
 from nvmc.evaluation.records import Elsewhere
 from nvmc.evaluation.reported import WithReport
-from nvmc.statistics import Ends, Kpp, Summary, Yield, yield_at
+from nvmc.evaluation.sweep import Sweep, sweep
+from nvmc.evaluation.tabulated import kpp_text, of_text, simulation_rows, simulation_table
+from nvmc.report.figure import Sheet
+from nvmc.statistics import Ends, Kpp, Summary, Yield
+from nvmc.tables import Cell, Shown, Table, frame_of
 
 __all__ = ["FORMAT", "AtTime", "Simulation"]
 
 FORMAT = "nvmc.evaluation.simulation/1"
 
-
-@dataclass(frozen=True)
-class AtTime:
-    """The chips of a simulation at one time since programming.
-
-    Attributes:
-        time_s: Seconds; None for the device's own time, or where nothing depends on it.
-        values: One value per chip, in chip order, shape (runs,); NaN where a chip was dropped.
-        kpp: K-th percentile performance and its intervals.
-        summary: Mean, standard deviation, minimum.
-        share: Images that were run, of all images on all chips.
-        delta: How likely KPP and interval are others than those of all chips on all images, at
-            most.
-        precision: Width of the interval for chips alone that was asked for; None where none was.
-        looks: How many times the chips may have been looked at before this was said.
-    """
-
-    time_s: float | None
-    values: NDArray[np.float64]
-    kpp: Kpp
-    summary: Summary
-    share: float = 1.0
-    delta: float = 0.0
-    precision: float | None = None
-    looks: int = 1
-
-    @property
-    def dropped(self) -> int:
-        """Chips that were not run on all images, as they cannot matter."""
-        return int(np.count_nonzero(np.isnan(self.values)))
-
-    def is_within(self, width: float | None) -> bool:
-        """Whether the KPP's interval for chips alone is closed and no wider than that."""
-        low, high = self.kpp.chips_alone.low, self.kpp.chips_alone.high
-        if low is None or high is None or width is None:
-            return False
-        return high - low <= width + 1e-12  # both are rounded
-
-    def yield_at(self, goal: float) -> Yield:
-        """The share of chips that reach a goal.
-
-        A dropped chip is known to be no lower than what the KPP and its interval are made of.
-        """
-        high = self.kpp.chips_alone.high
-        least = self.kpp.value if high is None else max(self.kpp.value, high)
-        confidence = self.kpp.confidence
-        less = self.kpp.less_is_better
-        return yield_at(
-            self.values, goal, confidence, least=least, looks=self.looks, less_is_better=less
-        )
-
-    def to_json(self, goal: float | None = None) -> dict[str, Any]:
-        """The keys of one time, the yield at a goal among them."""
-        return {
-            "time_s": self.time_s,
-            "mean": self.summary.mean,
-            "mean_bound": self.summary.mean_bound,
-            "std": self.summary.std,
-            "min": self.summary.min,
-            "max": self.summary.max,
-            "percentile": self.kpp.to_json(),
-            "yield": None if goal is None else self.yield_at(goal).to_json(),
-            "share": self.share,
-            "delta": self.delta,
-            "precision": self.precision,
-            "met": self.precision is None or self.is_within(self.precision),
-            "values": [None if np.isnan(value) else value for value in self.values.tolist()],
-        }
+NOT_SWEPT = (
+    "runs",
+    "require",
+    "delta",
+    "precision",
+    "max_runs",
+    "executor",
+    "store",
+    "on_chip",
+    "watch",
+)
+"""Arguments of `simulate` that a sweep from its result does not take over."""
 
 
 @checked
-@dataclass(frozen=True)
-class Simulation(WithReport):
+@dataclass(frozen=True, repr=False)
+class Simulation(Shown, WithReport):
     """What a population of chips is worth.
 
     Attributes:
@@ -108,6 +60,7 @@ class Simulation(WithReport):
         deviation: Standard deviation of the values to be met; None where there are none.
         goal: What a chip must reach, in the unit of values; None where nobody said.
         require: What the chips must have, at every time.
+        asked: The arguments of `nvmc.simulate` that gave it, for `sweep`.
     """
 
     description: Description
@@ -121,6 +74,7 @@ class Simulation(WithReport):
     compensation: tuple[Compensated, ...] = ()
     goal: float | None = None
     require: tuple[Requirement, ...] = ()
+    asked: Mapping[str, Any] | None = field(default=None, compare=False)
 
     @property
     def metric(self) -> str:
@@ -151,6 +105,18 @@ class Simulation(WithReport):
         """The share of chips that reach a goal at the first time, with its interval."""
         return self.times[0].yield_at(goal)
 
+    def headline(self) -> str:
+        """What it is and what came out, in one line."""
+        return f"Simulation of {of_text(self.description)}: {kpp_text(self.metric, self.kpp)}"
+
+    def shown(self) -> Table:
+        """A column for each time, rounded."""
+        return simulation_table(self)
+
+    def records(self) -> Iterator[dict[str, Cell]]:
+        """A row for each time: what the chips are worth."""
+        return simulation_rows(self)
+
     def to_pandas(self) -> Any:
         """A `pandas.DataFrame` with a row for each chip and time: `chip`, `time_s`, the metric.
 
@@ -159,19 +125,64 @@ class Simulation(WithReport):
         Raises:
             OptionError: pandas is not installed.
         """
-        try:
-            pandas = importlib.import_module("pandas")
-        except ImportError as error:
-            raise OptionError(
-                "to_pandas needs pandas, which is not installed; pip install pandas"
-            ) from error
         first, metric = self.description.first, self.metric
-        parts = [
+        return frame_of(
             {"chip": first + chip, "time_s": at.time_s, metric: float(value)}
             for at in self.times
             for chip, value in enumerate(at.values)
-        ]
-        return pandas.DataFrame(parts, columns=["chip", "time_s", metric])
+        )
+
+    @checked
+    def figure(self, path: str | Path | Sheet, style: str = "screen") -> Path:
+        """Draw how the chips are spread into a file: PDF, SVG or PNG, as its name says.
+
+        Args:
+            path: The file.
+            style: `screen`, `column` (of a two-column paper) or `slide`.
+
+        Raises:
+            OptionError, ArtifactError: No such style or format, or the file cannot be written; or
+                chips were dropped, so that the picture would not be one of all.
+        """
+        if any(at.dropped for at in self.times):
+            raise OptionError(
+                "a histogram shows all chips, but delta let most be dropped; simulate without it"
+            )
+        return draw_simulation(self, path, style)
+
+    def sweep(self, **values: Given) -> Sweep:
+        """The same chips of the same network on the same data, over one or two parameters.
+
+            result.sweep(sigma=[0, 0.1, 0.2, 0.3]).figure("fig.pdf")
+
+        Metric, seed, percentile, noise and the like are those of this result; so are sigma, time
+        and temperature where they are not swept.
+
+        Args:
+            **values: By parameter (`sigma`, `time`, `temperature`, `adc_bits`, `dac_bits`): a text
+                such as `0:0.4:0.05`, or numbers; see `nvmc.sweep`.
+
+        Raises:
+            OptionError: There is no such parameter or value, the result has several times and
+                `time` is not swept, or it was not made by `nvmc.simulate`.
+        """
+        if self.asked is None:
+            raise OptionError(
+                "this result does not know what it was simulated with; call nvmc.sweep(network, …)"
+            )
+        if len(self.times) > 1 and "time" not in values:
+            raise OptionError(
+                f"this result has {len(self.times)} times; say which one: sweep(…, time='1h')"
+            )
+        asked = {name: value for name, value in self.asked.items() if name not in NOT_SWEPT}
+        set_to: dict[str, Given] = {
+            "sigma": asked.pop("sigma", None),
+            "time": (asked.pop("times_s", None) or [None])[0],
+            "temperature": asked.pop("temperature_c", None),
+        }
+        kept = {n: value for n, value in set_to.items() if value is not None and n not in values}
+        compiled = asked.pop("compiled")
+        return sweep(compiled, {**values, **kept}, runs=len(self.values), **asked)
 
     @property
     def verdicts(self) -> tuple[Verdict, ...]:

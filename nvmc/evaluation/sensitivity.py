@@ -8,7 +8,7 @@ of paired values, and its standard error comes from resampling chips, not values
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, Unpack
@@ -21,13 +21,17 @@ from nvmc.compiled.artifact import Compiled
 from nvmc.errors import OptionError
 from nvmc.evaluation.description import Description
 from nvmc.evaluation.parameters import Setup
+from nvmc.evaluation.pictures import draw_sensitivities
 from nvmc.evaluation.population import Executor, Threads
+from nvmc.evaluation.tabulated import kpp_text, of_text, sensitivity_table
 from nvmc.evaluation.workload import Options, check_options, set_up
 from nvmc.hardware.devices import Device, NoiseSource
 from nvmc.hardware.devices.checks import check_cells_only
 from nvmc.hardware.restriction import AblatedChip, Selection
+from nvmc.report.figure import Sheet
 from nvmc.rng import stream
 from nvmc.statistics import Kpp, percentile_index, percentile_performance
+from nvmc.tables import Cell, Shown, Table
 
 __all__ = [
     "FEWEST_BELOW",
@@ -107,8 +111,8 @@ class PartCost:
     cost_alone: Difference
 
 
-@dataclass(frozen=True)
-class Sensitivity:
+@dataclass(frozen=True, repr=False)
+class Sensitivity(Shown):
     """What every part of the noise costs, dearest first within each kind.
 
     Attributes:
@@ -126,6 +130,32 @@ class Sensitivity:
     mean: float
     costs: tuple[PartCost, ...]
     seconds: float
+
+    def headline(self) -> str:
+        """What it is and what came out, in one line."""
+        worth = kpp_text(self.description.metric, self.kpp)
+        return f"Sensitivity of {of_text(self.description)}: {len(self.costs)} parts, {worth}"
+
+    def shown(self) -> Table:
+        """A row for each part, rounded."""
+        return sensitivity_table(self)
+
+    def records(self) -> Iterator[dict[str, Cell]]:
+        """A row for each part: its kind and name, what it costs, and the errors of that."""
+        return (dict(row_of(cost)) for cost in self.costs)
+
+    @checked
+    def figure(self, path: str | Path | Sheet, style: str = "screen") -> Path:
+        """Draw what each part costs into a file: PDF, SVG or PNG, as its name says.
+
+        Args:
+            path: The file.
+            style: `screen`, `column` (of a two-column paper) or `slide`.
+
+        Raises:
+            OptionError, ArtifactError: No such style or format, or the file cannot be written.
+        """
+        return draw_sensitivities(self, path, style)
 
     def to_json(self) -> dict[str, Any]:
         """The result as `nvmc sensitivity --json` prints it; docs/sensitivity.md names the keys."""

@@ -5,8 +5,9 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import wraps
 from pathlib import Path
-from typing import Any, Unpack, cast
+from typing import Any, ParamSpec, Unpack, cast
 
 from nvmc.arguments import checked
 from nvmc.compiled.artifact import Compiled
@@ -28,6 +29,8 @@ from nvmc.metrics import as_metric
 
 __all__ = ["Asked", "simulate"]
 
+P = ParamSpec("P")
+
 LAST = 2**63
 """Chips have lower numbers: SQLite's integers, in which they are kept."""
 
@@ -44,7 +47,19 @@ class Asked(Options, total=False):
     require: Sequence[Requirement | str]
 
 
+def _remembering(function: Callable[P, Simulation]) -> Callable[P, Simulation]:
+    """What the function does; the result knows what it was asked with."""
+
+    @wraps(function)
+    def calling(*positional: P.args, **keywords: P.kwargs) -> Simulation:
+        asked = {**dict(zip(("compiled",), positional, strict=False)), **keywords}
+        return replace(function(*positional, **keywords), asked=asked)
+
+    return calling
+
+
 @checked
+@_remembering
 def simulate(
     compiled: Compiled,
     *,
@@ -72,7 +87,7 @@ def simulate(
     """Evaluate chips `first` … `first` + runs - 1 of population `seed`.
 
     Args:
-        compiled: From `open_compiled` or `nvmc.compile_model`.
+        compiled: From `open_compiled` or `nvmc.compile`.
         runs: Number of chips, at least 1; of the first round where there are several.
         first: Index of the first chip, for parts of a population.
         device: Another device than the network was compiled for: one, its name, or its file.

@@ -11,19 +11,18 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal, Unpack, cast
+from typing import Any, Unpack, cast
 
 from nvmc.arguments import checked
 from nvmc.compiled.artifact import Compiled
 from nvmc.data import Data
 from nvmc.errors import OptionError, unknown
-from nvmc.evaluation.description import Description
-from nvmc.evaluation.goals import Requirement, Verdict, as_target, check_reachable
+from nvmc.evaluation.goals import Requirement, as_target, check_reachable
 from nvmc.evaluation.parameters import PARAMETERS, Setup, Value, parse_values
 from nvmc.evaluation.plan import Plan, Watch, evaluate_population
 from nvmc.evaluation.population import Executor, Population, Threads
-from nvmc.evaluation.records import Archive, Elsewhere
-from nvmc.evaluation.result import AtTime
+from nvmc.evaluation.records import Archive
+from nvmc.evaluation.solution import FORMAT, Find, Solution, TriedValue
 from nvmc.evaluation.sweep import Workloads
 from nvmc.evaluation.tuning import Tuning
 from nvmc.evaluation.workload import Options, check_options
@@ -34,115 +33,7 @@ from nvmc.metrics import as_metric
 
 __all__ = ["FORMAT", "RUNS", "Solution", "TriedValue", "Wanted", "solve"]
 
-FORMAT = "nvmc.evaluation.solve/1"
 RUNS = 500  # chips at a value: with fewer the interval's lower end lies much further down
-
-Find = Literal["least", "most"]
-
-
-@dataclass(frozen=True)
-class TriedValue:
-    """One value of the parameter.
-
-    Attributes:
-        value: It.
-        description: Network, chips, images, and how they were run.
-        ideal: Value of the chip whose every cell is on target.
-        at: What the chips are worth.
-        verdict: Whether they have what is required.
-        elsewhere: Chips that others had found.
-    """
-
-    value: Value
-    description: Description
-    ideal: float
-    at: AtTime
-    verdict: Verdict
-    elsewhere: Elsewhere = Elsewhere()
-
-    def to_json(self, column: str, goal: float | None) -> dict[str, Any]:
-        """The keys of an entry of `tried` in `--json`."""
-        reached = None if goal is None else self.at.yield_at(goal).to_json()
-        return {
-            column: self.value.number,
-            "ideal": self.ideal,
-            "percentile": self.at.kpp.to_json(),
-            "yield": reached,
-            "share": self.at.share,
-            "required": self.verdict.to_json(),
-        }
-
-
-@checked
-@dataclass(frozen=True)
-class Solution:
-    """Which values of a parameter meet a goal.
-
-    Attributes:
-        parameter: Its name in `PARAMETERS`.
-        find: Whether the least or the most of it is looked for.
-        requirement: What the chips must have.
-        goal: What a chip must reach, where a yield is required.
-        values: All values that were looked among, ascending; `none` is the highest.
-        assumed: Whether nobody said which values, so that these are the usual ones.
-        tried: Those at which chips were run, ascending.
-        found: The value; None where none meets the goal.
-        next: The next value, which misses the goal; None where there is no other.
-        seconds: Wall time of everything.
-    """
-
-    parameter: str
-    find: Find
-    requirement: Requirement
-    goal: float | None
-    values: tuple[Value, ...]
-    assumed: bool
-    tried: tuple[TriedValue, ...]
-    found: TriedValue | None
-    next: TriedValue | None
-    seconds: float
-
-    @property
-    def met(self) -> bool:
-        """Whether some value meets the goal."""
-        return self.found is not None
-
-    @property
-    def rises(self) -> list[tuple[Value, Value]]:
-        """Neighbours among those tried where the harder value was better, against what is assumed.
-
-        The first of a pair is the easier one.
-        """
-        ordered = self.tried if self.find == "most" else self.tried[::-1]
-        sign = -1 if self.requirement.at_most else 1
-        ends = [-math.inf if (end := t.verdict.end) is None else sign * end for t in ordered]
-        return [
-            (ordered[i].value, ordered[i + 1].value)
-            for i in range(len(ends) - 1)
-            if ends[i] < ends[i + 1]
-        ]
-
-    def to_json(self) -> dict[str, Any]:
-        """The result as `nvmc solve --json` prints it; docs/solve.md names the keys."""
-        column = PARAMETERS[self.parameter].column
-        known = (self.found, self.next)
-        shown = [None if t is None else t.to_json(column, self.goal) for t in known]
-        return {
-            "format": FORMAT,
-            "description": self.tried[0].description.to_json(),
-            "over": column,
-            "find": self.find,
-            "goal": self.goal,
-            "required": self.requirement.to_json(),
-            "values": [value.number for value in self.values],
-            "values_assumed": self.assumed,
-            "met": self.met,
-            "found": shown[0],
-            "next": shown[1],
-            "monotone": not self.rises,
-            "tried": [one.to_json(column, self.goal) for one in self.tried],
-            "seconds": self.seconds,
-        }
 
 
 class Wanted(Options, total=False):

@@ -23,18 +23,23 @@ from nvmc.compiled.artifact import Compiled
 from nvmc.data import Data, load_data
 from nvmc.errors import OptionError, unknown
 from nvmc.evaluation.description import Compensated, Description, Fidelity, in_common
+from nvmc.evaluation.given_values import Given, as_values
 from nvmc.evaluation.goals import as_goal
-from nvmc.evaluation.parameters import PARAMETERS, Setup, Value, parse_values
+from nvmc.evaluation.parameters import PARAMETERS, Setup, Value
+from nvmc.evaluation.pictures import draw_sweep
 from nvmc.evaluation.population import Executor, Population, Threads, Workload
 from nvmc.evaluation.records import Archive, Elsewhere
 from nvmc.evaluation.reported import WithReport
+from nvmc.evaluation.tabulated import of_text, point_rows, sweep_table
 from nvmc.evaluation.tuning import Tuning
 from nvmc.evaluation.workload import Options, check_options, fidelity_of, set_up
 from nvmc.hardware.chips import Chips
 from nvmc.hardware.compensation import Compensation, marked
 from nvmc.hardware.devices import Device, NoiseSource, Target
 from nvmc.metrics import as_metric
+from nvmc.report.figure import Sheet
 from nvmc.statistics import Kpp, Summary, Yield, percentile_performance, summarize, yield_at
+from nvmc.tables import Cell, Shown, Table
 
 __all__ = ["FORMAT", "Point", "Sweep", "Workloads", "point_count", "sweep"]
 
@@ -71,8 +76,8 @@ class Point:
 
 
 @checked
-@dataclass(frozen=True)
-class Sweep(WithReport):
+@dataclass(frozen=True, repr=False)
+class Sweep(Shown, WithReport):
     """Curves over parameters.
 
     Attributes:
@@ -108,6 +113,37 @@ class Sweep(WithReport):
         grouped = itertools.groupby(self.points, key=lambda point: point.at[self.axes[1]])
         return [list(points) for _, points in grouped]
 
+    def headline(self) -> str:
+        """What it is and what came out, in one line."""
+        values = [f"{name} {self._span(name)}" for name in self.axes]
+        of = of_text(self.points[0].description)
+        return f"Sweep over {' and '.join(values)}: {of} at each"
+
+    def _span(self, name: str) -> str:
+        texts = list(dict.fromkeys(point.at[name].text for point in self.points))
+        return texts[0] if len(texts) == 1 else f"{texts[0]} to {texts[-1]} ({len(texts)} values)"
+
+    def shown(self) -> Table:
+        """A row for each point, rounded."""
+        return sweep_table(self)
+
+    def records(self) -> Iterator[dict[str, Cell]]:
+        """A row for each point: its parameters, and what the chips are worth there."""
+        return point_rows(self)
+
+    @checked
+    def figure(self, path: str | Path | Sheet, style: str = "screen") -> Path:
+        """Draw the curves into a file: PDF, SVG or PNG, as its name says.
+
+        Args:
+            path: The file.
+            style: `screen`, `column` (of a two-column paper) or `slide`.
+
+        Raises:
+            OptionError, ArtifactError: No such style or format, or the file cannot be written.
+        """
+        return draw_sweep(self, path, style)
+
     def to_json(self) -> dict[str, Any]:
         """The result as `nvmc sweep --json` prints it; docs/sweep.md names the keys."""
         shared = self.shared
@@ -142,9 +178,10 @@ def _point_json(point: Point, shared: Mapping[str, Any]) -> dict[str, Any]:
 @checked
 def sweep(
     compiled: Compiled,
-    values: Mapping[str, Sequence[Value] | str],
+    values: Mapping[str, Given],
     *,
     runs: int = 300,
+    first: int = 0,
     device: Device | str | Path | None = None,
     noise: Sequence[NoiseSource | str] = (),
     compensate: Sequence[Compensation | str] = (),
@@ -158,13 +195,13 @@ def sweep(
     on_chip: Callable[[int, float], None] | None = None,
     **options: Unpack[Options],
 ) -> Sweep:
-    """Evaluate chips 0 … runs - 1 of population `seed` at every combination of `values`.
+    """Evaluate `runs` chips of population `seed`, from `first` on, at every combination of values.
 
     Args:
         compiled: From `open_compiled` or `nvmc.compile_model`.
-        values: By parameter, a text such as `0:0.4:0.05`, or values from
-            `nvmc.evaluation.parameters.parse_values`; at most two may have several.
+        values: By parameter, a text such as `0:0.4:0.05`, or numbers; at most two have several.
         runs: Chips per point. This and all below are as in `simulate`, which gives the same.
+        first: Index of the first chip.
         device: Another device than the network was compiled for: one, its name, or its file.
         noise: More noise sources behind the device's own: sources, or texts as after `--noise`.
         compensate: What the chips do against their noise, at every point.
@@ -176,8 +213,7 @@ def sweep(
         executor: Where chips are run; in `jobs` threads by default.
         store: Keeps every chip, and knows those that it has; as in `simulate`.
         on_chip: Called with (chip, value) as each chip of each point is done, from any thread.
-        **options: Data and the like (`nvmc.evaluation.workload.Options`); a point's fidelity is by
-            default what its target needs.
+        **options: Data and the like; see `Options`.
 
     Raises:
         OptionError, DataError, ModelError, StoreError: By what is wrong.
@@ -185,7 +221,7 @@ def sweep(
     started = time.perf_counter()
     check_options(runs, jobs, percentile)
     goal = as_goal(goal, as_metric(options.get("metric")))
-    known = {n: parse_values(n, v) if isinstance(v, str) else v for n, v in values.items()}
+    known = as_values(values)
     axes = _axes(known)
     setup = Setup.of(compiled.manifest.target, device, noise, compensate=compensate)
     setups = [(at, _changed(setup, at)) for at in _grid(known, axes)]
@@ -194,10 +230,10 @@ def sweep(
     where, points = executor or Threads(jobs), list[Point]()
     for at, setup in setups:
         workload = workloads.of(setup)
-        pattern = marked(setup.chip(seed, 0), workload.marks)
-        described = workload.describe(setup, seed, runs)
+        pattern = marked(setup.chip(seed, first), workload.marks)
+        described = workload.describe(setup, seed, runs, first)
         records = None if store is None else workload.records(store, described, where)
-        population = Population(workload, Chips(pattern, 0, runs), where, records, on_chip)
+        population = Population(workload, Chips(pattern, first, runs), where, records, on_chip)
         points.append(_point(population, at, described, percentile, goal))
     return Sweep(axes, tuple(points), time.perf_counter() - started)
 

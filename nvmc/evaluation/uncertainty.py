@@ -17,7 +17,7 @@ say whether its NLL on shifted images is that of the true labels; both kinds are
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from threading import Event
@@ -34,6 +34,7 @@ from nvmc.errors import DataError, OptionError
 from nvmc.evaluation.description import Description
 from nvmc.evaluation.parameters import Setup
 from nvmc.evaluation.population import Workload
+from nvmc.evaluation.tabulated import of_text, shift_records, shift_table
 from nvmc.evaluation.workload import Options, check_options, set_up
 from nvmc.hardware.chip import Chip
 from nvmc.hardware.devices import Device, NoiseSource
@@ -47,6 +48,7 @@ from nvmc.runtime.montecarlo import (
     default_jobs,
     in_parallel,
 )
+from nvmc.tables import Cell, Shown, Table
 
 __all__ = ["FORMAT", "Measures", "Row", "Thresholds", "Uncertainty", "measured", "uncertainty"]
 
@@ -131,8 +133,8 @@ class Row:
         return {**asdict(self.shift), **measures}
 
 
-@dataclass(frozen=True)
-class Uncertainty:
+@dataclass(frozen=True, repr=False)
+class Uncertainty(Shown):
     """What a population of chips knows of its own doubt.
 
     Attributes:
@@ -144,6 +146,19 @@ class Uncertainty:
     rows: tuple[Row, ...]
     description: Description
     seconds: float
+
+    def headline(self) -> str:
+        """What it is and what came out, in one line."""
+        worth = f"accuracy {100 * self.rows[0].mean('accuracy'):.1f} % unshifted"
+        return f"Uncertainty of {of_text(self.description)}: {worth}, {len(self.rows) - 1} shifts"
+
+    def shown(self) -> Table:
+        """A row for each shift: means over chips."""
+        return shift_table(self.rows, NAMES)
+
+    def records(self) -> Iterator[dict[str, Cell]]:
+        """A row for each shift: mean and standard deviation over chips of every measure."""
+        return shift_records(self.rows, NAMES)
 
     def to_json(self) -> dict[str, Any]:
         """The result as `nvmc uncertainty --json` prints it; docs/uncertainty.md names the keys."""

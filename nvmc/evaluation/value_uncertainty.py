@@ -14,7 +14,7 @@ ICML 2018).
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from statistics import NormalDist
@@ -32,10 +32,12 @@ from nvmc.errors import DataError, OptionError
 from nvmc.evaluation.description import Description
 from nvmc.evaluation.parameters import Setup
 from nvmc.evaluation.population import Workload
+from nvmc.evaluation.tabulated import of_text, shift_records, shift_table
 from nvmc.evaluation.workload import Options, check_options, set_up
 from nvmc.hardware.chip import Chip
 from nvmc.hardware.devices import Device, NoiseSource
 from nvmc.runtime.montecarlo import ChipSession, Feed, default_jobs, in_parallel
+from nvmc.tables import Cell, Shown, Table
 
 __all__ = [
     "FORMAT",
@@ -115,8 +117,8 @@ class ValueRow:
         return {**asdict(self.shift), **measures}
 
 
-@dataclass(frozen=True)
-class ValueUncertainty:
+@dataclass(frozen=True, repr=False)
+class ValueUncertainty(Shown):
     """What a population of chips knows of its errors.
 
     Attributes:
@@ -132,6 +134,19 @@ class ValueUncertainty:
     calibrated: int
     description: Description
     seconds: float
+
+    def headline(self) -> str:
+        """What it is and what came out, in one line."""
+        worth = f"RMSE {self.rows[0].values('rmse').mean():.4g} unshifted"
+        return f"Uncertainty of {of_text(self.description)}: {worth}, {len(self.rows) - 1} shifts"
+
+    def shown(self) -> Table:
+        """A row for each shift: means over chips."""
+        return shift_table(self.rows, NAMES)
+
+    def records(self) -> Iterator[dict[str, Cell]]:
+        """A row for each shift: mean and standard deviation over chips of every measure."""
+        return shift_records(self.rows, NAMES)
 
     def to_json(self) -> dict[str, Any]:
         """The result as `nvmc uncertainty --json` prints it; docs/uncertainty.md names the keys."""

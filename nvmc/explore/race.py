@@ -13,10 +13,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from nvmc.evaluation.at_time import AtTime
 from nvmc.evaluation.goals import Requirement
 from nvmc.evaluation.plan import Plan, Watch, evaluate_population
 from nvmc.evaluation.population import Population, Workload
-from nvmc.evaluation.result import AtTime
 from nvmc.runtime.montecarlo import CircuitNetwork
 from nvmc.statistics import percentile_performance, summarize
 

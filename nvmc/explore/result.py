@@ -7,17 +7,16 @@ from dataclasses import dataclass
 from typing import Any
 
 from nvmc.arguments import checked
-from nvmc.cost.result import Figure
+from nvmc.cost.result import Figure, in_unit
 from nvmc.evaluation.goals import Requirement
 from nvmc.explore.choices import text_of
 from nvmc.explore.front import QUANTITIES, Candidate, Quantity
 from nvmc.explore.space import Design
+from nvmc.tables import Cell, Shown, Table
 
 __all__ = ["FORMAT", "Exploration", "Refused"]
 
 FORMAT = "nvmc.explore/1"
-
-Cell = str | int | float | None
 
 
 @dataclass(frozen=True)
@@ -34,8 +33,8 @@ class Refused:
 
 
 @checked
-@dataclass(frozen=True)
-class Exploration:
+@dataclass(frozen=True, repr=False)
+class Exploration(Shown):
     """Which designs reach a goal, and which of them cost least.
 
     Attributes:
@@ -130,6 +129,30 @@ class Exploration:
         """What the design that beats another costs by some hardware."""
         other = by.get(one.beaten_by or 0)
         return None if other is None else other.values(name, self.minimise)
+
+    def headline(self) -> str:
+        """What it is and what came out, in one line."""
+        of = f"{self.combinations:,} combinations, {self.judged:,} judged"
+        return f"Exploration ({of}): {len(self.front)} designs on the front"
+
+    def shown(self) -> Table:
+        """A row for each design of the front: its choices, and its figures with their bands."""
+        names = [QUANTITIES[quantity][0] for quantity in self.minimise]
+        columns = ("place", *self.varied, f"low of {self.requirement.of} [%]", *names)
+        rows: list[tuple[str, ...]] = []
+        for place, one in enumerate(self.front, start=1):
+            texts, figures = _texts(one.design), one.costs[self.hardware[0]]
+            low = "" if one.raced.end is None else f"{100 * one.raced.end:.2f}"
+            shown = [
+                "" if figures is None else in_unit(figures[quantity], QUANTITIES[quantity][1])
+                for quantity in self.minimise
+            ]
+            rows.append((str(place), *(texts[name] for name in self.varied), low, *shown))
+        return Table(columns, tuple(rows))
+
+    def records(self) -> Iterator[dict[str, Cell]]:
+        """A row for each design of the front; see `rows`."""
+        return self.rows()
 
     def to_json(self) -> dict[str, Any]:
         """The result as `nvmc explore --json` prints it; docs/explore.md names the keys."""

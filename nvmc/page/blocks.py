@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from nvmc.report.tables import Table
+from nvmc.tables import Table
 
 __all__ = ["Block", "Chart", "Choice", "DataTable", "Paragraph", "Quotation", "Section"]
 

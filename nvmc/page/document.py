@@ -16,7 +16,7 @@ from nvmc.page.markup import Markup, embedded_json, markup, tag, visible
 from nvmc.page.report import Report
 from nvmc.page.sections import SECTIONS
 from nvmc.page.values import counted
-from nvmc.report.tables import Table, render
+from nvmc.tables import Table, render
 
 __all__ = ["document"]
 

@@ -185,7 +185,8 @@ def _layer(
 def _spread(values: Float, size: tuple[int, int], sides: tuple[int, int]) -> Float:
     """Sums over places: a tile's lines in as many equal parts; the lines in use come first."""
     for axis in (0, 1):
-        places = np.arange(values.shape[axis]) * sides[axis] // size[axis]
+        lines: NDArray[np.int64] = np.arange(values.shape[axis])
+        places = lines * sides[axis] // size[axis]
         firsts = np.unique(places, return_index=True)[1]
         values = np.add.reduceat(values, firsts, axis=axis)
     return np.pad(values, [(0, n - m) for n, m in zip(sides, values.shape, strict=True)])

@@ -313,7 +313,7 @@ class _Maker:
 
     def _inputs(self, host: int) -> Task:
         """The network's inputs: they wait on the cores of the first layer."""
-        numbers = sum(_numbers((value.shape or [None])[1:], 0) for value in self.manifest.inputs)
+        numbers = sum(_numbers(list(value.shape or ())[1:], 0) for value in self.manifest.inputs)
         shape = self.manifest.inputs[0].shape if self.manifest.inputs else None
         rows = shape[2] if shape is not None and len(shape) > 2 else 1
         use = self.uses[self.manifest.arrays[0].name]

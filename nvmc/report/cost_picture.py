@@ -6,7 +6,19 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from nvmc.report.figure import GREY, INK, figure_in, heading, shades, style
+from nvmc.report.figure import (
+    GREY,
+    INK,
+    LOOKS,
+    Sheet,
+    Style,
+    as_sheet,
+    figure_in,
+    heading,
+    legend,
+    shades,
+    style,
+)
 
 __all__ = ["draw_cost"]
 
@@ -14,7 +26,7 @@ MOST = 20
 """Layers that are drawn one by one, in their order; of more, the others are one bar."""
 
 
-def draw_cost(cost: Mapping[str, Any], path: Path) -> None:
+def draw_cost(cost: Mapping[str, Any], path: Path | Sheet) -> None:
     """Draw a cost into a file.
 
     Args:
@@ -29,11 +41,17 @@ def draw_cost(cost: Mapping[str, Any], path: Path) -> None:
     names.sort(key=lambda name: -_energy(cost, name))
     colours = dict(zip(names, shades(len(names)), strict=True))
     layers = _layers(cost["layers"])
-    with figure_in(path, width=9.6, height=1.9 + 0.26 * max(8, len(layers))) as figure:
+    sheet, high = as_sheet(path), 0.26 * max(8, len(layers))
+    look = sheet.style
+    narrow = 4.2 + 0.18 * len(layers) + 0.1 * len(names)
+    with figure_in(sheet, 9.6, 1.9 + high, narrow=narrow) as figure:
         heading(figure, _heading(cost))
-        left, right = figure.subplots(1, 2, width_ratios=[3, 2])
+        if look.narrow:
+            left, right = figure.subplots(2, 1, height_ratios=[0.5 + 0.18 * len(layers), 2])
+        else:
+            left, right = figure.subplots(1, 2, width_ratios=[3, 2])
         _bars(left, layers, names, colours)
-        _shares(right, cost, names, colours)
+        _shares(right, cost, names, colours, look)
 
 
 def _energy(cost: Mapping[str, Any], name: str) -> float:
@@ -86,17 +104,18 @@ def _bars(
     starts = [0.0] * len(layers)
     for name in names:
         values = [1e6 * parts.get(name, 0.0) for _, parts in layers]
-        axes.barh(places, values, left=starts, color=colours[name], height=0.7)
+        look = _bar(names, name, colours)
+        axes.barh(places, values, left=starts, height=0.7, **look)
         starts = [start + value for start, value in zip(starts, values, strict=True)]
     style(axes, "Energy per image, by layer", "µJ", "")
     axes.grid(axis="y", visible=False)
     axes.grid(axis="x", color="#e4e6ea", linewidth=0.8)
-    axes.set_yticks(list(places), [_short(name) for name, _ in layers], fontsize=8, color=INK)
+    axes.set_yticks(list(places), [_short(name) for name, _ in layers], color=INK)
     axes.invert_yaxis()
 
 
 def _shares(
-    axes: Any, cost: Mapping[str, Any], names: list[str], colours: Mapping[str, Any]
+    axes: Any, cost: Mapping[str, Any], names: list[str], colours: Mapping[str, Any], look: Style
 ) -> None:
     parts = {part["name"]: part for part in cost["components"]}
     for place, key in enumerate(("energy_j", "area_mm2")):
@@ -105,7 +124,9 @@ def _shares(
         for name in names:
             share = 100 * parts[name][key]["value"] / whole if whole else 0.0
             label = name if not place else None
-            axes.bar(place, share, bottom=start, color=colours[name], width=0.6, label=label)
+            axes.bar(
+                place, share, bottom=start, width=0.6, label=label, **_bar(names, name, colours)
+            )
             if share >= 6:
                 middle = start + share / 2
                 axes.annotate(
@@ -113,8 +134,9 @@ def _shares(
                     (place, middle),
                     ha="center",
                     va="center",
-                    fontsize=8,
-                    color="white" if names.index(name) < len(names) / 2 else INK,
+                    fontsize=look.small,
+                    color=INK,
+                    bbox={"facecolor": "white", "linewidth": 0, "pad": 0.8, "alpha": 0.85},
                 )
             start += share
     style(axes, "Shares of the components", "", "%")
@@ -122,14 +144,13 @@ def _shares(
     axes.set_xlim(-0.5, 1.5)
     axes.spines["bottom"].set_color(GREY)
     handles, labels = axes.get_legend_handles_labels()
-    axes.legend(
-        handles[::-1],
-        labels[::-1],
-        frameon=False,
-        fontsize=8,
-        loc="center left",
-        bbox_to_anchor=(1.0, 0.5),
-    )
+    legend(axes, look, handles[::-1], labels[::-1])
+
+
+def _bar(names: list[str], name: str, colours: Mapping[str, Any]) -> dict[str, Any]:
+    """Shade and hatch of a component."""
+    hatch = LOOKS[names.index(name) % len(LOOKS)][3]
+    return {"color": colours[name], "hatch": hatch, "edgecolor": "white", "linewidth": 0.4}
 
 
 def _short(name: str) -> str:

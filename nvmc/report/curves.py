@@ -9,11 +9,26 @@ from typing import Any
 
 import numpy as np
 
-from nvmc.report.figure import GREY, INK, figure_in, heading, shades, style
+from nvmc.report.figure import (
+    GREY,
+    LOOKS,
+    Sheet,
+    Style,
+    as_sheet,
+    figure_in,
+    heading,
+    legend,
+    shades,
+    style,
+)
 from nvmc.statistics import Covers, Kpp
 
 __all__ = ["Axis", "Curve", "draw_curves"]
 
+ARROW = 0.12
+"""Share of the axis that arrows of open ends may need beyond the lowest and highest value."""
+MARKED = 30
+"""Points up to which each has a mark."""
 
 _COVERS: dict[Covers, str] = {
     "chips and images": "chips and images",
@@ -56,27 +71,27 @@ class Curve:
 
 
 def draw_curves(
-    path: Path,
+    path: Path | Sheet,
     lines: Sequence[str],
     metric: str,
     axis: Axis,
     curves: Sequence[Curve],
-    legend: str = "",
+    named: str = "",
     percent: bool = True,
 ) -> None:
     """Write the picture of a sweep to `path`.
 
     Each curve has its k-th percentile performance as a solid line in a band, its interval; the
-    mean dashed; the ideal chip dotted. Where the runs do not support the lower end of an
-    interval the band ends at the line, and the legend says how many runs would close it.
+    mean dashed; the ideal chip dotted. Where the runs do not support an end of an interval, an
+    arrow points away from the line there instead, and the legend says how many runs close it.
 
     Args:
-        path: The file; its suffix says the format, as in `figure_in`.
+        path: The file or sheet, as in `figure_in`.
         lines: What the sweep is of, above the curves.
         metric: What is on the y axis.
         axis: What is on the x axis.
         curves: One for each value of the second parameter.
-        legend: Name and unit of the second parameter.
+        named: Name and unit of the second parameter.
         percent: Whether values are shares, drawn in percent; else in their own unit.
 
     Raises:
@@ -86,7 +101,9 @@ def draw_curves(
     where = [axis.positions[i] for i in order]
     scale = 100 if percent else 1
     height = max(4.4, 3.2 + 0.17 * len(curves))  # room for both legends, one above the other
-    with figure_in(path, width=8.4, height=height) as figure:
+    sheet = as_sheet(path)
+    look, below = sheet.style, 0.16 * -(-len(curves) // 3) if len(curves) > 1 else 0.0
+    with figure_in(sheet, 8.4, height, narrow=3.2 + below) as figure:
         axes: Any = figure.add_subplot()
         heading(figure, lines)
         style(axes, "", axis.label, f"{metric} [%]" if percent else metric)
@@ -96,62 +113,114 @@ def draw_curves(
             axes.set_xticks(where, [axis.texts[i] for i in order])
             axes.set_xticks([], minor=True)
         one_ideal = len({tuple(curve.ideal) for curve in curves}) == 1
-        for curve, colour in zip(curves, shades(len(curves)), strict=True):
-            _draw(axes, where, order, curve, colour, GREY if one_ideal else colour, scale)
-        _legends(axes, curves, legend)
+        for i, (curve, colour) in enumerate(zip(curves, shades(len(curves)), strict=True)):
+            pen = _Pen(colour, GREY if one_ideal else colour, LOOKS[i % len(LOOKS)][2], look.scale)
+            _draw(axes, where, order, curve, pen, scale)
+        _draw_open(axes, where, order, curves, scale, look)
+        _legends(axes, curves, named, look)
+
+
+@dataclass(frozen=True)
+class _Pen:
+    """How a curve is drawn: its colour, that of its ideal chip, its marker, and how thick."""
+
+    colour: Any
+    ideal: Any
+    mark: str
+    scale: float
 
 
 def _draw(
-    axes: Any,
-    where: list[float],
-    order: list[int],
-    curve: Curve,
-    colour: Any,
-    ideal_colour: Any,
-    scale: int,
+    axes: Any, where: list[float], order: list[int], curve: Curve, pen: _Pen, scale: int
 ) -> None:
-    mark = "o" if len(where) < 30 else ""
+    mark = pen.mark if len(where) < MARKED else ""
     kpp = [curve.kpp[i] for i in order]
     ends = [k.interval for k in kpp]
     low = [scale * (k.value if e.low is None else e.low) for k, e in zip(kpp, ends, strict=True)]
     high = [scale * (k.value if e.high is None else e.high) for k, e in zip(kpp, ends, strict=True)]
     mean, ideal = (scale * np.asarray(line)[order] for line in (curve.mean, curve.ideal))
-    axes.fill_between(where, low, high, color=colour, alpha=0.15, linewidth=0)
-    axes.plot(where, ideal, color=ideal_colour, linestyle=":", linewidth=1.2)
-    axes.plot(where, mean, color=colour, linestyle="--", linewidth=1.4, marker=mark, markersize=3)
-    axes.plot(where, [scale * k.value for k in kpp], color=colour, marker=mark, markersize=4)
+    look, s = {"color": pen.colour, "marker": mark}, pen.scale
+    axes.fill_between(where, low, high, color=pen.colour, alpha=0.15, linewidth=0)
+    axes.plot(where, ideal, color=pen.ideal, linestyle=":", linewidth=1.2 * s)
+    axes.plot(where, mean, linestyle="--", linewidth=1.2 * s, markersize=3 * s, **look)
+    axes.plot(where, [scale * k.value for k in kpp], markersize=4.5 * s, **look)
+
+
+def _draw_open(
+    axes: Any,
+    where: list[float],
+    order: list[int],
+    curves: Sequence[Curve],
+    scale: int,
+    look: Style,
+) -> None:
+    """An arrow away from the KPP, where its interval has no end on that side."""
+    far = 2.2 * look.small
+    ends = [kpp.interval for curve in curves for kpp in curve.kpp]
+    low, high = axes.get_ylim()
+    room = ARROW * (high - low)
+    axes.set_ylim(
+        low - room * any(end.low is None for end in ends),
+        high + room * any(end.high is None for end in ends),
+    )
+    for curve, line in zip(curves, axes.get_lines()[2::3], strict=True):
+        arrow = {
+            "shrinkA": 0,
+            "shrinkB": 0,
+            "arrowstyle": "<-",
+            "color": line.get_color(),
+            "linewidth": 1.2 * look.scale,
+        }
+        for x, i in zip(where, order, strict=True):
+            ends, at = curve.kpp[i].interval, scale * curve.kpp[i].value
+            for end, away in ((ends.low, -far), (ends.high, far)):
+                if end is None:
+                    tip: dict[str, Any] = {"xytext": (0, away), "textcoords": "offset points"}
+                    note = axes.annotate("", (x, at), arrowprops=arrow, **tip)
+                    note.set_in_layout(False)
 
 
 def _worst(kpp: Kpp) -> str:
     return "\n(the worst chip)" if kpp.is_worst else ""
 
 
-def _legends(axes: Any, curves: Sequence[Curve], legend: str) -> None:
-    """Beside the plot: what the line styles mean, and what the colours do."""
-    lines = axes.get_lines()
-    kpp = [k for curve in curves for k in curve.kpp]
+def _band(kpp: Sequence[Kpp]) -> str:
+    """What the band is, and that arrows stand for the ends that it has not."""
     intervals = [k.interval for k in kpp]
     open_low, open_high = (any(getattr(i, e) is None for i in intervals) for e in ("low", "high"))
     ends = {(True, False): "lower end", (False, True): "upper end", (True, True): "ends"}
     band = f"its {kpp[0].confidence:.0%} interval:\n{_COVERS[kpp[0].covers]}"
     if (open_low, open_high) in ends:
-        band += f"\n({ends[open_low, open_high]} open:\n{intervals[0].runs_needed} runs close it)"
+        which = ends[open_low, open_high]
+        band += f"\n({which} open, arrows:\n{intervals[0].runs_needed} runs close it)"
+    return band
+
+
+def _legends(axes: Any, curves: Sequence[Curve], named: str, look: Style) -> None:
+    """Beside or below the plot: what the line styles mean, and what the colours do."""
+    lines = axes.get_lines()
+    kpp = [k for curve in curves for k in curve.kpp]
     ideal, mean, worst = lines[:3]
     handles: list[Any] = [worst, axes.collections[0], mean, ideal]
-    texts = [f"KPP, k = {kpp[0].k:g}{_worst(kpp[0])}", band, "mean", "ideal chip"]
-    look = {"fontsize": 8, "title_fontsize": 8, "frameon": False, "labelcolor": INK}
-    look["alignment"] = "left"
-    beside = {"loc": "upper left", "borderaxespad": 0.0}
+    texts = [f"KPP, k = {kpp[0].k:g}{_worst(kpp[0])}", _band(kpp), "mean", "ideal chip"]
     if len(curves) == 1:
-        axes.legend(handles, texts, bbox_to_anchor=(1.02, 1.0), **beside, **look)
+        legend(axes, look, handles, texts, columns=1)
         return
-    names = [curve.label for curve in curves]
-    colours = lines[2::3]
-    first = axes.legend(colours, names, title=legend, bbox_to_anchor=(1.02, 1.0), **beside, **look)
+    names, colours = [curve.label for curve in curves], lines[2::3]
+    if look.narrow:
+        both = legend(axes, look, [*colours, *handles], [*names, *texts], title=named)
+        _greyed(both.legend_handles[len(names) :])
+        return
+    first = legend(axes, look, colours, names, title=named)
     axes.add_artist(first)
     first.set_clip_on(False)  # the layout leaves no room for what is clipped to the axes
-    beside["loc"] = "lower left"
-    styles = axes.legend(handles, texts, bbox_to_anchor=(1.02, 0.0), **beside, **look)
-    for handle in styles.legend_handles:
+    below: dict[str, Any] = {"loc": "lower left", "bbox_to_anchor": (1.01, 0.0)}
+    styles = legend(axes, look, handles, texts, **below)
+    _greyed(styles.legend_handles)
+
+
+def _greyed(handles: Sequence[Any]) -> None:
+    """What lines and bands mean, whatever their colour."""
+    for i, handle in enumerate(handles):
         handle.set_color(GREY)
-        handle.set_alpha(0.35 if handle is styles.legend_handles[1] else 1.0)
+        handle.set_alpha(0.35 if i == 1 else 1.0)

@@ -6,7 +6,19 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from nvmc.report.figure import BLUE, GREY, INK, RED, figure_in, heading, style
+from nvmc.report.figure import (
+    BLUE,
+    GREY,
+    INK,
+    RED,
+    Sheet,
+    Style,
+    as_sheet,
+    figure_in,
+    heading,
+    legend,
+    style,
+)
 
 __all__ = ["draw_front"]
 
@@ -18,7 +30,7 @@ _LABELS = {
 }
 
 
-def draw_front(found: Mapping[str, Any], path: Path) -> None:
+def draw_front(found: Mapping[str, Any], path: Path | Sheet) -> None:
     """Draw an exploration into a file.
 
     Each design of the front has its band as a bar. Designs that are beaten or miss the goal stand
@@ -33,7 +45,9 @@ def draw_front(found: Mapping[str, Any], path: Path) -> None:
         ArtifactError: `path` cannot be written.
     """
     hardware, quantity = found["hardware"][0], found["minimise"][0]
-    with figure_in(path, width=8.0, height=4.8) as figure:
+    sheet = as_sheet(path)
+    look = sheet.style
+    with figure_in(sheet, 8.0, 4.8, narrow=3.4) as figure:
         axes: Any = figure.add_subplot()
         lines = [
             f"{found['title'] or 'designs'}: {found['combinations']:,} combinations",
@@ -51,14 +65,23 @@ def draw_front(found: Mapping[str, Any], path: Path) -> None:
             points = [_point(one, hardware, quantity) for one in found[kind]]
             if points:
                 x, y = ([point[i] for point in points] for i in (0, 3))
-                axes.scatter(x, y, s=16, color=colour, marker=mark, label=label, alpha=0.7)
-        _draw_front(axes, found, hardware, quantity)
+                axes.scatter(
+                    x, y, s=16 * look.scale**2, color=colour, marker=mark, label=label, alpha=0.7
+                )
+        _draw_front(axes, found, hardware, quantity, look)
         least = 100 * found["required"]["least"]
-        axes.axhline(least, color=INK, linewidth=0.8, linestyle=":", label=f"goal {least:g} %")
-        axes.legend(fontsize=8, frameon=False, labelcolor=INK, loc="best")
+        axes.axhline(
+            least, color=INK, linewidth=1.2 * look.scale, linestyle=":", label=f"goal {least:g} %"
+        )
+        if look.narrow:
+            legend(axes, look)
+        else:
+            axes.legend(frameon=False, labelcolor=INK, loc="best")
 
 
-def _draw_front(axes: Any, found: Mapping[str, Any], hardware: str, quantity: str) -> None:
+def _draw_front(
+    axes: Any, found: Mapping[str, Any], hardware: str, quantity: str, style_of: Style
+) -> None:
     points = [_point(one, hardware, quantity) for one in found["front"]]
     if not points:
         return
@@ -67,7 +90,7 @@ def _draw_front(axes: Any, found: Mapping[str, Any], hardware: str, quantity: st
         [a - b for a, b in zip(x, low, strict=True)],
         [b - a for a, b in zip(x, high, strict=True)],
     ]
-    look: Any = {"fmt": "o-", "color": BLUE, "markersize": 5, "elinewidth": 0.8, "capsize": 2}
+    look: Any = {"fmt": "s-", "color": BLUE, "elinewidth": 0.8 * style_of.scale, "capsize": 2}
     axes.errorbar(x, y, xerr=[[max(0.0, v) for v in side] for side in bars], **look, label="front")
     for place, (a, b) in enumerate(zip(x, y, strict=True), start=1):
         depends = "*" if found["front"][place - 1]["rank_depends"] else ""

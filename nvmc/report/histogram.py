@@ -10,7 +10,19 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nvmc.report.figure import BLUE, GREY, INK, RED, figure_in, heading, style
+from nvmc.report.figure import (
+    BLUE,
+    GREY,
+    INK,
+    RED,
+    Sheet,
+    Style,
+    as_sheet,
+    figure_in,
+    heading,
+    legend,
+    style,
+)
 from nvmc.statistics import Ends, Kpp, Summary
 
 __all__ = ["Sample", "draw_histogram"]
@@ -36,7 +48,7 @@ class Sample:
 
 
 def draw_histogram(
-    path: Path,
+    path: Path | Sheet,
     lines: Sequence[str],
     metric: str,
     ideal: float,
@@ -48,11 +60,11 @@ def draw_histogram(
 
     Bars are a whole number of images wide, so that no bar is favoured by where the possible
     values fall. The k-th percentile performance is a line in two bands, its intervals for chips
-    and images and for chips alone; where the runs do not support an end, the band goes to the
-    edge, and the legend says so.
+    and images and for chips alone; where the runs do not support an end, the band is
+    hatched and goes to the edge with an arrow, and the legend says so.
 
     Args:
-        path: The file; its suffix says the format, as in `figure_in`.
+        path: The file or sheet, as in `figure_in`.
         lines: What the simulation is of, above the histograms.
         metric: What is on the x axis.
         ideal: The ideal chip's value.
@@ -66,17 +78,23 @@ def draw_histogram(
     """
     scale = 100 if percent else 1
     edges = scale * _edges([sample.values for sample in samples], ideal, images)
-    with figure_in(path, width=8.4, height=1.6 + 2.0 * len(samples)) as figure:
-        rows: Any = figure.subplots(len(samples), 1, sharex=True, squeeze=False)[:, 0]
+    sheet, rows = as_sheet(path), len(samples)
+    look = sheet.style
+    with figure_in(sheet, 8.4, 1.6 + 2.0 * rows, narrow=1.9 + 1.2 * rows) as figure:
+        below: Any = figure.subplots(rows, 1, sharex=True, squeeze=False)[:, 0]
         intervals = [sample.kpp.interval for sample in samples]
         low = min([edges[0], *(scale * i.low for i in intervals if i.low is not None)])
         high = max([edges[-1], *(scale * i.high for i in intervals if i.high is not None)])
         margin = 0.02 * (high - low)
-        for axes, sample in zip(rows, samples, strict=True):
-            style(axes, sample.label, "", "chips")
+        for axes, sample in zip(below, samples, strict=True):
+            style(axes, _title(sample, look, scale, rows), "", "chips")
             axes.set_xlim(low - margin, high + margin)
-            _draw(axes, sample, ideal, edges, scale)
-        rows[-1].set_xlabel(f"{metric} [%]" if percent else metric, color=INK)
+            _draw(axes, sample, ideal, edges, scale, look)
+            if not look.narrow:
+                legend(axes, look)
+        if look.narrow:
+            _one_legend(below[0], look, rows)
+        below[-1].set_xlabel(f"{metric} [%]" if percent else metric, color=INK)
         heading(figure, lines)
 
 
@@ -91,13 +109,33 @@ def _edges(values: Sequence[NDArray[np.float64]], ideal: float, images: int | No
     return low + (np.arange(bars + 1) * width - 0.5) * grain
 
 
-def _draw(axes: Any, sample: Sample, ideal: float, edges: Any, scale: int) -> None:
-    kpp, mean, form = sample.kpp, scale * sample.summary.mean, ".2f" if scale == 100 else ".4g"
+def _title(sample: Sample, look: Style, scale: int, rows: int) -> str:
+    """The sample's label; with its KPP where one legend is for several."""
+    if not look.narrow or rows == 1:
+        return sample.label
+    return f"{sample.label}: KPP {scale * sample.kpp.value:{_form(scale)}}"
+
+
+def _one_legend(axes: Any, look: Style, rows: int) -> None:
+    """A legend for all samples: without their numbers where these differ."""
+    handles, texts = axes.get_legend_handles_labels()
+    if rows > 1:
+        texts = [text if "%" in text else text.partition(": ")[0] for text in texts]
+    legend(axes, look, handles, texts, columns=1)
+
+
+def _form(scale: int) -> str:
+    return ".2f" if scale == 100 else ".4g"
+
+
+def _draw(axes: Any, sample: Sample, ideal: float, edges: Any, scale: int, look: Style) -> None:
+    kpp, mean, form = sample.kpp, scale * sample.summary.mean, _form(scale)
+    wide = look.scale
     worst = f"KPP, k = {kpp.k:g}: {scale * kpp.value:{form}}"
     if kpp.is_worst:
         worst += "\n(the worst chip)"
-    axes.hist(scale * sample.values, bins=edges, color=BLUE, alpha=0.8, linewidth=0)
-    axes.axvline(scale * kpp.value, color=RED, linewidth=1.6, label=worst)
+    axes.hist(scale * sample.values, bins=edges, color=BLUE, alpha=0.45, linewidth=0)
+    axes.axvline(scale * kpp.value, color=RED, linewidth=2 * wide, label=worst)
     here = "on these images:\nchips alone"
     if kpp.covers == "chips and images":
         _band(
@@ -105,25 +143,29 @@ def _draw(axes: Any, sample: Sample, ideal: float, edges: Any, scale: int) -> No
         )
     else:
         here = f"its {kpp.confidence:.0%} interval\n{here}"
-    _band(axes, kpp.chips_alone, 0.15, here, scale)
-    axes.axvline(mean, color=INK, linestyle="--", linewidth=1.2, label=f"mean: {mean:{form}}")
-    said = f"ideal chip: {scale * ideal:{form}}"
-    axes.axvline(scale * ideal, color=GREY, linestyle=":", label=said)
-    axes.legend(
-        fontsize=8,
-        frameon=False,
-        labelcolor=INK,
-        loc="upper left",
-        bbox_to_anchor=(1.01, 1.0),
-        borderaxespad=0.0,
+    _band(axes, kpp.chips_alone, 0.25, here, scale)
+    axes.axvline(
+        mean, color=INK, linestyle="--", linewidth=1.2 * wide, label=f"mean: {mean:{form}}"
     )
+    said = f"ideal chip: {scale * ideal:{form}}"
+    axes.axvline(scale * ideal, color=GREY, linestyle=":", linewidth=1.6 * wide, label=said)
 
 
 def _band(axes: Any, ends: Ends, alpha: float, label: str, scale: int) -> None:
-    """An interval; an open end goes to the edge."""
-    low, high = axes.get_xlim()
-    low = low if ends.low is None else scale * ends.low
-    high = high if ends.high is None else scale * ends.high
+    """An interval; one with an open end is hatched, with an arrow at the edge."""
+    edges = axes.get_xlim()
+    low = edges[0] if ends.low is None else scale * ends.low
+    high = edges[1] if ends.high is None else scale * ends.high
+    look: dict[str, Any] = {"facecolor": (*_rgb(RED), alpha), "linewidth": 0, "zorder": 0}
     if not ends.closed:
         label += f"\n(open: {ends.runs_needed} runs close it)"
-    axes.axvspan(low, high, color=RED, alpha=alpha, linewidth=0, zorder=0, label=label)
+        look |= {"hatch": "///", "edgecolor": (*_rgb(RED), 0.35)}
+    axes.axvspan(low, high, label=label, **look)
+    for end, at, arrow in ((ends.low, 0.0, "<"), (ends.high, 1.0, ">")):
+        if end is None:
+            mark: dict[str, Any] = {"marker": arrow, "color": RED, "clip_on": False}
+            axes.plot([at], [0.5], transform=axes.transAxes, linestyle="", **mark)
+
+
+def _rgb(colour: str) -> tuple[float, ...]:
+    return tuple(int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5))

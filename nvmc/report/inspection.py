@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from nvmc.report.figure import BLUE, GREY, ORANGE, RED, figure_in, heading, style
+from nvmc.report.figure import BLUE, GREY, ORANGE, RED, Sheet, as_sheet, figure_in, heading, style
 
 __all__ = ["Bars", "Panel", "draw_inspection"]
 
@@ -50,17 +50,19 @@ class Panel:
     limit: float | None
 
 
-def draw_inspection(path: Path, lines: Sequence[str], panels: Sequence[Panel]) -> None:
+def draw_inspection(path: Path | Sheet, lines: Sequence[str], panels: Sequence[Panel]) -> None:
     """Write the picture: a row per array, with logarithmic counts; lines are the ends of ranges.
 
     Raises:
         OptionError, ArtifactError: As `nvmc.report.figure.figure_in` does.
     """
-    height = 1.2 + 2.0 * max(1, len(panels))
-    with figure_in(path, width=11.0, height=height) as figure:
-        rows: Any = figure.subplots(max(1, len(panels)), 4, squeeze=False)
+    sheet, count = as_sheet(path), max(1, len(panels))
+    narrow = sheet.style.narrow
+    with figure_in(sheet, 11.0, 1.2 + 2.0 * count, narrow=0.6 + 2.8 * count) as figure:
+        rows: Any = figure.subplots(count * (2 if narrow else 1), 2 if narrow else 4, squeeze=False)
+        rows = rows.reshape(count, 4)
         for number, (row, panel) in enumerate(zip(rows, panels, strict=False)):
-            last = number + 1 == len(panels)
+            last = narrow or number + 1 == len(panels)
             limits = [] if panel.limit is None else [-panel.limit, panel.limit]
             _histogram(row[0], panel.inputs, limits, BLUE)
             _histogram(row[1], panel.currents, [-100.0, 100.0], ORANGE)
@@ -68,8 +70,8 @@ def draw_inspection(path: Path, lines: Sequence[str], panels: Sequence[Panel]) -
             _errors(row[3], panel.errors)
             names = ("inputs", "currents [% of range]", "ADC codes", "error [% of output RMS]")
             for axes, name in zip(row, names, strict=True):
-                axes.set_xlabel(name if last else "", fontsize=9)
-            row[0].set_title(panel.label, loc="left", fontsize=9)
+                axes.set_xlabel(name if last else "")
+            row[0].set_title(panel.label, loc="left")
         heading(figure, lines)
 
 
@@ -96,7 +98,10 @@ def _codes(axes: Any, codes: Bars | None) -> None:
 
 def _errors(axes: Any, errors: Mapping[str, float]) -> None:
     style(axes, "", "", "")
+    axes.xaxis.get_major_locator().set_params(nbins=3)
     names = list(errors)[::-1]
     values = [100 * errors[name] if np.isfinite(errors[name]) else 0.0 for name in names]
-    axes.barh(names, values, color=[RED if name == "together" else BLUE for name in names])
-    axes.tick_params(labelsize=8)
+    bars = axes.barh(names, values, color=[RED if name == "together" else BLUE for name in names])
+    for name, bar in zip(names, bars, strict=True):
+        bar.set_hatch("////" if name == "together" else "")
+        bar.set_edgecolor("white")

@@ -8,7 +8,17 @@ from typing import Any
 
 import numpy as np
 
-from nvmc.report.figure import BLUE, GREY, INK, figure_in, heading, shades, style
+from nvmc.report.figure import (
+    BLUE,
+    GREY,
+    INK,
+    Sheet,
+    as_sheet,
+    figure_in,
+    heading,
+    shades,
+    style,
+)
 
 __all__ = ["draw_mesh"]
 
@@ -18,7 +28,7 @@ LETTERED = 28
 """Cores in a row up to which the number of tiles is written into each."""
 
 
-def draw_mesh(schedule: Mapping[str, Any], path: Path) -> None:
+def draw_mesh(schedule: Mapping[str, Any], path: Path | Sheet) -> None:
     """Draw a schedule into a file.
 
     Args:
@@ -36,12 +46,19 @@ def draw_mesh(schedule: Mapping[str, Any], path: Path) -> None:
     wide, high = schedule["columns"], schedule["rows"]
     tall = 6.2 * high / max(wide, high) + 0.8
     height = 0.9 + max(2 * tall, 0.2 * len(drawn) + 0.8)
-    with figure_in(path, width=12.0, height=min(height, 14.0)) as figure:
+    sheet = as_sheet(path)
+    narrow = 8.4 + 0.15 * len(drawn)
+    with figure_in(sheet, 12.0, min(height, 14.0), narrow=narrow) as figure:
         heading(figure, _heading(schedule))
-        grid = figure.add_gridspec(2, 2, width_ratios=[1.2, 1])
-        _tiles(figure, figure.add_subplot(grid[0, 0]), schedule)
-        _owners(figure.add_subplot(grid[1, 0]), schedule, layers)
-        _times(figure.add_subplot(grid[:, 1]), schedule, drawn, len(layers))
+        if sheet.style.narrow:
+            upper, middle, lower = figure.subplots(3, 1)
+        else:
+            grid = figure.add_gridspec(2, 2, width_ratios=[1.2, 1])
+            places = (grid[0, 0], grid[1, 0], grid[:, 1])
+            upper, middle, lower = (figure.add_subplot(place) for place in places)
+        _tiles(figure, upper, schedule)
+        _owners(middle, schedule, layers)
+        _times(lower, schedule, drawn, len(layers))
 
 
 def _heading(schedule: Mapping[str, Any]) -> list[str]:
@@ -79,7 +96,7 @@ def _tiles(figure: Any, axes: Any, schedule: Mapping[str, Any]) -> None:
     _grid(axes, schedule, f"Tiles used on each core (of {most})")
     bar = figure.colorbar(image, ax=axes, shrink=0.7, pad=0.02)
     bar.outline.set_visible(False)
-    bar.ax.tick_params(labelsize=8, colors=INK)
+    bar.ax.tick_params(colors=INK)
     if wide <= LETTERED:
         for (row, column), value in np.ndenumerate(values):
             colour = INK if value > 0.6 * most or not value else "white"
@@ -131,9 +148,11 @@ def _times(
             left=node["start_s"] / scale,
             height=0.7,
             color=colours[number] if node["name"] in critical else GREY,
+            hatch="" if node["name"] in critical else "////",
+            edgecolor="white",
         )
     more = layers - len(drawn)
-    title = "When each layer works; grey: not critical"
+    title = "When each layer works; hatched: not critical"
     below = f"{unit} of the first image; dashed: the interval"
     style(axes, title, f"{below}; {more} more layers not drawn" if more else below, "")
     axes.grid(axis="y", visible=False)
@@ -142,7 +161,7 @@ def _times(
         f"{numbers.index(node['name']) + 1} {_short(node['name'])} x{node['copies']}"
         for node in drawn
     ]
-    axes.set_yticks(range(len(drawn)), labels, fontsize=7, color=INK)
+    axes.set_yticks(range(len(drawn)), labels, color=INK)
     axes.invert_yaxis()
     axes.axvline(schedule["interval_s"] / scale, color=BLUE, linewidth=1.2, linestyle="--")
 

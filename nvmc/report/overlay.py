@@ -10,13 +10,20 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nvmc.report.figure import BLUE, GREY, INK, ORANGE, RED, figure_in, heading, style
+from nvmc.report.figure import (
+    GREY,
+    INK,
+    LOOKS,
+    Sheet,
+    as_sheet,
+    figure_in,
+    heading,
+    legend,
+    style,
+)
 from nvmc.statistics import Ends, Kpp
 
 __all__ = ["Overlaid", "draw_overlay"]
-
-LOOKS = [(BLUE, "-"), (ORANGE, "--"), (RED, ":"), (GREY, "-."), (INK, (0, (6, 2, 1, 2, 1, 2)))]
-"""Colour and dashes of each network in turn; the dashes tell them apart without colour."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +42,11 @@ class Overlaid:
 
 
 def draw_overlay(
-    path: Path, lines: Sequence[str], metric: str, networks: Sequence[Overlaid], percent: bool
+    path: Path | Sheet,
+    lines: Sequence[str],
+    metric: str,
+    networks: Sequence[Overlaid],
+    percent: bool,
 ) -> None:
     """Write the picture of a comparison to `path`.
 
@@ -43,7 +54,7 @@ def draw_overlay(
     below it the KPPs with their intervals on these images. An open end is an arrow to the edge.
 
     Args:
-        path: The file; its suffix says the format, as in `figure_in`.
+        path: The file or sheet, as in `figure_in`.
         lines: What the comparison is of.
         metric: What is on the x axis.
         networks: At least one.
@@ -53,8 +64,9 @@ def draw_overlay(
         OptionError, ArtifactError: As `nvmc.report.figure.figure_in` does.
     """
     scale = 100 if percent else 1
-    rows = len(networks)
-    with figure_in(path, width=7.2, height=4.4 + 0.3 * rows) as figure:
+    rows, sheet = len(networks), as_sheet(path)
+    look = sheet.style
+    with figure_in(sheet, 7.2, 4.4 + 0.3 * rows, narrow=3.2 + 0.3 * rows) as figure:
         heading(figure, lines)
         top: Any
         below: Any
@@ -79,18 +91,25 @@ def draw_overlay(
         below.set_yticks(range(rows), [one.label for one in networks])
         below.grid(visible=False)
         own = f"KPP, k = {k:g}, with its {networks[0].kpp.confidence:.0%} interval on these images"
-        below.set_title(own, loc="left", fontsize=9, color=INK)
+        below.set_title(
+            own if not look.narrow else own.replace(", with", ",\nwith"), loc="left", color=INK
+        )
         below.set_xlabel(f"{metric} [%]" if percent else metric, color=INK)
-        top.legend(fontsize=8, frameon=False, labelcolor=INK, loc="upper left", handlelength=4)
+        if look.narrow:
+            legend(top, look, columns=1 if max(len(o.label) for o in networks) > 20 else 2)
+        else:
+            top.legend(frameon=False, labelcolor=INK, loc="upper left", handlelength=4)
 
 
-def _spread(axes: Any, one: Overlaid, look: tuple[str, Any], scale: int, less: bool) -> None:
+def _spread(
+    axes: Any, one: Overlaid, look: tuple[str, Any, str, str], scale: int, less: bool
+) -> None:
     """Share of chips that are no better than a value."""
     values = np.sort(scale * one.values)
     shares = 100 * np.arange(1, len(values) + 1) / len(values)
     if less:
         shares = 100 - shares + 100 / len(values)
-    colour, dashes = look
+    colour, dashes, *_ = look
     where = "pre" if less else "post"
     axes.step(values, shares, where=where, color=colour, linestyle=dashes, label=one.label)
 
@@ -99,17 +118,17 @@ def _interval(
     axes: Any,
     row: int,
     one: Overlaid,
-    look: tuple[str, Any],
+    look: tuple[str, Any, str, str],
     scale: int,
     edges: tuple[float, float],
 ) -> None:
     """The KPP and its interval in a row; an open end is an arrow to the edge."""
-    colour, dashes = look
+    colour, dashes, mark_of, _ = look
     ends: Ends = one.kpp.chips_alone
     low = edges[0] if ends.low is None else scale * ends.low
     high = edges[1] if ends.high is None else scale * ends.high
-    axes.plot([low, high], [row, row], color=colour, linestyle=dashes, linewidth=2)
+    axes.plot([low, high], [row, row], color=colour, linestyle=dashes)
     for end, at, arrow in ((ends.low, low, "<"), (ends.high, high, ">")):
         mark = "|" if end is not None else arrow
-        axes.plot([at], [row], color=colour, marker=mark, markersize=9, clip_on=False)
-    axes.plot([scale * one.kpp.value], [row], color=colour, marker="D", markersize=5)
+        axes.plot([at], [row], color=colour, marker=mark, clip_on=False)
+    axes.plot([scale * one.kpp.value], [row], color=colour, marker=mark_of)

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from nvmc.report.figure import BLUE, GREY, ORANGE, RED, figure_in, heading, style
+from nvmc.report.figure import LOOKS, Sheet, Style, as_sheet, figure_in, heading, legend, style
 
 __all__ = ["Line", "Panel", "draw_uncertainty"]
 
@@ -45,35 +45,43 @@ class Panel:
     variance: Line
 
 
-def draw_uncertainty(path: Path, lines: Sequence[str], panels: Sequence[Panel]) -> None:
+def draw_uncertainty(path: Path | Sheet, lines: Sequence[str], panels: Sequence[Panel]) -> None:
     """Write the picture; a band is one standard deviation over chips to each side.
 
     Raises:
         OptionError, ArtifactError: As `nvmc.report.figure.figure_in` does.
     """
-    with figure_in(path, width=4.6 * len(panels) + 1.8, height=6.6) as figure:
+    sheet = as_sheet(path)
+    look = sheet.style
+    with figure_in(sheet, 4.6 * len(panels) + 1.8, 6.6, narrow=5.2) as figure:
         rows: Any = figure.subplots(3, len(panels), sharex="col", sharey="row", squeeze=False)
         for column, panel in enumerate(panels):
             shares, nll, variance = rows[:, column]
             style(shares, "", "", "%" if column == 0 else "")
             style(nll, "", "", "NLL [nats]" if column == 0 else "")
             style(variance, "", panel.label, "predictive variance" if column == 0 else "")
-            _draw(shares, panel, panel.accuracy, BLUE, "accuracy", 100)
-            _draw(shares, panel, panel.detected, RED, "detected (true label)", 100)
-            _draw(shares, panel, panel.detected_predicted, ORANGE, "detected (predicted)", 100)
-            _draw(nll, panel, panel.nll, RED, "", 1)
-            _draw(variance, panel, panel.variance, GREY, "", 1)
-        rows[0, -1].legend(
-            fontsize=8,
-            frameon=False,
-            loc="upper left",
-            bbox_to_anchor=(1.01, 1.0),
-            borderaxespad=0.0,
-        )
+            for i, name in enumerate(_SHARES):
+                _draw(shares, panel, getattr(panel, name), i, _SHARES[name], 100, look)
+            _draw(nll, panel, panel.nll, 1, "", 1, look)
+            _draw(variance, panel, panel.variance, 2, "", 1, look)
+        legend(rows[0, -1], look, columns=1)
         heading(figure, lines)
 
 
-def _draw(axes: Any, panel: Panel, line: Line, colour: str, label: str, factor: float) -> None:
+_SHARES = {
+    "accuracy": "accuracy",
+    "detected": "detected (true label)",
+    "detected_predicted": "detected (predicted)",
+}
+"""Shares in the upper panels, and their names."""
+
+
+def _draw(
+    axes: Any, panel: Panel, line: Line, place: int, label: str, factor: float, look: Style
+) -> None:
+    colour, dashes, mark, _ = LOOKS[place]
     mean, std = factor * np.asarray(line.mean), factor * np.asarray(line.std)
-    axes.plot(panel.strengths, mean, color=colour, marker="o", markersize=3, label=label)
+    pen: dict[str, Any] = {"color": colour, "linestyle": dashes, "marker": mark}
+    pen["markersize"] = 4 * look.scale
+    axes.plot(panel.strengths, mean, **pen, label=label)
     axes.fill_between(panel.strengths, mean - std, mean + std, color=colour, alpha=0.15, lw=0)

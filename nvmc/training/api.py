@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any, TypedDict
@@ -17,7 +17,9 @@ from nvmc.data import Data
 from nvmc.errors import OptionError
 from nvmc.hardware.devices import Device, Target, as_target
 from nvmc.hardware.options import problem
+from nvmc.metrics.values import bare_text, in_percent
 from nvmc.models.given import as_file
+from nvmc.tables import Cell, Shown, Table
 from nvmc.training.methods import make_method
 from nvmc.training.outcome import Epoch, Outcome
 from nvmc.training.preparation import make_task
@@ -28,8 +30,8 @@ __all__ = ["RunOptions", "TaskOptions", "Trained", "train_network"]
 
 
 @checked
-@dataclass(frozen=True)
-class Trained:
+@dataclass(frozen=True, repr=False)
+class Trained(Shown):
     """A trained network.
 
     Attributes:
@@ -38,6 +40,7 @@ class Trained:
         target: The cells that it was trained for.
         options: How it is to be compiled; activations are quantised in the file already.
         data: The data that it was trained on.
+        metric: What its KPPs are of.
     """
 
     path: Path
@@ -45,6 +48,34 @@ class Trained:
     target: Target
     options: CompileOptions
     data: Data
+    metric: str = "accuracy"
+
+    def headline(self) -> str:
+        """What it is and what came out, in one line."""
+        did, metric = self.outcome, self.metric
+        unit = " in %" * in_percent(metric)
+        before, after = (bare_text(metric, one.kpp) for one in (did.before, did.after))
+        how = f"{did.method}, {len(did.epochs)} epochs"
+        return f"Trained {self.path.name} ({how}): KPP{unit} {before} before, {after} after"
+
+    def shown(self) -> Table:
+        """A row for each epoch."""
+        rows = tuple(
+            (
+                str(one.epoch),
+                f"{one.loss:.4g}",
+                "" if one.kpp is None else bare_text(self.metric, one.kpp),
+                "kept" if one.epoch == self.outcome.kept else "",
+            )
+            for one in self.outcome.epochs
+        )
+        unit = " [%]" * in_percent(self.metric)
+        return Table(("epoch", "loss", f"held-out KPP{unit}", ""), rows)
+
+    def records(self) -> Iterator[dict[str, Cell]]:
+        """A row for each epoch: its loss, KPP and time."""
+        for one in self.outcome.epochs:
+            yield {**vars(one), "best": str(one.best).lower()}
 
     @checked
     def compile(
@@ -158,7 +189,8 @@ def train_network(
         known = {"settings": settings, "options": options, "output": scored}
         task = make_task(data, cells, **known, **of_task)
         outcome = train(path, task, chosen, output=result, **of_run)
-    return Trained(result, outcome, cells, replace(options, activation_bits=None), data)
+    compiled_with = replace(options, activation_bits=None)
+    return Trained(result, outcome, cells, compiled_with, data, task.metric)
 
 
 def _origin(compiled: Compiled) -> Origin:

@@ -14,8 +14,10 @@ import pytest
 
 from nvmc.errors import ArtifactError, OptionError
 from nvmc.report.curves import Axis, Curve, draw_curves
-from nvmc.report.figure import check_figure, figure_in, shades
+from nvmc.report.figure import LOOKS, as_sheet, check_figure, figure_in, shades
 from nvmc.report.histogram import Sample, draw_histogram
+from nvmc.report.overlay import Overlaid, draw_overlay
+from nvmc.report.sensitivity_picture import Bar, draw_sensitivity
 from nvmc.report.uncertainty_plot import Line, Panel, draw_uncertainty
 from nvmc.rng import stream
 from nvmc.statistics import percentile_performance, summarize
@@ -73,14 +75,21 @@ def test_curves_show_what_they_were_given(tmp_path: Path, figures: list[Any]) ->
     assert "open" not in texts(axes.get_legend())
 
 
-def test_open_ends_are_said_not_drawn(tmp_path: Path, figures: list[Any]) -> None:
+def test_open_ends_are_arrows_and_said(tmp_path: Path, figures: list[Any]) -> None:
     one = curve("", 2, 50)
     assert all(k.interval.low is None for k in one.kpp)
     draw_curves(tmp_path / "c.png", ["title"], "accuracy", Axis("σ", [0.1, 0.2]), [one])
     (axes,) = figures[0].axes
     heights = axes.collections[0].get_paths()[0].vertices[:, 1]
     assert heights.min() == pytest.approx(100 * min(k.value for k in one.kpp))
+    arrows = [note for note in axes.texts if note.arrow_patch is not None]
+    assert [note.xy for note in arrows] == [
+        (0.1 + i / 10, 100 * k.value) for i, k in enumerate(one.kpp)
+    ]
     assert "368 runs" in texts(axes.get_legend())
+    draw_histogram(tmp_path / "h.png", ["title"], "accuracy", 0.95, 500, [population(50)])
+    marks = [line for line in figures[1].axes[0].get_lines() if line.get_marker() == "<"]
+    assert [line.get_xdata()[0] for line in marks] == [0.0]  # at the edge
 
 
 def test_lines_of_a_second_parameter_are_named(tmp_path: Path, figures: list[Any]) -> None:
@@ -103,10 +112,10 @@ def test_a_histogram_holds_every_chip(
     one = population(runs)
     draw_histogram(tmp_path / "h.png", ["title"], "accuracy", 0.95, images, [one])
     (axes,) = figures[0].axes
-    bars = [patch for patch in axes.patches if patch.get_alpha() == 0.8]
+    bars = [patch for patch in axes.patches if patch.get_alpha() == 0.45]
     assert sum(bar.get_height() for bar in bars) == runs
     assert len(bars) <= 41
-    lines = {line.get_xdata()[0] for line in axes.get_lines()}
+    lines = {line.get_xdata()[0] for line in axes.get_lines() if line.get_marker() == "None"}
     assert lines == {100 * one.kpp.value, 100 * one.summary.mean, 95.0}
     assert ("368 runs" in texts(axes.get_legend())) == (runs < 368)
 
@@ -185,8 +194,34 @@ def test_no_text_lies_on_another_or_beyond_the_edge(tmp_path: Path, figures: lis
     line = Line([0.9, 0.1], [0.01, 0.01])
     panel = Panel("rotation [degrees]", [0, 7], line, line, line, line, line)
     draw_uncertainty(tmp_path / "u.png", LINES, [panel, panel])
-    assert len(figures) == 4
-    assert [overlapping(figure) for figure in figures] == [[]] * 4
+    several = [population(30, t) for t in ("1 h", "1 d")]
+    narrow = as_sheet(tmp_path / "narrow.png", "column")
+    titles = ["lenet5-digits on rram4, σ = 0.1", "30 chips, seed 0; 531 samples of digits"]
+    draw_histogram(narrow, titles, "accuracy", 0.95, 500, several)
+    draw_curves(narrow, titles, "accuracy", axis, [curve(s, 2, 20) for s in "abc"], title)
+    bars = [Bar(kind, "conv1.weight", (0.1, 0.02), (0.2, 0.1)) for kind in ("layer", "source")]
+    draw_sensitivity(narrow, titles, "change of the KPP [percentage points]", bars, 100)
+    chips = [Overlaid(s, one.values, one.kpp) for s, one in zip("ab", several, strict=True)]
+    draw_overlay(narrow, titles, "accuracy", chips, True)
+    assert len(figures) == 8
+    assert [overlapping(figure) for figure in figures] == [[]] * 8
+    assert {figure.get_figwidth() for figure in figures[4:]} == {3.5}
+
+
+def test_looks_are_told_apart_without_colour() -> None:
+    """Dashes, marks and hatches all differ; colours differ in grey from their neighbours."""
+    colours, *others = zip(*LOOKS, strict=True)
+    assert all(len({str(one) for one in kind}) == len(LOOKS) for kind in others)
+    lights = [_lightness(colour) for colour in colours]
+    assert min(abs(a - b) for a, b in itertools.pairwise(lights)) > 5
+
+
+def _lightness(colour: str) -> float:
+    """CIE L* of an sRGB colour (IEC 61966-2-1; CIE 15)."""
+    parts = [int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)]
+    linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in parts]
+    luminance = 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+    return 116 * luminance ** (1 / 3) - 16
 
 
 def test_a_failing_picture_leaves_nothing(tmp_path: Path) -> None:

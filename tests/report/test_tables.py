@@ -9,7 +9,7 @@ from html.parser import HTMLParser
 import pytest
 
 from nvmc.errors import OptionError
-from nvmc.report.tables import KINDS, Table, render
+from nvmc.tables import KINDS, Table, render
 
 ODD = Table(
     ("network", "a|b", "50 %"),

@@ -23,10 +23,10 @@ from nvmc.hardware.devices.bits import (
     resolved,
     without,
 )
+from nvmc.hardware.devices.by_name import ByName
 from nvmc.hardware.devices.checks import check_reading, check_reference, check_sources
 from nvmc.hardware.devices.currents import CurrentLaw
 from nvmc.hardware.devices.device import Bits, Device
-from nvmc.hardware.devices.laws import Strict
 from nvmc.hardware.devices.noise import NoiseSource
 from nvmc.hardware.devices.periphery import EXACT_ADC, Periphery
 from nvmc.hardware.devices.reading import load_device
@@ -37,7 +37,7 @@ from nvmc.hardware.options import problem
 __all__ = ["Target"]
 
 
-class Target(Strict, frozen=True):
+class Target(ByName, frozen=True):
     """A device and how its cells are used.
 
     Attributes:

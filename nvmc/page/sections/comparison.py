@@ -39,5 +39,5 @@ def _table(result: Comparison, number: int) -> DataTable:
     shown = list(csv.reader(io.StringIO(result.table("csv"))))
     cells = tuple(tuple(row) for row in shown[1:])
     title = "Each network, and its differences from the first"
-    table = replace(result.rounded(), caption=title)
+    table = replace(result.shown(), caption=title)
     return DataTable(f"comparison-{number}", title, table, tuple(shown[0]), cells, open=True)
