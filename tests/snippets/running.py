@@ -74,6 +74,9 @@ def _tools() -> Any:
         os.environ.clear()
         os.environ.update(before)
         sys.path[:] = path
+        for name, module in list(sys.modules.items()):  # what the page wrote and imported
+            if str(getattr(module, "__file__", None)).startswith(str(here.parent)):
+                del sys.modules[name]
 
 
 def _python(block: Block, names: dict[str, Any]) -> str:
