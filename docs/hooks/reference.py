@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Iterator
+from inspect import cleandoc
 from pathlib import Path
 from typing import Any
 
@@ -76,7 +77,7 @@ def command_page(name: str) -> str:
 def _described(name: str, command: click.Command) -> list[str]:
     context = click.Context(command, info_name=f"nvmc {name}")
     usage = command.get_usage(context).removeprefix("Usage: ")
-    parts = [f"```text\n{usage}\n```", (command.help or "").replace("\b\n", "")]
+    parts = [f"```text\n{usage}\n```", cleandoc(command.help or "").replace("\b\n", "")]
     rows = [
         record
         for one in command.get_params(context)

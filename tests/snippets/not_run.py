@@ -16,7 +16,6 @@ _TRAINS = "trains or searches for minutes; its options are checked"
 _TOOL = "needs another tool, which the development environment lacks"
 
 NOT_RUN = {
-    ("README.md", "make demo     # set up, compile LeNet-5 for"): _MAKE,
     ("README.md", "pip install .            # from a checkout;"): _MAKE,
     ("docs/cluster.md", "nvmc simulate net.nvmc --data SPEC --runs"): _CLUSTER,
     ("docs/cluster.md", "dask scheduler --scheduler-file"): _CLUSTER,
