@@ -4,7 +4,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slow fuzz lint bench schema clean
+.PHONY: help demo test test-slow fuzz lint docs bench schema clean
 
 PYTHONS ?= python3.11 python3.12 python3.13 python3
 USABLE := import ensurepip, os, sys, sysconfig, venv; \
@@ -13,7 +13,7 @@ USABLE := import ensurepip, os, sys, sysconfig, venv; \
 VENV ?= .venv
 BIN := $(VENV)/bin
 CONSTRAINTS ?= constraints.txt
-EXTRAS ?= dev,data,explore,train,report,tensorboard,cluster,parquet,browser
+EXTRAS ?= dev,docs,data,explore,train,report,tensorboard,cluster,parquet,browser
 # A broken compilation ends it here; for users nvmc goes on without what it compiles.
 PIP := PIP_DISABLE_PIP_VERSION_CHECK=1 NVMC_EXTENSIONS=require $(BIN)/python -m pip install -qq \
   -c $(CONSTRAINTS)
@@ -29,6 +29,7 @@ help:
 	@echo "make test-slow  the slow tests"
 	@echo "make fuzz       mutated inputs of every kind: KINDS='toml csv' COUNT=10000"
 	@echo "make lint       ruff and pyright"
+	@echo "make docs       the site, into build/site; links and lists of options checked"
 	@echo "make bench      the benchmarks"
 	@echo "make schema     the published schemas of manifest.json and both schedule.json, from their types"
 	@echo "make clean      remove .venv and everything built"
@@ -78,6 +79,12 @@ lint: $(VENV)/.dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/pyright --pythonpath $(BIN)/python
+
+# Lists of options on the pages are brought up to date first; warnings, dead links too, are errors.
+docs: export NO_MKDOCS_2_WARNING := 1
+docs: $(VENV)/.dev
+	PYTHONPATH=tests:. $(BIN)/python -m snippets.listing
+	$(BIN)/python -m mkdocs build --quiet --strict
 
 bench: $(VENV)/.dev
 	@for benchmark in tests/benchmarks/bench_*.py; do \

@@ -41,7 +41,7 @@ COMMANDS = {
     ),
     "uncertainty": (
         "nvmc.cli.uncertainty:uncertainty_command",
-        "What chips know of their doubts; out-of-distribution images.",
+        "Measure calibration and the detection of unusual images.",
     ),
     "inspect": ("nvmc.cli.inspect:inspect_command", "One chip's currents, codes and errors."),
     "program": ("nvmc.cli.program:program_command", "Write one chip as standard ONNX."),

@@ -83,8 +83,8 @@ FRONT_FILE = "front.csv"
 @click.option(
     "--adaptive",
     is_flag=True,
-    help="Drop chips that cannot matter, at a risk of 0.001 in every design of another answer; "
-    "pays with thousands of images.",
+    help="Stop early on chips that cannot be among the worst; risk of another answer 0.001 per "
+    "design. Saves time with thousands of images.",
 )
 @run_options("jobs", "workers", "accelerator", "trust-store", "max-memory", "figure", "json")
 def explore_command(

@@ -47,7 +47,12 @@ _where = click.option(
     metavar="WHERE",
     help="A compiled folder or a file.  [default: the newest *.nvmc here]",
 )
-_percentile = click.option("--percentile", default=1.0, show_default=True, help="k of the KPP.")
+_percentile = click.option(
+    "--percentile",
+    default=1.0,
+    show_default=True,
+    help="Share of the worst chips left out, in %; 1: 99 of 100 chips reach the KPP.",
+)
 _json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 

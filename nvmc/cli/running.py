@@ -70,7 +70,10 @@ OPTIONS: dict[str, Callable[[Command], Command]] = {
         help="Of all cells since programming, such as 85C.  [default: of their measurement]",
     ),
     "percentile": click.option(
-        "--percentile", default=1.0, show_default=True, help="k of the KPP."
+        "--percentile",
+        default=1.0,
+        show_default=True,
+        help="Share of the worst chips left out, in %; 1: 99 of 100 chips reach the KPP.",
     ),
     "seed": click.option("--seed", default=0, show_default=True, help="Population of chips."),
     "jobs": click.option(
@@ -126,7 +129,7 @@ OPTIONS: dict[str, Callable[[Command], Command]] = {
         "--mc-passes",
         type=int,
         metavar="T",
-        help="Average T passes of a network that drops at inference.  [default: 1]",
+        help="For networks whose dropout stays active: average T predictions.  [default: 1]",
     ),
     "store": click.option(
         "--store",

@@ -53,7 +53,12 @@ HEADINGS = {
 @click.argument("compiled", required=False, type=click.Path(path_type=Path))
 @click.option("--runs", default=100, show_default=True, help="Chips per population.")
 @run_options("data", "device", "sigma", "noise", "time", "temperature")
-@click.option("--percentile", default=5.0, show_default=True, help="k of the KPP.")
+@click.option(
+    "--percentile",
+    default=5.0,
+    show_default=True,
+    help="Share of the worst chips left out, in %; 5: 95 of 100 chips reach the KPP.",
+)
 @run_options("seed", "fidelity", "limit", "output", "class-axis", "batch-axis", "metric", "batch")
 @run_options("jobs", "workers", "accelerator")
 @click.option("--csv", "csv_file", type=click.Path(path_type=Path), help="Write a row a part.")
@@ -144,8 +149,8 @@ def _print(result: Sensitivity, folder: str, newest: bool) -> None:
             f"--runs, or a greater --percentile: {FEWEST_BELOW} chips or more below the KPP"
         )
     console.print(
-        f"\nKPP{' in %' * in_percent(metric)}: without the part's noise and what that wins; with "
-        "it alone and what that costs. ± is one standard error of the difference (paired "
+        f"\nKPP{' in %' * in_percent(metric)}: without = with this part perfect; alone = with "
+        "only this part noisy. ± is one standard error of the difference (paired "
         "bootstrap), of chips alone, on these images."
     )
 
@@ -153,7 +158,7 @@ def _print(result: Sensitivity, folder: str, newest: bool) -> None:
 def _table(result: Sensitivity, kind: str, title: str) -> Table:
     table, metric = Table(box=None, pad_edge=False), result.description.metric
     table.add_column(title, overflow="ellipsis", no_wrap=True, max_width=28, min_width=28)
-    for column in ("without", "wins", "alone", "costs"):
+    for column in ("without", "gain if perfect", "alone", "loss alone"):
         table.add_column(column, justify="right", no_wrap=True, min_width=8)
     for cost in result.costs:
         if cost.part.kind == kind:

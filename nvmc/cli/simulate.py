@@ -64,13 +64,13 @@ DELTA = 1e-3
 @click.option(
     "--adaptive",
     is_flag=True,
-    help="Drop chips that cannot matter: the same KPP sooner, from some thousand images on.",
+    help="Stop early on chips that cannot be among the worst. Saves time with thousands of images.",
 )
 @click.option(
     "--delta",
     type=float,
     metavar="D",
-    help="With --adaptive: how likely another KPP may be.  [default: 0.001]",
+    help="With --adaptive: risk that the KPP differs from a full run's.  [default: 0.001]",
 )
 @click.option(
     "--precision",

@@ -68,7 +68,8 @@ __all__ = ["solve_command"]
 @click.option(
     "--adaptive",
     is_flag=True,
-    help="Drop chips that cannot matter, at a risk of 0.001 at every value of another answer.",
+    help="Stop early on chips that cannot be among the worst; risk of another answer 0.001 per "
+    "value.",
 )
 @run_options("jobs", "workers", "accelerator", "store", "trust-store")
 @run_options("no-store", "max-memory", "json")

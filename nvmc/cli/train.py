@@ -66,7 +66,7 @@ _SETTINGS: dict[str, tuple[Any, str | None, str]] = {
     "init": (
         click.Choice(["keep", "random"]),
         None,
-        "Train on from the weights that are there, or anew.  [default: keep]",
+        "Start from the model's weights (keep) or new random weights (random).  [default: keep]",
     ),
     "augment": (
         str,

@@ -76,13 +76,13 @@ def uncertainty_command(
     runs: int,
     **options: Any,
 ) -> None:
-    """Doubts of a compiled network's chips, on data and on images moved away from them."""
+    """Measure calibration, and how well unusual images are detected, on data and shifted data."""
     network = opened(compiled)
     dataset = load_data(data, limit=limit)
     dataset = dataset.for_network([entry.name for entry in network.manifest.inputs])
     valued = dataset.targets is not None
     if valued and figure is not None:
-        raise OptionError("doubts about values have no figure yet; leave --figure out")
+        raise OptionError("the uncertainty of values has no figure yet; leave --figure out")
     if valued:
         rows = len(value_shifts(dataset, shifts or None))
     else:

@@ -136,7 +136,7 @@ def test_a_network_that_drops(folder: Path, capsys: Capture) -> None:
     assert main(words) == 0
     assert "RMSE" in (text := capsys.readouterr().out) and "miscalibrated" in text
     for wrong, said in (
-        (["--figure", "f.png"], "doubts about values have no figure yet"),
+        (["--figure", "f.png"], "the uncertainty of values has no figure yet"),
         (["--shift", "rotation"], "leave the rotation out"),
     ):
         assert main([*words, *wrong]) == 1

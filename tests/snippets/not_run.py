@@ -16,7 +16,6 @@ _TRAINS = "trains or searches for minutes; its options are checked"
 _TOOL = "needs another tool, which the development environment lacks"
 
 NOT_RUN = {
-    ("README.md", "make demo     # set up, compile LeNet-5 for"): _MAKE,
     ("README.md", "pip install .            # from a checkout;"): _MAKE,
     ("docs/cluster.md", "nvmc simulate net.nvmc --data SPEC --runs"): _CLUSTER,
     ("docs/cluster.md", "dask scheduler --scheduler-file"): _CLUSTER,
@@ -43,6 +42,10 @@ NOT_RUN = {
     ("docs/methods/reram-v.md", "nvmc train net.onnx --method reram-v"): _TRAINS,
     ("docs/results.md", "nvmc simulate net.nvmc --first $((1000 *"): _SLURM,
     ("docs/security.md", "make fuzz COUNT=10000                        "): _STUDY,
+    ("docs/start/install.md", "pip install ."): _MAKE,
+    ("docs/start/install.md", 'eval "$(_NVMC'): _MAKE,
+    ("docs/tutorials/slurm.md", "#!/bin/bash"): _SLURM,
+    ("docs/tutorials/slurm.md", "nvmc results merge net.nvmc part-*"): _SLURM,
     ("docs/targets.md", "nvmc train zoo:lenet5-digits --target"): _TRAINS,
     ("docs/train.md", "$ nvmc train model.onnx --data mnist:DIR"): _MNIST,
     ("docs/train.md", "$ nvmc train zoo:lenet5-digits --method"): _TRAINS,

@@ -21,6 +21,7 @@ from snippets.pages import ROOT, Block
 __all__ = ["Failed", "matches", "run_blocks"]
 
 _SHELL = set("|&;<>$*`?(){}~")
+_QUOTED = re.compile("'[^']*'")
 _NUMBER = re.compile(r"[0-9][0-9.,]*")
 
 
@@ -74,6 +75,9 @@ def _tools() -> Any:
         os.environ.clear()
         os.environ.update(before)
         sys.path[:] = path
+        for name, module in list(sys.modules.items()):  # what the page wrote and imported
+            if str(getattr(module, "__file__", None)).startswith(str(here.parent)):
+                del sys.modules[name]
 
 
 def _python(block: Block, names: dict[str, Any]) -> str:
@@ -105,7 +109,7 @@ def _command(block: Block, line: str, expected: str) -> tuple[str, str]:
     fails = expected.startswith(("nvmc: error:", "Usage:"))
     words = shlex.split(line, comments=True)
     out, problems = io.StringIO(), io.StringIO()
-    if words[0] == "nvmc" and not _SHELL & set(line.partition(" #")[0]):
+    if words[0] == "nvmc" and not _SHELL & set(_QUOTED.sub("", line.partition(" #")[0])):
         with contextlib.redirect_stdout(out), contextlib.redirect_stderr(problems):
             with warnings.catch_warnings():
                 warnings.simplefilter("default")
