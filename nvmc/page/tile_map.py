@@ -185,7 +185,7 @@ def _layer(
 def _spread(values: Float, size: tuple[int, int], sides: tuple[int, int]) -> Float:
     """Sums over places: a tile's lines in as many equal parts; the lines in use come first."""
     for axis in (0, 1):
-        lines: NDArray[np.int64] = np.arange(values.shape[axis])
+        lines = np.arange(values.shape[axis], dtype=np.int64)
         places = lines * sides[axis] // size[axis]
         firsts = np.unique(places, return_index=True)[1]
         values = np.add.reduceat(values, firsts, axis=axis)

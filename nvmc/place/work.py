@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -12,7 +12,7 @@ import networkx as nx
 import numpy as np
 
 from nvmc.compiled.artifact import ArrayEntry, Compiled
-from nvmc.compiled.work import LayerEntry, Shape
+from nvmc.compiled.work import LayerEntry
 from nvmc.cost.counts import Counts, Use
 from nvmc.cost.drives import assumed_drives
 from nvmc.cost.hardware import Hardware
@@ -313,7 +313,7 @@ class _Maker:
 
     def _inputs(self, host: int) -> Task:
         """The network's inputs: they wait on the cores of the first layer."""
-        numbers = sum(_numbers(list(value.shape or ())[1:], 0) for value in self.manifest.inputs)
+        numbers = sum(_numbers((value.shape or ())[1:], 0) for value in self.manifest.inputs)
         shape = self.manifest.inputs[0].shape if self.manifest.inputs else None
         rows = shape[2] if shape is not None and len(shape) > 2 else 1
         use = self.uses[self.manifest.arrays[0].name]
@@ -343,7 +343,7 @@ def _hosts(graph: Any, kept: list[str], layers: list[str]) -> dict[str, str]:
     return hosts
 
 
-def _numbers(shape: Shape | list[int | str | None], otherwise: int) -> int:
+def _numbers(shape: Sequence[int | str | None] | None, otherwise: int) -> int:
     if shape is None or any(not isinstance(size, int) for size in shape):
         return otherwise
     return math.prod(size for size in shape if isinstance(size, int))
