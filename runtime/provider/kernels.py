@@ -20,6 +20,7 @@ from nvmc.hardware.devices import Target
 from nvmc.hardware.tiling import Place
 from nvmc.runtime.blas import single_threaded_blas
 from nvmc.runtime.crossbar.operand import BEGINNING, CircuitOperand, ExactOperand, Operand, Start
+from nvmc.runtime.crossbar.results import Room, results_in
 from nvmc.runtime.provider.claims import Node
 
 __all__ = [
@@ -232,13 +233,24 @@ class NodeKernel:
         self._weights: list[Operand] | None = None
         self._arrays: tuple[Array, ...] = ()
 
-    def __call__(self, inputs: Inputs) -> list[NDArray[Any]]:
-        """All outputs of the operator for the node's inputs (None where one is left out)."""
+    def __call__(self, inputs: Inputs, room: Room | None = None) -> list[NDArray[Any]]:
+        """All outputs of the operator.
+
+        Args:
+            inputs: Of the node, None where one is left out.
+            room: From a shape to onnxruntime's own memory of the first output; nothing that lies
+                there may be kept.
+        """
+        watched = self._crossbars.watcher is not None  # it may keep outputs
         given = dict(zip(self._op.function_inputs, inputs, strict=False))
         standard = [given.get(name) for name in self._op.inputs]
         # Whatever threads onnxruntime or the caller computes with; and without warnings of numbers
         # beyond float32, as onnxruntime's own kernels.
-        with single_threaded_blas(), np.errstate(all="ignore"):
+        with (
+            single_threaded_blas(),
+            np.errstate(all="ignore"),
+            results_in(None if watched else room),
+        ):
             if self._weights is None:  # of several threads all get the same
                 self._weights = self._programmed(given)
             outputs = self._function(standard, self._weights, dict(self._attributes))
