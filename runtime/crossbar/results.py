@@ -6,7 +6,7 @@ of them, and the pages of an array that is made anew for every call.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from threading import local
 from typing import Any
@@ -28,7 +28,7 @@ _here = _Here()
 
 
 @contextmanager
-def results_in(room: Room | None) -> Iterator[None]:
+def results_in(room: Room | None) -> Generator[None]:
     """Kernels of this thread may put their first output there, within the block."""
     before, _here.room = _here.room, room
     try:
