@@ -30,6 +30,7 @@ from nvmc.hardware.chip import Array, Chip
 from nvmc.metrics import Metric, Total, total_of
 from nvmc.runtime.averaging import mean_outputs
 from nvmc.runtime.blas import single_threaded_blas
+from nvmc.runtime.circuit_sessions import CircuitSessions, circuit_session
 from nvmc.runtime.networks import (
     CircuitNetwork,
     Network,
@@ -38,7 +39,6 @@ from nvmc.runtime.networks import (
     laid_out,
     masks_of,
 )
-from nvmc.runtime.provider import make_session
 from nvmc.runtime.sessions import open_model, run_batch, run_once
 from nvmc.runtime.tally import Tally
 
@@ -139,10 +139,12 @@ def evaluate_chips(
     totals = np.empty((len(chips), *metric.shape))
     images = span or feed.span
     size = network.stack.count if isinstance(network, Network) and network.stack else 1
+    sessions = CircuitSessions(network) if isinstance(network, CircuitNetwork) else None
 
     def work(group: int, stop: Event) -> None:
         first = group * size
-        found = _evaluate(network, feed, metric, chips[first : first + size], images, stop)
+        some = chips[first : first + size]
+        found = _evaluate(network, feed, metric, some, images, stop, sessions)
         for position, total in enumerate(found, first):
             totals[position] = total
             if on_chip is not None and not stop.is_set():
@@ -192,6 +194,7 @@ def _evaluate(
     chips: Sequence[Chip],
     span: Span,
     stop: Event,
+    sessions: CircuitSessions | None = None,
 ) -> list[Total]:
     """What chips in one session score; NaN when `stop` was set before they were done.
 
@@ -200,11 +203,13 @@ def _evaluate(
     if network.draws:
         outputs = ChipSession(network, chips[0], span).outputs(feed, stop, span)
         return [float("nan") if outputs is None else total_of(metric.add(outputs, span.first))]
-    if isinstance(network, CircuitNetwork) or network.masks:
-        tally = Tally(metric, span.first, 1)
-        for _, outputs in ChipSession(network, chips[0], span).batches(feed, stop, span):
-            tally.take([outputs])
-        return [float("nan")] if stop.is_set() else tally.totals()
+    if isinstance(network, CircuitNetwork):
+        kept = sessions or CircuitSessions(network)
+        with kept.on(chips[0], span.first, span.count) as session:
+            chip = ChipSession(network, chips[0], span, session)
+            return _in_batches(chip, feed, metric, span, stop)
+    if network.masks:
+        return _in_batches(ChipSession(network, chips[0], span), feed, metric, span, stop)
     stack = network.stack
     if stack is None:
         session, names = open_session(network, chips[0]), [network.output]
@@ -220,6 +225,15 @@ def _evaluate(
         found = run_batch(session, names, inputs, network.batch, network.shape)
         tally.take([outputs[: span.end - first] for outputs in found])
     return tally.totals()
+
+
+def _in_batches(
+    chip: ChipSession, feed: Feed, metric: Metric, span: Span, stop: Event
+) -> list[Total]:
+    tally = Tally(metric, span.first, 1)
+    for _, outputs in chip.batches(feed, stop, span):
+        tally.take([outputs])
+    return [float("nan")] if stop.is_set() else tally.totals()
 
 
 def outputs_of(network: Network | CircuitNetwork, feed: Feed, chip: Chip) -> NDArray[Any]:
@@ -252,13 +266,18 @@ class ChipSession:
         chip: The chip.
         span: Images that will be run first: noise of reads is that of a session which has run
             those before.
+        session: Of the chip; made where None.
     """
 
     def __init__(
-        self, network: Network | CircuitNetwork, chip: Chip, span: Span | None = None
+        self,
+        network: Network | CircuitNetwork,
+        chip: Chip,
+        span: Span | None = None,
+        session: Any = None,
     ) -> None:
         self._network = network
-        self._session = open_session(network, chip, span)
+        self._session = open_session(network, chip, span) if session is None else session
         self._masks = masks_of(network, chip)
         self._own = corrections(network, chip)
 
@@ -330,15 +349,7 @@ def open_session(network: Network | CircuitNetwork, chip: Chip, span: Span | Non
     """
     if isinstance(network, CircuitNetwork):
         images = span or Span(0, network.batch)
-        size = network.batch if network.fixed else min(network.batch, images.count)
-        return make_session(
-            network.model,
-            chip=chip,
-            quiet=True,
-            first_image=images.first,
-            images=size,
-            turns=network.turns,
-        )
+        return circuit_session(network, chip, images.first, images.count)
     arrays = {array.name: array for array in network.arrays}
     shared = laid_out(network)
     if shared is not None:

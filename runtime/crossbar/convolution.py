@@ -19,6 +19,7 @@ from nvmc.runtime.crossbar.geometry import Window
 from nvmc.runtime.crossbar.lowering import block_sizes, spans
 from nvmc.runtime.crossbar.mvm import ALL, Mvm, Reads
 from nvmc.runtime.crossbar.native import Places
+from nvmc.runtime.crossbar.results import empty
 
 __all__ = ["convolve", "convolve_transposed", "window_places"]
 
@@ -42,14 +43,15 @@ def convolve(
         Shape (images, groups * cols, *window.output), in the dtype of x.
     """
     images, channels = x.shape[:2]
-    y = np.empty((images, groups, cols, *window.output), x.dtype)
+    shape = (images, groups * cols, *window.output)
+    y = empty(shape, x.dtype).reshape(images, groups, cols, *window.output)
     held = max(channels * math.prod(window.kernel), groups * mvm.width)
     row_bytes = held * math.prod(window.output[1:]) * x.itemsize
     together, fitting = block_sizes(window.output[0], row_bytes)
     parts = list(enumerate(spans(window.output[0], fitting)))
     if mvm.gathers:
         _gather(x, mvm, y, window, parts, bias)
-        return y.reshape(images, groups * cols, *window.output)
+        return y.reshape(shape)
     codes, drive = mvm.drive(x)
     for block in spans(images, together):
         padded = _padded(codes[block], window)
@@ -58,7 +60,7 @@ def convolve(
             reads = Reads(block.start, number)
             product = mvm(_unfold(padded, groups, window, rows), ALL, reads, drive[block])
             part[...] = product.swapaxes(2, 3).reshape(part.shape)
-    y = y.reshape(images, groups * cols, *window.output)
+    y = y.reshape(shape)
     if bias is not None:
         y += bias.reshape(-1, *(1,) * len(window.kernel))
     return y

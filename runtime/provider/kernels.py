@@ -20,6 +20,7 @@ from nvmc.hardware.devices import Target
 from nvmc.hardware.tiling import Place
 from nvmc.runtime.blas import single_threaded_blas
 from nvmc.runtime.crossbar.operand import BEGINNING, CircuitOperand, ExactOperand, Operand, Start
+from nvmc.runtime.crossbar.results import Room, results_in
 from nvmc.runtime.provider.claims import Node
 
 __all__ = [
@@ -111,6 +112,7 @@ class ProgrammedArrays:
         observers: What is seen at each array, by name; None where nobody watches.
         watcher: Told of every run of a node; None where nobody watches.
         start: Where among the images of a longer run the session starts.
+        weights: What each node reads on the chip.
     """
 
     def __init__(
@@ -128,10 +130,19 @@ class ProgrammedArrays:
         self.watcher = watcher
         self._lock = Lock()
         self._contents: dict[str, bytes] = {}
+        self._known: dict[str, Array] = {}  # what chips share
         self._arrays: dict[str, tuple[Array, Programmed]] = {}
         self._exact: dict[str, Operand] = {}
         self._readings: dict[str, list[Reading]] = {}
         self._operands: dict[Reading, Operand] = {}
+        self.weights: dict[object, list[Operand]] = {}
+
+    def go_on(self, chip: Chip, start: Start) -> None:
+        """Program another chip at the next run, as a session of its own would."""
+        with self._lock:
+            self.chip, self.start = chip, start
+            self._arrays, self._exact, self._operands = {}, {}, {}
+            self.weights = {}
 
     @property
     def circuit(self) -> bool:
@@ -192,7 +203,10 @@ class ProgrammedArrays:
         """Program an array; what is kept shares no memory with the node's inputs."""
         target = self.target.of_array(name)
         if self.circuit:
-            array = Array(name, np.array(codes), np.array(scale), target, place)
+            array = self._known.get(name)
+            if array is None:
+                array = Array(name, np.array(codes), np.array(scale), target, place)
+                self._known[name] = array
             self._arrays[name] = array, self.chip.program(array)
         else:
             array = Array(name, codes, scale, target, place)
@@ -229,19 +243,30 @@ class NodeKernel:
         self._readings = [Reading(array, order, place) for array in arrays]
         for reading in self._readings:
             crossbars.register(reading)
-        self._weights: list[Operand] | None = None
         self._arrays: tuple[Array, ...] = ()
 
-    def __call__(self, inputs: Inputs) -> list[NDArray[Any]]:
-        """All outputs of the operator for the node's inputs (None where one is left out)."""
+    def __call__(self, inputs: Inputs, room: Room | None = None) -> list[NDArray[Any]]:
+        """All outputs of the operator.
+
+        Args:
+            inputs: Of the node, None where one is left out.
+            room: From a shape to onnxruntime's own memory of the first output; nothing that lies
+                there may be kept.
+        """
+        watched = self._crossbars.watcher is not None  # it may keep outputs
         given = dict(zip(self._op.function_inputs, inputs, strict=False))
         standard = [given.get(name) for name in self._op.inputs]
         # Whatever threads onnxruntime or the caller computes with; and without warnings of numbers
         # beyond float32, as onnxruntime's own kernels.
-        with single_threaded_blas(), np.errstate(all="ignore"):
-            if self._weights is None:  # of several threads all get the same
-                self._weights = self._programmed(given)
-            outputs = self._function(standard, self._weights, dict(self._attributes))
+        with (
+            single_threaded_blas(),
+            np.errstate(all="ignore"),
+            results_in(None if watched else room),
+        ):
+            kept = self._crossbars.weights
+            if self not in kept:  # of several threads all get the same
+                kept[self] = self._programmed(given)
+            outputs = self._function(standard, kept[self], dict(self._attributes))
         if self._crossbars.watcher is not None:
             self._tell(self._crossbars.watcher, given, standard, outputs)
         return outputs

@@ -20,13 +20,21 @@ from nvmc.runtime.provider.claims import Claim, ClaimLog, Node, refusal
 from nvmc.runtime.provider.kernels import NodeKernel, ProgrammedArrays, Watcher
 from nvmc.runtime.provider.options import ProviderOptions
 
-__all__ = ["ProviderSession", "observe_arrays", "open_session", "use_chip", "watch_layers"]
+__all__ = [
+    "ProviderSession",
+    "arrays_made",
+    "observe_arrays",
+    "open_session",
+    "use_chip",
+    "watch_layers",
+]
 
 Seen = TypeVar("Seen", bound=Observer)
 
 _chip: ContextVar[Chip | None] = ContextVar("nvmc_chip", default=None)
 _observers: ContextVar[defaultdict[str, Any] | None] = ContextVar("nvmc_seen", default=None)
 _watcher: ContextVar[Watcher | None] = ContextVar("nvmc_watcher", default=None)
+_told: ContextVar[list[ProgrammedArrays] | None] = ContextVar("nvmc_told", default=None)
 
 
 @contextmanager
@@ -64,6 +72,17 @@ def watch_layers(watcher: Watcher) -> Generator[None]:
         _watcher.reset(token)
 
 
+@contextmanager
+def arrays_made() -> Generator[list[ProgrammedArrays]]:
+    """The arrays of the sessions that this thread makes in the block, in order."""
+    made: list[ProgrammedArrays] = []
+    token = _told.set(made)
+    try:
+        yield made
+    finally:
+        _told.reset(token)
+
+
 class ProviderSession:
     """Claims nodes and makes their kernels, on one chip."""
 
@@ -96,6 +115,9 @@ class ProviderSession:
             self._crossbars = ProgrammedArrays(
                 cells, chip, self._observers, self._options.start, self._watcher
             )
+            told = _told.get()
+            if told is not None:
+                told.append(self._crossbars)
         self._graph -= 1  # onnxruntime asks about inner graphs first
         answers: list[bool] = []
         for node in map(Node.of, nodes):

@@ -21,8 +21,10 @@ from nvmc.metrics.determination import LOWEST, Determination
 from nvmc.metrics.ideal_agreement import Agreement
 from nvmc.models import resolve_model
 from nvmc.rng import stream
+from nvmc.runtime.circuit_sessions import CircuitSessions
 from nvmc.runtime.montecarlo import (
     ChipSession,
+    CircuitNetwork,
     Feed,
     Network,
     Span,
@@ -209,15 +211,48 @@ def test_spans_add_up(lenet: Network, cuts: tuple[int, ...]) -> None:
     assert np.array_equal(sum(parts), whole)
 
 
-def test_noise_of_reads_goes_on_from_image_to_image(tmp_path: Path) -> None:
-    """Some images have the reads that they have among all of them."""
+NOISY = TARGET.on(None, [parse_noise("read:sigma=0.3")])
+
+
+@pytest.fixture(scope="module")
+def dense(tmp_path_factory: pytest.TempPathFactory) -> CircuitNetwork:
+    """A layer whose reads are noisy, in batches of 4."""
+    folder = tmp_path_factory.mktemp("dense")
     proto = proto_of("g (float[N,3] x) => (float[N,2] y) <float[3,2] w> { y = MatMul (x, w) }")
-    onnx.save(proto, tmp_path / "m.onnx")
-    compiled = compile_model(tmp_path / "m.onnx", TARGET, output=tmp_path / "m.nvmc")
-    target = TARGET.on(None, [parse_noise("read:sigma=0.3")])
-    network = replace(load_circuit(compiled, target), batch=4)
+    onnx.save(proto, folder / "m.onnx")
+    compiled = compile_model(folder / "m.onnx", TARGET, output=folder / "m.nvmc")
+    return replace(load_circuit(compiled, NOISY), batch=4)
+
+
+def test_chips_that_share_a_session_are_as_in_their_own(dense: CircuitNetwork) -> None:
     feed = Feed({"x": np.ones((11, 3), np.float32)})
-    chip = Chip.of(target, 0, 2)
+    sessions, seen = CircuitSessions(dense), set[int]()
+    first, second = (Chip.of(NOISY, 0, index) for index in (2, 5))
+    order = [(first, (0, 11)), (second, (3, 6)), (Chip.ideal(), (0, 3)), (first, (9, 2))]
+    for chip, (start, count) in order:
+        span = Span(start, count)
+        with sessions.on(chip, start, count) as session:
+            seen.add(id(session))
+            found = ChipSession(dense, chip, span, session).outputs(feed, span=span)
+        own = ChipSession(dense, chip, span).outputs(feed, span=span)
+        np.testing.assert_array_equal(found, own)
+    assert len(seen) == 1
+    with sessions.on(first, 0, 3) as one, sessions.on(second, 0, 3) as other:
+        assert one is not other
+
+
+def test_a_session_in_which_a_chip_failed_is_not_used_again(dense: CircuitNetwork) -> None:
+    sessions, chip = CircuitSessions(dense), Chip.of(NOISY, 0, 2)
+    with pytest.raises(KeyError), sessions.on(chip, 0, 3) as failed:
+        raise KeyError
+    with sessions.on(chip, 0, 3) as session:
+        assert session is not failed
+
+
+def test_noise_of_reads_goes_on_from_image_to_image(dense: CircuitNetwork) -> None:
+    """Some images have the reads that they have among all of them."""
+    feed = Feed({"x": np.ones((11, 3), np.float32)})
+    network, chip = dense, Chip.of(NOISY, 0, 2)
     whole = outputs_of(network, feed, chip)
     assert len(np.unique(whole, axis=0)) == 11
     for span in (Span(0, 3), Span(3, 6), Span(9, 2)):

@@ -40,7 +40,7 @@ Stream drawn(Stream stream, float* out, std::size_t count) {
     word -= back;
     back = word > before ? 1 : 0;
   }
-  if (stream.position < 4) stream.buffer = nvmc::encrypted(stream.counter, stream.key);
+  if (stream.position < 4) stream.buffer = nvmc::encrypted(stream.counter, nvmc::Schedule(stream.key));
   return stream;
 }
 

@@ -24,16 +24,27 @@ constexpr std::size_t kBlocksAtOnce = 256;
 constexpr double kTail = 3.6541528853610087963519472518;  // where the last layer ends
 constexpr double kPlaces = 8388608;                       // 2^23
 
-inline Block encrypted(Block block, Key key) {
-  for (int round = 0; round < kRounds; ++round) {
+// The keys of all rounds.
+struct Schedule {
+  std::array<Key, kRounds> keys;
+
+  explicit Schedule(Key key) {
+    for (Key& round : keys) {
+      round = key;
+      key[0] += 0x9E3779B97F4A7C15u;
+      key[1] += 0xBB67AE8584CAA73Bu;
+    }
+  }
+};
+
+inline Block encrypted(Block block, const Schedule& schedule) {
+  for (const Key& key : schedule.keys) {
     const auto left = static_cast<Wide>(0xD2E7470EE14C6C93u) * block[0];
     const auto right = static_cast<Wide>(0xCA5A826395121157u) * block[2];
     block = {static_cast<std::uint64_t>(right >> 64) ^ block[1] ^ key[0],
              static_cast<std::uint64_t>(right),
              static_cast<std::uint64_t>(left >> 64) ^ block[3] ^ key[1],
              static_cast<std::uint64_t>(left)};
-    key[0] += 0x9E3779B97F4A7C15u;
-    key[1] += 0xBB67AE8584CAA73Bu;
   }
   return block;
 }
@@ -47,7 +58,9 @@ inline void advance(Block& counter) {
 // The words of 32 bits of a stream, the lower half of each 64 first.
 class Words {
  public:
-  Words(const Block& counter, const Key& key) : counter_(counter), key_(key) {}
+  // `expected` words at least will be used; 0 where nobody knows.
+  Words(const Block& counter, const Key& key, std::size_t expected = 0)
+      : counter_(counter), key_(key), left_(expected) {}
 
   // Words that the stream's owner had made, but not used.
   void push(std::uint32_t word) { ready_.push_back(word); }
@@ -57,13 +70,14 @@ class Words {
   }
 
   std::uint32_t next() {
-    if (used_ == ready_.size()) refill(kBlocksAtOnce);
+    expect(1);
     return ready_[used_++];
   }
 
-  // Makes about as many words as will be needed, so that few are made in vain.
+  // Has a word at hand. Makes about as many as will be needed: many, since blocks are quicker made
+  // together, but few in vain.
   void expect(std::size_t count) {
-    if (used_ == ready_.size()) refill(std::clamp<std::size_t>(count / 8 + 1, 1, kBlocksAtOnce));
+    if (used_ == ready_.size()) refill(std::min(std::max(count, left_) / 8 + 1, kBlocksAtOnce));
   }
 
   // Uniform in [0, 1), of 24 bits.
@@ -76,10 +90,12 @@ class Words {
 
  private:
   void refill(std::size_t blocks) {
+    const Schedule schedule(key_);
+    left_ -= std::min(left_, 8 * blocks);
     ready_.resize(8 * blocks);
     for (std::size_t i = 0; i < blocks; ++i) {
       advance(counter_);
-      const Block made = encrypted(counter_, key_);
+      const Block made = encrypted(counter_, schedule);
       for (std::size_t word = 0; word < 4; ++word) {
         ready_[8 * i + 2 * word] = static_cast<std::uint32_t>(made[word]);
         ready_[8 * i + 2 * word + 1] = static_cast<std::uint32_t>(made[word] >> 32);
@@ -90,6 +106,7 @@ class Words {
 
   Block counter_;
   Key key_;
+  std::size_t left_;
   std::vector<std::uint32_t> ready_;
   std::size_t used_ = 0;
 };

@@ -199,7 +199,7 @@ void Reader::read(const Source& source, const Drive& drive, const Reads& reads,
           streams[kind].emplace_back(
               Block{0, conversion, static_cast<std::uint64_t>(reads.parts[entry]),
                     static_cast<std::uint64_t>(reads.entries[entry])},
-              *reads.keys[kind]);
+              *reads.keys[kind], plan_.groups * vectors * plan_.width());
         }
       }
     }

@@ -1,6 +1,7 @@
 #include "kernel.h"
 
 #include <algorithm>
+#include <memory>
 #include <stdexcept>
 #include <utility>
 
@@ -52,23 +53,32 @@ ort::Status* Kernel::compute(ort::NodeComputeInfo* self, void*,
 }
 
 void Kernel::run(ort::KernelContext* context) const {
-  const std::vector<py::object> views = views_of(context);
+  std::vector<py::object> views = views_of(context);
   std::string failure = call(context, views);
   if (any_kept(views)) py::module_::import("gc").attr("collect")();  // a cycle is not kept
   if (any_kept(views)) {
     failure += failure.empty() ? "" : "; moreover, ";
-    failure += "the kernel kept a view of an input, which is valid only during the call; copy it";
+    failure += "the kernel kept a view of an input or of the room for its output, which is valid "
+               "only during the call; copy it";
   }
   if (!failure.empty()) throw std::runtime_error(failure);
 }
 
 // What went wrong, or nothing. The exception and the frames it holds are gone on return, so that
 // a view still alive then is a view that was kept.
-std::string Kernel::call(ort::KernelContext* context, const std::vector<py::object>& views) const {
+std::string Kernel::call(ort::KernelContext* context, std::vector<py::object>& views) const {
+  auto still = std::make_shared<ort::KernelContext*>(context);
+  const std::shared_ptr<void> ends(nullptr, [&](void*) { *still = nullptr; });
   try {
     py::list inputs;
     for (const py::object& view : views) inputs.append(view);
-    write(context, callable_(inputs));
+    const py::cpp_function room([this, still, &views](const std::vector<std::int64_t>& shape) {
+      if (*still == nullptr) throw std::runtime_error("the call that had this room is over");
+      views.push_back(output(host_, *still, 0, shape));
+      return views.back();
+    });
+    const bool first = !outputs_.empty() && outputs_[0] == 0;  // what room is for
+    write(context, callable_(inputs, first ? py::object(room) : py::object(py::none())));
   } catch (const py::error_already_set& error) {
     return describe(error);
   } catch (const std::exception& error) {

@@ -10,7 +10,8 @@
 namespace nvmc {
 
 // Runs a Python callable on views of the node's inputs. The callable takes a list with one entry
-// an input of the node, None where it is left out, and returns one array an output.
+// an input of the node, None where it is left out, and a function from a shape to the memory of the
+// first output (or None), and returns one array an output.
 class Kernel : public ort::NodeComputeInfo {
  public:
   // `node` is the node that was claimed, `fused` the one that stands in its place, whose inputs
@@ -26,7 +27,7 @@ class Kernel : public ort::NodeComputeInfo {
   static void release_state(ort::NodeComputeInfo*, void*) noexcept;
 
   void run(ort::KernelContext* context) const;
-  std::string call(ort::KernelContext* context, const std::vector<py::object>& views) const;
+  std::string call(ort::KernelContext* context, std::vector<py::object>& views) const;
   std::vector<py::object> views_of(ort::KernelContext* context) const;
   void write(ort::KernelContext* context, const py::object& results) const;
 

@@ -80,6 +80,15 @@ py::array view(const Host& host, const ort::Value* value) {
   return array;
 }
 
+py::array output(const Host& host, ort::KernelContext* context, std::size_t index,
+                 const std::vector<std::int64_t>& shape) {
+  ort::Value* value = nullptr;
+  host.check(ort::GetKernelOutput(host.api, context, index, shape.data(), shape.size(), &value));
+  void* data = nullptr;
+  host.check(ort::GetTensorMutableData(host.api, value, &data));
+  return py::array(dtype_of(type_of(host, value).element), shape, data, py::none());
+}
+
 void write_output(const Host& host, ort::KernelContext* context, std::size_t index,
                   const py::handle& result) {
   const std::string place = "output " + std::to_string(index) + " is ";
@@ -101,7 +110,7 @@ void write_output(const Host& host, ort::KernelContext* context, std::size_t ind
   const void* from = array.data();
   const auto size = static_cast<std::size_t>(array.nbytes());
   const py::gil_scoped_release release;  // other chips compute while memory is copied
-  if (size > 0) std::memcpy(data, from, size);
+  if (size > 0 && data != from) std::memcpy(data, from, size);
 }
 
 }  // namespace nvmc

@@ -10,6 +10,7 @@ import onnxruntime
 import pytest
 
 from nvmc.hardware.chip import Array, Chip
+from nvmc.runtime.crossbar.results import empty
 from nvmc.runtime.provider import make_session
 from provider_networks import batch, codes_of, fefet, matmul, network
 from provider_standins import stand_in
@@ -163,6 +164,36 @@ def test_a_kept_view_is_an_error(monkeypatch: Patch, keep: Callable[[Any], Any])
 
     stand_in(monkeypatch, "CrossbarMatMul", kernel)
     with pytest.raises(Exception, match="'dense': the kernel kept a view of an input"):
+        run(matmul())
+    kept.clear()
+
+
+def test_results_may_lie_in_onnxruntimes_own_memory(monkeypatch: Patch):
+    owned: list[bool] = []
+
+    def kernel(inputs: list[Any], *_: Any) -> list[Any]:
+        made = empty((len(inputs[0]), 3), np.dtype(np.float32))
+        other = empty((len(inputs[0]), 3), np.dtype(np.float64))  # the output has another type
+        owned.extend([made.flags.owndata, other.flags.owndata])
+        made[...] = np.arange(made.size).reshape(made.shape)
+        return [made.reshape(-1).reshape(made.shape)]
+
+    stand_in(monkeypatch, "CrossbarMatMul", kernel)
+    found = run(matmul())
+    np.testing.assert_array_equal(found, np.arange(found.size).reshape(found.shape))
+    assert owned == [False, True]
+    assert empty((2, 3), np.dtype(np.float32)).flags.owndata  # no kernel runs
+
+
+def test_room_for_results_that_is_kept_is_an_error(monkeypatch: Patch):
+    kept: list[Any] = []
+
+    def kernel(inputs: list[Any], *_: Any) -> list[Any]:
+        kept.append(empty((len(inputs[0]), 3), np.dtype(np.float32))[1:])
+        return zeros(inputs)
+
+    stand_in(monkeypatch, "CrossbarMatMul", kernel)
+    with pytest.raises(Exception, match="kept a view of an input or of the room for its output"):
         run(matmul())
     kept.clear()
 
