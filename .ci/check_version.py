@@ -11,6 +11,7 @@ ROOT = Path(__file__).parents[1]
 PLACES = {
     "nvmc/__init__.py": r'^__version__ = "(.+)"$',
     "CITATION.cff": r"^version: (.+)$",
+    "docs/cite.md": r"^  version = \{(.+)\},$",
 }
 
 

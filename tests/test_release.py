@@ -12,14 +12,14 @@ from source_tree import ROOT
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 
 
-def test_all_is_every_extra_but_the_developers() -> None:
+def test_all_is_every_extra_of_users() -> None:
     extras = dict(PROJECT["project"]["optional-dependencies"])
     (text,) = extras.pop("all")
-    names = sorted(extras.keys() - {"dev"})
+    names = sorted(extras.keys() - {"browser", "dev", "docs"})
     assert text == f"nvmc[{','.join(names)}]"
     page = (ROOT / "docs" / "install.md").read_text()
     rows = set(re.findall(r"^\| `([a-z]+)` \|", page, re.MULTILINE))
-    assert {*names, "all", "dev", "try", "require", "none"} >= rows >= {*names, "all", "dev"}
+    assert {*names, "all", "dev", "try", "require", "none"} >= rows >= {*names, "all"}
 
 
 def test_the_version_is_the_same_everywhere() -> None:

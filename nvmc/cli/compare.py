@@ -23,7 +23,6 @@ from nvmc.cli.running import chosen_executor, opened, run_options
 from nvmc.cli.stored import checked_text, opened_stores
 from nvmc.evaluation.compare import RUNS, compare
 from nvmc.evaluation.comparison import Comparison
-from nvmc.evaluation.parameters import parse_temperature, parse_time
 from nvmc.metrics.values import in_percent, short_of
 from nvmc.report.figure import Sheet
 from nvmc.tables import KINDS
@@ -60,8 +59,6 @@ def compare_command(
     compiled: tuple[Path, ...],
     devices: tuple[str, ...],
     noise: tuple[str, ...],
-    age: str | None,
-    celsius: str | None,
     jobs: int | None,
     workers: str | None,
     accelerator: str,
@@ -91,8 +88,6 @@ def compare_command(
             *networks,
             devices=devices,
             noise=noise,
-            time_s=None if age is None else parse_time(age),
-            temperature_c=None if celsius is None else parse_temperature(celsius),
             jobs=jobs,
             executor=executor,
             stores=kept,

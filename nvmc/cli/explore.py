@@ -12,7 +12,6 @@ from nvmc.cli.goals import MISSED
 from nvmc.cli.running import chosen_executor, run_options
 from nvmc.cli.simulate import DELTA
 from nvmc.cli.stored import opened_store
-from nvmc.evaluation.parameters import parse_temperature, parse_time
 from nvmc.evaluation.solve import RUNS
 from nvmc.explore.explore import MOST, TRIALS, explore_designs
 from nvmc.explore.front import QUANTITIES
@@ -92,8 +91,6 @@ def explore_command(
     space: Path,
     minimise: str,
     folder: Path | None,
-    age: str | None,
-    celsius: str | None,
     adaptive: bool,
     jobs: int | None,
     workers: str | None,
@@ -122,8 +119,6 @@ def explore_command(
             space,
             folder=folder,
             minimise=quantities,
-            time_s=None if age is None else parse_time(age),
-            temperature_c=None if celsius is None else parse_temperature(celsius),
             delta=DELTA if adaptive else None,
             jobs=jobs,
             executor=executor,

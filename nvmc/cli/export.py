@@ -9,7 +9,6 @@ import click
 
 from nvmc.cli.console import memory_option, note, note_kept, out
 from nvmc.cli.running import opened, run_options
-from nvmc.evaluation.parameters import parse_temperature, parse_time
 from nvmc.export.kinds import KINDS
 from nvmc.export.network import export_network
 from nvmc.export.request import parse_range
@@ -75,8 +74,6 @@ def export_command(
     device: str | None,
     noise: tuple[str, ...],
     sigma: float | None,
-    age: str | None,
-    celsius: str | None,
     **options: Any,
 ) -> None:
     """Write KIND into a folder."""
@@ -90,8 +87,6 @@ def export_command(
         device=device,
         noise=noise,
         sigma=sigma,
-        time_s=None if age is None else parse_time(age),
-        temperature_c=None if celsius is None else parse_temperature(celsius),
         **options,
     )
     for line in written.lines:

@@ -19,7 +19,6 @@ from nvmc.evaluation.description import as_cells
 from nvmc.evaluation.distribution import Histogram
 from nvmc.evaluation.error_sources import LayerErrors
 from nvmc.evaluation.inspection import IMAGES, Inspection, inspect, rows_of
-from nvmc.evaluation.parameters import parse_temperature, parse_time
 from nvmc.evaluation.pictures import title_of
 from nvmc.report.figure import Sheet
 from nvmc.report.inspection import Bars, Panel, draw_inspection
@@ -54,8 +53,6 @@ MOST_DRAWN = 8
 def inspect_command(
     compiled: Path | None,
     layers: tuple[str, ...],
-    age: str | None,
-    celsius: str | None,
     csv_file: Path | None,
     figure: Sheet | None,
     as_json: bool,
@@ -78,8 +75,6 @@ def inspect_command(
         result = inspect(
             network,
             layer=layers,
-            time_s=None if age is None else parse_time(age),
-            temperature_c=None if celsius is None else parse_temperature(celsius),
             on_images=tell,
             **options,
         )

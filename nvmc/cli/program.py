@@ -10,7 +10,7 @@ from nvmc.cli.console import memory_option, note, note_kept, out
 from nvmc.cli.running import run_options
 from nvmc.compiled.artifact import find_compiled, open_compiled
 from nvmc.evaluation.chip_file import program_chip
-from nvmc.evaluation.parameters import parse_temperature, parse_time
+from nvmc.evaluation.parameters import parse_time
 from nvmc.hardware.devices import load_device
 
 __all__ = ["program_command"]
@@ -42,7 +42,7 @@ def program_command(
     noise: tuple[str, ...],
     sigma: float | None,
     time: str | None,
-    celsius: str | None,
+    temperature_c: float | None,
     compensate: tuple[str, ...],
     calibration_data: str | None,
     output: Path,
@@ -61,7 +61,7 @@ def program_command(
         noise=noise,
         sigma=sigma,
         time_s=time_s,
-        temperature_c=None if celsius is None else parse_temperature(celsius),
+        temperature_c=temperature_c,
         compensate=compensate,
         calibration_data=calibration_data,
         cells=cells,

@@ -14,7 +14,7 @@ from nvmc.cli.goals import goal_option
 from nvmc.cli.running import chosen_executor, opened, run_options
 from nvmc.cli.stored import opened_stores
 from nvmc.errors import OptionError, unknown
-from nvmc.evaluation.parameters import PARAMETERS, parse_temperature, parse_time
+from nvmc.evaluation.parameters import PARAMETERS
 from nvmc.page.library import check_library
 from nvmc.page.make import DOUBTING, PARTIAL, RUNS, make_report
 from nvmc.page.report import Report
@@ -88,8 +88,6 @@ def report_command(
     path: Path,
     sweeps: tuple[str, ...],
     devices: tuple[str, ...],
-    age: str | None,
-    celsius: str | None,
     jobs: int | None,
     workers: str | None,
     accelerator: str,
@@ -113,8 +111,6 @@ def report_command(
             *networks,
             devices=devices,
             sweeps=[_swept(text) for text in sweeps],
-            time_s=None if age is None else parse_time(age),
-            temperature_c=None if celsius is None else parse_temperature(celsius),
             jobs=jobs,
             executor=executor,
             stores=[stores[str(one.folder)] for one in networks] if stores else [],

@@ -17,6 +17,7 @@ from nvmc.cli.figures import figure_options
 from nvmc.compiled.artifact import Compiled, find_compiled, open_compiled
 from nvmc.data import NAMED
 from nvmc.errors import OptionError
+from nvmc.evaluation.parameters import parse_temperature, parse_time
 from nvmc.evaluation.population import Executor, Threads
 from nvmc.executors import WORKERS, parse_accelerator, parse_workers
 from nvmc.hardware.compensation import COMPENSATIONS
@@ -27,6 +28,15 @@ __all__ = ["OPTIONS", "chosen_executor", "opened", "run_options"]
 
 Command = Callable[..., Any]
 F = TypeVar("F", bound=Command)
+
+
+def _by(parse: Callable[[str], float]) -> Callable[..., float | None]:
+    """What makes a number of an option's text; None where the option is not given."""
+
+    def parsed(context: click.Context, option: click.Parameter, text: str | None) -> float | None:
+        return None if text is None else parse(text)
+
+    return parsed
 
 
 OPTIONS: dict[str, Callable[[Command], Command]] = {
@@ -61,12 +71,17 @@ OPTIONS: dict[str, Callable[[Command], Command]] = {
         help="Images for verify, batchnorm and affine.  [default: the training split of --data]",
     ),
     "time": click.option(
-        "--time", "age", metavar="T", help="Time since programming, such as 1h or 30d."
+        "--time",
+        "time_s",
+        metavar="T",
+        callback=_by(parse_time),
+        help="Time since programming, such as 1h or 30d.",
     ),
     "temperature": click.option(
         "--temperature",
-        "celsius",
+        "temperature_c",
         metavar="T",
+        callback=_by(parse_temperature),
         help="Of all cells since programming, such as 85C.  [default: of their measurement]",
     ),
     "percentile": click.option(
@@ -164,13 +179,16 @@ def run_options(*names: str) -> Callable[[F], F]:
 def opened(compiled: Path | None) -> Compiled:
     """The compiled network that a command was given; the newest here where it was given none.
 
-    Where nvmc's own code is not compiled, that is said.
+    Where nvmc's own code is not compiled, a command says so once.
 
     Raises:
         ArtifactError: There is none, or it is damaged.
     """
-    if text := slow_text():
-        note(text)
+    said = click.get_current_context().meta
+    if "nvmc.slow" not in said:
+        said["nvmc.slow"] = slow_text()
+        if said["nvmc.slow"]:
+            note(said["nvmc.slow"])
     return find_compiled() if compiled is None else open_compiled(compiled)
 
 

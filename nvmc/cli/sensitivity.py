@@ -25,7 +25,7 @@ from nvmc.cli.console import (
 from nvmc.cli.heading import heading
 from nvmc.cli.running import chosen_executor, opened, run_options
 from nvmc.evaluation.description import as_cells
-from nvmc.evaluation.parameters import Setup, parse_temperature, parse_time
+from nvmc.evaluation.parameters import Setup
 from nvmc.evaluation.sensitivity import (
     FEWEST_BELOW,
     Difference,
@@ -68,8 +68,8 @@ def sensitivity_command(
     device: str | None,
     sigma: float | None,
     noise: tuple[str, ...],
-    age: str | None,
-    celsius: str | None,
+    time_s: float | None,
+    temperature_c: float | None,
     csv_file: Path | None,
     figure: Sheet | None,
     as_json: bool,
@@ -87,8 +87,6 @@ def sensitivity_command(
     if csv_file is not None:
         check_file(csv_file)
     network = opened(compiled)
-    time_s = None if age is None else parse_time(age)
-    temperature_c = None if celsius is None else parse_temperature(celsius)
     cells = network.manifest.target
     setup = Setup.of(cells, device, noise, sigma, time_s, temperature_c=temperature_c)
     total = runs * population_count(network, setup)

@@ -31,7 +31,7 @@ from nvmc.cli.running import chosen_executor, opened, run_options
 from nvmc.cli.stored import checked_text, opened_store
 from nvmc.errors import OptionError
 from nvmc.evaluation.goals import parse_value
-from nvmc.evaluation.parameters import duration_text, parse_temperature, parse_values
+from nvmc.evaluation.parameters import duration_text, parse_values
 from nvmc.evaluation.result import Simulation
 from nvmc.evaluation.simulation import simulate
 from nvmc.metrics import as_metric, find_metric
@@ -100,7 +100,6 @@ def simulate_command(
     device: str | None,
     noise: tuple[str, ...],
     time: str | None,
-    celsius: str | None,
     figure: Sheet | None,
     as_json: bool,
     runs: int,
@@ -134,7 +133,6 @@ def simulate_command(
             device=device,
             noise=noise,
             times_s=[float(age.number or 0) for age in ages],
-            temperature_c=None if celsius is None else parse_temperature(celsius),
             delta=_delta(adaptive, delta),
             precision=None if precision is None else _width(precision, options["metric"]),
             jobs=jobs,

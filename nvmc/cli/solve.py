@@ -27,7 +27,7 @@ from nvmc.cli.running import chosen_executor, opened, run_options
 from nvmc.cli.simulate import DELTA
 from nvmc.cli.stored import checked_text, opened_store
 from nvmc.evaluation.description import in_common
-from nvmc.evaluation.parameters import PARAMETERS, parse_temperature, parse_time
+from nvmc.evaluation.parameters import PARAMETERS
 from nvmc.evaluation.records import Elsewhere
 from nvmc.evaluation.solve import RUNS, Solution, TriedValue, solve
 from nvmc.metrics.values import bound_text, value_text
@@ -77,8 +77,6 @@ def solve_command(
     compiled: Path | None,
     device: str | None,
     noise: tuple[str, ...],
-    age: str | None,
-    celsius: str | None,
     as_json: bool,
     adaptive: bool,
     jobs: int | None,
@@ -104,8 +102,6 @@ def solve_command(
             network,
             device=device,
             noise=noise,
-            time_s=None if age is None else parse_time(age),
-            temperature_c=None if celsius is None else parse_temperature(celsius),
             delta=DELTA if adaptive else None,
             jobs=jobs,
             executor=executor,

@@ -24,7 +24,7 @@ from nvmc.cli.train_report import Report, epoch_progress, print_methods, print_r
 from nvmc.compiled.options import CompileOptions
 from nvmc.data import NAMED
 from nvmc.errors import OptionError
-from nvmc.evaluation.parameters import parse_temperature, parse_values
+from nvmc.evaluation.parameters import parse_values
 from nvmc.hardware.devices import parse_noise
 from nvmc.hardware.options import pairs, problem, value_of
 from nvmc.interruption import Loading, interrupted
@@ -224,10 +224,10 @@ def train_command(
 def _task(training: Any, data: str, options: Mapping[str, Any]) -> Any:
     """The training task that the options describe."""
     target = target_from(options)
-    noise, hot = [parse_noise(text) for text in options["noise"]], options["celsius"]
+    noise = [parse_noise(text) for text in options["noise"]]
     return training.make_task(
         data,
-        target.on(None, noise).at_temperature(None if hot is None else parse_temperature(hot)),
+        target.on(None, noise).at_temperature(options["temperature_c"]),
         validation=options["validation"],
         validation_limit=options["validation_limit"],
         sigma=options["sigma"],

@@ -81,8 +81,8 @@ class Report:
             simulating += ["--sigma", f"{task.sigma:g}"]
         for text in given["noise"]:
             simulating += ["--noise", text]
-        if given["celsius"] is not None:
-            simulating += ["--temperature", given["celsius"]]
+        if given["temperature_c"] is not None:
+            simulating += ["--temperature", f"{given['temperature_c']:.10g}C"]
         if given["time"] is not None:
             simulating += ["--time", given["time"].rpartition(":")[2]]
         if task.settings.percentile != 1:

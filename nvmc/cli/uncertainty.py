@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,9 +25,9 @@ from nvmc.cli.running import opened, run_options
 from nvmc.data import load_data
 from nvmc.data.shifts import KINDS, Shift, shifts_for
 from nvmc.errors import OptionError
-from nvmc.evaluation.parameters import parse_temperature, parse_time
+from nvmc.evaluation.doubts import Row
 from nvmc.evaluation.pictures import title_of
-from nvmc.evaluation.uncertainty import Row, Uncertainty, uncertainty
+from nvmc.evaluation.uncertainty import Measures, Uncertainty, uncertainty
 from nvmc.evaluation.value_uncertainty import ValueUncertainty, value_shifts, value_uncertainty
 from nvmc.report.figure import Sheet
 from nvmc.report.uncertainty_plot import Line, Panel, draw_uncertainty
@@ -68,8 +69,6 @@ def uncertainty_command(
     device: str | None,
     sigma: float | None,
     noise: tuple[str, ...],
-    age: str | None,
-    celsius: str | None,
     limit: int | None,
     figure: Sheet | None,
     as_json: bool,
@@ -96,8 +95,6 @@ def uncertainty_command(
             device=device,
             noise=noise,
             sigma=sigma,
-            time_s=None if age is None else parse_time(age),
-            temperature_c=None if celsius is None else parse_temperature(celsius),
             shifts=shifts or None,
             on_chip=advance,
             **options,
@@ -115,15 +112,24 @@ def uncertainty_command(
         _print(result, str(network.folder), newest=compiled is None)
 
 
-def _print_values(result: ValueUncertainty, folder: str, newest: bool) -> None:
-    console = out()
+def _begun(
+    result: Uncertainty | ValueUncertainty, folder: str, newest: bool, titles: Sequence[str]
+) -> Table:
+    """A table without rows yet; what the result is of is printed."""
     name = f"{folder}{' (the newest here)' if newest else ''}"
     for line in heading(result.description.to_json(), name):
-        console.print(line)
+        out().print(line)
     table = Table(box=None, pad_edge=False)
     table.add_column("images", no_wrap=True)
-    for title in ("RMSE", "NLL", "in 90 %", "miscalibrated", "deviation", "over passes"):
+    for title in titles:
         table.add_column(title, justify="right", no_wrap=True)
+    return table
+
+
+def _print_values(result: ValueUncertainty, folder: str, newest: bool) -> None:
+    console = out()
+    titles = ("RMSE", "NLL", "in 90 %", "miscalibrated", "deviation", "over passes")
+    table = _begun(result, folder, newest, titles)
     for row in result.rows:
         shares = [
             _spread(100 * row.values(name), ".1f") for name in ("coverage", "calibration_error")
@@ -166,13 +172,8 @@ def _shown(shift: Shift) -> str:
 
 def _print(result: Uncertainty, folder: str, newest: bool) -> None:
     console = out()
-    name = f"{folder}{' (the newest here)' if newest else ''}"
-    for line in heading(result.description.to_json(), name):
-        console.print(line)
-    table = Table(box=None, pad_edge=False)
-    table.add_column("images", no_wrap=True)
-    for title in ("accuracy", "NLL", "variance", "ECE", "detected", "predicted"):
-        table.add_column(title, justify="right", no_wrap=True)
+    titles = ("accuracy", "NLL", "variance", "ECE", "detected", "predicted")
+    table = _begun(result, folder, newest, titles)
     for row in result.rows:
         table.add_row(*_cells(row))
     console.print(table)
@@ -189,7 +190,7 @@ def _print(result: Uncertainty, folder: str, newest: bool) -> None:
     )
 
 
-def _cells(row: Row) -> list[str]:
+def _cells(row: Row[Measures]) -> list[str]:
     return [
         _shown(row.shift),
         _share(row, "accuracy"),
@@ -201,12 +202,12 @@ def _cells(row: Row) -> list[str]:
     ]
 
 
-def _share(row: Row, name: str) -> str:
+def _share(row: Row[Measures], name: str) -> str:
     std = row.std(name)
     return f"{100 * row.mean(name):.1f}" + ("" if std is None else f" ± {100 * std:.1f}")
 
 
-def _number(row: Row, name: str) -> str:
+def _number(row: Row[Measures], name: str) -> str:
     std = row.std(name)
     return f"{row.mean(name):.2f}" + ("" if std is None else f" ± {std:.2f}")
 
@@ -222,5 +223,5 @@ def _panels(result: Uncertainty) -> list[Panel]:
     return panels
 
 
-def _line(rows: list[Row], name: str) -> Line:
+def _line(rows: list[Row[Measures]], name: str) -> Line:
     return Line([row.mean(name) for row in rows], [row.std(name) or 0.0 for row in rows])

@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import dataclass, fields
 from pathlib import Path
 from threading import Event
 from typing import Any, Unpack
@@ -32,10 +32,11 @@ from nvmc.data import IGNORED, Data, Dataset, load_data
 from nvmc.data.shifts import Shift, shifted, shifted_labels, shifts_for
 from nvmc.errors import DataError, OptionError
 from nvmc.evaluation.description import Description
+from nvmc.evaluation.doubts import Row, ready
 from nvmc.evaluation.parameters import Setup
 from nvmc.evaluation.population import Workload
 from nvmc.evaluation.tabulated import of_text, shift_records, shift_table
-from nvmc.evaluation.workload import Options, check_options, set_up
+from nvmc.evaluation.workload import Options, check_options
 from nvmc.hardware.chip import Chip
 from nvmc.hardware.devices import Device, NoiseSource
 from nvmc.metrics import calibration_error, correct, log_loss, mean_a_row
@@ -50,11 +51,9 @@ from nvmc.runtime.montecarlo import (
 )
 from nvmc.tables import Cell, Shown, Table
 
-__all__ = ["FORMAT", "Measures", "Row", "Thresholds", "Uncertainty", "measured", "uncertainty"]
+__all__ = ["FORMAT", "Measures", "Thresholds", "Uncertainty", "measured", "uncertainty"]
 
 FORMAT = "nvmc.evaluation.uncertainty/1"
-PASSES = 10
-"""Passes of a stochastic network when nobody says."""
 
 
 @dataclass(frozen=True)
@@ -96,43 +95,6 @@ class Measures:
 NAMES = tuple(field.name for field in fields(Measures))
 
 
-@dataclass(frozen=True)
-class Row:
-    """All chips on one set of images.
-
-    Attributes:
-        shift: How the images were shifted.
-        chips: One entry per chip, in chip order.
-    """
-
-    shift: Shift
-    chips: tuple[Measures, ...]
-
-    def values(self, name: str) -> NDArray[np.float64]:
-        """One measure of every chip, shape (runs,)."""
-        return np.array([getattr(chip, name) for chip in self.chips], dtype=np.float64)
-
-    def mean(self, name: str) -> float:
-        """Mean of a measure over the chips."""
-        return float(self.values(name).mean())
-
-    def std(self, name: str) -> float | None:
-        """Standard deviation of a measure over the chips; None for a single one."""
-        return float(self.values(name).std(ddof=1)) if len(self.chips) > 1 else None
-
-    def to_json(self) -> dict[str, Any]:
-        """Shift, strength, and mean, std and values of every measure."""
-        measures = {
-            name: {
-                "mean": self.mean(name),
-                "std": self.std(name),
-                "values": self.values(name).tolist(),
-            }
-            for name in NAMES
-        }
-        return {**asdict(self.shift), **measures}
-
-
 @dataclass(frozen=True, repr=False)
 class Uncertainty(Shown):
     """What a population of chips knows of its own doubt.
@@ -143,7 +105,7 @@ class Uncertainty(Shown):
         seconds: Wall time of the runs.
     """
 
-    rows: tuple[Row, ...]
+    rows: tuple[Row[Measures], ...]
     description: Description
     seconds: float
 
@@ -214,10 +176,7 @@ def uncertainty(
     dataset = _images(compiled, _labelled(options.get("data"), options.get("limit")))
     wanted = shifts_for(dataset.x, shifts, dataset.y)
     chips = [setup.chip(seed, index) for index in range(runs)]
-    data = Options(data=dataset)
-    workload = set_up(compiled, setup.target, probabilities=True, **options | data)
-    if options.get("mc_passes") is None and workload.network.draws:
-        workload = replace(workload, network=replace(workload.network, passes=PASSES))
+    workload = ready(compiled, setup.target, dataset, options, probabilities=True)
     labels, started = _classes(workload), time.perf_counter()
     at_once = min(jobs or default_jobs(), runs)
     population = _ChipsWithThresholds(workload.network, labels, chips, at_once, on_chip)
@@ -287,7 +246,7 @@ class _ChipsWithThresholds:
         self._on_chip = on_chip
         self._thresholds: list[Thresholds | None] = [None] * len(chips)
 
-    def row(self, feed: Feed, shift: Shift, seed: int) -> Row:
+    def row(self, feed: Feed, shift: Shift, seed: int) -> Row[Measures]:
         """All chips on the images, shifted. The first call sets the thresholds."""
         moved = Feed({name: shifted(x, shift, seed) for name, x in feed.inputs.items()})
         labels = shifted_labels(self._labels, shift)

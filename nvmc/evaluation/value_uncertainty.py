@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import dataclass, fields
 from pathlib import Path
 from statistics import NormalDist
 from threading import Event
@@ -30,10 +30,11 @@ from nvmc.data import Dataset, load_data
 from nvmc.data.shifts import Shift, shifted, shifts_for
 from nvmc.errors import DataError, OptionError
 from nvmc.evaluation.description import Description
+from nvmc.evaluation.doubts import Row, ready
 from nvmc.evaluation.parameters import Setup
 from nvmc.evaluation.population import Workload
 from nvmc.evaluation.tabulated import of_text, shift_records, shift_table
-from nvmc.evaluation.workload import Options, check_options, set_up
+from nvmc.evaluation.workload import Options, check_options
 from nvmc.hardware.chip import Chip
 from nvmc.hardware.devices import Device, NoiseSource
 from nvmc.runtime.montecarlo import ChipSession, Feed, default_jobs, in_parallel
@@ -42,7 +43,6 @@ from nvmc.tables import Cell, Shown, Table
 __all__ = [
     "FORMAT",
     "ValueMeasures",
-    "ValueRow",
     "ValueUncertainty",
     "noise_of",
     "value_measures",
@@ -51,8 +51,6 @@ __all__ = [
 ]
 
 FORMAT = "nvmc.evaluation.value-uncertainty/1"
-PASSES = 10
-"""Passes of a stochastic network when nobody says."""
 LEVELS = tuple(step / 20 for step in range(1, 20))
 """Central intervals whose coverage is compared with what they claim."""
 FEWEST = 20
@@ -86,37 +84,6 @@ class ValueMeasures:
 NAMES = tuple(field.name for field in fields(ValueMeasures))
 
 
-@dataclass(frozen=True)
-class ValueRow:
-    """All chips on one set of images.
-
-    Attributes:
-        shift: How the images were shifted.
-        chips: One entry per chip, in chip order.
-    """
-
-    shift: Shift
-    chips: tuple[ValueMeasures, ...]
-
-    def values(self, name: str) -> Floats:
-        """One measure of every chip, shape (runs,)."""
-        return np.array([getattr(chip, name) for chip in self.chips], np.float64)
-
-    def to_json(self) -> dict[str, Any]:
-        """Shift, strength, and mean, std and values of every measure."""
-        several = len(self.chips) > 1
-        measures = {
-            name: {
-                "mean": float(found.mean()),
-                "std": float(found.std(ddof=1)) if several else None,
-                "values": found.tolist(),
-            }
-            for name in NAMES
-            for found in (self.values(name),)
-        }
-        return {**asdict(self.shift), **measures}
-
-
 @dataclass(frozen=True, repr=False)
 class ValueUncertainty(Shown):
     """What a population of chips knows of its errors.
@@ -129,7 +96,7 @@ class ValueUncertainty(Shown):
         seconds: Wall time of the runs.
     """
 
-    rows: tuple[ValueRow, ...]
+    rows: tuple[Row[ValueMeasures], ...]
     noise: float
     calibrated: int
     description: Description
@@ -204,9 +171,7 @@ def value_uncertainty(
     dataset = _images(compiled, options)
     wanted = value_shifts(dataset, shifts)
     chips = [setup.chip(seed, index) for index in range(runs)]
-    workload = set_up(compiled, setup.target, **options | Options(data=dataset))
-    if options.get("mc_passes") is None and workload.network.draws:
-        workload = replace(workload, network=replace(workload.network, passes=PASSES))
+    workload = ready(compiled, setup.target, dataset, options)
     targets = dataset.shuffled().targets_for(workload.network.shape or ()).astype(np.float64)
     judge, started = _Judge(workload, targets, seed), time.perf_counter()
     at_once = min(jobs or default_jobs(), runs)
@@ -266,7 +231,7 @@ class _Judge:
 
     def row(
         self, chips: list[Chip], shift: Shift, jobs: int, on_chip: Callable[[], None] | None
-    ) -> ValueRow:
+    ) -> Row[ValueMeasures]:
         """All chips on the second half of the images, shifted."""
         found: dict[int, ValueMeasures] = {}
 
@@ -280,7 +245,7 @@ class _Judge:
                 on_chip()
 
         in_parallel(work, len(chips), jobs)
-        return ValueRow(shift, tuple(found[number] for number in range(len(chips))))
+        return Row(shift, tuple(found[number] for number in range(len(chips))))
 
     def _predict(self, chip: Chip, shift: Shift | None = None) -> tuple[Floats, Floats]:
         """Mean and variance over the passes of a chip, in the targets' shape."""

@@ -9,8 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nvmc.data.shifts import KINDS, Shift
-from nvmc.evaluation.uncertainty import Row, Uncertainty
-from nvmc.evaluation.value_uncertainty import ValueRow, ValueUncertainty
+from nvmc.evaluation.doubts import Row
+from nvmc.evaluation.uncertainty import Measures, Uncertainty
+from nvmc.evaluation.value_uncertainty import ValueMeasures, ValueUncertainty
 from nvmc.page.blocks import Block, Chart, DataTable, Paragraph
 from nvmc.page.charts import Spec, lines, tooltip
 from nvmc.page.report import Report, network_name
@@ -37,7 +38,7 @@ VALUE_MEASURES = {
 DRAWN = ("accuracy", "detected", "detected_predicted")
 AXES = {"rotation": "rotation [degrees]", "noise": "noise [share of the range]"}
 
-Rows = Sequence[Row | ValueRow]
+Rows = Sequence[Row[Measures] | Row[ValueMeasures]]
 
 
 def uncertainty(report: Report) -> Iterator[Block]:
@@ -104,7 +105,7 @@ def _charts(one: Uncertainty, number: int) -> Iterator[Chart]:
             yield _chart(rows, kind, number)
 
 
-def _chart(rows: list[Row], kind: str, number: int) -> Chart:
+def _chart(rows: list[Row[Measures]], kind: str, number: int) -> Chart:
     labels = [_label(name) for name in DRAWN]
     data = [_point(name, row) for name in DRAWN for row in rows]
     x = {"field": "x", "type": "quantitative", "title": AXES[kind], "scale": {"nice": False}}
@@ -159,7 +160,7 @@ def _label(name: str) -> str:
     return MEASURES[name][0].removesuffix(" [%]")
 
 
-def _point(name: str, row: Row) -> Spec:
+def _point(name: str, row: Row[Measures]) -> Spec:
     values = 100 * row.values(name)
     std = float(values.std(ddof=1)) if len(values) > 1 else 0.0
     mean = float(values.mean())
