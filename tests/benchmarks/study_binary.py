@@ -1,20 +1,21 @@
-"""Binary networks under bit flips and noise of activations: plain training against dropout methods.
+"""Binary networks and M5 under the noise of inverted normalisation's paper, against its rivals.
 
-Two workloads of Ahmed et al. (DATE 2024), at a size that a processor trains in minutes, on made-up
-data: `irnet`, IR-Net's ResNet-18 (1-bit weights and activations) of width 8 on ten classes of
-32 x 32 x 3 gratings; `unet`, U-Net with 1-bit weights and 4-bit activations of width 8 and three
-levels on 32 x 32 x 3 pictures of bright curves. Both are trained by nvmc from their ONNX files, by
-latent weights (the table says whether the weights are still binary), on a device without noise, and
-judged with noise that training did not see:
+Three workloads of Ahmed et al. (DATE 2024), at a size that a processor trains in minutes, on
+made-up data: `irnet`, IR-Net's ResNet-18 (1-bit weights and activations) of width 8 on ten classes
+of 32 x 32 x 3 gratings; `unet`, U-Net with 1-bit weights and 4-bit activations of width 8 and three
+levels on 32 x 32 x 3 pictures of bright curves; `m5`, M5 with 8-bit weights on seconds of two tones
+of ten kinds, at 8 kHz. All are trained by nvmc from their ONNX files, binary ones by latent weights
+(the table says whether the weights are still binary), on a device without noise, and judged with
+noise that training did not see:
 
 - bit flips of the stored bits;
 - additive and multiplicative noise on what enters every Sign (`irnet`) or every activation (`unet`:
-  the normalised sums, which PACT then rounds).
+  the normalised sums, which PACT then rounds), or on the weights (`m5`).
 
 Each training with its chips under one noise is a line of build/study_binary.jsonl, so a killed run
 goes on where it was. OMP_NUM_THREADS=1 is the setting it was run at.
 
-Usage: python tests/benchmarks/study_binary.py [--tasks irnet,unet] [--seeds 0] [--table]
+Usage: python tests/benchmarks/study_binary.py [--tasks m5,irnet,unet] [--table] [--pages]
 """
 
 from __future__ import annotations
@@ -28,12 +29,13 @@ from typing import Any
 
 import numpy as np
 import torch
-from measure import records
+from measure import into_page, records
 from numpy.typing import NDArray
 
 from nvmc import Compiled, Target, compile_model, load_device, open_compiled, simulate
-from nvmc.models.export import export_module
+from nvmc.models.export import export_module, export_onnx
 from nvmc.models.irnet import IrNetResNet
+from nvmc.models.m5 import M5
 from nvmc.models.unet import UNet
 from nvmc.passes.canonicalize import Canonicalize
 from nvmc.passes.graph.mappable import finite_array, layers_of
@@ -50,16 +52,28 @@ ROWS: dict[str, tuple[str, dict[str, Any], int | None]] = {
 }
 """Method of training, its options, and the passes that are averaged at inference."""
 AT = {"irnet": "", "unet": ",at=*relu*"}
-NOISE = (
+_BINARY = (
     "none",
     *[f"bitflip:p={p}" for p in (0.05, 0.1, 0.2)],
     *[f"activation:sigma={s}" for s in (0.2, 0.5, 1.0)],
     *[f"activation:law=multiplicative,sigma={s}" for s in (0.5, 1.0)],
 )
-METRIC = {"irnet": "accuracy", "unet": "miou"}
-SIZES = {"irnet": (1000, 100, 150), "unet": (400, 50, 50)}
+NOISE = {
+    "irnet": _BINARY,
+    "unet": _BINARY,
+    "m5": (
+        "none",
+        *[f"bitflip:p={p}" for p in (0.01, 0.05, 0.1)],
+        *[f"additive:sigma={s}" for s in (0.05, 0.1, 0.2)],
+        *[f"multiplicative:sigma={s}" for s in (0.2, 0.4)],
+    ),
+}
+METRIC = {"irnet": "accuracy", "unet": "miou", "m5": "accuracy"}
+PAGES = {"irnet": "classification", "unet": "segmentation", "m5": "audio"}
+"""Pages of docs/workloads that hold the tables."""
+SIZES = {"irnet": (1000, 100, 150), "unet": (400, 50, 50), "m5": (400, 50, 150)}
 """Images that train, that are held out, and that chips are judged on."""
-EPOCHS, BATCH, RATE, CHIPS = {"irnet": 8, "unet": 12}, 32, 3e-3, 20
+EPOCHS, BATCH, RATE, CHIPS = {"irnet": 8, "unet": 12, "m5": 12}, 32, 3e-3, 20
 
 
 def gratings(count: int, draw: np.random.Generator) -> tuple[NDArray[Any], NDArray[Any]]:
@@ -91,13 +105,30 @@ def curves(count: int, draw: np.random.Generator) -> tuple[NDArray[Any], NDArray
     return x, y
 
 
+def tones(count: int, draw: np.random.Generator) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Ten kinds of sound: two tones each, with phases and a length at random, under noise."""
+    y, time_s = draw.integers(10, size=count), np.arange(8000) / 8000
+    x = np.empty((count, 1, 8000), np.float32)
+    for sound, kind in enumerate(y):
+        first, second = 300 + 90 * (kind % 5), 900 + 400 * (kind // 5)
+        phases, ends = draw.uniform(0, 2 * np.pi, 2), np.sort(draw.uniform(0, 1, 2))
+        heard = (time_s > ends[0] * 0.4) & (time_s < 0.6 + 0.4 * ends[1])
+        wave = np.sin(2 * np.pi * first * time_s + phases[0])
+        wave = wave + np.sin(2 * np.pi * second * time_s + phases[1])
+        x[sound, 0] = heard * wave + draw.standard_normal(8000)
+    return x, y.astype(np.int64)
+
+
+MAKERS = {"irnet": gratings, "unet": curves, "m5": tones}
+
+
 def data_of(task: str) -> Path:
     """The file of a task's images, made where it is not there."""
     path = FOLDER / f"{task}.npz"
     if not path.exists():
         draw, arrays = np.random.default_rng(1), dict[str, Any]()
         for part, count in zip(("train", "validation", "test"), SIZES[task], strict=True):
-            made = (gratings if task == "irnet" else curves)(count, draw)
+            made = MAKERS[task](count, draw)
             arrays |= {f"x_{part}": made[0], f"y_{part}": made[1]}
         np.savez(path, **arrays)
     return path
@@ -105,6 +136,8 @@ def data_of(task: str) -> Path:
 
 def target_of(task: str) -> Target:
     """1-bit weights but in the first and last layer and shortcuts, which have 8, on ideal cells."""
+    if task == "m5":
+        return Target.of(load_device("ideal"), weight_bits=8)
     names = {"irnet": ("stem*", "*short*", "head*"), "unet": ("down.0.conv1*", "head*")}[task]
     return Target.of(load_device("ideal"), weight_bits=1, bits=dict.fromkeys(names, 8))
 
@@ -114,6 +147,9 @@ def source_of(task: str) -> Path:
     path = FOLDER / f"{task}.onnx"
     if not path.exists():
         torch.manual_seed(0)
+        if task == "m5":
+            export_onnx(M5(10), (1, 8000), path)
+            return path
         network = IrNetResNet(width=8) if task == "irnet" else UNet(width=8, levels=3)
         images = [torch.zeros((2, 3, 32, 32))]
         export_module(network, images, path, ["image"], ["logits"], optimize=False)
@@ -185,9 +221,9 @@ def table(found: list[dict[str, Any]], task: str) -> str:
     """Mean ± deviation over chips and the 5th percentile, in %, means over seeds."""
     own = [f for f in found if f["task"] == task]
     shown = [row for row in ROWS if any(f["row"] == row for f in own)]
-    title = "accuracy" if task == "irnet" else "mIoU"
+    title = "mIoU" if METRIC[task] == "miou" else "accuracy"
     lines = [f"| {title} [%] | {' | '.join(shown)} |", f"| --- |{' ---: |' * len(shown)}"]
-    for noise in NOISE:
+    for noise in NOISE[task]:
         cells: list[str] = []
         for row in shown:
             at = [f for f in own if f["row"] == row and f["noise"] == noise]
@@ -200,19 +236,19 @@ def table(found: list[dict[str, Any]], task: str) -> str:
             cells.append(f"{mean:.1f} ± {std:.1f}, {kpp:.1f}" if noise != "none" else f"{mean:.1f}")
         lines.append(f"| {noise.replace(':', ' ')} | {' | '.join(cells)} |")
     seeds = {row: len({f["seed"] for f in own if f["row"] == row}) for row in shown}
-    binary = all(f["binary"] for f in own)
-    told = ", ".join(f"{row} {n}" for row, n in seeds.items())
-    return "\n".join(
-        [*lines, "", f"Seeds: {told}. Still binary: {'all' if binary else 'not all'}."]
-    )
+    told = f"Seeds: {', '.join(f'{row} {n}' for row, n in seeds.items())}."
+    if task != "m5":
+        told += f" Still binary: {'all' if all(f['binary'] for f in own) else 'not all'}."
+    return "\n".join([*lines, "", told])
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--tasks", default="irnet,unet")
+    parser.add_argument("--tasks", default="m5,irnet,unet")
     parser.add_argument("--rows", default=",".join(ROWS))
     parser.add_argument("--seeds", default="0")
     parser.add_argument("--table", action="store_true", help="print the tables, measure nothing")
+    parser.add_argument("--pages", action="store_true", help="write them into docs/workloads, too")
     chosen = parser.parse_args()
     FOLDER.mkdir(parents=True, exist_ok=True)
     path, names = ROOT / "study_binary.jsonl", ("task", "row", "seed", "noise")
@@ -221,7 +257,7 @@ def main() -> None:
         for seed in chosen.seeds.split(",")
         for task in chosen.tasks.split(",")
         for row in chosen.rows.split(",")
-        for noise in NOISE
+        for noise in NOISE[task]
     ]
     done = {tuple(f[name] for name in names) for f in records(path)}
     for job in jobs if not chosen.table else []:
@@ -232,6 +268,8 @@ def main() -> None:
             print(line, flush=True)
     for task in chosen.tasks.split(","):
         print(f"\n{table(records(path), task)}")
+        if chosen.pages:
+            into_page(PAGES[task], f"study_binary {task}", table(records(path), task))
 
 
 if __name__ == "__main__":

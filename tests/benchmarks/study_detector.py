@@ -9,7 +9,7 @@ suppression inside, are compiled with 8-bit weights, and chips drift by sigma (B
 Each network with its chips at one sigma is a line of build/study_detector.jsonl, so a killed run
 goes on where it was. OMP_NUM_THREADS=1 is the setting it was run at.
 
-Usage: python tests/benchmarks/study_detector.py [--seeds 0] [--table]
+Usage: python tests/benchmarks/study_detector.py [--seeds 0] [--table] [--pages]
 """
 
 from __future__ import annotations
@@ -23,18 +23,13 @@ from typing import Any
 
 import numpy as np
 import torch
-from measure import records
+from measure import into_page, records
 from torch.func import functional_call
 
 from nvmc import Compiled, Target, compile_model, load_device, open_compiled, simulate
-from nvmc.models.detector import (
-    Detector,
-    DetectorMaps,
-    detection_loss,
-    draw_scenes,
-    nms_translations,
-)
+from nvmc.models.detector import Detector, DetectorMaps, detection_loss, nms_translations
 from nvmc.models.export import export_module
+from nvmc.models.scenes import draw_scenes
 
 ROOT = Path(__file__).resolve().parents[2] / "build"
 FOLDER = ROOT / "study_detector"
@@ -142,6 +137,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seeds", default="0")
     parser.add_argument("--table", action="store_true", help="print the table, measure nothing")
+    parser.add_argument("--pages", action="store_true", help="write it into docs/workloads, too")
     chosen = parser.parse_args()
     FOLDER.mkdir(parents=True, exist_ok=True)
     path, names = ROOT / "study_detector.jsonl", ("row", "seed", "sigma")
@@ -158,6 +154,8 @@ def main() -> None:
                 file.write(line + "\n")
             print(line, flush=True)
     print(f"\n{table(records(path))}")
+    if chosen.pages:
+        into_page("detection", "study_detector", table(records(path)))
 
 
 if __name__ == "__main__":

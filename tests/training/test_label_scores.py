@@ -67,7 +67,7 @@ def test_training_learns_the_labels(tmp_path: Path, method: str) -> None:
     outcome = train(
         source(tmp_path, "scores"), task, make_method(method), output=tmp_path / "o.onnx"
     )
-    assert outcome.after.kpp > 0.9 > outcome.before.kpp
+    assert outcome.after.kpp > 0.85 > outcome.before.kpp
 
 
 def test_labels_other_than_yes_and_no_are_refused(tmp_path: Path) -> None:
