@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any, ClassVar
 
 import numpy as np
@@ -100,7 +101,7 @@ class Perplexity(Likelihood):
     def finish(self, total: float, images: int) -> float:
         """The inverse of the likelihood, from the same sum."""
         mean = min(0.0, total / max(1, self._decisions)) if images else 0.0
-        return min(MOST, float(np.exp(-mean)))
+        return MOST if -mean > math.log(MOST) else math.exp(-mean)
 
 
 class NegativeLogLikelihood(Likelihood):

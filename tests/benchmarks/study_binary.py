@@ -73,9 +73,9 @@ NOISE = {
 METRIC = {"irnet": "accuracy", "unet": "miou", "m5": "accuracy"}
 PAGES = {"irnet": "classification", "unet": "segmentation", "m5": "audio"}
 """Pages of docs/workloads that hold the tables."""
-SIZES = {"irnet": (600, 60, 100), "unet": (400, 50, 50), "m5": (400, 50, 150)}
+SIZES = {"irnet": (2000, 200, 200), "unet": (400, 50, 50), "m5": (400, 50, 150)}
 """Images that train, that are held out, and that chips are judged on."""
-EPOCHS, BATCH, RATE, CHIPS = {"irnet": 8, "unet": 12, "m5": 12}, 32, 3e-3, 20
+EPOCHS, BATCH, RATE, CHIPS = {"irnet": 20, "unet": 12, "m5": 12}, 32, 3e-3, 20
 
 
 def gratings(count: int, draw: np.random.Generator) -> tuple[NDArray[Any], NDArray[Any]]:
