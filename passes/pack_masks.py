@@ -12,8 +12,8 @@ import math
 import numpy as np
 import onnx_ir as ir
 
+from nvmc.data.coco_masks import BITS
 from nvmc.errors import DataError, ModelError
-from nvmc.metrics.mask_detection import BITS
 from nvmc.passes.graph.names import Names
 from nvmc.passes.pack_detections import Builder, filled, named_outputs
 

@@ -14,7 +14,10 @@ from numpy.typing import NDArray
 
 from nvmc.budget import check_room
 
-__all__ = ["mask_of"]
+__all__ = ["BITS", "mask_of"]
+
+BITS = 24
+"""Pixels of a mask that a float32 holds exactly, as a whole number below 2^24."""
 
 Flags = NDArray[np.bool_]
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from nvmc.data import Dataset
+from nvmc.data.coco_masks import BITS
 from nvmc.errors import OptionError
 from nvmc.evaluation.reading import Reading
 from nvmc.metrics import Metric
-from nvmc.metrics.mask_detection import BITS, pixels_of
+from nvmc.metrics.mask_detection import pixels_of
 from nvmc.passes.graph.describe import Model
 from nvmc.passes.pack_detections import MOST, pack_detections
 from nvmc.passes.pack_masks import MOST_MASKS, pack_masks

@@ -45,6 +45,11 @@ class Reading:
     axis_by: str = ""
 
     @property
+    def by_sign(self) -> bool:
+        """Whether a score decides alone: by its sign, or its side of one half."""
+        return self.holds in ("one score", "label scores")
+
+    @property
     def text(self) -> str:
         """For people: what is held, along which axes and why; empty where nothing was chosen."""
         parts = [self.why] if self.why else []

@@ -21,7 +21,7 @@ from nvmc.metrics.mask_detection import MeanMaskAP
 from nvmc.metrics.metric import Metric, Reference
 from nvmc.metrics.overlap import F1, Dice, MeanIoU
 from nvmc.metrics.own import is_own, own_metric, own_named
-from nvmc.metrics.perplexity import NegativeLogLikelihood, Perplexity
+from nvmc.metrics.perplexity import Likelihood, NegativeLogLikelihood, Perplexity
 
 __all__ = ["METRICS", "against_ideal", "as_metric", "choose_metric", "find_metric"]
 
@@ -38,6 +38,7 @@ METRICS: dict[str, type[Metric]] = {
         AUC,
         NegativeLogLikelihood,
         Perplexity,
+        Likelihood,
         RMSE,
         MAE,
         Cosine,

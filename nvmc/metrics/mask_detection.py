@@ -8,12 +8,13 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from nvmc.data.coco_masks import BITS
 from nvmc.errors import DataError, OptionError
 from nvmc.metrics.detection import MeanAP
 from nvmc.metrics.matching import Matches, coco_matches, mask_overlaps
 from nvmc.metrics.metric import Metric
 
-__all__ = ["BITS", "MeanMaskAP", "pixels_of"]
+__all__ = ["MeanMaskAP", "pixels_of"]
 
 Floats = NDArray[np.float64]
 Flags = NDArray[np.bool_]
@@ -22,8 +23,6 @@ _EXPECTED = (
     "y of float32 (N, G, rows, columns): class + 1 on an object, -(class + 1) on a crowd, 0 "
     "elsewhere"
 )
-BITS = 24
-"""Pixels of a mask that a float32 holds exactly, as a whole number below 2^24."""
 
 
 class MeanMaskAP(MeanAP):

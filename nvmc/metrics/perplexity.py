@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any, ClassVar
 
 import numpy as np
@@ -11,15 +12,17 @@ from nvmc.data import IGNORED
 from nvmc.errors import DataError
 from nvmc.metrics.metric import Metric, Reference
 
-__all__ = ["NegativeLogLikelihood", "Perplexity"]
+__all__ = ["Likelihood", "NegativeLogLikelihood", "Perplexity"]
 
 LEAST = float(np.log(np.finfo(np.float64).tiny))
 """A lower log-likelihood counts as this, -708.4 nats; so does NaN."""
+MOST = 1e100
+"""A higher perplexity counts as this, so that those of chips have a mean and a deviation."""
 UNIT = 2.0**-24
 """Nats; an image's log-likelihood counts in whole units, so that sums below 2^29 nats are exact."""
 
 
-class Perplexity(Metric):
+class Likelihood(Metric):
     """The geometric mean of the probabilities that the labels get, exp(mean ln p), in (0, 1].
 
     It is 1 / perplexity, so that more is better, and orders chips as their mean log-likelihood a
@@ -29,7 +32,7 @@ class Perplexity(Metric):
         labels: Classes of shape (N,) or (N, ...); `IGNORED` where a decision does not count.
     """
 
-    name: ClassVar[str] = "perplexity"
+    name: ClassVar[str] = "likelihood"
     short: ClassVar[str] = "1 / perplexity"
     title: ClassVar[str] = "the geometric mean of the labels' probabilities (1 / perplexity)"
     reference: ClassVar[Reference] = "classes"
@@ -78,7 +81,30 @@ class Perplexity(Metric):
         return float(np.exp(min(0.0, total / max(1, self._decisions)))) if images else 0.0
 
 
-class NegativeLogLikelihood(Perplexity):
+class Perplexity(Likelihood):
+    """The perplexity of the labels, exp(-mean ln p), from 1 to `MOST`; less is better."""
+
+    name: ClassVar[str] = "perplexity"
+    short: ClassVar[str] = "perplexity"
+    title: ClassVar[str] = "the perplexity, less is better"
+    quantity: ClassVar[str] = ""
+    less_is_better: ClassVar[bool] = True
+    percent: ClassVar[bool] = False
+    version: ClassVar[int] = 2
+    range: ClassVar[tuple[float, float]] = (1.0, MOST)
+
+    @classmethod
+    def quantity_of(cls, value: float) -> float:
+        """The value itself."""
+        return value
+
+    def finish(self, total: float, images: int) -> float:
+        """The inverse of the likelihood, from the same sum."""
+        mean = min(0.0, total / max(1, self._decisions)) if images else 0.0
+        return MOST if -mean > math.log(MOST) else math.exp(-mean)
+
+
+class NegativeLogLikelihood(Likelihood):
     """The mean negative log-likelihood of the labels, -mean ln p, in nats; less is better.
 
     The logarithm of the perplexity (the log loss, or cross-entropy), from the same sums.

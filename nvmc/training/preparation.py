@@ -293,11 +293,6 @@ def _check(model: ir.Model, task: Task) -> None:
     reading = task.read(model)
     scored = next(v for v in model.graph.outputs if v.name == reading.output)
     shape = tensor_entries([scored])[0].shape
-    if reading.holds == "label scores":
-        raise OptionError(
-            f"output {reading.output!r} holds a score for each of several labels, which training "
-            "has no loss for; give one label per image, or values as float32"
-        )
     if task.train.targets is not None:
         spread = float(np.var(task.train.targets, axis=0, dtype=np.float64).mean()) ** 0.5
         if not SPREADS[0] < spread < SPREADS[1]:
@@ -305,7 +300,7 @@ def _check(model: ir.Model, task: Task) -> None:
                 f"the values to be met of {task.train.name} have a standard deviation of "
                 f"{spread:g}; scale them to about 1"
             )
-    elif reading.holds == "one score":
+    elif reading.by_sign:
         check_labels(task.train, 2)
     elif shape and isinstance(classes := shape[reading.class_axis or 0], int):
         check_labels(task.train, classes)

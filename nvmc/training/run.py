@@ -90,8 +90,9 @@ class Run:
         """The loss of outputs against what is known of the images.
 
         Cross entropy of class scores or probabilities, with the classes along the reading's axis,
-        and labels (N, ...); of a single score, which is that of class 1 of two, binary cross
-        entropy. Decisions whose label is `IGNORED` do not count. Where the task has values to be
+        and labels (N, ...); of a single score, which is that of class 1 of two, and of scores of
+        several labels that are 0 or 1, binary cross entropy. Decisions whose label is `IGNORED` do
+        not count. Where the task has values to be
         met, their mean squared error over the variance of all training targets, around each
         output's own mean: 1 - R^2, whatever the targets' unit.
         """
@@ -104,8 +105,8 @@ class Run:
 
     @property
     def single(self) -> bool:
-        """Whether one score a decision tells two classes apart."""
-        return self.reading.holds == "one score"
+        """Whether one score a decision tells two classes apart, or yes from no of a label."""
+        return self.reading.by_sign
 
     def _teacher(self, model: ir.Model, shape: tuple[int, ...]) -> Teacher:
         """The teacher of this run.
@@ -243,7 +244,7 @@ def scores_of(model: ir.Model, reading: Reading) -> str:
             last.
     """
     output = next(value for value in model.graph.outputs if value.name == reading.output)
-    if reading.holds == "one score":
+    if reading.by_sign:
         return _logit_of(model, output)
     node = output.producer()
     while node is not None and node.op_type == "Identity" and node.inputs[0] is not None:

@@ -13,7 +13,7 @@ from nvmc.errors import OptionError
 from nvmc.evaluation.reading import Reading, Wanted
 from nvmc.evaluation.scoring import read
 from nvmc.hardware.devices import Target
-from nvmc.metrics import Own, choose_metric
+from nvmc.metrics import Metric, Own, choose_metric
 from nvmc.training.settings import Settings
 
 __all__ = ["Task"]
@@ -70,8 +70,16 @@ class Task:
 
     @property
     def metric(self) -> str:
-        """What chips are judged by; by default `accuracy`, or `r2` where values are to be met."""
-        return choose_metric("classes" if self.classes else "values", self.judged_by).name
+        """What chips are judged by; by default `accuracy`, or `r2` where values are to be met.
+
+        `likelihood` for perplexity, its inverse, so that more is better.
+        """
+        return self._chosen.name
+
+    @property
+    def _chosen(self) -> type[Metric]:
+        name = "likelihood" if self.judged_by == "perplexity" else self.judged_by
+        return choose_metric("classes" if self.classes else "values", name)
 
     def check_metric(self) -> None:
         """Complain of a metric that no network can be chosen by.
@@ -79,12 +87,12 @@ class Task:
         Raises:
             OptionError: There is no such metric, it needs something else, or less of it is better.
         """
-        chosen = choose_metric("classes" if self.classes else "values", self.judged_by)
+        chosen = self._chosen
         if chosen.less_is_better or issubclass(chosen, Own):
             raise OptionError(
                 f"training keeps the network of the highest KPP, which metric {chosen.name!r} does "
                 "not say; give one of nvmc's of which more is better, such as r2 for rmse and mae "
-                "or perplexity for nll"
+                "or likelihood for nll"
             )
 
     def read(self, model: ir.Model) -> Reading:

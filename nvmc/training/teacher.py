@@ -64,15 +64,15 @@ class Teacher:
 
         Of class scores the Kullback-Leibler divergence of their softmax at `TEMPERATURE` times its
         square, which keeps gradients as large as those of the labels (Hinton, Vinyals and Dean,
-        2015, arXiv:1503.02531, Sec. 2); of one score the same of its sigmoid; of values to be met
-        the mean squared error over the variance of the teacher's.
+        2015, arXiv:1503.02531, Sec. 2); of one score, or of one a label, the same of its sigmoid;
+        of values to be met the mean squared error over the variance of the teacher's.
         """
         taught = self(x)
         if probable:
             scores, taught = (
                 v.clamp(min=torch.finfo(v.dtype).tiny).log() for v in (scores, taught)
             )
-        if self._reading.holds == "one score":
+        if self._reading.by_sign:
             wanted = (taught / TEMPERATURE).sigmoid()
             found = functional.binary_cross_entropy_with_logits(scores / TEMPERATURE, wanted)
             return TEMPERATURE**2 * (found - _entropy(torch.stack((wanted, 1 - wanted))))

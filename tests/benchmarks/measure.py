@@ -55,6 +55,16 @@ def records(path: Path) -> list[dict[str, Any]]:
     return found
 
 
+def into_page(page: str, name: str, text: str) -> None:
+    """Put a table between the marks of that name on a page of docs/workloads."""
+    path = Path(__file__).resolve().parents[2] / "docs" / "workloads" / f"{page}.md"
+    before, mark, rest = path.read_text().partition(f"<!-- {name} -->\n")
+    _, end, after = rest.partition("<!-- end -->\n")
+    if not mark or not end:
+        raise ValueError(f"{path} has no place for {name!r}")
+    path.write_text(f"{before}{mark}\n{text}\n\n{end}{after}")
+
+
 def print_command(title: str, arguments: Sequence[str], limit: float, repeats: int = 5) -> None:
     """Medians of a command's times, interleaved with a baseline: starting nvmc to list a file.
 

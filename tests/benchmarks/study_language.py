@@ -255,7 +255,7 @@ def table(titles: dict[str, list[dict[str, str]]]) -> None:
         for point in points:
             values = [float(point[key]) for key in ("ideal", "mean", "kpp")]
             likely = point["metric"] == "perplexity"
-            cells += [f"{1 / v:.2f}" if likely else f"{100 * v:.1f} %" for v in values]
+            cells += [f"{v:.2f}" if likely else f"{100 * v:.1f} %" for v in values]
         print("|", " | ".join(cells), "|")
 
 

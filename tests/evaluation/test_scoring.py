@@ -380,19 +380,20 @@ def test_perplexity_is_that_of_the_labels(last: str, capsys: Capture) -> None:
     shares = outputs if "= Soft" in last else np.exp(outputs)
     shares /= shares.sum(-1, keepdims=True)
     own = np.take_along_axis(shares, np.maximum(y, 0)[..., None], -1)[..., 0][y != IGNORED]
-    assert found.values[2] == pytest.approx(np.exp(np.log(own).mean()), rel=1e-5)
+    assert found.values[2] == pytest.approx(np.exp(-np.log(own).mean()), rel=1e-5)
     parts = simulate(compiled, runs=3, sigma=0.4, data=data, metric="perplexity", batch=7)
     assert np.array_equal(parts.values, found.values)
     np.savez("d.npz", x=x, y=y)
     words = ["simulate", "m.nvmc", "--data", "d.npz", "--metric", "perplexity", "--runs", "1"]
     assert main([*words, "--sigma", "0.4"]) == 0
-    assert f"perplexity {1 / found.values[0]:.4g}" in capsys.readouterr().out
+    shown = capsys.readouterr().out
+    assert "ideal chip perplexity" in shown and f"{found.values[0]:.4g}" in shown
 
 
 def test_perplexity_needs_scores() -> None:
     compiled, x = compiled_of(LABELLED), drawn(20, 8)
     y = np.random.default_rng(0).integers(3, size=20)
-    assert simulate(compiled, runs=1, data=(x, y), metric="perplexity").ideal < 1
+    assert simulate(compiled, runs=1, data=(x, y), metric="perplexity").ideal > 1
     with pytest.raises(OptionError, match="wants class scores, but output 'label' holds class num"):
         simulate(compiled, runs=1, data=(x, y), metric="perplexity", output="label")
 
@@ -505,7 +506,7 @@ def test_probabilities_are_told_by_their_values(form: str) -> None:
     if form in ("logarithms", "scores"):
         out = np.exp(out - out.max(1, keepdims=True))
         out /= out.sum(1, keepdims=True)
-    own = np.exp(np.log(out[np.arange(50), y]).mean())
+    own = np.exp(-np.log(out[np.arange(50), y]).mean())
     assert found.values[1] == pytest.approx(own, rel=1e-4)
 
 

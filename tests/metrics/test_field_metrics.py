@@ -203,7 +203,7 @@ def test_nll_is_scikit_learns_log_loss() -> None:
     found = value_of(made("nll", labels), np.log(probabilities), [13])
     assert found == pytest.approx(oracle.log_loss(labels, probabilities), rel=1e-7)
     perplexity = value_of(made("perplexity", labels), np.log(probabilities), [13])
-    assert math.exp(-found) == pytest.approx(perplexity, rel=1e-12)
+    assert math.exp(found) == pytest.approx(perplexity, rel=1e-12)
 
 
 def test_names_and_options() -> None:

@@ -14,10 +14,9 @@ import pytest
 
 from nvmc import Target, compile_model, load_device, simulate
 from nvmc.data import load_data
-from nvmc.data.coco_masks import mask_of
+from nvmc.data.coco_masks import BITS, mask_of
 from nvmc.errors import DataError, ModelError, OptionError
 from nvmc.metrics import as_metric
-from nvmc.metrics.mask_detection import BITS
 from onnx_text import proto_of
 
 SIZE = (13, 17)

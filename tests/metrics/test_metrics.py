@@ -21,7 +21,7 @@ from nvmc.metrics import (
 from nvmc.metrics.accuracy import Accuracy
 from nvmc.metrics.cosine import AgreementCosine, Cosine
 from nvmc.metrics.ideal_agreement import Agreement
-from nvmc.metrics.perplexity import Perplexity
+from nvmc.metrics.perplexity import Likelihood, Perplexity
 
 
 def agreement(outputs: np.ndarray, reference: np.ndarray) -> float:
@@ -185,7 +185,7 @@ def test_likelihoods_add_up_to_the_same_bits_in_any_parts() -> None:
     scores[3, :, 1], scores[4, 2, 0] = -np.inf, np.nan
     labels = np.where(generator.random((50, 3)) < 0.2, IGNORED, generator.integers(6, size=(50, 3)))
     labels[3, 1], labels[4, 0] = 2, 2
-    metric = Perplexity(labels)
+    metric = Likelihood(labels)
     whole = metric.add(scores, 0)
     parts = [metric.add(scores[k : k + 7], k) for k in range(0, 50, 7)]
     assert sum(parts) == sum(parts[::-1]) == whole
@@ -194,6 +194,8 @@ def test_likelihoods_add_up_to_the_same_bits_in_any_parts() -> None:
     least = np.log(np.finfo(np.float64).tiny)
     mean = np.where(np.isfinite(own), own, least).mean()
     assert metric.finish(whole, 50) == pytest.approx(np.exp(mean), rel=1e-6)
+    assert Perplexity(labels).finish(whole, 50) == pytest.approx(np.exp(-mean), rel=1e-6)
+    assert Perplexity(labels).finish(-1e9, 50) == 1e100
 
 
 def test_cosine_by_a_slow_loop() -> None:

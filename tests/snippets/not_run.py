@@ -50,7 +50,12 @@ NOT_RUN = {
     ("docs/train.md", "$ nvmc train model.onnx --data mnist:DIR"): _MNIST,
     ("docs/train.md", "$ nvmc train zoo:lenet5-digits --method"): _TRAINS,
     ("docs/uncertainty.md", "nvmc train zoo:lenet5-digits --method invnorm"): _TRAINS,
+    ("docs/workloads/audio.md", "nvmc models export m5 -o m5.onnx"): _DATA,
+    ("docs/workloads/classification.md", "nvmc models export irnet-resnet18"): _DATA,
     ("docs/workloads/co2.md", "nvmc train forecast.onnx --data co2 --device"): _TRAINS,
+    ("docs/workloads/detection.md", "nvmc models export detector -o"): _DATA,
+    ("docs/workloads/segmentation.md", "nvmc models export unet --shape"): _DATA,
+    ("docs/workloads/spatial-transformer.md", "nvmc models export stn-gtsrb"): _DATA,
     ("docs/zoo.md", "pip install 'nvmc[train]'"): _MAKE,
 }
 """(page, how the block begins) -> why."""

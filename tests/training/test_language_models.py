@@ -16,6 +16,7 @@ import torch
 from language_models import BertTagger, Gpt2, Llama, Seq2Seq, exported
 from nvmc import Target, compile_model, load_device, simulate
 from nvmc.cli import main
+from nvmc.cli.values import value_text
 from nvmc.data import IGNORED
 from nvmc.training import Settings, make_method, make_task, train
 
@@ -110,7 +111,7 @@ def test_transformers_are_mapped_judged_and_trained(kind: str, dynamo: bool) -> 
         assert main(list(words)) == 0
         accuracy, perplexity = accuracy_and_perplexity(outputs_of("chip.onnx", inputs), y)
         assert right.values[chip] == accuracy
-        assert 1 / likely.values[chip] == pytest.approx(perplexity, rel=1e-5)
+        assert likely.values[chip] == pytest.approx(perplexity, rel=1e-5)
     _trains(source, target, inputs)
 
 
@@ -120,7 +121,7 @@ def _trains(source: Path, target: Target, inputs: Arrays) -> None:
     task = make_task("d.npz", target, sigma=0.05, settings=settings, metric="perplexity")
     outcome = train(source, task, make_method("gaussian"), output="trained.onnx")
     assert outcome.epochs[1].loss < outcome.epochs[0].loss
-    assert outcome.after.ideal > outcome.before.ideal  # of 1 / perplexity
+    assert outcome.after.ideal > outcome.before.ideal  # of the likelihood, 1 / perplexity
     nodes = [[n.op_type for n in onnx.load(f).graph.node] for f in (source, "trained.onnx")]
     assert nodes[0] == nodes[1] and not outcome.canonical
     before, after = (
@@ -136,7 +137,7 @@ def run(capsys: Capture, *words: str) -> str:
 
 
 def test_perplexity_in_every_command(capsys: Capture) -> None:
-    """Next tokens by `next:`; every command says the perplexity that its values stand for."""
+    """Next tokens by `next:`; every command has it in its own unit."""
     source, found = written("gpt2"), texts()
     np.savez("d.npz", **found)
     data = ("--data", "next:d.npz", "--metric", "perplexity")
@@ -146,21 +147,16 @@ def test_perplexity_in_every_command(capsys: Capture) -> None:
     y = labels()
     inputs = {"input_ids": found["input_ids"]}
     _, perplexity = accuracy_and_perplexity(outputs_of("gpt2.nvmc/model.onnx", inputs), y)
-    assert 1 / result["ideal"] == pytest.approx(perplexity, rel=1e-5)
+    assert result["ideal"] == pytest.approx(perplexity, rel=1e-5)
     assert result["description"]["data"] == "next:d.npz"
-    ideal, kpp = (f"perplexity {1 / v:.4g}" for v in (result["ideal"], min(result["values"])))
+    ideal, kpp = (value_text("perplexity", v) for v in (result["ideal"], max(result["values"])))
     told = run(capsys, "simulate", *some)
     assert "40 images (next:d.npz)" in told and "from the store 2 chips" in told
-    assert ideal in told and f"{kpp}; the worst chip" in told
-    assert "geometric mean of the labels' probabilities (1 / perplexity), not accuracy" in told
-    told = run(
-        capsys, "simulate", *some, "--time", "1h,1d", "--noise", "retention:nu_mean=0.1,t0_s=60"
-    )
-    assert "its perplexity" in told
+    assert f"ideal chip perplexity {ideal}" in told and f"{kpp} the worst chip" in told
     told = run(capsys, "sweep", *some, "--sigma", "0,0.3")
-    assert "its perplexity" in told and ideal.removeprefix("perplexity ") in told
+    assert "perplexity, less is better" in told and ideal in told
     told = run(capsys, "sensitivity", *data, "--runs", "3")
-    assert f"ideal {ideal}, KPP perplexity" in told
+    assert ideal in told and "perplexity" in told
     words = ("--device", "rram4", "--method", "erm", "--epochs", "1", "--chips", "2")
     told = run(capsys, "train", str(source), *data, *words, "-o", "better.onnx")
     assert "perplexity" in told.split("trained with")[1].split("KPP of")[0]

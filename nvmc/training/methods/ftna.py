@@ -75,10 +75,10 @@ class Ftna(Method):
                 "method 'ftna' codes the classes of the first output, but "
                 f"{reading.output!r} is trained; export the network with it first"
             )
-        if reading.holds == "one score":
+        if reading.by_sign:
             raise TrainingError(
-                "method 'ftna' codes classes, and the network has one score for two of them; "
-                "export it with a score for each, or use another method"
+                "method 'ftna' codes classes, and the network has one score for two of them (or "
+                "for a label); export it with a score for each, or use another method"
             )
         InsertCodeHead(self.length, self.decoding, task.settings.seed)(model)
 
