@@ -99,7 +99,8 @@ def _target(experiment: Experiment) -> Target:
     """The cells."""
     given = {"weight_bits": experiment.weight_bits, "cell_bits": experiment.cell_bits}
     own: dict[str, Any] = {key: value for key, value in given.items() if value is not None}
-    return Target.of(load_device(experiment.device), per_channel=experiment.per_channel, **own)
+    own |= {"per_channel": experiment.per_channel, "bits": experiment.bits}
+    return Target.of(load_device(experiment.device), **own)
 
 
 def _network(plan: Plan, cell: Cell) -> Network:

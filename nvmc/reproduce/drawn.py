@@ -13,7 +13,7 @@ from scipy import ndimage
 
 from nvmc.data import load_data
 from nvmc.data.files import Split
-from nvmc.models.scenes import draw_scenes
+from nvmc.models.scenes import SCENES, draw_scenes
 
 __all__ = ["DRAWN", "drawn_data"]
 
@@ -25,7 +25,7 @@ _COUNTS: Mapping[Split, int] = MappingProxyType({"train": 1200, "validation": 20
 
 def _scenes(split: Split) -> Pair:
     """Images with the boxes in them."""
-    return draw_scenes(_COUNTS[split], 1 + _SPLITS.index(split))
+    return draw_scenes(*SCENES[split])
 
 
 def _maps(split: Split) -> Pair:

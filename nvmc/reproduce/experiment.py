@@ -123,6 +123,7 @@ class Experiment:
         weight_bits: Bits of a weight; None for the device's own way to hold one.
         activation_bits: Bits of activations; None leaves them exact.
         cell_bits: Bits of a cell; None for the device's own.
+        bits: Of weights, by globs of layers that have others.
         per_channel: Whether each output channel has a scale of its own.
         store: Parameters that are kept in cells too.
         measure: `kpp` or `mean` over chips; `detected`: the share of shifted images that are seen
@@ -153,6 +154,7 @@ class Experiment:
     weight_bits: int | None = None
     activation_bits: int | None = None
     cell_bits: int | None = None
+    bits: Mapping[str, int] = field(default_factory=dict[str, int])
     per_channel: bool = False
     store: tuple[Literal["bias", "norm"], ...] = ()
     measure: Literal["kpp", "mean", "detected"] = "mean"

@@ -268,6 +268,7 @@ def _identity(experiment: Experiment, budget: Budget, quick: bool) -> str:
     known: dict[str, Any] = {
         "device": experiment.device,
         "bits": [experiment.weight_bits, experiment.activation_bits, experiment.cell_bits],
+        "of_layers": dict(experiment.bits),
         "store": [experiment.per_channel, *experiment.store],
         "metric": [experiment.metric, experiment.measure, experiment.percentile],
         "trained_at": experiment.trained_at,
