@@ -12,7 +12,7 @@ from nvmc.compiled.artifact import replacing_file
 from nvmc.report.figure import check_figure
 from nvmc.report.study_picture import StudyLine, draw_study
 from nvmc.report.table import check_file, write_csv
-from nvmc.reproduce.page import Result, csv_rows, legend_of, page_of, results_of, table_rows
+from nvmc.reproduce.page import Result, csv_rows, legend_of, long_rows, page_of, results_of
 from nvmc.reproduce.plan import Cell, Plan, make_plan
 from nvmc.reproduce.run import run_plan
 from nvmc.reproduce.table import EXPERIMENTS, experiment_named
@@ -78,7 +78,10 @@ def reproduce_command(
     missing = sum(not cell.found.exists() for cell in plan.cells)
     if missing < len(plan.cells):
         note(f"{len(plan.cells) - missing} of {len(plan.cells)} cells are there; going on")
-    run_plan(plan, jobs, _told)
+    try:
+        run_plan(plan, jobs, _told)
+    except KeyboardInterrupt as error:
+        raise KeyboardInterrupt("what was found is kept; the same command goes on") from error
     results = results_of(plan)
     write_csv(csv, csv_rows(plan, results))
     if figure is not None:
@@ -108,11 +111,10 @@ def _print(plan: Plan, results: list[Result]) -> None:
         )
     elif plan.changed:
         console.print(f"Changed: {'; '.join(plan.changed)}", soft_wrap=True)
-    heading, rows = table_rows(plan, results)
+    heading, rows = long_rows(plan, results)
     table = Table(box=None, pad_edge=False)
     for place, column in enumerate(heading):
-        right = "right" if place else "left"
-        table.add_column(column, justify=right, overflow="fold", no_wrap=not place)
+        table.add_column(column, justify="right" if place > 1 else "left", no_wrap=True)
     for row in rows:
         table.add_row(*row)
     console.print(table)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from nvmc.reproduce.experiment import Arm, Point
 from nvmc.reproduce.plan import Plan
 
-__all__ = ["Result", "csv_rows", "page_of", "results_of", "table_rows"]
+__all__ = ["Result", "csv_rows", "legend_of", "long_rows", "page_of", "results_of", "table_rows"]
 
 _SHARES = ("accuracy", "miou", "map", "dice")
 
@@ -77,6 +77,18 @@ def table_rows(plan: Plan, results: Sequence[Result]) -> tuple[list[str], list[l
             if result.arm.paper:
                 row.append("" if result.paper is None else _number(plan, result.paper))
         rows.append(row)
+    return heading, rows
+
+
+def long_rows(plan: Plan, results: Sequence[Result]) -> tuple[list[str], list[list[str]]]:
+    """Heading and rows of a narrow table: an arm at a point a row."""
+    heading = ["noise", "method", "quick" if plan.quick else "own", "paper"]
+    rows: list[list[str]] = []
+    for result in results:
+        first = not rows or result.arm == plan.experiment.arms[0]
+        paper = "" if result.paper is None else _number(plan, result.paper)
+        noise = result.point.text if first else ""
+        rows.append([noise, result.arm.name, _own(plan, result), paper])
     return heading, rows
 
 
