@@ -88,6 +88,7 @@ def export_module(
     """
     mode, log = model.training, logging.getLogger("torch.onnx")
     level = log.level
+    shapes = tuple({0: torch.export.Dim("N")} for _ in examples)
     log.setLevel(logging.ERROR)  # it warns of each library that is not installed
     try:
         with warnings.catch_warnings():
@@ -100,9 +101,7 @@ def export_module(
                 opset_version=OPSET,
                 input_names=list(inputs),
                 output_names=None if outputs is None else list(outputs),
-                dynamic_shapes=tuple({0: torch.export.Dim("N")} for _ in examples)
-                if free
-                else None,
+                dynamic_shapes=shapes if free else None,
                 custom_translation_table=None if translations is None else dict(translations),
                 optimize=optimize,
                 verbose=False,
@@ -112,6 +111,11 @@ def export_module(
         model.train(mode)
     if program is None:
         raise RuntimeError("torch.onnx.export returned no program")
+    _write(program, path)
+
+
+def _write(program: torch.onnx.ONNXProgram, path: Path) -> None:
+    """Write what was exported, without what it notes about this machine."""
     graph = program.model.graph
     values = [
         *graph.inputs,

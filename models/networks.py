@@ -211,6 +211,7 @@ _ROWS = (
         27_360,
         771_300,
         ((_BAYESFT, "Fig. 3i, in small"),),
+        pretrained=("stn-mnist",),
     ),
     Network(
         "stn-gtsrb",
@@ -278,6 +279,7 @@ _ROWS = (
         ((_BAYESFT, "Fig. 3j, in small"),),
         outputs=("boxes", "scores", "labels"),
         single=True,
+        pretrained=("detector-scenes",),
     ),
 )
 

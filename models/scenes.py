@@ -5,7 +5,10 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["draw_scenes"]
+__all__ = ["SCENES", "draw_scenes"]
+
+SCENES = {"train": (1200, 1), "validation": (200, 2), "test": (200, 3)}
+"""How many scenes of a split are drawn, and from which seed."""
 
 
 def draw_scenes(

@@ -29,7 +29,7 @@ from nvmc.models.export import export_network
 from nvmc.models.initialised import initialised
 from nvmc.models.networks import network_named
 from nvmc.models.recipes import RECIPES, Recipe
-from nvmc.models.scenes import draw_scenes
+from nvmc.models.scenes import SCENES, draw_scenes
 
 __all__ = [
     "RECIPES",
@@ -43,8 +43,6 @@ __all__ = [
     "write_trained",
 ]
 
-SCENES = {"train": (1200, 1), "validation": (200, 2), "test": (200, 3)}
-"""How many scenes of a split are drawn, and from which seed."""
 TURNED = {"validation": 1, "test": 2}
 """Seeds of the angles by which a split is turned."""
 

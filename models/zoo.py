@@ -27,8 +27,9 @@ class ZooModel:
         images: Inputs in the test split.
         sha256: Digest of the file.
         trained: The command and versions that made the file.
-        correct: Hits on the test split, run by onnxruntime on the CPU; None of a forecast.
+        correct: Hits on the test split, run by onnxruntime on the CPU; None of others.
         rmse: Of a forecast on the test split, in standard deviations of the training years.
+        average_precision: Of a detector on the test split, COCO's mean over overlaps.
         turned: Degrees by up to which the test images were turned first.
     """
 
@@ -39,11 +40,12 @@ class ZooModel:
     trained: str
     correct: int | None = None
     rmse: float | None = None
+    average_precision: float | None = None
     turned: float = 0.0
 
     @property
     def accuracy(self) -> float:
-        """Accuracy on the test split, as a fraction; NaN of a forecast."""
+        """Accuracy on the test split, as a fraction; NaN of what does not classify."""
         return math.nan if self.correct is None else self.correct / self.images
 
     @property
@@ -53,12 +55,15 @@ class ZooModel:
         where = f"{self.data}{turned}"
         if self.rmse is not None:
             return f"RMSE {self.rmse:.4f} on {self.images} test windows of {where}"
+        if self.average_precision is not None:
+            return f"mAP {self.average_precision:.1%} on {self.images} test images of {where}"
         share = f"{self.correct} of {self.images} test images of {where} right"
         return f"{share} ({self.accuracy:.2%})"
 
     def as_json(self) -> dict[str, object]:
         """Everything but the digest, for `nvmc models --json`."""
-        score = {"correct": self.correct} if self.rmse is None else {"rmse": self.rmse}
+        known = ("correct", "rmse", "average_precision")
+        score = {name: getattr(self, name) for name in known if getattr(self, name) is not None}
         told = {"data": self.data, "images": self.images, **score}
         return {**told, "turned_degrees": self.turned, "trained": self.trained}
 
@@ -96,6 +101,23 @@ ZOO: Mapping[str, ZooModel] = MappingProxyType(
             images=10_000,
             sha256="03e44791ec887999b856c8ec6dabf04e4a590d01518c5de741512a2f6c56cf55",
             trained="python -m nvmc.models.train mlp3-mnist; seed 0, torch 2.13.0 (CPU)",
+        ),
+        "stn-mnist": ZooModel(
+            file="stn-mnist.onnx",
+            data="mnist:DIR",
+            correct=9871,
+            images=10_000,
+            turned=60.0,
+            sha256="6d1688adbaf29553266bc812156fa55daa0a0c9cb4983e921951c666258e5c53",
+            trained="python -m nvmc.models.train stn-mnist; seed 0, torch 2.13.0 (CPU)",
+        ),
+        "detector-scenes": ZooModel(
+            file="detector-scenes.onnx",
+            data="drawn scenes",
+            images=200,
+            average_precision=0.7948,
+            sha256="e0a7b6090e660ab16e31c80e4c119ae84fbe7b174d0ef729351a16ae346d86db",
+            trained="python -m nvmc.models.train detector-scenes; seed 0, torch 2.13.0 (CPU)",
         ),
         "forecast-co2": ZooModel(
             file="forecast-co2.onnx",

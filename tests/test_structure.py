@@ -20,6 +20,7 @@ FLOORS = {
     "nvmc.cli": 10,
     "nvmc.export": 9,
     "nvmc.page": 9,
+    "nvmc.reproduce": 9,
     "nvmc.executors": 8,
     "nvmc.explore": 8,
     "nvmc.place": 8,

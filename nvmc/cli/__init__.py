@@ -51,6 +51,7 @@ COMMANDS = {
     "devices": ("nvmc.cli.devices:devices_command", "List, show and fit devices."),
     "targets": ("nvmc.cli.targets:targets_command", "List and show targets."),
     "models": ("nvmc.cli.models:models_command", "List and export the papers' networks."),
+    "reproduce": ("nvmc.cli.reproduce:reproduce_command", "Do the papers' tables again."),
     "cost": ("nvmc.cli.cost:cost_command", "Energy, time and area of a compiled network."),
     "explore": ("nvmc.cli.explore:explore_command", "Which designs reach a goal for the least."),
     "place": ("nvmc.cli.place:place_command", "Lay a network onto a chip's cores; schedule it."),

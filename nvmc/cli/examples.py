@@ -36,6 +36,7 @@ EXAMPLES = {
     "models": ("", "zoo"),
     "models list": ("", "zoo"),
     "models export": ("vgg8 -o vgg8.onnx", "zoo"),
+    "reproduce": ("trice-table1 --quick", "reproduce"),
     "cost": ("model.nvmc --hardware isaac-32nm", "cost"),
     "explore": ("model.onnx --space space.toml --goal 95% --data digits", "explore"),
     "place": ("model.nvmc --hardware isaac-32nm -o schedule.json", "place"),

@@ -35,6 +35,7 @@ from nvmc import Compiled, Target, compile_model, load_device, open_compiled, si
 from nvmc.data import load_data
 from nvmc.hardware.devices import parse_noise
 from nvmc.models.export import export_onnx
+from nvmc.models.forecast import Forecast
 from nvmc.training import Settings, make_method, make_task, train
 
 ROOT = Path(__file__).resolve().parents[2] / "build"
@@ -77,22 +78,6 @@ ROWS: dict[str, Row] = {
     "spindrop": Row("spindrop", passes=PASSES),
     "invnorm, each, one pass": Row("invnorm", {"recurrent": "each", "active": False}),
 }
-
-
-class Forecast(nn.Module):
-    """Next week's value (N, 1) from weeks (N, 24, 1): two LSTM layers and a dense one."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.first = nn.LSTM(1, HIDDEN, batch_first=True)
-        self.second = nn.LSTM(HIDDEN, HIDDEN, batch_first=True)
-        self.dense = nn.Linear(HIDDEN, 1)
-
-    def forward(self, weeks: Tensor) -> Tensor:
-        """The forecast."""
-        steps, _ = self.first(weeks)
-        steps, _ = self.second(steps)
-        return self.dense(steps[:, -1])
 
 
 class Cells(nn.Module):
@@ -184,7 +169,7 @@ def trained(row: str, split: str, seed: int, epochs: int) -> Path:
     source = FOLDER / "forecast.onnx"
     if not source.exists():
         torch.manual_seed(0)
-        export_onnx(Forecast(), (24, 1), source)
+        export_onnx(Forecast(HIDDEN), (24, 1), source)
     own = {"epochs": epochs, "batch": BATCH, "rate": RATE, "init": "random", "seed": seed}
     settings = Settings.model_validate(
         {**own, "every": 0, "keep": "last", "chips": 2, "percentile": 50.0, **way.settings}

@@ -34,6 +34,8 @@ LINES = {
     "devices": ("devices show @.toml", "devices fit @.csv -o x.toml"),
     "targets": ("targets show @.toml",),
     "inspect": ("inspect @.nvmc",),
+    "models": ("models export lenet5 --pretrained -o @.onnx",),
+    "reproduce": ("reproduce trice-fig8 --quick --folder @",),
     "cost": ("cost @.nvmc --hardware generic",),
     "explore": ("explore @.onnx --space x.toml --goal 90%",),
     "place": ("place @.nvmc --hardware isaac-32nm", "place net.nvmc --hardware @.toml"),

@@ -14,8 +14,10 @@ import pytest
 from nvmc.data import check_labels, check_shape, load_data
 from nvmc.errors import ModelError
 from nvmc.metrics import correct
+from nvmc.metrics.detection import MeanAP
 from nvmc.models import ZOO, resolve_model, zoo_path
 from nvmc.models import zoo as zoo_module
+from nvmc.models.scenes import SCENES, draw_scenes
 
 NAMES = ["lenet5-digits", "mlp3-digits"]
 
@@ -43,6 +45,7 @@ def test_accuracy_is_the_one_in_the_table(name: str) -> None:
 SEEDED = {
     "forecast-co2": [0.4118415117263794, 0.6842536330223083, 0.46812471747398376],
     "lenet5-mnist": [-0.6629655957221985, -1.7267554998397827, -1.6091567277908325],
+    "stn-mnist": [0.06226783245801926, 0.29952386021614075, -1.0873748064041138],
     "mlp3-mnist": [3.974980354309082, 5.141809463500977, 3.4771337509155273],
 }
 """First outputs of each input that generator 0 draws, uniform from 0 to 1: files whose data are not
@@ -56,6 +59,18 @@ def test_outputs_on_seeded_inputs_are_those_that_were_measured(name: str) -> Non
     (found,) = run.run(None, {"image": x})
     np.testing.assert_allclose(np.asarray(found)[:, 0], SEEDED[name], rtol=1e-4)
     assert ZOO[name].stated and zoo_path(name).stat().st_size < 2_000_000
+
+
+def test_the_detectors_precision_is_the_one_in_the_table() -> None:
+    x, boxes = draw_scenes(*SCENES["test"])
+    run = session(zoo_path("detector-scenes"))
+    found = np.full((len(x), 41, 6), -1.0)
+    for place, image in enumerate(x):
+        rows = np.column_stack(run.run(None, {"image": image[None]}))
+        found[place, 0], found[place, 1 : 1 + len(rows)] = len(rows), rows
+    stated = ZOO["detector-scenes"]
+    assert len(x) == stated.images
+    assert MeanAP(boxes).add(found, 0) == pytest.approx(stated.average_precision, abs=1e-3)
 
 
 def test_the_forecasts_error_is_the_one_in_the_table() -> None:

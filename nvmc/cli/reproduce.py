@@ -1,0 +1,172 @@
+"""`nvmc reproduce`: the papers' tables and figures, done again."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+from rich.table import Table
+
+from nvmc.cli.console import err, note, out, print_json
+from nvmc.compiled.artifact import replacing_file
+from nvmc.report.figure import check_figure
+from nvmc.report.study_picture import StudyLine, draw_study
+from nvmc.report.table import check_file, write_csv
+from nvmc.reproduce.page import Result, csv_rows, legend_of, long_rows, page_of, results_of
+from nvmc.reproduce.plan import Cell, Plan, make_plan
+from nvmc.reproduce.run import run_plan
+from nvmc.reproduce.table import EXPERIMENTS, experiment_named
+
+__all__ = ["reproduce_command"]
+
+
+@click.command("reproduce")
+@click.argument("name", required=False)
+@click.option("--quick", is_flag=True, help="On what is at hand, in minutes: not the paper's data.")
+@click.option(
+    "--data", multiple=True, metavar="SPEC", help="Data you have, as mnist:DIR. May be repeated."
+)
+@click.option("--jobs", default=1, show_default=True, help="Processes.")
+@click.option("--epochs", type=click.IntRange(1), help="Of training, instead of the table's.")
+@click.option("--chips", type=click.IntRange(1), help="At each point, instead of the table's.")
+@click.option("--seeds", type=click.IntRange(1), help="Trainings, instead of the table's.")
+@click.option("--images", type=click.IntRange(1), help="Test images, instead of all.")
+@click.option(
+    "--folder",
+    type=click.Path(file_okay=False, path_type=Path),
+    default=Path("reproduce"),
+    show_default=True,
+    help="Where what was found is kept: the same command goes on from there.",
+)
+@click.option("--csv", type=Path, help="CSV to write.  [default: in the folder]")
+@click.option("--page", type=Path, help="Markdown page to write.  [default: in the folder]")
+@click.option("--figure", type=Path, help="Figure to write, .png, .pdf or .svg.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def reproduce_command(
+    name: str | None,
+    quick: bool,
+    data: tuple[str, ...],
+    jobs: int,
+    epochs: int | None,
+    chips: int | None,
+    seeds: int | None,
+    images: int | None,
+    folder: Path,
+    csv: Path | None,
+    page: Path | None,
+    figure: Path | None,
+    as_json: bool,
+) -> None:
+    """Do a table or figure of the three papers again; without a name, list them.
+
+    What is found is kept cell by cell: a run that was ended goes on where it was, with the same
+    numbers. Numbers of --quick are of other data, networks and budgets, and are called quick.
+    """
+    if name is None:
+        _list_all(as_json)
+        return
+    if figure is not None:
+        check_figure(figure)
+    experiment = experiment_named(name)
+    folder.mkdir(parents=True, exist_ok=True)
+    own = {"epochs": epochs, "chips": chips, "seeds": seeds, "images": images}
+    plan = make_plan(experiment, data, folder, quick, **own)
+    stem = f"{name}-quick" if quick else name
+    csv, page = csv or folder / f"{stem}.csv", page or folder / f"{stem}.md"
+    for path in (csv, page):
+        check_file(path)
+    missing = sum(not cell.found.exists() for cell in plan.cells)
+    if missing < len(plan.cells):
+        note(f"{len(plan.cells) - missing} of {len(plan.cells)} cells are there; going on")
+    try:
+        run_plan(plan, jobs, _told)
+    except KeyboardInterrupt as error:
+        raise KeyboardInterrupt("what was found is kept; the same command goes on") from error
+    results = results_of(plan)
+    write_csv(csv, csv_rows(plan, results))
+    if figure is not None:
+        _draw(plan, results, figure)
+    shown = None if figure is None else str(figure)
+    with replacing_file(page) as temporary:
+        temporary.write_text(page_of(plan, results, shown))
+    if as_json:
+        print_json({"changed": list(plan.changed), "rows": csv_rows(plan, results)})
+        return
+    _print(plan, results)
+    written = [str(csv), str(page), *([] if figure is None else [str(figure)])]
+    out().print(f"Wrote {', '.join(written)}", soft_wrap=True)
+
+
+def _told(cell: Cell) -> None:
+    err().print(f"{cell.arm.name}, seed {cell.seed}, {cell.point.text}", soft_wrap=True)
+
+
+def _print(plan: Plan, results: list[Result]) -> None:
+    """The table, and what has to be known of it."""
+    experiment, console = plan.experiment, out()
+    console.print(f"{experiment.paper}, {experiment.place}: {experiment.title}", soft_wrap=True)
+    if plan.quick:
+        console.print(
+            f"QUICK, not the paper's experiment. Changed: {'; '.join(plan.changed)}", soft_wrap=True
+        )
+    elif plan.changed:
+        console.print(f"Changed: {'; '.join(plan.changed)}", soft_wrap=True)
+    heading, rows = long_rows(plan, results)
+    table = Table(box=None, pad_edge=False)
+    for place, column in enumerate(heading):
+        table.add_column(column, justify="right" if place > 1 else "left", no_wrap=True)
+    for row in rows:
+        table.add_row(*row)
+    console.print(table)
+    console.print(legend_of(plan), soft_wrap=True)
+    for told in experiment.told:
+        console.print(f"paper: {told}", soft_wrap=True)
+    for differs in experiment.differs:
+        console.print(f"not as in the paper: {differs}", soft_wrap=True)
+
+
+def _draw(plan: Plan, results: list[Result], path: Path) -> None:
+    """The figure: a panel for each noise."""
+    panels: list[tuple[str, list[StudyLine]]] = []
+    for kind in dict.fromkeys(point.kind for point in plan.points if point.kind != "none"):
+        lines: list[StudyLine] = []
+        for arm in plan.experiment.arms:
+            own = [r for r in results if r.arm == arm and r.point.kind == kind and r.values]
+            means = [0.0 if r.mean is None else r.mean for r in own]
+            strengths, spreads = [r.point.at for r in own], [r.spread for r in own]
+            lines.append(StudyLine(arm.name, strengths, means, spreads, [r.paper for r in own]))
+        panels.append((kind, lines))
+    experiment = plan.experiment
+    told = [f"{experiment.paper}, {experiment.place}: {experiment.title}", plan.budget.text]
+    if plan.quick:
+        told.insert(1, "QUICK: not the paper's experiment")
+    draw_study(path, told, f"{experiment.measure} {experiment.metric}", panels)
+
+
+def _list_all(as_json: bool) -> None:
+    if as_json:
+        rows = [
+            {
+                "name": e.name,
+                "paper": e.paper,
+                "place": e.place,
+                "title": e.title,
+                "network": e.network,
+                "data": e.data,
+                "quick": e.quick.data,
+                "methods": [arm.name for arm in e.arms],
+                "points": len(e.points),
+                "chips": e.chips,
+                "trainings": e.seeds,
+            }
+            for e in EXPERIMENTS.values()
+        ]
+        print_json({"experiments": rows})
+        return
+    table = Table(box=None, pad_edge=False)
+    for column in ("experiment", "paper", "what it shows", "data", "quick on"):
+        table.add_column(column, no_wrap=column == "experiment")
+    for e in EXPERIMENTS.values():
+        paper = f"{e.paper}, {e.place}"
+        table.add_row(e.name, paper, e.title, e.data, e.quick.data)
+    out().print(table)
