@@ -59,7 +59,7 @@ def _chart(axes: tuple[str, ...], sweeps: list[Sweep], unit: Unit, number: int) 
     kind: Spec = {"field": "text", "type": "ordinal", "sort": None}
     if scale:
         kind = {"field": "number", "type": "quantitative"}
-        kind["scale"] = {"type": "log"} if logarithmic else {"zero": False, "nice": False}
+        kind["scale"] = {"padding": 14, **({"type": "log"} if logarithmic else {"zero": False})}
     values = sorted({row["number"] for row in rows}) if scale else []
     x = {**kind, "title": title}
     if 0 < len(values) <= MOST_TICKS:

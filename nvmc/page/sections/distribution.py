@@ -17,7 +17,6 @@ from nvmc.page.charts import (
     domain_of,
     lines,
     metric_axis,
-    rule,
     shown,
     tooltip,
 )
@@ -63,9 +62,10 @@ def _histogram(found: tuple[Population, ...], unit: Unit) -> Chart:
     edges = _edges(found, unit)
     bars, marks = _bars(found, unit, edges), _marks(found, unit)
     one_only = {"filter": "datum.i == chosen" if len(found) > 1 else "true"}
-    lines = {"domain": ["KPP", "mean", "ideal chip"], "range": [RED, GREY, "#3a9d7c"]}
-    dash = {"domain": ["KPP", "mean", "ideal chip"], "range": [[1, 0], [6, 3], [2, 2]]}
     goal = next((one.reached.goal for one in found if one.reached is not None), None)
+    names = ["KPP", "mean", "ideal chip", *([] if goal is None else ["goal"])]
+    look = {"domain": names, "range": [RED, GREY, "#3a9d7c", "#b8962e"][: len(names)]}
+    dash = {"domain": names, "range": [[1, 0], [6, 3], [2, 2], [8, 2, 2, 2]][: len(names)]}
     span = (*(unit.scale * float(edge) for edge in (edges[0], edges[-1])),)
     domain = domain_of([*span, None if goal is None else unit.scale * goal], 0.02)
     spec: Spec = {
@@ -90,14 +90,13 @@ def _histogram(found: tuple[Population, ...], unit: Unit) -> Chart:
                     "color": {
                         "field": "name",
                         "type": "nominal",
-                        "scale": lines,
+                        "scale": look,
                         "legend": {"orient": "top", "title": None, "symbolType": "stroke"},
                     },
                     "strokeDash": {"field": "name", "type": "nominal", "scale": dash},
                     "tooltip": tooltip(name="", value=unit.name),
                 },
             },
-            *([] if goal is None else [_goal(goal, unit)]),
         ],
     }
     rows = [(bar["label"], bar["from"], f"{bar['chips']}") for bar in bars]
@@ -132,15 +131,12 @@ def _marks(found: tuple[Population, ...], unit: Unit) -> list[Spec]:
     marks: list[Spec] = []
     for i, one in enumerate(found):
         values = {"KPP": one.kpp.value, "mean": one.summary.mean, "ideal chip": one.ideal}
+        values |= {} if one.reached is None else {"goal": one.reached.goal}
         marks += [
             {"i": i, "name": name, "x": unit.scale * value, "value": unit.text(value)}
             for name, value in values.items()
         ]
     return marks
-
-
-def _goal(goal: float, unit: Unit) -> Spec:
-    return rule(unit.scale * goal, "#b8962e", f"goal: {unit.asked(goal)}", (8, 2, 2, 2))
 
 
 def _said(one: Population, unit: Unit) -> str:

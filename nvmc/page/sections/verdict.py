@@ -167,7 +167,7 @@ def _chart(report: Report, unit: Unit) -> Chart:
     ]
     point: Spec = {
         "data": {"values": points},
-        "mark": {"type": "point", "filled": True, "size": 110, "color": RED},
+        "mark": {"type": "point", "filled": True, "size": 110, "color": RED, "opacity": 1},
         "encoding": {
             "x": {"field": "x", "type": "quantitative"},
             "y": {"field": "label", "type": "nominal", "title": None, "sort": None},
@@ -190,10 +190,11 @@ def _chart(report: Report, unit: Unit) -> Chart:
     table = DataTable.of(
         "intervals", "KPP and its intervals", ("chips of", "interval of", "KPP", "from, to"), shown
     )
+    thick = "thick for chips and images, thin for chips alone"
+    dashed = "" if goal is None else f"; dashed: the goal of {unit.asked(goal)}"
     return Chart(
         "kpp",
-        "KPP (dot) with its 95 % intervals: thick for chips and images, thin for chips alone; an "
-        "arrow is an open end",
+        f"KPP (dot) with its 95 % intervals, {thick}; an arrow is an open end{dashed}",
         summary,
         {"data": {"values": rows}, "layer": layers},
         table,
