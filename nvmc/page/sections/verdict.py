@@ -29,7 +29,7 @@ def _answer(one: Population, unit: Unit) -> str:
     of = one.label if device in one.label else f"{one.label} on {device}"
     value = unit.text(kpp.value)
     said = [
-        f"{of}: about {100 - kpp.k:g} of 100 chips {unit.reach(kpp)} {value} {unit.name} "
+        f"{of}: about {100 - kpp.k:g} of 100 chips {unit.reach} {value} {unit.name} "
         f"(KPP, k = {kpp.k:g}, from {counted(kpp.runs, 'chip')})."
     ]
     ends, sure = kpp.interval, f"{share_text(kpp.confidence, 0)} interval"
@@ -48,7 +48,7 @@ def _yield(one: Population, unit: Unit) -> str:
     ends = f"{share_text(found.low)} to {share_text(found.high)}"
     unknown = f"; {counted(found.unknown, 'chip')} stopped early" if found.unknown else ""
     return (
-        f"Yield at the goal of {unit.asked(found.goal)}: {share} of chips {unit.reach(one.kpp)} it "
+        f"Yield at the goal of {unit.asked(found.goal)}: {share} of chips {unit.reach} it "
         f"({share_text(found.confidence, 0)} interval of chips, on these images: {ends}{unknown})."
     )
 
