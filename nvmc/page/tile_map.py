@@ -89,6 +89,7 @@ class LayerMap:
         return float(np.sqrt(squares / self.cells))
 
 
+@checked
 @dataclass(frozen=True)
 class TileMap:
     """The tiles of a network on one chip.

@@ -15,7 +15,7 @@ import pytest
 
 import nvmc
 from nvmc.errors import NvmcError, OptionError
-from nvmc.page import sections
+from nvmc.page import make, sections
 from nvmc.page.document import document
 from nvmc.page.markup import embedded_json, tag
 from nvmc.page.report import Report, report_of
@@ -46,21 +46,24 @@ def network(tmp_path_factory: pytest.TempPathFactory) -> nvmc.Compiled:
 
 @pytest.fixture(scope="module")
 def made(network: nvmc.Compiled) -> Report:
-    """Everything that a report can have."""
-    return nvmc.make_report(
-        network,
-        data=DATA,
-        runs=8,
-        sigma=0.3,
-        goal="50%",
-        sweeps=[{"sigma": "0,0.2"}, {"adc-bits": "4,6"}],
-        with_sensitivity=True,
-        with_uncertainty=True,
-        hardware=["isaac-32nm"],
-        title=f"{EVIL}\u202etxt",
-        command=f"nvmc report '{EVIL}'",
-        jobs=1,
-    )
+    """Everything that a report can have, of few chips."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(make, "PARTIAL", 5)
+        patch.setattr(make, "DOUBTING", 2)
+        return nvmc.make_report(
+            network,
+            data=DATA,
+            runs=8,
+            sigma=0.3,
+            goal="50%",
+            sweeps=[{"sigma": "0,0.2"}, {"adc-bits": "4,6"}],
+            with_sensitivity=True,
+            with_uncertainty=True,
+            hardware=["isaac-32nm"],
+            title=f"{EVIL}\u202etxt",
+            command=f"nvmc report '{EVIL}'",
+            jobs=1,
+        )
 
 
 @pytest.fixture(scope="module")

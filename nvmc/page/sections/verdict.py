@@ -147,20 +147,7 @@ def _chart(report: Report, unit: Unit) -> Chart:
         known += [one.kpp.value, one.ideal, *(e for pair in ends for e in (pair.low, pair.high))]
     goal = next((one.reached.goal for one in found if one.reached is not None), None)
     domain = domain_of(None if v is None else unit.scale * v for v in (*known, goal))
-    rows: list[Spec] = []
-    for one in found:
-        both = {"chips alone": one.kpp.chips_alone}
-        if one.kpp.covers == "chips and images":
-            both = {"chips and images": one.kpp.interval, **both}
-        rows += [
-            {
-                "label": one.label,
-                "kind": kind,
-                "thick": int(kind != "chips alone"),
-                **interval_row(ends, unit, domain),
-            }
-            for kind, ends in both.items()
-        ]
+    rows = [row for one in found for row in _intervals(one, unit, domain)]
     points = [
         {"label": one.label, "x": unit.scale * one.kpp.value, "value": unit.text(one.kpp.value)}
         for one in found
@@ -200,3 +187,19 @@ def _chart(report: Report, unit: Unit) -> Chart:
         table,
         height=50 + 46 * len(found),
     )
+
+
+def _intervals(one: Population, unit: Unit, domain: tuple[float, float]) -> list[Spec]:
+    """The one or two intervals of a population."""
+    both = {"chips alone": one.kpp.chips_alone}
+    if one.kpp.covers == "chips and images":
+        both = {"chips and images": one.kpp.interval, **both}
+    return [
+        {
+            "label": one.label,
+            "kind": kind,
+            "thick": int(kind != "chips alone"),
+            **interval_row(ends, unit, domain),
+        }
+        for kind, ends in both.items()
+    ]
