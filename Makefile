@@ -13,7 +13,7 @@ USABLE := import ensurepip, os, sys, sysconfig, venv; \
 VENV ?= .venv
 BIN := $(VENV)/bin
 CONSTRAINTS ?= constraints.txt
-EXTRAS ?= dev,docs,data,explore,train,report,tensorboard,cluster,parquet,browser
+EXTRAS ?= dev,docs,data,explore,train,report,tensorboard,cluster,parquet
 # A broken compilation ends it here; for users nvmc goes on without what it compiles.
 PIP := PIP_DISABLE_PIP_VERSION_CHECK=1 NVMC_EXTENSIONS=require $(BIN)/python -m pip install -qq \
   -c $(CONSTRAINTS)

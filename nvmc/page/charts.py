@@ -39,8 +39,11 @@ DASHES: tuple[tuple[int, ...], ...] = ((1, 0), (7, 3), (2, 2), (8, 2, 2, 2))
 
 def metric_axis(unit: Unit, channel: str = "x", **more: Any) -> Spec:
     """The encoding of a value; fields hold values that are scaled already."""
-    scale = {"zero": False, "nice": False, **more.pop("scale", {})}
-    return {"field": channel, "type": "quantitative", "title": unit.axis, "scale": scale, **more}
+    room = {"padding": 16} if channel == "y" else {}  # for the arrows of open ends
+    scale = {"zero": False, "nice": False, **room, **more.pop("scale", {})}
+    axis = {"tickCount": 8, **more.pop("axis", {})}
+    told = {"field": channel, "type": "quantitative", "title": unit.axis}
+    return {**told, "scale": scale, "axis": axis, **more}
 
 
 def domain_of(values: Iterable[float | None], margin: float = 0.04) -> tuple[float, float]:

@@ -283,8 +283,8 @@ def _details(block: DataTable) -> Markup:
     if len(rows) >= FILTERED:
         box = tag("input", type="search", data_filter=f"table-{block.name}")
         live = tag("output", count, aria_live="polite")
-        parts.append(tag("p", tag("label", "Rows that contain ", box), " ", live, class_="control",
-                         hidden=True))  # fmt: skip
+        label, look = tag("label", "Rows that contain ", box), "control search"
+        parts.append(tag("p", label, " ", live, class_=look, hidden=True))
     if len(rows) > MOST_ROWS:
         parts.append(tag("p", f"The first {MOST_ROWS:,} rows; the CSV file has all."))
     return tag("details", tag("summary", f"Data as a table ({count})"), *parts, region)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-from functools import cache
 from typing import Any
 
 from nvmc.errors import OptionError
@@ -48,9 +47,8 @@ def check_library() -> None:
     _converter()
 
 
-@cache
 def chart_library() -> str:
-    """The scripts as one text, some 0.9 MB; takes some seconds the first time.
+    """The scripts as one text, some 0.9 MB; joining them takes some seconds.
 
     Raises:
         OptionError: vl-convert is not installed, or its scripts cannot stand in a page.

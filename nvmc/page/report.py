@@ -116,7 +116,8 @@ class Report:
     def heading(self) -> str:
         """The title of the page."""
         names = dict.fromkeys(network_name(one.description) for one in self.populations)
-        return self.title or f"{' against '.join(names)}: what its chips are worth"
+        whose = "its" if len(names) == 1 else "their"
+        return self.title or f"{' against '.join(names)}: what {whose} chips are worth"
 
     def html(self, library: str | None = None) -> str:
         """The page, with everything that it needs in it.

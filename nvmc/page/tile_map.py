@@ -89,6 +89,7 @@ class LayerMap:
         return float(np.sqrt(squares / self.cells))
 
 
+@checked
 @dataclass(frozen=True)
 class TileMap:
     """The tiles of a network on one chip.
@@ -185,8 +186,9 @@ def _layer(
 def _spread(values: Float, size: tuple[int, int], sides: tuple[int, int]) -> Float:
     """Sums over places: a tile's lines in as many equal parts; the lines in use come first."""
     for axis in (0, 1):
-        lines = np.arange(values.shape[axis], dtype=np.int64)
-        places = lines * sides[axis] // size[axis]
-        firsts = np.unique(places, return_index=True)[1]
+        lines, parts = values.shape[axis], range(sides[axis])
+        firsts = [
+            first for part in parts if (first := -(-part * size[axis] // sides[axis])) < lines
+        ]
         values = np.add.reduceat(values, firsts, axis=axis)
     return np.pad(values, [(0, n - m) for n, m in zip(sides, values.shape, strict=True)])

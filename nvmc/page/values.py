@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from nvmc.metrics import find_metric
-from nvmc.statistics import Ends, Kpp
+from nvmc.statistics import Ends
 
 __all__ = ["Unit", "counted", "missing_text", "share_text"]
 
@@ -50,11 +50,6 @@ class Unit:
         """The title of an axis of values."""
         return f"{self.name} [%]" if self.percent else self.name
 
-    @property
-    def form(self) -> str:
-        """The format of a number that is written, as Vega has it."""
-        return ".2f" if self.percent else ".4~g"
-
     def bare(self, value: float | None) -> str:
         """A value without its unit; nothing for None."""
         if value is None:
@@ -78,8 +73,9 @@ class Unit:
             return f"{low} to {high}{sign}"
         return f"at most {high}{sign}" if high else f"at least {low}{sign}"
 
-    def reach(self, kpp: Kpp) -> str:
-        """What chips of the KPP's percentile do."""
+    @property
+    def reach(self) -> str:
+        """What good chips do with a value."""
         return "stay at or below" if self.less_is_better else "reach"
 
 

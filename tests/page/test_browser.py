@@ -1,6 +1,6 @@
 """A report in headless Chromium: opened, hovered, filtered, printed to PDF.
 
-Needs playwright (extra `browser`) and a Chromium of the system's, such as Debian's package.
+Needs playwright (extra `dev`) and a Chromium of the system's, such as Debian's package.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import pytest
 
 import nvmc
 from nvmc.cli import main
+from nvmc.models import zoo_path
 from nvmc.page.report import report_of
 
 pytestmark = pytest.mark.slow
@@ -154,7 +155,7 @@ def test_it_prints_and_reads_without_scripts(browser: Any, file: Path, tmp_path:
 def test_a_result_writes_its_own_page(browser: Any, tmp_path: Path) -> None:
     x = nvmc.load_data("digits", limit=30)
     target = nvmc.make_target("fefet2")
-    compiled = nvmc.compile("zoo:mlp3-digits", target, output=tmp_path / "a.nvmc")
+    compiled = nvmc.compile(zoo_path("mlp3-digits"), target, output=tmp_path / "a.nvmc")
     result = nvmc.simulate(compiled, data=x, runs=5)
     result.report(tmp_path / "a.html", nvmc.tile_map(compiled), goal=0.9, date="2026-11-30")
     page = browser.new_page()

@@ -5,15 +5,17 @@ from __future__ import annotations
 import csv
 import io
 import re
+import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 
 import nvmc
-from nvmc.errors import OptionError
-from nvmc.page import sections
+from nvmc.errors import NvmcError, OptionError
+from nvmc.page import make, sections
 from nvmc.page.document import document
 from nvmc.page.markup import embedded_json, tag
 from nvmc.page.report import Report, report_of
@@ -44,21 +46,24 @@ def network(tmp_path_factory: pytest.TempPathFactory) -> nvmc.Compiled:
 
 @pytest.fixture(scope="module")
 def made(network: nvmc.Compiled) -> Report:
-    """Everything that a report can have."""
-    return nvmc.make_report(
-        network,
-        data=DATA,
-        runs=8,
-        sigma=0.3,
-        goal="50%",
-        sweeps=[{"sigma": "0,0.2"}, {"adc-bits": "4,6"}],
-        with_sensitivity=True,
-        with_uncertainty=True,
-        hardware=["isaac-32nm"],
-        title=f"{EVIL}\u202etxt",
-        command=f"nvmc report '{EVIL}'",
-        jobs=1,
-    )
+    """Everything that a report can have, of few chips."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(make, "PARTIAL", 5)
+        patch.setattr(make, "DOUBTING", 2)
+        return nvmc.make_report(
+            network,
+            data=DATA,
+            runs=8,
+            sigma=0.3,
+            goal="50%",
+            sweeps=[{"sigma": "0,0.2"}, {"adc-bits": "4,6"}],
+            with_sensitivity=True,
+            with_uncertainty=True,
+            hardware=["isaac-32nm"],
+            title=f"{EVIL}\u202etxt",
+            command=f"nvmc report '{EVIL}'",
+            jobs=1,
+        )
 
 
 @pytest.fixture(scope="module")
@@ -171,6 +176,35 @@ def test_a_comparison_and_its_curves(network: nvmc.Compiled, tmp_path: Path) -> 
     rows = list(csv.DictReader(io.StringIO(page.files["comparison-1.csv"])))
     assert [row["label"] for row in rows] == ["fefet1", "fefet2"]
     assert "Each is held against fefet1, chip by chip" in page.text
+
+
+def test_of_errors_less_is_better_and_the_upper_end_is_open(network: nvmc.Compiled) -> None:
+    values = np.random.default_rng(1).standard_normal((40, 4)).astype(np.float32)
+    data = nvmc.Dataset("values", DATA.x, None, values)
+    made = nvmc.make_report(network, data=data, metric="rmse", runs=4, goal="1e-3", jobs=1)
+    page = read_page(made.html(SCRIPT))
+    assert "of 100 chips stay at or below" in page.text and "no upper limit yet" in page.text
+    (row,) = page.charts["kpp"]["data"]["values"]
+    assert (row["open_low"], row["open_high"]) == (False, True)
+    assert "The goal of 0.001 lies outside of the chart" in page.text  # or bars would be slivers
+
+
+def test_a_result_writes_itself_with_others(
+    made: Report, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stand_in = SimpleNamespace(javascript_bundle=lambda: SCRIPT)
+    monkeypatch.setitem(sys.modules, "vl_convert", stand_in)
+    (chips,), (*_, curve) = made.of(nvmc.Simulation), made.of(nvmc.Sweep)
+    chips.report(tmp_path / "a.html", curve, goal="50%", title="Mine")
+    page = read_page((tmp_path / "a.html").read_text())
+    assert page.of("title") and "Mine" in page.text
+    assert page.charts.keys() == {"kpp", "histogram", "curve-1"}
+    with pytest.raises(NvmcError, match="cannot write"):
+        chips.report(tmp_path / "absent" / "a.html")
+    monkeypatch.setitem(sys.modules, "vl_convert", None)
+    with pytest.raises(OptionError, match="pip install nvmc"):
+        chips.report(tmp_path / "b.html")
+    assert not (tmp_path / "b.html").exists()
 
 
 def test_what_cannot_be_shown_is_refused(network: nvmc.Compiled) -> None:

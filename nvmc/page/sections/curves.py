@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import json
+from collections.abc import Iterator, Sequence
 
-from nvmc.evaluation.parameters import PARAMETERS, label_of
+from nvmc.evaluation.parameters import PARAMETERS, duration_text, label_of
 from nvmc.evaluation.sweep import Point, Sweep
 from nvmc.page.blocks import Block, Chart, Choice, DataTable
 from nvmc.page.charts import Spec, lines, metric_axis, shown, tooltip
@@ -56,14 +57,19 @@ def _chart(axes: tuple[str, ...], sweeps: list[Sweep], unit: Unit, number: int) 
     title = label_of(name, device)
     scale = all(row["number"] is not None for row in rows)
     logarithmic = PARAMETERS[name].logarithmic and all(row["number"] for row in rows)
-    kind: Spec = {"field": "text", "type": "ordinal", "sort": None}
+    kind: Spec = {"field": "text", "type": "ordinal", "sort": None, "axis": {"labelAngle": 0}}
     if scale:
         kind = {"field": "number", "type": "quantitative"}
-        kind["scale"] = {"type": "log"} if logarithmic else {"zero": False, "nice": False}
+        kind["scale"] = {
+            "padding": 14,
+            **({"type": "log", "nice": False} if logarithmic else {"zero": False}),
+        }
     values = sorted({row["number"] for row in rows}) if scale else []
     x = {**kind, "title": title}
     if 0 < len(values) <= MOST_TICKS:
         x["axis"] = {"values": values}
+        if name == "time":
+            x["axis"]["labelExpr"] = _durations(values)
     look = lines(labels)
     colour = look["color"]
     told = tooltip(label="chips of", text=title, kpp_text="KPP", ends="95 % interval",
@@ -84,7 +90,7 @@ def _chart(axes: tuple[str, ...], sweeps: list[Sweep], unit: Unit, number: int) 
                 "encoding": {"x": x, "y": {**value, "field": "mean"}, **look},
             },
             {
-                "mark": {"type": "point", "filled": True, "size": 60},
+                "mark": {"type": "point", "filled": True, "size": 60, "opacity": 1},
                 "encoding": {"x": x, "y": value, "color": colour, "tooltip": told},
             },
             *([] if len(closed) == len(rows) else [_open_end(x, colour, value)]),
@@ -95,6 +101,12 @@ def _chart(axes: tuple[str, ...], sweeps: list[Sweep], unit: Unit, number: int) 
     summary = "; ".join(_said(label, points, name, unit) for label, points in labelled)
     heading = f"KPP (thick, with its interval) and mean (thin) over {title}"
     return Chart(chart, heading, summary, spec, _table(labelled, axes, unit, chart), choices, 320)
+
+
+def _durations(values: Sequence[float]) -> str:
+    """The expression for the labels of times in seconds: `1 h`, `1 d`."""
+    texts = {str(int(value)): duration_text(value) for value in values if value == int(value)}
+    return f"{json.dumps(texts)}[datum.value] || format(datum.value, '~g')"
 
 
 def _band(x: Spec, colour: Spec, value: Spec) -> Spec:
@@ -118,7 +130,7 @@ def _open_end(x: Spec, colour: Spec, value: Spec) -> Spec:
             {"filter": "!isValid(datum.low) || !isValid(datum.high)"},
             {"calculate": "isValid(datum.low) ? 'up' : 'down'", "as": "way"},
         ],
-        "mark": {"type": "point", "filled": True, "size": 70, "yOffset": 9},
+        "mark": {"type": "point", "filled": True, "size": 70, "yOffset": 9, "opacity": 1},
         "encoding": {
             "x": x,
             "y": value,

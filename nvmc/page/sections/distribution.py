@@ -11,13 +11,11 @@ import numpy as np
 from nvmc.page.blocks import Block, Chart, Choice, DataTable
 from nvmc.page.charts import (
     BLUE,
-    GREY,
     RED,
     Spec,
     domain_of,
     lines,
     metric_axis,
-    rule,
     shown,
     tooltip,
 )
@@ -61,13 +59,16 @@ def _edges(found: tuple[Population, ...], unit: Unit) -> Any:
 
 def _histogram(found: tuple[Population, ...], unit: Unit) -> Chart:
     edges = _edges(found, unit)
-    bars, marks = _bars(found, unit, edges), _marks(found, unit)
+    bars = _bars(found, unit, edges)
     one_only = {"filter": "datum.i == chosen" if len(found) > 1 else "true"}
-    lines = {"domain": ["KPP", "mean", "ideal chip"], "range": [RED, GREY, "#3a9d7c"]}
-    dash = {"domain": ["KPP", "mean", "ideal chip"], "range": [[1, 0], [6, 3], [2, 2]]}
     goal = next((one.reached.goal for one in found if one.reached is not None), None)
-    span = (*(unit.scale * float(edge) for edge in (edges[0], edges[-1])),)
-    domain = domain_of([*span, None if goal is None else unit.scale * goal], 0.02)
+    first, last = (unit.scale * float(edge) for edge in (edges[0], edges[-1]))
+    at = None if goal is None else unit.scale * goal
+    near = at is not None and _is_near(at, first, last)
+    domain = domain_of([first, last, at if near else None], 0.02)
+    names = ["KPP", "mean", "ideal chip", *(["goal"] if near else [])]
+    look = {"domain": names, "range": [RED, "#d9772b", "#3a9d7c", "#b8962e"][: len(names)]}
+    dash = {"domain": names, "range": [[1, 0], [6, 3], [2, 2], [8, 2, 2, 2]][: len(names)]}
     spec: Spec = {
         "layer": [
             {
@@ -77,12 +78,18 @@ def _histogram(found: tuple[Population, ...], unit: Unit) -> Chart:
                 "encoding": {
                     "x": metric_axis(unit, scale={"domain": list(domain)}, bin={"binned": True}),
                     "x2": {"field": "high"},
-                    "y": {"field": "chips", "type": "quantitative", "title": "chips"},
+                    "y": {
+                        "field": "chips",
+                        "type": "quantitative",
+                        "title": "chips",
+                        "axis": {"tickMinStep": 1},
+                        "scale": {"nice": True},
+                    },
                     "tooltip": tooltip(**{"from": unit.axis, "chips": "chips"}),
                 },
             },
             {
-                "data": {"values": marks},
+                "data": {"values": _marks(found, unit, near)},
                 "transform": [one_only],
                 "mark": {"type": "rule", "strokeWidth": 2},
                 "encoding": {
@@ -90,14 +97,13 @@ def _histogram(found: tuple[Population, ...], unit: Unit) -> Chart:
                     "color": {
                         "field": "name",
                         "type": "nominal",
-                        "scale": lines,
+                        "scale": look,
                         "legend": {"orient": "top", "title": None, "symbolType": "stroke"},
                     },
                     "strokeDash": {"field": "name", "type": "nominal", "scale": dash},
                     "tooltip": tooltip(name="", value=unit.name),
                 },
             },
-            *([] if goal is None else [_goal(goal, unit)]),
         ],
     }
     rows = [(bar["label"], bar["from"], f"{bar['chips']}") for bar in bars]
@@ -105,6 +111,8 @@ def _histogram(found: tuple[Population, ...], unit: Unit) -> Chart:
     labels = tuple(one.label for one in found)
     choices = (Choice("Chips of", "chosen", labels),) if len(found) > 1 else ()
     summary = "; ".join(_said(one, unit) for one in found)
+    if goal is not None and not near:
+        summary += f". The goal of {unit.asked(goal)} lies outside of the chart"
     return Chart("histogram", "How many chips have which value", summary, spec, table, choices, 280)
 
 
@@ -127,20 +135,24 @@ def _bars(found: tuple[Population, ...], unit: Unit, edges: Any) -> list[Spec]:
     return bars
 
 
-def _marks(found: tuple[Population, ...], unit: Unit) -> list[Spec]:
+def _is_near(goal: float, first: float, last: float) -> bool:
+    """Whether the goal can be drawn without squeezing the bars."""
+    span = last - first
+    return first - span <= goal <= last + span
+
+
+def _marks(found: tuple[Population, ...], unit: Unit, with_goal: bool) -> list[Spec]:
     """The lines of a histogram."""
     marks: list[Spec] = []
     for i, one in enumerate(found):
         values = {"KPP": one.kpp.value, "mean": one.summary.mean, "ideal chip": one.ideal}
+        if with_goal and one.reached is not None:
+            values["goal"] = one.reached.goal
         marks += [
             {"i": i, "name": name, "x": unit.scale * value, "value": unit.text(value)}
             for name, value in values.items()
         ]
     return marks
-
-
-def _goal(goal: float, unit: Unit) -> Spec:
-    return rule(unit.scale * goal, "#b8962e", f"goal: {unit.asked(goal)}", (8, 2, 2, 2))
 
 
 def _said(one: Population, unit: Unit) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import platform
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any, cast
 
@@ -17,6 +17,8 @@ from nvmc.page.report import Report
 from nvmc.page.values import counted
 
 __all__ = ["run"]
+
+Told = list[tuple[Description, str]]
 
 LIBRARIES = ("numpy", "onnx", "onnxruntime", "scipy")
 """What has a part in a chip's value; their versions are stated."""
@@ -37,7 +39,10 @@ def run(report: Report) -> Iterator[Block]:
     """Everything that decides the values of the chips."""
     if report.command:
         yield Quotation("command", "Command", report.command)
-    told = {one.description: one.label for one in report.populations}
+    told: Told = []
+    for one in report.populations:
+        if one.description not in [description for description, _ in told]:
+            told.append((one.description, one.label))
     yield _facts(told)
     yield from _noise(told)
     yield from _periphery(told)
@@ -53,17 +58,18 @@ def run(report: Report) -> Iterator[Block]:
         )
 
 
-def _facts(told: Mapping[Description, str]) -> DataTable:
+def _facts(told: Told) -> DataTable:
     """A row for each key, a column for each population."""
-    facts = [one.to_json() for one in told]
+    facts = [one.to_json() for one, _ in told]
     keys = [key for key in facts[0] if key not in ONCE]
+    labels = ("", *(label for _, label in told))
     shown = [
         (NAMES.get(key, key.replace("_", " ")), *(_text(key, one.get(key)) for one in facts))
         for key in keys
         if any(one.get(key) not in (None, [], "") for one in facts)
     ]
-    return DataTable.of("setup", "Networks, chips and images", ("", *told.values()), shown,
-                        open=True)  # fmt: skip
+    title = "Networks, chips and images"
+    return DataTable.of("setup", title, labels, shown, open=True)
 
 
 def _text(key: str, value: Any) -> str:
@@ -88,16 +94,16 @@ def _plain(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value)
 
 
-def _noise(told: Mapping[Description, str]) -> Iterator[Block]:
+def _noise(told: Told) -> Iterator[Block]:
     """Every noise source with all that it is given."""
     lines: list[tuple[str, str, str, str]] = []
-    for one, label in told.items():
+    for one, label in told:
         for number, source in enumerate(one.to_json()["noise"], 1):
             settings = {key: value for key, value in source.items() if key != "type"}
             given = ", ".join(f"{key} = {_short(value)}" for key, value in settings.items())
             lines.append((label, str(number), str(source["type"]), given or "no settings"))
     if lines:
-        columns = ("chips of", "", "noise source", "settings")
+        columns = ("chips of", "order", "noise source", "settings")
         yield DataTable.of("noise", "Noise sources, in the order in which they act", columns, lines,
                            open=True)  # fmt: skip
     else:
@@ -109,22 +115,23 @@ def _short(value: Any) -> str:
     return text if len(text) <= 120 else f"{text[:117]}…"
 
 
-def _periphery(told: Mapping[Description, str]) -> Iterator[Block]:
+def _periphery(told: Told) -> Iterator[Block]:
     """DAC, ADC and wires, by key, where one is not ideal."""
-    found = [one.setup.target for one in told]
+    found = [one.setup.target for one, _ in told]
     if all(target.ideal for target in found):
         yield Paragraph("Converters and wires are ideal.")
         return
-    each = [one.to_json()["periphery"] for one in told]
+    each = [one.to_json()["periphery"] for one, _ in told]
     keys = [key for key in each[0] if any(one[key] is not None for one in each)]
     shown = [(key.replace("_", " "), *(_short(one[key]) for one in each)) for key in keys]
-    yield DataTable.of("periphery", "Converters and wires", ("", *told.values()), shown)
+    labels = ("", *(label for _, label in told))
+    yield DataTable.of("periphery", "Converters and wires", labels, shown)
 
 
-def _devices(told: Mapping[Description, str]) -> Iterator[Block]:
+def _devices(told: Told) -> Iterator[Block]:
     """Where the numbers of each device come from."""
     devices: dict[str, Device] = {}
-    for one in told:
+    for one, _ in told:
         devices |= {device.name: device for device in one.setup.target.devices}
     shown = [(name, device.title, device.source) for name, device in devices.items()]
     columns = ("device", "what it is", "where its numbers come from")
@@ -135,7 +142,7 @@ def _versions() -> DataTable:
     shown = [("nvmc", __version__), ("Python", platform.python_version())]
     shown += [(name, _version(name)) for name in LIBRARIES]
     shown.append(("processor", platform.machine()))
-    return DataTable.of("versions", "Versions", ("software", "version"), shown)
+    return DataTable.of("versions", "Versions", ("software", "version"), shown, open=True)
 
 
 def _version(name: str) -> str:

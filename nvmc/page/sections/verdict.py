@@ -29,7 +29,7 @@ def _answer(one: Population, unit: Unit) -> str:
     of = one.label if device in one.label else f"{one.label} on {device}"
     value = unit.text(kpp.value)
     said = [
-        f"{of}: about {100 - kpp.k:g} of 100 chips {unit.reach(kpp)} {value} {unit.name} "
+        f"{of}: about {100 - kpp.k:g} of 100 chips {unit.reach} {value} {unit.name} "
         f"(KPP, k = {kpp.k:g}, from {counted(kpp.runs, 'chip')})."
     ]
     ends, sure = kpp.interval, f"{share_text(kpp.confidence, 0)} interval"
@@ -48,7 +48,7 @@ def _yield(one: Population, unit: Unit) -> str:
     ends = f"{share_text(found.low)} to {share_text(found.high)}"
     unknown = f"; {counted(found.unknown, 'chip')} stopped early" if found.unknown else ""
     return (
-        f"Yield at the goal of {unit.asked(found.goal)}: {share} of chips {unit.reach(one.kpp)} it "
+        f"Yield at the goal of {unit.asked(found.goal)}: {share} of chips {unit.reach} it "
         f"({share_text(found.confidence, 0)} interval of chips, on these images: {ends}{unknown})."
     )
 
@@ -147,27 +147,14 @@ def _chart(report: Report, unit: Unit) -> Chart:
         known += [one.kpp.value, one.ideal, *(e for pair in ends for e in (pair.low, pair.high))]
     goal = next((one.reached.goal for one in found if one.reached is not None), None)
     domain = domain_of(None if v is None else unit.scale * v for v in (*known, goal))
-    rows: list[Spec] = []
-    for one in found:
-        both = {"chips alone": one.kpp.chips_alone}
-        if one.kpp.covers == "chips and images":
-            both = {"chips and images": one.kpp.interval, **both}
-        rows += [
-            {
-                "label": one.label,
-                "kind": kind,
-                "thick": int(kind != "chips alone"),
-                **interval_row(ends, unit, domain),
-            }
-            for kind, ends in both.items()
-        ]
+    rows = [row for one in found for row in _intervals(one, unit, domain)]
     points = [
         {"label": one.label, "x": unit.scale * one.kpp.value, "value": unit.text(one.kpp.value)}
         for one in found
     ]
     point: Spec = {
         "data": {"values": points},
-        "mark": {"type": "point", "filled": True, "size": 110, "color": RED},
+        "mark": {"type": "point", "filled": True, "size": 110, "color": RED, "opacity": 1},
         "encoding": {
             "x": {"field": "x", "type": "quantitative"},
             "y": {"field": "label", "type": "nominal", "title": None, "sort": None},
@@ -190,12 +177,29 @@ def _chart(report: Report, unit: Unit) -> Chart:
     table = DataTable.of(
         "intervals", "KPP and its intervals", ("chips of", "interval of", "KPP", "from, to"), shown
     )
+    thick = "thick for chips and images, thin for chips alone"
+    dashed = "" if goal is None else f"; dashed: the goal of {unit.asked(goal)}"
     return Chart(
         "kpp",
-        "KPP (dot) with its 95 % intervals: thick for chips and images, thin for chips alone; an "
-        "arrow is an open end",
+        f"KPP (dot) with its 95 % intervals, {thick}; an arrow is an open end{dashed}",
         summary,
         {"data": {"values": rows}, "layer": layers},
         table,
         height=50 + 46 * len(found),
     )
+
+
+def _intervals(one: Population, unit: Unit, domain: tuple[float, float]) -> list[Spec]:
+    """The one or two intervals of a population."""
+    both = {"chips alone": one.kpp.chips_alone}
+    if one.kpp.covers == "chips and images":
+        both = {"chips and images": one.kpp.interval, **both}
+    return [
+        {
+            "label": one.label,
+            "kind": kind,
+            "thick": int(kind != "chips alone"),
+            **interval_row(ends, unit, domain),
+        }
+        for kind, ends in both.items()
+    ]
