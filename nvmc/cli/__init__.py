@@ -21,6 +21,7 @@ from nvmc import interruption
 from nvmc.arguments import check_text
 from nvmc.budget import allocation_failed
 from nvmc.cli.examples import add_examples
+from nvmc.cli.loudness import add_loudness
 from nvmc.cli.plain import one_line
 from nvmc.cli.suggest import Group, usage_text
 from nvmc.errors import NvmcError, OutOfMemoryError
@@ -81,6 +82,7 @@ class _Commands(Group):
         with interruption.Loading():
             command = getattr(importlib.import_module(module), name)
         add_examples(cmd_name, command)
+        add_loudness(command)
         return command
 
     def invoke(self, ctx: click.Context) -> Any:

@@ -22,6 +22,7 @@ from nvmc.cli.console import (
     percent,
     print_json,
 )
+from nvmc.cli.figures import figures
 from nvmc.cli.from_table import chosen_design
 from nvmc.cli.heading import off_current_text, on_off_text, periphery_text
 from nvmc.cli.rounding import note_rounding, rounding_lines
@@ -37,6 +38,8 @@ from nvmc.hardware.devices.settings import own_texts
 from nvmc.hardware.options import value_of
 from nvmc.models import resolve_model
 from nvmc.passes.graph.tile_graph import critical_path, read_tile_graph
+from nvmc.report.figure import Sheet
+from nvmc.report.tile_map import draw_tiles
 
 __all__ = ["compile_command"]
 
@@ -108,6 +111,7 @@ __all__ = ["compile_command"]
     "that say how.",
 )
 @memory_option
+@figures("Draw the tile map: how each array is cut into tiles, and how full they are.")
 @click.option("--json", "as_json", is_flag=True, help="Print the manifest as JSON.")
 def compile_command(
     model: str,
@@ -115,6 +119,7 @@ def compile_command(
     from_table: str | None,
     data: str | None,
     noise: tuple[str, ...],
+    figure: Sheet | None,
     as_json: bool,
     **options: Any,
 ) -> None:
@@ -132,6 +137,8 @@ def compile_command(
     refusal = compiled.manifest.refusal
     if refusal is not None:
         note(f"nvmc simulate and nvmc train refuse this network as it is: {refusal}")
+    if figure is not None:
+        draw_tiles(compiled, figure)
     if as_json:
         print_json(compiled.manifest.model_dump(mode="json"))
     else:

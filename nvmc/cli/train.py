@@ -35,7 +35,7 @@ __all__ = ["train_command"]
 F = TypeVar("F", bound=Callable[..., Any])
 
 AFFINE = "turn=12,scale=0.1,shift=2"
-"""What `--augment affine` stands for: how the zoo was trained."""
+"""What `--augment affine` stands for, as in `nvmc.training.AFFINE`, which loads torch."""
 
 _SETTINGS: dict[str, tuple[Any, str | None, str]] = {
     "epochs": (int, "N", "Passes over the images.  [default: 100]"),
