@@ -10,6 +10,7 @@ import importlib
 import io
 import logging
 import os
+import re
 import sys
 from collections.abc import Sequence
 from typing import Any
@@ -65,6 +66,10 @@ _OUT_OF_MEMORY = (
     "out of memory; try fewer --jobs, a smaller --batch or --limit, a smaller network, or a "
     "machine with more memory"
 )
+
+
+_FUNCTION = re.compile(r"^(compile|train|transform|[a-z]+_[a-z]+|simulate|sweep|solve|compare): ")
+"""The name of a function of Python at the front of an error, which no command has."""
 
 
 class _Interrupted(Exception):
@@ -140,7 +145,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if "--debug" in words:
             raise
         lacking = allocation_failed(error) and not isinstance(error, OutOfMemoryError)
-        return _fail(_OUT_OF_MEMORY if lacking else str(error), 1)
+        return _fail(_OUT_OF_MEMORY if lacking else _FUNCTION.sub("", str(error)), 1)
     except click.UsageError as error:
         return _fail(usage_text(error), 2)
     except click.ClickException as error:

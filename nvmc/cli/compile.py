@@ -40,6 +40,8 @@ from nvmc.models import resolve_model
 from nvmc.passes.graph.tile_graph import critical_path, read_tile_graph
 from nvmc.report.figure import Sheet
 from nvmc.report.tile_map import draw_tiles
+from nvmc.tables import Table as TextTable
+from nvmc.tables import render
 
 __all__ = ["compile_command"]
 
@@ -260,7 +262,8 @@ def _print(compiled: Compiled) -> None:
     console, manifest = out(), compiled.manifest
     console.print(_layer_table(manifest))
     if (differing := _differing_table(manifest)) is not None:
-        console.print(differing)
+        console.print()
+        console.print(differing, end="", soft_wrap=True)
     target = manifest.target
     bits = f"{target.weight_bits}-bit weights" if target.weight_bits else "analog weights"
     own = [f"{part.glob}={part.weight_bits}" for part in target.layers if part.bits_alone]
@@ -351,18 +354,14 @@ def _layer_table(manifest: Manifest) -> Table:
     return table
 
 
-def _differing_table(manifest: Manifest) -> Table | None:
+def _differing_table(manifest: Manifest) -> str | None:
     """What arrays use, as far as that differs from one to the other; None where it does not."""
     rows = {a.name: _uses(manifest.target.of_array(a.name)) for a in manifest.arrays}
     names = [n for n in next(iter(rows.values())) if len({row[n] for row in rows.values()}) > 1]
     if not names:
         return None
-    table = Table(box=None, pad_edge=False)
-    for name in ("array", *names):
-        table.add_column(name, overflow="fold")
-    for array, row in rows.items():
-        table.add_row(array, *(row[name] for name in names))
-    return table
+    cells = [(array, *(row[name] for name in names)) for array, row in rows.items()]
+    return render(TextTable(("array", *names), tuple(cells)))
 
 
 def _uses(own: Target) -> dict[str, str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -23,7 +24,7 @@ from nvmc.progress import Progress
 from nvmc.tables import Cell, Shown, Table
 from nvmc.training.methods import make_method
 from nvmc.training.outcome import Epoch, Outcome
-from nvmc.training.preparation import make_task
+from nvmc.training.preparation import lacking_classes, make_task
 from nvmc.training.settings import Settings
 from nvmc.training.train import train
 
@@ -191,6 +192,8 @@ def train_network(
         result = Path(f"{path.stem}-{method}.onnx") if output is None else Path(output)
         known = {"settings": settings, "options": options, "output": scored}
         task = make_task(data, cells, **known, **of_task)
+        if (lacks := lacking_classes(task)) is not None:
+            warnings.warn(lacks, stacklevel=3)
         outcome = train(path, task, chosen, output=result, **of_run)
     compiled_with = replace(options, activation_bits=None)
     return Trained(result, outcome, cells, compiled_with, data, task.metric)
@@ -200,8 +203,8 @@ def _check_metric(metric: Any) -> None:
     if metric is not None and not isinstance(metric, str):
         raise OptionError(
             f"train: metric is {metric!r:.60}; training keeps the best network by a metric that "
-            "nvmc names, such as 'accuracy': give such a name or none, and judge the result by your "
-            "own with nvmc.simulate(…, metric=…)"
+            "nvmc names, such as 'accuracy': give such a name or none, and judge the result by "
+            "your own with nvmc.simulate(…, metric=…)"
         )
 
 

@@ -6,9 +6,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 import nvmc
+from nvmc.cli import main
 from nvmc.errors import NvmcError
 from nvmc.metrics import as_metric, choose_metric
 from nvmc.models import zoo_path
@@ -76,3 +78,52 @@ def test_a_module_tells_what_can_be_called(tmp_path: Path, monkeypatch: pytest.M
         as_metric("apimod:g")
     with pytest.raises(NvmcError, match="did you mean 'metric_3'"):
         as_metric("apimod:metrik_3")
+
+
+def test_one_hot_labels_are_refused(tmp_path: Path) -> None:
+    compiled = nvmc.compile(NETWORK, "rram4", output=tmp_path / "m.nvmc")
+    data = nvmc.load_data("digits", limit=12)
+    one_hot = np.eye(10, dtype=np.int64)[data.y]
+    with pytest.raises(NvmcError, match=r"give class numbers \(y.argmax\(1\)\), or"):
+        nvmc.simulate(compiled, data=(data.x, one_hot), runs=1)
+    found = nvmc.simulate(compiled, data=(data.x, one_hot), runs=1, metric="accuracy")
+    assert found.metric == "accuracy"  # of each column
+
+
+@pytest.mark.torch
+def test_a_class_that_training_never_sees_is_told(tmp_path: Path) -> None:
+    pytest.importorskip("torch")
+    data = nvmc.load_data("digits", "train", 60)
+    seen = data.y != 3
+    with pytest.warns(UserWarning, match="is of class 3, but held-out samples of"):
+        nvmc.train(
+            NETWORK,
+            "rram4",
+            data=(data.x[seen], data.y[seen]),
+            validation=(data.x, data.y),
+            epochs=1,
+            chips=2,
+            output=tmp_path / "o.onnx",
+        )
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--minimise", "cost"], "nvmc: error: --minimise: quantity 'cost' is unknown; expected"),
+        ([], "nvmc: error: space"),
+    ],
+)
+def test_a_refused_exploration_leaves_nothing(
+    words: list[str],
+    said: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("space.toml").write_text('[choices]\ndevice = "rram"\n')
+    common = ["--space", "space.toml", "--goal", "kpp>=95%", "--data", "digits"]
+    assert main(["explore", "zoo:mlp3-digits", *common, *words]) == 1
+    assert said in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == ["space.toml"]
