@@ -55,7 +55,7 @@ def checked(item: T, *, types: bool = True) -> T:
         kind.__init__ = _checking(kind.__init__, item.__name__, types)
         return item
     function = cast(Any, item)
-    name = function.__qualname__
+    name: str = function.__qualname__
     return _checking(function, SAID.get(name, name), types)
 
 
@@ -101,7 +101,7 @@ def _checking(function: Callable[..., Any], name: str, types: bool) -> Any:
 
 def _compiled(value: Any, words: str) -> str | None:
     """What to do with the path of a compiled network, where the network itself is wanted."""
-    several: Any = value if isinstance(value, tuple) else (value,)
+    several: tuple[Any, ...] = cast(Any, value) if isinstance(value, tuple) else (value,)
     path = next((one for one in several if isinstance(one, str | Path)), None)
     if "Compiled" not in words or path is None:
         return None
