@@ -116,7 +116,7 @@ def choose_metric(reference: Reference, name: str | type[Metric] | None = None) 
             + ", ".join(
                 one.name
                 for one in METRICS.values()
-                if one.reference == reference and one is not MeanAP  # which needs boxes
+                if one.reference == reference and not one.name.startswith("map")  # of boxes
             )
         )
     return metric
