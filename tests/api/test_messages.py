@@ -127,3 +127,17 @@ def test_a_refused_exploration_leaves_nothing(
     assert main(["explore", "zoo:mlp3-digits", *common, *words]) == 1
     assert said in capsys.readouterr().err
     assert [path.name for path in tmp_path.iterdir()] == ["space.toml"]
+
+
+def test_designs_without_converters_name_the_keys_of_the_space(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("space.toml").write_text('[choices]\ndevice = "rram4"\ndac_bits = 6\n')
+    words = ["--space", "space.toml", "--goal", "kpp>=95%", "--data", "digits", "--limit", "9"]
+    assert main(["explore", "zoo:mlp3-digits", *words, "--hardware", "isaac-32nm"]) == 1
+    said = (
+        "the first one: it has no ADC, so its converters cannot be counted; give the space adc_bits"
+    )
+    assert said in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == ["space.toml"]
