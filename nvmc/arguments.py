@@ -30,6 +30,9 @@ __all__ = ["check_text", "checked"]
 
 T = TypeVar("T")
 
+SAID = {"compile_model": "compile", "train_network": "train", "transform_model": "transform"}
+"""Functions that messages call by the shorter of their two names in `nvmc`."""
+
 SHOWN = 60
 """Characters of a wrong value that a message shows."""
 
@@ -52,7 +55,8 @@ def checked(item: T, *, types: bool = True) -> T:
         kind.__init__ = _checking(kind.__init__, item.__name__, types)
         return item
     function = cast(Any, item)
-    return _checking(function, function.__qualname__, types)
+    name: str = function.__qualname__
+    return _checking(function, SAID.get(name, name), types)
 
 
 def check_text(what: str, value: str | Path) -> None:
@@ -82,7 +86,7 @@ def _checking(function: Callable[..., Any], name: str, types: bool) -> Any:
             given = {**signature.bind_partial(*positional, **keywords).arguments, **keywords}
             for key, value in given.items() if types else ():
                 if not _fits(value, known.get(key, Any)):
-                    expected = _words(known[key])
+                    expected = _compiled(value, _words(known[key])) or _words(known[key])
                     raise OptionError(f"{name}: {key} is {_shown(value)}; expected {expected}")
                 if isinstance(value, str | Path):
                     check_text(f"{name}: {key}", value)
@@ -93,6 +97,15 @@ def _checking(function: Callable[..., Any], name: str, types: bool) -> Any:
         return function(*plain, **{key: _plain(value) for key, value in keywords.items()})
 
     return calling
+
+
+def _compiled(value: Any, words: str) -> str | None:
+    """What to do with the path of a compiled network, where the network itself is wanted."""
+    several: tuple[Any, ...] = cast(Any, value) if isinstance(value, tuple) else (value,)
+    path = next((one for one in several if isinstance(one, str | Path)), None)
+    if "Compiled" not in words or path is None:
+        return None
+    return f"the network that is compiled there: nvmc.open_compiled({str(path)!r})"
 
 
 @cache

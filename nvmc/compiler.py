@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -73,6 +74,9 @@ __all__ = [
     "map_network",
     "transform_model",
 ]
+
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -186,6 +190,7 @@ def map_network(
     *before, mapper = compile_passes(target, options)
     outliers: dict[str, Outliers] = {}
     for step in before:
+        _log.debug("pass %s", type(step).__name__)
         if isinstance(step, MapBias) and data is not None:
             step.drives = _largest_inputs(model, options, data.of(slice(CONVERTER_IMAGES)))
             step.told = f"the largest input on {data.name}"

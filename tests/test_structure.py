@@ -43,6 +43,7 @@ FLOORS = {
     "nvmc.budget": 1,
     "nvmc.errors": 0,
     "nvmc.interruption": 1,
+    "nvmc.progress": 1,
     "nvmc.rng": 1,
     "nvmc.tables": 1,
 }

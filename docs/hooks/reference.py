@@ -14,6 +14,7 @@ from mkdocs.structure.files import File
 import nvmc
 from nvmc.cli import COMMANDS
 from nvmc.cli.examples import EXAMPLES
+from nvmc.cli.loudness import add_loudness
 
 __all__ = ["command_page", "names_page", "on_config", "on_files"]
 
@@ -67,6 +68,7 @@ def command_page(name: str) -> str:
     """The Markdown page of a command and its subcommands: usage, help, options, an example."""
     module, _, function = COMMANDS[name][0].partition(":")
     command = getattr(importlib.import_module(module), function)
+    add_loudness(command)
     parts = [f"# nvmc {name}", *_described(name, command)]
     if isinstance(command, click.Group):
         for inner, each in command.commands.items():

@@ -10,6 +10,7 @@ import importlib
 import io
 import logging
 import os
+import re
 import sys
 from collections.abc import Sequence
 from typing import Any
@@ -21,6 +22,7 @@ from nvmc import interruption
 from nvmc.arguments import check_text
 from nvmc.budget import allocation_failed
 from nvmc.cli.examples import add_examples
+from nvmc.cli.loudness import add_loudness
 from nvmc.cli.plain import one_line
 from nvmc.cli.suggest import Group, usage_text
 from nvmc.errors import NvmcError, OutOfMemoryError
@@ -67,6 +69,10 @@ _OUT_OF_MEMORY = (
 )
 
 
+_FUNCTION = re.compile(r"^(compile|train|transform|[a-z]+_[a-z]+|simulate|sweep|solve|compare): ")
+"""The name of a function of Python at the front of an error, which no command has."""
+
+
 class _Interrupted(Exception):
     """Ctrl-C, and what is kept: click would print an empty line for a KeyboardInterrupt."""
 
@@ -82,6 +88,7 @@ class _Commands(Group):
         with interruption.Loading():
             command = getattr(importlib.import_module(module), name)
         add_examples(cmd_name, command)
+        add_loudness(command)
         return command
 
     def invoke(self, ctx: click.Context) -> Any:
@@ -139,7 +146,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if "--debug" in words:
             raise
         lacking = allocation_failed(error) and not isinstance(error, OutOfMemoryError)
-        return _fail(_OUT_OF_MEMORY if lacking else str(error), 1)
+        return _fail(_OUT_OF_MEMORY if lacking else _FUNCTION.sub("", str(error)), 1)
     except click.UsageError as error:
         return _fail(usage_text(error), 2)
     except click.ClickException as error:

@@ -22,6 +22,7 @@ from nvmc.cli.console import (
     percent,
     print_json,
 )
+from nvmc.cli.figures import figures
 from nvmc.cli.from_table import chosen_design
 from nvmc.cli.heading import off_current_text, on_off_text, periphery_text
 from nvmc.cli.rounding import note_rounding, rounding_lines
@@ -37,6 +38,10 @@ from nvmc.hardware.devices.settings import own_texts
 from nvmc.hardware.options import value_of
 from nvmc.models import resolve_model
 from nvmc.passes.graph.tile_graph import critical_path, read_tile_graph
+from nvmc.report.figure import Sheet
+from nvmc.report.tile_map import draw_tiles
+from nvmc.tables import Table as TextTable
+from nvmc.tables import render
 
 __all__ = ["compile_command"]
 
@@ -108,6 +113,7 @@ __all__ = ["compile_command"]
     "that say how.",
 )
 @memory_option
+@figures("Draw the tile map: how each array is cut into tiles, and how full they are.")
 @click.option("--json", "as_json", is_flag=True, help="Print the manifest as JSON.")
 def compile_command(
     model: str,
@@ -115,6 +121,7 @@ def compile_command(
     from_table: str | None,
     data: str | None,
     noise: tuple[str, ...],
+    figure: Sheet | None,
     as_json: bool,
     **options: Any,
 ) -> None:
@@ -132,6 +139,8 @@ def compile_command(
     refusal = compiled.manifest.refusal
     if refusal is not None:
         note(f"nvmc simulate and nvmc train refuse this network as it is: {refusal}")
+    if figure is not None:
+        draw_tiles(compiled, figure)
     if as_json:
         print_json(compiled.manifest.model_dump(mode="json"))
     else:
@@ -253,7 +262,8 @@ def _print(compiled: Compiled) -> None:
     console, manifest = out(), compiled.manifest
     console.print(_layer_table(manifest))
     if (differing := _differing_table(manifest)) is not None:
-        console.print(differing)
+        console.print()
+        console.print(differing, end="", soft_wrap=True)
     target = manifest.target
     bits = f"{target.weight_bits}-bit weights" if target.weight_bits else "analog weights"
     own = [f"{part.glob}={part.weight_bits}" for part in target.layers if part.bits_alone]
@@ -344,18 +354,14 @@ def _layer_table(manifest: Manifest) -> Table:
     return table
 
 
-def _differing_table(manifest: Manifest) -> Table | None:
+def _differing_table(manifest: Manifest) -> str | None:
     """What arrays use, as far as that differs from one to the other; None where it does not."""
     rows = {a.name: _uses(manifest.target.of_array(a.name)) for a in manifest.arrays}
     names = [n for n in next(iter(rows.values())) if len({row[n] for row in rows.values()}) > 1]
     if not names:
         return None
-    table = Table(box=None, pad_edge=False)
-    for name in ("array", *names):
-        table.add_column(name, overflow="fold")
-    for array, row in rows.items():
-        table.add_row(array, *(row[name] for name in names))
-    return table
+    cells = [(array, *(row[name] for name in names)) for array, row in rows.items()]
+    return render(TextTable(("array", *names), tuple(cells)))
 
 
 def _uses(own: Target) -> dict[str, str]:

@@ -24,6 +24,7 @@ from rich.progress import (
 from rich.segment import Segment
 
 from nvmc.budget import memory_limit
+from nvmc.cli.loudness import is_quiet
 from nvmc.cli.plain import one_line, printable
 from nvmc.hardware.devices import Device, Target
 from nvmc.metrics import find_metric
@@ -105,7 +106,7 @@ def err() -> Console:
 
 def note(message: str) -> None:
     """Say something beside the results, above a progress bar where one is shown."""
-    if sys.stderr:  # None where the caller closed it; a bar puts itself in its place
+    if sys.stderr and not is_quiet():  # None where the caller closed it; a bar makes room
         print(f"nvmc: note: {one_line(message)}", file=sys.stderr)
 
 
@@ -301,7 +302,7 @@ def watching(label: str, shown: bool = True) -> Generator[Callable[[float, float
 
 
 def _in_lines(shown: bool) -> bool:
-    return shown and sys.stderr is not None and not err().is_terminal
+    return shown and not is_quiet() and sys.stderr is not None and not err().is_terminal
 
 
 def _lines(label: str) -> Callable[[float, float], None]:
@@ -323,7 +324,7 @@ def _lines(label: str) -> Callable[[float, float], None]:
 
 def _bar(columns: tuple[ProgressColumn, ...], shown: bool) -> Progress:
     console = err()
-    hidden = not (shown and console.is_terminal)
+    hidden = not (shown and console.is_terminal) or is_quiet()
     return Progress(*columns, console=console, transient=True, disable=hidden)
 
 

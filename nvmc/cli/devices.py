@@ -35,9 +35,10 @@ def devices_command(context: click.Context, as_json: bool) -> None:
 
 @devices_command.command("list")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def _list(as_json: bool) -> None:
+@click.pass_context
+def _list(context: click.Context, as_json: bool) -> None:
     """List the devices that come with nvmc."""
-    _list_all(as_json)
+    _list_all(as_json or bool(context.parent and context.parent.params["as_json"]))
 
 
 def _list_all(as_json: bool) -> None:

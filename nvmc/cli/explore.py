@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Generator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,7 @@ from nvmc.cli.goals import MISSED
 from nvmc.cli.running import chosen_executor, run_options
 from nvmc.cli.simulate import DELTA
 from nvmc.cli.stored import opened_store
+from nvmc.errors import NvmcError, OptionError, unknown
 from nvmc.evaluation.solve import RUNS
 from nvmc.explore.explore import MOST, TRIALS, explore_designs
 from nvmc.explore.front import QUANTITIES
@@ -109,7 +112,11 @@ def explore_command(
     source = resolve_model(model)
     folder = Path(f"{source.stem}.explore") if folder is None else folder
     quantities: Any = [name.strip() for name in minimise.split(",")]
+    for name in quantities:
+        if name not in QUANTITIES:
+            raise OptionError(unknown("--minimise: quantity", name, QUANTITIES))
     with (
+        _left_clean(folder),
         chosen_executor(jobs, workers, accelerator) as executor,
         opened_store(None, folder / "results.sqlite", False, trust_store) as kept,
         watching("designs", shown=not as_json) as watch,
@@ -142,3 +149,18 @@ def explore_command(
     if kept is not None:
         kept.check()
     return 0 if found.met else MISSED
+
+
+@contextmanager
+def _left_clean(folder: Path) -> Generator[None]:
+    """Where the block is refused, empty folders that it made are gone."""
+    made = not folder.exists()
+    try:
+        yield
+    except NvmcError:
+        if made and folder.is_dir():
+            inside = [path for path in folder.rglob("*") if path.is_dir()]
+            for path in [*sorted(inside, reverse=True), folder]:
+                with suppress(OSError):
+                    path.rmdir()
+        raise

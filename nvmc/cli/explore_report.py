@@ -42,10 +42,8 @@ def print_exploration(found: Exploration, model: str, file: str) -> None:
     _print_open(found)
     for sentence in found.assumptions:
         console.print(sentence)
-    console.print(
-        f"Wrote {file}; nvmc compile {model} --from {file}#1 builds the first of the front",
-        soft_wrap=True,
-    )
+    console.print(f"Wrote {file}; the first of the front is built by", soft_wrap=True)
+    console.print(f"  nvmc compile {model} --from {file}#1", soft_wrap=True)
 
 
 def _wanted(found: Exploration) -> str:

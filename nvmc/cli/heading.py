@@ -81,7 +81,8 @@ def _versions(facts: Facts) -> Iterator[str]:
 
 def _cells(facts: Facts) -> Iterator[str]:
     """The device with everything that makes its chips differ."""
-    yield str(facts.get("device", "-"))
+    if "device" in facts:  # not where it differs from one to the other
+        yield str(facts["device"])
     if facts.get("bits"):
         yield f"bits {','.join(facts['bits'])} (else {facts.get('weight_bits', '-')})"
     if facts.get("sigma") is not None:

@@ -175,7 +175,10 @@ def _share(value: float) -> str:
 
 
 def _error(value: float) -> str:
-    return f"{100 * value:.2f}"
+    text = f"{100 * value:.2f}"
+    if float(text) or value == 0 or value != value:
+        return text if value else "0"
+    return "<0.01" if value > 0 else ">-0.01"
 
 
 def _labels(layers: tuple[LayerErrors, ...]) -> list[str]:

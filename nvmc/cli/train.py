@@ -13,6 +13,7 @@ from pydantic import ValidationError
 
 from nvmc.cli.console import (
     input_options,
+    note,
     note_kept,
     note_percentile,
     note_range,
@@ -35,7 +36,7 @@ __all__ = ["train_command"]
 F = TypeVar("F", bound=Callable[..., Any])
 
 AFFINE = "turn=12,scale=0.1,shift=2"
-"""What `--augment affine` stands for: how the zoo was trained."""
+"""What `--augment affine` stands for, as in `nvmc.training.AFFINE`, which loads torch."""
 
 _SETTINGS: dict[str, tuple[Any, str | None, str]] = {
     "epochs": (int, "N", "Passes over the images.  [default: 100]"),
@@ -200,6 +201,8 @@ def train_command(
     kept = Path(f"{result}.checkpoint") if checkpoint is None else checkpoint
     chosen = training.make_method(method, _values("--method-option", method_options, "th=2"))
     task = _task(training, data, options)
+    if (lacks := training.lacking_classes(task)) is not None:
+        note(lacks)
     with _followers(training, task.settings.epochs, tensorboard, not as_json) as on_epoch:
         with _telling_how_to_resume(kept):
             outcome = training.train(

@@ -32,6 +32,7 @@ hidden folders are not removed there, as nobody can know whether their process l
 from __future__ import annotations
 
 import json
+import logging
 import os
 import re
 import stat
@@ -66,6 +67,8 @@ __all__ = [
     "steadily",
     "written",
 ]
+
+_log = logging.getLogger(__name__)
 
 MODEL_FILE = "model.onnx"
 MANIFEST_FILE = "manifest.json"
@@ -119,6 +122,7 @@ def steadily(folder: Path, read: Callable[[], _Found]) -> _Found:
     Raises:
         ArtifactError: Of `read`, while nothing was replaced.
     """
+    _log.debug("reading %s", folder)
     for _ in range(_TRIES):
         finish(folder)
         seen = _traces(folder)
@@ -138,6 +142,7 @@ def replacing_folder(folder: Path) -> Generator[Path]:
     Raises:
         ArtifactError: `folder` exists and is not a compiled network, or cannot be written.
     """
+    _log.debug("writing %s", folder)
     if folder.exists():
         _check(folder)
         sweep(folder.parent, folder.name)  # of first compilations
@@ -169,6 +174,7 @@ def replacing_file(path: Path) -> Generator[Path]:
     with writing(path), hidden_folder(path.parent, path.name) as holder:
         yield holder / path.name
         replacing_files(holder, path)
+    _log.debug("wrote %s", path)
 
 
 def _traces(folder: Path) -> set[tuple[str, int, int, int]]:

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
+from nvmc.arguments import checked
 from nvmc.tables import Cell, Shown, Table
 
 __all__ = ["ShownNetwork"]
+
+_PICTURE = "nvmc.report.tile_map"
+"""Looked up when it is called, since it lies in a higher room."""
 
 
 class ShownNetwork(Shown):
@@ -39,6 +45,20 @@ class ShownNetwork(Shown):
             for array in self.manifest.arrays
         )
         return Table(("array", "rows x columns", "groups", "planes", "tiles", "used"), rows)
+
+    @checked
+    def figure(self, path: str | Path, style: str = "screen") -> Path:
+        """Draw the tile map into a file (PDF, SVG or PNG): how each array is cut into tiles.
+
+        Args:
+            path: The file.
+            style: `screen`, `column` (of a two-column paper) or `slide`.
+
+        Raises:
+            OptionError, ArtifactError: No such style or format, or the file cannot be written.
+        """
+        picture: Any = importlib.import_module(_PICTURE)
+        return picture.draw_tiles(self, path, style)
 
     def records(self) -> Iterator[dict[str, Cell]]:
         """A row for each array: the keys of `arrays` in the manifest that are numbers or texts."""

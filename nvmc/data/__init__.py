@@ -9,6 +9,7 @@ A data set of one's own is a reader in a file here and a row of `READERS`.
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -52,6 +53,7 @@ Data = str | Path | Dataset | Sequence[Any] | Samples | Iterable[Any]
 """A data set by name, one that is at hand, a pair of arrays (x, y), a sequence of samples (x, y),
 or an iterable of batches of them."""
 
+_log = logging.getLogger(__name__)
 _OPTION = re.compile("[a-z]+=[^,=]*")
 _PIXELS = (*SCALED, "size", "colour")
 READERS: dict[str, Kind] = {
@@ -98,7 +100,9 @@ def load_data(spec: Data, split: Split = "test", limit: int | None = None) -> Da
     found = _at_hand(spec, limit) or _read(str(spec), split, limit)
     if len(found.x) == 0:
         raise DataError(f"{found.name} holds no images in split {split}, expected at least one")
-    return found.of(slice(limit))
+    found = found.of(slice(limit))
+    _log.debug("data %s, split %s: %d samples", found.name, split, len(found.x))
+    return found
 
 
 def has_split(spec: Data, split: Split) -> bool:

@@ -28,6 +28,7 @@ from nvmc.hardware.chips import Chips
 from nvmc.hardware.compensation import Compensation, marked
 from nvmc.hardware.devices import Device, NoiseSource
 from nvmc.metrics import as_metric
+from nvmc.progress import Progress
 from nvmc.statistics import percentile_performance, summarize
 from nvmc.statistics.paired import kpp_difference, mean_difference, share_better
 
@@ -94,10 +95,10 @@ def compare(
     started = time.perf_counter()
     archives, place = _each_store(stores, len(cases)), executor or Threads(jobs)
     workloads = _workloads(cases, tuning, seed, options)
-    found: list[Compared] = []
+    told, found = on_chip or Progress("chips", runs * len(cases)).one, list[Compared]()
     for i, (case, workload) in enumerate(zip(cases, workloads, strict=True)):
         chips = Chips(case[2].chip(seed, first), first, runs)
-        one = _run(case, workload, chips, place, archives[i], on_chip, percentile)
+        one = _run(case, workload, chips, place, archives[i], told, percentile)
         if i:
             one = replace(one, against=_against(found[0], one, workload, cases, i))
         found.append(one)

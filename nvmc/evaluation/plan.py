@@ -7,7 +7,9 @@ in rounds until the interval is narrow enough (docs/statistics.md). Both may be 
 
 from __future__ import annotations
 
+import logging
 import math
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from threading import Lock
@@ -33,6 +35,8 @@ from nvmc.statistics.adaptive import Elimination, Work
 from nvmc.statistics.sequential import Rounds, plan_rounds
 
 __all__ = ["MOST_RUNS", "Plan", "Watch", "evaluate_population"]
+
+_log = logging.getLogger(__name__)
 
 MOST_RUNS = 1_000_000
 DEFAULT_MAX_RUNS = 10_000
@@ -133,18 +137,21 @@ def evaluate_population(population: Population, plan: Plan, watch: Watch | None 
         OptionError: The population cannot be judged so.
     """
     plan.check(population.workload)
-    rounds = plan.rounds()
+    rounds, started = plan.rounds(), time.perf_counter()
     if rounds is None:
-        return _round(population, plan, None, watch)
+        found = _round(population, plan, None, watch)
+        _log.debug("%d chips: %.2f s", len(found.values), time.perf_counter() - started)
+        return found
     share = plan if plan.delta is None else replace(plan, delta=plan.delta / len(rounds.runs))
-    found: AtTime | None = None
+    last: AtTime | None = None
     for runs in rounds.runs:
-        found = _round(population, replace(share, runs=runs, max_runs=plan.most), rounds, watch)
-        if found.is_within(plan.precision):
+        last = _round(population, replace(share, runs=runs, max_runs=plan.most), rounds, watch)
+        _log.debug("%d chips: %.2f s", len(last.values), time.perf_counter() - started)
+        if last.is_within(plan.precision):
             break
-    assert found is not None
-    risk = 0.0 if plan.delta is None or not found.dropped else plan.delta
-    return replace(found, delta=risk, precision=plan.precision, looks=len(rounds.runs))
+    assert last is not None
+    risk = 0.0 if plan.delta is None or not last.dropped else plan.delta
+    return replace(last, delta=risk, precision=plan.precision, looks=len(rounds.runs))
 
 
 def _round(

@@ -273,8 +273,21 @@ class _Reader:
             if places:
                 return self._of_several(value, sizes, axes, places)
             if len(sizes) == 1 and sizes == list(labels) and self._yes_or_no():
+                self._refuse_one_hot()
                 return "label scores", None, ""
         raise self._unfit(value, sizes)
+
+    def _refuse_one_hot(self) -> None:
+        """Classes as rows with a single 1 would pass for a decision in each column."""
+        y = None if self._dataset is None else self._dataset.y
+        if y is None or y.ndim != 2 or min(y.shape) < 2 or self._wanted.metric is not None:
+            return
+        if (y >= 0).all() and (y.sum(axis=1) == 1).all():
+            raise DataError(
+                f"labels of {self._dataset.name if self._dataset else '-'} have one 1 in each row "
+                f"of {y.shape[1]}: give class numbers (y.argmax(1)), or, where each column is a "
+                "decision of its own, name the metric, such as accuracy"
+            )
 
     def _yes_or_no(self) -> bool:
         """Whether all labels that count are 0 or 1, so that a score may be one label's."""

@@ -28,6 +28,7 @@ from nvmc.evaluation.workload import Options, check_options, set_up
 from nvmc.hardware.devices import Device, NoiseSource
 from nvmc.hardware.devices.checks import check_cells_only
 from nvmc.hardware.restriction import AblatedChip, Selection
+from nvmc.progress import Progress
 from nvmc.report.figure import Sheet
 from nvmc.rng import stream
 from nvmc.statistics import Kpp, percentile_index, percentile_performance
@@ -229,17 +230,17 @@ def sensitivity(
     Raises:
         OptionError, DataError, ModelError: By what is wrong, such as a chip without noise.
     """
-    started = time.perf_counter()
     check_options(runs, jobs, percentile)
-    cells = compiled.manifest.target
-    setup = Setup.of(cells, device, noise, sigma, time_s, temperature_c=temperature_c)
-    parts = _parts(compiled, setup)
+    made = (device, noise, sigma, time_s, (), temperature_c)
+    setup = Setup.of(compiled.manifest.target, *made)
+    parts, started = _parts(compiled, setup), time.perf_counter()
     workload = set_up(compiled, setup.target, seed=seed, **options)
     chips = [setup.chip(seed, index) for index in range(runs)]
     found: dict[Selection, Float] = {NOTHING: np.full(runs, workload.ideal)}
+    count = on_chip or Progress("chips", runs * len(_populations(parts))).one
     for only in _populations(parts):
         partial = [AblatedChip.within(chip, only) for chip in chips]
-        found[only] = workload.run(partial, executor or Threads(jobs), on_chip=on_chip)
+        found[only] = workload.run(partial, executor or Threads(jobs), on_chip=count)
     told: Any = {"images": workload.sampled, "less_is_better": workload.metric.less_is_better}
     costs = [_cost(part, found, percentile, seed, told["less_is_better"]) for part in parts]
     return Sensitivity(

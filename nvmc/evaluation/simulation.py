@@ -26,6 +26,7 @@ from nvmc.hardware.chips import Chips
 from nvmc.hardware.compensation import Compensation, marked
 from nvmc.hardware.devices import Device, NoiseSource
 from nvmc.metrics import as_metric
+from nvmc.progress import Progress
 
 __all__ = ["Asked", "simulate"]
 
@@ -119,7 +120,7 @@ def simulate(
     tuning = Tuning(base.compensate, calibration_data, sigma)
     workload = set_up(compiled, base.target, seed=seed, tuning=tuning, **rest)
     kept = _Kept(workload, executor or Threads(jobs), store, on_chip).population
-    return _simulation([*map(kept, chips, setups)], plan, watch)
+    return _simulation([*map(kept, chips, setups)], plan, watch or _told(on_chip, plan))
 
 
 @dataclass(frozen=True)
@@ -138,6 +139,11 @@ class _Kept:
         if self.store is not None:
             records = self.workload.records(self.store, described, self.executor)
         return Population(self.workload, chips, self.executor, records, self.on_chip), described
+
+
+def _told(on_chip: Callable[[int, float], None] | None, plan: Plan) -> Watch | None:
+    """What says how far it is where nobody else is told."""
+    return None if on_chip is not None else Progress("chips", plan.runs).tell
 
 
 def _planned(

@@ -30,6 +30,7 @@ from nvmc.hardware.chips import Chips
 from nvmc.hardware.compensation import Compensation, marked
 from nvmc.hardware.devices import Device, NoiseSource
 from nvmc.metrics import as_metric
+from nvmc.progress import Progress
 
 __all__ = ["FORMAT", "RUNS", "Solution", "TriedValue", "Wanted", "solve"]
 
@@ -111,7 +112,8 @@ def solve(
     started = time.perf_counter()
     question = _Question.of(over, goal, runs, jobs, options)
     setup = question.setup(compiled, device, noise, options)
-    run = executor or Threads(jobs), store, watch
+    told = watch or Progress("chips at one value", runs).tell
+    run = executor or Threads(jobs), store, told
     judge = _judge(compiled, question, setup, options, run)
     return _solution(judge.question, _bisected(judge), time.perf_counter() - started)
 

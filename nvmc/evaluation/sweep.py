@@ -37,6 +37,7 @@ from nvmc.hardware.chips import Chips
 from nvmc.hardware.compensation import Compensation, marked
 from nvmc.hardware.devices import Device, NoiseSource, Target
 from nvmc.metrics import as_metric
+from nvmc.progress import Progress
 from nvmc.report.figure import Sheet
 from nvmc.statistics import Kpp, Summary, Yield, percentile_performance, summarize, yield_at
 from nvmc.tables import Cell, Shown, Table
@@ -221,19 +222,19 @@ def sweep(
     started = time.perf_counter()
     check_options(runs, jobs, percentile)
     goal = as_goal(goal, as_metric(options.get("metric")))
-    known = as_values(values)
-    axes = _axes(known)
+    axes = _axes(known := as_values(values))
     setup = Setup.of(compiled.manifest.target, device, noise, compensate=compensate)
     setups = [(at, _changed(setup, at)) for at in _grid(known, axes)]
     tuning = Tuning(setup.compensate, calibration_data)
     workloads = Workloads(compiled, known, setups, seed, tuning, options)
     where, points = executor or Threads(jobs), list[Point]()
+    told = on_chip or Progress("chips", runs * len(setups)).one
     for at, setup in setups:
         workload = workloads.of(setup)
         pattern = marked(setup.chip(seed, first), workload.marks)
         described = workload.describe(setup, seed, runs, first)
         records = None if store is None else workload.records(store, described, where)
-        population = Population(workload, Chips(pattern, first, runs), where, records, on_chip)
+        population = Population(workload, Chips(pattern, first, runs), where, records, told)
         points.append(_point(population, at, described, percentile, goal))
     return Sweep(axes, tuple(points), time.perf_counter() - started)
 

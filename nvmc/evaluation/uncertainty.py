@@ -40,6 +40,7 @@ from nvmc.evaluation.workload import Options, check_options
 from nvmc.hardware.chip import Chip
 from nvmc.hardware.devices import Device, NoiseSource
 from nvmc.metrics import calibration_error, correct, log_loss, mean_a_row
+from nvmc.progress import Progress
 from nvmc.runtime.averaging import Prediction, predicted
 from nvmc.runtime.montecarlo import (
     ChipSession,
@@ -179,7 +180,8 @@ def uncertainty(
     workload = ready(compiled, setup.target, dataset, options, probabilities=True)
     labels, started = _classes(workload), time.perf_counter()
     at_once = min(jobs or default_jobs(), runs)
-    population = _ChipsWithThresholds(workload.network, labels, chips, at_once, on_chip)
+    told = on_chip or Progress("chips", runs * len(wanted)).one
+    population = _ChipsWithThresholds(workload.network, labels, chips, at_once, told)
     return Uncertainty(
         rows=tuple(population.row(workload.feed, shift, seed) for shift in wanted),
         description=workload.describe(setup, seed, runs),

@@ -37,6 +37,7 @@ from nvmc.evaluation.tabulated import of_text, shift_records, shift_table
 from nvmc.evaluation.workload import Options, check_options
 from nvmc.hardware.chip import Chip
 from nvmc.hardware.devices import Device, NoiseSource
+from nvmc.progress import Progress
 from nvmc.runtime.montecarlo import ChipSession, Feed, default_jobs, in_parallel
 from nvmc.tables import Cell, Shown, Table
 
@@ -175,7 +176,8 @@ def value_uncertainty(
     targets = dataset.shuffled().targets_for(workload.network.shape or ()).astype(np.float64)
     judge, started = _Judge(workload, targets, seed), time.perf_counter()
     at_once = min(jobs or default_jobs(), runs)
-    rows = tuple(judge.row(chips, shift, at_once, on_chip) for shift in wanted)
+    told = on_chip or Progress("chips", runs * len(wanted)).one
+    rows = tuple(judge.row(chips, shift, at_once, told) for shift in wanted)
     described, seconds = workload.describe(setup, seed, runs), time.perf_counter() - started
     return ValueUncertainty(rows, judge.noise, judge.half, described, seconds)
 

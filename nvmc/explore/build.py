@@ -17,6 +17,7 @@ from nvmc.data import Data, Dataset
 from nvmc.errors import ArtifactError, HardwareError, NvmcError, OptionError, OutOfMemoryError
 from nvmc.explore.front import Figures, figures_of
 from nvmc.explore.space import Design
+from nvmc.hardware.devices import Target
 
 __all__ = ["Builder", "Built", "refusal_of"]
 
@@ -65,6 +66,7 @@ class Builder:
         Raises:
             NvmcError: It cannot be, or the deciding hardware cannot say what it costs.
         """
+        _check_converters(design.target())
         compiled = self._compiled(design)
         first, *others = self.hardware
         cost = estimate_cost(compiled, first)
@@ -108,3 +110,14 @@ def refusal_of(error: NvmcError) -> str:
     if isinstance(error, OutOfMemoryError):
         raise error
     return str(error)
+
+
+def _check_converters(target: Target) -> None:
+    """Complain, before it is compiled, of a design whose converters cannot be counted."""
+    given = target.periphery
+    lacking = [name for name in ("dac_bits", "adc_bits") if getattr(given, name) is None]
+    if lacking and not target.layers:
+        raise OptionError(
+            f"it has no {' and no '.join(name[:3].upper() for name in lacking)}, so its converters "
+            f"cannot be counted; give the space {' and '.join(lacking)} (1 to 16)"
+        )

@@ -37,7 +37,7 @@ _TABLE = (
         "onnx",
         "nvmc.export.onnx:write",
         "nvmc.export.onnx/1",
-        "the network of the chip in standard ONNX operators, for any compiler",
+        "the chip's network in standard ONNX operators, for any compiler",
         ("opset",),
     ),
     Kind(

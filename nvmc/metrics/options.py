@@ -26,6 +26,6 @@ def whole_option(metric: str, options: Mapping[str, str], name: str, least: int)
     text = options[name]
     if not text.isdecimal() or int(text) < least:
         raise OptionError(
-            f"{name} of metric {metric!r} is {text!r}; expected a whole number from {least}"
+            f"metric {metric!r} has {name}={text}; expected a whole number from {least}"
         )
     return int(text)

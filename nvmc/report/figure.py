@@ -34,6 +34,7 @@ __all__ = [
     "legend",
     "letters",
     "shades",
+    "spectrum",
     "style",
 ]
 
@@ -257,6 +258,12 @@ def shades(count: int) -> list[Any]:
         return [BLUE]
     viridis: Any = _library("matplotlib").colormaps["viridis"]
     return [viridis(0.85 * i / (count - 1)) for i in range(count)]
+
+
+def spectrum(most: float) -> Any:
+    """Colours of 0 to `most`, dark to bright: a `matplotlib.cm.ScalarMappable`."""
+    norm: Any = _library("matplotlib.colors").Normalize(0, most)
+    return _library("matplotlib.cm").ScalarMappable(norm, "viridis")
 
 
 def _library(name: str) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -19,10 +20,11 @@ from nvmc.hardware.devices import Device, Target, as_target
 from nvmc.hardware.options import problem
 from nvmc.metrics.values import bare_text, in_percent
 from nvmc.models.given import as_file
+from nvmc.progress import Progress
 from nvmc.tables import Cell, Shown, Table
 from nvmc.training.methods import make_method
 from nvmc.training.outcome import Epoch, Outcome
-from nvmc.training.preparation import make_task
+from nvmc.training.preparation import lacking_classes, make_task
 from nvmc.training.settings import Settings
 from nvmc.training.train import train
 
@@ -106,7 +108,7 @@ class TaskOptions(TypedDict, total=False):
         sigma: Strength of the cells' noise; None for the device's own.
         times_s: Seconds since programming between which chips in training are.
         teacher: ONNX file of a clean network whose outputs are imitated, too.
-        metric: What KPPs are of; by default what suits the labels.
+        metric: What KPPs are of, by name; by default what suits the labels.
         scored: The output that is trained.
         class_axis: Its axis of the classes.
     """
@@ -116,7 +118,7 @@ class TaskOptions(TypedDict, total=False):
     sigma: float | None
     times_s: tuple[float, float] | None
     teacher: str | Path | None
-    metric: str | None
+    metric: Any
     scored: str | None
     class_axis: int | None
 
@@ -178,19 +180,32 @@ def train_network(
         target, options = target or compiled_for, options or compiled_with
     if target is None:
         raise OptionError("train: a network without target=, the cells that it is trained for")
+    _check_metric(of_task.get("metric"))
     cells, options = as_target(target), options or CompileOptions()
     chosen, scored = make_method(method, method_options or {}), of_task.pop("scored", None)
     try:
         settings = Settings.model_validate(more)
     except ValidationError as error:
         raise OptionError(f"train: {problem(error, Settings)}") from error
+    of_run.setdefault("on_epoch", Progress("epochs", settings.epochs).one)
     with as_file(source, example, data) as path:
         result = Path(f"{path.stem}-{method}.onnx") if output is None else Path(output)
         known = {"settings": settings, "options": options, "output": scored}
         task = make_task(data, cells, **known, **of_task)
+        if (lacks := lacking_classes(task)) is not None:
+            warnings.warn(lacks, stacklevel=3)
         outcome = train(path, task, chosen, output=result, **of_run)
     compiled_with = replace(options, activation_bits=None)
     return Trained(result, outcome, cells, compiled_with, data, task.metric)
+
+
+def _check_metric(metric: Any) -> None:
+    if metric is not None and not isinstance(metric, str):
+        raise OptionError(
+            f"train: metric is {metric!r:.60}; training keeps the best network by a metric that "
+            "nvmc names, such as 'accuracy': give such a name or none, and judge the result by "
+            "your own with nvmc.simulate(…, metric=…)"
+        )
 
 
 def _origin(compiled: Compiled) -> Origin:

@@ -14,7 +14,7 @@ from nvmc import __version__
 from nvmc.arguments import checked
 from nvmc.compiled.artifact import TARGET_KEY
 from nvmc.compiled.options import CompileOptions
-from nvmc.data import Data, Dataset, check_labels, has_split, load_data
+from nvmc.data import IGNORED, Data, Dataset, check_labels, has_split, load_data
 from nvmc.errors import DataError, ModelError, OptionError
 from nvmc.hardware.chip import Chip
 from nvmc.hardware.devices import Device, Target, as_target
@@ -33,7 +33,17 @@ from nvmc.training.method import Method
 from nvmc.training.settings import Settings
 from nvmc.training.task import Task
 
-__all__ = ["canonical_network", "fitted", "identity_of", "make_task", "prepared_network"]
+__all__ = [
+    "canonical_network",
+    "fitted",
+    "identity_of",
+    "lacking_classes",
+    "make_task",
+    "prepared_network",
+]
+
+SHOWN = 8
+"""Classes that a message names, at most."""
 
 SPREADS = (1e-9, 1e9)
 """Standard deviations of targets between which float32 trains."""
@@ -121,6 +131,25 @@ def _check_known(train: Dataset, held_out: Dataset) -> None:
             f"one of {train.name} and {held_out.name} has classes and the other values to be met; "
             "save both y as int64, or both as float32"
         )
+
+
+def lacking_classes(task: Task) -> str | None:
+    """That training data lack classes that held-out data have, in one line; None where they do not.
+
+    Args:
+        task: From `make_task`.
+    """
+    train, held_out = task.train.y, task.validation.y
+    if train is None or held_out is None:
+        return None
+    missing = sorted({*np.unique(held_out).tolist()} - {*np.unique(train).tolist(), IGNORED})
+    if not missing:
+        return None
+    shown = ", ".join(map(str, missing[:SHOWN])) + (", …" if len(missing) > SHOWN else "")
+    return (
+        f"no training sample of {task.train.name} is of class {shown}, but held-out samples of "
+        f"{task.validation.name} are: the network cannot learn that"
+    )
 
 
 def _check_chips(target: Target, sigma: float | None, times_s: tuple[float, float] | None) -> None:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
 from nvmc.hardware.devices.laws import Strict
+from nvmc.hardware.options import pairs, value_of
 
-__all__ = ["Augment", "Settings", "Width"]
+__all__ = ["AFFINE", "Augment", "Settings", "Width"]
 
 Whole = Annotated[int, Field(ge=0, strict=True)]
 Count = Annotated[int, Field(ge=1, strict=True)]
@@ -25,6 +26,19 @@ class Augment(Strict, frozen=True):
     shift: Share = 0.0
     crop: Whole = 0
     flip: Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)] = 0.0
+
+
+AFFINE = "turn=12,scale=0.1,shift=2"
+"""What the text `affine` stands for: how the zoo was trained."""
+
+
+def _as_augment(given: Any) -> Any:
+    """What a text such as `crop=2,flip=0.5`, or `affine`, stands for; anything else as it is."""
+    if not isinstance(given, str):
+        return given
+    text = AFFINE if given == "affine" else given
+    found = pairs("augment", text.split(","), "turn=12")
+    return {key: value_of(value) for key, value in found.items()}
 
 
 class Settings(Strict, frozen=True):
@@ -45,7 +59,8 @@ class Settings(Strict, frozen=True):
         patience: KPPs without a better one after which training stops; 0 never stops early.
         keep: The weights of the epoch with the `best` KPP (the later among equals), or the `last`.
         init: `keep` trains on from the weights that are there, `random` starts anew.
-        augment: Move the images; None shows them as they are.
+        augment: Move the images, as a mapping or a text such as `crop=2,flip=0.5`; None shows them
+            as they are.
         clip: Standard deviations of its own that each weight on crossbars, or each of its channels
             where these have a scale each, is clamped to after every step; None leaves them, `auto`
             is what the method does best with, and `learned` learns the width.
@@ -71,7 +86,7 @@ class Settings(Strict, frozen=True):
     patience: Whole = 0
     keep: Literal["best", "last"] = "best"
     init: Literal["keep", "random"] = "keep"
-    augment: Augment | None = None
+    augment: Annotated[Augment | None, BeforeValidator(_as_augment)] = None
     clip: Width | Literal["auto", "learned"] | None = "auto"
     estimator: Literal["straight-through", "ede"] = "straight-through"
     circuit: Literal["trained", "judged"] = "trained"

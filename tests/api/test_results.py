@@ -104,7 +104,13 @@ def test_one_line_each(
     assert len(parts.to_pandas()) == len(parts.costs)
 
 
-def test_figures(simulation: nvmc.Simulation, tmp_path: Path) -> None:
+def test_figures(
+    compiled: nvmc.Compiled,
+    simulation: nvmc.Simulation,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from matplotlib.figure import Figure
     from PIL import Image
 
     assert simulation.figure(tmp_path / "a.pdf") == tmp_path / "a.pdf"
@@ -115,6 +121,17 @@ def test_figures(simulation: nvmc.Simulation, tmp_path: Path) -> None:
     slide = simulation.figure(str(tmp_path / "c.png"), style="slide")
     with Image.open(slide) as picture:
         assert picture.width * 9 == picture.height * 16
+    seen: list[Any] = []
+    original = Figure.savefig
+
+    def saving(figure: Figure, *words: Any, **options: Any) -> None:
+        seen.append(figure)
+        original(figure, *words, **options)
+
+    monkeypatch.setattr(Figure, "savefig", saving)
+    assert compiled.figure(tmp_path / "t.svg").is_file()
+    bars = [patch for axes in seen[0].axes for patch in axes.patches]
+    assert len(bars) == sum(a.tiles // a.planes for a in compiled.manifest.arrays)
     with pytest.raises(OptionError, match="did you mean 'column'"):
         simulation.figure(tmp_path / "d.png", style="colum")
     with pytest.raises(OptionError, match=r"ends in \.png"):

@@ -93,7 +93,7 @@ def test_a_goal_that_no_design_meets_gets_a_line(
 @pytest.mark.parametrize(
     ("more", "said"),
     [
-        (["--minimise", "power"], "minimise is"),
+        (["--minimise", "power"], "--minimise: quantity 'power' is unknown"),
         (["--metric", "rmse"], "shares of which more is better, but the metric is RMSE"),
         (["--minimise", "energy,energy"], "minimise is"),
         (["--hardware", "none"], "hardware"),

@@ -211,7 +211,7 @@ def test_names_and_options() -> None:
     kind = find_metric("miou:of=2")
     assert kind is not None and kind.name == "miou:of=2" and kind.short == "mIoU of class 2"
     for wrong, said in (
-        ("accuracy:k=0", "k of metric 'accuracy' is '0'; expected a whole number from 1"),
+        ("accuracy:k=0", "metric 'accuracy' has k=0; expected a whole number from 1"),
         ("accuracy:top=5", "option of metric 'accuracy'"),
         ("r2:k=5", "metric 'r2' has no option k"),
         ("miou:of", "expected miou or miou:OPTION=VALUE"),

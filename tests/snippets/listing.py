@@ -14,7 +14,10 @@ import click
 from nvmc.cli import COMMANDS
 from snippets.pages import ROOT, pages
 
-__all__ = ["commands", "option_list", "relisted", "write_lists"]
+__all__ = ["EVERY", "commands", "option_list", "relisted", "write_lists"]
+
+EVERY = ("quiet", "verbose")
+"""Options that every command is given as it is called; docs/shell.md has them."""
 
 _LIST = re.compile(r"(<!-- options: ([a-z ]+) -->\n).*?(\n<!-- end -->)", re.DOTALL)
 
@@ -35,7 +38,7 @@ def option_list(command: click.Command) -> str:
     """One line of Markdown with each option and what it takes."""
     named = []
     for one in command.params:
-        if isinstance(one, click.Option) and not one.hidden:
+        if isinstance(one, click.Option) and not one.hidden and one.name not in EVERY:
             takes = "" if one.is_flag else f" {one.make_metavar(click.Context(command))}"
             named += [f"`{name}{takes}`" for name in (one.opts[-1], *one.secondary_opts)]
     return ", ".join(named)

@@ -10,12 +10,14 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from nvmc.errors import OptionError, unknown
+from nvmc.errors import OptionError, nearest
 
 __all__ = ["LAW", "imported"]
 
 LAW = r"^[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*$"
 """How a law of one's own is written."""
+MOST = 8
+"""Names that a message lists, at most."""
 _DIGEST = "__nvmc_sha256__"
 
 
@@ -45,9 +47,20 @@ def imported(law: str) -> tuple[Any, str]:
             f"{law!r}: {str(file)!r} has changed since it was imported; start Python again"
         )
     if not hasattr(module, attribute):
-        names = [own for own in vars(module) if not own.startswith("_")]
-        raise OptionError(f"{law!r}: {unknown(f'name in {file.name}', attribute, names)}")
+        raise OptionError(f"{law!r}: {_unknown(module, file.name, attribute)}")
     return getattr(module, attribute), digest
+
+
+def _unknown(module: ModuleType, file: str, attribute: str) -> str:
+    """That a module has no such attribute, and which was meant or can be called."""
+    called = {n: own for n, own in vars(module).items() if callable(own) and n[0] != "_"}
+    here = [n for n, own in called.items() if getattr(own, "__module__", "") == module.__name__]
+    names = here or list(called)
+    guess = nearest(attribute, names)
+    more = f", … ({len(names)} in all)" if len(names) > MOST else ""
+    has = f"it has {', '.join(names[:MOST]) or 'nothing that can be called'}{more}"
+    hint = has if guess is None else f"did you mean {guess!r}?"
+    return f"{file} has no {attribute!r}; {hint}"
 
 
 def _module(law: str, name: str) -> ModuleType:
