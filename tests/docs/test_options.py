@@ -13,7 +13,16 @@ from snippets.not_run import runs
 from snippets.pages import ROOT, blocks, pages
 
 _OTHERS = {"--debug", "--help", "--lifetime", "--memory-limit", "--scheduler-file"}
-_OTHERS |= {"--build-arg", "--no-cache-dir", "--user", "--nthreads", "--nworkers", "--only", "--small", "--splits"}
+_OTHERS |= {
+    "--build-arg",
+    "--no-cache-dir",
+    "--user",
+    "--nthreads",
+    "--nworkers",
+    "--only",
+    "--small",
+    "--splits",
+}
 """What every command has, and options that pages name of dask and of the studies' scripts."""
 
 _OPTION = re.compile(r"(?<![\w-])--[a-z][a-z0-9-]*")
