@@ -59,7 +59,7 @@ LINE_EVERY_S = 30.0
 """Seconds between lines of progress where standard error is no terminal."""
 
 LOW_US = 0.01
-"""Highest conductance in uS below which a device's file may well be in siemens."""
+"""Highest conductance in µS below which a device's file may well be in siemens."""
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -149,7 +149,7 @@ def note_scale(device: Device) -> None:
     if conductance is not None and conductance.max_us < LOW_US:
         high = conductance.max_us
         note(
-            f"cells of {device.name} conduct {high:g} uS at most, where most conduct 1 to 1,000: "
+            f"cells of {device.name} conduct {high:g} µS at most, where most conduct 1 to 1,000: "
             f"if that is in siemens, write max_us = {high * 1e6:g}"
         )
 

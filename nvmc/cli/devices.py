@@ -160,9 +160,9 @@ def _facts(device: Device) -> list[tuple[str, str]]:
         facts.append(("to be given", ", ".join(_ASKED[need] for need in device.required)))
     if (g := device.conductance) is not None:
         ratio = f", on/off {g.max_us / g.min_us:.3g}" if g.min_us else ""
-        facts.append(("conductance", f"{g.min_us:g} to {g.max_us:g} uS{ratio}"))
+        facts.append(("conductance", f"{g.min_us:g} to {g.max_us:g} µS{ratio}"))
         if g.levels_us is not None:
-            facts.append(("of each level", f"{_plain(g.levels_us)} uS"))
+            facts.append(("of each level", f"{_plain(g.levels_us)} µS"))
     if device.iv is not None:
         told = _options(device.iv.model_dump(exclude={"law"}, exclude_none=True))
         facts.append(("current", f"{device.iv.law} {told}, with --read-v"))

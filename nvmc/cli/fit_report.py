@@ -42,7 +42,7 @@ def _groups(fit: DeviceFit) -> Table:
             f"{g.law:.4g}",
             chance(g.normal),
         )
-    table.caption = "conductances in uS; normal: p-value of Anderson-Darling"
+    table.caption = "conductances in µS; normal: p-value of Anderson-Darling"
     table.caption_justify = "left"
     return table
 
@@ -54,7 +54,7 @@ def _spread_lines(fit: DeviceFit) -> list[str]:
             f"{c:+.5g}{'' if i == 0 else ' x' if i == 1 else f' x^{i}'}"
             for i, c in enumerate(fit.polynomial.coefficients)
         )
-        lines.append(f"Spread: {terms} uS, x = g / {fit.max_us:g} uS (degree by AICc)")
+        lines.append(f"Spread: {terms} µS, x = g / {fit.max_us:g} µS (degree by AICc)")
     elif fit.equal is not None:
         same = "may be the same at every level" if fit.equal >= 0.05 else "differs between levels"
         lines.append(
@@ -68,21 +68,21 @@ def _spread_lines(fit: DeviceFit) -> list[str]:
 
 def _bias_lines(fit: DeviceFit) -> list[str]:
     worst = max(fit.groups, key=_weight)
-    size = f"{worst.bias:+.3g} uS at {worst.target:.4g} uS"
+    size = f"{worst.bias:+.3g} µS at {worst.target:.4g} µS"
     if fit.biased:
         return [f"Mean error: more than chance, {size}; it was saved as bias"]
-    return [f"Mean error: no more than chance ({size}); no bias was saved"]
+    return [f"No significant mean error ({size}): no bias was saved"]
 
 
 def _level_lines(fit: DeviceFit) -> list[str]:
     """How levels are spaced, and how weights will use them."""
     if fit.law == "polynomial":
-        told = f"Levels: continuous, {fit.min_us:.4g} to {fit.max_us:.4g} uS; analog weights"
+        told = f"Levels: continuous, {fit.min_us:.4g} to {fit.max_us:.4g} µS; analog weights"
         if fit.read.target is not None and len(set(fit.read.target.tolist())) == len(fit.groups):
             told += f" (--law levels takes the {len(fit.groups)} targets for levels)"
         return [told]
     count = len(fit.groups)
-    even = f"evenly spaced by {fit.step_us:.4g} uS"
+    even = f"evenly spaced by {fit.step_us:.4g} µS"
     if not fit.even:
         even = (
             f"not evenly spaced, by up to {fit.unevenness:.2g} of a level step; levels_us was "
@@ -110,7 +110,7 @@ def _retention_lines(fit: DeviceFit) -> list[str]:
         f"{kept.times} times after {kept.t0_s:g} s"
     ]
     lines += [
-        f"  at {d.target:.4g} uS: nu = {d.mean:.4g} ± {d.error:.1g}, spread {d.spread:.4g} "
+        f"  at {d.target:.4g} µS: nu = {d.mean:.4g} ± {d.error:.1g}, spread {d.spread:.4g} "
         f"({d.count})"
         for d in kept.drifts
     ]

@@ -85,7 +85,7 @@ def test_microsiemens_that_may_be_siemens(tmp_path: Path, capsys: Capture) -> No
     for words in (["devices", "show", low], ["compile", "zoo:mlp3-digits", "--device", low]):
         words += ["-o", str(tmp_path / "m.nvmc")] * (words[0] == "compile")
         said = _said(capsys, *words)[1]
-        assert "conduct 0.005 uS at most" in said and "write max_us = 5000" in said
+        assert "conduct 0.005 µS at most" in said and "write max_us = 5000" in said
     usual = _device(tmp_path, "usual", 1e-4, 0.011)
     assert "siemens" not in _said(capsys, "devices", "show", usual)[1]
 
