@@ -67,9 +67,8 @@ def _chart(axes: tuple[str, ...], sweeps: list[Sweep], unit: Unit, number: int) 
     values = sorted({row["number"] for row in rows}) if scale else []
     x = {**kind, "title": title}
     if 0 < len(values) <= MOST_TICKS:
-        x["axis"] = {"values": values}
-        if name == "time":
-            x["axis"]["labelExpr"] = _durations(values)
+        labels_of = {"labelExpr": _durations(values)} if name == "time" else {}
+        x["axis"] = {"values": values, **labels_of}
     look = lines(labels)
     colour = look["color"]
     told = tooltip(label="chips of", text=title, kpp_text="KPP", ends="95 % interval",
