@@ -73,9 +73,10 @@ NOISE = {
 METRIC = {"irnet": "accuracy", "unet": "miou", "m5": "accuracy"}
 PAGES = {"irnet": "classification", "unet": "segmentation", "m5": "audio"}
 """Pages of docs/workloads that hold the tables."""
-SIZES = {"irnet": (2000, 200, 200), "unet": (400, 50, 50), "m5": (400, 50, 150)}
+SIZES = {"irnet": (1000, 100, 100), "unet": (400, 50, 50), "m5": (400, 50, 150)}
 """Images that train, that are held out, and that chips are judged on."""
-EPOCHS, BATCH, RATE, CHIPS = {"irnet": 20, "unet": 12, "m5": 12}, 32, 3e-3, 20
+EPOCHS, BATCH, CHIPS = {"irnet": 10, "unet": 12, "m5": 12}, 32, 20
+RATE = {"irnet": 1e-2, "unet": 3e-3, "m5": 3e-3}
 
 
 def gratings(count: int, draw: np.random.Generator) -> tuple[NDArray[Any], NDArray[Any]]:
@@ -164,7 +165,13 @@ def trained(task: str, row: str, seed: int) -> Path:
     if path.exists():
         return path
     method, options, _ = ROWS[row]
-    own = {"epochs": EPOCHS[task], "batch": BATCH, "rate": RATE, "seed": seed, "estimator": "ede"}
+    own = {
+        "epochs": EPOCHS[task],
+        "batch": BATCH,
+        "rate": RATE[task],
+        "seed": seed,
+        "estimator": "ede",
+    }
     settings = Settings.model_validate(
         {**own, "every": 0, "keep": "last", "chips": 2, "percentile": 50.0}
     )
