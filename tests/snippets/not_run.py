@@ -49,8 +49,6 @@ NOT_RUN = {
     ("docs/install.md", "docker build"): _TOOL,
     ("docs/install.md", 'eval "$(_NVMC'): _MAKE,
     ("docs/release.md", "python -m build"): _MAKE,
-    ("docs/report.md", "nvmc report lenet5.nvmc --data digits --goal 97% --sweep"): _TRAINS,
-    ("docs/zoo.md", "nvmc.compile(nvmc.model("): _DATA,
     ("docs/tutorials/slurm.md", "#!/bin/bash"): _SLURM,
     ("docs/tutorials/slurm.md", "nvmc results merge net.nvmc part-*"): _SLURM,
     ("docs/targets.md", "nvmc train zoo:lenet5-digits --target"): _TRAINS,
