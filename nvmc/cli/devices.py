@@ -121,7 +121,8 @@ def _fit(
     if drawn is not None:
         from nvmc.report.fit_picture import draw_fit
 
-        draw_fit(fit, drawn)
+        readings = f"{len(fit.standard):,} readings of {measured.name}"
+        draw_fit(fit, drawn, f"{name or output.stem}: {readings}")
     with replacing_file(output) as temporary:
         temporary.write_text(text, encoding="utf-8")
     if as_json:

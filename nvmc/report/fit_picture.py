@@ -9,17 +9,22 @@ import numpy as np
 from scipy import stats
 
 from nvmc.hardware.fit.fitting import DeviceFit
-from nvmc.report.figure import BLUE, GREY, RED, Sheet, as_sheet, figure_in, style
+from nvmc.report.figure import BLUE, GREY, RED, Sheet, as_sheet, figure_in, heading, style
 
 __all__ = ["draw_fit"]
 
 SHOWN = 2000  # quantiles in the picture of normality
 
 
-def draw_fit(fit: DeviceFit, path: Path | Sheet) -> None:
+def draw_fit(fit: DeviceFit, path: Path | Sheet, title: str) -> None:
     """Draw a fit into a file.
 
     Error bars are one standard error; a band is one standard error of the law.
+
+    Args:
+        fit: It.
+        path: The file or sheet, as in `figure_in`.
+        title: The device, and what it was measured in.
 
     Raises:
         OptionError: matplotlib is not installed.
@@ -27,6 +32,7 @@ def draw_fit(fit: DeviceFit, path: Path | Sheet) -> None:
     """
     sheet = as_sheet(path)
     with figure_in(sheet, 4.2 * 2, 3.4 * 2, narrow=8.0) as figure:
+        heading(figure, [title])
         shape = (4, 1) if sheet.style.narrow else (2, 2)
         axes = figure.subplots(*shape).ravel()
         _spread(axes[0], fit)
