@@ -52,7 +52,7 @@ def _judged(plan: Plan, cell: Cell) -> dict[str, Any]:
     """Value, spread over chips and ideal value of one cell."""
     experiment, budget = plan.experiment, plan.budget
     path = _trained(plan, cell)
-    normalised = "norm" in cell.arm.build
+    normalised = cell.arm.build.get("norm", "instance") != "instance"  # which the pass misses
     kinds = [kind for kind in experiment.store if normalised or kind != "norm"]
     options = CompileOptions(store=tuple(kinds))
     with TemporaryDirectory(prefix="nvmc-") as folder:
