@@ -108,7 +108,7 @@ def _made(network: Network, seed: int) -> nn.Module:
 
     from nvmc.models.initialised import initialised
 
-    return initialised(module, torch.Generator().manual_seed(seed)).eval()
+    return initialised(module, torch.Generator().manual_seed(seed), biases=True).eval()
 
 
 def write_untrained(

@@ -52,7 +52,9 @@ def _judged(plan: Plan, cell: Cell) -> dict[str, Any]:
     """Value, spread over chips and ideal value of one cell."""
     experiment, budget = plan.experiment, plan.budget
     path = _trained(plan, cell)
-    options = CompileOptions(store=experiment.store)
+    normalised = cell.arm.build.get("norm", "instance") != "instance"  # which the pass misses
+    kinds = [kind for kind in experiment.store if normalised or kind != "norm"]
+    options = CompileOptions(store=tuple(kinds))
     with TemporaryDirectory(prefix="nvmc-") as folder:
         compiled = compile_model(path, _target(experiment), options, output=Path(folder) / "n.nvmc")
         if experiment.measure == "detected":
@@ -107,7 +109,9 @@ def _network(plan: Plan, cell: Cell) -> Network:
     """The network with what it is built with here."""
     network = NETWORKS[plan.budget.network]
     build = {**network.options, **(plan.experiment.quick.build if plan.quick else {})}
-    return replace(network, options={**build, **cell.arm.build})
+    # BatchNormalization that is kept in cells must not be folded by the exporter.
+    computed = network.computed or cell.arm.build.get("norm") == "batch"
+    return replace(network, options={**build, **cell.arm.build}, computed=computed)
 
 
 def _trained(plan: Plan, cell: Cell) -> Path:
