@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from nvmc.compiled.options import Kind
+
 __all__ = ["DEVICE", "Arm", "Experiment", "Grid", "Point", "Quick"]
 
 DEVICE = "sigma"
@@ -156,7 +158,7 @@ class Experiment:
     cell_bits: int | None = None
     bits: Mapping[str, int] = field(default_factory=dict[str, int])
     per_channel: bool = False
-    store: tuple[Literal["bias", "norm"], ...] = ()
+    store: tuple[Kind, ...] = ()
     measure: Literal["kpp", "mean", "detected"] = "mean"
     metric: str = "accuracy"
     percentile: float = 1.0

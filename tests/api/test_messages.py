@@ -29,7 +29,7 @@ def right(outputs: Any, labels: Any) -> float:
         (lambda: nvmc.compile(NETWORK, "rram4", optins=3), "^compile has no option 'optins'; did"),
         (lambda: nvmc.simulate("a.nvmc", data="digits"), r"nvmc.open_compiled\('a.nvmc'\)"),
         (lambda: nvmc.compare(Path("b.nvmc")), r"nvmc.open_compiled\('b.nvmc'\)"),
-        (lambda: choose_metric("classes", "rmse"), "nll, perplexity$"),
+        (lambda: choose_metric("classes", "rmse"), "nll, perplexity, likelihood$"),
         (lambda: choose_metric("values", "accuracy"), "r2, rmse, mae, cosine$"),
         (
             lambda: choose_metric("classes", "miou:of=x"),
