@@ -9,7 +9,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from nvmc.compiled.artifact import Compiled, replacing_file
-from nvmc.compiled.options import CompileOptions
+from nvmc.compiled.options import CompileOptions, Kind
 from nvmc.compiler import compile_model, transform_model
 from nvmc.data import Dataset, load_data
 from nvmc.evaluation.simulation import simulate
@@ -53,7 +53,7 @@ def _judged(plan: Plan, cell: Cell) -> dict[str, Any]:
     experiment, budget = plan.experiment, plan.budget
     path = _trained(plan, cell)
     normalised = cell.arm.build.get("norm", "instance") != "instance"  # which the pass misses
-    kinds = [kind for kind in experiment.store if normalised or kind != "norm"]
+    kinds: list[Kind] = [kind for kind in experiment.store if normalised or kind != "norm"]
     options = CompileOptions(store=tuple(kinds))
     with TemporaryDirectory(prefix="nvmc-") as folder:
         compiled = compile_model(path, _target(experiment), options, output=Path(folder) / "n.nvmc")
