@@ -71,6 +71,7 @@ def test_compile_says_how_inputs_are_cut_and_added_up(tmp_path: Path, capsys: Ca
         (["--wire-solution", "exact"], "every read solved with its wires"),
     ],
 )
+@pytest.mark.slow
 def test_compile_says_how_cells_behind_wires_are_solved(
     options: list[str], told: str, tmp_path: Path, capsys: Capture
 ) -> None:
@@ -82,6 +83,7 @@ def test_compile_says_how_cells_behind_wires_are_solved(
     assert json.loads(capsys.readouterr().out)["description"]["fidelity"] == "circuit"
 
 
+@pytest.mark.slow
 def test_waiting_rows_reach_the_target(tmp_path: Path, capsys: Capture) -> None:
     folder = str(tmp_path / "m.nvmc")
     given = ["--device", "rram-milo2021", "--wire-ohm", "1", "--waiting-rows", "float"]

@@ -108,7 +108,7 @@ def test_a_network_that_was_not_compiled() -> None:
 def test_a_damaged_target() -> None:
     model = compiled("gemm")
     model.metadata_props[TARGET_KEY] = "{}"
-    with pytest.raises(ArtifactError, match=r"is damaged \(device: is missing\); compile again"):
+    with pytest.raises(ArtifactError, match=r"is damaged \(.*device: is missing\); compile again"):
         target_of(model)
 
 

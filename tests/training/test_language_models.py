@@ -16,8 +16,8 @@ import torch
 from language_models import BertTagger, Gpt2, Llama, Seq2Seq, exported
 from nvmc import Target, compile_model, load_device, simulate
 from nvmc.cli import main
-from nvmc.cli.values import value_text
 from nvmc.data import IGNORED
+from nvmc.metrics.values import value_text
 from nvmc.training import Settings, make_method, make_task, train
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # torch's exporters warn of themselves

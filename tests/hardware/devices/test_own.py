@@ -120,7 +120,7 @@ def test_an_open_sigma_is_the_device_s(laws: str) -> None:
     held = Array("w", np.ones((40, 50), np.float32), np.ones((), np.float32), target)
     found, none = (Chip.of(target, 3, 1, sigma).program(held).levels for sigma in (0.25, 0.0))
     assert found.std() == pytest.approx(0.25, rel=0.1) and np.all(none == 1)
-    with pytest.raises(OptionError, match="states no sigma"):
+    with pytest.raises(OptionError, match="states no strength and device 'd' has no sigma"):
         programmed(noise)
 
 

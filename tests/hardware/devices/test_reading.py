@@ -224,7 +224,9 @@ DOCS = (Path(__file__).parents[3] / "docs" / "devices.md").read_text(encoding="u
 
 def test_the_documented_file_loads(tmp_path: Path):
     file = tmp_path / "doc.toml"
-    file.write_text(DOCS.split("```toml\n")[1].split("```")[0], encoding="utf-8")
+    file.write_text(
+        DOCS.split('```toml title="my-reram.toml"\n')[1].split("```")[0], encoding="utf-8"
+    )
     device = load_device(file)
     assert device.clip and [source.type for source in device.sources()] == [
         "programming",
@@ -234,7 +236,7 @@ def test_the_documented_file_loads(tmp_path: Path):
 
 def test_the_documented_options_parse():
     lines = [line.partition("#")[0] for line in DOCS.splitlines() if line.startswith("--noise ")]
-    assert len(lines) == 18
+    assert len(lines) == 20
     for line in lines:
         parse_noise(line.removeprefix("--noise ").strip().strip('"'))
 

@@ -30,10 +30,10 @@ def stand_in(kernel):
 """
 
 
-def interpreter(script: str) -> subprocess.CompletedProcess[str]:
+def interpreter(script: str, before: str = "") -> subprocess.CompletedProcess[str]:
     paths = [str(ROOT), str(ROOT / "tests")]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(paths), "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, "-W", "error", "-c", SETUP + script]
+    command = [sys.executable, "-W", "error", "-c", before + SETUP + script]
     return subprocess.run(command, env=environment, capture_output=True, text=True)
 
 
@@ -95,15 +95,15 @@ started.wait()
 
 
 def test_a_run_after_the_door_has_closed_is_an_error():
-    script = """
+    before = """
+import atexit
 def late():  # registered before the native half is loaded, hence called after it has closed
     try:
         session.run(None, FEEDS)
     except Exception as error:
         print(error)
 atexit.register(late)
-session = make_session(matmul())
 """
-    done = interpreter(script)
+    done = interpreter("session = make_session(matmul())", before)
     assert (done.returncode, done.stderr) == (0, "")
     assert "'dense': the Python interpreter is shutting down" in done.stdout
