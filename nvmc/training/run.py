@@ -226,11 +226,20 @@ def _logits(scores: Tensor, axis: int | None) -> Tensor:
 def _cross_entropy(scores: Tensor, labels: Tensor, axis: int, probable: bool) -> Tensor:
     if probable:
         scores = scores.clamp(min=torch.finfo(scores.dtype).tiny).log()
+    if bool((labels == IGNORED).all()):
+        return _nothing(scores)
     return functional.cross_entropy(scores.movedim(axis, 1), labels, ignore_index=IGNORED)
+
+
+def _nothing(scores: Tensor) -> Tensor:
+    """The loss of a batch without a known label, whose mean would be 0 / 0: none, and no slope."""
+    return scores.sum() * 0
 
 
 def _binary_cross_entropy(scores: Tensor, labels: Tensor, axis: int | None) -> Tensor:
     flat, counted = _logits(scores, axis), labels != IGNORED
+    if not bool(counted.any()):
+        return _nothing(scores)
     target = labels.clamp(min=0).to(flat.dtype)
     weight = None if bool(counted.all()) else counted.to(flat.dtype) / counted.double().mean()
     return functional.binary_cross_entropy_with_logits(flat, target, weight)

@@ -70,6 +70,22 @@ def test_training_learns_the_labels(tmp_path: Path, method: str) -> None:
     assert outcome.after.kpp > 0.85 > outcome.before.kpp
 
 
+@pytest.mark.parametrize("classes", [False, True])
+def test_a_batch_without_a_known_label_changes_nothing(tmp_path: Path, classes: bool) -> None:
+    data = labelled(12, 0)
+    y = np.where(data.y < 0, 0, data.y)
+    y = y.argmax(axis=1) if classes else y
+    y[5] = -100  # a batch of its own
+    unknown = Dataset("unknown", data.x, y)
+    settings = Settings(epochs=2, batch=1, chips=2, percentile=50.0, every=0)
+    task = make_task(unknown, TARGET, validation=unknown, settings=settings)
+    train(source(tmp_path, "scores"), task, Erm(), output=tmp_path / "o.onnx")
+    weights = [
+        onnx.numpy_helper.to_array(w) for w in onnx.load(tmp_path / "o.onnx").graph.initializer
+    ]
+    assert weights and all(np.isfinite(w).all() for w in weights)
+
+
 def test_labels_other_than_yes_and_no_are_refused(tmp_path: Path) -> None:
     data = labelled(40, 0)
     wrong = Dataset("labels", data.x, np.abs(np.asarray(data.y)) % 7)
