@@ -190,9 +190,8 @@ def _list_all(as_json: bool) -> None:
         print_json({"experiments": rows})
         return
     table = Table(box=None, pad_edge=False)
-    for column in ("experiment", "paper", "what it shows", "data", "quick on"):
-        table.add_column(column, no_wrap=column == "experiment")
+    for column in ("experiment", "what it shows", "data", "quick on"):
+        table.add_column(column, no_wrap=column != "what it shows")  # names to type stay whole
     for e in EXPERIMENTS.values():
-        paper = f"{e.paper}, {e.place}"
-        table.add_row(e.name, paper, e.title, e.data, e.quick.data)
+        table.add_row(e.name, f"{e.paper}, {e.place}: {e.title}", e.data, e.quick.data)
     out().print(table)
