@@ -231,9 +231,9 @@ def test_arrows_of_open_ends_stay_within_the_axes(
     sheet = as_sheet(tmp_path / "s.png", look)
     draw_curves(sheet, ["t"], "accuracy", Axis("σ", [0.1, 0.2]), two, "bits")
     axes = figures[0].axes[0]
-    renderer = figures[0].canvas.get_renderer()
-    edge = axes.get_window_extent(renderer).padded(1)
-    arrows = [text.arrow_patch.get_window_extent(renderer) for text in axes.texts]
+    figures[0].draw_without_rendering()
+    edge = axes.get_window_extent().padded(1)
+    arrows = [text.arrow_patch.get_window_extent() for text in axes.texts]
     assert arrows and all(edge.y0 <= box.y0 for box in arrows)
 
 
