@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import re
+import shlex
 import sys
 import time
 from collections.abc import Callable, Generator, Iterable
@@ -51,6 +52,7 @@ __all__ = [
     "print_metric",
     "progress",
     "quantity_text",
+    "typed",
     "watching",
     "worst_text",
 ]
@@ -342,6 +344,12 @@ def memory_option(command: F) -> F:
         is_eager=True,
         help="Refuse what would take more, such as 4G.  [default: what is available]",
     )(command)
+
+
+def typed(context: click.Context) -> str:
+    """The command as it was typed; empty where no command line was."""
+    words: Any = context.find_root().obj
+    return "" if words is None else shlex.join(["nvmc", *words])
 
 
 def input_options(command: F) -> F:

@@ -66,7 +66,7 @@ def program_command(
         calibration_data=calibration_data,
         cells=cells,
     )
-    out().print(f"Wrote chip {chip} of population {seed} of {network.folder} to {output}")
+    out().print(f"Wrote chip {chip} of seed {seed} of {network.folder} to {output}")
     note_kept(network.manifest.target, device=device, sigma=sigma, noise=noise)
     if made.needs_circuit:
         note("Every read of this chip is noisy; the file holds its cells without that noise")

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import shlex
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import click
 
-from nvmc.cli.console import count, note_kept, note_percentile, note_range, out, progress
+from nvmc.cli.console import count, note_kept, note_percentile, note_range, out, progress, typed
 from nvmc.cli.goals import goal_option
 from nvmc.cli.running import chosen_executor, opened, run_options
 from nvmc.cli.stored import opened_stores
@@ -115,7 +114,7 @@ def report_command(
             executor=executor,
             stores=[stores[str(one.folder)] for one in networks] if stores else [],
             told=progress,
-            command=_typed(context),
+            command=typed(context),
             **options,
         )
         _notes(made, device=devices or None, sigma=options["sigma"], noise=options["noise"])
@@ -123,12 +122,6 @@ def report_command(
         _tell(made, path)
         for one in dict.fromkeys(stores.values()):
             one.check()
-
-
-def _typed(context: click.Context) -> str:
-    """The command as it was typed."""
-    words: Any = context.find_root().obj
-    return "" if words is None else shlex.join(["nvmc", *words])
 
 
 def _swept(text: str) -> dict[str, str]:

@@ -2,17 +2,28 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import click
 from rich.table import Table
 
-from nvmc.cli.console import err, note, out, print_json
+from nvmc.cli.console import err, note, out, print_json, typed
 from nvmc.compiled.artifact import replacing_file
 from nvmc.report.figure import check_figure
 from nvmc.report.study_picture import StudyLine, draw_study
 from nvmc.report.table import check_file, write_csv
-from nvmc.reproduce.page import Result, csv_rows, legend_of, long_rows, page_of, results_of
+from nvmc.reproduce.experiment import DEVICE
+from nvmc.reproduce.page import (
+    Result,
+    csv_rows,
+    is_share,
+    legend_of,
+    long_rows,
+    measure_of,
+    page_of,
+    results_of,
+)
 from nvmc.reproduce.plan import Cell, Plan, make_plan
 from nvmc.reproduce.run import run_plan
 from nvmc.reproduce.table import EXPERIMENTS, experiment_named
@@ -42,7 +53,9 @@ __all__ = ["reproduce_command"]
 @click.option("--page", type=Path, help="Markdown page to write.  [default: in the folder]")
 @click.option("--figure", type=Path, help="Figure to write, .png, .pdf or .svg.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.pass_context
 def reproduce_command(
+    context: click.Context,
     name: str | None,
     quick: bool,
     data: tuple[str, ...],
@@ -86,15 +99,20 @@ def reproduce_command(
     write_csv(csv, csv_rows(plan, results))
     if figure is not None:
         _draw(plan, results, figure)
-    shown = None if figure is None else str(figure)
+    shown = None if figure is None else _seen_from(page, figure)
     with replacing_file(page) as temporary:
-        temporary.write_text(page_of(plan, results, shown))
+        temporary.write_text(page_of(plan, results, shown, typed(context)))
     if as_json:
         print_json({"changed": list(plan.changed), "rows": csv_rows(plan, results)})
         return
     _print(plan, results)
     written = [str(csv), str(page), *([] if figure is None else [str(figure)])]
     out().print(f"Wrote {', '.join(written)}", soft_wrap=True)
+
+
+def _seen_from(page: Path, figure: Path) -> str:
+    """The figure's path from the page's folder, as Markdown links it."""
+    return Path(os.path.relpath(figure.absolute(), page.absolute().parent)).as_posix()
 
 
 def _told(cell: Cell) -> None:
@@ -135,12 +153,20 @@ def _draw(plan: Plan, results: list[Result], path: Path) -> None:
             means = [0.0 if r.mean is None else r.mean for r in own]
             strengths, spreads = [r.point.at for r in own], [r.spread for r in own]
             lines.append(StudyLine(arm.name, strengths, means, spreads, [r.paper for r in own]))
-        panels.append((kind, lines))
+        panels.append((_strength(kind), lines))
     experiment = plan.experiment
     told = [f"{experiment.paper}, {experiment.place}: {experiment.title}", plan.budget.text]
     if plan.quick:
         told.insert(1, "QUICK: not the paper's experiment")
-    draw_study(path, told, f"{experiment.measure} {experiment.metric}", panels)
+    draw_study(path, told, measure_of(plan), panels, percent=is_share(plan))
+
+
+def _strength(kind: str) -> str:
+    """What is along x: `sigma` is the strength of the device's own noise."""
+    if kind == DEVICE:
+        return "noise strength σ"
+    source, _, parameter = kind.partition(":")
+    return f"{source}: {'σ' if parameter == 'sigma' else parameter}" if parameter else source
 
 
 def _list_all(as_json: bool) -> None:
@@ -164,9 +190,8 @@ def _list_all(as_json: bool) -> None:
         print_json({"experiments": rows})
         return
     table = Table(box=None, pad_edge=False)
-    for column in ("experiment", "paper", "what it shows", "data", "quick on"):
-        table.add_column(column, no_wrap=column == "experiment")
+    for column in ("experiment", "what it shows", "data", "quick on"):
+        table.add_column(column, no_wrap=column != "what it shows")  # names to type stay whole
     for e in EXPERIMENTS.values():
-        paper = f"{e.paper}, {e.place}"
-        table.add_row(e.name, paper, e.title, e.data, e.quick.data)
+        table.add_row(e.name, f"{e.paper}, {e.place}: {e.title}", e.data, e.quick.data)
     out().print(table)

@@ -110,7 +110,7 @@ class Request:
         """What the chip is called."""
         if self.index is None:
             return "the ideal chip"
-        return f"chip {self.index} of population {self.seed}"
+        return f"chip {self.index} of seed {self.seed}"
 
     def model(self) -> Model:
         """The compiled network, read anew, so that a writer may change it; on `target`.

@@ -11,6 +11,7 @@ import numpy as np
 
 from nvmc.report.figure import (
     GREY,
+    INK,
     LOOKS,
     Sheet,
     Style,
@@ -25,8 +26,10 @@ from nvmc.statistics import Covers, Kpp
 
 __all__ = ["Axis", "Curve", "draw_curves"]
 
-ARROW = 0.12
-"""Share of the axis that arrows of open ends may need beyond the lowest and highest value."""
+ARROW = 2.2
+"""Length of the arrows of open ends, in the style's small type."""
+NARROW = 50
+"""Letters across the plot in a narrow style, about."""
 MARKED = 30
 """Points up to which each has a mark."""
 
@@ -102,8 +105,9 @@ def draw_curves(
     scale = 100 if percent else 1
     height = max(4.4, 3.2 + 0.17 * len(curves))  # room for both legends, one above the other
     sheet = as_sheet(path)
-    look, below = sheet.style, 0.16 * -(-len(curves) // 3) if len(curves) > 1 else 0.0
-    with figure_in(sheet, 8.4, height, narrow=3.2 + below) as figure:
+    look, rows = sheet.style, -(-len(curves) // _columns(curves))
+    above = 0.3 + 0.16 * rows if len(curves) > 1 else 0.0
+    with figure_in(sheet, 8.4, height, narrow=3.2 + above) as figure:
         axes: Any = figure.add_subplot()
         heading(figure, lines)
         style(axes, "", axis.label, f"{metric} [%]" if percent else metric)
@@ -113,11 +117,14 @@ def draw_curves(
             axes.set_xticks(where, [axis.texts[i] for i in order])
             axes.set_xticks([], minor=True)
         one_ideal = len({tuple(curve.ideal) for curve in curves}) == 1
-        for i, (curve, colour) in enumerate(zip(curves, shades(len(curves)), strict=True)):
+        few = len(curves) <= len(LOOKS)
+        colours = [look[0] for look in LOOKS[: len(curves)]] if few else shades(len(curves))
+        for i, (curve, colour) in enumerate(zip(curves, colours, strict=True)):
             pen = _Pen(colour, GREY if one_ideal else colour, LOOKS[i % len(LOOKS)][2], look.scale)
             _draw(axes, where, order, curve, pen, scale)
         _draw_open(axes, where, order, curves, scale, look)
         _legends(axes, curves, named, look)
+        _make_room(axes, curves, look)
 
 
 @dataclass(frozen=True)
@@ -155,14 +162,7 @@ def _draw_open(
     look: Style,
 ) -> None:
     """An arrow away from the KPP, where its interval has no end on that side."""
-    far = 2.2 * look.small
-    ends = [kpp.interval for curve in curves for kpp in curve.kpp]
-    low, high = axes.get_ylim()
-    room = ARROW * (high - low)
-    axes.set_ylim(
-        low - room * any(end.low is None for end in ends),
-        high + room * any(end.high is None for end in ends),
-    )
+    far = ARROW * look.small
     for curve, line in zip(curves, axes.get_lines()[2::3], strict=True):
         arrow = {
             "shrinkA": 0,
@@ -178,6 +178,18 @@ def _draw_open(
                     tip: dict[str, Any] = {"xytext": (0, away), "textcoords": "offset points"}
                     note = axes.annotate("", (x, at), arrowprops=arrow, **tip)
                     note.set_in_layout(False)
+
+
+def _make_room(axes: Any, curves: Sequence[Curve], look: Style) -> None:
+    """Stretch the y axis so that arrows of open ends stay within it, once the layout is known."""
+    ends = [kpp.interval for curve in curves for kpp in curve.kpp]
+    below, above = any(end.low is None for end in ends), any(end.high is None for end in ends)
+    axes.figure.draw_without_rendering()
+    points = 72 * axes.get_window_extent().height / axes.figure.dpi
+    room = min(0.4, (ARROW * look.small + 2) / points)  # share of the axis
+    low, high = axes.get_ylim()
+    span = (high - low) / (1 - room * (below + above))
+    axes.set_ylim(low - room * below * span, high + room * above * span)
 
 
 def _worst(kpp: Kpp) -> str:
@@ -197,7 +209,7 @@ def _band(kpp: Sequence[Kpp]) -> str:
 
 
 def _legends(axes: Any, curves: Sequence[Curve], named: str, look: Style) -> None:
-    """Beside or below the plot: what the line styles mean, and what the colours do."""
+    """Beside the plot, or above and below it: what line styles mean, and what colours do."""
     lines = axes.get_lines()
     kpp = [k for curve in curves for k in curve.kpp]
     ideal, mean, worst = lines[:3]
@@ -208,8 +220,22 @@ def _legends(axes: Any, curves: Sequence[Curve], named: str, look: Style) -> Non
         return
     names, colours = [curve.label for curve in curves], lines[2::3]
     if look.narrow:
-        both = legend(axes, look, [*colours, *handles], [*names, *texts], title=named)
-        _greyed(both.legend_handles[len(names) :])
+        place: dict[str, Any] = {"loc": "lower left", "bbox_to_anchor": (0.0, 1.0)}
+        above = axes.legend(
+            colours,
+            names,
+            title=named,
+            ncols=_columns(curves),
+            frameon=False,
+            labelcolor=INK,
+            alignment="left",
+            borderaxespad=0.2,
+            columnspacing=1.0,
+            handlelength=1.8,
+            **place,
+        )
+        above.set_clip_on(False)
+        _greyed(legend(axes, look, handles, texts, columns=1).legend_handles)
         return
     first = legend(axes, look, colours, names, title=named)
     axes.add_artist(first)
@@ -217,6 +243,11 @@ def _legends(axes: Any, curves: Sequence[Curve], named: str, look: Style) -> Non
     below: dict[str, Any] = {"loc": "lower left", "bbox_to_anchor": (1.01, 0.0)}
     styles = legend(axes, look, handles, texts, **below)
     _greyed(styles.legend_handles)
+
+
+def _columns(curves: Sequence[Curve]) -> int:
+    """Names of curves side by side in a column of a paper."""
+    return max(1, min(4, NARROW // (max(len(curve.label) for curve in curves) + 6)))
 
 
 def _greyed(handles: Sequence[Any]) -> None:

@@ -84,16 +84,18 @@ def draw_overlay(
         known = [scale * e for e in ends if e is not None]
         low, high = min([low, *known]), max([high, *known])
         top.set_xlim(low, high)
-        top.axhline(k, color=GREY, linewidth=0.8)
+        top.axhline(k, color=GREY, linewidth=0.8, label=f"k = {k:g} % of the chips")
         for i, one in enumerate(networks):
             _interval(below, i, one, LOOKS[i % len(LOOKS)], scale, (low, high))
         below.set_ylim(rows - 0.4, -0.6)
         below.set_yticks(range(rows), [one.label for one in networks])
         below.grid(visible=False)
         own = f"KPP, k = {k:g}, with its {networks[0].kpp.confidence:.0%} interval on these images"
-        below.set_title(
-            own if not look.narrow else own.replace(", with", ",\nwith"), loc="left", color=INK
-        )
+        own = own.replace(", with", ",\nwith") if look.narrow else own
+        alone = [one.kpp.chips_alone for one in networks]
+        if any(ends.low is None or ends.high is None for ends in alone):
+            own += f"\n(an end is open: arrow; {alone[0].runs_needed} runs close it)"
+        below.set_title(own, loc="left", color=INK)
         below.set_xlabel(f"{metric} [%]" if percent else metric, color=INK)
         if look.narrow:
             legend(top, look, columns=1 if max(len(o.label) for o in networks) > 20 else 2)
@@ -107,8 +109,10 @@ def _spread(
     """Share of chips that are no better than a value."""
     values = np.sort(scale * one.values)
     shares = 100 * np.arange(1, len(values) + 1) / len(values)
-    if less:
-        shares = 100 - shares + 100 / len(values)
+    if less:  # from all chips down to none beyond the highest value
+        values, shares = np.append(values, values[-1]), np.append(100 - shares + shares[0], 0.0)
+    else:  # from no chip below the lowest value
+        values, shares = np.append(values[0], values), np.append(0.0, shares)
     colour, dashes, *_ = look
     where = "pre" if less else "post"
     axes.step(values, shares, where=where, color=colour, linestyle=dashes, label=one.label)

@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from nvmc.report.figure import figure_in, heading, shades, style
+import numpy as np
+
+from nvmc.report.figure import GREY, LOOKS, STYLES, figure_in, heading, legend, style
 
 __all__ = ["StudyLine", "draw_study"]
 
@@ -32,29 +34,43 @@ class StudyLine:
 
 
 def draw_study(
-    path: Path, lines: Sequence[str], metric: str, panels: Sequence[tuple[str, Sequence[StudyLine]]]
+    path: Path,
+    lines: Sequence[str],
+    metric: str,
+    panels: Sequence[tuple[str, Sequence[StudyLine]]],
+    percent: bool,
 ) -> None:
     """Write the picture to `path`.
 
     Args:
         path: The file; its suffix says the format, as in `figure_in`.
         lines: What it is of, above the panels.
-        metric: What is on the y axis.
+        metric: What is on the y axis, with its unit.
         panels: Of each noise, its name and a line for each way to train.
+        percent: Whether values are shares, drawn in percent; else in their own unit.
     """
-    with figure_in(path, width=max(6.4, 3.6 * len(panels))) as figure:
+    scale = 100 if percent else 1
+    with figure_in(path, width=2.4 + max(6.0, 3.4 * len(panels))) as figure:
         heading(figure, lines)
         for place, (noise, each) in enumerate(panels, 1):
             axes: Any = figure.add_subplot(1, len(panels), place)
-            style(axes, "", noise, metric)
-            for line, colour in zip(each, shades(len(each)), strict=True):
-                axes.plot(line.x, line.own, "o-", color=colour, markersize=4, label=line.label)
-                low = [a - b for a, b in zip(line.own, line.spread, strict=True)]
-                high = [a + b for a, b in zip(line.own, line.spread, strict=True)]
-                axes.fill_between(line.x, low, high, color=colour, alpha=0.15, linewidth=0)
-                told = [(x, p) for x, p in zip(line.x, line.paper, strict=True) if p is not None]
-                if told:
-                    label = f"{line.label}, paper"
-                    axes.plot(*zip(*told, strict=True), "x--", color=colour, label=label)
+            style(axes, "", noise, metric if place == 1 else "")
+            for i, line in enumerate(each):
+                _draw(axes, line, LOOKS[i % len(LOOKS)], scale)
             if place == len(panels):
-                axes.legend(fontsize=7, frameon=False)
+                band = "± 1 standard\ndeviation\nover chips"
+                axes.fill_between([], [], [], color=GREY, alpha=0.3, label=band)
+                legend(axes, STYLES["screen"], handlelength=4)
+
+
+def _draw(axes: Any, line: StudyLine, look: tuple[str, Any, str, str], scale: int) -> None:
+    """Own values as a line in a band, the paper's as crosses of its colour."""
+    colour, dashes, mark, _ = look
+    own, spread = scale * np.asarray(line.own), scale * np.asarray(line.spread)
+    pen: dict[str, Any] = {"color": colour, "linestyle": dashes, "marker": mark, "markersize": 4}
+    axes.plot(line.x, own, label=line.label, **pen)
+    axes.fill_between(line.x, own - spread, own + spread, color=colour, alpha=0.15, linewidth=0)
+    told = [(x, scale * p) for x, p in zip(line.x, line.paper, strict=True) if p is not None]
+    if told:
+        label = f"{line.label}, paper"
+        axes.plot(*zip(*told, strict=True), "x", color=colour, markersize=7, label=label)

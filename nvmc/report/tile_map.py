@@ -17,14 +17,15 @@ MOST = 24
 FLAT = 0.08
 """Share of a panel's height below which a tile has no room for a number."""
 LETTERED = 12
-"""Tiles of a plane up to which their share is written into each."""
+"""Tiles of a copy up to which their share is written into each."""
 
 
 def draw_tiles(compiled: Compiled, path: str | Path | Sheet, name: str = "screen") -> Path:
     """Draw a panel for each array: its matrix cut into tiles, coloured by the share that is used.
 
-    Word lines go down and bit lines across; groups of a convolution lie along the diagonal. One
-    plane is drawn, since all (slices and polarities) are cut alike.
+    Word lines go down and bit lines across; groups of a convolution lie along the diagonal. A
+    matrix is held several times, a copy for each slice of bits and each sign: one copy is drawn,
+    since all are cut alike.
 
     Args:
         compiled: The network.
@@ -47,7 +48,7 @@ def draw_tiles(compiled: Compiled, path: str | Path | Sheet, name: str = "screen
     lines = [
         f"{network} on {target.device.name}: {sum(a.tiles for a in manifest.arrays):,} tiles, "
         f"{target.rows} x {target.cols} cells each{own}",
-        "One plane of each array; word lines down, bit lines across",
+        "Each array cut into tiles; one of its copies is drawn (a copy for each slice and sign)",
     ]
     if len(arrays) > MOST:
         lines[1] += f"; {len(arrays) - MOST} smaller arrays not drawn"
@@ -55,13 +56,15 @@ def draw_tiles(compiled: Compiled, path: str | Path | Sheet, name: str = "screen
         heading(figure, lines)
         panels: Any = figure.subplots(down, across, squeeze=False).ravel()
         scale = spectrum(100.0)
-        for axes, array in zip(panels, drawn, strict=False):
+        for place, (axes, array) in enumerate(zip(panels, drawn, strict=False)):
             own = target.of_array(array.name)
             mine = [t for t in tiles if t["array"] == array.name and t["plane"] == 0]
             _draw(axes, array, mine, own.rows * own.cols, scale, look)
+            axes.set_xlabel("bit lines", color=INK)
+            axes.set_ylabel("" if place % across else "word lines", color=INK)
         for axes in panels[len(drawn) :]:
             axes.set_axis_off()
-        bar = figure.colorbar(scale, ax=list(panels), shrink=0.8, pad=0.02)
+        bar = figure.colorbar(scale, ax=list(panels), aspect=20 * down, pad=0.02)
         bar.set_label("cells of a tile that are used [%]", color=INK)
         bar.outline.set_visible(False)
     return sheet.path
@@ -80,12 +83,12 @@ def _draw(
     scale: Any,
     look: Style,
 ) -> None:
-    """The tiles of one plane, to scale in rows and columns of the matrix."""
-    planes = f"{array.planes} plane{'s' * (array.planes != 1)}"
+    """The tiles of one copy, to scale in rows and columns of the matrix."""
+    copies = f"{array.planes} cop{'y' if array.planes == 1 else 'ies'}"
     groups = "" if array.groups == 1 else f"{array.groups} groups of "
     style(axes, "", "", "")
     axes.set_title(
-        f"{_short(array.name)}\n{groups}{array.rows:,} x {array.cols:,}\n{planes}",
+        f"{_short(array.name)}\n{groups}{array.rows:,} x {array.cols:,}\n{copies}",
         loc="left",
         fontsize=look.small,
         color=INK,

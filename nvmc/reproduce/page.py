@@ -6,11 +6,22 @@ import json
 import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
+from urllib.parse import quote
 
 from nvmc.reproduce.experiment import Arm, Point
 from nvmc.reproduce.plan import Plan
 
-__all__ = ["Result", "csv_rows", "legend_of", "long_rows", "page_of", "results_of", "table_rows"]
+__all__ = [
+    "Result",
+    "csv_rows",
+    "is_share",
+    "legend_of",
+    "long_rows",
+    "measure_of",
+    "page_of",
+    "results_of",
+    "table_rows",
+]
 
 _SHARES = ("accuracy", "miou", "map", "dice")
 
@@ -119,8 +130,17 @@ def csv_rows(plan: Plan, results: Sequence[Result]) -> list[dict[str, str | int 
     ]
 
 
-def page_of(plan: Plan, results: Sequence[Result], figure: str | None = None) -> str:
-    """The page, in Markdown."""
+def page_of(
+    plan: Plan, results: Sequence[Result], figure: str | None = None, command: str = ""
+) -> str:
+    """The page, in Markdown.
+
+    Args:
+        plan: What was done.
+        results: What was found.
+        figure: Where the picture is, seen from the page; None for none.
+        command: What was typed; the experiment's own command by default.
+    """
     experiment = plan.experiment
     heading, rows = table_rows(plan, results)
     lines = [f"# {experiment.paper}, {experiment.place}: {experiment.title}", ""]
@@ -139,15 +159,16 @@ def page_of(plan: Plan, results: Sequence[Result], figure: str | None = None) ->
     if experiment.differs:
         lines += ["", f"Not as in the paper, in full too: {'; '.join(experiment.differs)}."]
     if figure:
-        lines += ["", f"![{experiment.title}]({figure})"]
-    lines += ["", f"`nvmc reproduce {experiment.name}{' --quick' if plan.quick else ''}`", ""]
+        lines += ["", f"![{experiment.title}]({quote(figure)})"]
+    command = command or f"nvmc reproduce {experiment.name}{' --quick' if plan.quick else ''}"
+    lines += ["", f"`{command}`", ""]
     return "\n".join(lines)
 
 
 def legend_of(plan: Plan) -> str:
     """What a number is, in a line."""
     experiment = plan.experiment
-    unit = " in %" if _is_share(plan) else ""
+    unit = " in %" if is_share(plan) else ""
     what = {
         "kpp": f"KPP (k = {experiment.percentile:g}) of {experiment.metric}{unit} over chips",
         "mean": f"mean of {experiment.metric}{unit} over chips",
@@ -157,13 +178,24 @@ def legend_of(plan: Plan) -> str:
     return f"Numbers are the {what}, in brackets the standard deviation over chips{over}."
 
 
-def _is_share(plan: Plan) -> bool:
+def measure_of(plan: Plan) -> str:
+    """What a number is, in a few words for an axis."""
+    experiment = plan.experiment
+    return {
+        "kpp": f"KPP (k = {experiment.percentile:g}) of {experiment.metric}",
+        "mean": f"mean {experiment.metric}",
+        "detected": "unusual images detected",
+    }[experiment.measure] + (" [%]" if is_share(plan) else "")
+
+
+def is_share(plan: Plan) -> bool:
+    """Whether numbers are shares of one, shown in percent."""
     name = plan.experiment.metric.partition(":")[0]
     return name in _SHARES or plan.experiment.measure == "detected"
 
 
 def _number(plan: Plan, value: float) -> str:
-    return f"{100 * value:.2f}" if _is_share(plan) else f"{value:.4f}"
+    return f"{100 * value:.2f}" if is_share(plan) else f"{value:.4f}"
 
 
 def _own(plan: Plan, result: Result) -> str:

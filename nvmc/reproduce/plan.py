@@ -47,7 +47,8 @@ class Budget:
         """In a line, beside every number."""
         chips = "1 chip" if self.chips == 1 else f"{self.chips} chips"
         seeds = "1 seed" if self.seeds == 1 else f"{self.seeds} seeds"
-        return f"{self.stated}, {self.epochs} epochs, {chips}, {seeds}"
+        epochs = "1 epoch" if self.epochs == 1 else f"{self.epochs} epochs"
+        return f"{self.stated}, {epochs}, {chips}, {seeds}"
 
 
 @dataclass(frozen=True)

@@ -400,7 +400,7 @@ def test_the_command_takes_noise_and_says_what_it_wrote(
     command = ["export", str(compiled.folder), "--to", "conductance", "-o", str(out)]
     assert main([*command, "--chip", "17", "--noise", "read:sigma=0.1"]) == 0
     said = capfd.readouterr()
-    assert "the conductances of 24 tiles, chip 17 of population 0," in " ".join(said.out.split())
+    assert "the conductances of 24 tiles, chip 17 of seed 0," in " ".join(said.out.split())
     assert "Every read of this chip is noisy" in said.err
     told = json.loads((out / "export.json").read_text())["arrays"]["w"]
     assert (told["tiles"], told["tile"], told["file"]) == (24, [6, 4], "w.npz")

@@ -163,7 +163,7 @@ def test_the_command_says_what_it_wrote_and_leaves_out(
     words = ["export", str(compiled.folder), "--to", "onnx", "-o", str(tmp_path / "out")]
     assert main([*words, "--chip", "7"]) == 0
     said = capfd.readouterr()
-    assert "Wrote chip 7 of population 0 as standard ONNX, opset 13" in said.out
+    assert "Wrote chip 7 of seed 0 as standard ONNX, opset 13" in said.out
     assert "DAC, ADC and wires are left out" in said.err
     found = onnx.load(tmp_path / "out" / "model.onnx")
     assert {entry.domain for entry in found.opset_import} == {""}

@@ -189,7 +189,7 @@ def test_netlists_say_what_they_are_of(tmp_path: Path) -> None:
     for row in table_of(tmp_path / "out"):
         text = (tmp_path / "out" / row["file"]).read_text()
         title, where, counts, turns, *_ = text.splitlines()
-        assert title == (f"* w tile {row['tile']}: nvmc.export.spice/1, chip 17 of population 0")
+        assert title == (f"* w tile {row['tile']}: nvmc.export.spice/1, chip 17 of seed 0")
         assert f"plane {row['plane']}, slice {row['slice']}, {row['polarity']}" in where
         assert float(counts.split()[6]) == float(row["coefficient"])
         assert turns == "* at most 2 rows are driven at a time"

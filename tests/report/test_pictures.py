@@ -205,7 +205,36 @@ def test_no_text_lies_on_another_or_beyond_the_edge(tmp_path: Path, figures: lis
     draw_overlay(narrow, titles, "accuracy", chips, True)
     assert len(figures) == 8
     assert [overlapping(figure) for figure in figures] == [[]] * 8
+    of_two = figures[5].axes[0].get_window_extent().height  # legends do not take over
+    assert of_two > figures[5].bbox.height / 3
     assert {figure.get_figwidth() for figure in figures[4:]} == {3.5}
+
+
+def test_a_comparison_begins_at_no_chip_and_labels_its_line(
+    tmp_path: Path, figures: list[Any]
+) -> None:
+    one = population(30)
+    draw_overlay(tmp_path / "c.png", ["t"], "accuracy", [Overlaid("a", one.values, one.kpp)], True)
+    top, below = figures[0].axes
+    curve_of, line = top.get_lines()
+    assert curve_of.get_ydata()[0] == 0 and curve_of.get_ydata()[-1] == 100
+    assert curve_of.get_xdata()[0] == 100 * one.values.min()
+    assert line.get_label() == "k = 1 % of the chips"
+    assert "368 runs close it" in below.get_title(loc="left")
+
+
+@pytest.mark.parametrize("look", ["screen", "column"])
+def test_arrows_of_open_ends_stay_within_the_axes(
+    look: str, tmp_path: Path, figures: list[Any]
+) -> None:
+    two = [curve(label, 2, 20) for label in "ab"]
+    sheet = as_sheet(tmp_path / "s.png", look)
+    draw_curves(sheet, ["t"], "accuracy", Axis("σ", [0.1, 0.2]), two, "bits")
+    axes = figures[0].axes[0]
+    figures[0].draw_without_rendering()
+    edge = axes.get_window_extent().padded(1)
+    arrows = [text.arrow_patch.get_window_extent() for text in axes.texts]
+    assert arrows and all(edge.y0 <= box.y0 for box in arrows)
 
 
 def test_looks_are_told_apart_without_colour() -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from nvmc.cli import main
+from nvmc.cli import reproduce as command
 from nvmc.errors import DataError, OptionError
 from nvmc.models import NETWORKS
 from nvmc.reproduce import EXPERIMENTS, experiment_named
@@ -134,6 +135,31 @@ def test_own_numbers_stand_beside_the_papers(plan: Plan) -> None:
     rows = csv_rows(plan, results)
     assert len(rows) == 45 and rows[0]["paper"] == 0.9901 and rows[0]["quick"] == 0
     assert "not run" in page_of(plan, [replace(first, values=()), *results[1:]])
+    own = page_of(plan, results, "../my curve.png", "nvmc reproduce trice-table1 --seeds 2")
+    assert "](../my%20curve.png)" in own and own.endswith(
+        "`nvmc reproduce trice-table1 --seeds 2`\n"
+    )
+    assert replace(plan.budget, epochs=1).text == "mnist, 1 epoch, 10000 chips, 2 seeds"
+
+
+def test_the_page_links_the_figure_and_states_the_command_that_was_typed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(command, "run_plan", lambda plan, jobs, done: _find_all(plan))
+    words = "reproduce bayesft-fig2d --quick --epochs 1 --chips 5 --figure rp.svg".split()
+    assert main(words) == 0
+    page = Path("reproduce/bayesft-fig2d-quick.md").read_text()
+    assert "](../rp.svg)" in page and f"`nvmc {' '.join(words)}`" in page
+    picture = Path("rp.svg").read_text()
+    for told in ("mean accuracy [%]", "noise strength σ", "1 epoch,", "deviation"):
+        assert f"<!-- {told}" in picture or told in picture, told
+
+
+def _find_all(plan: Plan) -> None:
+    for cell in plan.cells:
+        cell.found.parent.mkdir(parents=True, exist_ok=True)
+        cell.found.write_text(json.dumps({"value": 0.5, "spread": 0.1}))
 
 
 def test_quick_numbers_never_pass_for_the_papers(tmp_path: Path) -> None:
@@ -173,7 +199,11 @@ def test_the_command_lists_and_says_what_it_lacks(
     assert main(["reproduce", "--json"]) == 0
     listed = json.loads(capsys.readouterr().out)["experiments"]
     assert [row["name"] for row in listed] == list(EXPERIMENTS)
-    assert main(["reproduce"]) == 0 and "bayesft-fig3j" in capsys.readouterr().out
+    monkeypatch.setenv("COLUMNS", "80")
+    assert main(["reproduce"]) == 0
+    table = capsys.readouterr().out
+    assert all(e.name in table and e.data in table for e in EXPERIMENTS.values())
+    assert "…" not in table and max(map(len, table.splitlines())) <= 80
     said = {
         ("trice-table2",): "experiment 'trice-table2' is unknown; .* did you mean 'trice-table1'",
         ("trice-fig5a",): "trice-fig5a needs --data cifar10:DIR: CIFAR-10's batches, https",
