@@ -72,11 +72,7 @@ def _histogram(found: tuple[Population, ...], unit: Unit) -> Chart:
     first, last = (unit.scale * float(edge) for edge in (edges[0], edges[-1]))
     at = None if goal is None else unit.scale * goal
     near = at is not None and _is_near(at, first, last)
-    domain = domain_of([first, last, at if near else None], 0.02)
-    domain = (
-        max(domain[0], unit.scale * unit.bounds[0]),
-        min(domain[1], unit.scale * unit.bounds[1]),
-    )
+    domain = _within(domain_of([first, last, at if near else None], 0.02), unit)
     names = ["KPP", "mean", "ideal chip", *(["goal"] if near else [])]
     look = {"domain": names, "range": MARKS[: len(names)]}
     dash = {"domain": names, "range": [[1, 0], [6, 3], [2, 2], [12, 4]][: len(names)]}
@@ -125,6 +121,12 @@ def _histogram(found: tuple[Population, ...], unit: Unit) -> Chart:
     if goal is not None and not near:
         summary += f". The goal of {unit.asked(goal)} lies outside of the chart"
     return Chart("histogram", "How many chips have which value", summary, spec, table, choices, 280)
+
+
+def _within(domain: tuple[float, float], unit: Unit) -> tuple[float, float]:
+    """The axis, which ends where values do."""
+    low, high = (unit.scale * bound for bound in unit.bounds)
+    return max(domain[0], low), min(domain[1], high)
 
 
 def _bars(found: tuple[Population, ...], unit: Unit, edges: Any) -> list[Spec]:
