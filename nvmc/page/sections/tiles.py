@@ -17,6 +17,10 @@ MOST_TILES, FEWEST_TILES, ALL_TILES = 400, 16, 4_000
 """Tiles that the overview draws: of an array, at most and at least, and of all arrays."""
 ACROSS = 16
 """Tiles in one row of the overview."""
+OF_TILES = (
+    *("array", "tile", "digit", "polarity"),
+    *("lines", "cells", "used", "formed cells", "error"),
+)
 WHAT = ("share of the cells used", "error of the cells")
 
 
@@ -231,18 +235,7 @@ def _overview(one: TileMap, where: str, number: int) -> Chart:
             "tooltip": tooltip(tile="tile", used="used", off="error"),
         },
     }  # fmt: skip
-    columns = (
-        "array",
-        "tile",
-        "digit",
-        "polarity",
-        "lines",
-        "cells",
-        "used",
-        "formed cells",
-        "error",
-    )
-    table = DataTable.of(f"tiles-{number}", f"Tiles{where}", columns, cells, rows)
+    table = DataTable.of(f"tiles-{number}", f"Tiles{where}", OF_TILES, cells, rows)
     largest = max(len(layer.tiles) for layer in one.layers)
     more = f" The first {most} tiles of an array are drawn." if largest > most else ""
     choices = (_arrays(one), Choice("Show", "what", WHAT))
