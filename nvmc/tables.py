@@ -6,7 +6,8 @@ import csv
 import html
 import importlib
 import io
-from collections.abc import Callable, Iterable, Mapping
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
@@ -25,12 +26,14 @@ GAP = "  "
 
 @dataclass(frozen=True)
 class Table:
-    """A table of texts.
+    """A table of texts. A row whose name begins with two spaces belongs to the one above it.
 
     Attributes:
         columns: Headings, one a column; the first column names the rows.
         rows: Cells, as many a row as there are columns.
         caption: What the table is of; empty for none.
+        notes: What a reader should know beside it, in sentences; LaTeX has them as comments, and
+            whoever shows another form says them below it.
 
     Raises:
         OptionError: There is no column, or a row has another number of cells.
@@ -39,6 +42,7 @@ class Table:
     columns: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
     caption: str = ""
+    notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if not self.columns:
@@ -91,10 +95,16 @@ def _text(table: Table, width: int = WIDTH) -> str:
             return "\n\n".join(blocks) + "\n"
 
 
+def _indented(cells: Sequence[str], step: str) -> list[str]:
+    """Cells whose first has `step` for each two spaces that it begins with."""
+    first = cells[0].lstrip(" ")
+    return [step * ((len(cells[0]) - len(first)) // 2) + first, *cells[1:]]
+
+
 def _markdown(table: Table) -> str:
     def line(cells: tuple[str, ...]) -> str:
-        shown = (cell.replace("\\", "\\\\").replace("|", "\\|") for cell in cells)
-        return f"| {' | '.join(shown)} |"
+        shown = [cell.replace("\\", "\\\\").replace("|", "\\|") for cell in cells]
+        return f"| {' | '.join(_indented(shown, '&emsp;'))} |"
 
     rule = ("---", *("---:" for _ in table.columns[1:]))
     head = [f"{table.caption}\n"] if table.caption else []
@@ -112,24 +122,33 @@ _LATEX = {
     "±": r"$\pm$",
     "≥": r"$\geq$",
     "≤": r"$\leq$",
+    "×": r"$\times$",
     "²": "$^2$",
+    "°": r"$^\circ$",
+    "–": "--",
     "µ": r"\textmu{}",
 }
 
 
+_MINUS = re.compile(r"(?<![^\s(])-(?=[\d.])")
+"""The minus of a number that was written with a hyphen."""
+_QUAD = r"\quad "
+
+
 def _latex(table: Table) -> str:
     def escaped(text: str) -> str:
-        return "".join(_LATEX.get(sign, sign) for sign in text)
+        return "".join(_LATEX.get(sign, sign) for sign in _MINUS.sub("−", text))
 
     def line(cells: tuple[str, ...]) -> str:
-        return f"  {' & '.join(map(escaped, cells))} \\\\"
+        return f"  {' & '.join(_indented(list(map(escaped, cells)), _QUAD))} \\\\"
 
-    caption = [f"% {table.caption}".replace("\n", "\n% ")] if table.caption else []
+    told = [text for text in (table.caption, *table.notes) if text]
+    comments = [f"% {text}".replace("\n", "\n% ") for text in told]
     return (
         "\n".join(
             [
                 "% needs \\usepackage{booktabs}",
-                *caption,
+                *comments,
                 f"\\begin{{tabular}}{{l{'r' * (len(table.columns) - 1)}}}",
                 "  \\toprule",
                 line(table.columns),
@@ -151,7 +170,8 @@ def _csv(table: Table) -> str:
 
 def _html(table: Table) -> str:
     def cells(kind: str, texts: tuple[str, ...]) -> str:
-        first = f'<th scope="{"col" if kind == "th" else "row"}">{html.escape(texts[0])}</th>'
+        name = _indented([html.escape(texts[0])], "&emsp;")[0]
+        first = f'<th scope="{"col" if kind == "th" else "row"}">{name}</th>'
         scope = ' scope="col"' if kind == "th" else ""
         others = (f"<{kind}{scope}>{html.escape(text)}</{kind}>" for text in texts[1:])
         return f"<tr>{first}{''.join(others)}</tr>"

@@ -22,15 +22,11 @@ from nvmc.cli.heading import heading, noise_text
 from nvmc.cli.running import chosen_executor, opened, run_options
 from nvmc.cli.stored import checked_text, opened_stores
 from nvmc.evaluation.compare import RUNS, compare
-from nvmc.evaluation.comparison import Against, Comparison
-from nvmc.metrics.values import in_percent, short_of
+from nvmc.evaluation.comparison import Comparison
 from nvmc.report.figure import Sheet
 from nvmc.tables import KINDS
 
 __all__ = ["compare_command"]
-
-WIDE = 12.0
-"""Standard errors of a mean: an interval three times as wide as that of normal values."""
 
 
 @click.command("compare")
@@ -148,34 +144,9 @@ def _noises(result: Comparison) -> list[str]:
     ]
 
 
-def _wide(one: Against) -> bool:
-    """Whether the interval of a mean is far wider than its standard error, since chips are few."""
-    error, ends = one.mean.error, one.mean.interval
-    return error is not None and ends is not None and ends.high - ends.low > WIDE * error
-
-
 def _said(result: Comparison) -> list[str]:
-    """What the table's figures are, in sentences."""
-    differences = [one.against for one in result.networks if one.against is not None]
-    kpp = differences[0].kpp
-    points = "percentage points" if in_percent(result.metric) else short_of(result.metric)
-    less = result.networks[0].kpp.less_is_better
-    said = [f"Differences are in {points}; {'below' if less else 'above'} 0 is better."]
-    said.append("Intervals on these images are of chips alone, and cover no other images.")
-    if not kpp.chips_alone.closed:
-        said.append(
-            f"An open end of the KPP's difference needs {kpp.chips_alone.runs_needed} chips: "
-            f"--runs {kpp.chips_alone.runs_needed}."
-        )
-    if any(map(_wide, differences)):
-        said.append(
-            "An interval of the mean allows for rare chips that are far off, wherever values may "
-            "lie; it narrows with more --runs."
-        )
-    if differences[0].mean.interval is None:
-        said.append(f"{short_of(result.metric)} has no bounds, so no interval of its mean holds.")
-    if len(differences) > 1:
-        said.append(f"Each interval is at {kpp.confidence:.0%} by itself, not all of them at once.")
+    """What the table's figures are, and which chips others had found, in sentences."""
+    said = list(result.notes)
     for one in result.networks:
         if one.elsewhere.chips:
             others = count(one.elsewhere.chips, "chip")

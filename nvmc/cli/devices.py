@@ -142,7 +142,7 @@ def _figure_of(output: Path, asked: Sheet | None) -> Sheet | None:
     except OptionError:
         if asked is not None:
             raise
-        note("no figure: matplotlib is not installed (`pip install nvmc[report]`)")
+        note("no figure: matplotlib is not installed (`pip install 'nvmc[report]'`)")
         return None
     return sheet
 

@@ -8,7 +8,16 @@ from typing import Any
 
 import click
 
-from nvmc.cli.console import count, note_kept, note_percentile, note_range, out, progress, typed
+from nvmc.cli.console import (
+    count,
+    note_kept,
+    note_percentile,
+    note_range,
+    out,
+    print_metric,
+    progress,
+    typed,
+)
 from nvmc.cli.goals import goal_option
 from nvmc.cli.running import chosen_executor, opened, run_options
 from nvmc.cli.stored import opened_stores
@@ -157,9 +166,12 @@ def _tell(made: Report, path: Path) -> None:
         kpp = one.kpp
         console = out()
         console.print(
-            f"{one.label}: KPP {unit.text(kpp.value)} (k = {kpp.k:g}, {count(kpp.runs, 'chip')}), "
+            f"{one.label}: KPP {unit.text(kpp.value)} {unit.name} "
+            f"(k = {kpp.k:g}, {count(kpp.runs, 'chip')}), "
             f"{kpp.confidence:.0%} interval {unit.ends(kpp.interval)}",
             soft_wrap=True,
         )
+    random = any(one.description.data_sha256 is None for one in made.populations)
+    print_metric(made.populations[0].description.metric, random=random)
     size = path.stat().st_size / 1e6
     out().print(f"Wrote {path} ({size:.1f} MB; open it in a browser)", soft_wrap=True)

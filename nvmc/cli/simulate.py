@@ -292,7 +292,7 @@ def _rows(result: Simulation) -> list[tuple[str, str, str]]:
         for label, value, said in values
     ]
     if metric and result.ideal == 1:
-        named[0] = (*ideal[:2], f"{metric}, which is itself")
+        named[0] = (*ideal[:2], "what chips are held against")
     needs = [(one.by.type, "", f"needs {needs_text(one)}") for one in result.compensation]
     return [*named, *needs, *required_rows(result.verdicts, result.metric), *_effort(result)]
 

@@ -322,5 +322,5 @@ def _training() -> Any:
         if (error.name or "").startswith("nvmc"):
             raise
         raise OptionError(
-            f"training needs {error.name}, which is not installed; run `pip install nvmc[train]`"
+            f"training needs {error.name}, which is not installed; run `pip install 'nvmc[train]'`"
         ) from error

@@ -49,7 +49,7 @@ LABELS = {"rotation": "rotation [degrees]", "noise": "noise [share of the range]
     "--mc-passes",
     type=int,
     metavar="T",
-    help="Stochastic passes.  [default: 10; 1 where the network draws nothing]",
+    help="Stochastic passes.  [default: 10; 1 where the network has no random layers]",
 )
 @click.option("--runs", default=20, show_default=True, help="Number of chips.")
 @click.option(
@@ -179,7 +179,7 @@ def _print(result: Uncertainty, folder: str, newest: bool) -> None:
     console.print(table)
     if result.description.mc_passes is None:
         note(
-            "the network draws nothing at inference: one pass, no variance; docs/uncertainty.md "
+            "the network has no random layers: one pass, no variance; docs/uncertainty.md "
             "says how to make one that does"
         )
     console.print(

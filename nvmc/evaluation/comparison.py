@@ -17,6 +17,7 @@ from nvmc.evaluation.records import Elsewhere
 from nvmc.evaluation.reported import WithReport
 from nvmc.evaluation.tabulated import of_text
 from nvmc.metrics import find_metric
+from nvmc.metrics.values import short_of
 from nvmc.report.figure import Sheet
 from nvmc.statistics import Ends, Interval, Kpp, Summary
 from nvmc.statistics.paired import KppDifference, MeanDifference, ShareBetter
@@ -25,6 +26,8 @@ from nvmc.tables import Cell, Shown, Table, frame_of
 __all__ = ["FORMAT", "Against", "Compared", "Comparison"]
 
 FORMAT = "nvmc.evaluation.comparison/1"
+WIDE = 12.0
+"""Standard errors of a mean: an interval three times as wide as that of normal values."""
 
 
 @dataclass(frozen=True)
@@ -180,6 +183,35 @@ class Comparison(Shown, WithReport):
         """
         return draw_comparison(self, path, style)
 
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What the table's figures are, and why an interval is open or wide, in sentences."""
+        differences = [one.against for one in self.networks if one.against is not None]
+        kpp = differences[0].kpp
+        points = "percentage points" if self.percent else short_of(self.metric)
+        better = "below" if self.networks[0].kpp.less_is_better else "above"
+        said = [
+            f"Differences are in {points}; {better} 0 is better.",
+            "Intervals on these images are of chips alone, and cover no other images.",
+        ]
+        if not kpp.chips_alone.closed:
+            needed = kpp.chips_alone.runs_needed
+            said.append(
+                f"An open end of the KPP's difference needs {needed} chips: --runs {needed}."
+            )
+        if any(map(_wide, differences)):
+            said.append(
+                "An interval of the mean allows for rare chips that are far off, wherever values "
+                "may lie; it narrows with more --runs."
+            )
+        if differences[0].mean.interval is None:
+            said.append(f"{short_of(self.metric)} has no bounds, so no interval of its mean holds.")
+        if len(differences) > 1:
+            said.append(
+                f"Each interval is at {kpp.confidence:.0%} by itself, not all of them at once."
+            )
+        return tuple(said)
+
     def shown(self) -> Table:
         """As people read it: a column for each network, quantities below each other."""
         first, *others = (self._cells(one) for one in self.networks)
@@ -191,7 +223,7 @@ class Comparison(Shown, WithReport):
         short = self.metric if known is None else known.short
         head = f"{short} [%]" if self.percent else short
         labels = [one.label for one in self.networks]
-        return Table((head, *labels), tuple(zip(names, *texts, strict=True)))
+        return Table((head, *labels), tuple(zip(names, *texts, strict=True)), notes=self.notes)
 
     def _cells(self, one: Compared) -> list[tuple[str, str]]:
         """Quantities and what is written of a network; the first has only the upper ones."""
@@ -239,12 +271,18 @@ class Comparison(Shown, WithReport):
     def _ends(self, ends: Ends, signed: bool = False) -> str:
         text = self._signed if signed else self._text
         if ends.low is None:
-            return "open" if ends.high is None else f"up to {text(ends.high)}"
-        return f"from {text(ends.low)}" if ends.high is None else _to(text, ends.low, ends.high)
+            return "open" if ends.high is None else f"at most {text(ends.high)}"
+        return f"at least {text(ends.low)}" if ends.high is None else _to(text, ends.low, ends.high)
 
     def _mean_ends(self, interval: Interval | None) -> str:
         """None where values have no bounds."""
         return "none" if interval is None else _to(self._signed, interval.low, interval.high)
+
+
+def _wide(one: Against) -> bool:
+    """Whether the interval of a mean is far wider than its standard error, since chips are few."""
+    error, ends = one.mean.error, one.mean.interval
+    return error is not None and ends is not None and ends.high - ends.low > WIDE * error
 
 
 def _to(text: Any, low: float, high: float) -> str:

@@ -107,7 +107,7 @@ def curvatures_of(
     except ModuleNotFoundError as error:
         raise OptionError(
             f"--compensate verify needs PyTorch for second derivatives, and there is no module "
-            f"{error.name!r}; `pip install nvmc[train]` brings it, or give order=magnitude"
+            f"{error.name!r}; `pip install 'nvmc[train]'` brings it, or give order=magnitude"
         ) from error
     network = network_of(model, target, output, noisy=False)
     batch = network.batch if network.fixed else 1

@@ -164,7 +164,7 @@ class Workload:
 
     @property
     def mc_passes(self) -> int | None:
-        """Stochastic passes that are averaged; None where the network draws nothing."""
+        """Stochastic passes that are averaged; None where the network has no random layers."""
         return self.network.passes if self.network.draws else None
 
     @property

@@ -290,7 +290,7 @@ def _changes(
             raise OptionError(f"mc-passes is {passes}; expected at least 1")
         if passes > 1 and not network.draws:
             raise OptionError(
-                f"mc-passes is {passes}, but the network draws nothing at inference, so all passes "
+                f"mc-passes is {passes}, but the network has no random layers, so all passes "
                 "are equal; compile it with --pass insert-dropout:active=true or "
                 "invert-normalization:active=true, or leave mc-passes out"
             )

@@ -53,7 +53,7 @@ def parse_accelerator(text: str, jobs: int | None = None) -> Executor:
     except ModuleNotFoundError as error:
         raise OptionError(
             f"accelerator {text!r} needs PyTorch, and there is no module {error.name!r}; "
-            "`pip install nvmc[train]` brings it"
+            "`pip install 'nvmc[train]'` brings it"
         ) from error
     return TorchExecutor(text, jobs=jobs)
 
@@ -107,5 +107,5 @@ def _check_dask(text: str) -> None:
     except ModuleNotFoundError as error:
         raise OptionError(
             f"workers {text!r} need dask, and there is no module {error.name!r}; "
-            "`pip install nvmc[cluster]` brings it"
+            "`pip install 'nvmc[cluster]'` brings it"
         ) from error

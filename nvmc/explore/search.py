@@ -37,7 +37,7 @@ class Search:
         except ImportError as error:
             raise OptionError(
                 f"the space has {space.count:,} combinations, more than are all tried, and a "
-                "search needs optuna, which is not installed; run `pip install nvmc[explore]`, "
+                "search needs optuna, which is not installed; run `pip install 'nvmc[explore]'`, "
                 "give fewer values, or raise --most"
             ) from error
         optuna.logging.set_verbosity(optuna.logging.ERROR)

@@ -13,6 +13,7 @@ __all__ = [
     "COLOURS",
     "DASHES",
     "GREY",
+    "MARK",
     "RED",
     "Spec",
     "domain_of",
@@ -62,7 +63,11 @@ def shown(param: str = "shown", field: str = "i") -> Spec:
 def lines(labels: Sequence[str]) -> Spec:
     """Channels that tell lines apart: a colour and a dash for each label, and one legend above."""
     place = {"orient": "top", "title": None, "labelLimit": 220, "columns": 2}
-    told: Spec = {"field": "label", "type": "nominal", "legend": {**place, "symbolType": "stroke"}}
+    told: Spec = {
+        "field": "label",
+        "type": "nominal",
+        "legend": {**place, "symbolType": "stroke", **MARK},
+    }
     each = range(len(labels))
     colours = [COLOURS[i % len(COLOURS)] for i in each]
     dashes = [DASHES[i % len(DASHES)] for i in each]
@@ -124,6 +129,8 @@ def intervals(domain: tuple[float, float], unit: Unit) -> list[Spec]:
     return [*bars, *(_arrow(side, row) for side in ("low", "high"))]
 
 
+MARK: Spec = {"symbolSize": 400, "symbolStrokeWidth": 2.5}
+"""Of a legend: strokes long enough to tell dashes apart."""
 KINDS = ["chips and images", "chips alone"]
 """What an interval covers."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from importlib.resources import files
@@ -264,7 +265,12 @@ def _rows(block: DataTable) -> Markup:
         tuple(tuple(map(visible, row)) for row in block.shown.rows[:MOST_ROWS]),
     )
     named = f'<table id="table-{block.name}">'
-    return Markup(render(kept, "html").replace("<table>", named, 1))
+    text = _PAIR.sub('<td class="whole">\\1\u00a0±\u00a0\\2</td>', render(kept, "html"))
+    return Markup(text.replace("<table>", named, 1))
+
+
+_PAIR = re.compile(r"<td>([^<>±]*) ± ([^<>±]*)</td>")
+"""A cell with a value and its deviation, which are not broken apart."""
 
 
 def _details(block: DataTable) -> Markup:

@@ -64,5 +64,6 @@ def _converter() -> Any:
         return importlib.import_module("vl_convert")
     except ImportError as error:
         raise OptionError(
-            "reports need vl-convert-python, which is not installed; run `pip install nvmc[report]`"
+            "reports need vl-convert-python, which is not installed; run "
+            "`pip install 'nvmc[report]'`"
         ) from error

@@ -14,7 +14,7 @@ from nvmc.arguments import checked
 from nvmc.compiled.artifact import Compiled
 from nvmc.evaluation.parameters import Setup
 from nvmc.hardware.devices import Device, NoiseSource
-from nvmc.hardware.tile_cells import ArrayCells
+from nvmc.hardware.tile_cells import ArrayCells, TileCells
 
 __all__ = ["LayerMap", "TileMap", "TileUse", "tile_map"]
 
@@ -35,10 +35,11 @@ class TileUse:
         slice: Which digit of the weights it holds, from the lowest.
         polarity: Which sign its cells stand for.
         rows, cols: Word lines and bit lines in use.
-        cells: Cells that hold something; those never formed do not count.
-        use: Their share of the places of a whole tile.
-        error: Root mean square of (level of the chip - level on target) of these cells, as a share
-            of the distance from level 0 to the highest level; None where there is no cell.
+        cells: Cells that hold weights, as `nvmc compile` counts them.
+        use: Their share of the cells of a whole tile: what `nvmc compile` calls used.
+        formed: How many of them are formed; under sign-magnitude those of the other sign are not.
+        error: Root mean square of (level of the chip - level on target) of the formed cells, as a
+            share of the distance from level 0 to the highest level; None without any.
     """
 
     number: int
@@ -48,6 +49,7 @@ class TileUse:
     cols: int
     cells: int
     use: float
+    formed: int
     error: float | None
 
 
@@ -59,9 +61,9 @@ class LayerMap:
         name: Of the array.
         tile: Word lines and bit lines of a whole tile.
         tiles: In the order of their numbers.
-        use: Share of the places that hold a cell, by place within a tile, all tiles of the array
+        use: Share of the cells that hold weights, by place within a tile, all tiles of the array
             together, shape (n, n): from the first word line down, from the first bit line on.
-        error: Root mean square error there, as in `TileUse`; NaN where there is no cell.
+        error: Root mean square error there, as in `TileUse`; NaN where no cell is formed.
     """
 
     name: str
@@ -72,21 +74,26 @@ class LayerMap:
 
     @property
     def cells(self) -> int:
-        """Cells that hold something."""
+        """Cells that hold weights."""
         return sum(tile.cells for tile in self.tiles)
 
     @property
+    def formed(self) -> int:
+        """How many of them are formed."""
+        return sum(tile.formed for tile in self.tiles)
+
+    @property
     def share(self) -> float:
-        """Their share of all places of its tiles."""
+        """Share of the cells of its tiles that hold weights."""
         return self.cells / (len(self.tiles) * self.tile[0] * self.tile[1])
 
     @property
     def rms(self) -> float | None:
-        """Root mean square error over all cells; None without any."""
-        if not self.cells:
+        """Root mean square error over all formed cells; None without any."""
+        if not self.formed:
             return None
-        squares = sum(tile.cells * (tile.error or 0.0) ** 2 for tile in self.tiles)
-        return float(np.sqrt(squares / self.cells))
+        squares = sum(tile.formed * (tile.error or 0.0) ** 2 for tile in self.tiles)
+        return float(np.sqrt(squares / self.formed))
 
 
 @checked
@@ -164,23 +171,32 @@ def _layer(
     real: ArrayCells, target: ArrayCells, size: tuple[int, int], highest: float, side: int
 ) -> LayerMap:
     sides = min(side, size[0]), min(side, size[1])
-    held, squares = np.zeros(sides), np.zeros(sides)
+    held, known, squares = np.zeros(sides), np.zeros(sides), np.zeros(sides)
     tiles: list[TileUse] = []
     for one, aim in zip(real.tiles, target.tiles, strict=True):
         formed = one.formed
         off = (one.conductance_us - aim.conductance_us) / (real.step_us * highest)
         square = np.where(formed, off**2, 0.0)
-        cells = int(np.count_nonzero(formed))
-        error = float(np.sqrt(square.sum() / cells)) if cells else None
-        use = cells / (size[0] * size[1])
-        lines = formed.shape[0], formed.shape[1]
-        tiles.append(TileUse(one.number, one.slice, one.polarity, *lines, cells, use, error))
-        held += _spread(formed.astype(np.float64), size, sides)
+        weights = _holding(one)
+        cells, there = int(np.count_nonzero(weights)), int(np.count_nonzero(formed))
+        error = float(np.sqrt(square.sum() / there)) if there else None
+        told = formed.shape[0], formed.shape[1], cells, cells / (size[0] * size[1]), there, error
+        tiles.append(TileUse(one.number, one.slice, one.polarity, *told))
+        held += _spread(weights.astype(np.float64), size, sides)
+        known += _spread(formed.astype(np.float64), size, sides)
         squares += _spread(square, size, sides)
     places = len(tiles) * _spread(np.ones(size), size, sides)
     with np.errstate(invalid="ignore", divide="ignore"):
-        error = np.sqrt(squares / held)
+        error = np.sqrt(squares / known)
     return LayerMap(real.name, size, tuple(tiles), held / places, error)
+
+
+def _holding(tile: TileCells) -> NDArray[np.bool_]:
+    """Where its cells hold weights, formed or not: each group's on lines of its own."""
+    found = np.zeros(tile.formed.shape, dtype=np.bool_)
+    for group in range(*tile.groups):
+        found[tile.lines(group)] = True
+    return found
 
 
 def _spread(values: Float, size: tuple[int, int], sides: tuple[int, int]) -> Float:

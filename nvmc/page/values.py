@@ -21,6 +21,7 @@ class Unit:
         against_ideal: Whether chips are held against the ideal chip instead of labels.
         less_is_better: Whether a lower value is a better chip.
         counts: Whether values are whole numbers over the number of images.
+        bounds: Least and greatest value that a chip can have.
     """
 
     name: str
@@ -29,15 +30,16 @@ class Unit:
     against_ideal: bool
     less_is_better: bool
     counts: bool
+    bounds: tuple[float, float]
 
     @classmethod
     def of(cls, metric: str) -> Unit:
         """Of a metric's name in results; shares where this version does not know it."""
         known = find_metric(metric)
         if known is None:
-            return cls(metric, metric, True, False, False, False)
+            return cls(metric, metric, True, False, False, False, (0.0, 1.0))
         against = known.reference.startswith("ideal")
-        told = (known.percent, against, known.less_is_better, known.counts)
+        told = (known.percent, against, known.less_is_better, known.counts, known.range)
         return cls(known.short, known.title, *told)
 
     @property

@@ -271,6 +271,6 @@ def _library(name: str) -> Any:
         return importlib.import_module(name)
     except ImportError as error:
         raise OptionError(
-            "figures need matplotlib, which is not installed; run `pip install nvmc[report]`, or "
+            "figures need matplotlib, which is not installed; run `pip install 'nvmc[report]'`, or "
             "leave the figure out"
         ) from error

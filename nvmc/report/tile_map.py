@@ -65,7 +65,7 @@ def draw_tiles(compiled: Compiled, path: str | Path | Sheet, name: str = "screen
         for axes in panels[len(drawn) :]:
             axes.set_axis_off()
         bar = figure.colorbar(scale, ax=list(panels), aspect=20 * down, pad=0.02)
-        bar.set_label("cells of a tile that are used [%]", color=INK)
+        bar.set_label("cells of a tile used (hold weights) [%]", color=INK)
         bar.outline.set_visible(False)
     return sheet.path
 

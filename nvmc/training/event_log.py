@@ -68,5 +68,5 @@ def _writer() -> Any:
     except ImportError as error:
         raise OptionError(
             "curves for TensorBoard need tensorboard, which is not installed; run "
-            "`pip install nvmc[tensorboard]`, or leave them out"
+            "`pip install 'nvmc[tensorboard]'`, or leave them out"
         ) from error

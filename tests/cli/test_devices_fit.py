@@ -101,7 +101,7 @@ def test_without_matplotlib_the_fit_is_written_and_the_picture_is_not(
     assert "no figure: matplotlib is not installed" in capsys.readouterr().err
     assert Path("a.toml").exists() and not Path("a.png").exists()
     assert main(["devices", "fit", LEVELS, "-o", "b.toml", "--figure", "b.png"]) == 1
-    assert "pip install nvmc[report]" in capsys.readouterr().err
+    assert "pip install 'nvmc[report]'" in capsys.readouterr().err
     assert not Path("b.toml").exists()
 
 

@@ -46,6 +46,14 @@ def test_a_page_with_its_command_and_chips_that_are_kept(capsys: Capture) -> Non
     assert "from the store" in capsys.readouterr().out
 
 
+def test_without_data_the_metric_is_named_and_inputs_are_random(capsys: Capture) -> None:
+    words = ["report", "mlp3.nvmc", "--limit", "8", "--runs", "2", "--no-store", "-o", "r.html"]
+    assert main(words) == 0
+    out = capsys.readouterr().out
+    assert " % agreement with the ideal chip (k = 1, 2 chips)" in out
+    assert "No labels used: values are " in out and "Inputs are random: " in out
+
+
 def test_several_devices_are_compared() -> None:
     words = ["--device", "fefet1", "--device", "fefet2", "--title", "Two", "--date", "today"]
     assert main(["report", *FEW, *words, "--no-store", "-o", "b.html"]) == 0
@@ -79,4 +87,4 @@ def test_what_is_missing_is_named(capsys: Capture, monkeypatch: pytest.MonkeyPat
     monkeypatch.setitem(sys.modules, "vl_convert", None)
     assert main(["report", "mlp3.nvmc", *FEW]) == 1
     (line,) = capsys.readouterr().err.splitlines()
-    assert "reports need vl-convert-python" in line and "pip install nvmc[report]" in line
+    assert "reports need vl-convert-python" in line and "pip install 'nvmc[report]'" in line

@@ -509,11 +509,11 @@ def test_usage(capsys: Capture) -> None:
 @pytest.mark.parametrize(
     ("missing", "words", "named"),
     [
-        ("torch", SMALL, "pip install nvmc[train]"),
+        ("torch", SMALL, "pip install 'nvmc[train]'"),
         (
             "torch.utils.tensorboard",
             [*SMALL, "--tensorboard", "t"],
-            "pip install nvmc[tensorboard]",
+            "pip install 'nvmc[tensorboard]'",
         ),
     ],
 )

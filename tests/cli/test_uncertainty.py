@@ -78,7 +78,7 @@ def test_one_shift(compiled: str, capsys: Capture) -> None:
 def test_a_network_that_draws_nothing_is_noted(plain: str, capsys: Capture) -> None:
     capsys.readouterr()
     assert main(["uncertainty", plain, *COMMON, "--shift", "noise"]) == 0
-    assert "draws nothing" in capsys.readouterr().err
+    assert "no random layers" in capsys.readouterr().err
 
 
 def test_simulate_with_passes(compiled: str, capsys: Capture) -> None:
@@ -140,7 +140,7 @@ def test_passes_of_nothing(plain: str, capsys: Capture, command: str) -> None:
     capsys.readouterr()
     assert main([command, plain, *COMMON, "--mc-passes", "4"]) == 1
     (line,) = capsys.readouterr().err.splitlines()
-    assert "draws nothing" in line
+    assert "no random layers" in line
 
 
 def test_data_must_be_named(compiled: str, capsys: Capture) -> None:

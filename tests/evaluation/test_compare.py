@@ -143,6 +143,10 @@ def test_tables_and_json(mlp: Compiled, lenet: Compiled) -> None:
     assert other["kpp_difference_low"] == "" and against["kpp_difference"]["low"] is None  # open
     text = result.table()
     assert "open" in text and max(map(len, text.splitlines())) <= 80
+    assert "at most " in text and "up to" not in text
+    assert "% An open end of the KPP's difference needs 477 chips: --runs 477.\n" in result.table(
+        "latex"
+    )
     for kind in ("markdown", "latex", "html"):
         assert "lenet" in result.table(kind)
     with pytest.raises(OptionError, match="'pdf'"):

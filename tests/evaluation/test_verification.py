@@ -262,5 +262,5 @@ except OptionError as error:
     print(error)
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert "needs PyTorch" in done.stdout and "pip install nvmc[train]" in done.stdout
+    assert "needs PyTorch" in done.stdout and "pip install 'nvmc[train]'" in done.stdout
     assert done.stdout.count("\n") == 1

@@ -43,14 +43,14 @@ def test_what_is_no_workers_is_refused(text: str, message: str) -> None:
 @pytest.mark.parametrize("text", ["processes:2", "dask:tcp://localhost:8786"])
 def test_dask_may_be_missing(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "distributed", None)
-    with pytest.raises(OptionError, match=r"`pip install nvmc\[cluster\]`"):
+    with pytest.raises(OptionError, match=r"`pip install 'nvmc\[cluster\]'`"):
         parse_workers(text)
 
 
 def test_torch_may_be_missing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delitem(sys.modules, "nvmc.executors.torch", raising=False)
     monkeypatch.setitem(sys.modules, "torch", None)
-    with pytest.raises(OptionError, match=r"no module 'torch'; `pip install nvmc\[train\]`"):
+    with pytest.raises(OptionError, match=r"no module 'torch'; `pip install 'nvmc\[train\]'`"):
         parse_accelerator("cuda")
 
 

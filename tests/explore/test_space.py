@@ -131,7 +131,7 @@ def test_a_large_space_without_optuna_is_refused(monkeypatch: pytest.MonkeyPatch
 
     monkeypatch.setitem(sys.modules, "optuna", None)
     space = Space({"weight_bits": tuple(range(1, 9)), "adc_bits": tuple(range(1, 9))})
-    with pytest.raises(OptionError, match=r"pip install nvmc\[explore\]") as caught:
+    with pytest.raises(OptionError, match=r"pip install 'nvmc\[explore\]'") as caught:
         Search(space, 0, 1)
     assert "\n" not in str(caught.value)
 

@@ -202,7 +202,7 @@ def test_a_result_writes_itself_with_others(
     with pytest.raises(NvmcError, match="cannot write"):
         chips.report(tmp_path / "absent" / "a.html")
     monkeypatch.setitem(sys.modules, "vl_convert", None)
-    with pytest.raises(OptionError, match="pip install nvmc"):
+    with pytest.raises(OptionError, match="pip install 'nvmc"):
         chips.report(tmp_path / "b.html")
     assert not (tmp_path / "b.html").exists()
 

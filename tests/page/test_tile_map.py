@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -27,11 +29,14 @@ def test_use_and_error_are_those_of_every_cell(network: nvmc.Compiled) -> None:
         pairs = list(zip(real.tiles(layer.name), aimed.tiles(layer.name), strict=True))
         side = layer.use.shape
         cells, squares, places = np.zeros(side), np.zeros(side), np.zeros(side)
+        used = np.zeros(side)
         for (one, aim), told in zip(pairs, layer.tiles, strict=True):
             off = (one.conductance_us - aim.conductance_us) / whole
             held = [(r, c) for r, c in np.ndindex(off.shape) if one.formed[r, c]]
-            assert (told.cells, told.rows, told.cols) == (len(held), *off.shape)
-            assert told.use == len(held) / (24 * 16)
+            assert (told.formed, told.rows, told.cols) == (len(held), *off.shape)
+            assert (told.cells, told.use) == (off.size, off.size / (24 * 16))
+            for r, c in np.ndindex(off.shape):
+                used[r * side[0] // 24, c * side[1] // 16] += 1
             error = None if not held else np.sqrt(sum(off[at] ** 2 for at in held) / len(held))
             assert (told.error is None) if error is None else told.error == pytest.approx(error)
             for r, c in held:
@@ -40,12 +45,23 @@ def test_use_and_error_are_those_of_every_cell(network: nvmc.Compiled) -> None:
                 squares[at] += off[r, c] ** 2
         for r, c in np.ndindex(24, 16):
             places[r * side[0] // 24, c * side[1] // 16] += len(pairs)
-        np.testing.assert_allclose(layer.use, cells / places)
+        np.testing.assert_allclose(layer.use, used / places)
         known = cells > 0
         np.testing.assert_allclose(layer.error[known], np.sqrt(squares[known] / cells[known]))
         assert np.isnan(layer.error[~known]).all()
-        assert layer.cells == cells.sum()
+        assert layer.formed == cells.sum()
         assert layer.rms == pytest.approx(np.sqrt(squares.sum() / cells.sum()))
+
+
+def test_used_cells_are_those_of_compile(tmp_path: Path) -> None:
+    """Sign-magnitude, and groups that lie along the diagonal of a tile."""
+    text = "g (float[N,4,5,5] x) => (float[N,8,5,5] y) <float[8,1,1,1] w> "
+    text += "{ y = Conv <group=4> (x, w) }"
+    target = nvmc.make_target("fefet2", rows=24, cols=16)
+    compiled = nvmc.compile(proto_of(text), target, output=tmp_path / "a.nvmc")
+    (layer,), (array,) = nvmc.tile_map(compiled).layers, compiled.manifest.arrays
+    assert (layer.cells, layer.share) == (array.cells, array.utilization)
+    assert 0 < layer.formed < layer.cells
 
 
 def test_without_noise_cells_are_on_target(network: nvmc.Compiled) -> None:

@@ -53,6 +53,16 @@ def test_markdown_and_latex_escape_what_means_something() -> None:
     assert r"50 \% \\" in latex and r"\textbackslash{} \\" in latex and "{lrr}" in latex
 
 
+def test_sub_rows_stay_indented() -> None:
+    table = Table(("", "a"), (("KPP", "-1.5"), ("  interval", "-2 to 3×")), notes=("Few.", "So."))
+    assert "| &emsp;interval | -2 to 3× |" in render(table, "markdown")
+    assert '<th scope="row">&emsp;interval</th>' in render(table, "html")
+    latex = render(table, "latex")
+    assert r"  \quad interval & $-$2 to 3$\times$ \\" in latex and "KPP & $-$1.5" in latex
+    assert "% Few.\n% So.\n\\begin" in latex and "Few" not in render(table, "markdown")
+    assert "  interval  -2" in render(table)
+
+
 def test_text_goes_below_where_it_is_too_wide() -> None:
     table = Table(("name", *"abc"), (("row", *("x" * 30 for _ in "abc")),))
     lines = render(table).splitlines()

@@ -33,6 +33,7 @@ def comparison(report: Report) -> Iterator[Block]:
                     "note",
                 )
         yield _table(result, number)
+        yield Paragraph(" ".join(result.notes))
 
 
 def _table(result: Comparison, number: int) -> DataTable:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -25,19 +26,24 @@ def cost(report: Report) -> Iterator[Block]:
             f"{name} on {one.hardware} ({one.node_nm:g} nm), for one image; {one.drives}. Each "
             "estimate has the band within which published chips agree with the hardware."
         )
+        yield from _outside(one)
         yield _figures(one, name, number)
         yield _layers(one, number)
         yield _components(one, number)
         if one.assumptions:
             yield Paragraph(f"Assumed: {' '.join(one.assumptions)}")
-        for dimension, band in one.bands.items():
-            if not band.low <= 1 <= band.high:
-                way = "more" if band.low > 1 else "less"
-                yield Paragraph(
-                    f"Every published chip takes {way} {dimension} than {one.hardware} says: trust "
-                    "the band, not the estimate.",
-                    "note",
-                )
+
+
+def _outside(one: Cost) -> Iterator[Block]:
+    """Which estimates lie outside of their bands."""
+    for dimension, band in one.bands.items():
+        if not band.low <= 1 <= band.high:
+            way = "more" if band.low > 1 else "less"
+            yield Paragraph(
+                f"Estimates of {dimension} lie outside of their band: every published chip takes "
+                f"{way} {dimension} than {one.hardware} says. Trust the band, not the estimate.",
+                "note",
+            )
 
 
 def _figure_texts(figure: Figure, unit: str) -> tuple[str, str]:
@@ -46,23 +52,32 @@ def _figure_texts(figure: Figure, unit: str) -> tuple[str, str]:
     if unit in ("J", "s"):
         size = abs(figure.value) or 1.0
         scale, prefix = next((p for p in PREFIXES if size >= p[0]), PREFIXES[-1])
-    texts = [f"{value / scale:.{digits}g}" for value, digits in
-             ((figure.value, 3), (figure.low, 2), (figure.high, 2))]  # fmt: skip
-    low, high = (f"{float(text):,g}" for text in texts[1:])
-    return f"{float(texts[0]):,g} {prefix}{unit}", f"{low} to {high}"
+    low, high = (_decimal(end / scale, 2) for end in (figure.low, figure.high))
+    return f"{_decimal(figure.value / scale, 3)} {prefix}{unit}", f"{low} to {high}"
+
+
+def _decimal(value: float, digits: int) -> str:
+    """A number to so many significant digits, never with an exponent: `0.000071`, `1,200,000`."""
+    rounded = float(f"{value:.{digits}g}")
+    if not rounded:
+        return "0"
+    places = max(0, digits - 1 - math.floor(math.log10(abs(rounded))))
+    text = f"{rounded:,.{places}f}"
+    return text.rstrip("0").rstrip(".") if places else text
 
 
 def _figures(one: Cost, name: str, number: int) -> DataTable:
+    many = "layers as a pipeline" if one.scheduled is None else "as scheduled"
     told: list[tuple[str, Figure, str]] = [
         ("energy per image", one.energy, "J"),
         ("latency of one image", one.latency, "s"),
-        ("images per second", one.throughput, "images/s"),
+        (f"images per second, {many}", one.throughput, "images/s"),
         ("area", one.area_mm2, "mm²"),
         ("operations per energy", one.tops_per_w, "TOPS/W"),
-        ("operations per time and area", one.tops_per_mm2, "TOPS/mm²"),
+        (f"operations per time and area, {many}", one.tops_per_mm2, "TOPS/mm²"),
         ("peak, all tiles full", one.peak.tops, "TOPS"),
-        ("peak of full tiles and converters", one.peak.tops_per_w, "TOPS/W"),
-        ("peak of full tiles and converters", one.peak.tops_per_mm2, "TOPS/mm²"),
+        ("peak of full tiles and converters [TOPS/W]", one.peak.tops_per_w, "TOPS/W"),
+        ("peak of full tiles and converters [TOPS/mm²]", one.peak.tops_per_mm2, "TOPS/mm²"),
     ]
     lines = [(what, *_figure_texts(figure, unit)) for what, figure, unit in told]
     rows = [

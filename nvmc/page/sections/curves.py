@@ -8,12 +8,14 @@ from collections.abc import Iterator, Sequence
 from nvmc.evaluation.parameters import PARAMETERS, duration_text, label_of
 from nvmc.evaluation.sweep import Point, Sweep
 from nvmc.page.blocks import Block, Chart, Choice, DataTable
-from nvmc.page.charts import Spec, lines, metric_axis, shown, tooltip
+from nvmc.page.charts import RED, Spec, lines, metric_axis, shown, tooltip
 from nvmc.page.report import Report, network_name
 from nvmc.page.values import Unit, share_text
 
 __all__ = ["curves"]
 
+WIDTHS = {"KPP": 3.0, "mean": 1.2}
+"""How thick lines are, in pixels."""
 MOST_TICKS = 12
 """Values up to which each has a tick of its own."""
 
@@ -74,31 +76,31 @@ def _chart(axes: tuple[str, ...], sweeps: list[Sweep], unit: Unit, number: int) 
     told = tooltip(label="chips of", text=title, kpp_text="KPP", ends="95 % interval",
                    mean_text="mean", yield_text="yield at goal")  # fmt: skip
     value = metric_axis(unit, "y", field="kpp")
+    known = [row for row in rows if row["low"] is not None or row["high"] is not None]
     closed = [row for row in rows if row["low"] is not None and row["high"] is not None]
+    goal = next((p.reached.goal for _, ps in labelled for p in ps if p.reached is not None), None)
     spec: Spec = {
         "data": {"values": rows},
         "transform": [shown()] if len(labels) > 1 else [],
         "layer": [
-            *([_band(x, colour, value)] if closed else []),
-            {
-                "mark": {"type": "line", "strokeWidth": 2.5},
-                "encoding": {"x": x, "y": value, **look},
-            },
-            {
-                "mark": {"type": "line", "strokeWidth": 1.2, "opacity": 0.7},
-                "encoding": {"x": x, "y": {**value, "field": "mean"}, **look},
-            },
+            *([_band(x, colour, value)] if known else []),
+            *(
+                _line(x, {**value, "field": "mean" if name == "mean" else "kpp"}, look, name)
+                for name in WIDTHS
+            ),
             {
                 "mark": {"type": "point", "filled": True, "size": 60, "opacity": 1},
                 "encoding": {"x": x, "y": value, "color": colour, "tooltip": told},
             },
             *([] if len(closed) == len(rows) else [_open_end(x, colour, value)]),
+            *_goal(goal, rows, value, unit),
         ],
     }
     choices = (Choice("Show", "shown", tuple(labels), several=True),) if len(labels) > 1 else ()
     chart = f"curve-{number}"
     summary = "; ".join(_said(label, points, name, unit) for label, points in labelled)
     heading = f"KPP (thick, with its interval) and mean (thin) over {title}"
+    heading += "" if goal is None else f"; dashed: the goal of {unit.asked(goal)}"
     return Chart(chart, heading, summary, spec, _table(labelled, axes, unit, chart), choices, 320)
 
 
@@ -108,15 +110,40 @@ def _durations(values: Sequence[float]) -> str:
     return f"{json.dumps(texts)}[datum.value] || format(datum.value, '~g')"
 
 
+def _line(x: Spec, value: Spec, look: Spec, name: str) -> Spec:
+    """The KPP or the mean; the legend says which by how thick it is."""
+    scale = {"domain": list(WIDTHS), "range": list(WIDTHS.values())}
+    legend = {"orient": "top", "title": None, "symbolType": "stroke", "symbolSize": 300}
+    wide: Spec = {"datum": name, "type": "nominal", "scale": scale, "legend": legend}
+    return {"mark": {"type": "line"}, "encoding": {"x": x, "y": value, **look, "strokeWidth": wide}}
+
+
+def _goal(goal: float | None, rows: Sequence[Spec], value: Spec, unit: Unit) -> list[Spec]:
+    """A dashed line at the goal, where it does not squeeze the curves."""
+    if goal is None:
+        return []
+    at, drawn = unit.scale * goal, [row[name] for row in rows for name in ("from", "to", "mean")]
+    span = max(drawn) - min(drawn) or 0.1 * abs(at)
+    if not min(drawn) - span <= at <= max(drawn) + span:
+        return []
+    return [
+        {
+            "data": {"values": [{"kpp": at, "name": f"goal: {unit.asked(goal)}"}]},
+            "mark": {"type": "rule", "color": RED, "strokeWidth": 2, "strokeDash": [4, 3]},
+            "encoding": {"y": value, "tooltip": {"field": "name", "type": "nominal"}},
+        }
+    ]
+
+
 def _band(x: Spec, colour: Spec, value: Spec) -> Spec:
-    """The interval, where it has both ends."""
+    """The interval; where an end is open, the part from the KPP to the other end."""
     return {
-        "transform": [{"filter": "isValid(datum.low) && isValid(datum.high)"}],
+        "transform": [{"filter": "isValid(datum.low) || isValid(datum.high)"}],
         "mark": {"type": "rule", "strokeWidth": 1.5},
         "encoding": {
             "x": x,
-            "y": {**value, "field": "low"},
-            "y2": {"field": "high"},
+            "y": {**value, "field": "from"},
+            "y2": {"field": "to"},
             "color": colour,
         },
     }
@@ -157,6 +184,8 @@ def _row(i: int, label: str, point: Point, name: str, unit: Unit) -> Spec:
         "mean": unit.scale * point.summary.mean,
         "low": None if low is None else unit.scale * low,
         "high": None if high is None else unit.scale * high,
+        "from": unit.scale * (kpp.value if low is None else low),
+        "to": unit.scale * (kpp.value if high is None else high),
         "kpp_text": unit.text(kpp.value),
         "mean_text": unit.text(point.summary.mean),
         "ends": unit.ends(kpp.interval),

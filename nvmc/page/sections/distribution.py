@@ -11,6 +11,7 @@ import numpy as np
 from nvmc.page.blocks import Block, Chart, Choice, DataTable
 from nvmc.page.charts import (
     BLUE,
+    MARK,
     RED,
     Spec,
     domain_of,
@@ -25,6 +26,8 @@ from nvmc.page.values import Unit, counted
 __all__ = ["distribution"]
 
 MAX_BARS = 40
+MARKS = [RED, "#c05a0a", "#1f7a5c", "#8a3fb0"]
+"""KPP, mean, ideal chip and goal: seen on the bars, and told apart."""
 MAX_POINTS = 400
 """Of a line; of more values some are left out."""
 
@@ -44,7 +47,10 @@ def _known(one: Population) -> Any:
 
 
 def _edges(found: tuple[Population, ...], unit: Unit) -> Any:
-    """Edges of bars that are a whole number of images wide, so that none is favoured."""
+    """Edges of bars that are a whole number of images wide, so that none is favoured.
+
+    No bar goes beyond the least and the greatest value that there can be.
+    """
     low = min(one.ideal for one in found)
     high = max(one.ideal for one in found)
     low = min(low, *(float(_known(one).min()) for one in found))
@@ -54,7 +60,8 @@ def _edges(found: tuple[Population, ...], unit: Unit) -> Any:
         grain = 1 / max(one.description.images for one in found)
     steps = round((high - low) / grain)
     width = max(1, math.ceil(steps / MAX_BARS))
-    return low + (np.arange(steps // width + 2) * width - 0.5) * grain
+    edges = low + (np.arange(steps // width + 2) * width - 0.5) * grain
+    return np.unique(np.clip(edges, *unit.bounds))
 
 
 def _histogram(found: tuple[Population, ...], unit: Unit) -> Chart:
@@ -65,16 +72,16 @@ def _histogram(found: tuple[Population, ...], unit: Unit) -> Chart:
     first, last = (unit.scale * float(edge) for edge in (edges[0], edges[-1]))
     at = None if goal is None else unit.scale * goal
     near = at is not None and _is_near(at, first, last)
-    domain = domain_of([first, last, at if near else None], 0.02)
+    domain = _within(domain_of([first, last, at if near else None], 0.02), unit)
     names = ["KPP", "mean", "ideal chip", *(["goal"] if near else [])]
-    look = {"domain": names, "range": [RED, "#d9772b", "#3a9d7c", "#b8962e"][: len(names)]}
-    dash = {"domain": names, "range": [[1, 0], [6, 3], [2, 2], [8, 2, 2, 2]][: len(names)]}
+    look = {"domain": names, "range": MARKS[: len(names)]}
+    dash = {"domain": names, "range": [[1, 0], [6, 3], [2, 2], [12, 4]][: len(names)]}
     spec: Spec = {
         "layer": [
             {
                 "data": {"values": bars},
                 "transform": [one_only],
-                "mark": {"type": "bar", "color": BLUE, "binSpacing": 1},
+                "mark": {"type": "bar", "color": BLUE, "opacity": 0.45, "binSpacing": 1},
                 "encoding": {
                     "x": metric_axis(unit, scale={"domain": list(domain)}, bin={"binned": True}),
                     "x2": {"field": "high"},
@@ -91,14 +98,14 @@ def _histogram(found: tuple[Population, ...], unit: Unit) -> Chart:
             {
                 "data": {"values": _marks(found, unit, near)},
                 "transform": [one_only],
-                "mark": {"type": "rule", "strokeWidth": 2},
+                "mark": {"type": "rule", "strokeWidth": 2.5},
                 "encoding": {
                     "x": {"field": "x", "type": "quantitative"},
                     "color": {
                         "field": "name",
                         "type": "nominal",
                         "scale": look,
-                        "legend": {"orient": "top", "title": None, "symbolType": "stroke"},
+                        "legend": {"orient": "top", "title": None, "symbolType": "stroke", **MARK},
                     },
                     "strokeDash": {"field": "name", "type": "nominal", "scale": dash},
                     "tooltip": tooltip(name="", value=unit.name),
@@ -114,6 +121,12 @@ def _histogram(found: tuple[Population, ...], unit: Unit) -> Chart:
     if goal is not None and not near:
         summary += f". The goal of {unit.asked(goal)} lies outside of the chart"
     return Chart("histogram", "How many chips have which value", summary, spec, table, choices, 280)
+
+
+def _within(domain: tuple[float, float], unit: Unit) -> tuple[float, float]:
+    """The axis, which ends where values do."""
+    low, high = (unit.scale * bound for bound in unit.bounds)
+    return max(domain[0], low), min(domain[1], high)
 
 
 def _bars(found: tuple[Population, ...], unit: Unit, edges: Any) -> list[Spec]:

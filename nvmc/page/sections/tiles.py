@@ -17,7 +17,11 @@ MOST_TILES, FEWEST_TILES, ALL_TILES = 400, 16, 4_000
 """Tiles that the overview draws: of an array, at most and at least, and of all arrays."""
 ACROSS = 16
 """Tiles in one row of the overview."""
-WHAT = ("share of the places in use", "error of the cells")
+OF_TILES = (
+    *("array", "tile", "digit", "polarity"),
+    *("lines", "cells", "used", "formed cells", "error"),
+)
+WHAT = ("share of the cells used", "error of the cells")
 
 
 def tiles(report: Report) -> Iterator[Block]:
@@ -30,7 +34,9 @@ def tiles(report: Report) -> Iterator[Block]:
             f"{counted(tiles_of, 'tile')}{where} hold {counted(len(one.layers), 'array')}. The "
             f"error of a cell is its level on chip {one.chip} (seed {one.seed}) less the level it "
             "aims for, as a share of the distance from level 0 to the highest level; of several "
-            "cells it is the root of the mean square. Read noise is not in it."
+            "cells it is the root of the mean square. Read noise is not in it. Used are cells that "
+            "hold weights, as `nvmc compile` counts them; some of these are never formed, such as "
+            "those of the other sign under sign-magnitude, and have no error."
         )
         yield _layers(one, where, number)
         yield _within(one, where, number)
@@ -43,14 +49,15 @@ def _percent(value: float | None) -> str:
 
 def _layers(one: TileMap, where: str, number: int) -> DataTable:
     """A row for each array."""
-    columns = ("array", "tiles", "tile", "cells", "in use", "error")
+    columns = ("array", "tiles", "tile", "cells", "used", "formed cells", "error")
     lines = [
         (
             layer.name,
             f"{len(layer.tiles):,}",
             f"{layer.tile[0]}x{layer.tile[1]}",
             f"{layer.cells:,}",
-            _percent(layer.share),
+            f"{layer.share:.1%}".replace("%", " %"),
+            f"{layer.formed:,}",
             _percent(layer.rms),
         )
         for layer in one.layers
@@ -67,6 +74,7 @@ def _layers(one: TileMap, where: str, number: int) -> DataTable:
             "tile_cols": layer.tile[1],
             "cells": layer.cells,
             "use": layer.share,
+            "formed": layer.formed,
             "error": layer.rms,
         }
         for layer in one.layers
@@ -101,7 +109,7 @@ def _within(one: TileMap, where: str, number: int) -> Chart:
                             "domain": [0, max(t[0] for t in sizes)]}},
             "y2": {"field": "r2"},
             "color": _colour(),
-            "tooltip": tooltip(rows="word lines", cols="bit lines", used="in use", off="error"),
+            "tooltip": tooltip(rows="word lines", cols="bit lines", used="used", off="error"),
         },
     }  # fmt: skip
     rows = [
@@ -114,13 +122,14 @@ def _within(one: TileMap, where: str, number: int) -> Chart:
         )
         for p in places
     ]
-    columns = ("array", "word lines", "bit lines", "in use", "error")
+    columns = ("array", "word lines", "bit lines", "used", "error")
     table = DataTable.of(f"places-{number}", f"Places within tiles{where}", columns, rows)
     choices = (_arrays(one), Choice("Show", "what", WHAT, first=1))
     return Chart(
         f"tile-{number}",
-        f"Within the tiles of one array{where}: places in use, and error of the cells",
-        "Places are averaged over all tiles of the array; blank places have no cells.",
+        f"Within the tiles of one array{where}: cells used, and error of the cells",
+        "Places are averaged over all tiles of the array; blank places hold no weights, or, for "
+        "the error, no formed cells.",
         spec,
         table,
         choices,
@@ -203,7 +212,9 @@ def _overview(one: TileMap, where: str, number: int) -> Chart:
                     }
                 )
             told = (str(tile.number), str(tile.slice), tile.polarity, f"{tile.rows}x{tile.cols}")
-            cells.append((layer.name, *told, f"{tile.cells:,}", *texts))
+            cells.append(
+                (layer.name, *told, f"{tile.cells:,}", texts[0], f"{tile.formed:,}", texts[1])
+            )
             rows.append({"array": layer.name, **vars(tile)})
     deep = 1 + max(tile["y"] for tile in found)
     spec: Spec = {
@@ -221,11 +232,10 @@ def _overview(one: TileMap, where: str, number: int) -> Chart:
             "y": {"field": "y", "type": "ordinal", "title": None, "axis": None,
                   "scale": {"domain": list(range(deep))}},
             "color": _colour(),
-            "tooltip": tooltip(tile="tile", used="in use", off="error"),
+            "tooltip": tooltip(tile="tile", used="used", off="error"),
         },
     }  # fmt: skip
-    columns = ("array", "tile", "digit", "polarity", "lines in use", "cells", "in use", "error")
-    table = DataTable.of(f"tiles-{number}", f"Tiles{where}", columns, cells, rows)
+    table = DataTable.of(f"tiles-{number}", f"Tiles{where}", OF_TILES, cells, rows)
     largest = max(len(layer.tiles) for layer in one.layers)
     more = f" The first {most} tiles of an array are drawn." if largest > most else ""
     choices = (_arrays(one), Choice("Show", "what", WHAT))

@@ -51,7 +51,9 @@ def uncertainty(report: Report) -> Iterator[Block]:
         )
         passes = told.mc_passes
         drawn = (
-            "one pass, since the network draws nothing" if passes is None else f"{passes} passes"
+            "one pass, since the network has no random layers"
+            if passes is None
+            else f"{passes} passes"
         )
         chips = counted(len(one.rows[0].chips), "chip")
         yield Paragraph(f"{where}{chips}, {drawn}. ± is the standard deviation over chips.")
