@@ -101,8 +101,15 @@ class Simulation(Shown, WithReport):
         """Mean, standard deviation and minimum at the first time."""
         return self.times[0].summary
 
-    def yield_at(self, goal: float) -> Yield:
-        """The share of chips that reach a goal at the first time, with its interval."""
+    def yield_at(self, goal: float | str) -> Yield:
+        """The share of chips that reach a goal at the first time, with its interval.
+
+        Args:
+            goal: As after `--goal`: `0.95` or `"95%"`; of other metrics a value in their own unit.
+
+        Raises:
+            OptionError: No chip can reach it, or it is no such value.
+        """
         return self.times[0].yield_at(goal)
 
     def headline(self) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +45,20 @@ def test_a_simulation_as_tables(simulation: nvmc.Simulation) -> None:
         assert sign in simulation.table(kind)
     with pytest.raises(OptionError, match="did you mean 'latex'"):
         simulation.table("latx")
+
+
+def test_goals_are_read_as_after_the_option(simulation: nvmc.Simulation) -> None:
+    at = simulation.times[0]
+    assert simulation.yield_at("90%") == at.yield_at("0.9") == at.yield_at(0.9)
+    for wrong in (95, -3, "-3", "much"):
+        with pytest.raises(OptionError, match=r"^goal is .*expected a share"):
+            simulation.yield_at(wrong)
+    with pytest.raises(OptionError, match="goal is None; expected a number or a text"):
+        at.yield_at(None)  # type: ignore[arg-type]
+    own = replace(at, percent=False)
+    assert own.yield_at(-3).reached == 6 and own.yield_at("95").reached == 0
+    with pytest.raises(OptionError, match="in the metric's own unit"):
+        own.yield_at("95%")
 
 
 def test_sweeps_are_of_the_same_chips(simulation: nvmc.Simulation) -> None:
