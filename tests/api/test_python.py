@@ -12,6 +12,7 @@ import pytest
 import nvmc
 from nvmc.errors import ModelError, NvmcError, OptionError
 from nvmc.models import zoo_path
+from onnx_text import proto_of
 
 torch = pytest.importorskip("torch")
 
@@ -69,6 +70,19 @@ def test_a_model_in_memory_compiles_as_its_file(tmp_path: Path) -> None:
     first = nvmc.compile(path, TARGET, output="file.nvmc")
     second = nvmc.compile(onnx.load(path), TARGET, output="memory.nvmc")
     assert first.network_sha256 == second.network_sha256
+
+
+def test_two_networks_of_one_name_are_held_apart() -> None:
+    text = "g (float[N,3] x) => (float[N,4] y) <float[3,4] w> { y = MatMul (x, w) }"
+    first = nvmc.compile(proto_of(text), "rram4")
+    second = nvmc.compile(proto_of(text.replace("4", "5")), "rram4")
+    assert (first.folder, second.folder) == (Path("g.nvmc"), Path("g-2.nvmc"))
+    first.read_tiles(), second.read_tiles()
+    again = nvmc.open_compiled("g.nvmc")
+    del first
+    assert nvmc.compile(proto_of(text), "rram4").folder == Path("g-3.nvmc")  # `again` is in hand
+    del again
+    assert nvmc.compile(proto_of(text), "rram4").folder == Path("g.nvmc")
 
 
 @pytest.mark.parametrize(
