@@ -170,12 +170,17 @@ class Simulation(Shown, WithReport):
                 such as `0:0.4:0.05`, or numbers; see `nvmc.sweep`.
 
         Raises:
-            OptionError: There is no such parameter or value, the result has several times and
-                `time` is not swept, or it was not made by `nvmc.simulate`.
+            OptionError: There is no parameter, or no such one or value, the result has several
+                times and `time` is not swept, or it was not made by `nvmc.simulate`.
         """
         if self.asked is None:
             raise OptionError(
                 "this result does not know what it was simulated with; call nvmc.sweep(network, …)"
+            )
+        if not values:
+            raise OptionError(
+                "Simulation.sweep has no parameter; give one or two with their values, such as "
+                "result.sweep(sigma=[0, 0.1, 0.2])"
             )
         if len(self.times) > 1 and "time" not in values:
             raise OptionError(

@@ -247,10 +247,9 @@ class Chip:
         object.__setattr__(self, "_streams", tuple(active) if self.index is not None else ())
 
     def __repr__(self) -> str:
-        noise = ", ".join(name for name, _ in self._streams) or "no noise"
+        who = "ideal" if self.index is None else f"{self.index} of seed {self.seed}"
         age = "" if self.time_s is None else f", {self.time_s:g} s after programming"
-        name = "ideal" if self.index is None else f"{self.index} of seed {self.seed}"
-        return f"<Chip {name}: {noise}{age}>"
+        return f"<Chip {who}: {', '.join(name for name, _ in self._streams) or 'no noise'}{age}>"
 
     @classmethod
     @checked

@@ -74,7 +74,9 @@ class LayerMap:
     error: Float
 
     def __repr__(self) -> str:
-        return f"<LayerMap of {self.name}: {len(self.tiles):,} tiles, {100 * self.share:.1f} % used>"
+        return (
+            f"<LayerMap of {self.name}: {len(self.tiles):,} tiles, {100 * self.share:.1f} % used>"
+        )
 
     @property
     def cells(self) -> int:
@@ -119,10 +121,11 @@ class TileMap(Shown):
         tiles = sum(len(layer.tiles) for layer in self.layers)
         places = sum(len(one.tiles) * one.tile[0] * one.tile[1] for one in self.layers)
         cells = sum(layer.cells for layer in self.layers)
+        plural = "" if len(self.layers) == 1 else "s"
         use = f"{100 * cells / places:.1f} % used" if places else "none used"
         return (
             f"Tile map of {self.network} on {self.device}, chip {self.chip} of seed {self.seed}: "
-            f"{len(self.layers):,} array{'' if len(self.layers) == 1 else 's'} on {tiles:,} tiles, {use}"
+            f"{len(self.layers):,} array{plural} on {tiles:,} tiles, {use}"
         )
 
     def shown(self) -> Table:

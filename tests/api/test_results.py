@@ -72,6 +72,12 @@ def test_sweeps_are_of_the_same_chips(simulation: nvmc.Simulation) -> None:
     other = simulation.sweep(adc_bits=[8, None])  # at sigma 0.3 as before
     np.testing.assert_array_equal(other.points[1].values, simulation.values)
     assert [point.at["adc-bits"].text for point in other.points] == ["8", "none"]
+    assert "Values are accuracy [%]; sigma 0.3" in other.table()
+    assert "over adc-bits 8 to none (2 values), sigma 0.3: " in repr(other)
+    with pytest.raises(OptionError, match="sweep has no parameter"):
+        simulation.sweep()
+    with pytest.raises(OptionError, match="a range is 0:0.3:STEP, such as 0:0.3:0.1"):
+        simulation.sweep(sigma="0-0.3")
     with pytest.raises(OptionError, match="did you mean 'sigma'"):
         simulation.sweep(sigm=[0, 1])
     with pytest.raises(OptionError, match="expected a number of at least 0"):
