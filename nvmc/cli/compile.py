@@ -271,8 +271,8 @@ def _print(compiled: Compiled, chosen: bool) -> None:
     cells = f" in {target.cell_bits}-bit cells" if target.weight_bits else ""
     half = " (half of the cells stay unformed)" if target.layout.signed else ""
     console.print(
-        f"{target.device.name}{'' if chosen else ' (default)'}: {bits}{cells}, {target.encoding}{half}, "
-        f"tiles of {target.rows}x{target.cols}{_split_text(manifest)}"
+        f"{target.device.name}{'' if chosen else ' (default)'}: {bits}{cells}, "
+        f"{target.encoding}{half}, tiles of {target.rows}x{target.cols}{_split_text(manifest)}"
     )
     for line in rounding_lines(manifest):
         console.print(line)
