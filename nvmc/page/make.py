@@ -161,7 +161,7 @@ def _asked(options: Shown) -> tuple[Options, dict[str, Any]]:
     page: dict[str, Any] = {name: value for name, value in options.items() if name not in names}
     page["goal"] = as_goal(page.get("goal"), metric)
     sweeps: Any = page.get("sweeps") or ()
-    several = [sweeps] if isinstance(sweeps, Mapping) else sweeps
+    several: Any = [sweeps] if isinstance(sweeps, Mapping) else sweeps
     page["sweeps"] = [as_values(_swept(one)) for one in several]
     page["hardware"] = [load_hardware(one) for one in page.get("hardware") or ()]
     if asked.get("data") is not None:
