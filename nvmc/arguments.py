@@ -103,7 +103,7 @@ def _checking(function: Callable[..., Any], called: str, types: bool) -> Any:
 def _called(name: str, positional: tuple[Any, ...]) -> str:
     """A method by the class of its object, rather than by the parent that defines it."""
     parent, dot, method = name.rpartition(".")
-    kind: Any = type(positional[0]) if dot and positional else object
+    kind = cast(type, type(positional[0]) if dot and positional else object)
     return f"{kind.__name__}.{method}" if parent in (k.__name__ for k in kind.__mro__) else name
 
 
