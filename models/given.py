@@ -15,7 +15,7 @@ from typing import Any, cast
 import numpy as np
 
 from nvmc.data import Data, load_data
-from nvmc.errors import ModelError, OptionError
+from nvmc.errors import ModelError, OptionError, with_article
 
 __all__ = ["as_file"]
 
@@ -71,7 +71,7 @@ def _is_module(source: Any) -> bool:
 
 
 def _kind(source: Any) -> str:
-    return "a path" if isinstance(source, str | Path) else f"a {type(source).__name__}"
+    return "a path" if isinstance(source, str | Path) else with_article(type(source).__name__)
 
 
 def _name(source: Any) -> str:

@@ -75,10 +75,11 @@ def check_text(what: str, value: str | Path) -> None:
         ) from error
 
 
-def _checking(function: Callable[..., Any], name: str, types: bool) -> Any:
+def _checking(function: Callable[..., Any], called: str, types: bool) -> Any:
     @wraps(function)
     def calling(*positional: Any, **keywords: Any) -> Any:
         known, signature = _keywords(function)
+        name = _called(called, positional)
         for key in keywords:
             if key not in known:
                 raise OptionError(_unknown(name, key, known))
@@ -97,6 +98,13 @@ def _checking(function: Callable[..., Any], name: str, types: bool) -> Any:
         return function(*plain, **{key: _plain(value) for key, value in keywords.items()})
 
     return calling
+
+
+def _called(name: str, positional: tuple[Any, ...]) -> str:
+    """A method by the class of its object, rather than by the parent that defines it."""
+    parent, dot, method = name.rpartition(".")
+    kind = cast(type, type(positional[0]) if dot and positional else object)
+    return f"{kind.__name__}.{method}" if parent in (k.__name__ for k in kind.__mro__) else name
 
 
 def _compiled(value: Any, words: str) -> str | None:

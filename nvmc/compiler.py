@@ -26,6 +26,7 @@ from nvmc.compiled.artifact import (
 )
 from nvmc.compiled.converters import AdcCodes
 from nvmc.compiled.generations import replacing_folder
+from nvmc.compiled.held import free_folder
 from nvmc.compiled.options import Calibration, CompileOptions
 from nvmc.compiled.rounding import SEEDED, AgainstSource, Outliers
 from nvmc.compiled.work import check_share
@@ -117,7 +118,9 @@ def compile_model(
             default the first images of `data`.
         output: The folder to write; `NAME.nvmc` in the working directory by default, NAME being
             that of the file, the graph or the module's class. A compiled
-            network that is there already is replaced, anything else refused.
+            network that is there already is replaced, anything else refused; but beside a network
+            of that folder which this process still has, a module or a ModelProto is written to
+            `NAME-2.nvmc`, and so on.
         data: Images (docs/data.md), of a spec its training split: what `activation_bits` and
             calibrated ranges of the target's periphery are calibrated on, and what the ideal chip
             is held against the source on.
@@ -127,6 +130,8 @@ def compile_model(
     """
     target, options = as_target(target), options or CompileOptions()
     with as_file(source, example, data) as path:
+        if output is None and not isinstance(source, str | Path):
+            output = free_folder(path.stem)
         compiled = _compile(path, target, options, output, data)
     compiled.origin = Origin(source, example, target, options)
     return compiled

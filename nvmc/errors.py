@@ -24,6 +24,7 @@ __all__ = [
     "TrainingError",
     "nearest",
     "unknown",
+    "with_article",
 ]
 
 
@@ -76,13 +77,21 @@ class ClusterError(NvmcError, RuntimeError):
 
 
 def nearest(name: str, known: Iterable[str]) -> str | None:
-    """The one of `known` that `name` most resembles, or None where none is alike.
+    """The one of `known` that `name` most resembles or begins, or None where none is alike.
 
     Case counts for nothing, nor whether words are joined by dashes or underscores.
     """
     plain = {text.lower().replace("_", "-"): text for text in known}
-    alike = get_close_matches(name.lower().replace("_", "-"), plain, n=1)
+    wanted = name.lower().replace("_", "-")
+    alike = get_close_matches(wanted, plain, n=1)
+    if not alike and len(wanted) > 3:
+        alike = [text for text in plain if text.startswith(wanted)]
     return plain[alike[0]] if alike else None
+
+
+def with_article(name: str) -> str:
+    """`a str`, `an int`."""
+    return f"{'an' if name[:1] in 'aeioAEIO' else 'a'} {name}"
 
 
 def unknown(what: str, name: str, known: Iterable[str]) -> str:

@@ -21,6 +21,10 @@ def test_the_nearest_name_is_found_whatever_its_case_and_dashes(name: str, found
     assert nearest(name, ("sigma", "seed", "weight_bits", "cell_bits")) == found
 
 
+def test_a_name_that_was_not_written_out_is_found():
+    assert nearest("lenet", ("mlp3-digits", "lenet5-digits")) == "lenet5-digits"
+
+
 def test_nothing_is_near_where_nothing_is_known():
     assert nearest("sigma", ()) is None
     assert unknown("option", "sigma", ()) == "option 'sigma' is unknown; expected none"

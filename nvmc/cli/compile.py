@@ -144,7 +144,7 @@ def compile_command(
     if as_json:
         print_json(compiled.manifest.model_dump(mode="json"))
     else:
-        _print(compiled)
+        _print(compiled, bool(from_table or options["device"] or options["target"]))
     note_scale(compiled.manifest.target.device)
     note_share(compiled.manifest)
     note_rounding(compiled.manifest)
@@ -258,7 +258,7 @@ def _sigma_of(option: str, text: str) -> float | None:
     return sigma
 
 
-def _print(compiled: Compiled) -> None:
+def _print(compiled: Compiled, chosen: bool) -> None:
     console, manifest = out(), compiled.manifest
     console.print(_layer_table(manifest))
     if (differing := _differing_table(manifest)) is not None:
@@ -271,8 +271,8 @@ def _print(compiled: Compiled) -> None:
     cells = f" in {target.cell_bits}-bit cells" if target.weight_bits else ""
     half = " (half of the cells stay unformed)" if target.layout.signed else ""
     console.print(
-        f"{target.device.name}: {bits}{cells}, {target.encoding}{half}, "
-        f"tiles of {target.rows}x{target.cols}{_split_text(manifest)}"
+        f"{target.device.name}{'' if chosen else ' (default)'}: {bits}{cells}, "
+        f"{target.encoding}{half}, tiles of {target.rows}x{target.cols}{_split_text(manifest)}"
     )
     for line in rounding_lines(manifest):
         console.print(line)

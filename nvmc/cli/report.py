@@ -25,8 +25,7 @@ from nvmc.errors import OptionError, unknown
 from nvmc.evaluation.parameters import PARAMETERS
 from nvmc.page.library import check_library
 from nvmc.page.make import DOUBTING, PARTIAL, RUNS, make_report
-from nvmc.page.report import Report
-from nvmc.report.table import check_file
+from nvmc.page.report import Report, check_page
 
 __all__ = ["report_command"]
 
@@ -110,7 +109,7 @@ def report_command(
     here by default. Chips are kept and taken from the store as in `nvmc simulate`.
     """
     check_library()
-    check_file(path)
+    check_page(path)
     networks = [opened(folder) for folder in compiled or [None]]
     with ExitStack() as stack:
         executor = stack.enter_context(chosen_executor(jobs, workers, accelerator))

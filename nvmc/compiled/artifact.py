@@ -34,6 +34,7 @@ from nvmc.compiled.generations import (
     steadily,
     written,
 )
+from nvmc.compiled.held import hold
 from nvmc.compiled.options import Calibration, CompileOptions
 from nvmc.compiled.rounding import AgainstSource, Outliers, Rounding
 from nvmc.compiled.shown import ShownNetwork
@@ -236,6 +237,7 @@ class Compiled(WithChips, ShownNetwork):
         self.folder = folder
         self.manifest = manifest
         self.origin = origin
+        hold(self, folder)
 
     @property
     def model_path(self) -> Path:
@@ -304,7 +306,7 @@ class Compiled(WithChips, ShownNetwork):
         if replaced:
             return ArtifactError(
                 f"{str(self.folder)!r} no longer holds the network that was opened: it was "
-                "compiled again or removed; open it again"
+                "compiled again or removed; open it again, or compile it with another output="
             )
         return ArtifactError(
             f"{str(path)!r} is not the file that {MANIFEST_FILE} was written with: found "

@@ -100,7 +100,7 @@ def read_arrays(given: Mapping[str, Any]) -> Dataset:
             f"the data are no arrays ({first_line(error)}); give (x, y), or for several inputs a "
             "dict by their names, {'ids': …, 'mask': …, 'y': …}"
         ) from error
-    return _dataset("arrays", arrays)
+    return _dataset("your data", arrays)
 
 
 def _detached(value: Any) -> Any:

@@ -8,7 +8,7 @@ from typing import Any, Protocol, cast, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
-from nvmc.errors import DataError
+from nvmc.errors import DataError, with_article
 
 __all__ = ["Samples", "collected"]
 
@@ -72,8 +72,8 @@ def _samples(source: Samples, limit: int | None) -> Iterator[Any]:
 def _batches(source: Any, limit: int | None) -> Iterator[Any]:
     if not isinstance(source, Iterable):
         raise DataError(
-            f"the data are a {type(source).__name__}; expected a name, a Dataset, arrays (x, y), a "
-            "sequence of samples (x, y), or batches of them"
+            f"the data are {with_article(type(source).__name__)}; expected a name, a Dataset, "
+            "arrays (x, y), a sequence of samples (x, y), or batches of them"
         )
     batches = cast("Iterable[Any]", source)
     if iter(batches) is batches:

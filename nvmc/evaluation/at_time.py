@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from nvmc.arguments import checked
+from nvmc.evaluation.goals import read_goal
 from nvmc.statistics import Kpp, Summary, Yield, yield_at
 
 __all__ = ["AtTime"]
@@ -27,6 +29,7 @@ class AtTime:
             most.
         precision: Width of the interval for chips alone that was asked for; None where none was.
         looks: How many times the chips may have been looked at before this was said.
+        percent: Whether values are shares, which people write in percent.
     """
 
     time_s: float | None
@@ -37,6 +40,7 @@ class AtTime:
     delta: float = 0.0
     precision: float | None = None
     looks: int = 1
+    percent: bool = True
 
     @property
     def dropped(self) -> int:
@@ -50,17 +54,25 @@ class AtTime:
             return False
         return high - low <= width + 1e-12  # both are rounded
 
-    def yield_at(self, goal: float) -> Yield:
+    @checked
+    def yield_at(self, goal: float | str) -> Yield:
         """The share of chips that reach a goal.
 
         A dropped chip is known to be no lower than what the KPP and its interval are made of.
+
+        Args:
+            goal: As after `--goal`: `0.95` or `"95%"`; of other metrics a value in their own unit.
+
+        Raises:
+            OptionError: No chip can reach it, or it is no such value.
         """
+        found = read_goal(goal, self.percent)
         high = self.kpp.chips_alone.high
         least = self.kpp.value if high is None else max(self.kpp.value, high)
         confidence = self.kpp.confidence
         less = self.kpp.less_is_better
         return yield_at(
-            self.values, goal, confidence, least=least, looks=self.looks, less_is_better=less
+            self.values, found, confidence, least=least, looks=self.looks, less_is_better=less
         )
 
     def to_json(self, goal: float | None = None) -> dict[str, Any]:

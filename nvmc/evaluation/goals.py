@@ -28,6 +28,7 @@ __all__ = [
     "as_wanted",
     "check_reachable",
     "parse_value",
+    "read_goal",
 ]
 
 Quantity = Literal["kpp", "yield"]
@@ -175,7 +176,16 @@ def as_goal(goal: float | str | None, metric: type[Metric] | None = None) -> flo
     """
     if goal is None:
         return None
-    return (parse_value if _own_unit(metric) else parse_share)("goal", str(goal))
+    return read_goal(goal, not _own_unit(metric))
+
+
+def read_goal(goal: float | str, percent: bool) -> float:
+    """A goal of values that are shares (`percent`), or that have a unit of their own.
+
+    Raises:
+        OptionError: No chip can reach it, or it is no such value.
+    """
+    return (parse_share if percent else parse_value)("goal", str(goal))
 
 
 def parse_value(name: str, text: str) -> float:

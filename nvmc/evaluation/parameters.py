@@ -5,6 +5,7 @@ A new parameter is a row of `PARAMETERS`; the commands make an option of every r
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from decimal import Decimal
@@ -202,7 +203,9 @@ def _value(name: str, text: str) -> Value:
     try:
         return Value(parameter.parse(text), text)
     except (LookupError, ValueError, ArithmeticError) as error:
-        raise OptionError(f"--{name}: got {text!r}; expected {parameter.expected}") from error
+        dash = re.fullmatch(r"([\d.]+)\s*(?:-|\.\.|to)\s*([\d.]+)", text)
+        hint = f"; a range is {dash[1]}:{dash[2]}:STEP, such as 0:0.3:0.1" if dash else ""
+        raise OptionError(f"--{name}: got {text!r}; expected {parameter.expected}{hint}") from error
 
 
 def _expanded(name: str, text: str) -> list[str]:

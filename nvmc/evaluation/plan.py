@@ -167,7 +167,9 @@ def _round(
     values = population.values[: plan.runs]
     kpp = _kpp(values, population.workload, plan, rounds)
     less = population.workload.metric.less_is_better
-    return AtTime(population.time_s, values, kpp, summary_of(values, less_is_better=less))
+    summary = summary_of(values, less_is_better=less)
+    percent = population.workload.metric.percent
+    return AtTime(population.time_s, values, kpp, summary, percent=percent)
 
 
 def _kpp(lowest: NDArray[np.float64], workload: Workload, plan: Plan, rounds: Rounds | None) -> Kpp:

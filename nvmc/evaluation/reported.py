@@ -25,8 +25,10 @@ class WithReport:
         goal: float | str | None = None,
         title: str = "",
         date: str = "",
-    ) -> None:
+    ) -> Path:
         """Write the result as one HTML file that works offline and prints well (docs/report.md).
+
+        Gives the path.
 
         Args:
             path: The file.
@@ -37,8 +39,9 @@ class WithReport:
                 bytes.
 
         Raises:
-            OptionError: vl-convert is not installed, or something cannot be on a page.
+            OptionError: The name ends in neither .html nor .htm, vl-convert is not installed, or
+                something cannot be on a page.
             ArtifactError: `path` cannot be written.
         """
         pages: Any = importlib.import_module(_PAGES)
-        pages.report_of(self, *others, goal=goal, title=title, date=date).write(path)
+        return pages.report_of(self, *others, goal=goal, title=title, date=date).write(path)

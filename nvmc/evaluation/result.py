@@ -101,8 +101,15 @@ class Simulation(Shown, WithReport):
         """Mean, standard deviation and minimum at the first time."""
         return self.times[0].summary
 
-    def yield_at(self, goal: float) -> Yield:
-        """The share of chips that reach a goal at the first time, with its interval."""
+    def yield_at(self, goal: float | str) -> Yield:
+        """The share of chips that reach a goal at the first time, with its interval.
+
+        Args:
+            goal: As after `--goal`: `0.95` or `"95%"`; of other metrics a value in their own unit.
+
+        Raises:
+            OptionError: No chip can reach it, or it is no such value.
+        """
         return self.times[0].yield_at(goal)
 
     def headline(self) -> str:
@@ -163,12 +170,17 @@ class Simulation(Shown, WithReport):
                 such as `0:0.4:0.05`, or numbers; see `nvmc.sweep`.
 
         Raises:
-            OptionError: There is no such parameter or value, the result has several times and
-                `time` is not swept, or it was not made by `nvmc.simulate`.
+            OptionError: There is no parameter, or no such one or value, the result has several
+                times and `time` is not swept, or it was not made by `nvmc.simulate`.
         """
         if self.asked is None:
             raise OptionError(
                 "this result does not know what it was simulated with; call nvmc.sweep(network, …)"
+            )
+        if not values:
+            raise OptionError(
+                "Simulation.sweep has no parameter; give one or two with their values, such as "
+                "result.sweep(sigma=[0, 0.1, 0.2])"
             )
         if len(self.times) > 1 and "time" not in values:
             raise OptionError(

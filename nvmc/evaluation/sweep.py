@@ -118,7 +118,14 @@ class Sweep(Shown, WithReport):
         """What it is and what came out, in one line."""
         values = [f"{name} {self._span(name)}" for name in self.axes]
         of = of_text(self.points[0].description)
-        return f"Sweep over {' and '.join(values)}: {of} at each"
+        set_to = "".join(f", {text}" for text in self.constants)
+        return f"Sweep over {' and '.join(values)}{set_to}: {of} at each"
+
+    @property
+    def constants(self) -> tuple[str, ...]:
+        """Parameters that were given one value, with it: `adc-bits 6`."""
+        at = self.points[0].at
+        return tuple(f"{name} {at[name].text}" for name in at if name not in self.axes)
 
     def _span(self, name: str) -> str:
         texts = list(dict.fromkeys(point.at[name].text for point in self.points))

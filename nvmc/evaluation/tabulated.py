@@ -171,7 +171,7 @@ def sweep_table(result: Sweep) -> Table:
         *goal,
     )
     rows = tuple(tuple(_point_cells(point, result.axes, metric)) for point in result.points)
-    return Table(columns, rows, f"Values are {_head(metric)}")
+    return Table(columns, rows, "; ".join((f"Values are {_head(metric)}", *result.constants)))
 
 
 def _point_cells(point: Point, axes: tuple[str, ...], metric: str) -> list[str]:

@@ -186,5 +186,5 @@ def _end(
 ) -> float | None:
     """Lower end of the interval that decides, of chips with these values."""
     kpp = percentile_performance(values, plan.percentile, images=workload.sampled)
-    now = AtTime(None, values, kpp, summarize(values))
+    now = AtTime(None, values, kpp, summarize(values), percent=workload.metric.percent)
     return wanted.judge(kpp, None if plan.goal is None else now.yield_at(plan.goal)).end

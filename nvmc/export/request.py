@@ -123,7 +123,7 @@ class Request:
         return model
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Written:
     """What a writer tells of its files.
 
@@ -136,6 +136,11 @@ class Written:
     lines: Sequence[str] = ()
     assumptions: Sequence[str] = ()
     details: dict[str, Any] = field(default_factory=dict[str, Any])
+
+    def __repr__(self) -> str:
+        """The first line that people read, where assumptions would fill the screen."""
+        first = next(iter(self.lines), "nothing told")
+        return f"<Written: {first.rstrip('.')}; {len(self.assumptions)} assumptions>"
 
 
 def parse_range(text: str) -> tuple[float, float]:

@@ -213,7 +213,7 @@ class OwnNoise:
 
 
 @checked
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Chip:
     """A chip's name and the noise that made it.
 
@@ -245,6 +245,11 @@ class Chip:
         # Silent sources keep their names, so that sigma = 0 leaves the other sources' draws alone.
         active = [(n, s) for n, s in zip(names, self.sources, strict=True) if s.active]
         object.__setattr__(self, "_streams", tuple(active) if self.index is not None else ())
+
+    def __repr__(self) -> str:
+        who = "ideal" if self.index is None else f"{self.index} of seed {self.seed}"
+        age = "" if self.time_s is None else f", {self.time_s:g} s after programming"
+        return f"<Chip {who}: {', '.join(name for name, _ in self._streams) or 'no noise'}{age}>"
 
     @classmethod
     @checked

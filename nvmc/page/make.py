@@ -16,8 +16,9 @@ from nvmc.data import Data, load_data
 from nvmc.data.shifts import shifts_for
 from nvmc.errors import DataError, OptionError
 from nvmc.evaluation.compare import compare
+from nvmc.evaluation.given_values import Given, as_values
 from nvmc.evaluation.goals import as_goal
-from nvmc.evaluation.parameters import PARAMETERS, Setup, Value, duration_text, parse_values
+from nvmc.evaluation.parameters import PARAMETERS, Setup, Value, duration_text
 from nvmc.evaluation.population import Executor, Threads
 from nvmc.evaluation.records import Archive
 from nvmc.evaluation.sensitivity import population_count, sensitivity
@@ -72,7 +73,8 @@ class Shown(Options, total=False):
 
     Attributes:
         goal: What a chip must reach, as after `--goal`: the yield is stated.
-        sweeps: For each chart of curves its values by parameter: `{"sigma": "0:0.3:0.1"}`.
+        sweeps: For each chart of curves its values by parameter, as `nvmc.sweep` takes them:
+            `{"sigma": [0, 0.1]}`, or a list of such.
         with_sensitivity: Whether to say which noise costs what, with 100 chips and k = 5.
         with_uncertainty: Whether to say what chips know of their doubts, with 20 chips.
         hardware: What to cost the networks on, by name, file or value.
@@ -84,7 +86,7 @@ class Shown(Options, total=False):
     """
 
     goal: float | str | None
-    sweeps: Sequence[Mapping[str, str]]
+    sweeps: Mapping[str, Given] | Sequence[Mapping[str, Given]]
     with_sensitivity: bool
     with_uncertainty: bool
     hardware: Sequence[Hardware | str | Path]
@@ -158,8 +160,9 @@ def _asked(options: Shown) -> tuple[Options, dict[str, Any]]:
     asked: Any = {name: value for name, value in options.items() if name in names}
     page: dict[str, Any] = {name: value for name, value in options.items() if name not in names}
     page["goal"] = as_goal(page.get("goal"), metric)
-    sweeps = page.get("sweeps") or ()
-    page["sweeps"] = [{n: parse_values(n, v) for n, v in _swept(one).items()} for one in sweeps]
+    sweeps: Any = page.get("sweeps") or ()
+    several: Any = [sweeps] if isinstance(sweeps, Mapping) else sweeps
+    page["sweeps"] = [as_values(_swept(one)) for one in several]
     page["hardware"] = [load_hardware(one) for one in page.get("hardware") or ()]
     if asked.get("data") is not None:
         asked["data"] = load_data(asked["data"], limit=asked.get("limit"))
@@ -192,7 +195,7 @@ def _stores(
     return [*stores] * (cases // len(stores)) if stores else [None] * cases
 
 
-def _swept(values: Mapping[str, str]) -> Mapping[str, str]:
+def _swept(values: Mapping[str, Given]) -> Mapping[str, Given]:
     if not values:
         raise OptionError(
             f"a sweep has no parameter; give one of {', '.join(PARAMETERS)} with its values"

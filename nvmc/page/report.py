@@ -31,7 +31,7 @@ from nvmc.page.values import Unit
 from nvmc.report.table import check_file
 from nvmc.statistics import Kpp, Summary, Yield, yield_at
 
-__all__ = ["RESULTS", "Population", "Report", "network_name", "report_of"]
+__all__ = ["RESULTS", "Population", "Report", "check_page", "network_name", "report_of"]
 
 RESULTS = (Comparison, Cost, Sensitivity, Simulation, Sweep, TileMap, Uncertainty, ValueUncertainty)
 """What a report can show."""
@@ -132,17 +132,18 @@ class Report:
 
         return document(self, library)
 
-    def write(self, path: str | Path, library: str | None = None) -> None:
-        """Write the page to a file, whole or not at all.
+    def write(self, path: str | Path, library: str | None = None) -> Path:
+        """Write the page to a file, whole or not at all; gives its path.
 
         Raises:
-            OptionError: vl-convert is not installed.
+            OptionError: The name ends in neither .html nor .htm, or vl-convert is not installed.
             ArtifactError: `path` cannot be written.
         """
-        check_file(Path(path))
+        check_page(Path(path))
         text = self.html(library)
         with replacing_file(Path(path)) as file:
             file.write_text(text, encoding="utf-8", newline="\n")
+        return Path(path)
 
     def _populations(self, result: Any) -> Iterator[Population]:
         if isinstance(result, Simulation):
@@ -176,6 +177,21 @@ class Report:
         if self.goal is None:
             return None
         return yield_at(values, self.goal, kpp.confidence, less_is_better=kpp.less_is_better)
+
+
+def check_page(path: Path) -> None:
+    """Complain now, rather than after the runs, that no page can be written to `path`.
+
+    Raises:
+        OptionError: The name ends in neither .html nor .htm.
+        ArtifactError: There is no such folder, or `path` is one.
+    """
+    if path.suffix.lower() not in (".html", ".htm"):
+        raise OptionError(
+            f"report is {str(path)!r}; expected a name that ends in .html, which a browser prints "
+            "as PDF"
+        )
+    check_file(path)
 
 
 def network_name(told: Description) -> str:

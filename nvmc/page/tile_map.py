@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,10 +15,13 @@ from nvmc.compiled.artifact import Compiled
 from nvmc.evaluation.parameters import Setup
 from nvmc.hardware.devices import Device, NoiseSource
 from nvmc.hardware.tile_cells import ArrayCells, TileCells
+from nvmc.tables import Cell, Shown, Table
 
 __all__ = ["LayerMap", "TileMap", "TileUse", "tile_map"]
 
 Float = NDArray[np.float64]
+
+FORMAT = "nvmc.page.tile_map/1"
 
 SPOTS = 6_000
 """Most places that the maps of all layers have together."""
@@ -53,7 +56,7 @@ class TileUse:
     error: float | None
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class LayerMap:
     """One array of weights.
 
@@ -71,6 +74,11 @@ class LayerMap:
     tiles: tuple[TileUse, ...]
     use: Float
     error: Float
+
+    def __repr__(self) -> str:
+        return (
+            f"<LayerMap of {self.name}: {len(self.tiles):,} tiles, {100 * self.share:.1f} % used>"
+        )
 
     @property
     def cells(self) -> int:
@@ -97,8 +105,8 @@ class LayerMap:
 
 
 @checked
-@dataclass(frozen=True)
-class TileMap:
+@dataclass(frozen=True, repr=False)
+class TileMap(Shown):
     """The tiles of a network on one chip.
 
     Attributes:
@@ -114,6 +122,55 @@ class TileMap:
     chip: int
     seed: int
     layers: tuple[LayerMap, ...]
+
+    def headline(self) -> str:
+        """What it is and what came out, in one line."""
+        tiles = sum(len(layer.tiles) for layer in self.layers)
+        places = sum(len(one.tiles) * one.tile[0] * one.tile[1] for one in self.layers)
+        cells = sum(layer.cells for layer in self.layers)
+        plural = "" if len(self.layers) == 1 else "s"
+        use = f"{100 * cells / places:.1f} % used" if places else "none used"
+        return (
+            f"Tile map of {self.network} on {self.device}, chip {self.chip} of seed {self.seed}: "
+            f"{len(self.layers):,} array{plural} on {tiles:,} tiles, {use}"
+        )
+
+    def shown(self) -> Table:
+        """A row for each array, rounded."""
+        columns = ("array", "tile", "tiles", "cells", "used [%]", "RMS error [% of levels]")
+        rows = tuple(
+            (
+                one.name,
+                f"{one.tile[0]} x {one.tile[1]}",
+                f"{len(one.tiles):,}",
+                f"{one.cells:,}",
+                f"{100 * one.share:.1f}",
+                "" if one.rms is None else f"{100 * one.rms:.2f}",
+            )
+            for one in self.layers
+        )
+        return Table(columns, rows)
+
+    def records(self) -> Iterator[dict[str, Cell]]:
+        """A row for each tile; `use` and `error` are shares."""
+        for layer in self.layers:
+            for tile in layer.tiles:
+                yield {"array": layer.name, **vars(tile)}
+
+    def to_json(self) -> dict[str, Any]:
+        """The map as JSON: the rows of each array, and its maps, None where there is no cell."""
+        layers = [
+            {
+                "name": one.name,
+                "tile": list(one.tile),
+                "tiles": [dict(vars(tile)) for tile in one.tiles],
+                "use": one.use.tolist(),
+                "error": [[None if x != x else x for x in row] for row in one.error.tolist()],
+            }
+            for one in self.layers
+        ]
+        told = {"network": self.network, "device": self.device}
+        return {"format": FORMAT, **told, "chip": self.chip, "seed": self.seed, "layers": layers}
 
 
 @checked

@@ -11,7 +11,7 @@ from typing import Any, Literal
 import onnxruntime  # pyright: ignore[reportMissingTypeStubs]
 
 from nvmc.arguments import checked
-from nvmc.compiled.artifact import Compiled
+from nvmc.compiled.artifact import Compiled, open_compiled
 from nvmc.compiled.generations import finish
 from nvmc.errors import ModelError, ProviderError
 from nvmc.hardware.chip import Chip
@@ -116,7 +116,7 @@ def make_session(
     `get_outputs`, which gives the same values.
 
     Args:
-        model: A compiled network, its `model.onnx`, or the content of that.
+        model: A compiled network, its folder, its `model.onnx`, or the content of that.
         chip: Which chip of the population, `"ideal"`, or a chip made by hand, to which the
             options up to `time_s` do not apply.
         seed: The population of chips.
@@ -135,8 +135,11 @@ def make_session(
         OptionError: A number is out of range.
         ProviderError: onnxruntime is too old; or the provider is not compiled, and the network has
             arrays inside If, Loop or Scan.
+        ArtifactError: A folder holds no compiled network, or a damaged one.
         ModelError: onnxruntime cannot make the session, or the options do not fit the network.
     """
+    if isinstance(model, str | Path) and Path(model).is_dir():
+        model = open_compiled(model)
     model = model.model_path if isinstance(model, Compiled) else model
     made = chip if isinstance(chip, Chip) else None
     number = None if isinstance(chip, (Chip, str)) else chip

@@ -12,6 +12,7 @@ import pytest
 import nvmc
 from nvmc.errors import ModelError, NvmcError, OptionError
 from nvmc.models import zoo_path
+from onnx_text import proto_of
 
 torch = pytest.importorskip("torch")
 
@@ -71,10 +72,24 @@ def test_a_model_in_memory_compiles_as_its_file(tmp_path: Path) -> None:
     assert first.network_sha256 == second.network_sha256
 
 
+def test_two_networks_of_one_name_are_held_apart() -> None:
+    text = "g (float[N,3] x) => (float[N,4] y) <float[3,4] w> { y = MatMul (x, w) }"
+    first = nvmc.compile(proto_of(text), "rram4")
+    second = nvmc.compile(proto_of(text.replace("4", "5")), "rram4")
+    assert (first.folder, second.folder) == (Path("g.nvmc"), Path("g-2.nvmc"))
+    assert nvmc.make_session("g.nvmc", chip="ideal").get_outputs()[0].shape[1] == 4
+    assert nvmc.make_session(second, chip="ideal").get_outputs()[0].shape[1] == 5
+    again = nvmc.open_compiled("g.nvmc")
+    del first
+    assert nvmc.compile(proto_of(text), "rram4").folder == Path("g-3.nvmc")  # `again` is in hand
+    del again
+    assert nvmc.compile(proto_of(text), "rram4").folder == Path("g.nvmc")
+
+
 @pytest.mark.parametrize(
     ("source", "given", "said"),
     [
-        (3, {}, "expected a path, an onnx.ModelProto or a torch.nn.Module"),
+        (3, {}, "is an int; expected a path, an onnx.ModelProto or a torch.nn.Module"),
         (Small(), {}, "without example="),
         (Small(), {"example": torch.zeros(())}, "has no rows"),
         (Small(), {"example": {"image": torch.zeros(1, 1, 28, 28)}}, "forward takes picture"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +47,20 @@ def test_a_simulation_as_tables(simulation: nvmc.Simulation) -> None:
         simulation.table("latx")
 
 
+def test_goals_are_read_as_after_the_option(simulation: nvmc.Simulation) -> None:
+    at = simulation.times[0]
+    assert simulation.yield_at("90%") == at.yield_at("0.9") == at.yield_at(0.9)
+    for wrong in (95, -3, "-3", "much"):
+        with pytest.raises(OptionError, match=r"^goal is .*expected a share"):
+            simulation.yield_at(wrong)
+    with pytest.raises(OptionError, match="goal is None; expected a number or a text"):
+        at.yield_at(None)  # type: ignore[arg-type]
+    own = replace(at, percent=False)
+    assert own.yield_at(-3).reached == 6 and own.yield_at("95").reached == 0
+    with pytest.raises(OptionError, match="in the metric's own unit"):
+        own.yield_at("95%")
+
+
 def test_sweeps_are_of_the_same_chips(simulation: nvmc.Simulation) -> None:
     """The point at the result's own sigma has its values, bit for bit."""
     swept = simulation.sweep(sigma=[0, 0.3])
@@ -57,6 +72,12 @@ def test_sweeps_are_of_the_same_chips(simulation: nvmc.Simulation) -> None:
     other = simulation.sweep(adc_bits=[8, None])  # at sigma 0.3 as before
     np.testing.assert_array_equal(other.points[1].values, simulation.values)
     assert [point.at["adc-bits"].text for point in other.points] == ["8", "none"]
+    assert "Values are accuracy [%]; sigma 0.3" in other.table()
+    assert "over adc-bits 8 to none (2 values), sigma 0.3: " in repr(other)
+    with pytest.raises(OptionError, match="sweep has no parameter"):
+        simulation.sweep()
+    with pytest.raises(OptionError, match="a range is 0:0.3:STEP, such as 0:0.3:0.1"):
+        simulation.sweep(sigma="0-0.3")
     with pytest.raises(OptionError, match="did you mean 'sigma'"):
         simulation.sweep(sigm=[0, 1])
     with pytest.raises(OptionError, match="expected a number of at least 0"):

@@ -116,6 +116,7 @@ def test_a_held_network_is_never_mixed_with_a_newer_one(tmp_path: Path, reader: 
     network = compiled(tmp_path, 4, tile=1)
     compiled(tmp_path, 3, tile=2)
     refused("no longer holds the network that was opened", READERS[reader], network, tmp_path)
+    refused("open it again, or compile it with another output=", network.read_tiles)
     assert not (tmp_path / "chip.onnx").exists()
     compiled(tmp_path, 4, tile=1)  # the same again: the same bytes
     READERS[reader](network, tmp_path)

@@ -53,6 +53,7 @@ def test_all_forms_are_the_same_data(name: str) -> None:
 
 
 def test_several_inputs_are_a_mapping() -> None:
+    assert load_data((X, Y)).name == "your data"
     found = load_data({"ids": X, "mask": X[:, :2], "y": Y})
     assert list(found.inputs) == ["ids", "mask"] and found.y is not None
     assert np.array_equal(found.inputs["mask"], X[:, :2])

@@ -56,7 +56,7 @@ def made(network: nvmc.Compiled) -> Report:
             runs=8,
             sigma=0.3,
             goal="50%",
-            sweeps=[{"sigma": "0,0.2"}, {"adc-bits": "4,6"}],
+            sweeps=[{"sigma": [0, 0.2]}, {"adc_bits": "4,6"}],
             with_sensitivity=True,
             with_uncertainty=True,
             hardware=["isaac-32nm"],
@@ -217,7 +217,11 @@ def test_what_cannot_be_shown_is_refused(network: nvmc.Compiled) -> None:
     with pytest.raises(OptionError, match="no chips that compensate"):
         nvmc.make_report(network, compensate=["affine"], with_sensitivity=True)
     with pytest.raises(OptionError, match="did you mean 'sigma'"):
-        nvmc.make_report(network, sweeps=[{"sigm": "0"}])
+        nvmc.make_report(network, sweeps={"sigm": [0, 0.1]})
+    with pytest.raises(OptionError, match=r"two.pdf'; expected a name that ends in .html"):
+        nvmc.simulate(network, runs=2).report("two.pdf")
+    with pytest.raises(OptionError, match="^Simulation.report has no option 'gol'"):
+        nvmc.simulate(network, runs=2).report("two.html", gol=1)
     with pytest.raises(OptionError, match="did you mean 'title'"):
         nvmc.make_report(network, titel="x")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -67,3 +68,16 @@ def test_used_cells_are_those_of_compile(tmp_path: Path) -> None:
 def test_without_noise_cells_are_on_target(network: nvmc.Compiled) -> None:
     found = nvmc.tile_map(network, sigma=0.0)
     assert {layer.rms for layer in found.layers} == {0.0}
+
+
+def test_a_tile_map_shows_itself(network: nvmc.Compiled) -> None:
+    found = nvmc.tile_map(network, chip=3, seed=5, sigma=0.3)
+    assert repr(found).startswith("<Tile map of a on fefet2, chip 3 of seed 5: 1 array on ")
+    tiles = found.layers[0].tiles
+    assert len(found.table("csv").splitlines()) == 1 + len(tiles)
+    assert [row["cells"] for row in found.records()] == [tile.cells for tile in tiles]
+    assert f" {len(tiles)} " in found.table() and len(repr(found.layers[0])) < 80
+    told = json.loads(json.dumps(found.to_json(), allow_nan=False))
+    assert told["layers"][0]["tiles"][0]["rows"] == tiles[0].rows
+    chip = nvmc.program_chip(network, 3, Path(network.folder).parent / "chip.onnx", sigma=0.3)
+    assert repr(chip).startswith("<Chip 3 of seed 0: ") and len(repr(chip)) < 80
