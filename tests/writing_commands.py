@@ -78,7 +78,7 @@ class Case:
 CASES = {
     "compile": Case([*COMPILE, "--weight-bits", "3"], COMPILE),
     "compile anew": Case(["compile", "zoo:lenet5-digits", "-o", "lenet.nvmc"]),
-    "simulate": Case(["simulate", "net.nvmc", *FEW, "--runs", "40"]),
+    "simulate": Case(["simulate", "net.nvmc", *FEW, "--runs", "40", "--figure", "f.svg"]),
     "simulate in circuits": Case(
         ["simulate", "net.nvmc", *FEW, "--runs", "10", "--fidelity", "circuit"]
     ),

@@ -80,9 +80,9 @@ def _list_all(as_json: bool) -> None:
             "; ".join(f"{paper} {place}" for paper, place in network.papers),
         )
     out().print(table)
-    out().print("multiply-adds: of the weights, for one input", soft_wrap=True)
+    out().print("multiply-adds: of the weights, for one input")
     trained = ", ".join(f"zoo:{name}" for name in ZOO)
-    out().print(f"trained files, which go wherever a model does: {trained}", soft_wrap=True)
+    out().print(f"trained files, which go wherever a model does: {trained}")
 
 
 def _short(number: int) -> str:

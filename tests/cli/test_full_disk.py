@@ -11,6 +11,8 @@ from writing_commands import CASES, Case, Forks, begin, contents
 
 SIZES = (1_000, 20_000, 60_000, 1 << 26)
 """Bytes that a file may have, from too few for anything to enough for all."""
+BEFORE_THE_STORE = {"f.svg"}
+"""What is written, and whole, where only the store could not be: it is looked at last."""
 MERGE = Case(["results", "merge", "new.sqlite", "full.sqlite"])
 
 
@@ -36,7 +38,12 @@ def test_a_full_disk(name: str, tmp_path: Path, template: Path, forks: Forks) ->
             kept = {
                 file for file, content in after.items() if isinstance(content, dict) and content
             }
-            assert left(folder) - kept == left(start) - kept, f"{most}: {said}"
+            new = left(folder) - kept - left(start)
+            if new and "chips could not be written" in said:
+                assert new <= BEFORE_THE_STORE
+                assert all((folder / name).read_text().endswith("</svg>\n") for name in new)
+                new = set()
+            assert not new and left(start) - kept <= left(folder), f"{most}: {said}"
             for file, content in before.items():
                 whole = content.items() <= after[file].items() if file in kept else None
                 assert after[file] == content or whole, f"{most}: {file}: {said}"
