@@ -7,7 +7,7 @@ from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any, cast
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -20,6 +20,7 @@ from nvmc.runtime.montecarlo import Feed, Network
 from nvmc.runtime.networks import masks_of
 from nvmc.torchgraph.graph import Graph
 from nvmc.torchgraph.operators.recurrent import gru, lstm, rnn
+from nvmc.torchgraph.repeatable import repeatable
 
 __all__ = ["ChipsNetwork", "exact_arithmetic", "prepared"]
 
@@ -53,17 +54,14 @@ def exact_arithmetic() -> Generator[None]:
     """
     backends: Any = torch.backends
     kinds = (backends.cuda.matmul, backends.cudnn.conv, backends.cudnn.rnn)
-    cudnn, filling = backends.cudnn, cast(Any, torch.utils.deterministic)
+    cudnn = backends.cudnn
     before = [kind.fp32_precision for kind in kinds]
-    flags = (cudnn.deterministic, cudnn.benchmark, filling.fill_uninitialized_memory)
-    mode = torch.get_deterministic_debug_mode()
+    flags = (cudnn.deterministic, cudnn.benchmark)
     try:
         for kind in kinds:
             kind.fp32_precision = "ieee"
         cudnn.deterministic, cudnn.benchmark = True, False
-        filling.fill_uninitialized_memory = False
-        torch.use_deterministic_algorithms(True, warn_only=True)
-        with warnings.catch_warnings():
+        with repeatable(warn_only=True), warnings.catch_warnings():
             # An operator without a deterministic kernel only warns: the network is still to run.
             for message in _HARMLESS:
                 warnings.filterwarnings("ignore", message)
@@ -71,8 +69,7 @@ def exact_arithmetic() -> Generator[None]:
     finally:
         for kind, precision in zip(kinds, before, strict=True):
             kind.fp32_precision = precision
-        cudnn.deterministic, cudnn.benchmark, filling.fill_uninitialized_memory = flags
-        torch.set_deterministic_debug_mode(mode)
+        cudnn.deterministic, cudnn.benchmark = flags
 
 
 @dataclass(frozen=True)

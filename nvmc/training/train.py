@@ -21,6 +21,7 @@ from nvmc.passes.graph.mappable import FLOATS, initializer_of
 from nvmc.passes.io.load import load_model
 from nvmc.runtime.saving import save_checked
 from nvmc.torchgraph.graph import write_values
+from nvmc.torchgraph.repeatable import repeatable
 from nvmc.training.bounds import bounds_apart
 from nvmc.training.circuit.choice import left_out
 from nvmc.training.computed import ComputedWeight, begun, computed_weights, digest_of
@@ -157,13 +158,10 @@ def _deterministic() -> Generator[None]:
     Its number of threads, which a resumed run takes from its checkpoint, is as before behind it.
     """
     threads = torch.get_num_threads()
-    before = torch.are_deterministic_algorithms_enabled()
-    warned = torch.is_deterministic_algorithms_warn_only_enabled()
-    torch.use_deterministic_algorithms(True, warn_only=torch.cuda.is_available())
     try:
-        yield
+        with repeatable(warn_only=torch.cuda.is_available()):
+            yield
     finally:
-        torch.use_deterministic_algorithms(before, warn_only=warned)
         torch.set_num_threads(threads)
 
 

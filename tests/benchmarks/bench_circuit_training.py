@@ -17,6 +17,7 @@ from measure import interleaved, machine
 from torch import Tensor
 
 from nvmc.hardware.devices import Periphery, Target, load_device
+from nvmc.torchgraph.repeatable import repeatable
 from nvmc.training import Settings, make_task
 
 REPEATS = 15
@@ -55,16 +56,18 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=REPEATS)
     given = parser.parse_args()
     torch.set_num_threads(1)
-    torch.use_deterministic_algorithms(True)
     data = make_task("digits", Target.of(load_device("rram4"))).train
     x, y = torch.tensor(data.x[:BATCH]), torch.tensor(data.y[:BATCH])
     contestants = {
         name: steps_of(given.model, periphery, x, y) for name, periphery in PERIPHERIES.items()
     }
-    for steps in contestants.values():  # up to the calibration after 32 steps; the next is after 64
-        for _ in range(33 // STEPS + 1):
-            steps()
-    medians = interleaved(contestants, given.repeats, time.process_time)
+    with repeatable(warn_only=False):
+        for (
+            steps
+        ) in contestants.values():  # up to the calibration after 32 steps; the next is after 64
+            for _ in range(33 // STEPS + 1):
+                steps()
+        medians = interleaved(contestants, given.repeats, time.process_time)
     print(machine())
     print(f"{given.model}, batch {BATCH}, median of {given.repeats} interleaved repeats")
     for name, seconds in medians.items():
