@@ -12,13 +12,10 @@ from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
 
 from nvmc.data.dataset import IGNORED, Labels
 from nvmc.errors import DataError, OptionError, unknown
 from nvmc.rng import stream
-
-_ndimage: Any = ndimage  # its types are incomplete
 
 __all__ = ["KINDS", "Kind", "Shift", "shifted", "shifted_labels", "shifts_for"]
 
@@ -99,9 +96,7 @@ def shifted_labels(y: NDArray[np.integer[Any]], shift: Shift) -> NDArray[np.inte
         return y
     rows, columns = (axis for axis in range(1, y.ndim) if y.shape[axis] != 1)
     axes = (columns, rows)
-    return _ndimage.rotate(
-        y, shift.strength, axes=axes, reshape=False, order=0, mode="constant", cval=IGNORED
-    )
+    return _rotated(y, shift.strength, axes, 0, IGNORED)
 
 
 def shifted(x: NDArray[Any], shift: Shift, seed: int = 0) -> NDArray[Any]:
@@ -117,10 +112,18 @@ def shifted(x: NDArray[Any], shift: Shift, seed: int = 0) -> NDArray[Any]:
     if shift.kind == "none" or shift.strength == 0:
         return x
     if shift.kind == "rotation":
-        turned = _ndimage.rotate(
-            x, shift.strength, axes=(3, 2), reshape=False, order=1, mode="constant", cval=low
-        )
+        turned = _rotated(x, shift.strength, (3, 2), 1, low)
         return np.ascontiguousarray(turned, dtype=x.dtype)
     uniform = stream(seed, 0, "shift", "noise").random(x.shape, dtype=np.float32)
     noise = np.float32(shift.strength * (high - low)) * (2 * uniform - 1)
     return (x + noise).astype(x.dtype)
+
+
+def _rotated(
+    x: NDArray[Any], degrees: float, axes: tuple[int, int], order: int, outside: float
+) -> Any:
+    """`x` turned in the plane of two axes; its size stays."""
+    from scipy import ndimage  # most commands turn nothing, and would wait for its import
+
+    turn: Any = ndimage.rotate  # its types are incomplete
+    return turn(x, degrees, axes=axes, reshape=False, order=order, mode="constant", cval=outside)

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from nvmc.arguments import checked
 from nvmc.errors import ArtifactError, OptionError
-from nvmc.hardware.blocks import joined_axes, rows_of_block, weights_in_blocks
+from nvmc.hardware.blocks import joined_axes, quick_weights, rows_of_block
 from nvmc.hardware.devices import Cells, Device, NoiseSource, Target
 from nvmc.hardware.devices.laws import MOST_KEPT
 from nvmc.hardware.devices.sources.activations import Activation
@@ -326,9 +326,9 @@ class Chip:
         if self.others:
             return self.on(array.target.device).weights(array)
         sources = [source for _, source in self._streams if source.acts_in != "read"]
-        if not array.large or not all(source.pointwise for source in sources):
-            return self.program(array).weights
-        return weights_in_blocks(array, self._told, self._acting(array), self.clip)
+        acting, told = self._acting(array), (self._told, self._cells)
+        found = quick_weights(array, *told, acting, sources, self.clip)
+        return self.program(array).weights if found is None else found
 
     def gain(self, array: Array) -> float:
         """What the results of `array` are multiplied by digitally, a number of float32.

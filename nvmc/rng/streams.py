@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-import struct
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -33,11 +33,24 @@ def stream(seed: int, chip: int, *names: str) -> np.random.Generator:
 
 
 def _sequence(seed: int, chip: int, *names: str) -> np.random.SeedSequence:
-    key: list[int] = [chip]
-    for name in names:
-        digest = hashlib.blake2b(name.encode(), digest_size=16).digest()
-        key.extend(struct.unpack("<4I", digest))
-    return np.random.SeedSequence(seed, spawn_key=key)
+    """`SeedSequence(seed, spawn_key=(chip, *words of the names))`, in a fourth of its time.
+
+    NumPy would make an array of every number of the key; it takes the joined words, the seed's
+    filled up to its pool of four, as they are.
+    """
+    joined = _words(seed, 4) + _words(chip, 1) + b"".join(map(_digest, names))
+    return np.random.SeedSequence(np.frombuffer(joined, "<u4").astype(np.uint32, copy=False))
+
+
+def _words(number: int, least: int) -> bytes:
+    """A number of at least 0 in words of 32 bits, the lowest first."""
+    number = int(number)  # NumPy's numbers have no such methods
+    return number.to_bytes(4 * max(least, -(-number.bit_length() // 32)), "little")
+
+
+@lru_cache(4096)
+def _digest(name: str) -> bytes:
+    return hashlib.blake2b(name.encode(), digest_size=16).digest()
 
 
 def _fresh(key: NDArray[Any], counter: tuple[int, int, int] = (0, 0, 0)) -> dict[str, Any]:
@@ -82,6 +95,35 @@ class Draw:
     def normal(self, shape: tuple[int, ...]) -> NDArray[np.float32]:
         """Standard normals of the given shape, float32."""
         found, self._state = _normal(self._state, shape)
+        return found
+
+    def summed(
+        self,
+        levels: NDArray[np.float32],
+        spread: float | NDArray[np.float32],
+        coefficients: NDArray[np.float32],
+    ) -> NDArray[np.float32]:
+        """The sum over planes p of c_p (levels_p + spread_p z_p), with z from `normal`.
+
+        Cost: about 4 ns a number, most of it for z.
+
+        Args:
+            levels: Shape (planes, *shape), in C order.
+            spread: Of the shape of `levels`, or one number.
+            coefficients: c, shape (planes,).
+
+        Returns:
+            A new array of `shape`: each operation is rounded to float32, planes are added in turn.
+        """
+        if _normals is None:
+            moved = levels + spread * self.normal(levels.shape)
+            total = moved[0] * coefficients[0]
+            for plane, coefficient in zip(moved[1:], coefficients[1:], strict=True):
+                total += plane * coefficient
+            return total
+        found = np.empty(levels.shape[1:], np.float32)
+        spread = np.asarray(spread, np.float32)
+        self._state = _normals.sum_of_planes(self._state, levels, spread, coefficients, found)
         return found
 
     def uniform(self, shape: tuple[int, ...]) -> NDArray[np.float64]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,6 +11,8 @@ import pytest
 from nvmc.hardware.chip import Array, Chip
 from nvmc.hardware.devices import Target, device_names, load_device, parse_noise
 from nvmc.hardware.devices.laws import Cells
+from nvmc.hardware.encoding import Encoding
+from nvmc.rng import streams
 
 CODES = np.random.default_rng(3).integers(-15, 16, 500)
 
@@ -37,6 +40,35 @@ def test_one_array_serves_all_chips(name: str, flips: bool) -> None:
     for chip in [*chips, *chips[::-1], *chips[::2]]:
         alone = chip.program(fresh(target, held.codes))
         assert np.array_equal(chip.program(held).weights, alone.weights)
+        assert chip.weights(held).tobytes() == alone.weights.tobytes()
+
+
+@pytest.mark.parametrize("encoding", ["sign-magnitude", "differential", "offset", "balanced"])
+@pytest.mark.parametrize("bits", [4, None], ids=["", "analog"])
+def test_weights_at_once_are_those_of_programmed_cells(
+    encoding: Encoding, bits: int | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """To the bit, compiled and by NumPy, for one spread and for one a level."""
+    codes = CODES if bits else CODES / np.float32(7)
+    cells: Any = {"encoding": encoding, **({"cell_bits": 2} if bits else {})}
+    laws: list[dict[str, str]] = [
+        {},
+        {"polynomial": "0.2;0.7;0.1"},
+        {"polynomial": "0.2;0.7;0.1", "basis": "full_range"},
+    ]
+    for law in laws:
+        told = ",".join(f"{key}={value}" for key, value in {"sigma": "0.3", **law}.items())
+        noise = [parse_noise(f"programming:{told}")]
+        device = load_device("ideal")
+        target = Target.of(device, weight_bits=bits, **cells).on(None, noise)
+        array, chip = fresh(target, codes.reshape(20, 25)), Chip.of(target, 0, 3)
+        expected = chip.program(array).weights
+        with monkeypatch.context() as patch:
+            patch.setattr(Chip, "program", None)  # which the quick way does not take
+            assert chip.weights(array).tobytes() == expected.tobytes()
+        with monkeypatch.context() as patch:
+            patch.setattr(streams, "_normals", None)
+            assert chip.weights(array).tobytes() == expected.tobytes()
 
 
 def test_large_arrays_keep_nothing() -> None:

@@ -9,7 +9,6 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
-from scipy import special
 
 from nvmc.errors import OptionError
 from nvmc.hardware.chip import Array, Chip
@@ -185,6 +184,8 @@ class _Pulses:
         """Expected pulses of all chosen cells together; None as the bound: one each."""
         if bound is None:
             return float(np.count_nonzero(self._chosen))
+        from scipy import special  # a quarter of a second, and only this asks for it
+
         bound = self._of(self._chosen, bound)
         with np.errstate(divide="ignore", invalid="ignore"):
             ends = [(sign * bound - self._shift) / self._spread for sign in (1, -1)]

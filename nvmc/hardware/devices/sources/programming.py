@@ -115,6 +115,10 @@ class Programming(ThermallyAged, GaussianSource, SpreadLaw, frozen=True):
         parts = [w * bias.at(cells.targets, cells) for bias, w in biases if bias is not None]
         return sum(parts) * cells.unit(self.basis, cells.targets) if parts else None
 
+    def errors(self, cells: Cells) -> tuple[Any, Any]:
+        """`spread` and `shift` of cells, kept from one chip to the next."""
+        return cells.once(self, lambda: (self.spread(cells), self.shift(cells)))
+
     def _rows(self, time_s: float | None) -> list[tuple[Row, float]]:
         """The rows of the table at a time, each with its weight; none without one."""
         if self.table is None:
@@ -133,7 +137,7 @@ class Programming(ThermallyAged, GaussianSource, SpreadLaw, frozen=True):
             where one pulse is all there is. Cells that the chip verifies itself
             (`cells.verification`) are those of the device until they need further pulses.
         """
-        spread, shift = cells.once(self, lambda: (self.spread(cells), self.shift(cells)))
+        spread, shift = self.errors(cells)
 
         def pulse() -> Any:
             error = spread * draws.normal(tuple(levels.shape))
