@@ -56,11 +56,13 @@ def test_without_data_the_metric_is_named_and_inputs_are_random(capsys: Capture)
 
 def test_several_devices_are_compared() -> None:
     words = ["--device", "fefet1", "--device", "fefet2", "--title", "Two", "--date", "today"]
+    words += ["--noise", "activation:sigma=0.1,at=*"]
     assert main(["report", *FEW, *words, "--no-store", "-o", "b.html"]) == 0
     page = read_page(Path("b.html").read_text())
     assert "Comparison on the same chips" in page.text
     assert "Two" in page.text and " · today" in page.text
     assert {"tile-1", "tile-2"} <= page.charts.keys()
+    assert "activation" in page.text
 
 
 @pytest.mark.parametrize(
