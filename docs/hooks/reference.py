@@ -14,6 +14,7 @@ from mkdocs.structure.files import File
 import nvmc
 from nvmc.cli import COMMANDS
 from nvmc.cli.examples import EXAMPLES
+from nvmc.cli.groups import grouped
 from nvmc.cli.loudness import add_loudness
 
 __all__ = ["command_page", "names_page", "on_config", "on_files"]
@@ -80,14 +81,10 @@ def _described(name: str, command: click.Command) -> list[str]:
     context = click.Context(command, info_name=f"nvmc {name}")
     usage = command.get_usage(context).removeprefix("Usage: ")
     parts = [f"```text\n{usage}\n```", cleandoc(command.help or "").replace("\b\n", "")]
-    rows = [
-        record
-        for one in command.get_params(context)
-        if isinstance(one, click.Option) and (record := one.get_help_record(context))
-    ]
-    if rows:
+    for title, options in grouped(name, command.get_params(context)).items():
+        rows = [record for one in options if (record := one.get_help_record(context))]
         lines = [f"| {_code(left)} | {_text(right)} |" for left, right in rows]
-        parts.append("\n".join(["| option | meaning |", "| --- | --- |", *lines]))
+        parts.append("\n".join([f"| {title} | meaning |", "| --- | --- |", *lines]))
     words, page = EXAMPLES[name]
     parts.append(f"Example: `{f'nvmc {name} {words}'.strip()}`")
     parts.append(f"Explained in [{page}](../../{page}.md).")

@@ -1,6 +1,7 @@
 """The command line. One file per command; click and rich live only here.
 
-`COMMANDS` names every command; a new one is a file here, a row there, and an example in `EXAMPLES`.
+`COMMANDS` names every command; a new one is a file here, a row there, an example in `EXAMPLES`,
+and its options in `GROUPS`.
 Results go to standard output, everything else (progress, notes, errors) to standard error.
 """
 
@@ -22,6 +23,7 @@ from nvmc import interruption
 from nvmc.arguments import check_text
 from nvmc.budget import allocation_failed
 from nvmc.cli.examples import add_examples
+from nvmc.cli.groups import add_groups
 from nvmc.cli.loudness import add_loudness
 from nvmc.cli.plain import one_line
 from nvmc.cli.suggest import Group, usage_text
@@ -88,6 +90,7 @@ class _Commands(Group):
         with interruption.Loading():
             command = getattr(importlib.import_module(module), name)
         add_examples(cmd_name, command)
+        add_groups(cmd_name, command)
         add_loudness(command)
         return command
 

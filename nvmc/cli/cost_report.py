@@ -72,12 +72,10 @@ def _print_layers(cost: Cost) -> None:
     table = _table("layer", "energy", "share", "band", "time", "band")
     ranked = sorted(cost.layers, key=lambda one: -one.energy.value)
     kept = {id(layer) for layer in (ranked if len(ranked) <= SHOWN + 1 else ranked[:SHOWN])}
-    for layer in cost.layers:
+    for label, layer in zip(cost.labels, cost.layers, strict=True):
         if id(layer) in kept:
             energy, time = figure_text(layer.energy, "J"), figure_text(layer.time, "s")
-            table.add_row(
-                layer.name, energy[0], _share(layer.energy, cost.energy), energy[1], *time
-            )
+            table.add_row(label, energy[0], _share(layer.energy, cost.energy), energy[1], *time)
     rest = [layer.energy for layer in cost.layers if id(layer) not in kept]
     if rest:
         whole = Figure(*(sum(getattr(p, k) for p in rest) for k in ("value", "low", "high")))
@@ -90,7 +88,7 @@ def _print_layers(cost: Cost) -> None:
 
 def _table(first: str, *others: str) -> Table:
     table = Table(box=None, pad_edge=False, collapse_padding=True)
-    table.add_column(first, no_wrap=True, overflow="ellipsis", max_width=16)
+    table.add_column(first, overflow="fold", max_width=22)
     for column in others:
         table.add_column(column, no_wrap=True, justify="right")
     return table

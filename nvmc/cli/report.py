@@ -10,6 +10,7 @@ import click
 
 from nvmc.cli.console import (
     count,
+    note,
     note_kept,
     note_percentile,
     note_range,
@@ -156,6 +157,8 @@ def _notes(made: Report, **given: Any) -> None:
         note_kept(setup.target, **given)
         note_range(setup.target.device, [setup.sigma])
     note_percentile(made.populations[0].kpp.k)
+    for sentence in made.uncosted:
+        note(sentence)
 
 
 def _tell(made: Report, path: Path) -> None:

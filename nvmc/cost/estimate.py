@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
 from nvmc.arguments import checked
 from nvmc.compiled.artifact import ArrayEntry, Compiled, Manifest
+from nvmc.cost.assumptions import UNPLACED, some, told
 from nvmc.cost.band import Band, bands
-from nvmc.cost.components import COMPONENTS
 from nvmc.cost.counts import Counts, Use
 from nvmc.cost.drives import ASSUMED, assumed_drives
 from nvmc.cost.hardware import Hardware, load_hardware
@@ -31,7 +31,7 @@ from nvmc.cost.schedule import Schedule, check_schedule
 from nvmc.data import Data
 from nvmc.errors import ModelError, OptionError
 from nvmc.hardware.chip import Chip
-from nvmc.hardware.devices import Periphery, Target
+from nvmc.hardware.devices import Target
 from nvmc.passes.graph.describe import Model
 from nvmc.passes.graph.digital_work import digital_work
 from nvmc.passes.io.load_compiled import load_compiled
@@ -40,12 +40,6 @@ from nvmc.passes.program_chip import arrays_of
 __all__ = ["estimate_cost"]
 
 DIGITAL = "digital nodes"
-UNPLACED = (
-    "Weights are stored once: no layer has copies that share its vectors.",
-    "Layers are one hop apart; a vector is read from the buffers for each product.",
-    "Digital nodes work on values as they pass, on the digital units of all tiles.",
-)
-"""What is assumed where no schedule says it."""
 
 
 @checked
@@ -102,6 +96,7 @@ def estimate_cost(
 class _Layer:
     name: str
     op: str
+    arrays: tuple[str, ...]
     use: Use
     counts: Counts
 
@@ -136,7 +131,7 @@ class _Work:
         use = use_of(targets[manifest.arrays[0].name])
         model = load_compiled(compiled)
         cells = _cells(model, hardware, manifest.target, chip)
-        assumptions = _told(manifest, hardware)
+        assumptions = told(manifest, hardware)
         drives = {name: assumed_drives(target) for name, target in targets.items()}
         said = ASSUMED
         nodes = digital_work(model, manifest.work.assumed if manifest.work else {})
@@ -148,7 +143,7 @@ class _Work:
             missing = [name for name in entries if name not in found]
             if missing:
                 assumptions.append(
-                    f"Arrays that no image reached have assumed drives: {_some(missing)}."
+                    f"Arrays that no image reached have assumed drives: {some(missing)}."
                 )
             drives |= found
         layers: list[_Layer] = []
@@ -157,12 +152,11 @@ class _Work:
                 continue
             counts = layer_counts(layer, entries, targets, cells, drives)
             own = use_of(targets[layer.arrays[0]])
-            layers.append(_Layer(layer.name, layer.op.removeprefix("Crossbar"), own, counts))
+            op, arrays = layer.op.removeprefix("Crossbar"), tuple(layer.arrays)
+            layers.append(_Layer(layer.name, op, arrays, own, counts))
         uncounted = [node.name for node in nodes if node.operations is None]
         if uncounted:
-            assumptions.append(
-                f"Digital nodes of unknown size are not counted: {_some(uncounted)}."
-            )
+            assumptions.append(f"Digital nodes of unknown size are not counted: {some(uncounted)}.")
         digital = Counts(
             operations=sum(node.operations or 0 for node in nodes),
             multiply_adds=sum(
@@ -172,7 +166,7 @@ class _Work:
         )
         tiles = _tiles(entries.values(), targets)
         number = sum(counts.tiles for _, counts in tiles)
-        layers.append(_Layer(DIGITAL, "", use, replace(digital, tiles=number)))
+        layers.append(_Layer(DIGITAL, "", (), use, replace(digital, tiles=number)))
         target = targets[manifest.arrays[0].name]
         full, weights = _full(target, cells, entries)
         return cls(manifest, layers, tiles, use, full, weights, said, assumptions)
@@ -236,51 +230,6 @@ def _full(
         ),
         weights,
     )
-
-
-def _told(manifest: Manifest, hardware: Hardware) -> list[str]:
-    """What is assumed of any network and hardware."""
-    told = [*UNPLACED]
-    for device in manifest.target.devices:
-        if device.conductance is not None:
-            continue
-        array = hardware.array
-        told.append(
-            f"Device {device.name!r} states no conductance: its levels conduct "
-            f"{array.low.si * 1e6:g} to {array.high.si * 1e6:g} uS, as {hardware.name} has it."
-        )
-    told += dict.fromkeys(
-        line for own in manifest.target.variants for line in _other_adcs(own.periphery, hardware)
-    )
-    if any(layer.op == "CrossbarParameter" for layer in manifest.layers):
-        told.append("Parameters in cells are read once, when the chip starts; not counted.")
-    if hardware.left_out:
-        told.append(f"{hardware.name} says nothing of: {', '.join(hardware.left_out)}.")
-    if manifest.target.layers:
-        told.append(f"Peak figures are for arrays as {manifest.arrays[0].name!r} is.")
-    return [*told, *hardware.notes(use_of(target_of(manifest, manifest.arrays[0].name)))]
-
-
-def _other_adcs(periphery: Periphery, hardware: Hardware) -> list[str]:
-    """Where the ADCs that are counted are not those whose errors chips have."""
-    counted, told = hardware.adc, list[str]()
-    kind = next(k for k, own in COMPONENTS["adc"].items() if own is type(counted))
-    if periphery.adc.type not in ("ideal", kind) and kind != "survey":
-        told.append(
-            f"The network was compiled for {periphery.adc.type} ADCs; those of {hardware.name} are "
-            f"of kind {kind}, and are what is counted."
-        )
-    if periphery.adc_share not in (1, counted.shared):
-        told.append(
-            f"The network was compiled for ADCs that {periphery.adc_share} columns share; in "
-            f"{hardware.name} {counted.shared} do, which is what is counted."
-        )
-    return told
-
-
-def _some(names: Sequence[str], most: int = 3) -> str:
-    more = f" and {len(names) - most} more" if len(names) > most else ""
-    return ", ".join(names[:most]) + more
 
 
 def _cost(
@@ -360,6 +309,7 @@ def _layer(
         energy=Figure.of(sum(energies.values()), of["energy"]),
         time=Figure.of(seconds, of["time"]),
         components=energies,
+        arrays=layer.arrays,
     )
 
 

@@ -73,6 +73,7 @@ class LayerCost:
         time: Seconds an image.
         components: Joules an image by component, without bands; `energy` says within what factors
             they hold.
+        arrays: Names of its arrays of weights, as `nvmc compile` lists them; none where digital.
     """
 
     name: str
@@ -82,6 +83,7 @@ class LayerCost:
     energy: Figure
     time: Figure
     components: Mapping[str, float]
+    arrays: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -166,6 +168,15 @@ class Cost(Shown):
         area = self.area_mm2
         return Figure(rate.value / area.value, rate.low / area.high, rate.high / area.low)
 
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """What people call each layer: its arrays, and its node where several share these."""
+        names = [", ".join(layer.arrays) or layer.name for layer in self.layers]
+        return tuple(
+            name if names.count(name) == 1 else f"{name} ({layer.name})"
+            for name, layer in zip(names, self.layers, strict=True)
+        )
+
     def headline(self) -> str:
         """What it is and what came out, in one line."""
         energy, area = in_unit(self.energy, "J"), in_unit(self.area_mm2, "mm²")
@@ -177,13 +188,13 @@ class Cost(Shown):
         """A row for each layer, with the bands of energy and time."""
         rows = tuple(
             (
-                layer.name,
+                label,
                 layer.op,
                 f"{layer.tiles:,}",
                 in_unit(layer.energy, "J"),
                 in_unit(layer.time, "s"),
             )
-            for layer in self.layers
+            for label, layer in zip(self.labels, self.layers, strict=True)
         )
         return Table(("layer", "operator", "tiles", "energy per sample", "time"), rows)
 
@@ -217,7 +228,7 @@ class Cost(Shown):
                 "idle_counted": self.idle_counted,
             },
             "peak": {name: figure.to_json() for name, figure in vars(self.peak).items()},
-            "layers": [_layer_json(layer) for layer in self.layers],
+            "layers": list(map(_layer_json, self.layers, self.labels)),
             "components": [
                 {
                     "name": part.name,
@@ -239,6 +250,7 @@ class Cost(Shown):
                 "network": self.network,
                 "hardware": self.hardware,
                 "layer": layer.name,
+                "arrays": ", ".join(layer.arrays),
                 "op": layer.op,
                 "tiles": layer.tiles,
                 "energy_j": layer.energy.value,
@@ -267,9 +279,11 @@ def in_unit(figure: Figure, unit: str) -> str:
     return f"{value:.3g} {prefix}{unit} ({low:.2g} to {float(f'{high:.2g}'):,g})"
 
 
-def _layer_json(layer: LayerCost) -> dict[str, Any]:
+def _layer_json(layer: LayerCost, label: str) -> dict[str, Any]:
     return {
         "name": layer.name,
+        "arrays": list(layer.arrays),
+        "label": label,
         "op": layer.op,
         "tiles": layer.tiles,
         "energy_j": layer.energy.to_json(),

@@ -14,7 +14,7 @@ from nvmc.cost.estimate import estimate_cost
 from nvmc.cost.hardware import Hardware, load_hardware
 from nvmc.data import Data, load_data
 from nvmc.data.shifts import shifts_for
-from nvmc.errors import DataError, OptionError
+from nvmc.errors import DataError, ModelError, OptionError
 from nvmc.evaluation.compare import compare
 from nvmc.evaluation.given_values import Given, as_values
 from nvmc.evaluation.goals import as_goal
@@ -77,7 +77,8 @@ class Shown(Options, total=False):
             `{"sigma": [0, 0.1]}`, or a list of such.
         with_sensitivity: Whether to say which noise costs what, with 100 chips and k = 5.
         with_uncertainty: Whether to say what chips know of their doubts, with 20 chips.
-        hardware: What to cost the networks on, by name, file or value.
+        hardware: What to cost the networks on, by name, file or value. Where a network cannot be
+            costed, such as one without converters, the page says why.
         chip: Number of the chip whose programmed cells the tile map shows; 0 by default.
         title: Heading of the page.
         date: A date to be printed; none by default, so that the same run gives the same bytes.
@@ -226,8 +227,14 @@ class _Making:
     ) -> Report:
         """Everything: first what complains at once, or ends soon."""
         results: list[Any] = []
+        uncosted: dict[str, None] = {}
         for network, device in cases:
-            results += (self.cost(network, hardware) for hardware in page["hardware"])
+            for hardware in page["hardware"]:
+                try:
+                    results.append(self.cost(network, hardware))
+                except (OptionError, ModelError) as error:  # the rest can be shown
+                    name = Path(network.folder).name.removesuffix(".nvmc")
+                    uncosted[f"No cost of {name}: {error}."] = None
             results.append(self.tiles(network, device, page.get("chip", 0)))
             if page.get("with_uncertainty"):
                 results.append(self.doubts(network, device))
@@ -238,7 +245,7 @@ class _Making:
             for values in page["sweeps"]:
                 results.append(self.curves(network, device, store, values, page["goal"]))
         told = (page.get("title", ""), page["goal"], page.get("command", ""), page.get("date", ""))
-        return Report(tuple(results), *told)
+        return Report(tuple(results), *told, tuple(uncosted))
 
     def cost(self, network: Compiled, hardware: Hardware) -> Any:
         data = self.options.get("data")

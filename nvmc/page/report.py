@@ -77,6 +77,7 @@ class Report:
         command: What was typed; empty where results come from Python.
         date: A date to be printed, as it is; empty for none, so that the same results give the
             same bytes.
+        uncosted: Why networks have no cost where one was asked for, a sentence each.
     """
 
     results: tuple[Any, ...]
@@ -84,6 +85,7 @@ class Report:
     goal: float | None = None
     command: str = ""
     date: str = ""
+    uncosted: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         for one in self.results:

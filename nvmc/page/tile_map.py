@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from nvmc.arguments import checked
 from nvmc.compiled.artifact import Compiled
 from nvmc.evaluation.parameters import Setup
-from nvmc.hardware.devices import Device, NoiseSource
+from nvmc.hardware.devices import Device, NoiseSource, as_noise, load_device
 from nvmc.hardware.tile_cells import ArrayCells, TileCells
 from nvmc.tables import Cell, Shown, Table
 
@@ -188,7 +188,8 @@ def tile_map(
 ) -> TileMap:
     """How full every tile is, and how far the cells of one chip are off their targets.
 
-    Errors are of the cells as they are at that time since programming; read noise is not in them.
+    Errors are of the cells as they are at that time since programming; read noise is not in them,
+    nor noise of activations, which acts on no cell.
 
     Args:
         compiled: From `open_compiled` or `nvmc.compile`.
@@ -208,8 +209,11 @@ def tile_map(
     setup = Setup.of(manifest.target, device, noise, sigma, time_s, temperature_c=temperature_c)
     stated = all(one.conductance is not None for one in setup.target.devices)
     cells: Any = {"device": device, "range_us": None if stated else (0.0, 1.0)}
-    age: Any = {"time_s": time_s, "temperature_c": temperature_c}
-    real = compiled.chip(chip, seed=seed, noise=noise, sigma=sigma, **age, **cells)
+    if any(map(_of_activations, setup.target.device.noise)):
+        cells["device"] = _of_cells(manifest.target.device if device is None else device)
+    age: Any = {"time_s": time_s, "temperature_c": temperature_c, "sigma": sigma}
+    age["noise"] = [one for one in map(as_noise, noise) if not _of_activations(one)]
+    real = compiled.chip(chip, seed=seed, **age, **cells)
     target = compiled.chip(None, **cells)
     side = int(np.clip(np.sqrt(SPOTS / max(1, len(real.arrays))), COARSEST, FINEST))
     layers: list[LayerMap] = []
@@ -222,6 +226,17 @@ def tile_map(
     device_name = setup.target.device.name
     name = Path(compiled.folder).name.removesuffix(".nvmc")
     return TileMap(name, device_name, chip, seed, tuple(layers))
+
+
+def _of_activations(source: NoiseSource) -> bool:
+    return source.acts_in == "activation"
+
+
+def _of_cells(device: Device | str | Path) -> Device:
+    """A device without its noise of activations, which changes no draw of the cells."""
+    chosen = load_device(device)
+    kept = tuple(one for one in chosen.noise if not _of_activations(one))
+    return chosen.model_copy(update={"noise": kept})
 
 
 def _layer(

@@ -86,7 +86,7 @@ def _layers(layers: Sequence[Mapping[str, Any]]) -> list[tuple[str, dict[str, fl
     """Name and energy by component of what is drawn."""
     ranked = sorted(layers, key=lambda layer: -layer["energy_j"]["value"])
     kept = {id(layer) for layer in ranked[:MOST]}
-    drawn = [(layer["name"], layer["components_j"]) for layer in layers if id(layer) in kept]
+    drawn = [(layer["label"], layer["components_j"]) for layer in layers if id(layer) in kept]
     rest = [layer["components_j"] for layer in layers if id(layer) not in kept]
     if rest:
         keys = rest[0].keys()

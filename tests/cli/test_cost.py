@@ -90,6 +90,9 @@ def test_files_agree_with_each_other(compiled: str, capsys: Capture) -> None:
     with Path("rows.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
     assert [row["layer"] for row in rows] == [layer["name"] for layer in printed["layers"]]
+    assert [row["arrays"] for row in rows] == [
+        ", ".join(one["arrays"]) for one in printed["layers"]
+    ]
     energy = printed["workload"]["energy_j"]["value"]
     assert sum(float(row["energy_j"]) for row in rows) == pytest.approx(energy)
     parts = sum(part["energy_j"]["value"] for part in printed["components"])

@@ -54,13 +54,28 @@ def test_without_data_the_metric_is_named_and_inputs_are_random(capsys: Capture)
     assert "No labels used: values are " in out and "Inputs are random: " in out
 
 
+def test_a_network_without_converters_has_a_page_that_says_why_it_has_no_cost(
+    capsys: Capture,
+) -> None:
+    words = ["--limit", "8", "--runs", "2", "--no-store", "-o", "r.html"]
+    costed = ["--hardware", "isaac-32nm", "--hardware", "generic"]
+    assert main(["report", "mlp3.nvmc", *words, *costed]) == 0
+    said = "No cost of mlp3: the network was compiled with no DAC and no ADC"
+    assert capsys.readouterr().err.count(said) == 1
+    page = read_page(Path("r.html").read_text())
+    assert "Cost of a chip" in page.text and page.text.count(said) == 1
+    assert "compile it again with --dac-bits (1 to 16) and --adc-bits (1 to 16)" in page.text
+
+
 def test_several_devices_are_compared() -> None:
     words = ["--device", "fefet1", "--device", "fefet2", "--title", "Two", "--date", "today"]
+    words += ["--noise", "activation:sigma=0.1,at=*"]
     assert main(["report", *FEW, *words, "--no-store", "-o", "b.html"]) == 0
     page = read_page(Path("b.html").read_text())
     assert "Comparison on the same chips" in page.text
     assert "Two" in page.text and " · today" in page.text
     assert {"tile-1", "tile-2"} <= page.charts.keys()
+    assert "activation" in page.text
 
 
 @pytest.mark.parametrize(
@@ -68,7 +83,6 @@ def test_several_devices_are_compared() -> None:
     [
         (["--sweep", "sigma"], "sweep is 'sigma'; expected a parameter and its values"),
         (["--sweep", "sigm=1"], "did you mean 'sigma'"),
-        (["--hardware", "isaac-32nm"], "DAC"),
         (["--uncertainty", "--limit", "4"], "uncertainty is judged on labelled images"),
         (["-o", "absent/a.html"], "there is no folder 'absent'"),
     ],

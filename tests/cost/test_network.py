@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -361,6 +362,19 @@ def test_one_place_says_what_target_an_array_has(tmp_path: Path) -> None:
     assert target_of(compiled.manifest, "w") == compiled.manifest.target
     use = use_of(compiled.manifest.target)
     assert (use.rows, use.cols, use.pulse_bits, use.dac_bits, use.adc_bits) == (8, 4, 4, 4, 6)
+
+
+def test_layers_are_called_by_their_arrays_and_by_nodes_where_these_are_shared(
+    tmp_path: Path,
+) -> None:
+    compiled = made(tmp_path, "differential")
+    cost = estimate_cost(compiled, "generic")
+    assert cost.labels == (*(one.name for one in compiled.manifest.arrays), "digital nodes")
+    first = cost.layers[0]
+    twice = replace(cost, layers=(first, replace(first, name="again"), *cost.layers[1:]))
+    array = first.arrays[0]
+    assert twice.labels[:2] == (f"{array} ({first.name})", f"{array} (again)")
+    assert [one["label"] for one in twice.to_json()["layers"]] == list(twice.labels)
 
 
 def test_hardware_can_be_an_object(tmp_path: Path) -> None:

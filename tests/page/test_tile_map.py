@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 import nvmc
+from nvmc.hardware.devices import as_noise, load_device
 from onnx_text import proto_of
 
 
@@ -68,6 +69,16 @@ def test_used_cells_are_those_of_compile(tmp_path: Path) -> None:
 def test_without_noise_cells_are_on_target(network: nvmc.Compiled) -> None:
     found = nvmc.tile_map(network, sigma=0.0)
     assert {layer.rms for layer in found.layers} == {0.0}
+
+
+def test_noise_of_activations_changes_no_cell(network: nvmc.Compiled) -> None:
+    """Neither given beside the device nor as a device's own: it has no part in a map of cells."""
+    plain = nvmc.tile_map(network, chip=1, sigma=0.3).to_json()
+    given = nvmc.tile_map(network, chip=1, sigma=0.3, noise=["activation:sigma=0.5"])
+    assert given.to_json() == plain
+    fefet = load_device("fefet2")
+    own = fefet.model_copy(update={"noise": (*fefet.noise, as_noise("activation:sigma=0.5"))})
+    assert nvmc.tile_map(network, chip=1, sigma=0.3, device=own).to_json() == plain
 
 
 def test_a_tile_map_shows_itself(network: nvmc.Compiled) -> None:

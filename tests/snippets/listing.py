@@ -12,6 +12,7 @@ import re
 import click
 
 from nvmc.cli import COMMANDS
+from nvmc.cli.groups import grouped
 from snippets.pages import ROOT, pages
 
 __all__ = ["EVERY", "commands", "option_list", "relisted", "write_lists"]
@@ -34,20 +35,24 @@ def commands() -> dict[str, click.Command]:
     return found
 
 
-def option_list(command: click.Command) -> str:
-    """One line of Markdown with each option and what it takes."""
-    named = []
-    for one in command.params:
-        if isinstance(one, click.Option) and not one.hidden and one.name not in EVERY:
-            takes = "" if one.is_flag else f" {one.make_metavar(click.Context(command))}"
-            named += [f"`{name}{takes}`" for name in (one.opts[-1], *one.secondary_opts)]
-    return ", ".join(named)
+def option_list(name: str, command: click.Command) -> str:
+    """A list in Markdown, a line per group: each option and what it takes."""
+    lines = []
+    for title, options in grouped(name, command.params).items():
+        named = []
+        for one in options:
+            if not one.hidden and one.name not in EVERY:
+                takes = "" if one.is_flag else f" {one.make_metavar(click.Context(command))}"
+                named += [f"`{each}{takes}`" for each in (one.opts[-1], *one.secondary_opts)]
+        if named:
+            lines.append(f"- {title}: {', '.join(named)}")
+    return "\n".join(lines)
 
 
 def relisted(text: str) -> str:
     """A page with the lists as they should be."""
     known = commands()
-    return _LIST.sub(lambda m: f"{m[1]}{option_list(known[m[2]])}{m[3]}", text)
+    return _LIST.sub(lambda m: f"{m[1]}\n{option_list(m[2], known[m[2]])}\n{m[3]}", text)
 
 
 def write_lists() -> None:

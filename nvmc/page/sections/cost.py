@@ -19,7 +19,7 @@ MOST = 40
 
 
 def cost(report: Report) -> Iterator[Block]:
-    """For each network and hardware: figures, layers by component, and what is assumed."""
+    """For each network and hardware: figures, layers by component, what is assumed; or why not."""
     for number, one in enumerate(report.of(Cost), 1):
         name = Path(one.network).name.removesuffix(".nvmc")
         yield Paragraph(
@@ -32,6 +32,8 @@ def cost(report: Report) -> Iterator[Block]:
         yield _components(one, number)
         if one.assumptions:
             yield Paragraph(f"Assumed: {' '.join(one.assumptions)}")
+    for sentence in report.uncosted:
+        yield Paragraph(sentence, "note")
 
 
 def _outside(one: Cost) -> Iterator[Block]:
@@ -92,18 +94,19 @@ def _figures(one: Cost, name: str, number: int) -> DataTable:
 def _layers(one: Cost, number: int) -> Chart:
     """Energy of each layer, by component."""
     ranked = sorted(one.layers, key=lambda layer: -layer.energy.value)[:MOST]
-    kept = [layer for layer in one.layers if layer in ranked]
+    labelled = list(zip(one.labels, one.layers, strict=True))
+    kept = [(label, layer) for label, layer in labelled if layer in ranked]
     parts = [part.name for part in one.components]
     whole = one.energy.value or 1.0
     scale, prefix = next((p for p in PREFIXES if whole >= p[0]), PREFIXES[-1])
     data = [
         {
-            "name": layer.name,
+            "name": label,
             "part": part,
             "value": layer.components.get(part, 0.0) / scale,
             "text": f"{layer.components.get(part, 0.0) / scale:.3g} {prefix}J",
         }
-        for layer in kept
+        for label, layer in kept
         for part in parts
         if layer.components.get(part)
     ]
@@ -124,19 +127,19 @@ def _layers(one: Cost, number: int) -> Chart:
     }  # fmt: skip
     lines = [
         (
-            layer.name,
+            label,
             f"{layer.tiles:,}",
             *_figure_texts(layer.energy, "J"),
             *_figure_texts(layer.time, "s"),
         )
-        for layer in one.layers
+        for label, layer in labelled
     ]
     columns = ("layer", "tiles", "energy", "band", "time", "band")
     rows = [{**row, "network": Path(one.network).name} for row in one.rows()]
     table = DataTable.of(f"layers-{number}", "Cost of each layer", columns, lines, rows)
-    most = max(one.layers, key=lambda layer: layer.energy.value)
+    first, most = max(labelled, key=lambda pair: pair[1].energy.value)
     summary = (
-        f"{most.name} takes the most energy, {100 * most.energy.value / whole:.0f} % of "
+        f"{first} takes the most energy, {100 * most.energy.value / whole:.0f} % of "
         f"{_figure_texts(one.energy, 'J')[0]} per image."
     )
     title = f"Energy of the layers on {one.hardware}, by component"
