@@ -94,7 +94,7 @@ class LowerOpset(ir.passes.InPlacePass):
         if problem is not None:
             fits = [o for o, p in problems.items() if o > self.opset and p is None]
             raise ModelError(
-                f"the network cannot be said in opset {self.opset}: {problem}; use --opset "
+                f"the network cannot be written in opset {self.opset}: {problem}; use --opset "
                 f"{min(fits, default=found)}"
             )
         return self.opset
@@ -145,7 +145,7 @@ def _misfit(node: ir.Node, opset: int, found: int) -> str | None:
     try:
         old = onnx.defs.get_schema(node.op_type, opset, "")
     except onnx.defs.SchemaError:
-        return f"it came with opset {_first(node.op_type, found)}"
+        return f"it exists from opset {_first(node.op_type, found)} on"
     if old.since_version == new.since_version:
         return None
     lacking = [name for name in _lacking(node, old, new) if name not in _unset(node, old, new)]
@@ -161,7 +161,7 @@ def _misfit(node: ir.Node, opset: int, found: int) -> str | None:
         if kind == node.op_type and name in node.attributes:
             text = node.attributes[name].as_string()
             if opset < opsets.get(text, 0):
-                return f"its {name} {text!r} came with opset {opsets[text]}"
+                return f"its {name} {text!r} exists from opset {opsets[text]} on"
     return _foreign_type(node, old)
 
 

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 
 from nvmc.cli.console import count, note
 from nvmc.compiled.artifact import Manifest
+from nvmc.data.items import item_of
 from nvmc.hardware.devices import Periphery
 
 __all__ = ["note_codes", "note_other_bits"]
@@ -29,7 +30,7 @@ def note_codes(manifest: Manifest, data: str | None) -> None:
     for name, codes in sorted(wasteful, key=lambda pair: pair[1].seen or pair[1].reachable):
         share, how = codes.reachable, "can be reached"
         if codes.seen is not None and codes.seen < share:
-            share, how = codes.seen, f"were seen on {count(codes.images, 'image')}"
+            share, how = codes.seen, f"were seen on {count(codes.images, item_of(data))}"
         told.append(f"{name} ({100 * share:.2g} % {how})")
     names = ", ".join(told[:SHOWN]) + (f" and {len(told) - SHOWN} more" if told[SHOWN:] else "")
     helps = "--adc-range error" if data is not None else "--adc-range error with --data SPEC"

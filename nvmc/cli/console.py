@@ -27,6 +27,7 @@ from rich.segment import Segment
 from nvmc.budget import memory_limit
 from nvmc.cli.loudness import is_quiet
 from nvmc.cli.plain import one_line, printable
+from nvmc.data.items import in_items
 from nvmc.hardware.devices import Device, Target
 from nvmc.metrics import find_metric
 from nvmc.metrics.values import ends_text, in_percent, short_of
@@ -210,7 +211,9 @@ def percent(value: float | None, digits: int = 2) -> str:
     return "open" if value is None else f"{100 * value:.{digits}f} %"
 
 
-def interval_rows(kpp: Kpp, images: int | None, metric: str) -> list[tuple[str, str, str]]:
+def interval_rows(
+    kpp: Kpp, images: int | None, metric: str, data: object
+) -> list[tuple[str, str, str]]:
     """Rows of a table with a KPP's intervals: name, ends, and what each is certain over.
 
     A row without a name says which end there is not yet, and how many chips give it.
@@ -219,13 +222,15 @@ def interval_rows(kpp: Kpp, images: int | None, metric: str) -> list[tuple[str, 
         kpp: The KPP.
         images: How many images chips were run on; None where that is not known.
         metric: Name of the metric.
+        data: Name of the data set, which says what its rows are called.
     """
-    here = "on these images" if images is None else f"on these {count(images, 'image')}"
+    here = "images" if images is None else count(images, "image")
+    here = in_items(f"on these {here}", data)
     own, unit = f"its {kpp.confidence:.0%} interval", " %" if in_percent(metric) else ""
     alone = kpp.chips_alone
     rows = [
-        (own, kpp.interval, "for all chips and images like these"),
-        (here, alone, "for all chips, these images"),
+        (own, kpp.interval, in_items("for all chips and images like these", data)),
+        (here, alone, in_items("for all chips, these images", data)),
     ]
     if kpp.covers == "chips":
         covered = f"for {short_of(metric)} it covers no others"

@@ -111,7 +111,7 @@ def _figures(found: Exploration) -> Table:
 def _text(one: Candidate, hardware: str, quantity: Quantity) -> str:
     figures = one.costs[hardware]
     if figures is None:
-        return "cannot be said"
+        return "not known"
     value, band = figure_text(figures[quantity], QUANTITIES[quantity][1])
     return f"{value} ({band})"
 

@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 import click
 
 from nvmc.cli.console import count, percent, quantity_text
+from nvmc.data.items import in_items
 from nvmc.evaluation.goals import Verdict
 from nvmc.evaluation.parameters import duration_text
 from nvmc.metrics.values import bound_text, value_text
@@ -39,13 +40,18 @@ def yield_text(found: Yield) -> str:
     return f"{100 * found.value:.1f} % ({ends})"
 
 
-def yield_row(found: Yield, images: int | None, metric: str) -> tuple[str, str, str]:
+def yield_row(
+    found: Yield, images: int | None, metric: str, data: object
+) -> tuple[str, str, str]:
     """A row of a table: the share of chips that reach the goal, and what its interval covers."""
     reach = "stay within" if found.less_is_better else "reach"
     name = f"chips that {reach} {bound_text(metric, found.goal)}"
     known = quantity_text(metric, found.goal) if found.goal > 0 else ""
-    here = "these images" if images is None else f"these {count(images, 'image')}"
-    said = [known, f"{found.confidence:.0%} interval {_ends(found)}, of chips alone, on {here}"]
+    here = in_items("images" if images is None else count(images, "image"), data)
+    said = [
+        known,
+        f"{found.confidence:.0%} interval {_ends(found)}, of chips alone, on these {here}",
+    ]
     if found.unknown:
         dropped = count(found.unknown, "dropped chip")
         said.append(f"of {dropped} it is not known: leave --adaptive out")
@@ -60,7 +66,9 @@ def _ends(found: Yield) -> str:
     return f"{100 * found.low:.1f} to {100 * found.high:.1f} %"
 
 
-def required_rows(verdicts: Iterable[Verdict], metric: str) -> list[tuple[str, str, str]]:
+def required_rows(
+    verdicts: Iterable[Verdict], metric: str, data: object
+) -> list[tuple[str, str, str]]:
     """Rows of a table: what is required, whether it is met, and by what that was decided."""
     rows: list[tuple[str, str, str]] = []
     for one in verdicts:
@@ -72,7 +80,7 @@ def required_rows(verdicts: Iterable[Verdict], metric: str) -> list[tuple[str, s
         name = f"required {one.requirement.of} {sign} {text}{at}"
         shown = percent(one.end) if of_yield else value_text(metric, one.end)
         end = "is open" if one.end is None else shown
-        rows.append((name, "met" if one.met else "missed", f"{one.basis}: {end}"))
+        rows.append((name, "met" if one.met else "missed", f"{in_items(one.basis, data)}: {end}"))
     return rows
 
 

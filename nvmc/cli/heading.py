@@ -9,6 +9,7 @@ from typing import Any, cast
 from nvmc.cli.console import count, passes_text, percent
 from nvmc.cli.work import share_text
 from nvmc.compiled.rounding import SEEDED
+from nvmc.data.items import item_of
 from nvmc.evaluation.description import Compensated
 from nvmc.evaluation.parameters import duration_text
 from nvmc.hardware.devices import Target
@@ -125,7 +126,8 @@ def _images(facts: Facts) -> Iterator[str]:
     if "images" in facts:
         limit = facts.get("limit")
         first = "" if limit is None else f", limit {limit:,}"
-        yield f"{count(facts['images'], 'image')} ({facts.get('data', '-')}{first})"
+        data = facts.get("data", "-")
+        yield f"{count(facts['images'], item_of(data))} ({data}{first})"
     if facts.get("output") is not None:
         reading = facts.get("reading")
         yield f"output {facts['output']}{f' ({reading})' if reading else ''}"

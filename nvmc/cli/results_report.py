@@ -13,6 +13,7 @@ from nvmc.cli.console import count, interval_rows, ordinal, passes_text, worst_t
 from nvmc.cli.goals import yield_row
 from nvmc.cli.heading import noise_text, noisy_places_texts, periphery_text
 from nvmc.cli.stored import expected_in
+from nvmc.data.items import item_of
 from nvmc.evaluation.parameters import duration_text
 from nvmc.metrics import find_metric
 from nvmc.metrics.values import bare_text, value_text
@@ -220,7 +221,7 @@ def facts_of(entry: Entry) -> list[tuple[str, str]]:
     """Rows of a table: what an experiment is of."""
     facts = entry.facts
     sigma, time_s, passes = facts.get("sigma"), facts.get("time_s"), facts.get("mc_passes")
-    metric = facts.get("metric", "")
+    metric, data = facts.get("metric", ""), facts.get("data", "-")
     known = find_metric(metric)
     rows = [
         ("experiment", entry.id),
@@ -232,7 +233,7 @@ def facts_of(entry: Entry) -> list[tuple[str, str]]:
         ("compensated by", " ".join(map(noise_text, facts.get("compensate") or ()))),
         ("periphery", periphery_text(facts["periphery"]) if "periphery" in facts else ""),
         ("time", "" if time_s is None else f"{duration_text(time_s)} since programming"),
-        ("data", f"{facts.get('data', '-')}, {count(facts.get('images', 0), 'image')}"),
+        ("data", f"{data}, {count(facts.get('images', 0), item_of(data))}"),
         ("limit", "" if facts.get("limit") is None else f"{facts['limit']:,}"),
         ("output", str(facts.get("output") or "")),
         ("fidelity", str(facts.get("fidelity", "-"))),
@@ -254,10 +255,11 @@ def statistics_of(entry: Entry, found: Worth) -> list[tuple[str, str]]:
     if entry.first is not None:
         chips += f", of numbers {entry.first:,} to {entry.last:,}"
     others = _others(entry, found)
+    data = entry.facts.get("data")
     if found.stated is None:
         if not entry.begun:
             return [("chips", chips), *others]
-        stopped = f"{count(entry.begun, 'other')} ran on some of the images only"
+        stopped = f"{count(entry.begun, 'other')} ran on some of the {item_of(data)}s only"
         return [
             ("chips", f"{chips}; {stopped}"),
             ("", "their mean and KPP: give the same `nvmc simulate` command again"),
@@ -266,7 +268,7 @@ def statistics_of(entry: Entry, found: Worth) -> list[tuple[str, str]]:
     summary, kpp = found.stated
     images, metric = entry.facts.get("images"), str(entry.facts.get("metric", ""))
     spread = "" if summary.std is None else f" ± {bare_text(metric, summary.std)} over chips"
-    intervals = interval_rows(kpp, images, metric)
+    intervals = interval_rows(kpp, images, metric, data)
     return [
         ("chips", chips),
         *others,
@@ -277,15 +279,15 @@ def statistics_of(entry: Entry, found: Worth) -> list[tuple[str, str]]:
             value_text(metric, kpp.value) + (f", {worst_text(kpp)}" if kpp.is_worst else ""),
         ),
         *((name, f"{ends}, {of}") for name, ends, of in intervals),
-        *_reached(found, images, metric),
+        *_reached(found, images, metric, data),
     ]
 
 
-def _reached(found: Worth, images: int | None, metric: str) -> list[tuple[str, str]]:
+def _reached(found: Worth, images: int | None, metric: str, data: object) -> list[tuple[str, str]]:
     """A row with the yield at the goal, where one was given."""
     if found.reached is None:
         return []
-    name, value, of = yield_row(found.reached, images, metric)
+    name, value, of = yield_row(found.reached, images, metric, data)
     return [(name, f"{value}, {of}")]
 
 

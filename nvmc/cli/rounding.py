@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from nvmc.cli.console import count, note
 from nvmc.compiled.artifact import ArrayEntry, Manifest
 from nvmc.compiled.rounding import SEEDED, Rounding
+from nvmc.data.items import item_of
 
 __all__ = ["note_rounding", "rounding_lines"]
 
@@ -36,8 +37,9 @@ def rounding_lines(manifest: Manifest) -> Iterator[str]:
     yield from _outlier_lines(manifest)
     against = manifest.against_source
     if against is not None:
-        images = f" on {count(against.images, 'image')} ({against.data})" if against.images else ""
-        yield f"Ideal chip against its source{images}:"
+        rows = count(against.images, item_of(against.data))
+        on = f" on {rows} ({against.data})" if against.images else ""
+        yield f"Ideal chip against its source{on}:"
         yield f"  {against}"
 
 
@@ -64,7 +66,7 @@ def note_rounding(manifest: Manifest) -> None:
     if clip is not None:
         do = "clip less, or not at all"
         if against.data.startswith(SEEDED):
-            do = "seeded inputs are not like images: --data says what it costs on yours"
+            do = "seeded inputs are unlike real data: give --data to see the cost on yours"
         note(
             f"the ideal chip is far from its source ({against}), whose weights were clipped "
             f"(--clip {clip}); {do}"

@@ -24,6 +24,7 @@ from nvmc.cli.console import (
 )
 from nvmc.cli.heading import heading
 from nvmc.cli.running import chosen_executor, opened, run_options
+from nvmc.data.items import item_of
 from nvmc.evaluation.description import as_cells
 from nvmc.evaluation.parameters import Setup
 from nvmc.evaluation.sensitivity import (
@@ -149,7 +150,7 @@ def _print(result: Sensitivity, folder: str, newest: bool) -> None:
     console.print(
         f"\nKPP{' in %' * in_percent(metric)}: without = with this part perfect; alone = with "
         "only this part noisy. ± is one standard error of the difference (paired "
-        "bootstrap), of chips alone, on these images."
+        f"bootstrap), of chips alone, on these {item_of(result.description.data)}s."
     )
 
 

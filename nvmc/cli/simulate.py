@@ -29,6 +29,7 @@ from nvmc.cli.goals import exit_code, goal_option, required_rows, yield_row, yie
 from nvmc.cli.heading import heading, needs_text
 from nvmc.cli.running import chosen_executor, opened, run_options
 from nvmc.cli.stored import checked_text, opened_store
+from nvmc.data.items import in_items, item_of
 from nvmc.errors import OptionError
 from nvmc.evaluation.goals import parse_value
 from nvmc.evaluation.parameters import duration_text, parse_values
@@ -244,7 +245,8 @@ def _times(result: Simulation) -> Table:
     table = Table(box=None, pad_edge=True)
     kpp, metric = "KPP (worst chip)" if result.kpp.is_worst else "KPP", _against_ideal(result)
     both = result.kpp.covers == "chips and images"
-    images = f"on these {count(result.description.images, 'image')}"
+    told = result.description
+    images = f"on these {count(told.images, item_of(told.data))}"
     own = [f"its {result.kpp.confidence:.0%} interval"] if both else []
     of, shown = find_metric(result.metric), result.metric
     known = [f"its {of.quantity}"] if of is not None and of.quantity else []
@@ -294,11 +296,11 @@ def _rows(result: Simulation) -> list[tuple[str, str, str]]:
     if metric and result.ideal == 1:
         named[0] = (*ideal[:2], "what chips are held against")
     needs = [(one.by.type, "", f"needs {needs_text(one)}") for one in result.compensation]
-    return [*named, *needs, *required_rows(result.verdicts, result.metric), *_effort(result)]
+    return [*named, *needs, *_required(result), *_effort(result)]
 
 
 def _values(result: Simulation) -> list[tuple[str, str, str]]:
-    kpp, summary, metric = result.kpp, result.summary, result.metric
+    kpp, summary, metric, told = result.kpp, result.summary, result.metric, result.description
     spread = "" if summary.std is None else f"± {bare_text(metric, summary.std)} over chips"
     if summary.mean_bound:
         bound = f"{100 * summary.mean_bound:.2f}"
@@ -311,13 +313,18 @@ def _values(result: Simulation) -> list[tuple[str, str, str]]:
             value_text(metric, kpp.value),
             "; ".join(filter(None, (_meaning(result, kpp.value), worst_text(kpp)))),
         ),
-        *interval_rows(kpp, result.description.images, metric),
+        *interval_rows(kpp, told.images, metric, told.data),
         *([] if result.goal is None else [_yield(result, result.goal)]),
     ]
 
 
 def _yield(result: Simulation, goal: float) -> tuple[str, str, str]:
-    return yield_row(result.times[0].yield_at(goal), result.description.images, result.metric)
+    told = result.description
+    return yield_row(result.times[0].yield_at(goal), told.images, result.metric, told.data)
+
+
+def _required(result: Simulation) -> list[tuple[str, str, str]]:
+    return required_rows(result.verdicts, result.metric, result.description.data)
 
 
 def _effort(result: Simulation) -> list[tuple[str, str, str]]:
@@ -330,7 +337,8 @@ def _effort(result: Simulation) -> list[tuple[str, str, str]]:
     if dropped:
         risk = max(at.delta for at in result.times)
         note = f"{count(dropped, 'chip')} dropped; KPP exact but for a chance of {risk:g}"
-        rows.append(("images run", percent(share, 1), note))
+        run_of = in_items("images run", result.description.data)
+        rows.append((run_of, percent(share, 1), note))
     if result.recorded:
         rows.append(("from the store", count(result.recorded, "chip"), "not run again"))
     if result.elsewhere.chips:

@@ -26,6 +26,7 @@ from nvmc.cli.heading import heading
 from nvmc.cli.running import chosen_executor, opened, run_options
 from nvmc.cli.simulate import DELTA
 from nvmc.cli.stored import checked_text, opened_store
+from nvmc.data.items import in_items
 from nvmc.evaluation.description import in_common
 from nvmc.evaluation.parameters import PARAMETERS
 from nvmc.evaluation.records import Elsewhere
@@ -196,4 +197,5 @@ def _assumed(result: Solution) -> str:
 
 def _decided(result: Solution) -> str:
     one: TriedValue = result.tried[0]
-    return f"Decided by the {one.verdict.basis}, at each value by itself."
+    basis = in_items(one.verdict.basis, one.description.data)
+    return f"Decided by the {basis}, at each value by itself."

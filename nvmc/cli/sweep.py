@@ -27,6 +27,7 @@ from nvmc.cli.heading import heading, needs_text
 from nvmc.cli.running import chosen_executor, opened, run_options
 from nvmc.cli.stored import checked_text, opened_store
 from nvmc.compiled.artifact import Compiled
+from nvmc.data.items import in_items
 from nvmc.evaluation.description import as_cells
 from nvmc.evaluation.parameters import PARAMETERS, Value, parse_values
 from nvmc.evaluation.sweep import Point, Sweep, point_count, sweep
@@ -144,7 +145,7 @@ def _print(result: Sweep, folder: str, newest: bool) -> None:
     for line in heading(result.shared, f"{folder}{' (the newest here)' if newest else ''}"):
         console.print(line)
     print_metric(result.metric, random=result.points[0].description.data_sha256 is None)
-    kpp = result.points[0].kpp
+    kpp, data = result.points[0].kpp, result.points[0].description.data
     table = Table(box=None, pad_edge=True, padding=(0, 1, 0, 0))
     own = [f"its {kpp.confidence:.0%} interval"] if kpp.covers == "chips and images" else []
     metric = result.metric
@@ -160,7 +161,7 @@ def _print(result: Sweep, folder: str, newest: bool) -> None:
         f"KPP {kpp.k:g}",
         *known,
         *own,
-        "on these images",
+        in_items("on these images", data),
         *goal,
     )
     for title in (*result.axes, *titles):
@@ -175,7 +176,7 @@ def _print(result: Sweep, folder: str, newest: bool) -> None:
     said = "The interval is for all chips and images like these, the other for these."
     if not own:
         said = "The interval is for all chips on these images; it covers no others."
-    console.print(said)
+    console.print(in_items(said, data))
     missing = next(filter(None, (limits_text(p.kpp.interval) for p in result.points)), "")
     if missing:
         console.print(f"{missing.capitalize()}.")

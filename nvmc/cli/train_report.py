@@ -25,6 +25,7 @@ from nvmc.cli.heading import off_current_text, periphery_text
 from nvmc.cli.target import target_words
 from nvmc.cli.work import share_text
 from nvmc.data import has_split
+from nvmc.data.items import item_of
 from nvmc.evaluation.parameters import duration_text
 from nvmc.metrics.values import short_of
 from nvmc.statistics import percentile_index
@@ -211,7 +212,7 @@ def print_report(report: Report) -> None:
     sigma = "" if task.strength is None else f", sigma {task.strength:g}"
     console.print(
         f"{report.source.name}: {task.target.device.name}{sigma}, trained with {outcome.method} on "
-        f"{count(len(task.train.x), 'image')} ({task.train.name})"
+        f"{count(len(task.train.x), item_of(task.train.name))} ({task.train.name})"
     )
     table = Table(box=None, pad_edge=True)
     table.add_column(no_wrap=True)
@@ -234,7 +235,9 @@ def print_report(report: Report) -> None:
         console.print(f"  {command}", soft_wrap=True)
     data = report.options["data"]
     if isinstance(data, str) and not has_split(data, "test"):
-        console.print(f"{data} has no split: it was trained on. Simulate on images that were not.")
+        console.print(
+            f"{data} has no splits, and all of it was trained on: simulate with other data."
+        )
 
 
 def _print_epochs(report: Report) -> None:
@@ -265,7 +268,7 @@ def _facts(report: Report) -> list[str]:
     resumed = f", {outcome.resumed} of them before it was resumed" if outcome.resumed else ""
     judged = len(task.validation.x)
     of_all = f"{judged:,} of " if task.held_out not in (None, judged) else ""
-    held_out = count(task.held_out or judged, "held-out image")
+    held_out = count(task.held_out or judged, f"held-out {item_of(task.validation.name)}")
     lines = [
         f"KPP of {count(task.settings.chips, 'chip')} on {of_all}{held_out} "
         f"({task.validation.name})"

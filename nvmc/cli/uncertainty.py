@@ -23,6 +23,7 @@ from nvmc.cli.console import (
 from nvmc.cli.heading import heading
 from nvmc.cli.running import opened, run_options
 from nvmc.data import load_data
+from nvmc.data.items import item_of
 from nvmc.data.shifts import KINDS, Shift, shifts_for
 from nvmc.errors import OptionError
 from nvmc.evaluation.doubts import Row
@@ -120,14 +121,14 @@ def _begun(
     for line in heading(result.description.to_json(), name):
         out().print(line)
     table = Table(box=None, pad_edge=False)
-    table.add_column("images", no_wrap=True)
+    table.add_column(f"{item_of(result.description.data)}s", no_wrap=True)
     for title in titles:
         table.add_column(title, justify="right", no_wrap=True)
     return table
 
 
 def _print_values(result: ValueUncertainty, folder: str, newest: bool) -> None:
-    console = out()
+    console, item = out(), item_of(result.description.data)
     titles = ("RMSE", "NLL", "in 90 %", "miscalibrated", "deviation", "over passes")
     table = _begun(result, folder, newest, titles)
     for row in result.rows:
@@ -146,8 +147,8 @@ def _print_values(result: ValueUncertainty, folder: str, newest: bool) -> None:
     console.print(table)
     console.print(
         f"\nA prediction is normal: its variance is that over passes, plus {result.noise:.4g} "
-        f"squared, the likeliest noise on {count(result.calibrated, 'image')} run on the ideal "
-        "chip; chips are judged on the others. In 90 %: values within their 90 % intervals; "
+        f"squared, the likeliest noise on {count(result.calibrated, item)} run on the "
+        "ideal chip; chips are judged on the others. In 90 %: values within their 90 % intervals; "
         "miscalibrated: the mean distance of 19 intervals' coverage from what they claim (both "
         "%). NLL is nats, RMSE, deviation and spread over passes are in the values' unit; ± is the "
         "standard deviation over chips."
@@ -171,7 +172,7 @@ def _shown(shift: Shift) -> str:
 
 
 def _print(result: Uncertainty, folder: str, newest: bool) -> None:
-    console = out()
+    console, item = out(), item_of(result.description.data)
     titles = ("accuracy", "NLL", "variance", "ECE", "detected", "predicted")
     table = _begun(result, folder, newest, titles)
     for row in result.rows:
@@ -184,9 +185,9 @@ def _print(result: Uncertainty, folder: str, newest: bool) -> None:
         )
     console.print(
         "\nAccuracy, calibration error (ECE) and detected are %, NLL is nats; ± is the standard "
-        "deviation over chips. Detected: images whose NLL is above the chip's mean on unshifted "
-        "ones (there: false alarms); predicted: by the NLL of the predicted class, which needs no "
-        "labels."
+        f"deviation over chips. Detected: {item}s whose NLL is above the chip's mean on "
+        "unshifted ones (there: false alarms); predicted: by the NLL of the predicted class, "
+        "which needs no labels."
     )
 
 

@@ -96,10 +96,10 @@ def load_data(spec: Data, split: Split = "test", limit: int | None = None) -> Da
         DataError: The name is unknown, a file is missing or damaged, or its content is no data.
     """
     if limit is not None and limit < 1:
-        raise DataError(f"limit is {limit}, expected at least 1; leave it out to take every image")
+        raise DataError(f"limit is {limit}, expected at least 1; leave it out to take all")
     found = _at_hand(spec, limit) or _read(str(spec), split, limit)
     if len(found.x) == 0:
-        raise DataError(f"{found.name} holds no images in split {split}, expected at least one")
+        raise DataError(f"{found.name} holds nothing in split {split}, expected at least one")
     found = found.of(slice(limit))
     _log.debug("data %s, split %s: %d samples", found.name, split, len(found.x))
     return found

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nvmc.arguments import checked
+from nvmc.data.items import item_of
 from nvmc.errors import DataError
 from nvmc.rng import stream
 from nvmc.tables import Cell, Shown, Table
@@ -54,8 +55,8 @@ class Dataset(Shown):
         for name, array in known.items():
             if array is not None and len(array) != len(self.x):
                 raise DataError(
-                    f"{self.name} has {len(self.x)} images but {len(array)} rows of {name}; give "
-                    "one row per image"
+                    f"{self.name} has {len(self.x)} inputs but {len(array)} rows of {name}; give "
+                    "one row per input"
                 )
         if self.y is not None and self.targets is not None:
             raise DataError(f"{self.name} has classes and values to be met; give one of the two")
@@ -205,7 +206,7 @@ class Dataset(Shown):
         wanted, found = tuple(shape), self.targets.shape[1:]
         if [size for size in found if size != 1] != [size for size in wanted if size != 1]:
             raise DataError(
-                f"{self.name} has values of shape {list(found)} an image, but the output has "
+                f"{self.name} has values of shape {list(found)} per input, but the output has "
                 f"{list(wanted)}; give a value for every output, or save y as int64 if it holds "
                 "class numbers"
             )
@@ -267,13 +268,14 @@ def check_shape(
     )
     if not fits and tuple(input_shape) == found:
         raise DataError(
-            f"{who} takes one image of {dataset.name} at a time, without an axis for images, which "
-            "calibration and training need; export the network with a dynamic batch"
+            f"{who} takes one {item_of(dataset.name)} of {dataset.name} at a time: it has no batch "
+            "axis, which calibration and training need; export the network with a dynamic batch"
         )
     if not fits:
         want = " x ".join(str(size) if isinstance(size, int) else "any" for size in wanted)
         have = " x ".join(map(str, found))
         raise DataError(
-            f"{dataset.name} holds images of {have or 'a single number'}, but {who} takes "
+            f"{dataset.name} holds {item_of(dataset.name)}s of {have or 'a single number'}, but "
+            f"{who} takes "
             f"{want or 'a single number'}; transpose or resize the data, or name another set"
         )

@@ -115,7 +115,7 @@ def _dataset(path: str, arrays: dict[str, NDArray[Any]]) -> Dataset:
     if "x" in arrays and "x" not in able:
         raise DataError(
             f"x of {path} is {arrays['x'].dtype} of rank {arrays['x'].ndim}, expected numbers "
-            "with the images along the first axis; save x as float32"
+            "with the samples along the first axis; save x as float32"
         )
     if not able:
         found = ", ".join([*arrays, *(["y"] if y is not None else [])]) or "no arrays"
@@ -200,7 +200,7 @@ def _known(path: str, y: NDArray[Any], count: int) -> tuple[Labels | None, Float
         )
     if y.ndim < 1 or len(y) != count or (count and not y.size):
         found = len(y) if y.ndim and y.size else "one" if y.size else "no"
-        raise DataError(f"{path} has {count} images but {found} labels; give one label per image")
+        raise DataError(f"{path} has {count} samples but {found} labels; give one label per sample")
     if y.dtype.kind == "f":
         return None, _finite(path, "y", y)
     counted = y if y.dtype.kind == "u" else y[y != IGNORED]
@@ -224,6 +224,6 @@ def _finite(path: str, name: str, array: NDArray[Any]) -> Floats:
         floats = np.ascontiguousarray(array, dtype=np.float32)
     if not np.isfinite(floats).all():
         raise DataError(
-            f"{name} of {path} holds NaN or infinite float32 values; remove those images"
+            f"{name} of {path} holds NaN or infinite float32 values; remove those samples"
         )
     return floats

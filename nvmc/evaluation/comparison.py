@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nvmc.arguments import checked
+from nvmc.data.items import item_of
 from nvmc.evaluation.description import Description, in_common
 from nvmc.evaluation.pictures import draw_comparison
 from nvmc.evaluation.records import Elsewhere
@@ -186,13 +187,14 @@ class Comparison(Shown, WithReport):
     @property
     def notes(self) -> tuple[str, ...]:
         """What the table's figures are, and why an interval is open or wide, in sentences."""
+        item = item_of(self.networks[0].description.data)
         differences = [one.against for one in self.networks if one.against is not None]
         kpp = differences[0].kpp
         points = "percentage points" if self.percent else short_of(self.metric)
         better = "below" if self.networks[0].kpp.less_is_better else "above"
         said = [
             f"Differences are in {points}; {better} 0 is better.",
-            "Intervals on these images are of chips alone, and cover no other images.",
+            f"Intervals on these {item}s are of chips alone, and cover no other {item}s.",
         ]
         if not kpp.chips_alone.closed:
             needed = kpp.chips_alone.runs_needed
@@ -231,13 +233,14 @@ class Comparison(Shown, WithReport):
         own = f"  {kpp.confidence:.0%} interval"
         spread = "" if summary.std is None else f" ± {self._text(summary.std)}"
         both = kpp.covers == "chips and images"
+        item = item_of(one.description.data)
         cells = [
             ("ideal chip", self._text(one.ideal)),
             ("mean ± deviation over chips", f"{self._text(summary.mean)}{spread}"),
             ("worst chip", self._text(summary.worst)),
             (f"KPP, k = {kpp.k:g}", self._text(kpp.value)),
-            *([(f"{own}, chips and images", self._ends(kpp.interval))] if both else []),
-            (f"{own}, these images", self._ends(kpp.chips_alone)),
+            *([(f"{own}, chips and {item}s", self._ends(kpp.interval))] if both else []),
+            (f"{own}, these {item}s", self._ends(kpp.chips_alone)),
         ]
         return cells if one.against is None else [*cells, *self._differences(one.against, own)]
 
@@ -246,16 +249,16 @@ class Comparison(Shown, WithReport):
         kpp, mean, better = found.kpp, found.mean, found.better
         both = kpp.covers == "chips and images"
         error = "" if mean.error is None else f" ± {self._text(mean.error)}"
-        ends = better.interval
+        ends, item = better.interval, item_of(self.networks[0].description.data)
         return [
             (f"difference from {self.networks[0].label}:", ""),
             ("KPP", self._signed(kpp.value)),
-            *([(f"{own}, chips and images", self._ends(kpp.interval, True))] if both else []),
-            (f"{own}, these images", self._ends(kpp.chips_alone, True)),
+            *([(f"{own}, chips and {item}s", self._ends(kpp.interval, True))] if both else []),
+            (f"{own}, these {item}s", self._ends(kpp.chips_alone, True)),
             ("mean ± standard error", f"{self._signed(mean.value)}{error}"),
-            (f"{own}, these images", self._mean_ends(mean.interval)),
+            (f"{own}, these {item}s", self._mean_ends(mean.interval)),
             ("share of chips on which better", f"{100 * better.value:.1f} %"),
-            (f"{own}, these images", f"{100 * ends.low:.1f} to {100 * ends.high:.1f} %"),
+            (f"{own}, these {item}s", f"{100 * ends.low:.1f} to {100 * ends.high:.1f} %"),
             ("share of chips with one value", f"{100 * better.equal / kpp.runs:.1f} %"),
         ]
 

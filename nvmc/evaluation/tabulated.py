@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from nvmc.data.items import item_of
 from nvmc.data.shifts import Shift
 from nvmc.evaluation.description import Description
 from nvmc.evaluation.parameters import PARAMETERS, duration_text
@@ -63,7 +64,9 @@ def _unknown(ends: Ends) -> bool:
     return ends.low is None and ends.high is None
 
 
-def _worth(metric: str, ideal: float, summary: Summary, kpp: Kpp, reached: Yield | None) -> Any:
+def _worth(
+    metric: str, ideal: float, summary: Summary, kpp: Kpp, reached: Yield | None, data: str
+) -> Any:
     """Quantities and their texts of one population, in the order in which people read them."""
     own = f"  {kpp.confidence:.0%} interval"
     spread = "" if summary.std is None else f" ± {bare_text(metric, summary.std)}"
@@ -74,8 +77,8 @@ def _worth(metric: str, ideal: float, summary: Summary, kpp: Kpp, reached: Yield
         f"KPP, k = {kpp.k:g}": bare_text(metric, kpp.value),
     }
     if kpp.covers == "chips and images":
-        found[f"{own}, chips and images"] = ends_text(metric, kpp.interval)
-    found[f"{own}, these images"] = ends_text(metric, kpp.chips_alone)
+        found[f"{own}, chips and {item_of(data)}s"] = ends_text(metric, kpp.interval)
+    found[f"{own}, these {item_of(data)}s"] = ends_text(metric, kpp.chips_alone)
     if reached is not None:
         reach = "stay within" if reached.less_is_better else "reach"
         share = "open" if reached.value is None else f"{100 * reached.value:.1f} %"
@@ -99,6 +102,7 @@ def simulation_table(result: Simulation) -> Table:
             at.summary,
             at.kpp,
             None if goal is None else at.yield_at(goal),
+            result.description.data,
         )
         for at in result.times
     ]
@@ -154,7 +158,7 @@ def simulation_rows(result: Simulation) -> Iterator[dict[str, Cell]]:
 
 def sweep_table(result: Sweep) -> Table:
     """A row for each point."""
-    metric, kpp = result.metric, result.points[0].kpp
+    metric, kpp, data = result.metric, result.points[0].kpp, result.points[0].description.data
     own = f"{kpp.confidence:.0%} interval"
     both = kpp.covers == "chips and images"
     reached = result.points[0].reached
@@ -167,7 +171,7 @@ def sweep_table(result: Sweep) -> Table:
         "worst",
         f"KPP {kpp.k:g}",
         *([own] if both else []),
-        "these images" if both else own,
+        f"these {item_of(data)}s" if both else own,
         *goal,
     )
     rows = tuple(tuple(_point_cells(point, result.axes, metric)) for point in result.points)

@@ -131,7 +131,7 @@ def intervals(domain: tuple[float, float], unit: Unit) -> list[Spec]:
 
 MARK: Spec = {"symbolSize": 400, "symbolStrokeWidth": 2.5}
 """Of a legend: strokes long enough to tell dashes apart."""
-KINDS = ["chips and images", "chips alone"]
+KINDS = ["chips and samples", "chips alone"]
 """What an interval covers."""
 
 

@@ -34,8 +34,8 @@ MARKED = 30
 """Points up to which each has a mark."""
 
 _COVERS: dict[Covers, str] = {
-    "chips and images": "chips and images",
-    "chips": "chips alone,\non these images",
+    "chips and images": "chips and samples",
+    "chips": "chips alone,\non these samples",
 }
 
 

@@ -136,10 +136,10 @@ def _draw(axes: Any, sample: Sample, ideal: float, edges: Any, scale: int, look:
         worst += "\n(the worst chip)"
     axes.hist(scale * sample.values, bins=edges, color=BLUE, alpha=0.45, linewidth=0)
     axes.axvline(scale * kpp.value, color=RED, linewidth=2 * wide, label=worst)
-    here = "on these images:\nchips alone"
+    here = "on these samples:\nchips alone"
     if kpp.covers == "chips and images":
         _band(
-            axes, kpp.interval, 0.1, f"its {kpp.confidence:.0%} interval:\nchips and images", scale
+            axes, kpp.interval, 0.1, f"its {kpp.confidence:.0%} interval:\nchips and samples", scale
         )
     else:
         here = f"its {kpp.confidence:.0%} interval\n{here}"

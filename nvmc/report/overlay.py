@@ -90,7 +90,7 @@ def draw_overlay(
         below.set_ylim(rows - 0.4, -0.6)
         below.set_yticks(range(rows), [one.label for one in networks])
         below.grid(visible=False)
-        own = f"KPP, k = {k:g}, with its {networks[0].kpp.confidence:.0%} interval on these images"
+        own = f"KPP, k = {k:g}, with its {networks[0].kpp.confidence:.0%} interval on these samples"
         own = own.replace(", with", ",\nwith") if look.narrow else own
         alone = [one.kpp.chips_alone for one in networks]
         if any(ends.low is None or ends.high is None for ends in alone):

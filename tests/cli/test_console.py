@@ -89,15 +89,16 @@ def test_tables_in_files_have_no_trailing_blanks() -> None:
 
 def test_each_interval_says_what_it_covers() -> None:
     values = np.linspace(0.9, 0.99, 100)
-    both = interval_rows(percentile_performance(values, 50, images=Images(100)), 100, "accuracy")
+    found = percentile_performance(values, 50, images=Images(100))
+    both = interval_rows(found, 100, "accuracy", "co2,window=12")
     assert [(name, of) for name, _, of in both] == [
-        ("its 95% interval", "for all chips and images like these"),
-        ("on these 100 images", "for all chips, these images"),
+        ("its 95% interval", "for all chips and weeks like these"),
+        ("on these 100 weeks", "for all chips, these weeks"),
     ]
-    alone, lacks = interval_rows(percentile_performance(values[:10], 1), 100, "r2")
+    alone, lacks = interval_rows(percentile_performance(values[:10], 1), 100, "r2", "co2")
     name, ends, of = alone
     assert name == "its 95% interval" and ends.startswith("at most ")
-    assert of == "for all chips, on these 100 images: for R² it covers no others"
+    assert of == "for all chips, on these 100 weeks: for R² it covers no others"
     assert lacks == ("", "no lower limit yet", "368 chips give one: --runs 368")
 
 
@@ -105,7 +106,7 @@ def test_each_interval_says_what_it_covers() -> None:
 def test_a_limit_that_is_missing_is_explained_once(k: int, words: str, side: str) -> None:
     values = np.linspace(0.9, 0.99, 100)
     found = percentile_performance(values, k, images=Images(9))
-    *both, (name, lacks, remedy) = interval_rows(found, 9, "accuracy")
+    *both, (name, lacks, remedy) = interval_rows(found, 9, "accuracy", "digits")
     assert all(shown.startswith(words) and shown.endswith(" %") for _, shown, _ in both)
     assert [name for name, _, _ in both] == ["its 95% interval", "on these 9 images"]
     assert name == "" and lacks.startswith(f"no {side}")

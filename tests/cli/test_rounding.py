@@ -49,7 +49,7 @@ def test_a_binary_weight_is_recognised(capsys: pytest.CaptureFixture[str]) -> No
     assert "1-bit weights are -s and +s, s one scale per output channel" in out
     assert "Binary in the source (one magnitude per channel), held exactly: w " in out
     assert "8-bit weights (but w=1) in 1-bit cells" in out
-    assert "Ideal chip against its source on 64 images (seeded inputs): agreement" in out
+    assert "Ideal chip against its source on 64 samples (seeded inputs): agreement" in out
     out, _ = said(capsys, "compile", "m.onnx", "--device", "bitflip")
     assert "w; 1 bit holds them exactly (--bits 'w=1')" in out
 
@@ -78,7 +78,7 @@ def test_an_ideal_chip_far_from_its_source_is_a_warning(
 
 def test_seeded_inputs_do_not_condemn_clipping(capsys: pytest.CaptureFixture[str]) -> None:
     _, err = said(capsys, "compile", "zoo:lenet5-digits", "--device", "rram4", "--clip", "1")
-    assert "(--clip 1); seeded inputs are not like images: --data says what it costs" in err
+    assert "(--clip 1); seeded inputs are unlike real data: give --data" in err
 
 
 def test_simulate_says_it_too(capsys: pytest.CaptureFixture[str]) -> None:

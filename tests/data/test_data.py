@@ -153,9 +153,9 @@ GOOD = np.ones((2, 3), dtype=np.float32)
         ({"x": np.array([1, np.nan])}, "holds NaN or infinite"),
         ({"x": np.array([1, -np.inf])}, "holds NaN or infinite"),
         ({"x": np.array([1e300])}, "holds NaN or infinite float32"),
-        ({"x": np.empty((0, 3))}, "holds no images"),
-        ({"x": GOOD, "y": [0, 1, 2]}, "has 2 images but 3 labels"),
-        ({"x": GOOD, "y": 1}, "has 2 images but one labels"),
+        ({"x": np.empty((0, 3))}, "holds nothing"),
+        ({"x": GOOD, "y": [0, 1, 2]}, "has 2 samples but 3 labels"),
+        ({"x": GOOD, "y": 1}, "has 2 samples but one labels"),
         ({"x": GOOD, "y": ["a", "b"]}, "y of .* is <U1, expected class numbers"),
         ({"x": GOOD, "y": [0, -1]}, "has label -1, expected 0 and up"),
         (
@@ -251,7 +251,7 @@ def test_mnist_missing(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="has no t10k-images-idx3-ubyte or"):
         load_data(f"mnist:{tmp_path}")
     write_mnist(tmp_path, train=20)
-    with pytest.raises(DataError, match="holds no images in split train"):
+    with pytest.raises(DataError, match="holds nothing in split train"):
         load_data(f"mnist:{tmp_path}", "train")
 
 
@@ -423,7 +423,7 @@ def test_shapes_that_fit(shape: tuple[int | str | None, ...]) -> None:
 
 @pytest.mark.parametrize("shape", [("N", 3, 28, 28), ("N", 784), ("N", 1, 28, 28, 1), ("N",)])
 def test_shapes_that_do_not_fit(shape: tuple[int | str | None, ...]) -> None:
-    with pytest.raises(DataError, match="mine holds images of 1 x 28 x 28, but the model takes"):
+    with pytest.raises(DataError, match="mine holds samples of 1 x 28 x 28, but the model takes"):
         check_shape(labelled(0), shape)
 
 

@@ -97,7 +97,7 @@ def test_values_are_read_beside_classes(folder: Path) -> None:
     [
         (np.array([1.0, np.nan]), "y of a.npz holds NaN or infinite float32"),
         (np.array([1.0, 1e300]), "y of a.npz holds NaN or infinite float32"),
-        (np.array([1.0]), "has 2 images but 1 labels"),
+        (np.array([1.0]), "has 2 samples but 1 labels"),
         (np.array([1j, 2j]), "expected class numbers or values"),
         (np.array([True, False]), "expected class numbers or values"),
     ],
@@ -215,7 +215,7 @@ def test_what_knows_classes_only_says_so(folder: Path, capsys: Capture) -> None:
     with pytest.raises(DataError, match="save y as float32 if it holds values"):
         simulate(compiled, runs=1, data="whole.npz")
     np.savez("wide.npz", x=x, y=np.ones((8, 3), np.float32))
-    with pytest.raises(DataError, match=r"shape \[3\] an image, but the output has \[1\]"):
+    with pytest.raises(DataError, match=r"shape \[3\] per input, but the output has \[1\]"):
         simulate(compiled, runs=1, data="wide.npz")
 
 
@@ -281,7 +281,7 @@ def test_the_loss_of_several_outputs_is_around_their_own_means(folder: Path) -> 
     score = r2_score(y.reshape(200, 4), said, multioutput="variance_weighted")
     assert loss == pytest.approx(1 - score, rel=1e-4)
     task = make_task("tall.npz", target, validation="wide.npz", settings=settings)
-    with pytest.raises(DataError, match=r"values of shape \[4, 1\] an image, but .* \[1, 2, 2\]"):
+    with pytest.raises(DataError, match=r"values of shape \[4, 1\] per input, but .* \[1, 2, 2\]"):
         train("wide.onnx", task, make_method("erm"), output="out.onnx")
 
 

@@ -102,7 +102,7 @@ def test_x_beside_others(folder: Path) -> None:
     odd = np.array([{}, None, 1], dtype=object)
     wild = np.array([np.nan, 0, np.inf])
     np.savez("x.npz", x=x, wild=wild, mask=np.ones(3), names=names, odd=odd, few=np.ones(2), y=x[0])
-    with pytest.raises(DataError, match="3 images but 2 labels"):
+    with pytest.raises(DataError, match="3 samples but 2 labels"):
         load_data("x.npz")
     np.savez("x.npz", x=x, wild=wild, mask=np.ones(3), names=names, odd=odd, few=np.ones(2))
     data = load_data("x.npz")
@@ -143,10 +143,10 @@ def test_an_input_gets_the_array_of_its_name(folder: Path) -> None:
         ({"b": np.array(["s", "t"])}, "holds b, expected an array x, or one for each input"),
         ({"b": np.float32(1)}, "holds b, expected an array x, or one for each input"),
         ({"x": np.array([[2**24 + 1]])}, "whole numbers that float32 does not"),
-        ({"x": np.ones((2, 3)), "y": np.ones((2, 0), int)}, "2 images but no labels"),
+        ({"x": np.ones((2, 3)), "y": np.ones((2, 0), int)}, "2 samples but no labels"),
         ({"a": np.ones((2, 3)), "b": np.array([{}, 1], dtype=object)}, "cannot be read as .npz"),
         ({"y": [0, 1]}, "holds y, expected an array x, or one for each input"),
-        ({"a": np.ones((2, 3)), "y": [0, 1, 2]}, "has 2 images but 3 labels"),
+        ({"a": np.ones((2, 3)), "y": [0, 1, 2]}, "has 2 samples but 3 labels"),
     ],
 )
 def test_arrays_that_are_no_inputs(folder: Path, arrays: Arrays, message: str) -> None:
@@ -234,9 +234,9 @@ def test_inputs_without_an_axis_for_images() -> None:
 
 def test_a_data_set_is_of_one_length_and_one_kind() -> None:
     x = np.zeros((3, 2), np.float32)
-    with pytest.raises(DataError, match="3 images but 2 rows of y"):
+    with pytest.raises(DataError, match="3 inputs but 2 rows of y"):
         Dataset("mine", x, np.zeros(2, np.int64))
-    with pytest.raises(DataError, match="3 images but 4 rows of mask"):
+    with pytest.raises(DataError, match="3 inputs but 4 rows of mask"):
         Dataset("mine", x, inputs={"x": x, "mask": np.zeros(4)})
     with pytest.raises(DataError, match="classes and values"):
         Dataset("mine", x, np.zeros(3, np.int64), np.zeros(3, np.float32))

@@ -264,7 +264,7 @@ def test_the_text_is_of_the_format_that_the_manual_describes(tmp_path: Path) -> 
 @pytest.mark.parametrize(
     ("net", "surround", "said"),
     [
-        (LSTM, SERIAL, "CrossbarLSTM .* cannot be said in this version of the dialect"),
+        (LSTM, SERIAL, "CrossbarLSTM .* cannot be written in this version of the dialect"),
         (STACK, SERIAL, "has a stack of matrices; .* keep the layer digital with --skip"),
         (PLAIN, {"dac_bits": 8}, "array 'w' has no ADC, .*; compile with --adc-bits"),
     ],

@@ -128,7 +128,7 @@ def test_what_cannot_be_said_is_one_line_that_names_the_opset(case: str) -> None
     with pytest.raises(ModelError) as caught:
         LowerOpset(LOWEST)(model_of(text))
     (line,) = str(caught.value).splitlines()
-    assert "cannot be said in opset 13" in line
+    assert "cannot be written in opset 13" in line
     assert line.endswith(f"use --opset {lowest}")
 
 

@@ -59,7 +59,7 @@ def layer(values: Values, step: Step) -> None:
     """
     if step.op not in _MAKERS:
         raise ModelError(
-            f"{step.op} {step.name!r} cannot be said in this version of the dialect; keep the "
+            f"{step.op} {step.name!r} cannot be written in this version of the dialect; keep the "
             "layer digital with --skip"
         )
     values.known[step.outputs[0]] = _MAKERS[step.op](values, step)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from nvmc import __version__
+from nvmc.data.items import in_items, item_of
 from nvmc.page.blocks import Block, Paragraph, Quotation
 from nvmc.page.report import Population, Report, network_name
 from nvmc.page.values import share_text
@@ -40,9 +41,10 @@ def _sentence(one: Population, report: Report) -> str:
         f"{one.label}: {kpp.runs:,} chips (seed {told.seed}, from chip {told.first}) of "
         f"{network_name(told)} (SHA-256 {told.network_sha256[:12]}) on "
         f"{told.setup.target.device.name}{strength} were simulated with nvmc {__version__} at "
-        f"fidelity {told.fidelity} on {told.images:,} images of {data}; KPP (k = {kpp.k:g}) "
-        f"{unit.text(kpp.value)} {unit.name}, {share_text(kpp.confidence, 0)} interval over "
-        f"{kpp.covers} {unit.ends(kpp.interval)}."
+        f"fidelity {told.fidelity} on {told.images:,} {item_of(told.data)}s of {data}; "
+        f"KPP (k = {kpp.k:g}) {unit.text(kpp.value)} {unit.name}, "
+        f"{share_text(kpp.confidence, 0)} interval over "
+        f"{in_items(kpp.covers, told.data)} {unit.ends(kpp.interval)}."
     )
 
 

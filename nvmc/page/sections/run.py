@@ -9,6 +9,7 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Any, cast
 
 from nvmc import __version__
+from nvmc.data.items import in_items
 from nvmc.evaluation.description import Description
 from nvmc.evaluation.parameters import duration_text
 from nvmc.hardware.devices import Device
@@ -45,9 +46,9 @@ NAMES = {
     "tile": "cells of a tile",
     "fidelity": "what is simulated",
     "class_axis": "axis of the classes",
-    "batch_axis": "axis of the images",
-    "images": "images",
-    "limit": "most images (--limit)",
+    "batch_axis": "axis of the batch",
+    "images": "samples",
+    "limit": "most samples (--limit)",
     "first": "number of the first chip",
     "runs": "chips",
     "network_sha256": "network's SHA-256",
@@ -92,7 +93,7 @@ def _facts(told: Told) -> DataTable:
         for key in keys
         if any(one.get(key) not in (None, [], "") for one in facts)
     ]
-    title = "Networks, chips and images"
+    title = in_items("Networks, chips and images", told[0][0].data)
     return DataTable.of("setup", title, labels, shown, open=True)
 
 

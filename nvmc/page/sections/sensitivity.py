@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from nvmc.data.items import item_of
 from nvmc.evaluation.sensitivity import FEWEST_BELOW, KINDS, PartCost, Sensitivity, row_of
 from nvmc.page.blocks import Block, Chart, Choice, DataTable, Paragraph
 from nvmc.page.charts import BLUE, Spec, tooltip
@@ -32,7 +33,7 @@ def sensitivity(report: Report) -> Iterator[Block]:
             f"{where}{counted(one.kpp.runs, 'chip')}, KPP with k = {one.kpp.k:g}: "
             f"{report.unit.text(one.kpp.value)}. Each part of the noise is taken out alone "
             "(gain if perfect) and left in alone (loss alone), on the same chips. ± is one "
-            "standard error over chips, on these images."
+            f"standard error over chips, on these {item_of(told.data)}s."
         )
         if percentile_index(one.kpp.runs, one.kpp.k) < FEWEST_BELOW:
             yield Paragraph(

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from nvmc.data.items import item_of
 from nvmc.data.shifts import KINDS, Shift
 from nvmc.evaluation.doubts import Row
 from nvmc.evaluation.uncertainty import Measures, Uncertainty
@@ -46,6 +47,7 @@ def uncertainty(report: Report) -> Iterator[Block]:
     found = [*report.of(Uncertainty), *report.of(ValueUncertainty)]
     for number, one in enumerate(found, 1):
         told = one.description
+        items = f"{item_of(told.data)}s"
         where = (
             f"{network_name(told)} on {told.setup.target.device.name}, " if len(found) > 1 else ""
         )
@@ -59,13 +61,13 @@ def uncertainty(report: Report) -> Iterator[Block]:
         yield Paragraph(f"{where}{chips}, {drawn}. ± is the standard deviation over chips.")
         if isinstance(one, Uncertainty):
             yield Paragraph(
-                "Detected: images whose negative log-likelihood (NLL) is above the chip's mean on "
-                "the images as they are (for these: false alarms)."
+                f"Detected: {items} whose negative log-likelihood (NLL) is above the chip's mean "
+                f"on the {items} as they are (for these: false alarms)."
             )
             yield from _charts(one, number)
-            yield _table(one.rows, MEASURES, number)
+            yield _table(one.rows, MEASURES, number, items)
         else:
-            yield _table(one.rows, VALUE_MEASURES, number)
+            yield _table(one.rows, VALUE_MEASURES, number, items)
 
 
 def _shift(shift: Shift) -> str:
@@ -82,7 +84,9 @@ def _spread(values: NDArray[np.float64], scale: float) -> str:
     return f"{scale * values.mean():.4g}{std}"
 
 
-def _table(rows: Rows, measures: Mapping[str, tuple[str, float]], number: int) -> DataTable:
+def _table(
+    rows: Rows, measures: Mapping[str, tuple[str, float]], number: int, items: str
+) -> DataTable:
     lines = [
         (_shift(row.shift), *(_spread(row.values(n), scale) for n, (_, scale) in measures.items()))
         for row in rows
@@ -95,8 +99,8 @@ def _table(rows: Rows, measures: Mapping[str, tuple[str, float]], number: int) -
             cells[name] = float(values.mean())
             cells[f"{name}_std"] = float(values.std(ddof=1)) if len(values) > 1 else None
         machine.append(cells)
-    columns = ("images", *(title for title, _ in measures.values()))
-    title = "Measures by shift of the images"
+    columns = (items, *(title for title, _ in measures.values()))
+    title = f"Measures by shift of the {items}"
     return DataTable.of(f"doubts-{number}", title, columns, lines, machine, open=True)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from nvmc.data.items import in_items, item_of
 from nvmc.page.blocks import Block, Chart, DataTable, Paragraph
 from nvmc.page.charts import RED, Spec, domain_of, interval_row, intervals, rule, tooltip
 from nvmc.page.report import Population, Report
@@ -34,6 +35,7 @@ def _answer(one: Population, unit: Unit) -> str:
     ]
     ends, sure = kpp.interval, f"{share_text(kpp.confidence, 0)} interval"
     covers = "all chips and images like these" if kpp.covers == "chips and images" else "all chips"
+    covers = in_items(covers, one.description.data)
     lacks = missing_text(ends)
     said.append(f"{sure} for {covers}: {unit.ends(ends)}{f'; {lacks}' if lacks else ''}.")
     if one.reached is not None:
@@ -46,10 +48,11 @@ def _yield(one: Population, unit: Unit) -> str:
     assert found is not None
     share = "an unknown share" if found.value is None else share_text(found.value)
     ends = f"{share_text(found.low)} to {share_text(found.high)}"
+    items = f"{item_of(one.description.data)}s"
     unknown = f"; {counted(found.unknown, 'chip')} stopped early" if found.unknown else ""
     return (
         f"Yield at the goal of {unit.asked(found.goal)}: {share} of chips {unit.reach} it "
-        f"({share_text(found.confidence, 0)} interval of chips, on these images: {ends}{unknown})."
+        f"({share_text(found.confidence, 0)} interval of chips, on these {items}: {ends}{unknown})."
     )
 
 
@@ -79,14 +82,15 @@ def _table(report: Report, unit: Unit) -> DataTable:
     found = report.populations
     both = any(one.kpp.covers == "chips and images" for one in found)
     goal = any(one.reached is not None for one in found)
+    data = found[0].description.data
     columns = [
         "chips of",
         f"ideal chip [{'%' if unit.percent else unit.name}]",
         "mean ± std",
         "worst",
         "KPP",
-        *(["interval, chips and images"] if both else []),
-        "interval, these images",
+        *([in_items("interval, chips and images", data)] if both else []),
+        in_items("interval, these images", data),
         *(["yield at goal (interval)"] if goal else []),
     ]
     shown = [_shown(one, unit, both, goal) for one in found]
@@ -177,7 +181,7 @@ def _chart(report: Report, unit: Unit) -> Chart:
     table = DataTable.of(
         "intervals", "KPP and its intervals", ("chips of", "interval of", "KPP", "from, to"), shown
     )
-    thick = "thick for chips and images, thin for chips alone"
+    thick = "thick for chips and samples, thin for chips alone"
     dashed = "" if goal is None else f"; dashed: the goal of {unit.asked(goal)}"
     return Chart(
         "kpp",
@@ -193,7 +197,7 @@ def _intervals(one: Population, unit: Unit, domain: tuple[float, float]) -> list
     """The one or two intervals of a population."""
     both = {"chips alone": one.kpp.chips_alone}
     if one.kpp.covers == "chips and images":
-        both = {"chips and images": one.kpp.interval, **both}
+        both = {"chips and samples": one.kpp.interval, **both}
     return [
         {
             "label": one.label,
