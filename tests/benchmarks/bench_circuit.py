@@ -25,7 +25,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from measure import interleaved, machine
+from figures import machine
+from measure import interleaved
 
 from nvmc import Compiled, Target, compile_model, load_device
 from nvmc.data import Dataset, load_data

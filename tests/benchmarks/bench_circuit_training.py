@@ -13,7 +13,8 @@ from typing import Any
 
 import torch
 from bench_training import BATCH, STEPS, nvmc
-from measure import interleaved, machine
+from figures import machine
+from measure import interleaved
 from torch import Tensor
 
 from nvmc.hardware.devices import Periphery, Target, load_device

@@ -21,7 +21,7 @@ from statistics import median
 
 import numpy as np
 import torch
-from measure import machine
+from figures import machine
 from threadpoolctl import threadpool_limits
 from torch import Tensor, nn
 

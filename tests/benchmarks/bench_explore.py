@@ -10,7 +10,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from measure import machine
+from figures import machine
 
 from nvmc import explore_designs, open_compiled, simulate
 from nvmc.explore.result import Exploration

@@ -24,7 +24,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from bench_simulate import lenet5, torch_loop
-from measure import machine
+from figures import machine
 from resnet18 import ResNet18
 from threadpoolctl import threadpool_limits
 from torch import nn

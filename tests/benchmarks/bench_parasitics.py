@@ -16,7 +16,8 @@ import multiprocessing
 from pathlib import Path
 
 import numpy as np
-from measure import interleaved, machine
+from figures import machine
+from measure import interleaved
 from numpy.typing import NDArray
 
 from nvmc.hardware.devices import WireOhm

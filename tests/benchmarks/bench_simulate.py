@@ -13,7 +13,8 @@ from pathlib import Path
 import numpy as np
 import onnx
 import torch
-from measure import interleaved, machine
+from figures import machine
+from measure import interleaved
 from onnx import numpy_helper
 from torch import nn
 

@@ -26,7 +26,7 @@ from typing import Any, TextIO
 
 import numpy as np
 import torch
-from measure import machine
+from figures import machine
 from numpy.typing import NDArray
 
 from nvmc.compiled.artifact import open_compiled

@@ -28,7 +28,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from measure import records
+from figures import records
 from torch import Tensor, nn
 
 from nvmc import Compiled, Target, compile_model, load_device, open_compiled, simulate

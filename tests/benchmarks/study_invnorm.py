@@ -21,7 +21,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from measure import machine
+from figures import machine
 
 from nvmc import Compiled, Target, compile_model, load_device, open_compiled, simulate
 from nvmc.evaluation.parameters import Setup

@@ -28,7 +28,7 @@ from pydoc_data import topics
 import numpy as np
 import onnx
 import torch
-from measure import machine
+from figures import machine
 from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional

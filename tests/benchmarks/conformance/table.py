@@ -6,7 +6,7 @@ import datetime
 from collections.abc import Sequence
 from typing import Any
 
-from measure import machine
+from figures import machine
 
 __all__ = ["findings", "table"]
 
