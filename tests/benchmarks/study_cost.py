@@ -133,7 +133,7 @@ def order(folder: Path) -> str:
     ]
     low = min(taus.values())
     return (
-        table(["design of LeNet-5, uJ an image", *names], rows)
+        table(["design of LeNet-5, uJ per image", *names], rows)
         + f"\n\nKendall's tau of {len(DESIGNS)} designs; the least is {low:.3f}:\n\n"
         + table(["", *(f"`{name}`" for name in names)], matrix)
     )

@@ -22,11 +22,8 @@ WITHOUT_TABLE = {
     "bench_kernels": _TEXT,
     "bench_place": _TEXT,
     "bench_store": _TEXT,
-    "study_adaptive": _HAND,
     "study_bayesft": _HAND,
     "study_conformance": _HAND,
-    "study_crosssim": _HAND,
-    "study_language": _HAND,
     "study_methods": _HAND,
     "study_mnist": _HAND,
 }
