@@ -209,13 +209,14 @@ def run(
 
     with path.open("a") as log:
         while (work := elimination.next()) is not None:
+            if not ran:
+                keep(made_at("run", name, sigma), {"first": work.first})
             print(f"  {len(work.chips)} chips on {work.count} images from {work.first}", flush=True)
             asked = [chip(position, sigma) for position in work.chips]
             span = Span(work.first, work.count)
             Threads(jobs).totals(workload, asked, span, partial(put, log, work))
             log.flush()
             ran += len(asked) * work.count
-    keep(made_at("run", name, sigma), {"chips": ran / count})
     found, seconds = elimination.result(), time.perf_counter() - started
     done_hits = found.totals[~np.isnan(found.totals)]
     print(f"  {seconds:.0f} s for {ran / count:.0f} chips' images", flush=True)

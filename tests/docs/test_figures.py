@@ -22,8 +22,6 @@ WITHOUT_TABLE = {
     "bench_kernels": _TEXT,
     "bench_place": _TEXT,
     "bench_store": _TEXT,
-    "study_bayesft": _HAND,
-    "study_conformance": _HAND,
     "study_methods": _HAND,
     "study_mnist": _HAND,
 }
