@@ -137,10 +137,10 @@ def _maps(rng: np.random.Generator, chips: int, images: int) -> Floats:
 
 
 WORLDS = {
-    "skewed, errors apart": World(_apart, _skewed_truth),
-    "skewed, errors together": World(_together, _skewed_truth),
-    "skewed, partly together": World(_partly, _partly_truth),
-    "equal chips, errors together": World(_equal, lambda k: 0.99),
-    "equal chips, errors apart": World(_equal_apart, lambda k: 0.99),
-    "maps of 16 decisions": World(_maps, _skewed_truth, 16),
+    "skewed, each fails on images of its own": World(_apart, _skewed_truth),
+    "skewed, all fail on the same images": World(_together, _skewed_truth),
+    "skewed, partly on the same": World(_partly, _partly_truth),
+    "equal, all fail on the same images": World(_equal, lambda k: 0.99),
+    "equal, each fails on its own": World(_equal_apart, lambda k: 0.99),
+    "skewed, maps of 16 decisions": World(_maps, _skewed_truth, 16),
 }

@@ -40,9 +40,7 @@ def yield_text(found: Yield) -> str:
     return f"{100 * found.value:.1f} % ({ends})"
 
 
-def yield_row(
-    found: Yield, images: int | None, metric: str, data: object
-) -> tuple[str, str, str]:
+def yield_row(found: Yield, images: int | None, metric: str, data: object) -> tuple[str, str, str]:
     """A row of a table: the share of chips that reach the goal, and what its interval covers."""
     reach = "stay within" if found.less_is_better else "reach"
     name = f"chips that {reach} {bound_text(metric, found.goal)}"

@@ -24,7 +24,8 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from measure import interleaved, machine
+from figures import machine
+from measure import interleaved
 from resnet18 import ResNet18
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode

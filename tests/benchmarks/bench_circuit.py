@@ -11,7 +11,7 @@ All run on one thread, interleaved, in this process. Times are of the processor,
 the machine costs the cache, but not the time that it takes; except for chips in two threads, where
 time is time.
 
-Usage: python tests/benchmarks/bench_circuit.py
+Usage: python tests/benchmarks/bench_circuit.py [--docs]
 """
 
 from __future__ import annotations
@@ -25,7 +25,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from measure import interleaved, machine
+from figures import figures, parser, table
+from measure import interleaved
 
 from nvmc import Compiled, Target, compile_model, load_device
 from nvmc.data import Dataset, load_data
@@ -165,22 +166,26 @@ def circuits(folder: Path) -> None:
             **{name: circuit(folder, **stated) for name, stated in VARIANTS.items()},
         }
     )
-    print(f"{IMAGES:,} images, {count / 1e6:,.0f} M multiplications, median of {REPEATS}")
+    rows: list[list[str]] = []
     for name, median in found.items():
         square, layered = (median / found[product] for product in ("sgemm", "sgemm a layer"))
-        seconds = median / CHIPS
-        print(f"{name:16} {seconds:.4f} s {square:6.2f} sgemm {layered:6.2f} sgemm a layer")
+        rows.append([name, f"{median / CHIPS:.3f}", f"{square:.1f}", f"{layered:.1f}"])
+    head = ["", "seconds per chip", "× one square sgemm", "× one sgemm a layer"]
+    figures(__file__, "circuits", table(head, rows))
 
 
 def growth(folder: Path) -> None:
     """More images, smaller tiles, more slices."""
+    found: dict[str, float] = {}
     for number in (250, 500, 1000, 2000, 4000):
-        print(f"{number:5,} images      {a_chip(folder, images=number):.4f} s per chip")
-    for rows in (256, 128, 64, 32, 16):
-        tiles = sum(a.tiles for a in network(folder, rows).manifest.arrays)
-        print(f"{rows:4} rows, {tiles:3} tiles {a_chip(folder, rows=rows):.4f} s")
+        found[f"{number:,} images"] = a_chip(folder, images=number)
+    for size in (256, 128, 64, 32, 16):
+        tiles = sum(a.tiles for a in network(folder, size).manifest.arrays)
+        found[f"{tiles} tiles of {size} rows"] = a_chip(folder, rows=size)
     for bits in (4, 2, 1):
-        print(f"{4 // bits} slices          {a_chip(folder, cell_bits=bits):.4f} s")
+        found[f"{bits}-bit cells"] = a_chip(folder, cell_bits=bits)
+    rows = [[name, f"{seconds:.3f}"] for name, seconds in found.items()]
+    figures(__file__, "growth", table(["", "seconds per chip"], rows))
 
 
 def a_chip(folder: Path, **stated: Any) -> float:
@@ -228,7 +233,7 @@ def threads(folder: Path) -> None:
 
 
 def main() -> None:
-    print(machine())
+    parser(__doc__).parse_args()
     print(f"kernel {KERNELS[0]}")
     with tempfile.TemporaryDirectory() as name, single_threaded_blas():
         circuits(Path(name))

@@ -1,19 +1,19 @@
 """What the circuit in the loop costs over a plain step: multiples, medians of interleaved repeats.
 
 Plain is a step of noise injection behind an ideal periphery; one thread, time of the processor.
-Usage: python tests/benchmarks/bench_circuit_training.py
+Usage: python tests/benchmarks/bench_circuit_training.py [--docs]
 """
 
 from __future__ import annotations
 
-import argparse
 import time
 from collections.abc import Callable
 from typing import Any
 
 import torch
 from bench_training import BATCH, STEPS, nvmc
-from measure import interleaved, machine
+from figures import figures, parser, table
+from measure import interleaved
 from torch import Tensor
 
 from nvmc.hardware.devices import Periphery, Target, load_device
@@ -51,10 +51,10 @@ def steps_of(model: str, periphery: dict[str, Any], x: Tensor, y: Tensor) -> Cal
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--model", default="zoo:lenet5-digits")
-    parser.add_argument("--repeats", type=int, default=REPEATS)
-    given = parser.parse_args()
+    options = parser(__doc__)
+    options.add_argument("--model", default="zoo:lenet5-digits")
+    options.add_argument("--repeats", type=int, default=REPEATS)
+    given = options.parse_args()
     torch.set_num_threads(1)
     data = make_task("digits", Target.of(load_device("rram4"))).train
     x, y = torch.tensor(data.x[:BATCH]), torch.tensor(data.y[:BATCH])
@@ -62,17 +62,16 @@ def main() -> None:
         name: steps_of(given.model, periphery, x, y) for name, periphery in PERIPHERIES.items()
     }
     with repeatable(warn_only=False):
-        for (
-            steps
-        ) in contestants.values():  # up to the calibration after 32 steps; the next is after 64
+        # Up to the calibration after 32 steps; the next is after 64.
+        for steps in contestants.values():
             for _ in range(33 // STEPS + 1):
                 steps()
         medians = interleaved(contestants, given.repeats, time.process_time)
-    print(machine())
-    print(f"{given.model}, batch {BATCH}, median of {given.repeats} interleaved repeats")
-    for name, seconds in medians.items():
-        multiple = seconds / medians["ideal"]
-        print(f"{name:40} {1e3 * seconds / STEPS:7.2f} ms per step, {multiple:.2f} x ideal")
+    rows = [
+        [name, f"{1e3 * seconds / STEPS:.1f} ms", f"{seconds / medians['ideal']:.2f}"]
+        for name, seconds in medians.items()
+    ]
+    figures(__file__, "steps", table(["periphery", "a step", "to ideal"], rows))
     print("aim: at most 2 with an ADC, 1.25 without")
 
 

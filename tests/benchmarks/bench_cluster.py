@@ -5,13 +5,12 @@ processor's seconds of one core: one sgemm of 1024x1024 matrices, programming a 
 session, running images. Then, on the clock, what passes between processes: tasks that do nothing,
 and a workload that is sent to two workers. Usage:
 
-    python tests/benchmarks/bench_cluster.py [images]
+    python tests/benchmarks/bench_cluster.py [images] [--docs]
 """
 
 from __future__ import annotations
 
 import pickle
-import sys
 import tempfile
 import time
 import uuid
@@ -21,7 +20,7 @@ from statistics import median
 
 import numpy as np
 import torch
-from measure import machine
+from figures import figures, parser, table
 from threadpoolctl import threadpool_limits
 from torch import Tensor, nn
 
@@ -111,19 +110,16 @@ def set_up_resnet50(images: int) -> tuple[Workload, Target, float]:
         return set_up(compiled, target, data=dataset), target, giga
 
 
-def on_one_core(images: int) -> None:
-    """A chip of ResNet-50, part by part."""
+def on_one_core(images: int) -> list[list[str]]:
+    """A chip of ResNet-50, part by part, as rows."""
     workload, target, giga = set_up_resnet50(images)
     network, chip = workload.network, Chip.of(target, 0, 0, 0.1)
     assert isinstance(network, Network)
     weights = sum(array.codes.size for array in network.arrays)
     x = np.random.default_rng(0).standard_normal((SIDE, SIDE), dtype=np.float32)
-    print(f"ResNet-50: {weights / 1e6:.1f} million weights, {giga:.2f} GMAC an image")
-    print(f"workload without images, pickled: {len(pickle.dumps(network)) / 1e6:.0f} MB")
-    print(f"an image: {workload.feed.inputs['image'][:1].nbytes / 1e6:.2f} MB")
+    sent = len(pickle.dumps(network)) / 1e6, workload.feed.inputs["image"][:1].nbytes / 1e6
     with threadpool_limits(1, "blas"):
         rate = 4 * SIDE**3 / 1e9 / seconds(lambda: [x @ x for _ in range(4)], 5)
-        print(f"sgemm: {rate:.1f} GMAC/s")
         for array in network.arrays:
             chip.program(array)  # what is worked out once
         programming = seconds(lambda: [chip.program(array) for array in network.arrays])
@@ -131,33 +127,42 @@ def on_one_core(images: int) -> None:
         session = open_session(network, chip)
         images = workload.feed.batch(0, network.batch)
         running = seconds(lambda: session.run([network.output], images)) / network.batch
-    print(f"programming a chip: {programming:.2f} s; its session {opening:.2f} s")
-    print(
-        f"an image: {running:.3f} s, {giga / running:.1f} GMAC/s, {giga / running / rate:.0%} of "
-        f"sgemm, in batches of {network.batch}"
-    )
+    return [
+        ["sgemm, 1024×1024", f"{rate:.0f} GMAC/s"],
+        [
+            f"an image of {giga:.2f} GMAC, one chip, `cells`",
+            f"{running:.3f} s: {giga / running:.0f} GMAC/s",
+        ],
+        [f"programming a chip: {weights / 1e6:.1f} million weights", f"{programming:.2f} s"],
+        ["its session", f"{opening:.2f} s"],
+        ["network in a message; an image", f"{sent[0]:.0f} MB; {sent[1]:.2f} MB"],
+    ]
 
 
-def between_processes() -> None:
-    """Messages and data through a scheduler to two workers of this machine."""
+def between_processes() -> list[list[str]]:
+    """Messages and data through a scheduler to two workers of this machine, as rows."""
     with parse_workers("processes:2") as executor:
         assert isinstance(executor, DaskExecutor)
         client = executor.cluster.client
         started = time.perf_counter()
         name = uuid.uuid4().hex
         client.gather([client.submit(abs, n, key=f"{name}-{n}") for n in range(TASKS)])
-        print(f"tasks that do nothing: {TASKS / (time.perf_counter() - started):.0f} a second")
+        tasks = TASKS / (time.perf_counter() - started)
         started = time.perf_counter()
         client.scatter(np.ones(SENT // 8), broadcast=True, hash=False)
         sent = SENT / 1e6 / (time.perf_counter() - started)
-        print(f"scattered to both: {sent:.0f} MB per second each")
+    return [
+        ["tasks that do nothing, client + scheduler + 2 workers", f"{tasks:.0f} a second"],
+        ["a bench to two workers, through the scheduler", f"{sent:.0f} MB/s each"],
+    ]
 
 
 def main() -> None:
-    """Print a line for each ingredient."""
-    print(machine())
-    on_one_core(int(sys.argv[1]) if len(sys.argv) > 1 else 16)
-    between_processes()
+    """Print a row for each ingredient."""
+    options = parser(__doc__)
+    options.add_argument("images", nargs="?", type=int, default=16)
+    rows = on_one_core(options.parse_args().images)
+    figures(__file__, "ingredients", table(["ingredient", "measured"], rows + between_processes()))
 
 
 if __name__ == "__main__":

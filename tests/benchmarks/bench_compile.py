@@ -1,7 +1,7 @@
 """Time and memory of compiling ResNet-50 (the weights-free model that ships with onnx).
 
-Usage: python tests/benchmarks/bench_compile.py. Each repeat is a fresh process; memory is its peak
-resident set above that of a process that only imports nvmc's compiler.
+Usage: python tests/benchmarks/bench_compile.py [--docs]. Each repeat is a fresh process; memory is
+its peak resident set above that of a process that only imports nvmc's compiler.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import tempfile
 from pathlib import Path
 
 import onnx
-from measure import machine
+from figures import figures, parser, table
 
 WEIGHTS_MB = 102.5  # 25.6 million float32 weights
 REPEATS = 5
@@ -39,15 +39,18 @@ def measure(model: Path, folder: Path) -> tuple[float, float]:
 
 
 def main() -> None:
+    parser(__doc__).parse_args()
     light = Path(onnx.__file__).parent / "backend/test/data/light/light_resnet50.onnx"
     with tempfile.TemporaryDirectory() as folder:
         results = [measure(light, Path(folder)) for _ in range(REPEATS)]
     seconds = statistics.median(s for s, _ in results)
     memory = statistics.median(m for _, m in results)
-    print(machine())
-    print(f"compile ResNet-50, fefet2, median of {REPEATS} processes")
-    print(f"time   {seconds:.2f} s (limit 10 s)")
-    print(f"memory {memory:.0f} MiB = {memory / WEIGHTS_MB:.2f} x the weights (limit 3)")
+    times = memory * 2**20 / 1e6 / WEIGHTS_MB
+    rows = [
+        ["time", f"{seconds:.2f} s", "< 10 s"],
+        ["memory", f"{memory:.0f} MiB, {times:.1f} times the weights", "< 3 times"],
+    ]
+    figures(__file__, "resnet50", table(["", "measured", "aim"], rows))
 
 
 if __name__ == "__main__":

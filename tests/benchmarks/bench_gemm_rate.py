@@ -7,13 +7,12 @@ taken once of seconds on the clock, and once of the processor's seconds, which t
 others use the cores as well. nvmc's time is that of `Workload.run`: programming every cell, making
 sessions, running and scoring all images; not the reading of the network, nor the ideal chip. Usage:
 
-    python tests/benchmarks/bench_gemm_rate.py [case ...]
+    python tests/benchmarks/bench_gemm_rate.py [case ...] [--docs]
 """
 
 from __future__ import annotations
 
 import resource
-import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -24,7 +23,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from bench_simulate import lenet5, torch_loop
-from measure import machine
+from figures import figures, lacking, parser, table
 from resnet18 import ResNet18
 from threadpoolctl import threadpool_limits
 from torch import nn
@@ -64,16 +63,17 @@ class Case:
     shape: tuple[int, ...]
     images: int
     chips: int
+    aim: str = ""
     repeats: int = 3
 
 
 ZOO = resolve_model("zoo:lenet5-digits")
 CASES = {
-    "lenet5": Case("LeNet-5", lambda: lenet5(ZOO), (1, 28, 28), 10_000, 16),
+    "lenet5": Case("LeNet-5", lambda: lenet5(ZOO), (1, 28, 28), 10_000, 16, "55 %"),
     "small": Case("LeNet-5", lambda: lenet5(ZOO), (1, 28, 28), 179, 96),
-    "mlp": Case("784-256-128-10", mlp, (1, 28, 28), 10_000, 8),
-    "narrow": Case("16 to 64 channels", narrow, (3, 32, 32), 500, 4),
-    "resnet18": Case("ResNet-18", ResNet18, (3, 32, 32), 256, 2),
+    "resnet18": Case("ResNet-18 for CIFAR", ResNet18, (3, 32, 32), 256, 2, "85 %"),
+    "narrow": Case("six 3×3 convolutions of 16 to 64 channels", narrow, (3, 32, 32), 500, 4),
+    "mlp": Case("dense 784-256-128-10", mlp, (1, 28, 28), 10_000, 8),
 }
 
 
@@ -116,8 +116,8 @@ def gemm_seconds() -> np.ndarray:
         return spent / (cores * PRODUCTS * SIDE**3)
 
 
-def measure(case: Case, folder: Path) -> None:
-    """Print one line of the table."""
+def measure(case: Case, folder: Path) -> list[str]:
+    """One row of the table."""
     torch.manual_seed(0)
     model = case.make()
     export_onnx(model, case.shape, folder / "model.onnx")
@@ -133,7 +133,6 @@ def measure(case: Case, folder: Path) -> None:
         "torch": (few, lambda: torch_loop(model, data, few)),
     }
     multiplied = multiplications(model, case.shape)
-    line = f"| {case.title}, {multiplied / 1e6:.3g} | {case.images:,} | {case.chips}"
     workload.run(chips, Threads())
     found: dict[str, list[np.ndarray]] = {name: [] for name in runs}
     for _ in range(case.repeats):
@@ -144,10 +143,12 @@ def measure(case: Case, folder: Path) -> None:
             limit = multiplied * case.images * (before + after) / 2
             found[name].append(np.concatenate([a_chip[:1], limit / a_chip]))
             before = after
-    for values in found.values():
-        clock, share, processor = np.median(values, axis=0)
-        line += f" | {1e3 * clock:.3g} ms | {share:.0%} | {processor:.0%}"
-    print(line + " |", flush=True)
+    cells = [f"{case.title}, {multiplied / 1e6:.3g}", f"{case.images:,}"]
+    for values, shares in zip(found.values(), (2, 1), strict=True):
+        clock, *parts = np.median(values, axis=0)
+        cells += [f"{1e3 * clock:.3g} ms", *(f"{100 * part:.0f} %" for part in parts[:shares])]
+    print(cells, flush=True)
+    return [*cells, case.aim]
 
 
 def memory(chips: int) -> float:
@@ -162,19 +163,23 @@ def memory(chips: int) -> float:
 
 HEAD = (
     "network, million multiplications an image",
-    *("images", "chips", "nvmc, a chip", "share", "of processor time"),
-    *("PyTorch loop, a chip", "share", "of processor time"),
+    *("images", "a chip", "share", "of processor time"),
+    *("PyTorch loop, a chip", "its share", "aim"),
 )
 
 
 def main() -> None:
-    print(machine())
+    options = parser(__doc__)
+    options.add_argument("cases", nargs="*", metavar="case", help=", ".join(CASES))
+    chosen = options.parse_args().cases or list(CASES)
     print(f"peak memory: {memory(48):.0f} MiB after 48 chips, ", end="")
     print(f"{memory(480):.0f} MiB after 480 more")
-    print("| " + " | ".join(HEAD) + " |\n" + "| --- " * len(HEAD) + "|")
-    for name in sys.argv[1:] or CASES:
+    rows: list[list[str]] = []
+    for name in chosen:
         with tempfile.TemporaryDirectory() as folder:
-            measure(CASES[name], Path(folder))
+            rows.append(measure(CASES[name], Path(folder)))
+    missing = lacking(len(CASES), len(rows))
+    figures(__file__, "networks", table(HEAD, rows), missing=missing)
 
 
 if __name__ == "__main__":

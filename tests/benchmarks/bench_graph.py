@@ -1,7 +1,7 @@
 """What it costs that the network is an ONNX graph: LeNet-5 against the torch module it came from.
 
-Run as `python tests/benchmarks/bench_graph.py`. One thread; processor time, so that what else runs
-on the machine counts little; the two take turns at going first.
+Usage: python tests/benchmarks/bench_graph.py [--docs]. One thread; processor time, so that what
+else runs on the machine counts little; the two take turns at going first.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable
 
 import torch
-from measure import machine
+from figures import figures, parser, table
 from torch import Tensor
 
 from nvmc.models.lenet5 import LeNet5
@@ -46,20 +46,18 @@ def compare(graph: Network, module: Network, x: Tensor, step: bool) -> tuple[flo
 
 
 def main() -> None:
+    parser(__doc__).parse_args()
     torch.set_num_threads(1)
     graph = Graph.of(load_model(zoo_path("lenet5-digits")))
     module = LeNet5()
     module.load_state_dict({name: w.detach().clone() for name, w in graph.weights.items()})
-    print(machine())
+    rows: list[list[str]] = []
     for batch in REPEATS:
         x = torch.rand((batch, 1, 28, 28), generator=torch.Generator().manual_seed(0))
-        for step in (False, True):
-            ours, theirs, ratio = compare(graph, module, x, step)
-            name = "forward and backward" if step else "forward"
-            print(
-                f"batch {batch}, {name}: {1e3 * ours:.2f} ms as a graph, {1e3 * theirs:.2f} ms as "
-                f"a module, {ratio:.3f} times"
-            )
+        found = [compare(graph, module, x, step) for step in (False, True)]
+        cells = [f"{1e3 * ours:.3g} ms, {ratio:.2f} times the module" for ours, _, ratio in found]
+        rows.append([f"{batch}", *cells])
+    figures(__file__, "steps", table(["batch", "forward", "forward and backward"], rows))
 
 
 if __name__ == "__main__":

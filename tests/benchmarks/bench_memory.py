@@ -1,10 +1,12 @@
 """Peak memory of compile, simulate and program, as multiples of the float network's file.
 
-Usage: python tests/benchmarks/bench_memory.py [MEGABYTES] [mlp|conv] [--lean] [--model FILE]. Each
-phase is a process of its own on a network of random weights, or on the ONNX file FILE; memory is
+Usage: python tests/benchmarks/bench_memory.py [MEGABYTES] [--kinds mlp,conv] [--lean] [--docs]
+       python tests/benchmarks/bench_memory.py --models FILE... [--lean] [--docs]
+
+Each phase is a process of its own on a network of random weights, or on an ONNX file; memory is
 its peak resident set above what a small network has taken in that process before, which loads all
-modules. `--lean`
-lets the allocator give every large block back at once, as nvmc does where memory is short.
+modules. `--lean` lets the allocator give every large block back at once, as nvmc does where memory
+is short.
 """
 
 from __future__ import annotations
@@ -19,11 +21,18 @@ from pathlib import Path
 
 import numpy as np
 import onnx
-from measure import machine
+from figures import figures, parser, table
 from onnx import helper, numpy_helper
 
 MIB = 1 << 20
-PHASES = ("compile", "cells 1", "cells 2", "circuit 1", "program")
+PHASES = {
+    "compile": "compile",
+    "cells 1": "simulate, one job",
+    "cells 2": "simulate, two jobs",
+    "circuit 1": "circuit, one job",
+    "program": "program",
+}
+KINDS = {"mlp": "dense", "conv": "convolutions"}
 LARGEST = 2000
 """Megabytes from which on weights are external data."""
 CHIPS = 4
@@ -102,43 +111,64 @@ def measure(phase: str, model: Path, small: str, folder: Path, strict: bool) -> 
     print(base, peak(), time.perf_counter() - started)
 
 
-def main() -> None:
-    """Measure all phases, or in a child process one."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("megabytes", nargs="?", type=float, default=64.0)
-    parser.add_argument("kind", nargs="?", choices=["mlp", "conv"], default="mlp")
-    parser.add_argument("--lean", action="store_true")
-    parser.add_argument("--model", type=Path, help="a network of one's own, in one file")
-    parser.add_argument("--phase", choices=["make", *PHASES], help=argparse.SUPPRESS)
-    parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
-    args = parser.parse_args()
-    if args.phase == "make":
-        network(args.kind, 1, args.folder / f"small-{args.kind}.onnx")
-        network(args.kind, args.megabytes, args.folder / f"{args.kind}.onnx")
-        return
-    model = args.model or args.folder / f"{args.kind}.onnx"
-    if args.phase:
-        measure(args.phase, model, f"small-{args.kind}.onnx", args.folder, args.lean)
-        return
-    print(machine())
-    size = 0.0
+def multiples(kind: str, megabytes: float, model: Path | None, lean: bool) -> dict[str, float]:
+    """Peak of each phase over the file's size; the size in MiB is under "file"."""
+    found = dict[str, float]()
     with tempfile.TemporaryDirectory() as name:
         for phase in ("make", *PHASES):
-            command = [sys.executable, __file__, str(args.megabytes), args.kind]
-            command += ["--phase", phase, "--folder", name, *(["--lean"] if args.lean else [])]
-            command += ["--model", str(args.model)] if args.model else []
+            command = [sys.executable, __file__, str(megabytes), "--kinds", kind, "--phase", phase]
+            command += ["--folder", name, *(["--lean"] if lean else [])]
+            command += ["--models", str(model)] if model else []
             done = subprocess.run(command, check=True, capture_output=True, text=True)
             if phase == "make":
-                files = [args.model] if args.model else Path(name).glob(f"{args.kind}.*")
-                size = sum(path.stat().st_size for path in files) / MIB
-                called = args.model.name if args.model else args.kind
-                print(f"{called} of {size:.0f} MiB, fefet2, {CHIPS} chips, {IMAGES} image")
+                files = [model] if model else Path(name).glob(f"{kind}.*")
+                found["file"] = sum(path.stat().st_size for path in files) / MIB
+                print(f"{model or kind} of {found['file']:.0f} MiB")
                 continue
             base, most, seconds = map(float, done.stdout.split()[-3:])
+            found[phase] = (most - base) / found["file"]
             print(
-                f"{phase:10} {(most - base) / size:5.2f} x the file "
-                f"(base {base:.0f} MiB, peak {most:.0f} MiB), {seconds:.1f} s"
+                f"{phase:10} {found[phase]:5.2f} x the file "
+                f"(base {base:.0f} MiB, peak {most:.0f} MiB), {seconds:.1f} s",
+                flush=True,
             )
+    return found
+
+
+def child(kind: str, given: argparse.Namespace) -> None:
+    """Make the networks, or run one phase, in this process."""
+    if given.phase == "make":
+        network(kind, 1, given.folder / f"small-{kind}.onnx")
+        network(kind, given.megabytes, given.folder / f"{kind}.onnx")
+        return
+    model = given.models[0] if given.models else given.folder / f"{kind}.onnx"
+    measure(given.phase, model, f"small-{kind}.onnx", given.folder, given.lean)
+
+
+def main() -> None:
+    """Measure all phases, or in a child process one."""
+    options = parser(__doc__)
+    options.add_argument("megabytes", nargs="?", type=float, default=64.0)
+    options.add_argument("--kinds", default=",".join(KINDS))
+    options.add_argument("--lean", action="store_true")
+    options.add_argument("--models", type=Path, nargs="+", help="networks of one file each")
+    options.add_argument("--phase", choices=["make", *PHASES], help=argparse.SUPPRESS)
+    options.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
+    given = options.parse_args()
+    kinds = given.kinds.split(",")
+    if given.phase:
+        child(kinds[0], given)
+    elif given.models:
+        rows: list[list[str]] = []
+        for model in given.models:
+            of = multiples("conv", 1, model, given.lean)
+            cells = [f"{of[phase]:.1f}" for phase in PHASES]
+            rows.append([model.stem, f"{of['file']:.0f} MiB", *cells])
+        figures(__file__, "models", table(["", "file", *PHASES.values()], rows))
+    else:
+        all_of = [multiples(kind, given.megabytes, None, given.lean) for kind in kinds]
+        rows = [[title, *(f"{of[p]:.1f}" for of in all_of)] for p, title in PHASES.items()]
+        figures(__file__, "layers", table(["", *(KINDS[kind] for kind in kinds)], rows))
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """Time and memory of a tile's effective conductances, against the sparse nodal solution.
 
-Run as `PYTHONPATH=tests python tests/benchmarks/bench_parasitics.py`; medians of interleaved
+Usage: PYTHONPATH=tests python tests/benchmarks/bench_parasitics.py [--docs]. Medians of interleaved
 repeats. The oracle is timed for one input vector and for all unit vectors, which is what
 `effective` answers; sgemm is the product that a tile is used in, for 1,000 images. The last is what
 cells that are not linear take for 16 inputs (sinh, v0 = 0.1 V, up to 0.3 V), each solved exactly.
@@ -16,7 +16,8 @@ import multiprocessing
 from pathlib import Path
 
 import numpy as np
-from measure import interleaved, machine
+from figures import figures, parser, table
+from measure import interleaved
 from numpy.typing import NDArray
 
 from nvmc.hardware.devices import WireOhm
@@ -28,6 +29,7 @@ from resistor_network import nodal_currents
 SIZES = (32, 64, 128)
 REPEATS = 7
 OHM = 2.0
+TITLES = {name: f"`{name}`" for name in ("effective", "approximate")}
 
 
 def _tile(size: int, seed: int = 0) -> NDArray[np.float64]:
@@ -54,8 +56,8 @@ def _mebibytes_more(method: str, size: int) -> float:
 
 
 def main() -> None:
-    print(machine())
-    print(f"{OHM} ohm a segment, full tiles of 0 to 40 uS, one BLAS thread, median of {REPEATS}")
+    parser(__doc__).parse_args()
+    rows: list[list[str]] = []
     x = np.random.default_rng(1).random((1000, max(SIZES)), dtype=np.float32)
     spawned = multiprocessing.get_context("spawn")
     for size in SIZES:
@@ -76,12 +78,14 @@ def main() -> None:
             },
             REPEATS,
         )
-        line = ", ".join(f"{name} {seconds * 1e3:.2f} ms" for name, seconds in times.items())
-        print(f"{size} x {size}: {line}")
+        grown: list[str] = []
         for method in ("effective", "oracle"):
             with spawned.Pool(1) as pool:
-                grown = pool.apply(_mebibytes_more, (method, size))
-            print(f"  {method}: {grown:.0f} MiB beside the tile")
+                grown.append(f"{pool.apply(_mebibytes_more, (method, size)):.0f}")
+        cells = [f"{seconds * 1e3:.3g} ms" for seconds in times.values()]
+        rows.append([f"{size} × {size}", *cells, f"{', '.join(grown)} MiB"])
+    head = ["tile", *(TITLES.get(name, name) for name in times), "memory: `effective`, oracle"]
+    figures(__file__, "tiles", table(head, rows))
 
 
 if __name__ == "__main__":

@@ -2,7 +2,7 @@
 
 LeNet-5, 10,000 images of 1x28x28, fefet2, 4-bit weights in 2-bit cells. The baseline is what this
 field does: a PyTorch module, its weights perturbed in place, batches of 500, PyTorch's default
-threads. Usage: python tests/benchmarks/bench_simulate.py
+threads. Usage: python tests/benchmarks/bench_simulate.py [--docs]
 """
 
 from __future__ import annotations
@@ -13,7 +13,8 @@ from pathlib import Path
 import numpy as np
 import onnx
 import torch
-from measure import interleaved, machine
+from figures import figures, parser, table
+from measure import interleaved
 from onnx import numpy_helper
 from torch import nn
 
@@ -64,6 +65,7 @@ def torch_loop(model: nn.Module, data: Dataset, chips: int) -> None:
 
 
 def main() -> None:
+    parser(__doc__).parse_args()
     source = resolve_model("zoo:lenet5-digits")
     data = images()
     model = lenet5(source)
@@ -77,11 +79,12 @@ def main() -> None:
             },
             REPEATS,
         )
-    print(machine())
-    print(f"LeNet-5, {IMAGES:,} images, {CHIPS} chips, median of {REPEATS} interleaved repeats")
     base = medians["PyTorch loop"]
-    for name, seconds in medians.items():
-        print(f"{name:14} {seconds / CHIPS:.4f} s per chip, {base / seconds:.2f} x the baseline")
+    rows = [
+        [name, f"{seconds / CHIPS:.3f}", f"{base / seconds:.1f}"]
+        for name, seconds in medians.items()
+    ]
+    figures(__file__, "lenet5", table(["", "seconds per chip", "speed"], rows))
 
 
 if __name__ == "__main__":

@@ -16,7 +16,8 @@ from itertools import count
 from pathlib import Path
 from typing import TextIO
 
-from measure import interleaved, machine
+from figures import machine
+from measure import interleaved
 
 from nvmc.store import Experiment, Store
 from nvmc.store.export import export

@@ -2,7 +2,7 @@
 
 Plain is what anyone would write: a torch module, cross entropy, fused AdamW, a cosine schedule.
 `erm` is nvmc's own plain step, whose weights are rounded to codes; the others add their noise.
-Usage: python tests/benchmarks/bench_training.py
+Usage: python tests/benchmarks/bench_training.py [--docs]
 """
 
 from __future__ import annotations
@@ -12,7 +12,8 @@ from collections.abc import Callable
 from dataclasses import replace
 
 import torch
-from measure import interleaved, machine
+from figures import figures, parser, table
+from measure import interleaved
 from torch import Tensor
 from torch.nn import functional
 
@@ -65,6 +66,7 @@ def nvmc(
 
 
 def main() -> None:
+    parser(__doc__).parse_args()
     torch.set_num_threads(1)
     target = Target.of(load_device("rram4"))
     task = make_task("digits", target, sigma=0.2, settings=Settings(epochs=10_000, batch=BATCH))
@@ -74,17 +76,13 @@ def main() -> None:
     contestants |= {kind: nvmc(kind, task, x, y) for kind in METHODS}
     contestants["gaussian, 4-bit activations"] = nvmc("gaussian", four, x, y)
     medians = interleaved(contestants, REPEATS, time.process_time)
-    print(machine())
-    print(
-        f"LeNet-5, batch {BATCH}, processor time, median of {REPEATS} "
-        f"interleaved repeats of {STEPS} steps"
-    )
     base, own = medians["plain torch"], medians["erm"]
-    for name, seconds in medians.items():
-        print(
-            f"{name:28} {1e3 * seconds / STEPS:6.2f} ms per step, {seconds / base:.2f} x plain, "
-            f"{seconds / own:.2f} x erm"
-        )
+    rows = [
+        [name, f"{1e3 * each / STEPS:.1f} ms", f"{each / base:.2f}", f"{each / own:.2f}"]
+        for name, each in medians.items()
+    ]
+    head = ["", "a step", "to plain", "to `erm`"]
+    figures(__file__, "steps", table(head, rows))
     print(f"aim: a step of noise injection at most {AIM} x plain")
 
 

@@ -1,30 +1,16 @@
-"""What the benchmarks share: interleaved repeats, their medians, and a line about the machine."""
+"""What the benchmarks share: interleaved repeats, their medians, and times of a command."""
 
 from __future__ import annotations
 
-import json
 import os
-import platform
 import resource
 import statistics
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
-from pathlib import Path
-from typing import Any
 
-
-def machine() -> str:
-    """Processor, cores and system, on one line."""
-    model = platform.processor() or platform.machine()
-    try:
-        with open("/proc/cpuinfo") as file:
-            model = next(line.split(":")[1].strip() for line in file if "model name" in line)
-    except (OSError, StopIteration):
-        pass
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return f"{model}, {cores} cores, {platform.system()}, Python {platform.python_version()}"
+from figures import source
 
 
 def interleaved(
@@ -44,27 +30,6 @@ def interleaved(
     return {name: statistics.median(values) for name, values in seconds.items()}
 
 
-def records(path: Path) -> list[dict[str, Any]]:
-    """The lines of JSON that a study has written so far; one that was cut off does not count."""
-    found: list[dict[str, Any]] = []
-    for line in path.read_text().splitlines() if path.exists() else ():
-        try:
-            found.append(json.loads(line))
-        except ValueError:
-            continue
-    return found
-
-
-def into_page(page: str, name: str, text: str) -> None:
-    """Put a table between the marks of that name on a page of docs/workloads."""
-    path = Path(__file__).resolve().parents[2] / "docs" / "workloads" / f"{page}.md"
-    before, mark, rest = path.read_text().partition(f"<!-- {name} -->\n")
-    _, end, after = rest.partition("<!-- end -->\n")
-    if not mark or not end:
-        raise ValueError(f"{path} has no place for {name!r}")
-    path.write_text(f"{before}{mark}\n{text}\n\n{end}{after}")
-
-
 def print_command(title: str, arguments: Sequence[str], limit: float, repeats: int = 5) -> None:
     """Medians of a command's times, interleaved with a baseline: starting nvmc to list a file.
 
@@ -79,7 +44,7 @@ def print_command(title: str, arguments: Sequence[str], limit: float, repeats: i
     pairs = [(command_seconds(arguments), command_seconds(baseline)) for _ in range(repeats)]
     wall, busy = (statistics.median(found[i] for found, _ in pairs) for i in (0, 1))
     base = statistics.median(found[0] for _, found in pairs)
-    print(machine())
+    print(source()["machine"])
     print(f"{title}, medians of {repeats} processes")
     print(f"wall       {wall:.2f} s (limit {limit:g} s, one core)")
     print(f"processor  {busy:.2f} s")

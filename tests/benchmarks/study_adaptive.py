@@ -10,12 +10,11 @@ Images: the `digits` test split, each moved at random many times as in training 
 others). What is done is kept in build/study_adaptive, so a killed study goes on where it was.
 
 Usage: python tests/benchmarks/study_adaptive.py table|run [--sigmas 0.1,0.2,0.3] [--chips N]
-           [--images 10000] [--data SPEC] [--orders 10] [--jobs J]
+           [--images 10000] [--data SPEC] [--orders 10] [--jobs J] [--docs]
 """
 
 from __future__ import annotations
 
-import argparse
 import json
 import time
 from collections.abc import Iterator
@@ -26,7 +25,8 @@ from typing import Any, TextIO
 
 import numpy as np
 import torch
-from measure import machine
+from figures import figures, keep, lacking, parser, records
+from figures import table as markdown
 from numpy.typing import NDArray
 
 from nvmc.compiled.artifact import open_compiled
@@ -91,6 +91,11 @@ def chip(index: int, sigma: float) -> Chip:
     return Chip.of(TARGET, 0, index, sigma, None)
 
 
+def made_at(what: str, name: str, sigma: float) -> Path:
+    """Where date and commit of each part are kept."""
+    return ROOT / f"{what}-{name}-{sigma}.made.jsonl"
+
+
 def table(
     workload: Workload, labels: NDArray[np.integer[Any]], sigma: float, chips: int, name: str
 ) -> Bits:
@@ -107,6 +112,7 @@ def table(
             ]
             np.save(ROOT / "part.npy", np.packbits(rows, axis=1))
             (ROOT / "part.npy").replace(path)
+            keep(made_at("hits", name, sigma), {"first": first})
             print(
                 f"{path.name}: {(time.perf_counter() - started) / BLOCK:.3f} s per chip", flush=True
             )
@@ -138,13 +144,13 @@ def populations(hits: Bits, orders: int) -> Iterator[tuple[str, int, NDArray[np.
     yield "10000, drawn", 0, np.random.default_rng(0).integers(0, len(hits), 10_000)
 
 
-def play(hits: Bits, margins: NDArray[np.float64], orders: int, k: float) -> None:
-    """Print what the elimination takes on a table."""
+def play(
+    sigma: float, hits: Bits, margins: NDArray[np.float64], orders: int, k: float
+) -> list[list[str]]:
+    """What the elimination takes on a table, as rows; that its lowest chips are right."""
+    rows: list[list[str]] = []
     total = hits.sum(axis=1)
-    print(
-        f"  hits of {hits.shape[1]}: median {np.median(total):.0f}, standard deviation "
-        f"{total.std():.0f}, KPP {np.sort(total)[len(total) // 100]}"
-    )
+    apart = np.median(total) - np.sort(total)[len(total) // 100]
     for share in (0.0, HARD):
         fractions: dict[str, list[float]] = {}
         wrong = 0
@@ -154,11 +160,21 @@ def play(hits: Bits, margins: NDArray[np.float64], orders: int, k: float) -> Non
             found, right = played(hits[np.ix_(chips, order[put])], hard, k)
             fractions.setdefault(name, []).append(found.fraction)
             wrong += not right
-        shown = "; ".join(
-            f"{name} chips {np.mean(f):.3f} ({min(f):.3f} to {max(f):.3f})"
-            for name, f in fractions.items()
+        if wrong:
+            raise SystemExit(f"sigma {sigma:g}: {wrong} populations have other lowest chips")
+        start = (
+            ["", "", f"{100 * share:.0f} %"] if share else [f"{sigma:g}", f"{apart:.0f}", "none"]
         )
-        print(f"  hard {share:.0%}: {shown}; wrong {wrong}", flush=True)
+        rows.append([*start, *(spread(found) for found in fractions.values())])
+        print(rows[-1], flush=True)
+    return rows
+
+
+def spread(shares: list[float]) -> str:
+    """Mean in %, and the range of several."""
+    low, high = 100 * min(shares), 100 * max(shares)
+    several = f" ({low:.0f} to {high:.0f})" if len(shares) > 1 else ""
+    return f"{100 * np.mean(shares):.0f} %{several}"
 
 
 def run(
@@ -170,8 +186,8 @@ def run(
     k: float,
     jobs: int | None,
     name: str,
-) -> None:
-    """Run a population as far as is asked for; totals are kept as they come."""
+) -> list[str]:
+    """The row of a population run as far as is asked for; totals are kept as they come."""
     count = len(labels)
     order, hard = hard_first(margins, round(HARD * count))
     feed = Feed({key: x[order] for key, x in workload.feed.inputs.items()})
@@ -185,7 +201,7 @@ def run(
     elimination = Elimination(chips, count, rank=highest_rank(chips, k), hard=hard, known=known)
     started, ran = time.perf_counter(), 0
 
-    def keep(log: TextIO, work: Work, place: int, total: float) -> None:
+    def put(log: TextIO, work: Work, place: int, total: float) -> None:
         position, end = work.chips[place], work.first + work.count
         total += elimination.total(position, work.first)
         elimination.add(position, end, total)
@@ -193,46 +209,56 @@ def run(
 
     with path.open("a") as log:
         while (work := elimination.next()) is not None:
+            if not ran:
+                keep(made_at("run", name, sigma), {"first": work.first})
             print(f"  {len(work.chips)} chips on {work.count} images from {work.first}", flush=True)
             asked = [chip(position, sigma) for position in work.chips]
             span = Span(work.first, work.count)
-            Threads(jobs).totals(workload, asked, span, partial(keep, log, work))
+            Threads(jobs).totals(workload, asked, span, partial(put, log, work))
             log.flush()
             ran += len(asked) * work.count
     found, seconds = elimination.result(), time.perf_counter() - started
     done_hits = found.totals[~np.isnan(found.totals)]
-    print(
-        f"  {chips} chips: {found.fraction:.3f} of the chip-images, {found.dropped} dropped, "
-        f"{seconds:.0f} s for {ran / count:.0f} chips' images; "
-        f"{percentile_of_lowest(done_hits / count, chips, k)}",
-        flush=True,
-    )
+    print(f"  {seconds:.0f} s for {ran / count:.0f} chips' images", flush=True)
+    kpp = percentile_of_lowest(done_hits / count, chips, k)
+    share = f"{100 * found.fraction:.1f} %"
+    return [f"{sigma:g}", f"{chips:,}", share, f"{found.dropped:,}", f"{100 * kpp.value:.2f} %"]
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("part", choices=["table", "run"])
-    parser.add_argument("--sigmas", default="0.1,0.2,0.3")
-    parser.add_argument("--chips", type=int, help="1000 for a table, 10000 for a run")
-    parser.add_argument("--images", type=int, default=10_000)
-    parser.add_argument("--data")
-    parser.add_argument("--orders", type=int, default=10)
-    parser.add_argument("--percentile", type=float, default=1.0)
-    parser.add_argument("--jobs", type=int)
-    options = parser.parse_args()
-    dataset = images(options.images, options.data)
+    options = parser(__doc__)
+    options.add_argument("part", choices=["table", "run"])
+    options.add_argument("--sigmas", default="0.1,0.2,0.3")
+    options.add_argument("--chips", type=int, help="1000 for a table, 10000 for a run")
+    options.add_argument("--images", type=int, default=10_000)
+    options.add_argument("--data")
+    options.add_argument("--orders", type=int, default=10)
+    options.add_argument("--percentile", type=float, default=1.0)
+    options.add_argument("--jobs", type=int)
+    given = options.parse_args()
+    dataset = images(given.images, given.data)
     workload, margins = workload_of(dataset)
     labels, name = labels_of(workload), dataset.sha256[:8]
-    print(f"{machine()}; {dataset.name}, {len(dataset.x)} images; ideal chip {workload.ideal:.4f}")
-    for sigma in map(float, options.sigmas.split(",")):
+    print(f"{dataset.name}, {len(dataset.x)} images; ideal chip {workload.ideal:.4f}")
+    rows, made, missing = list[list[str]](), list[dict[str, Any]](), ""
+    k, chips = given.percentile, given.chips or (1000 if given.part == "table" else 10_000)
+    for sigma in map(float, given.sigmas.split(",")):
         print(f"sigma {sigma}", flush=True)
-        k = options.percentile
-        if options.part == "table":
-            hits = table(workload, labels, sigma, options.chips or 1000, name)
-            play(hits, margins, options.orders, k)
+        if given.part == "table":
+            hits = table(workload, labels, sigma, chips, name)
+            rows += play(sigma, hits, margins, given.orders, k)
+            made += (kept := records(made_at("hits", name, sigma)))
+            missing = missing or lacking(-(-chips // BLOCK), len(kept))
         else:
-            chips = options.chips or 10_000
-            run(workload, labels, margins, sigma, chips, k, options.jobs, name)
+            rows.append(run(workload, labels, margins, sigma, chips, k, given.jobs, name))
+            made += records(made_at("run", name, sigma))
+    if given.part == "table":
+        head = ["σ_d", "median − KPP, images", "hard first", "300 chips", f"{chips:,}"]
+        shown = markdown([*head, "10,000 drawn"], rows)
+        figures(__file__, "played", shown, missing=missing, made=made)
+    else:
+        head = ["σ_d", "chips", "run", "dropped", "KPP"]
+        figures(__file__, "run", markdown(head, rows), made=made)
 
 
 if __name__ == "__main__":

@@ -11,13 +11,12 @@ run goes on where it was.
 
 On MNIST batches have 128 images and chips see the first 1,000 of the test split.
 
-Usage: python tests/benchmarks/study_bayesft.py [--only fig3|fig3b|ablation] [--seeds 3] [--table]
+Usage: python tests/benchmarks/study_bayesft.py [--only fig3|fig3b|ablation] [--seeds 3] [--docs]
        python tests/benchmarks/study_bayesft.py --only fig3 --data mnist:DIR --epochs 20
 """
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import statistics
@@ -33,6 +32,7 @@ import numpy as np
 import onnx
 import onnx_ir as ir
 import torch
+from figures import figures, lacking, parser, source
 from onnx import helper, numpy_helper
 from torch import Tensor
 
@@ -238,6 +238,41 @@ EXPERIMENTS["fig3b"] = {
 }
 
 
+def _titles(*names: str) -> dict[str, str]:
+    return {name: name for name in names}
+
+
+TABLES: dict[str, tuple[str, str, dict[str, str]]] = {
+    "fig3": ("fig3", "digits", _titles("erm", "awp", "ftna", "reram-v", "bayesft")),
+    "fig3-variants": (
+        "fig3",
+        "digits",
+        _titles(
+            *("bayesft, ei", "bayesft, loss", "bayesft, inject"),
+            *("bayes-noise", "gaussian", "ftna, 8 bits, hard"),
+        ),
+    ),
+    "fig3-mnist": (
+        "fig3",
+        "mnist",
+        {
+            "erm": "erm",
+            "erm, clipped": "erm, `--clip 1.5`",
+            **_titles("awp", "ftna", "ftna, 8 bits, hard", "reram-v"),
+            "bayesft, 1 epoch a trial": "bayesft",
+            **_titles("gaussian", "hwa"),
+        },
+    ),
+    "fig3b-mnist": (
+        "fig3b",
+        "mnist",
+        {"erm": "erm", "bayesft, 1 epoch a trial": "bayesft", "hwa": "hwa"},
+    ),
+    "ablation": ("ablation", "digits", _titles(*EXPERIMENTS["ablation"])),
+}
+"""Key of a table -> its experiment, data, and the titles of its rows."""
+
+
 @dataclass(frozen=True)
 class Cell:
     """One training and its chips."""
@@ -279,7 +314,7 @@ def run(cell: Cell) -> dict[str, Any]:
     )
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        source(cell.row, folder / "in.onnx")
+        write_network(cell.row, folder / "in.onnx")
         outcome = train(folder / "in.onnx", task, cell.row.method(), output=folder / "trained.onnx")
         compiled = compile_model(
             folder / "trained.onnx",
@@ -303,7 +338,7 @@ def run(cell: Cell) -> dict[str, Any]:
     }
 
 
-def source(row: Row, path: Path) -> None:
+def write_network(row: Row, path: Path) -> None:
     """Write the network of a row as ONNX, Dropout nodes with it."""
     model = ir.from_proto(row.build())
     if row.dropout:
@@ -319,7 +354,7 @@ def measure(cells: list[Cell]) -> None:
             continue
         started = time.perf_counter()
         try:
-            found = run(cell)
+            found = {**run(cell), **source()}
         except Exception as error:  # the others go on without it
             print(f"{cell}: {type(error).__name__}: {error}", flush=True)
             continue
@@ -329,29 +364,42 @@ def measure(cells: list[Cell]) -> None:
         print(f"{number}/{len(cells)} {cell} {time.perf_counter() - started:.0f} s", flush=True)
 
 
-def table(cells: list[Cell]) -> str:
+def results(cells: list[Cell]) -> list[dict[str, Any]]:
+    """What is there of some cells."""
+    return [json.loads(cell.path.read_text()) for cell in cells if cell.path.exists()]
+
+
+def table(found: list[dict[str, Any]], titles: Mapping[str, str]) -> str:
     """Mean accuracy in % over chips, with its spread over seeds; 5th percentile in brackets."""
     lines = [
-        f"| | {' | '.join(f'{sigma:g}' for sigma in SIGMAS)} | training |",
-        f"|---{'|---' * (len(SIGMAS) + 1)}|",
+        f"| | {' | '.join(f'σ {sigma:g}' for sigma in SIGMAS)} |",
+        f"|{' --- |' * (len(SIGMAS) + 1)}",
     ]
-    for name in dict.fromkeys(cell.name for cell in cells):
-        found = [
-            json.loads(c.path.read_text()) for c in cells if c.name == name and c.path.exists()
-        ]
-        if not found:
-            continue
-        texts = [_text([each["values"][i] for each in found]) for i in range(len(SIGMAS))]
-        seconds = statistics.mean(each["seconds"] for each in found)
-        lines.append(f"| {name} | {' | '.join(texts)} | {seconds:.0f} s, {len(found)} seeds |")
+    for name, title in titles.items():
+        own = [each["values"] for each in found if each["row"] == name]
+        texts = [_text([each[i] for each in own]) if own else "" for i in range(len(SIGMAS))]
+        lines.append(f"| {' | '.join([title, *texts])} |")
     return "\n".join(lines)
 
 
 def _text(chips: list[list[float]]) -> str:
     means = [100 * statistics.mean(values) for values in chips]
-    spread = statistics.stdev(means) if len(means) > 1 else 0.0
+    spread = f" ± {statistics.stdev(means):.1f}" if len(means) > 1 else ""
     low = statistics.mean(100 * _kpp(values).value for values in chips)
-    return f"{statistics.mean(means):.1f} ± {spread:.1f} ({low:.1f})"
+    return f"{statistics.mean(means):.1f}{spread} ({low:.1f})"
+
+
+def show(key: str, cells: list[Cell]) -> None:
+    """Print one of TABLES, and write it on its page where that is asked for."""
+    titles = TABLES[key][2]
+    found = results(own := [cell for cell in cells if cell.name in titles])
+    for name in titles:
+        taken = [each["seconds"] for each in found if each["row"] == name]
+        if taken:
+            print(f"{name}: {statistics.mean(taken):.0f} s a training, {len(taken)} seeds")
+    wanted = len(titles) * len({cell.seed for cell in cells})
+    missing = lacking(wanted, len(found)) or lacking(wanted, len(own))
+    figures(__file__, key, table(found, titles), missing=missing, made=found)
 
 
 def _kpp(values: list[float]) -> Any:
@@ -362,9 +410,7 @@ def picture(cells: list[Cell], experiment: str) -> Path:
     """Draw all rows over sigma, the chips of all seeds together."""
     curves: list[Curve] = []
     for name in dict.fromkeys(cell.name for cell in cells):
-        found = [
-            json.loads(c.path.read_text()) for c in cells if c.name == name and c.path.exists()
-        ]
+        found = results([cell for cell in cells if cell.name == name])
         chips = [[v for each in found for v in each["values"][i]] for i in range(len(SIGMAS))]
         if not found:
             continue
@@ -384,31 +430,32 @@ def picture(cells: list[Cell], experiment: str) -> Path:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--only", choices=sorted(EXPERIMENTS))
-    parser.add_argument("--rows", help="names of rows, separated by semicolons")
-    parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--epochs", type=int, default=80)
-    parser.add_argument("--data", default="digits", help="digits or mnist:DIR")
-    parser.add_argument("--table", action="store_true", help="only show what is there")
-    options = parser.parse_args()
+    options = parser(__doc__)
+    options.add_argument("--only", choices=sorted(EXPERIMENTS))
+    options.add_argument("--rows", help="names of rows, separated by semicolons")
+    options.add_argument("--seeds", type=int, default=3)
+    options.add_argument("--epochs", type=int, default=80)
+    options.add_argument("--data", default="digits", help="digits or mnist:DIR")
+    options.add_argument("--table", action="store_true", help="only show what is there")
+    given = options.parse_args()
     torch.set_num_threads(1)
-    chosen = None if options.rows is None else options.rows.split(";")
+    chosen = None if given.rows is None else given.rows.split(";")
     cells = [
-        Cell(experiment, name, seed, options.epochs, options.data, row)
-        for seed in range(options.seeds)
-        for experiment in ([options.only] if options.only else EXPERIMENTS)
+        Cell(experiment, name, seed, given.epochs, given.data, row)
+        for seed in range(given.seeds)
+        for experiment in ([given.only] if given.only else EXPERIMENTS)
         for name, row in EXPERIMENTS[experiment].items()
         if chosen is None or name in chosen
     ]
-    if not options.table:
+    if not given.table:
         measure(cells)
     for experiment in dict.fromkeys(cell.experiment for cell in cells):
         own = [cell for cell in cells if cell.experiment == experiment]
-        print(f"\n{experiment}: mean accuracy ± over seeds (5th percentile of {CHIPS} chips), %\n")
-        print(table(own))
-        if any(cell.path.exists() for cell in own):
-            print(f"\n{picture(own, experiment)}")
+        if results(own):
+            print(f"\n{experiment}: {picture(own, experiment)}")
+        for key, (of, data, _) in TABLES.items():
+            if of == experiment and data == given.data.partition(":")[0]:
+                show(key, own)
 
 
 if __name__ == "__main__":

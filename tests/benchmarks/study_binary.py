@@ -15,13 +15,11 @@ noise that training did not see:
 Each training with its chips under one noise is a line of build/study_binary.jsonl, so a killed run
 goes on where it was. OMP_NUM_THREADS=1 is the setting it was run at.
 
-Usage: python tests/benchmarks/study_binary.py [--tasks m5,irnet,unet] [--table] [--pages]
+Usage: python tests/benchmarks/study_binary.py [--tasks m5,irnet,unet] [--table] [--docs]
 """
 
 from __future__ import annotations
 
-import argparse
-import json
 import statistics
 import time
 from pathlib import Path
@@ -29,7 +27,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from measure import into_page, records
+from figures import figures, keep, lacking, parser, records
 from numpy.typing import NDArray
 
 from nvmc import Compiled, Target, compile_model, load_device, open_compiled, simulate
@@ -71,8 +69,6 @@ NOISE = {
     ),
 }
 METRIC = {"irnet": "accuracy", "unet": "miou", "m5": "accuracy"}
-PAGES = {"irnet": "classification", "unet": "segmentation", "m5": "audio"}
-"""Pages of docs/workloads that hold the tables."""
 SIZES = {"irnet": (1000, 100, 100), "unet": (400, 50, 50), "m5": (400, 50, 150)}
 """Images that train, that are held out, and that chips are judged on."""
 EPOCHS, BATCH, CHIPS = {"irnet": 10, "unet": 12, "m5": 12}, 32, 20
@@ -252,13 +248,12 @@ def table(found: list[dict[str, Any]], task: str) -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--tasks", default="m5,irnet,unet")
-    parser.add_argument("--rows", default=";".join(ROWS), help="separated by ;")
-    parser.add_argument("--seeds", default="0")
-    parser.add_argument("--table", action="store_true", help="print the tables, measure nothing")
-    parser.add_argument("--pages", action="store_true", help="write them into docs/workloads, too")
-    chosen = parser.parse_args()
+    options = parser(__doc__)
+    options.add_argument("--tasks", default="m5,irnet,unet")
+    options.add_argument("--rows", default=";".join(ROWS), help="separated by ;")
+    options.add_argument("--seeds", default="0")
+    options.add_argument("--table", action="store_true", help="print the tables, measure nothing")
+    chosen = options.parse_args()
     FOLDER.mkdir(parents=True, exist_ok=True)
     path, names = ROOT / "study_binary.jsonl", ("task", "row", "seed", "noise")
     jobs = [
@@ -271,14 +266,13 @@ def main() -> None:
     done = {tuple(f[name] for name in names) for f in records(path)}
     for job in jobs if not chosen.table else []:
         if tuple(job.values()) not in done:
-            line = json.dumps({**job, **measured(**job)})
-            with path.open("a") as file:
-                file.write(line + "\n")
-            print(line, flush=True)
+            keep(path, {**job, **measured(**job)})
+    found = {tuple(f[name] for name in names): f for f in records(path)}
     for task in chosen.tasks.split(","):
-        print(f"\n{table(records(path), task)}")
-        if chosen.pages:
-            into_page(PAGES[task], f"study_binary {task}", table(records(path), task))
+        wanted = [tuple(job.values()) for job in jobs if job["task"] == task]
+        own = [found[job] for job in wanted if job in found]
+        missing = lacking(len(wanted), len(own))
+        figures(__file__, task, table(own, task), missing=missing, made=own)
 
 
 if __name__ == "__main__":

@@ -14,12 +14,11 @@ Each training and its chips under one noise is a line of build/study_co2.jsonl, 
 on where it was; networks stay in build/study_co2. OMP_NUM_THREADS=1 is the setting it was run at.
 
 Usage: python tests/benchmarks/study_co2.py [--splits shuffled,years] [--rows plain] [--table]
+       [--docs]
 """
 
 from __future__ import annotations
 
-import argparse
-import json
 import statistics
 import time
 from dataclasses import dataclass, field
@@ -28,7 +27,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from measure import records
+from figures import figures, keep, lacking, parser, records
 from torch import Tensor, nn
 
 from nvmc import Compiled, Target, compile_model, load_device, open_compiled, simulate
@@ -55,6 +54,7 @@ PAPER = {
     "bitflip": "invnorm up to -51.84 %",
 }
 """What the paper says of each noise; strengths stand in its curves only."""
+SPLITS = ("shuffled", "years")
 HIDDEN, EPOCHS, BATCH, RATE, CHIPS, PASSES, WINDOWS = 16, 25, 64, 1e-2, 100, 3, 150
 
 
@@ -221,7 +221,7 @@ def table(found: list[dict[str, Any]], split: str, rows: list[str]) -> str:
         told = PAPER[noise.partition(":")[0]]
         lines.append(f"| {noise.replace(':', ' ')} | {' | '.join(cells)} | {told} |")
     seeds = {row: len({f["seed"] for f in own if f["row"] == row}) for row in shown}
-    return "\n".join([*lines, f"Seeds: {', '.join(f'{row} {n}' for row, n in seeds.items())}"])
+    return "\n".join([*lines, "", f"Seeds: {', '.join(f'{row} {n}' for row, n in seeds.items())}"])
 
 
 def _cell(own: list[dict[str, Any]], plain: list[dict[str, Any]]) -> str:
@@ -237,14 +237,14 @@ def _cell(own: list[dict[str, Any]], plain: list[dict[str, Any]]) -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--splits", default="shuffled,years")
-    parser.add_argument("--rows", default=";".join(ROWS), help="separated by ;")
-    parser.add_argument("--seeds", default="0,1,2")
-    parser.add_argument("--epochs", type=int, default=EPOCHS)
-    parser.add_argument("--chips", type=int, default=CHIPS)
-    parser.add_argument("--table", action="store_true", help="print the tables, measure nothing")
-    chosen = parser.parse_args()
+    options = parser(__doc__)
+    options.add_argument("--splits", default=",".join(SPLITS))
+    options.add_argument("--rows", default=";".join(ROWS), help="separated by ;")
+    options.add_argument("--seeds", default="0,1,2")
+    options.add_argument("--epochs", type=int, default=EPOCHS)
+    options.add_argument("--chips", type=int, default=CHIPS)
+    options.add_argument("--table", action="store_true", help="print the tables, measure nothing")
+    chosen = options.parse_args()
     splits, rows = chosen.splits.split(","), chosen.rows.split(";")
     FOLDER.mkdir(parents=True, exist_ok=True)
     path, names = ROOT / "study_co2.jsonl", ("split", "seed", "row", "noise", "epochs", "chips")
@@ -258,15 +258,13 @@ def main() -> None:
     done = {tuple(f[name] for name in names) for f in records(path)}
     for job in jobs if not chosen.table else []:
         if tuple(job.values()) not in done:
-            line = json.dumps({**job, **measured(**job)})
-            with path.open("a") as file:
-                file.write(line + "\n")
-            print(line, flush=True)
-    wanted = {tuple(job.values()) for job in jobs}
-    kept = [f for f in records(path)]
-    kept = [f for f in kept if tuple(f[name] for name in names) in wanted]
+            keep(path, {**job, **measured(**job)})
+    found = {tuple(f[name] for name in names): f for f in records(path)}
     for split in splits:
-        print(f"\n{table(kept, split, rows)}")
+        wanted = [tuple(job.values()) for job in jobs if job["split"] == split]
+        own = [found[job] for job in wanted if job in found]
+        missing = lacking(len(wanted), len(own))
+        figures(__file__, split, table(own, split, rows), missing=missing, made=own)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,6 @@
 """Networks of every usual kind: compiled, compared, simulated and trained one step; a table.
 
-    python tests/benchmarks/study_conformance.py CACHE [NAME...] [--list] [--again PHASE]
-        [--table docs/conformance.md]
+    python tests/benchmarks/study_conformance.py CACHE [NAME...] [--list] [--again PHASE] [--docs]
 
 Results are kept in CACHE/results, a JSON file a network, so that a run that was interrupted goes
 on where it was; `--again` repeats a phase and those behind it. Files are removed once a network is
@@ -10,7 +9,6 @@ done. torchvision, timm, transformers and skl2onnx are needed for the rows of th
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import importlib
 import json
@@ -24,11 +22,21 @@ from pathlib import Path
 from typing import Any
 
 from conformance.phases import PHASES
-from conformance.table import table
+from conformance.table import findings_list, kind_table
+from figures import figures, lacking, parser, source
 
 from nvmc.errors import NvmcError
 
-COMMAND = "python tests/benchmarks/study_conformance.py CACHE --table docs/conformance.md"
+KEYS = {
+    "torchvision": "torchvision",
+    "timm": "timm",
+    "plain torch": "plain-torch",
+    "transformers": "transformers",
+    "changed files": "changed-files",
+    "scikit-learn": "scikit-learn",
+    "onnx's own": "onnx",
+}
+"""Kind of networks -> key of its table."""
 SETS = ("nets", "vision", "text", "files")
 PACKAGES = {"torchvision", "timm", "transformers"}
 """Kinds that are called by the package of theirs."""
@@ -71,7 +79,7 @@ def phase_in_child(folder: Path, name: str, phase: str) -> None:
             cases()[name].write(folder / "m.onnx")
         found = PHASES[phase](folder)
     except NvmcError as error:
-        found = {"refused": str(error)}
+        found = {"refused": str(error).replace(f"{folder}/", "")}
     except ModuleNotFoundError as error:
         found = {"skipped": f"needs {error.name}"}
     except Exception as error:
@@ -119,6 +127,7 @@ def study(cache: Path, case: Any, kinds: frozenset[str], again: str | None) -> N
         if _may_run(found, phase):
             warm_up(kinds)
             found[phase] = run_phase(files, case.name, phase)
+            found |= source()
             kept.write_text(json.dumps(found, indent=1))
             print(f"{case.name}: {phase} {json.dumps(found[phase])[:300]}", flush=True)
 
@@ -141,27 +150,37 @@ def _may_run(found: dict[str, Any], phase: str) -> bool:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("cache", type=Path)
-    parser.add_argument("names", nargs="*")
-    parser.add_argument("--list", action="store_true")
-    parser.add_argument("--keep", action="store_true", help="keep the files")
-    parser.add_argument("--again", choices=list(PHASES))
-    parser.add_argument("--table", type=Path)
-    asked = parser.parse_args()
+    options = parser(__doc__)
+    options.add_argument("cache", type=Path)
+    options.add_argument("names", nargs="*")
+    options.add_argument("--list", action="store_true")
+    options.add_argument("--keep", action="store_true", help="keep the files")
+    options.add_argument("--again", choices=list(PHASES))
+    options.add_argument("--table", action="store_true", help="print the tables, measure nothing")
+    asked = options.parse_args()
     known = cases()
     if asked.list:
         print("\n".join(known))
         return
     names = asked.names or list(known)
     kinds = frozenset(known[name].kind for name in names)
-    for name in names:
+    for name in names if not asked.table else []:
         study(asked.cache, known[name], kinds, asked.again)
         if not asked.keep:
             shutil.rmtree(asked.cache / "files", ignore_errors=True)
-    if asked.table is not None:
-        results = [result_of(asked.cache, case) for case in known.values()]
-        asked.table.write_text(table([r for r in results if "write" in r], COMMAND))
+    results = [result_of(asked.cache, known[name]) for name in names]
+    show([result for result in results if "write" in result], list(known.values()))
+
+
+def show(results: list[dict[str, Any]], known: list[Any]) -> None:
+    """The tables of all kinds that were asked for, and what was refused or went wrong."""
+    for kind, key in KEYS.items():
+        own = [result for result in results if result["kind"] == kind]
+        missing = lacking(sum(case.kind == kind for case in known), len(own))
+        if own:
+            figures(__file__, key, kind_table(own), missing=missing, made=own)
+    missing = lacking(len(known), len(results))
+    figures(__file__, "findings", findings_list(results), missing=missing, made=results)
 
 
 if __name__ == "__main__":

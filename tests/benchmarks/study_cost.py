@@ -1,21 +1,17 @@
 """What `nvmc cost` is worth: macros, the order of designs, and two networks beside other models.
 
-Usage: python tests/benchmarks/study_cost.py [--write docs/cost.md] [--quick]. The tables of
-docs/cost.md are written by it, between the lines that begin with `<!-- study_cost`. --quick leaves
-the networks out.
+Usage: python tests/benchmarks/study_cost.py [--quick] [--docs]. --quick leaves the networks out.
 """
 
 from __future__ import annotations
 
-import argparse
 import itertools
-import re
 import tempfile
 from pathlib import Path
 
 import numpy as np
 import onnx
-from measure import machine
+from figures import figures, parser, table
 from scipy.stats import kendalltau
 
 from nvmc import Compiled, CompileOptions, Target, compile_model, estimate_cost, load_hardware
@@ -55,12 +51,6 @@ ELSEWHERE = {
 }
 """uJ an image by ISAAC's table by hand, with the survey's ADC, by ZigZag-IMC's formulas, and what
 NeuroSim V1.4 printed (32 nm, R_on 100 kohm, SAR), all with 8-bit inputs and ADCs."""
-
-
-def table(head: list[str], rows: list[list[str]]) -> str:
-    """A table in Markdown."""
-    lines = [head, ["---"] * len(head), *rows]
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 
 def validation() -> str:
@@ -143,7 +133,7 @@ def order(folder: Path) -> str:
     ]
     low = min(taus.values())
     return (
-        table(["design of LeNet-5, uJ an image", *names], rows)
+        table(["design of LeNet-5, uJ per image", *names], rows)
         + f"\n\nKendall's tau of {len(DESIGNS)} designs; the least is {low:.3f}:\n\n"
         + table(["", *(f"`{name}`" for name in names)], matrix)
     )
@@ -186,33 +176,16 @@ def beside(folder: Path) -> str:
     return table(head, rows)
 
 
-def put(path: Path, tables: dict[str, str]) -> None:
-    """Write tables into a document, between the marks that name them."""
-    text = path.read_text(encoding="utf-8")
-    for name, content in tables.items():
-        marks = f"<!-- study_cost {name} -->", f"<!-- study_cost {name} end -->"
-        pattern = re.compile(re.escape(marks[0]) + ".*?" + re.escape(marks[1]), re.DOTALL)
-        if not pattern.search(text):
-            raise SystemExit(f"{path} has no marks for {name}")
-        text = pattern.sub(lambda _: f"{marks[0]}\n{content}\n{marks[1]}", text)  # noqa: B023
-    path.write_text(text, encoding="utf-8")
-
-
 def main() -> None:
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--write", type=Path)
-    parser.add_argument("--quick", action="store_true")
-    options = parser.parse_args()
-    tables = {"macros": validation(), "times": times_and_areas()}
-    if not options.quick:
+    options = parser(__doc__)
+    options.add_argument("--quick", action="store_true")
+    given = options.parse_args()
+    figures(__file__, "macros", validation())
+    figures(__file__, "times", times_and_areas())
+    if not given.quick:
         with tempfile.TemporaryDirectory() as folder:
-            tables["order"] = order(Path(folder))
-            tables["networks"] = beside(Path(folder))
-    print(machine())
-    for name, content in tables.items():
-        print(f"\n## {name}\n{content}")
-    if options.write is not None:
-        put(options.write, tables)
+            figures(__file__, "order", order(Path(folder)))
+            figures(__file__, "networks", beside(Path(folder)))
 
 
 if __name__ == "__main__":

@@ -7,12 +7,11 @@ the table counts. Anything else is an error, and the script exits with 1.
 
 Needs CrossSim 3.2 (its folder `simulator`) on the path; it is not part of the tests.
 
-Usage: PYTHONPATH=path/of/cross-sim python tests/benchmarks/study_crosssim.py [--each]
+Usage: PYTHONPATH=path/of/cross-sim python tests/benchmarks/study_crosssim.py [--each] [--docs]
 """
 
 from __future__ import annotations
 
-import argparse
 import sys
 from collections import Counter
 from collections.abc import Iterator
@@ -21,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from figures import figures, parser, table
 
 sys.path.append(str(Path(__file__).resolve().parents[1]))
 sys.path.append(str(Path(__file__).resolve().parent))
@@ -135,9 +135,9 @@ def off(found: np.ndarray, expected: np.ndarray) -> float:
 
 def main() -> int:
     """Print a row for each section; 1 where something is not explained."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--each", action="store_true", help="Print every circuit.")
-    each = parser.parse_args().each
+    options = parser(__doc__)
+    options.add_argument("--each", action="store_true", help="print every circuit")
+    each = options.parse_args().each
     counts, wrong = dict[str, Counter[str]](), 0
     for section, case in grid():
         mine, its = ours.outputs(case), theirs.outputs(case)
@@ -155,13 +155,15 @@ def main() -> int:
             count[f"*{notes}"] += 1
         if each:
             print(f"{section} | {case} | {apart:.1e} | {errors[0]:.0e} {errors[1]:.0e} | {notes}")
-    print("| circuits | number | equal to rounding | explained: how many, by what |")
-    print("| --- | --- | --- | --- |")
+    rows: list[list[str]] = []
     for section, count in counts.items():
         told = "; ".join(f"{n} {name[1:]}" for name, n in count.items() if name[0] == "*")
-        print(f"| {section} | {count['circuits']} | {count['equal']} | {told} |")
-    total = sum(count["circuits"] for count in counts.values())
-    print(f"{total} circuits, {wrong} not explained")
+        rows.append([section, f"{count['circuits']}", f"{count['equal']}", told])
+    total, equal = (sum(count[of] for count in counts.values()) for of in ("circuits", "equal"))
+    rows.append(["all", f"{total}", f"{equal}", f"{total - equal - wrong} explained, {wrong} not"])
+    head = ["circuits", "number", "equal to rounding", "explained: how many, by what"]
+    missing = f"{wrong} circuits are not explained" if wrong else ""
+    figures(__file__, "circuits", table(head, rows), missing=missing)
     for name, meaning in NOTES.items():
         print(f"- {name}: {meaning}")
     return 1 if wrong else 0

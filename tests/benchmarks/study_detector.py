@@ -9,13 +9,11 @@ suppression inside, are compiled with 8-bit weights, and chips drift by sigma (B
 Each network with its chips at one sigma is a line of build/study_detector.jsonl, so a killed run
 goes on where it was. OMP_NUM_THREADS=1 is the setting it was run at.
 
-Usage: python tests/benchmarks/study_detector.py [--seeds 0] [--table] [--pages]
+Usage: python tests/benchmarks/study_detector.py [--seeds 0] [--table] [--docs]
 """
 
 from __future__ import annotations
 
-import argparse
-import json
 import statistics
 import time
 from pathlib import Path
@@ -23,7 +21,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from measure import into_page, records
+from figures import figures, keep, lacking, parser, records
 from torch.func import functional_call
 
 from nvmc import Compiled, Target, compile_model, load_device, open_compiled, simulate
@@ -134,11 +132,10 @@ def table(found: list[dict[str, Any]]) -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--seeds", default="0")
-    parser.add_argument("--table", action="store_true", help="print the table, measure nothing")
-    parser.add_argument("--pages", action="store_true", help="write it into docs/workloads, too")
-    chosen = parser.parse_args()
+    options = parser(__doc__)
+    options.add_argument("--seeds", default="0")
+    options.add_argument("--table", action="store_true", help="print the table, measure nothing")
+    chosen = options.parse_args()
     FOLDER.mkdir(parents=True, exist_ok=True)
     path, names = ROOT / "study_detector.jsonl", ("row", "seed", "sigma")
     seeds = [int(seed) for seed in chosen.seeds.split(",")]
@@ -149,13 +146,10 @@ def main() -> None:
     done = {tuple(f[name] for name in names) for f in records(path)}
     for job in jobs if not chosen.table else []:
         if tuple(job.values()) not in done:
-            line = json.dumps({**job, **measured(**job)})
-            with path.open("a") as file:
-                file.write(line + "\n")
-            print(line, flush=True)
-    print(f"\n{table(records(path))}")
-    if chosen.pages:
-        into_page("detection", "study_detector", table(records(path)))
+            keep(path, {**job, **measured(**job)})
+    found = {tuple(f[name] for name in names): f for f in records(path)}
+    own = [found[tuple(job.values())] for job in jobs if tuple(job.values()) in found]
+    figures(__file__, "drift", table(own), missing=lacking(len(jobs), len(own)), made=own)
 
 
 if __name__ == "__main__":

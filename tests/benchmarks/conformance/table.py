@@ -1,64 +1,30 @@
-"""The table of docs/conformance.md, from what the phases found."""
+"""The tables of docs/conformance.md, from what the phases found."""
 
 from __future__ import annotations
 
-import datetime
 from collections.abc import Sequence
 from typing import Any
 
-from measure import machine
+from figures import table
 
-__all__ = ["findings", "table"]
+__all__ = ["findings", "findings_list", "kind_table"]
 
 LARGE = 20_000_000
 """Bytes from which on a file's size means more than what any session takes."""
 LEAST_SHARE, MOST_DIFFERENCE, MOST_DRIFT = 0.95, 1e-3, 2e-3
 
-HEAD = """# Conformance
-
-Networks of every usual kind, as their exporters write them, through `nvmc compile`, `nvmc simulate`
-and one step of `nvmc train --method gaussian`. Weights are random, images small.
-
-    {command}
-
-{date}, {machine}, shared with other work.
-
-| column | meaning |
-| --- | --- |
-| mapped | share of the weights' multiply-adds that crossbars do |
-| difference | of the ideal chip with unrounded weights to the source on seeded inputs, both run \
-by onnxruntime with all optimisations off: the greatest of any output, over that output's largest \
-magnitude |
-| chips | whether a chip of the simulation has the value of the same chip written by \
-`nvmc program` and run by stock onnxruntime |
-| trained | whether the step gives a network that runs, with other weights |
-| seconds | of the processor: compiling, simulating two chips on 8 images, training |
-| memory | the peak of each beside what the imports take, as multiples of the file's size; for \
-files of {large} MB and more |
-"""
+HEAD = ("network", "file", "MB", "mapped", "difference", "chips", "trained", "seconds", "memory")
 
 
-def table(results: Sequence[dict[str, Any]], command: str) -> str:
-    """The page: the table, then what was refused or went wrong."""
-    parts = [
-        HEAD.format(
-            command=command,
-            date=datetime.date.today(),
-            machine=machine(),
-            large=LARGE // 1_000_000,
-        )
-    ]
-    for kind in dict.fromkeys(result["kind"] for result in results):
-        parts += [
-            f"## {kind}",
-            "| network | file | MB | mapped | difference | chips | trained | seconds | memory |",
-            "| --- | --- | --- | --- | --- | --- | --- | --- | --- |",
-        ]
-        parts += [_row(result) for result in results if result["kind"] == kind]
-        parts.append("")
+def kind_table(results: Sequence[dict[str, Any]]) -> str:
+    """The table of one kind of networks, a row each."""
+    return table(HEAD, [_row(result) for result in results])
+
+
+def findings_list(results: Sequence[dict[str, Any]]) -> str:
+    """What was refused or went wrong, a line each."""
     lines = [f"- **{result['name']}**: {line}" for result in results for line in findings(result)]
-    parts += ["## Refused, below the marks, or skipped", *(lines or ["Nothing."]), ""]
-    return "\n".join(parts)
+    return "\n".join(lines or ["Nothing."])
 
 
 def findings(result: dict[str, Any]) -> list[str]:
@@ -87,7 +53,7 @@ def _same_chip(simulated: dict[str, Any]) -> bool:
     return abs(value - max(again, -1.0)) <= MOST_DRIFT or (value < -1 and again < -1)
 
 
-def _row(result: dict[str, Any]) -> str:
+def _row(result: dict[str, Any]) -> list[str]:
     size = result["write"].get("size")
     phases = [result.get(phase, {}) for phase in ("compile", "simulate", "train")]
     compiled, simulated, trained = phases
@@ -107,7 +73,7 @@ def _row(result: dict[str, Any]) -> str:
         " / ".join(seconds),
         " / ".join(memory) if size and size >= LARGE else "",
     ]
-    return f"| {' | '.join(cells)} |"
+    return cells
 
 
 def _refused(phase: dict[str, Any]) -> str:
