@@ -29,7 +29,7 @@ help:
 	@echo "make test-slow  the slow tests"
 	@echo "make fuzz       mutated inputs of every kind: KINDS='toml csv' COUNT=10000"
 	@echo "make lint       ruff and pyright"
-	@echo "make docs       the site, into build/site; links and lists of options checked"
+	@echo "make docs       the site and its notebooks, into build/site; links and lists of options checked"
 	@echo "make bench      the benchmarks"
 	@echo "make schema     the published schemas of manifest.json and both schedule.json, from their types"
 	@echo "make clean      remove .venv and everything built"
@@ -84,7 +84,7 @@ lint: $(VENV)/.dev
 docs: export NO_MKDOCS_2_WARNING := 1
 docs: $(VENV)/.dev
 	PYTHONPATH=tests:. $(BIN)/python -m snippets.listing
-	$(BIN)/python -m mkdocs build --quiet --strict
+	PYTHONPATH=tests:. $(BIN)/python -m mkdocs build --quiet --strict
 
 bench: $(VENV)/.dev
 	@for benchmark in tests/benchmarks/bench_*.py; do \

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import os
 import re
 import shlex
 import sys
@@ -103,8 +104,15 @@ def out() -> Console:
 
 
 def err() -> Console:
-    """The console for progress and notes."""
-    return _PlainConsole(stderr=True, highlight=False, markup=False, emoji=False)
+    """The console for progress and notes.
+
+    Commands of a notebook (`!nvmc`) run on a terminal, but each redrawing of a bar stays in the
+    notebook's file: there progress is told in lines, as in a log.
+    """
+    forced = False if "JPY_PARENT_PID" in os.environ else None  # jupyter_client gives it to kernels
+    return _PlainConsole(
+        stderr=True, highlight=False, markup=False, emoji=False, force_terminal=forced
+    )
 
 
 def note(message: str) -> None:

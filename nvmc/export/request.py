@@ -140,7 +140,8 @@ class Written:
     def __repr__(self) -> str:
         """The first line that people read, where assumptions would fill the screen."""
         first = next(iter(self.lines), "nothing told")
-        return f"<Written: {first.rstrip('.')}; {len(self.assumptions)} assumptions>"
+        count = len(self.assumptions)
+        return f"<Written: {first.rstrip('.')}; {count} assumption{'s' * (count != 1)}>"
 
 
 def parse_range(text: str) -> tuple[float, float]:

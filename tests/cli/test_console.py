@@ -37,6 +37,15 @@ def test_a_note_takes_the_place_of_the_progress_bar() -> None:
     assert after.startswith("\r\n")
 
 
+def test_a_notebooks_terminal_gets_no_bar(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stderr", terminal := io.StringIO())
+    monkeypatch.setattr(terminal, "isatty", lambda: True, raising=False)
+    monkeypatch.delenv("JPY_PARENT_PID", raising=False)
+    assert console.err().is_terminal
+    monkeypatch.setenv("JPY_PARENT_PID", "1")
+    assert not console.err().is_terminal
+
+
 def test_logs_get_a_line_of_progress_every_30_seconds(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -51,6 +51,7 @@ class Block:
     title: str = ""
     slow: bool = False
     differs: tuple[str, ...] = ()
+    hidden: bool = False
 
     @property
     def where(self) -> str:
@@ -88,6 +89,7 @@ def blocks(page: str) -> Iterator[Block]:
                 title=title[1] if title else "",
                 slow=slow or "slow" in words.split(),
                 differs=differs,
+                hidden=not fence,
             )
             slow, differs, at = False, (), end
         at += 1

@@ -18,7 +18,7 @@ from typing import Any
 from nvmc.cli import main
 from snippets.pages import ROOT, Block
 
-__all__ = ["Failed", "matches", "run_blocks"]
+__all__ = ["Failed", "matches", "run_blocks", "session", "tools"]
 
 _SHELL = set("|&;<>$*`?(){}~")
 _QUOTED = re.compile("'[^']*'")
@@ -37,7 +37,7 @@ def run_blocks(blocks: Iterable[Block]) -> None:
     """
     names: dict[str, Any] = {"__name__": "page"}
     printed = ""
-    with _tools():
+    with tools():
         for block in blocks:
             if block.title:
                 Path(block.title).parent.mkdir(parents=True, exist_ok=True)
@@ -47,14 +47,14 @@ def run_blocks(blocks: Iterable[Block]) -> None:
             elif block.kind == "sh":
                 printed = "".join(_command(block, line, "")[0] for line in _commands(block.text))
             elif block.kind == "console":
-                for command, expected in _session(block.text):
+                for command, expected in session(block.text):
                     _compare(block, command, expected, _command(block, command, expected)[0])
             elif block.kind == "output":
                 _compare(block, "the block before", block.text, printed)
 
 
 @contextlib.contextmanager
-def _tools() -> Any:
+def tools() -> Any:
     """`nvmc` and `python` of this run first on the path of the shell."""
     here = Path(".tools").absolute()
     here.mkdir()
@@ -97,7 +97,7 @@ def _commands(text: str) -> list[str]:
     return [line for line in joined.splitlines() if line.strip() and line.strip()[0] != "#"]
 
 
-def _session(text: str) -> list[tuple[str, str]]:
+def session(text: str) -> list[tuple[str, str]]:
     """Commands of a console block, each with what stands below it."""
     parts = re.split(r"^\$ ", text.replace("\\\n", " "), flags=re.MULTILINE)
     assert not parts[0].strip(), f"a console block begins with '$ ', not with {parts[0]!r}"
