@@ -33,10 +33,10 @@ NEEDS_TORCH = re.compile(
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
-        "--interrupts", type=int, default=20, help="How often a slow test interrupts each command."
+        "--interrupts", type=int, default=8, help="How often a slow test interrupts each command."
     )
     parser.addoption(
-        "--kills", type=int, default=4, help="How often a slow test kills each command."
+        "--kills", type=int, default=2, help="How often a slow test kills each command."
     )
     parser.addoption(
         "--races", type=int, default=100, help="How often a slow test races for a folder."

@@ -9,7 +9,7 @@ import pytest
 
 from writing_commands import CASES, Case, Forks, begin, contents
 
-SIZES = (1_000, 20_000, 60_000, 1 << 26)
+SIZES = (1_000, 40_000, 1 << 26)
 """Bytes that a file may have, from too few for anything to enough for all."""
 BEFORE_THE_STORE = {"f.svg"}
 """What is written, and whole, where only the store could not be: it is looked at last."""

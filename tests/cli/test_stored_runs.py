@@ -123,7 +123,13 @@ def killed(path: Path, more: int, *words: str, count: Callable[[Path], int] = st
     assert process.returncode == -signal.SIGKILL
 
 
-@pytest.mark.parametrize("words", [["--limit", "200"], ["--limit", "5", "--fidelity", "circuit"]])
+@pytest.mark.parametrize(
+    "words",
+    [
+        pytest.param(["--limit", "200"], marks=pytest.mark.slow),
+        ["--limit", "5", "--fidelity", "circuit"],
+    ],
+)
 def test_killed_and_started_again(folder: Path, simulate: Simulate, words: list[str]) -> None:
     """At the first of 100 chips, and later."""
     words = [*words, "--runs", "100"]
@@ -144,7 +150,7 @@ ROUNDS = [*ADAPTIVE[3:], "--precision", "0.1pp", "--runs", "80", "--max-runs", "
     "words",
     [
         pytest.param(ADAPTIVE, marks=pytest.mark.slow),
-        ROUNDS,
+        pytest.param(ROUNDS, marks=pytest.mark.slow),
         pytest.param([*ROUNDS, "--adaptive"], marks=pytest.mark.slow),
     ],
 )
@@ -175,7 +181,7 @@ def test_adaptive_and_plain_runs_share_their_chips(folder: Path, simulate: Simul
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("seed", range(2))
+@pytest.mark.parametrize("seed", [0])
 def test_two_at_once_killed_often(folder: Path, simulate: Simulate, seed: int) -> None:
     draw = random.Random(seed)
     words = ["--runs", "2000", "--limit", "100", "--seed", str(seed)]
