@@ -205,8 +205,14 @@ def set_from_afar(source: Source) -> Iterator[str]:
 
 
 def test_no_settings_from_afar():
-    """No environment variables, no global generator, no global names that functions rebind."""
-    assert not offenders(set_from_afar)
+    """No environment variables, no global generator, no global names that functions rebind.
+
+    But what kind of terminal this is, only the environment can say: in a notebook, Jupyter does.
+    """
+    found = offenders(set_from_afar)
+    assert [
+        line for line in found if not re.match(r"nvmc\.cli\.console: .*: os\.environ", line)
+    ] == []
 
 
 def guarding(source: Source) -> Iterator[str]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -125,5 +125,5 @@ def _rotated(
     """`x` turned in the plane of two axes; its size stays."""
     from scipy import ndimage  # most commands turn nothing, and would wait for its import
 
-    turn: Any = ndimage.rotate  # its types are incomplete
+    turn = cast(Any, ndimage).rotate  # its types are incomplete
     return turn(x, degrees, axes=axes, reshape=False, order=order, mode="constant", cval=outside)

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from nvmc.hardware.devices import Cells, Target
 from nvmc.hardware.devices.noise import NoiseSource, Programming
 from nvmc.hardware.programming import Acting, Clip, beyond_numbers, cells_of, program_cells
+from nvmc.rng import Draw
 
 __all__ = ["joined_axes", "quick_weights", "rows_of_block", "weights_in_blocks"]
 
@@ -124,6 +125,8 @@ def _weights_at_once(
     if cells.verification is not None or shift is not None or not _fits(spread, cells.targets):
         return None
     ((_, draws),) = acting("cell")
+    if not isinstance(draws, Draw):
+        return None
     layout = array.layout
     total = draws.summed(np.ascontiguousarray(cells.targets), spread, layout.coefficients)
     if layout.signed:
@@ -137,5 +140,6 @@ def _weights_at_once(
 def _fits(spread: Any, targets: NDArray[np.float32]) -> bool:
     """Whether products with a spread are float32 and of the targets' shape."""
     if isinstance(spread, np.ndarray):
-        return spread.dtype == np.float32 and spread.shape == targets.shape
+        known = cast("NDArray[Any]", spread)
+        return known.dtype == np.float32 and known.shape == targets.shape
     return type(spread) is float

@@ -14,7 +14,7 @@ from snippets.pages import ROOT, blocks, pages
 
 _EVERY = {"--quiet", "--verbose"}
 _OTHERS = {"--debug", "--help", *_EVERY, "--lifetime", "--memory-limit", "--scheduler-file"}
-_OTHERS |= {"--nthreads", "--nworkers", "--only", "--small", "--splits"}
+_OTHERS |= {"--docs", "--nthreads", "--nworkers", "--only", "--small", "--splits"}
 """What every command has, and options that pages name of dask and of the studies' scripts."""
 
 _OPTION = re.compile(r"(?<![\w-])--[a-z][a-z0-9-]*")
