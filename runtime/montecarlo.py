@@ -50,6 +50,9 @@ ENGINE = f"onnxruntime {_ort.__version__}"
 TRIAL = 1 << 40
 """Number of the first calibration image, among the images whose reads are numbered."""
 
+LEAST = 8
+"""Images a run, at least: kernels for a single row may round differently from those for many."""
+
 __all__ = [
     "ENGINE",
     "ChipSession",
@@ -218,13 +221,22 @@ def _evaluate(
         names = [name_in_stack(network.output, chip) for chip in range(len(chips))]
     own = corrections(network, chips[0])
     tally = Tally(metric, span.first, len(names))
-    for first in range(span.first, span.end, network.batch):
+    size = _even_batch(network, span.count)
+    for first in range(span.first, span.end, size):
         if stop.is_set():
             return [float("nan")] * len(names)
-        inputs = feed.batch(first, network.batch) | own
-        found = run_batch(session, names, inputs, network.batch, network.shape)
+        inputs = feed.batch(first, size) | own
+        found = run_batch(session, names, inputs, size, network.shape)
         tally.take([outputs[: span.end - first] for outputs in found])
     return tally.totals()
+
+
+def _even_batch(network: Network, count: int) -> int:
+    """Images a run, so that as few as can be are run in vain behind the last of `count`."""
+    if network.fixed or count < 1:
+        return network.batch
+    runs = -(-count // network.batch)
+    return min(network.batch, max(LEAST, -(-count // runs)))
 
 
 def _in_batches(
