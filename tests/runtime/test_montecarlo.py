@@ -22,7 +22,7 @@ from nvmc.metrics.determination import LOWEST, Determination
 from nvmc.metrics.ideal_agreement import Agreement
 from nvmc.models import resolve_model
 from nvmc.rng import stream
-from nvmc.runtime import montecarlo
+from nvmc.runtime import montecarlo, networks
 from nvmc.runtime.circuit_sessions import CircuitSessions
 from nvmc.runtime.montecarlo import (
     ChipSession,
@@ -82,6 +82,21 @@ def test_few_images_are_run_in_vain(lenet: Network, monkeypatch: pytest.MonkeyPa
     parts = [evaluate_chips(network, feed, score, chips(2), span, jobs=1) for span in spans]
     assert np.array_equal(np.sum(parts, axis=0), whole)
     assert sizes[2:] == [8, 17, 17, 9]
+
+
+def test_a_stack_that_is_optimised_once_gives_the_same_bits(
+    lenet: Network, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert lenet.stack is not None
+    few = chips(lenet.stack.count)
+    assert networks.stack_laid_out(lenet, 15 * len(few)) is None
+    assert networks.stack_laid_out(lenet, 16 * len(few)) is not None
+    feed, found = images(20), list[np.ndarray]()
+    score = Determination(stream(0, 0, "values").random((20, 10)))  # which turns with every bit
+    for groups in (1, 2):
+        monkeypatch.setattr(networks, "SHARED_BY", groups)
+        found.append(evaluate_chips(lenet, feed, score, few, jobs=1))
+    assert np.array_equal(*found) and len(np.unique(found[0])) == len(few)
 
 
 def test_values_do_not_depend_on_order_or_jobs(lenet: Network) -> None:
