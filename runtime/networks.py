@@ -25,7 +25,7 @@ __all__ = [
     "weight_bytes",
 ]
 
-SHARED_BY = 16
+SHARED_BY = 10
 """Groups of chips from which on their stack is optimised once: LeNet-5's takes 25 ms for that, and
 saves each group 3 ms."""
 

@@ -89,8 +89,8 @@ def test_a_stack_that_is_optimised_once_gives_the_same_bits(
 ) -> None:
     assert lenet.stack is not None
     few = chips(lenet.stack.count)
-    assert networks.stack_laid_out(lenet, 15 * len(few)) is None
-    assert networks.stack_laid_out(lenet, 16 * len(few)) is not None
+    assert networks.stack_laid_out(lenet, 9 * len(few)) is None
+    assert networks.stack_laid_out(lenet, 10 * len(few)) is not None
     feed, found = images(20), list[np.ndarray]()
     score = Determination(stream(0, 0, "values").random((20, 10)))  # which turns with every bit
     for groups in (1, 2):
