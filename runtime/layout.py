@@ -10,6 +10,7 @@ bits, are the same.
 
 from __future__ import annotations
 
+import math
 import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -101,7 +102,8 @@ def lay_out(model: bytes, weights: Sequence[str]) -> LaidOut | None:
             found = marked(model, weights, folder / _STAND_IN)
             if found is None:
                 return None
-            _optimise(found[0], folder)
+            smallest = min(4 * math.prod(shape) for shape, _, _ in found[1].values())
+            _optimise(found[0], folder, smallest)
             files = folder / _OPTIMISED, folder / _DATA
             optimised = read_optimised(model, found[1], *files, Path(__file__).name)
         except Exception:  # the ordinary way is left, and says what is wrong
@@ -109,14 +111,18 @@ def lay_out(model: bytes, weights: Sequence[str]) -> LaidOut | None:
     return optimised and LaidOut(optimised)
 
 
-def _optimise(model: bytes, folder: Path) -> None:
-    """Save the optimised network, and make sure that onnxruntime takes it back."""
+def _optimise(model: bytes, folder: Path, least: int) -> None:
+    """Save the optimised network, and make sure that onnxruntime takes it back.
+
+    Initializers of fewer than `least` bytes stay in it: onnxruntime wants to see some of them, such
+    as the sizes of Split, when it infers shapes.
+    """
     options = one_thread()
     options.optimized_model_filepath = str(folder / _OPTIMISED)
     for key, value in {
         "session.model_external_initializers_file_folder_path": str(folder),
         "session.optimized_model_external_initializers_file_name": _DATA,
-        "session.optimized_model_external_initializers_min_size_in_bytes": "0",
+        "session.optimized_model_external_initializers_min_size_in_bytes": str(least),
         "session.disable_prepacking": "1",  # which is no part of what is saved
     }.items():
         options.add_session_config_entry(key, value)

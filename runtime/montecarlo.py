@@ -31,6 +31,7 @@ from nvmc.metrics import Metric, Total, total_of
 from nvmc.runtime.averaging import mean_outputs
 from nvmc.runtime.blas import single_threaded_blas
 from nvmc.runtime.circuit_sessions import CircuitSessions, circuit_session
+from nvmc.runtime.layout import LaidOut
 from nvmc.runtime.networks import (
     CircuitNetwork,
     Network,
@@ -38,6 +39,7 @@ from nvmc.runtime.networks import (
     check_chips,
     laid_out,
     masks_of,
+    stack_laid_out,
 )
 from nvmc.runtime.sessions import open_model, run_batch, run_once
 from nvmc.runtime.tally import Tally
@@ -49,6 +51,9 @@ ENGINE = f"onnxruntime {_ort.__version__}"
 
 TRIAL = 1 << 40
 """Number of the first calibration image, among the images whose reads are numbered."""
+
+LEAST = 8
+"""Images a run, at least: kernels for a single row may round differently from those for many."""
 
 __all__ = [
     "ENGINE",
@@ -140,11 +145,12 @@ def evaluate_chips(
     images = span or feed.span
     size = network.stack.count if isinstance(network, Network) and network.stack else 1
     sessions = CircuitSessions(network) if isinstance(network, CircuitNetwork) else None
+    shared = stack_laid_out(network, len(chips))
 
     def work(group: int, stop: Event) -> None:
         first = group * size
         some = chips[first : first + size]
-        found = _evaluate(network, feed, metric, some, images, stop, sessions)
+        found = _evaluate(network, feed, metric, some, images, stop, sessions, shared)
         for position, total in enumerate(found, first):
             totals[position] = total
             if on_chip is not None and not stop.is_set():
@@ -195,6 +201,7 @@ def _evaluate(
     span: Span,
     stop: Event,
     sessions: CircuitSessions | None = None,
+    shared: LaidOut | None = None,
 ) -> list[Total]:
     """What chips in one session score; NaN when `stop` was set before they were done.
 
@@ -214,17 +221,26 @@ def _evaluate(
     if stack is None:
         session, names = open_session(network, chips[0]), [network.output]
     else:
-        session = _open_stack(network, stack, chips)
+        session = _open_stack(network, stack, chips, shared)
         names = [name_in_stack(network.output, chip) for chip in range(len(chips))]
     own = corrections(network, chips[0])
     tally = Tally(metric, span.first, len(names))
-    for first in range(span.first, span.end, network.batch):
+    size = _even_batch(network, span.count)
+    for first in range(span.first, span.end, size):
         if stop.is_set():
             return [float("nan")] * len(names)
-        inputs = feed.batch(first, network.batch) | own
-        found = run_batch(session, names, inputs, network.batch, network.shape)
+        inputs = feed.batch(first, size) | own
+        found = run_batch(session, names, inputs, size, network.shape)
         tally.take([outputs[: span.end - first] for outputs in found])
     return tally.totals()
+
+
+def _even_batch(network: Network, count: int) -> int:
+    """Images a run, so that as few as can be are run in vain behind the last of `count`."""
+    if network.fixed or count < 1:
+        return network.batch
+    runs = -(-count // network.batch)
+    return min(network.batch, max(LEAST, -(-count // runs)))
 
 
 def _in_batches(
@@ -358,8 +374,9 @@ def open_session(network: Network | CircuitNetwork, chip: Chip, span: Span | Non
     return open_model(network.model, weights)
 
 
-def _open_stack(network: Network | CircuitNetwork, stack: Stack, chips: Sequence[Chip]) -> Any:
-    assert isinstance(network, Network)
+def _open_stack(
+    network: Network, stack: Stack, chips: Sequence[Chip], shared: LaidOut | None
+) -> Any:
     weights: dict[str, NDArray[Any]] = {}
     for array in network.arrays:
         each = [_weights(network, array, chip) for chip in chips]
@@ -368,6 +385,8 @@ def _open_stack(network: Network | CircuitNetwork, stack: Stack, chips: Sequence
             weights[array.name] = np.concatenate(each)
         else:
             weights |= {name_in_stack(array.name, chip): w for chip, w in enumerate(each)}
+    if shared is not None:
+        return shared.session(weights.__getitem__)
     return open_model(stack.model, weights)
 
 

@@ -326,7 +326,7 @@ class Chip:
         if self.others:
             return self.on(array.target.device).weights(array)
         sources = [source for _, source in self._streams if source.acts_in != "read"]
-        acting, told = self._acting(array), (self._told, self._cells)
+        told, acting = (self._told, self._cells), self._acting(array)
         found = quick_weights(array, *told, acting, sources, self.clip)
         return self.program(array).weights if found is None else found
 
@@ -377,8 +377,8 @@ class Chip:
 
     def _told(self, cells: Cells, target: Target) -> Cells:
         """`cells` with what they know of the chip."""
-        places = None if self.index is None else target.places
-        return replace(cells, time_s=self.time_s, places=places)
+        age, places = self.time_s, None if self.index is None else target.places
+        return replace(cells, time_s=age, places=places) if age or places or age == 0 else cells
 
     def _levels(self, array: Array, cells: Cells, acting: Acting) -> tuple[Any, Any, Any | None]:
         """Levels, signs and pulses of an array's cells."""

@@ -7,13 +7,14 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 from sklearn.datasets import load_digits
 
-from nvmc.data import Dataset, check_labels, check_shape, load_data
+from nvmc.data import Dataset, check_labels, check_shape, digits, load_data
 from nvmc.errors import DataError, OptionError
 
 SPLITS = ("train", "validation", "test")
@@ -71,6 +72,19 @@ def test_digits_never_change() -> None:
         "validation": "dd8230c5b1b1a91404e2772e0599abee52ea2e016d5db111eadf0a8563149687",
         "test": "49ad37c108282c67982331d8bc9e0d3bd9293e573ab8589ac8d6871a0714bcd2",
     }
+
+
+def test_digits_need_scikit_learn_but_not_the_place_of_its_file(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    expected = load_data("digits").sha256
+    monkeypatch.setattr(
+        digits, "find_spec", lambda _: SimpleNamespace(submodule_search_locations=[])
+    )
+    assert load_data("digits").sha256 == expected
+    monkeypatch.setattr(digits, "find_spec", lambda _: None)
+    with pytest.raises(DataError, match="pip install scikit-learn"):
+        load_data("digits")
 
 
 @pytest.mark.parametrize("split", SPLITS)

@@ -6,6 +6,7 @@ import resource
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -21,6 +22,7 @@ from nvmc.metrics.determination import LOWEST, Determination
 from nvmc.metrics.ideal_agreement import Agreement
 from nvmc.models import resolve_model
 from nvmc.rng import stream
+from nvmc.runtime import montecarlo, networks
 from nvmc.runtime.circuit_sessions import CircuitSessions
 from nvmc.runtime.montecarlo import (
     ChipSession,
@@ -31,6 +33,7 @@ from nvmc.runtime.montecarlo import (
     evaluate_chips,
     outputs_of,
 )
+from nvmc.runtime.sessions import run_batch
 from nvmc.runtime.tally import Tally
 from onnx_text import proto_of
 
@@ -61,6 +64,39 @@ def test_outputs_do_not_depend_on_the_batch(lenet: Network, batch: int) -> None:
     assert np.array_equal(outputs_of(replace(lenet, batch=batch), feed, chip), expected)
     others = Feed({"image": feed.inputs["image"][[20, 3, 11]]})
     assert np.array_equal(outputs_of(lenet, others, chip), expected[[20, 3, 11]])
+
+
+def test_few_images_are_run_in_vain(lenet: Network, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Batches are even, so the last is filled up by fewer images than there are batches."""
+    feed, score, sizes = images(45), against_ideal(np.eye(10)[np.arange(45) % 10]), list[int]()
+
+    def spied(session: Any, names: Any, inputs: Any, size: int, shape: Any) -> list[Any]:
+        sizes.append(size)
+        return run_batch(session, names, inputs, size, shape)
+
+    monkeypatch.setattr(montecarlo, "run_batch", spied)
+    network = replace(lenet, batch=32)
+    whole = evaluate_chips(network, feed, score, chips(2), jobs=1)
+    assert sizes == [23, 23]
+    spans = (Span(0, 3), Span(3, 33), Span(36, 9))
+    parts = [evaluate_chips(network, feed, score, chips(2), span, jobs=1) for span in spans]
+    assert np.array_equal(np.sum(parts, axis=0), whole)
+    assert sizes[2:] == [8, 17, 17, 9]
+
+
+def test_a_stack_that_is_optimised_once_gives_the_same_bits(
+    lenet: Network, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert lenet.stack is not None
+    few = chips(lenet.stack.count)
+    assert networks.stack_laid_out(lenet, 9 * len(few)) is None
+    assert networks.stack_laid_out(lenet, 10 * len(few)) is not None
+    feed, found = images(20), list[np.ndarray]()
+    score = Determination(stream(0, 0, "values").random((20, 10)))  # which turns with every bit
+    for groups in (1, 2):
+        monkeypatch.setattr(networks, "SHARED_BY", groups)
+        found.append(evaluate_chips(lenet, feed, score, few, jobs=1))
+    assert np.array_equal(*found) and len(np.unique(found[0])) == len(few)
 
 
 def test_values_do_not_depend_on_order_or_jobs(lenet: Network) -> None:
