@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal, TypedDict, Unpack, get_args, get_ori
 
 import numpy as np
 import pytest
-from pydantic import BaseModel
+from pydantic import BaseModel, model_validator
 
 import nvmc
 import nvmc.training as training
@@ -21,7 +21,6 @@ from nvmc.errors import NvmcError, OptionError
 from nvmc.evaluation.sensitivity import sensitivity
 from nvmc.evaluation.sweep import sweep
 from nvmc.evaluation.uncertainty import uncertainty
-from nvmc.hardware.compensation import verify
 from nvmc.hardware.devices import SOURCES, Conductance, Defaults, Periphery, parse_noise
 from nvmc.hardware.options import CheckedModel
 from nvmc.models import resolve_model
@@ -263,6 +262,14 @@ def test_keywords_are_those_of_the_function_that_was_called() -> None:
 
 
 def test_models_name_keywords_too() -> None:
-    said = one_line(lambda: nvmc.make_target("fefet2", read_v=0.2))
-    assert "leave read_v out" in said and "--" not in said
-    assert "--" not in one_line(lambda: verify.Verify(images=3, order="magnitude"))
+    said = one_line(lambda: nvmc.make_target("ideal", per_channel=True))
+    assert "give weight_bits=1 to 16" in said
+
+    class Own(CheckedModel):
+        time_s: float
+
+        @model_validator(mode="after")
+        def _never(self) -> Own:
+            raise ValueError("leave --time out")
+
+    assert one_line(lambda: Own(time_s=1.0)).endswith("leave time_s out")

@@ -143,8 +143,8 @@ class _Checked(type(BaseModel)):
     """
 
     def __call__(cls, *positional: Any, **keywords: Any) -> Any:
-        call = partial(cls._checked, *positional, **keywords)
-        return from_python(cls.model_fields, call)
+        model: Any = cls
+        return from_python(model.model_fields, partial(cls._checked, *positional, **keywords))
 
     def _checked(cls, *positional: Any, **keywords: Any) -> Any:
         try:
