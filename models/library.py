@@ -69,7 +69,7 @@ def export_model(
     if shipped in ZOO and shipped not in NETWORKS:
         pretrained = True
     elif name not in NETWORKS:
-        raise ModelError(unknown("model", name, [*NETWORKS, *ZOO]))
+        raise ModelError(unknown("model", name, dict.fromkeys([*NETWORKS, *ZOO])))
     if not pretrained:
         write_untrained(network_named(name), path, 0 if seed is None else seed, shape)
         return path

@@ -1,13 +1,17 @@
 """Arguments of the public functions: a misspelt keyword or a wrong type is one line.
 
-What an argument may be is what its annotation says, so there is no second list.
+What an argument may be is what its annotation says, so there is no second list. Errors are written
+for the command line, with options such as `--adc-bits`; who calls Python reads `adc_bits` instead.
 """
 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from functools import cache, wraps
+import re
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from functools import cache, partial, wraps
 from numbers import Integral, Real
 from pathlib import Path
 from types import UnionType
@@ -24,9 +28,9 @@ from typing import (
     get_type_hints,
 )
 
-from nvmc.errors import OptionError, nearest
+from nvmc.errors import NvmcError, OptionError, nearest
 
-__all__ = ["check_text", "checked"]
+__all__ = ["as_called", "check_text", "checked", "from_python", "typed_options"]
 
 T = TypeVar("T")
 
@@ -57,6 +61,82 @@ def checked(item: T, *, types: bool = True) -> T:
     function = cast(Any, item)
     name: str = function.__qualname__
     return _checking(function, SAID.get(name, name), types)
+
+
+_caller: ContextVar[Literal["command", "function"] | None] = ContextVar("caller", default=None)
+"""What is running: a command as it was typed, a public function that Python called, or neither."""
+
+
+@contextmanager
+def typed_options() -> Generator[None]:
+    """Within this, errors name options as the command line has them."""
+    token = _caller.set("command")
+    try:
+        yield
+    finally:
+        _caller.reset(token)
+
+
+def from_python(known: Iterable[str], call: Callable[[], T]) -> T:
+    """Call a public function; its errors name keywords, unless a command or function called it.
+
+    Args:
+        known: The keywords that it has.
+        call: The function with its arguments.
+    """
+    if _caller.get() is not None:
+        return call()
+    token = _caller.set("function")
+    try:
+        return call()
+    except NvmcError as error:
+        error.args = (_with_keywords(str(error), known),)
+        raise
+    finally:
+        _caller.reset(token)
+
+
+def as_called(text: str, known: Iterable[str] = ()) -> str:
+    """A sentence that names options, with keywords where no command was typed."""
+    return text if _caller.get() == "command" else _with_keywords(text, known)
+
+
+_OPTION = re.compile(
+    r"`[^`]*`|nvmc [a-z]+(?: --[a-z-]+(?: [^\s,;]+)?)+"  # what is to be typed stays as it is
+    r"|(?<![\w'\"-])--([a-z][a-z0-9-]*)(?: (?=([^\s]*)))?"
+)
+_KEYWORDS = {
+    "accelerator": "executor",
+    "input": "inputs",
+    "max-memory": "nvmc.memory_limit",
+    "method-option": "options",
+    "pass": "passes",
+    "rows": "row_split",
+    "temperature": "temperature_c",
+    "time": "time_s",
+    "workers": "executor",
+}
+"""Options that Python calls by other names, where the function itself does not say how."""
+
+
+def _with_keywords(text: str, known: Iterable[str]) -> str:
+    """`give --adc-bits 1 to 16` as `give adc_bits=1 to 16`; a plain word may follow a name."""
+    there = set(known)
+
+    def named(match: re.Match[str]) -> str:
+        option, follows = match[1], match[2]
+        if option is None:
+            return match[0]
+        plain = option.replace("-", "_")
+        forms = (plain, f"{plain}s", f"{plain}_s", f"{plain}s_s", f"{plain}_c")
+        name = next((form for form in forms if form in there), _KEYWORDS.get(option, plain))
+        if not follows or follows.startswith("("):
+            return f"{name}= " if follows else f"{name}="
+        word = follows.rstrip(".,;:)")
+        apart = "=" in word or (word.isalpha() and word.islower())
+        return f"{name} " if apart else f"{name}="
+
+    return _OPTION.sub(named, text)
 
 
 def check_text(what: str, value: str | Path) -> None:
@@ -95,7 +175,8 @@ def _checking(function: Callable[..., Any], called: str, types: bool) -> Any:
         except TypeError as error:
             raise OptionError(f"{name}: {error}") from error
         plain = [_plain(value) for value in positional]
-        return function(*plain, **{key: _plain(value) for key, value in keywords.items()})
+        named = {key: _plain(value) for key, value in keywords.items()}
+        return from_python(known, partial(function, *plain, **named))
 
     return calling
 

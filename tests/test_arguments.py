@@ -9,15 +9,15 @@ from typing import Annotated, Any, Literal, TypedDict, Unpack, get_args, get_ori
 
 import numpy as np
 import pytest
-from pydantic import BaseModel
+from pydantic import BaseModel, model_validator
 
 import nvmc
 import nvmc.training as training
 from nvmc import Compiled, Target, compile_model, load_device, simulate
-from nvmc.arguments import checked
+from nvmc.arguments import checked, typed_options
 from nvmc.compiled.options import CompileOptions
 from nvmc.data import Dataset, load_data
-from nvmc.errors import NvmcError
+from nvmc.errors import NvmcError, OptionError
 from nvmc.evaluation.sensitivity import sensitivity
 from nvmc.evaluation.sweep import sweep
 from nvmc.evaluation.uncertainty import uncertainty
@@ -213,3 +213,63 @@ def test_a_limit_counts_for_data_at_hand_too(compiled: Compiled) -> None:
 @pytest.mark.parametrize("data", [(), (1, 2, 3), (None, [1]), ([[1.0], [1.0, 2.0]], [0, 1]), "x"])
 def test_what_is_no_pair_of_arrays_is_refused(data: Any) -> None:
     one_line(lambda: load_data(data))
+
+
+WORDING = {
+    "give --adc-bits 1 to 16": "give adc_bits=1 to 16",
+    "give --adc-bits (1 to 16) and --dac-bits": "give adc_bits= (1 to 16) and dac_bits=",
+    "choose another with --output; or so": "choose another with output=; or so",
+    "leave --wire-ohm out": "leave wire_ohm out",
+    "give --reference exact or none": "give reference exact or none",
+    "--compensate verify: images is 3": "compensate verify: images is 3",
+    "with --input sr=NUMBER": "with inputs sr=NUMBER",
+    "--time is '1 hour'": "time_s is '1 hour'",
+    "give --data SPEC, more --max-memory": "give data=SPEC, more nvmc.memory_limit=",
+    "`nvmc compile MODEL --device NAME` does": "`nvmc compile MODEL --device NAME` does",
+    "train nvmc transform --pass map-bias, no --bias": (
+        "train nvmc transform --pass map-bias, no bias="
+    ),
+    "device '--adc-bits' is none; as in a--b": "device '--adc-bits' is none; as in a--b",
+}
+
+
+@pytest.mark.parametrize("text", WORDING)
+def test_errors_name_options_for_commands_and_keywords_for_python(text: str) -> None:
+    @checked
+    def inner() -> None:
+        raise OptionError(text)
+
+    @checked
+    def outer(*, time_s: float = 0.0) -> None:
+        inner()
+
+    for call in (inner, outer):
+        with pytest.raises(NvmcError) as caught:
+            call()
+        assert str(caught.value) == WORDING[text]
+        with typed_options(), pytest.raises(NvmcError) as caught:
+            call()
+        assert str(caught.value) == text
+
+
+def test_keywords_are_those_of_the_function_that_was_called() -> None:
+    @checked
+    def several(*, times_s: Sequence[float] = (), devices: Sequence[str] = ()) -> None:
+        raise OptionError("give --time 1h, or another --device")
+
+    with pytest.raises(NvmcError, match="^give times_s=1h, or another devices=$"):
+        several()
+
+
+def test_models_name_keywords_too() -> None:
+    said = one_line(lambda: nvmc.make_target("ideal", per_channel=True))
+    assert "give weight_bits=1 to 16" in said
+
+    class Own(CheckedModel):
+        time_s: float
+
+        @model_validator(mode="after")
+        def _never(self) -> Own:
+            raise ValueError("leave --time out")
+
+    assert one_line(lambda: Own(time_s=1.0)).endswith("leave time_s out")

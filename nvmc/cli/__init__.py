@@ -20,7 +20,7 @@ import click
 
 import nvmc
 from nvmc import interruption
-from nvmc.arguments import check_text
+from nvmc.arguments import check_text, typed_options
 from nvmc.budget import allocation_failed
 from nvmc.cli.examples import add_examples
 from nvmc.cli.groups import add_groups
@@ -141,7 +141,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         for word in words:
             check_text("an argument", word)
-        result: Any = _nvmc.main(words, prog_name="nvmc", standalone_mode=False, obj=words)
+        with typed_options():
+            result: Any = _nvmc.main(words, prog_name="nvmc", standalone_mode=False, obj=words)
         if sys.stdout:  # None where the caller closed it
             sys.stdout.flush()
         return result if isinstance(result, int) else 0

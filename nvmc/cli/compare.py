@@ -19,7 +19,7 @@ from nvmc.cli.console import (
     progress,
 )
 from nvmc.cli.heading import heading, noise_text
-from nvmc.cli.running import chosen_executor, opened, run_options
+from nvmc.cli.running import chosen_executor, compared_options, opened, run_options
 from nvmc.cli.stored import checked_text, opened_stores
 from nvmc.evaluation.compare import RUNS, compare
 from nvmc.evaluation.comparison import Comparison
@@ -32,19 +32,8 @@ __all__ = ["compare_command"]
 @click.command("compare")
 @click.argument("compiled", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option("--runs", default=RUNS, show_default=True, help="Chips of each.")
-@run_options("data")
-@click.option(
-    "--device",
-    "devices",
-    multiple=True,
-    metavar="NAME|FILE",
-    help="Another device than compiled for. May be repeated with one network: a column for each.",
-)
-@run_options("sigma", "noise", "time", "temperature", "compensate", "calibration-data")
-@run_options("percentile", "seed", "fidelity", "limit", "output", "class-axis", "batch-axis")
-@run_options("metric", "batch", "mc-passes")
+@compared_options
 @click.option("--first", default=0, show_default=True, help="Number of the first chip.")
-@run_options("jobs", "workers", "accelerator", "store", "trust-store", "no-store")
 @click.option(
     "--format",
     "kind",
@@ -53,7 +42,7 @@ __all__ = ["compare_command"]
     show_default=True,
     help="Form of the table; all but text print the table alone.",
 )
-@run_options("max-memory", "figure", "json")
+@run_options("figure", "json")
 def compare_command(
     compiled: tuple[Path, ...],
     devices: tuple[str, ...],

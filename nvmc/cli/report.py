@@ -20,7 +20,7 @@ from nvmc.cli.console import (
     typed,
 )
 from nvmc.cli.goals import goal_option
-from nvmc.cli.running import chosen_executor, opened, run_options
+from nvmc.cli.running import chosen_executor, compared_options, opened
 from nvmc.cli.stored import opened_stores
 from nvmc.errors import OptionError, unknown
 from nvmc.evaluation.parameters import PARAMETERS
@@ -43,7 +43,6 @@ __all__ = ["report_command"]
     help="The file.",
 )
 @click.option("--runs", default=RUNS, show_default=True, help="Chips, of each and at each point.")
-@run_options("data")
 @goal_option
 @click.option(
     "--sweep",
@@ -70,16 +69,7 @@ __all__ = ["report_command"]
     metavar="NAME|FILE",
     help="Cost on this hardware: a name of `nvmc hardware`, or a TOML file. May be repeated.",
 )
-@click.option(
-    "--device",
-    "devices",
-    multiple=True,
-    metavar="NAME|FILE",
-    help="Another device than compiled for. May be repeated with one network, to compare them.",
-)
-@run_options("sigma", "noise", "time", "temperature", "compensate", "calibration-data")
-@run_options("percentile", "seed", "fidelity", "limit", "output", "class-axis", "batch-axis")
-@run_options("metric", "batch", "mc-passes")
+@compared_options
 @click.option("--chip", default=0, show_default=True, help="Chip whose cells the tile map shows.")
 @click.option("--title", default="", metavar="TEXT", help="Heading of the page.")
 @click.option(
@@ -88,7 +78,6 @@ __all__ = ["report_command"]
     metavar="TEXT",
     help="A date to print. Without one, the same command gives the same bytes.",
 )
-@run_options("jobs", "workers", "accelerator", "store", "trust-store", "no-store", "max-memory")
 @click.pass_context
 def report_command(
     context: click.Context,

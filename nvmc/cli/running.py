@@ -24,7 +24,7 @@ from nvmc.hardware.compensation import COMPENSATIONS
 from nvmc.metrics import METRICS
 from nvmc.runtime.missing import slow_text
 
-__all__ = ["OPTIONS", "chosen_executor", "opened", "run_options"]
+__all__ = ["OPTIONS", "chosen_executor", "compared_options", "opened", "run_options"]
 
 Command = Callable[..., Any]
 F = TypeVar("F", bound=Command)
@@ -174,6 +174,26 @@ def run_options(*names: str) -> Callable[[F], F]:
         return command
 
     return decorate
+
+
+def compared_options(command: F) -> F:
+    """The options of commands that run chips of several networks, or of one on several devices."""
+    devices = click.option(
+        "--device",
+        "devices",
+        multiple=True,
+        metavar="NAME|FILE",
+        help="Another device than compiled for. May be repeated with one network, to compare them.",
+    )
+    return devices(run_options(*_COMPARED)(command))
+
+
+_COMPARED = (
+    *("data", "sigma", "noise", "time", "temperature", "compensate", "calibration-data"),
+    *("percentile", "seed", "fidelity", "limit", "output", "class-axis", "batch-axis", "metric"),
+    *("batch", "mc-passes", "jobs", "workers", "accelerator", "store", "trust-store", "no-store"),
+    "max-memory",
+)
 
 
 def opened(compiled: Path | None) -> Compiled:

@@ -18,7 +18,7 @@ from nvmc.cost.quantity import Length
 from nvmc.errors import HardwareError, unknown
 from nvmc.hardware.devices.laws import Strict
 from nvmc.hardware.devices.numbers import Above
-from nvmc.hardware.options import problem
+from nvmc.hardware.options import OneLine, problem
 
 __all__ = ["Calibration", "Hardware", "hardware_names", "load_hardware", "parse_hardware"]
 
@@ -40,7 +40,7 @@ class Calibration(Strict, frozen=True):
     area: Above = 1.0
 
 
-class Hardware(Strict, frozen=True):
+class Hardware(OneLine, Strict, frozen=True):
     """What a chip is built of.
 
     Attributes:
@@ -74,6 +74,12 @@ class Hardware(Strict, frozen=True):
         if self.mesh is not None and "router" not in self.components:
             raise ValueError("section 'router' is missing; hardware with a [mesh] has one")
         return self
+
+    def headline(self) -> str:
+        """Name, node, sections, and what it is calibrated on."""
+        on = ", ".join(self.calibration.macros) or "nothing"
+        parts = f"{len(self.components)} components"
+        return f"{self.name}: {self.node.si * 1e9:g} nm, {parts}, calibrated on {on}"
 
     @property
     def left_out(self) -> list[str]:

@@ -75,8 +75,7 @@ def check_converters(target: Target, array: str | None = None) -> None:
     if lacking:
         names = " and no ".join(name for name, _ in lacking)
         options = " and ".join(f"{option} (1 to 16)" for _, option in lacking)
-        keywords = " and ".join(f"{option[2:].replace('-', '_')}=" for _, option in lacking)
-        do = f"compile it again with {options}, in Python {keywords}"
+        do = f"compile it again with {options}"
         if array is not None:
             keys = " and ".join(option[2:].replace("-", "_") for _, option in lacking)
             do = f"state {keys} (1 to 16) of its layers in the target file, and compile it again"

@@ -16,7 +16,7 @@ from pydantic import NonNegativeFloat, NonNegativeInt, PositiveInt
 from nvmc.compiled.artifact import Compiled, replacing_file
 from nvmc.cost.hardware import Hardware
 from nvmc.errors import ArtifactError, OptionError
-from nvmc.hardware.options import CheckedModel
+from nvmc.hardware.options import CheckedModel, OneLine
 
 __all__ = [
     "FORMAT",
@@ -121,7 +121,7 @@ class Copies(_Row, frozen=True):
     homes: list[NonNegativeInt]
 
 
-class Schedule(_Row, frozen=True):
+class Schedule(OneLine, _Row, frozen=True):
     """Everything that `schedule.json` holds; times in seconds, cores numbered row by row.
 
     Attributes:
@@ -188,6 +188,14 @@ class Schedule(_Row, frozen=True):
     core_tiles: list[NonNegativeInt]
     core_buffer_bits: list[NonNegativeFloat]
     assumptions: list[str]
+
+    def headline(self) -> str:
+        """What is placed where, and the times of an image."""
+        cores = self.columns * self.rows
+        return (
+            f"of {self.network} on {self.hardware}, {self.mode}: {self.tiles_used:,} tiles on "
+            f"{cores:,} cores, latency {self.latency_s:.3g} s, interval {self.interval_s:.3g} s"
+        )
 
     @property
     def layers(self) -> list[Slot]:

@@ -154,11 +154,28 @@ def _cases(
         names = [setup.target.device.name for setup in setups]
     else:
         names = [_name(network) for network in networks]
-    labels = [
-        name if names.count(name) == 1 else f"{name} ({i + 1})" for i, name in enumerate(names)
-    ]
     compiled = [network for network, _ in pairs]
+    labels = _told_apart(names, compiled, setups)
     return list(zip(labels, compiled, setups, strict=True))
+
+
+def _told_apart(
+    names: Sequence[str], compiled: Sequence[Compiled], setups: Sequence[Setup]
+) -> list[str]:
+    """Names of which no two are the same: by device, by the folder they lie in, or by number."""
+    ways = (
+        [f"{n} on {setup.target.device.name}" for n, setup in zip(names, setups, strict=True)],
+        [f"{Path(c.folder).parent.name}/{_name(c)}".removeprefix("/") for c in compiled],
+    )
+    labels = [f"{name} ({place})" for place, name in enumerate(names, 1)]
+    for name in dict.fromkeys(names):
+        same = [place for place, other in enumerate(names) if other == name]
+        for way in ([*names], *ways):
+            if len({way[place] for place in same}) == len(same):
+                for place in same:
+                    labels[place] = way[place]
+                break
+    return labels
 
 
 def _name(network: Compiled) -> str:

@@ -109,7 +109,8 @@ def simulation_table(result: Simulation) -> Table:
     network = name_of(result.description)
     labels = [network if at.time_s is None else duration_text(at.time_s) for at in result.times]
     rows = [(name, *(one[name] for one in columns)) for name in columns[0]]
-    return Table((_head(metric), *labels), tuple(rows))
+    caption = f"{of_text(result.description)}, seed {result.description.seed}"
+    return Table((_head(metric), *labels), tuple(rows), caption)
 
 
 def _numbers(ideal: float, summary: Summary, kpp: Kpp, reached: Yield | None) -> dict[str, Cell]:

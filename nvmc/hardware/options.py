@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterable
+from functools import partial
 from typing import TYPE_CHECKING, Any, get_args
 
 from pydantic import BaseModel, ValidationError
 
+from nvmc.arguments import from_python
 from nvmc.errors import OptionError, unknown
 
-__all__ = ["CheckedModel", "pairs", "problem", "value_of"]
+__all__ = ["CheckedModel", "OneLine", "pairs", "problem", "value_of"]
 
 
 def pairs(
@@ -141,12 +143,30 @@ class _Checked(type(BaseModel)):
     """
 
     def __call__(cls, *positional: Any, **keywords: Any) -> Any:
+        model: Any = cls
+        return from_python(model.model_fields, partial(cls._checked, *positional, **keywords))
+
+    def _checked(cls, *positional: Any, **keywords: Any) -> Any:
         try:
             return super().__call__(*positional, **keywords)
         except ValidationError as error:
             raise OptionError(f"{cls.__name__}: {problem(error, cls)}") from error
         except TypeError as error:
             raise OptionError(f"{cls.__name__}: {error}") from error
+
+
+class OneLine:
+    """The part of a model that shows it in one line, in place of all of its fields."""
+
+    def headline(self) -> str:
+        """What of it matters most."""
+        raise NotImplementedError
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.headline()}>"
+
+    def __str__(self) -> str:
+        return repr(self)
 
 
 if TYPE_CHECKING:  # of the models' own constructors and fields, type checkers should see all

@@ -95,6 +95,11 @@ def top_correct(logits: NDArray[Any], labels: NDArray[np.integer[Any]], top: int
         )
     chosen, valid = decided(logits)
     _check_shape(logits, labels, chosen.shape)
+    if logits.shape[1] == 2:
+        raise DataError(
+            f"accuracy:k={top} needs decisions between more than {top} classes; each is between "
+            "2 here, as for labels that are 0 or 1; give accuracy, f1 or auc"
+        )
     if top >= logits.shape[1]:
         raise DataError(
             f"the {top} likeliest of {logits.shape[1]} classes are asked for, so all decisions "

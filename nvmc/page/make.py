@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Unpack
 
-from nvmc.arguments import checked
+from nvmc.arguments import as_called, checked
 from nvmc.compiled.artifact import Compiled
 from nvmc.cost.estimate import estimate_cost
 from nvmc.cost.hardware import Hardware, load_hardware
@@ -234,7 +234,7 @@ class _Making:
                     results.append(self.cost(network, hardware))
                 except (OptionError, ModelError) as error:  # the rest can be shown
                     name = Path(network.folder).name.removesuffix(".nvmc")
-                    uncosted[f"No cost of {name}: {error}."] = None
+                    uncosted[f"No cost of {name}: {as_called(str(error))}."] = None
             results.append(self.tiles(network, device, page.get("chip", 0)))
             if page.get("with_uncertainty"):
                 results.append(self.doubts(network, device))

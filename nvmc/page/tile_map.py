@@ -15,6 +15,8 @@ from nvmc.compiled.artifact import Compiled
 from nvmc.evaluation.parameters import Setup
 from nvmc.hardware.devices import Device, NoiseSource, as_noise, load_device
 from nvmc.hardware.tile_cells import ArrayCells, TileCells
+from nvmc.report.cell_maps import CellMap, draw_cells
+from nvmc.report.figure import Sheet, as_sheet
 from nvmc.tables import Cell, Shown, Table
 
 __all__ = ["LayerMap", "TileMap", "TileUse", "tile_map"]
@@ -156,6 +158,23 @@ class TileMap(Shown):
         for layer in self.layers:
             for tile in layer.tiles:
                 yield {"array": layer.name, **vars(tile)}
+
+    @checked
+    def figure(self, path: str | Path | Sheet, style: str = "screen") -> Path:
+        """Draw use and error by place within the tiles of each array: PDF, SVG or PNG.
+
+        Args:
+            path: The file.
+            style: `screen`, `column` (of a two-column paper) or `slide`.
+
+        Raises:
+            OptionError, ArtifactError: No such style or format, or the file cannot be written.
+        """
+        told = {"network": self.network, "device": self.device}
+        about = {**told, "chip": self.chip, "seed": self.seed}
+        lines = (self.headline(), "Error: root mean square, of the distance between extreme levels")
+        maps = [CellMap(m.name, len(m.tiles), m.tile, m.use, m.error) for m in self.layers]
+        return draw_cells(as_sheet(path, style, about), lines, maps)
 
     def to_json(self) -> dict[str, Any]:
         """The map as JSON: the rows of each array, and its maps, None where there is no cell."""

@@ -336,9 +336,9 @@ def test_a_recurrent_layer_reads_both_of_its_arrays(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("settings", "said"),
     [
-        ({"dac_bits": None}, "no DAC, so .* --dac-bits"),
-        ({"adc_bits": None}, "no ADC, so .* --adc-bits"),
-        ({"dac_bits": None, "adc_bits": None}, "no DAC and no ADC, so .* --dac-bits .* --adc-bits"),
+        ({"dac_bits": None}, "no DAC, so .* dac_bits="),
+        ({"adc_bits": None}, "no ADC, so .* adc_bits="),
+        ({"dac_bits": None, "adc_bits": None}, "no DAC and no ADC, so .* dac_bits=.* adc_bits="),
     ],
 )
 def test_without_converters_there_is_nothing_to_count(

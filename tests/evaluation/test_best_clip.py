@@ -92,7 +92,7 @@ def test_a_device_that_states_no_strength_is_given_one(network: Path, images: Da
 
 
 def test_labels_are_needed(network: Path, images: Dataset):
-    with pytest.raises(DataError, match="has no labels; --clip kpp compares chips by them"):
+    with pytest.raises(DataError, match="has no labels; clip kpp compares chips by them"):
         best_clip(network, TARGET, Dataset("x", images.x))
 
 

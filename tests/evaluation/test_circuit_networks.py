@@ -155,7 +155,7 @@ def test_more_bits_come_closer_to_the_cells(lenet: Compiled) -> None:
 def test_calibrated_ranges_are_stored_and_used(tmp_path: Path) -> None:
     cells = target(dac_bits=8, dac_range="calibrated", adc_bits=8, adc_range="calibrated")
     source = resolve_model("zoo:mlp3-digits")
-    with pytest.raises(OptionError, match="a range is to be calibrated, .* give --data"):
+    with pytest.raises(OptionError, match="a range is to be calibrated, .* give data="):
         compile_model(source, cells, output=tmp_path / "m.nvmc")
     compile_model(source, cells, output=tmp_path / "m.nvmc", data="digits")
     compiled = open_compiled(tmp_path / "m.nvmc")

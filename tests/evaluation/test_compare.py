@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,15 @@ import numpy as np
 import onnx
 import pytest
 
-from nvmc import Compiled, Target, compare, compile_model, load_device, simulate
+from nvmc import (
+    Compiled,
+    Target,
+    compare,
+    compile_model,
+    load_device,
+    open_compiled,
+    simulate,
+)
 from nvmc.cli.heading import heading
 from nvmc.errors import OptionError
 from nvmc.models import resolve_model
@@ -84,6 +93,25 @@ def test_devices_of_other_noise_sources(mlp: Compiled, other: str) -> None:
     """Neither as many nor of the same types; the heading leaves them out."""
     result = compare(mlp, devices=["fefet2", other], data="digits", limit=20, runs=2)
     assert "noise" not in result.shared and "fidelity cells" in " ".join(heading(result.shared))
+
+
+def test_networks_of_one_name_are_told_apart_by_device_or_folder(
+    mlp: Compiled, tmp_path: Path
+) -> None:
+    """The legends of figures and the columns of tables have these labels."""
+    few = {"data": "digits", "limit": 10, "runs": 2}
+    there = tmp_path / "there" / "mlp.nvmc"
+    shutil.copytree(mlp.folder, there)
+    found = compare(mlp, open_compiled(there), **few)
+    parent = Path(mlp.folder).parent.name
+    assert [one.label for one in found.networks] == [f"{parent}/mlp", "there/mlp"]
+    other = compile_model(
+        resolve_model("zoo:mlp3-digits"),
+        Target.of(load_device("rram4")),
+        output=tmp_path / "mlp.nvmc",
+    )
+    found = compare(mlp, other, **few)
+    assert [one.label for one in found.networks] == ["mlp on fefet2", "mlp on rram4"]
 
 
 def test_a_network_against_itself(mlp: Compiled) -> None:

@@ -336,7 +336,7 @@ def test_images_that_chips_are_judged_on_calibrate_nothing_unasked(lenet: Compil
 
 
 def test_a_file_needs_images(lenet: Compiled, tmp_path: Path) -> None:
-    with pytest.raises(OptionError, match="--calibration-data"):
+    with pytest.raises(OptionError, match="calibration_data="):
         program_chip(lenet, 0, tmp_path / "c.onnx", compensate=["affine"])
 
 

@@ -405,7 +405,7 @@ def test_bad_input_is_one_line(tmp_path: Path) -> None:
         nvmc.inspect(compiled, layers="w1")  # pyright: ignore[reportCallIssue]
     with (
         nvmc.memory_limit("1K"),
-        pytest.raises(OutOfMemoryError, match=r"circuits of 2 arrays at once \(fewer with --layer"),
+        pytest.raises(OutOfMemoryError, match=r"circuits of 2 arrays at once \(fewer with layer="),
     ):
         nvmc.inspect(compiled)
 

@@ -222,7 +222,7 @@ def test_every_metric_of_classes(maps: Compiled, name: str) -> None:
 
 
 def test_adaptive_runs_count_decisions(maps: Compiled) -> None:
-    with pytest.raises(OptionError, match="the metric here is mIoU.*--metric accuracy"):
+    with pytest.raises(OptionError, match="the metric here is mIoU.*metric accuracy"):
         simulate(maps, runs=4, sigma=0.4, data="d.npz", metric="miou", delta=0.01)
     found = simulate(maps, runs=4, sigma=0.4, data="d.npz", metric="accuracy:k=2", delta=0.01)
     full = simulate(maps, runs=4, sigma=0.4, data="d.npz", metric="accuracy:k=2")

@@ -175,7 +175,7 @@ def test_what_is_ambiguous_is_refused_with_the_choices() -> None:
     compiled, x = compiled_of(AMBIGUOUS), drawn(50, 5)
     y = np.random.default_rng(0).integers(3, size=(50, 3))
     for data in ((x, y), (x, None)):
-        with pytest.raises(OptionError, match="say --class-axis 1 or --class-axis 2"):
+        with pytest.raises(OptionError, match="say class_axis=1 or class_axis=2"):
             simulate(compiled, runs=1, data=data)
     outputs = of_chip(0, "y", {"x": x})
     for axis in (1, 2, -1):
@@ -238,7 +238,7 @@ def test_inputs_and_outputs_with_images_second() -> None:
         "g (float[3,N,6] x) => (float[3,N,5] y) <float[6,5] w> { y = MatMul (x, w) }"
     )
     x, y = drawn(40, 3, 6), np.random.default_rng(0).integers(5, size=(40, 3))
-    with pytest.raises(ModelError, match="--batch-axis x=1"):
+    with pytest.raises(ModelError, match="batch_axis x=1"):
         simulate(compiled, runs=1, data=(x, y))
     found = simulate(compiled, runs=2, sigma=0.4, data=(x, y), batch_axis="x=1,y=1")
     outputs = of_chip(1, "y", {"x": x.transpose(1, 0, 2)})

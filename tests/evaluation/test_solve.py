@@ -131,7 +131,7 @@ def test_ends_that_agree_are_said(compiled: Compiled, digits: Dataset) -> None:
 
 
 def test_the_other_direction_is_refused(compiled: Compiled, digits: Dataset) -> None:
-    with pytest.raises(OptionError, match=r"sigma 0 meets the goal and 3 misses it.*--find most"):
+    with pytest.raises(OptionError, match=r"sigma 0 meets the goal and 3 misses it.*find most"):
         solve(compiled, "sigma=0,3", "60%", find="least", data=digits, fidelity="cells", **FEW)
 
 
@@ -168,8 +168,8 @@ def test_chips_are_kept_and_come_back(compiled: Compiled, digits: Dataset, tmp_p
         ("sigma=0.1", "97%", {}, "a single value"),
         ("sigma", "97", {}, "such as 97% or 0.97"),
         ("sigma", "97%", {"sigma": 0.2}, "sigma is 0.2, but it is what is looked for"),
-        ("sigma", "97%", {"runs": 300, "percentile": 1.0}, "give at least --runs 368"),
-        ("sigma", "97%", {"require": "yield>=99%"}, "give at least --runs 368"),
+        ("sigma", "97%", {"runs": 300, "percentile": 1.0}, "give at least runs=368"),
+        ("sigma", "97%", {"require": "yield>=99%"}, "give at least runs=368"),
         ("sigma", "97%", {"require": "yield>=100%"}, "met by no number of chips"),
         ("sigma", "97%", {"require": "kpp>=90%"}, "give one of the two"),
         ("sigma", "yield>=97%", {}, "what a chip must reach"),

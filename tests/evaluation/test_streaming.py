@@ -152,5 +152,5 @@ def test_what_is_wrong_is_one_line(state: str, message: str, tmp_path: Path) -> 
 
 
 def test_a_number_that_nobody_gives_is_asked_for(tmp_path: Path) -> None:
-    with pytest.raises(OptionError, match="'sr' is one number, .* with --input sr=NUMBER"):
+    with pytest.raises(OptionError, match="'sr' is one number, .* with inputs sr=NUMBER"):
         compiled(tmp_path, options=CompileOptions(state=("state=stateN",)))

@@ -118,7 +118,7 @@ def test_json_is_json_and_names_units(compiled: Compiled) -> None:
 @pytest.mark.parametrize(
     ("given", "named"),
     [
-        ({}, "--sigma"),
+        ({}, "sigma="),
         (values(sigma="0.1,0.2", time="1h,2h"), "no noise source that depends on time"),
         ({"colour": [Value(1, "1")]}, "colour"),
         ({"sigma": [Value(float("nan"), "nan")]}, "nan"),

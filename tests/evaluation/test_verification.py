@@ -242,7 +242,7 @@ def test_refusals(
 
 
 def test_a_file_of_a_chip_needs_images(lenet: Compiled, tmp_path: Path) -> None:
-    with pytest.raises(OptionError, match="--calibration-data SPEC, or order=magnitude"):
+    with pytest.raises(OptionError, match="calibration_data=SPEC, or order=magnitude"):
         program_chip(lenet, 0, tmp_path / "c.onnx", compensate=["verify"])
     program_chip(lenet, 0, tmp_path / "c.onnx", compensate=["verify:order=magnitude"])
 

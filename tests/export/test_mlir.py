@@ -265,8 +265,8 @@ def test_the_text_is_of_the_format_that_the_manual_describes(tmp_path: Path) -> 
     ("net", "surround", "said"),
     [
         (LSTM, SERIAL, "CrossbarLSTM .* cannot be written in this version of the dialect"),
-        (STACK, SERIAL, "has a stack of matrices; .* keep the layer digital with --skip"),
-        (PLAIN, {"dac_bits": 8}, "array 'w' has no ADC, .*; compile with --adc-bits"),
+        (STACK, SERIAL, "has a stack of matrices; .* keep the layer digital with skip="),
+        (PLAIN, {"dac_bits": 8}, "array 'w' has no ADC, .*; compile with adc_bits="),
     ],
 )
 def test_what_the_dialect_cannot_say_is_refused_in_one_line(

@@ -220,7 +220,7 @@ ONE = CASES[4][0]
 @pytest.mark.parametrize(
     ("text", "settings", "said"),
     [
-        (LSTM, {}, "is recurrent, which NeuroSim V1.4 has not; compile with --skip"),
+        (LSTM, {}, "is recurrent, which NeuroSim V1.4 has not; compile with skip="),
         (SHARED, {}, "array 'w' serves several layers, which NeuroSim V1.4 has not"),
         (FIXED, {}, "the network takes 2 images at a time, and a trace is of one"),
     ],

@@ -272,27 +272,27 @@ def test_the_file_keeps_the_published_schema(tmp_path: Path) -> None:
     ("text", "cells", "surround", "said"),
     [
         (LSTM, {}, SERIAL, "CrossbarLSTM .* has no instructions in this version"),
-        (STACK, {}, SERIAL, "has a stack of matrices; .* keep the layer digital with --skip"),
+        (STACK, {}, SERIAL, "has a stack of matrices; .* keep the layer digital with skip="),
         (OPEN, {}, SERIAL, "input 'x' leaves the size of axis 1 open"),
-        (PLAIN, {}, {"dac_bits": 8}, "array 'w' has no ADC, .*; compile with --adc-bits"),
-        (PLAIN, {}, {"adc_bits": 8}, "array 'w' has no DAC, .*; compile with --dac-bits"),
+        (PLAIN, {}, {"dac_bits": 8}, "array 'w' has no ADC, .*; compile with adc_bits="),
+        (PLAIN, {}, {"adc_bits": 8}, "array 'w' has no DAC, .*; compile with dac_bits="),
         (
             PLAIN,
             {"encoding": "offset"},
             {**SERIAL, "reference": "column"},
-            "has reference columns, .*; compile with --reference none",
+            "has reference columns, .*; compile with reference none",
         ),
         (
             PLAIN,
             {},
             {**SERIAL, "polarity": "interleaved"},
-            "array 'w' lie interleaved on one tile, .*; compile with --polarity separate",
+            "array 'w' lie interleaved on one tile, .*; compile with polarity separate",
         ),
         (
             PLAIN,
             {"encoding": "differential"},
             {**SERIAL, "dac_slice_bits": 2},
-            "array 'w' has inputs in slices of several bits, .*; compile with --dac-slice-bits 1",
+            "array 'w' has inputs in slices of several bits, .*; compile with dac_slice_bits=1",
         ),
     ],
 )

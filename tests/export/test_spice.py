@@ -207,11 +207,11 @@ def test_netlists_say_what_they_are_of(tmp_path: Path) -> None:
     ("volts", "said"),
     [
         ({"v": np.ones(13)}, "array or layer 'v' is unknown"),
-        ({"w": np.ones(12)}, "--volts of array 'w' have shape (12,); expected (13,), or (1, 13)"),
-        ({"w": np.full(13, np.nan)}, "--volts of array 'w' are not all finite"),
-        ({"w": np.array(["a"] * 13)}, "--volts of array 'w' are no numbers"),
-        ("nowhere.npz", "--volts is 'nowhere.npz'; expected a voltage, or an NPZ file"),
-        (math.inf, "--volts of array 'w' are not all finite"),
+        ({"w": np.ones(12)}, "volts of array 'w' have shape (12,); expected (13,), or (1, 13)"),
+        ({"w": np.full(13, np.nan)}, "volts of array 'w' are not all finite"),
+        ({"w": np.array(["a"] * 13)}, "volts of array 'w' are no numbers"),
+        ("nowhere.npz", "volts is 'nowhere.npz'; expected a voltage, or an NPZ file"),
+        (math.inf, "volts of array 'w' are not all finite"),
     ],
 )
 def test_wrong_voltages_are_one_line(volts: Any, said: str, tmp_path: Path) -> None:

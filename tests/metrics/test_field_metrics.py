@@ -135,6 +135,8 @@ def test_top_k_is_scikit_learns() -> None:
     scores, labels = generator.random((200, 10)), generator.integers(10, size=200)
     wanted = oracle.top_k_accuracy_score(labels, scores, k=3)
     assert value_of(made("accuracy:k=3", labels), scores, [7, 90]) == wanted
+    with pytest.raises(DataError, match="each is between 2 here, as for labels that are 0 or 1"):
+        top_correct(np.zeros((3, 2)), np.zeros(3, np.int64), 2)
     with pytest.raises(DataError, match="the 10 likeliest of 10 classes"):
         value_of(made("accuracy:k=10", labels), scores)
     with pytest.raises(DataError, match="holds class numbers"):

@@ -102,6 +102,9 @@ def test_the_command_lists_and_exports(tmp_path: Path, capsys: pytest.CaptureFix
 
 def test_what_is_wrong_is_said_in_one_line(tmp_path: Path) -> None:
     path = tmp_path / "x.onnx"
+    with pytest.raises(ModelError) as caught:
+        nvmc.export_model("nothing", path)
+    assert str(caught.value).count("stn-mnist") == 1
     with pytest.raises(ModelError, match="model 'vgg9' is unknown; .* did you mean 'vgg8'"):
         nvmc.export_model("vgg9", path)
     with pytest.raises(ModelError, match="preact-18.* did you mean 'preact18'"):

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 import nvmc
+from nvmc.errors import OptionError
 from nvmc.hardware.devices import as_noise, load_device
 from onnx_text import proto_of
 
@@ -79,6 +80,15 @@ def test_noise_of_activations_changes_no_cell(network: nvmc.Compiled) -> None:
     fefet = load_device("fefet2")
     own = fefet.model_copy(update={"noise": (*fefet.noise, as_noise("activation:sigma=0.5"))})
     assert nvmc.tile_map(network, chip=1, sigma=0.3, device=own).to_json() == plain
+
+
+def test_a_tile_map_draws_itself(network: nvmc.Compiled, tmp_path: Path) -> None:
+    found = nvmc.tile_map(network, chip=3, sigma=0.3)
+    for name, style in (("a.png", "screen"), ("b.svg", "column")):
+        path = found.figure(tmp_path / name, style=style)
+        assert path.read_bytes() and found.figure(path, style).read_bytes() == path.read_bytes()
+    with pytest.raises(OptionError, match="poster"):
+        found.figure(tmp_path / "c.png", style="poster")
 
 
 def test_a_tile_map_shows_itself(network: nvmc.Compiled) -> None:

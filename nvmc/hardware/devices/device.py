@@ -14,6 +14,7 @@ from nvmc.hardware.devices.noise import BitFlip, NoiseSource, Source
 from nvmc.hardware.devices.numbers import Above, Positive
 from nvmc.hardware.devices.sources.thermal import TEMPERATURES_C
 from nvmc.hardware.encoding import Encoding
+from nvmc.hardware.options import OneLine
 
 __all__ = ["Bits", "Defaults", "Device"]
 
@@ -37,7 +38,7 @@ class Defaults(Strict, frozen=True):
     encoding: Encoding = "sign-magnitude"
 
 
-class Device(Strict, frozen=True):
+class Device(OneLine, Strict, frozen=True):
     """One memory-cell technology.
 
     Attributes:
@@ -101,6 +102,13 @@ class Device(Strict, frozen=True):
         """Without `iv` where there is none; see `Periphery`."""
         found: dict[str, Any] = handler(self)
         return {name: v for name, v in found.items() if v is not None or name != "iv"}
+
+    def headline(self) -> str:
+        """Name, levels, strength and kinds of noise."""
+        levels = "continuous levels" if self.levels == "continuous" else f"{self.levels} levels"
+        sigma = [] if self.sigma is None else [f"sigma {self.sigma:g}"]
+        kinds = " and ".join(dict.fromkeys(source.type for source in self.noise)) or "none"
+        return f"{self.name}: {', '.join([levels, *sigma, f'noise {kinds}'])}"
 
     def _levels_problem(self) -> str | None:
         listed = None if self.conductance is None else self.conductance.levels_us

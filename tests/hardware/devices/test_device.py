@@ -235,7 +235,7 @@ def test_defaults_come_from_the_device():
         ),
         ("ideal", {"weight_bits": 1, "cell_bits": 2, "encoding": "offset"}, r"2; .*bits \(1\)$"),
         ("ideal", {"cell_bits": 2}, "B is 2, but the weights are analog"),
-        ("ideal", {"per_channel": True}, "analog; give --weight-bits"),
+        ("ideal", {"per_channel": True}, "analog; give weight_bits="),
         ("rram4", {"rows": 0}, "tile is 0x128"),
         ("rram4", {"cols": -1}, "tile is 128x-1"),
         ("bitflip", {"weight_bits": "none"}, "'bitflip' acts on stored bits"),
@@ -274,7 +274,7 @@ def levelled(**given: Any) -> Device:
 
 
 def test_levels_without_a_choice_of_bits_are_refused_with_the_choice():
-    with pytest.raises(OptionError, match=r"'d' has 4 levels .* --weight-bits 1 to 16 \(none") as e:
+    with pytest.raises(OptionError, match=r"'d' has 4 levels .* weight_bits=1 to 16 \(none") as e:
         Target.of(levelled())
     assert "defaults.weight_bits" in str(e.value) and "\n" not in str(e.value)
     target = Target.of(levelled(), weight_bits=6)

@@ -232,7 +232,7 @@ def test_a_file_that_names_a_law_runs_nothing(laws: str) -> None:
     del sys.modules[laws]
     read = Target.model_validate_json(written)
     assert laws not in sys.modules
-    with pytest.raises(OptionError, match="name it again, with --device MODULE:NAME"):
+    with pytest.raises(OptionError, match="name it again, with device=MODULE:NAME"):
         Chip.of(read, 0, 0)
     assert laws not in sys.modules
     named = read.on(load_device(f"{laws}:shifted"))

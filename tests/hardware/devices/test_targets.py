@@ -217,7 +217,7 @@ def test_what_is_given_overrides_what_layers_do_not_state(tmp_path: Path) -> Non
         "b": (6, 3, 8, "fefet2"),
         "c": (6, 3, 32, "fefet2"),
     }
-    with pytest.raises(OptionError, match=r"--bits and the target's \[\[layers\]\] \('a', 'b'\)"):
+    with pytest.raises(OptionError, match=r"bits and the target's \[\[layers\]\] \('a', 'b'\)"):
         Target.load(path, bits={"a": 2})
     alone = written(tmp_path, BITS)
     assert Target.load(alone, bits={"a": 2}) == Target.of("rram4", weight_bits=6, bits={"a": 2})

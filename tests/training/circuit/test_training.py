@@ -143,7 +143,7 @@ def test_cells_that_are_not_linear_are_not_trained_through(tmp_path: Path) -> No
     device = load_device("rram-milo2021")
     target = Target.of(device, periphery=Periphery(dac_bits=6, read_v=0.3))
     method = make_method("gaussian")
-    with pytest.raises(OptionError, match="not proportional.*leave --read-v out"):
+    with pytest.raises(OptionError, match="not proportional.*leave read_v out"):
         task = small_task(target, epochs=1, chips=2)
         train(small_network(tmp_path), task, method, output=tmp_path / "out.onnx")
     judged = small_task(target, epochs=1, chips=2, circuit="judged")
@@ -152,7 +152,7 @@ def test_cells_that_are_not_linear_are_not_trained_through(tmp_path: Path) -> No
 
 def test_columns_that_saturate_are_not_trained_through(tmp_path: Path) -> None:
     task = small_task(target_of({"adc_bits": 6, "column_limit": 50.0}), epochs=1, chips=2)
-    with pytest.raises(OptionError, match="columns that saturate cannot.*--circuit judged"):
+    with pytest.raises(OptionError, match="columns that saturate cannot.*circuit judged"):
         train(small_network(tmp_path), task, make_method("gaussian"), output=tmp_path / "out.onnx")
 
 
@@ -160,7 +160,7 @@ def test_reference_columns_are_not_trained_through(tmp_path: Path) -> None:
     stated = {"adc_bits": 6, "reference": "column"}
     task = small_task(target_of(stated, encoding="offset"), epochs=1, chips=2)
     method = make_method("gaussian")
-    with pytest.raises(OptionError, match="reference columns cannot be trained.*--circuit judged"):
+    with pytest.raises(OptionError, match="reference columns cannot be trained.*circuit judged"):
         train(small_network(tmp_path), task, method, output=tmp_path / "out.onnx")
     judged = small_task(task.target, epochs=1, chips=2, circuit="judged")
     train(small_network(tmp_path), judged, method, output=tmp_path / "out.onnx")

@@ -74,5 +74,5 @@ def test_it_trains_the_affine_steps_behind_recurrent_layers_and_says_where(tmp_p
 
 
 def test_it_says_what_to_ask_for_where_only_recurrent_layers_could_have_one(tmp_path: Path) -> None:
-    with pytest.raises(TrainingError, match="--method-option recurrent=each"):
+    with pytest.raises(TrainingError, match="options recurrent=each"):
         train(network(tmp_path), task(), make_method("invnorm"), output=tmp_path / "m.onnx")
