@@ -29,7 +29,7 @@ def told(manifest: Manifest, hardware: Hardware) -> list[str]:
         array = hardware.array
         said.append(
             f"Device {device.name!r} states no conductance: its levels conduct "
-            f"{array.low.si * 1e6:g} to {array.high.si * 1e6:g} uS, as {hardware.name} has it."
+            f"{array.low.si * 1e6:g} to {array.high.si * 1e6:g} µS, as {hardware.name} has it."
         )
     said += dict.fromkeys(
         line for own in manifest.target.variants for line in _other_adcs(own.periphery, hardware)

@@ -43,6 +43,7 @@ CONFIG: dict[str, Any] = {
         "labelColor": "#3d434b",
         "titleColor": "#1d2127",
         "labelFlush": False,
+        "labelSeparation": 6,  # every other label goes where they would touch
     },
     "legend": {"labelFontSize": 12, "titleFontSize": 12, "titleFontWeight": "normal"},
 }

@@ -88,6 +88,7 @@ def draw_histogram(
         margin = 0.02 * (high - low)
         for axes, sample in zip(below, samples, strict=True):
             style(axes, _title(sample, look, scale, rows), "", "chips")
+            axes.yaxis.get_major_locator().set_params(integer=True)
             axes.set_xlim(low - margin, high + margin)
             _draw(axes, sample, ideal, edges, scale, look)
             if not look.narrow:

@@ -80,7 +80,11 @@ def draw_sensitivity(
         all_axes[-1].set_xlabel(
             what if not sheet.style.narrow else what.replace(" [", "\n["), color=INK
         )
-        legend(all_axes[0], sheet.style, columns=1)
+        handles, labels = all_axes[0].get_legend_handles_labels()
+        thick = 0.9 * sheet.style.scale
+        handles += all_axes[0].plot([], [], color=INK, linewidth=thick)
+        texts = [*labels, "± one standard error"]
+        legend(all_axes[0], sheet.style, handles, texts, columns=1)
 
 
 def _draw(axes: Any, kind: str, parts: Sequence[Bar], scale: float, thick: float) -> None:

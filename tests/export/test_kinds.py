@@ -18,7 +18,7 @@ from nvmc.compiled.digests import FileEntry
 from nvmc.errors import ArtifactError, NvmcError, OptionError
 from nvmc.export.folder import EXPORT_FILE, FORMAT, file_names
 from nvmc.export.kinds import KINDS
-from nvmc.export.request import ExportOptions
+from nvmc.export.request import ExportOptions, Written
 from nvmc.hardware.devices import Periphery
 from onnx_text import proto_of
 from source_tree import ROOT
@@ -169,3 +169,8 @@ def test_the_command_says_what_it_wrote_and_leaves_out(
     assert {entry.domain for entry in found.opset_import} == {""}
     (w,) = (onnx.numpy_helper.to_array(tensor) for tensor in found.graph.initializer)
     assert not np.array_equal(w, np.zeros_like(w))
+
+
+def test_what_was_written_shows_itself_in_one_line() -> None:
+    assert repr(Written(["A file."], ["no wires"])) == "<Written: A file; 1 assumption>"
+    assert repr(Written()) == "<Written: nothing told; 0 assumptions>"

@@ -6,6 +6,7 @@ import csv
 import io
 import re
 import sys
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -15,11 +16,14 @@ import pytest
 
 import nvmc
 from nvmc.errors import NvmcError, OptionError
+from nvmc.evaluation.sensitivity import Sensitivity
 from nvmc.page import make, sections
+from nvmc.page.blocks import Chart
 from nvmc.page.document import document
 from nvmc.page.markup import embedded_json, tag
 from nvmc.page.report import Report, report_of
 from nvmc.page.sections import SECTIONS
+from nvmc.page.sections.sensitivity import sensitivity
 from onnx_text import proto_of
 from report_pages import Page, read_page
 
@@ -224,6 +228,14 @@ def test_what_cannot_be_shown_is_refused(network: nvmc.Compiled) -> None:
         nvmc.simulate(network, runs=2).report("two.html", gol=1)
     with pytest.raises(OptionError, match="did you mean 'title'"):
         nvmc.make_report(network, titel="x")
+
+
+def test_a_part_that_gains_nothing_is_not_called_the_largest_gain(made: Report) -> None:
+    (one,) = made.of(Sensitivity)
+    costs = [replace(part, cost=replace(part.cost, kpp=0.0)) for part in one.costs]
+    fake: Any = SimpleNamespace(of=lambda _: [replace(one, costs=costs)], unit=made.unit)
+    (chart,) = (block for block in sensitivity(fake) if isinstance(block, Chart))
+    assert chart.summary.startswith("No part gains")
 
 
 def test_markup_escapes_what_is_no_markup() -> None:

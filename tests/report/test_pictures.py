@@ -115,6 +115,7 @@ def test_a_histogram_holds_every_chip(
     bars = [patch for patch in axes.patches if patch.get_alpha() == 0.45]
     assert sum(bar.get_height() for bar in bars) == runs
     assert len(bars) <= 41
+    assert all(tick == round(tick) for tick in axes.get_yticks())  # chips are whole
     lines = {line.get_xdata()[0] for line in axes.get_lines() if line.get_marker() == "None"}
     assert lines == {100 * one.kpp.value, 100 * one.summary.mean, 95.0}
     assert ("368 runs" in texts(axes.get_legend())) == (runs < 368)
@@ -204,6 +205,7 @@ def test_no_text_lies_on_another_or_beyond_the_edge(tmp_path: Path, figures: lis
     chips = [Overlaid(s, one.values, one.kpp) for s, one in zip("ab", several, strict=True)]
     draw_overlay(narrow, titles, "accuracy", chips, True)
     assert len(figures) == 8
+    assert "± one standard error" in texts(figures[6].legends[0])
     assert [overlapping(figure) for figure in figures] == [[]] * 8
     of_two = figures[5].axes[0].get_window_extent().height  # legends do not take over
     assert of_two > figures[5].bbox.height / 3

@@ -94,10 +94,13 @@ def _chart(one: Sensitivity, unit: Unit, number: int) -> Chart:
     most = max(sum(row["i"] == i for row in rows) for i in range(len(kinds)))
     choices = (Choice("Parts", "kind", tuple(NAMES[kind] for kind in kinds)),)
     dearest = max(one.costs, key=lambda cost: cost.cost.kpp)
-    summary = (
-        f"The largest gain is that of {dearest.part.kind} {dearest.part.name}: "
-        f"{unit.bare(dearest.cost.kpp)} {points}."
-    )
+    if dearest.cost.kpp > 0:
+        summary = (
+            f"The largest gain is that of {dearest.part.kind} {dearest.part.name}: "
+            f"{unit.bare(dearest.cost.kpp)} {points}."
+        )
+    else:
+        summary = "No part gains: without the noise of any one of them the KPP is no better."
     title = "What the KPP gains where a part has no noise, and loses where it alone has"
     table = _table(one, unit, number)
     return Chart(f"sensitivity-{number}", title, summary, spec, table, choices, 60 + 16 * most)

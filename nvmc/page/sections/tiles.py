@@ -35,7 +35,7 @@ def tiles(report: Report) -> Iterator[Block]:
             f"error of a cell is its level on chip {one.chip} (seed {one.seed}) less the level it "
             "aims for, as a share of the distance from level 0 to the highest level; of several "
             "cells it is the root of the mean square. Read noise is not in it. Used are cells that "
-            "hold weights, as `nvmc compile` counts them; some of these are never formed, such as "
+            "hold weights, as nvmc compile counts them; some of these are never formed, such as "
             "those of the other sign under sign-magnitude, and have no error."
         )
         yield _layers(one, where, number)
