@@ -31,14 +31,17 @@ __all__ = ["compare_command"]
 
 @click.command("compare")
 @click.argument("compiled", nargs=-1, required=True, type=click.Path(path_type=Path))
-@click.option("--runs", default=RUNS, show_default=True, help="Chips of each.")
+@click.option("--runs", default=RUNS, show_default=True, help="Number of chips for each.")
 @run_options("data")
 @click.option(
     "--device",
     "devices",
     multiple=True,
     metavar="NAME|FILE",
-    help="Another device than compiled for. May be repeated with one network: a column for each.",
+    help=(
+        "Use another device than the one in the compiled network. May be repeated with one "
+        "network: a column for each."
+    ),
 )
 @run_options("sigma", "noise", "time", "temperature", "compensate", "calibration-data")
 @run_options("percentile", "seed", "fidelity", "limit", "output", "class-axis", "batch-axis")
@@ -51,7 +54,7 @@ __all__ = ["compare_command"]
     type=click.Choice(KINDS),
     default="text",
     show_default=True,
-    help="Form of the table; all but text print the table alone.",
+    help="Format of the table; formats other than text print only the table.",
 )
 @run_options("max-memory", "figure", "json")
 def compare_command(
@@ -71,7 +74,7 @@ def compare_command(
 ) -> None:
     """Compare compiled networks, or one on several devices, on the same chips.
 
-    Each is held against the first, chip by chip: difference of the KPPs, of the means, and the
+    Each is compared with the first, chip by chip: difference of the KPPs, of the means, and the
     share of chips on which it is better, each with an interval.
     """
     networks = [opened(path) for path in compiled]

@@ -40,9 +40,14 @@ __all__ = ["report_command"]
     metavar="FILE",
     default="report.html",
     show_default=True,
-    help="The file.",
+    help="The HTML file to write.",
 )
-@click.option("--runs", default=RUNS, show_default=True, help="Chips, of each and at each point.")
+@click.option(
+    "--runs",
+    default=RUNS,
+    show_default=True,
+    help="Number of chips, for each network and each point.",
+)
 @run_options("data")
 @goal_option
 @click.option(
@@ -56,7 +61,7 @@ __all__ = ["report_command"]
     "--sensitivity",
     "with_sensitivity",
     is_flag=True,
-    help=f"Which layer, slice and noise source costs what, with {PARTIAL} chips and k = 5.",
+    help=f"Loss in KPP by layer, slice and noise source, with {PARTIAL} chips and k = 5.",
 )
 @click.option(
     "--uncertainty",
@@ -75,7 +80,10 @@ __all__ = ["report_command"]
     "devices",
     multiple=True,
     metavar="NAME|FILE",
-    help="Another device than compiled for. May be repeated with one network, to compare them.",
+    help=(
+        "Use another device than the one in the compiled network. May be repeated with one "
+        "network, to compare devices."
+    ),
 )
 @run_options("sigma", "noise", "time", "temperature", "compensate", "calibration-data")
 @run_options("percentile", "seed", "fidelity", "limit", "output", "class-axis", "batch-axis")
@@ -104,7 +112,7 @@ def report_command(
     no_store: bool,
     **options: Any,
 ) -> None:
-    """One HTML file about compiled networks: works offline, prints well.
+    """Write one HTML file about compiled networks; it works offline and prints well.
 
     Several networks, or one on several devices, are compared on the same chips. The newest *.nvmc
     here by default. Chips are kept and taken from the store as in `nvmc simulate`.
