@@ -170,6 +170,6 @@ def _layer_bits(texts: Sequence[str]) -> dict[str, int]:
             if not (glob and bits.isdecimal()):
                 raise OptionError(f"--bits has {part!r}; expected GLOB=H, such as 'conv*=1,fc*=6'")
             if glob in found:
-                raise OptionError(f"--bits: {glob!r} stands twice; give it once")
+                raise OptionError(f"--bits: {glob!r} is given twice; give it once")
             found[glob] = int(bits)
     return found
