@@ -181,7 +181,8 @@ def test_one_number_where_several_may_stand(capsys: Capture) -> None:
 
 def test_dropout_at_inference_is_told_and_simulated_with_passes(capsys: Capture) -> None:
     words = [*SMALL, "--method", "spindrop"]
-    assert "24 held-out samples (blobs.npz), nothing dropped" in " ".join(ok(capsys, *words).split())
+    shown = " ".join(ok(capsys, *words).split())
+    assert "24 held-out samples (blobs.npz), nothing dropped" in shown
     found = json.loads(ok(capsys, *words, "--json"))
     assert found["dropout_off"] is True
     assert found["next"][1].endswith("--mc-passes 10")
