@@ -169,7 +169,8 @@ def _grid(name: str, pair: tuple[float, float], bits: int) -> _Grid | None:
         return _Grid(high / top, 0.0, float(top)) if high > 0 else None
     if bits == 1:
         raise OptionError(
-            f"{name!r} has values below zero ({low}), which 1 bit cannot say; use 2 bits or more"
+            f"{name!r} has values below zero ({low}), which 1 bit cannot represent; use 2 "
+            "bits or more"
         )
     top = 2 ** (bits - 1) - 1
     return _Grid(max(-low, high) / top, -float(top), float(top))

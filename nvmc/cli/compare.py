@@ -31,7 +31,7 @@ __all__ = ["compare_command"]
 
 @click.command("compare")
 @click.argument("compiled", nargs=-1, required=True, type=click.Path(path_type=Path))
-@click.option("--runs", default=RUNS, show_default=True, help="Chips of each.")
+@click.option("--runs", default=RUNS, show_default=True, help="Number of chips for each.")
 @compared_options
 @click.option("--first", default=0, show_default=True, help="Number of the first chip.")
 @click.option(
@@ -40,7 +40,7 @@ __all__ = ["compare_command"]
     type=click.Choice(KINDS),
     default="text",
     show_default=True,
-    help="Form of the table; all but text print the table alone.",
+    help="Format of the table; formats other than text print only the table.",
 )
 @run_options("figure", "json")
 def compare_command(
@@ -60,7 +60,7 @@ def compare_command(
 ) -> None:
     """Compare compiled networks, or one on several devices, on the same chips.
 
-    Each is held against the first, chip by chip: difference of the KPPs, of the means, and the
+    Each is compared with the first, chip by chip: difference of the KPPs, of the means, and the
     share of chips on which it is better, each with an interval.
     """
     networks = [opened(path) for path in compiled]

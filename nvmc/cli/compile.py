@@ -56,13 +56,17 @@ __all__ = ["compile_command"]
     "--skip",
     multiple=True,
     metavar="GLOB",
-    help="Keep layers digital whose name, or weight's name, matches. May be repeated.",
+    help=(
+        "Keep layers digital if their name, or the name of their weight, matches. May be repeated."
+    ),
 )
 @click.option(
     "--clip",
     metavar="auto|kpp|K|P%",
-    help="Clip weights at K standard deviations or percentile P; auto: of least expected error; "
-    "kpp: of the best KPP on --data.",
+    help=(
+        "Clip weights at K standard deviations or percentile P; auto: the width with the "
+        "least expected error; kpp: the width with the best KPP on --data."
+    ),
 )
 @click.option(
     "--noise",
@@ -77,7 +81,7 @@ __all__ = ["compile_command"]
 @click.option(
     "--data",
     metavar="SPEC",
-    help="Images that ranges are calibrated on, and the ideal chip is compared with MODEL on.",
+    help="Data to calibrate ranges, and to compare the ideal chip with MODEL.",
 )
 @click.option(
     "--store",
@@ -103,14 +107,16 @@ __all__ = ["compile_command"]
     "--require-mapped",
     type=float,
     metavar="SHARE",
-    help="Refuse where less of the weights' multiply-adds is on crossbars; 0.99 is 99 %.",
+    help=("Refuse if a smaller share of the weights' multiply-adds is on crossbars; 0.99 is 99 %."),
 )
 @click.option(
     "--from",
     "from_table",
     metavar="FILE.csv#N",
-    help="Build the design of place N of a front that nvmc explore wrote; in place of all options "
-    "that say how.",
+    help=(
+        "Build design N of a front written by nvmc explore; replaces all options that "
+        "describe the design."
+    ),
 )
 @memory_option
 @figures("Draw the tile map: how each array is cut into tiles, and how full they are.")

@@ -355,7 +355,10 @@ def memory_option(command: F) -> F:
         callback=limit,
         expose_value=False,
         is_eager=True,
-        help="Refuse what would take more, such as 4G.  [default: what is available]",
+        help=(
+            "Refuse to run if more memory would be needed, such as 4G.  [default: the available "
+            "memory]"
+        ),
     )(command)
 
 
@@ -371,14 +374,19 @@ def input_options(command: F) -> F:
         "--shape",
         multiple=True,
         metavar="INPUT=NxSIZE…",
-        help="Sizes of an input, such as ids=Nx128; a name leaves an axis free. May be repeated.",
+        help=(
+            "Sizes of an input, such as ids=Nx128; a name in place of a number leaves the axis "
+            "free. May be repeated."
+        ),
     )
     constant = click.option(
         "--input",
         "inputs",
         multiple=True,
         metavar="INPUT=VALUE",
-        help="What an input holds for every image: zeros, ones, a number or FILE.npy. May be "
-        "repeated.",
+        help=(
+            "Fixed value of an input for every image: zeros, ones, a number or FILE.npy. May be "
+            "repeated."
+        ),
     )
     return shape(constant(command))

@@ -25,22 +25,31 @@ __all__ = ["cost_command"]
     "--hardware",
     required=True,
     metavar="NAME|FILE",
-    help="What the chip is built of: a name of `nvmc hardware`, or a TOML file.",
+    help="Hardware of the chip: a name of `nvmc hardware`, or a TOML file.",
 )
 @click.option(
     "--data",
     metavar="SPEC",
-    help="Images that say what rows are driven with (digits, FILE.npz, …); assumed without.",
+    help=(
+        "Data whose inputs drive the rows (digits, FILE.npz, …); without data, inputs are assumed."
+    ),
 )
-@click.option("--limit", type=int, metavar="N", help="How many of the images.  [default: 32]")
-@click.option("--chip", type=int, metavar="K", help="Whose cells conduct.  [default: ideal cells]")
-@click.option("--seed", default=0, show_default=True, help="Population of the chip.")
+@click.option(
+    "--limit", type=int, metavar="N", help="Number of images from the data.  [default: 32]"
+)
+@click.option(
+    "--chip",
+    type=int,
+    metavar="K",
+    help="Use the conductances of this chip's cells.  [default: ideal cells]",
+)
+@click.option("--seed", default=0, show_default=True, help="Seed of the chip's population.")
 @click.option(
     "--idle",
     type=click.Choice(["off", "on"]),
     default="off",
     show_default=True,
-    help="Whether waiting tiles are off, or leak.",
+    help="Whether waiting tiles are switched off, or leak.",
 )
 @click.option(
     "--schedule",
@@ -48,7 +57,7 @@ __all__ = ["cost_command"]
     metavar="FILE.json",
     help="Count the copies, hops and times that `nvmc place` wrote.",
 )
-@click.option("--csv", "csv_file", type=click.Path(path_type=Path), help="Write a row a layer.")
+@click.option("--csv", "csv_file", type=click.Path(path_type=Path), help="Write one row per layer.")
 @figure_options
 @memory_option
 @click.option("--json", "as_json", is_flag=True, help="Print everything as JSON.")
@@ -67,8 +76,8 @@ def cost_command(
 ) -> None:
     """Energy, latency, throughput and area of a compiled network, per layer and component.
 
-    The counts are the network's own; each figure comes with the band within which published macros
-    agree with the hardware file.
+    Counts are those of the network. Each value has a band, within which published macros agree
+    with the hardware file.
     """
     from nvmc.cost.estimate import estimate_cost
     from nvmc.cost.schedule import read_schedule

@@ -37,8 +37,7 @@ Facts = dict[str, Any]
 def doctor_command(as_json: bool) -> None:
     """Show what is installed, and try whether it works.
 
-    Exits with 1 where something that nvmc needs does not work. Please add the output to a report of
-    a fault.
+    Exits with 1 if something that nvmc needs does not work. Please add the output to a bug report.
     """
     facts = _facts()
     if as_json:

@@ -34,50 +34,54 @@ FRONT_FILE = "front.csv"
     required=True,
     type=click.Path(path_type=Path),
     metavar="FILE.toml",
-    help="What designs may differ in (docs/explore.md).",
+    help="The values that designs may have (docs/explore.md).",
 )
 @click.option(
     "--goal",
     required=True,
     metavar="[kpp>=]SHARE",
-    help="What the lower end of the KPP's interval must reach, such as 95%; with --require "
-    "yield>=SHARE what a chip must reach.",
+    help=(
+        "Value that the lower end of the KPP's interval must reach, such as 95%; with "
+        "--require yield>=SHARE, the value that a chip must reach."
+    ),
 )
 @click.option(
     "--require",
     metavar="yield>=SHARE",
-    help="Ask that so many chips reach the goal, such as yield>=99%.",
+    help="Require that this share of the chips reach the goal, such as yield>=99%.",
 )
 @click.option(
     "--minimise",
     default="energy",
     show_default=True,
     metavar="NAME,…",
-    help=f"What shall be low: one or several of {', '.join(QUANTITIES)}.",
+    help=f"Quantities to minimise: one or several of {', '.join(QUANTITIES)}.",
 )
 @click.option(
     "--hardware",
     default="generic",
     show_default=True,
     metavar="NAME|FILE",
-    help="Whose figures decide; those of all others are stated beside.",
+    help="Hardware whose cost decides; the costs on all others are printed too.",
 )
 @click.option(
     "-o",
     "--folder",
     type=click.Path(path_type=Path),
     metavar="DIR",
-    help="Where designs, chips and front.csv are kept.  [default: NAME.explore]",
+    help="Folder for designs, chips and front.csv.  [default: NAME.explore]",
 )
-@click.option("--runs", default=RUNS, show_default=True, help="Chips of a design.")
+@click.option("--runs", default=RUNS, show_default=True, help="Number of chips per design.")
 @click.option(
     "--most",
     default=MOST,
     show_default=True,
-    help="Combinations that are all tried; of more, optuna proposes some.",
+    help=(
+        "Number of combinations up to which all are tried; if there are more, optuna proposes some."
+    ),
 )
 @click.option(
-    "--trials", default=TRIALS, show_default=True, help="How many designs optuna proposes."
+    "--trials", default=TRIALS, show_default=True, help="Number of designs that optuna proposes."
 )
 @run_options("data", "sigma", "noise", "time", "temperature", "compensate")
 @run_options("calibration-data", "percentile", "seed", "fidelity", "limit", "output")
@@ -85,8 +89,10 @@ FRONT_FILE = "front.csv"
 @click.option(
     "--adaptive",
     is_flag=True,
-    help="Stop early on chips that cannot be among the worst; risk of another answer 0.001 per "
-    "design. Saves time with thousands of images.",
+    help=(
+        "Stop early on chips that cannot be among the worst; the risk of another answer is "
+        "0.001 per design. Saves time with thousands of images."
+    ),
 )
 @run_options("jobs", "workers", "accelerator", "trust-store", "max-memory", "figure", "json")
 def explore_command(
@@ -103,11 +109,11 @@ def explore_command(
     as_json: bool,
     **options: Any,
 ) -> int:
-    """Find the designs of a space that reach a goal, and that no other beats.
+    """Find the designs of a space that reach a goal, and that no other design beats.
 
-    Every design is compiled and costed; its chips are run only as far as it takes to know whether
-    it is on the front. The same command goes on where it was interrupted. Exits with 3 where no
-    design reaches the goal.
+    Every design is compiled and its cost estimated; its chips are run only until it is clear
+    whether the design is on the front. After an interruption the same command continues. Exits
+    with 3 if no design reaches the goal.
     """
     source = resolve_model(model)
     folder = Path(f"{source.stem}.explore") if folder is None else folder

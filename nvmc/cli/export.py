@@ -24,45 +24,55 @@ def _range(context: click.Context, option: click.Parameter, text: str | None) ->
     return None if text is None else parse_range(text)
 
 
-@click.command("export", help=f"Write a compiled network as another tool reads it.{_KINDS}")
+@click.command("export", help=f"Write a compiled network in the format of another tool.{_KINDS}")
 @click.argument("compiled", required=False, type=click.Path(path_type=Path))
-@click.option("--to", "kind", required=True, metavar="KIND", help="One of those above.")
+@click.option("--to", "kind", required=True, metavar="KIND", help="One of the kinds above.")
 @click.option(
     "-o",
     "--output",
     required=True,
     type=click.Path(path_type=Path),
     metavar="DIR",
-    help="The folder to write; one that holds nothing but an export is replaced.",
+    help="The folder to write; an existing folder is replaced only if it is an export.",
 )
 @click.option("--chip", type=int, metavar="K", help="Number of the chip.  [default: ideal cells]")
 @run_options("seed", "device", "noise", "sigma", "time", "temperature")
-@click.option("--opset", type=int, metavar="N", help="onnx: of operators.  [default: the lowest]")
 @click.option(
-    "--array", multiple=True, metavar="NAME", help="Of tiles: only those of this. May be repeated."
+    "--opset",
+    type=int,
+    metavar="N",
+    help="onnx: opset of the operators.  [default: the lowest possible]",
+)
+@click.option(
+    "--array",
+    multiple=True,
+    metavar="NAME",
+    help="Write only the tiles of this array. May be repeated.",
 )
 @click.option(
     "--range-us",
     callback=_range,
     metavar="LOW,HIGH",
-    help="Of tiles: what level 0 and the highest level conduct, where the device does not say.",
+    help="Conductance of level 0 and of the highest level, if the device does not state them.",
 )
 @click.option(
     "--volts",
     metavar="V|FILE",
-    help="spice: of all word lines, or an NPZ with volts for the rows of each array.  "
-    "[default: the read voltage, or 1]",
+    help=(
+        "spice: voltage of all word lines, or an NPZ with volts for the rows of each array.  "
+        "[default: the read voltage, or 1]"
+    ),
 )
 @click.option(
     "--data",
     metavar="SPEC",
-    help="neurosim: images, of which the first is traced.  [default: seeded inputs]",
+    help="neurosim: data, whose first image is traced.  [default: seeded inputs]",
 )
 @click.option(
     "--placement",
     type=click.Path(path_type=Path),
     metavar="FILE",
-    help="schedule: what nvmc place wrote; says the cores of tiles.",
+    help="schedule: a file of nvmc place, with the cores of the tiles.",
 )
 @memory_option
 def export_command(

@@ -27,8 +27,10 @@ def goal_option(command: F) -> F:
     return click.option(
         "--goal",
         metavar="VALUE",
-        help="State the yield: the share of chips that reach this value, such as 97%; where less "
-        "is better, that stay at or below it.",
+        help=(
+            "Print the yield: the share of chips that reach this value, such as 97%; where less "
+            "is better, the share that stay at or below it."
+        ),
     )(command)
 
 

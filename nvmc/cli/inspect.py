@@ -40,7 +40,7 @@ MOST_DRAWN = 8
     "layers",
     multiple=True,
     metavar="NAME",
-    help="Show one layer closely, by the name of its weight or node. May be repeated.",
+    help="Show one layer in detail, by the name of its weight or node. May be repeated.",
 )
 @click.option("--chip", default=0, show_default=True, help="Number of the chip.")
 @run_options("data", "device", "sigma", "noise", "time", "temperature", "seed")

@@ -98,13 +98,13 @@ def add_loudness(command: click.Command) -> None:
                 **own,
                 is_eager=True,
                 callback=_silence,
-                help="Only results, what is written, and errors: no notes, no progress.",
+                help="Print only results, written files and errors: no notes, no progress.",
             ),
             click.Option(
                 ["--verbose", "-v"],
                 **own,
                 callback=_tell,
-                help="Say what is read and written, each step and how long it takes.",
+                help="Print what is read and written, and each step with its time.",
             ),
         ]
     if isinstance(command, click.Group):

@@ -38,8 +38,8 @@ def _list(as_json: bool) -> None:
 @models_command.command("export")
 @click.argument("name")
 @click.option("-o", "--output", required=True, type=Path, help="ONNX file to write.")
-@click.option("--pretrained", is_flag=True, help="With trained weights, where they ship.")
-@click.option("--seed", type=click.IntRange(0), help="Names random weights.  [default: 0]")
+@click.option("--pretrained", is_flag=True, help="With trained weights, if nvmc has them.")
+@click.option("--seed", type=click.IntRange(0), help="Seed of the random weights.  [default: 0]")
 @click.option("--shape", metavar="CxRxC", help="Another shape of one input, as in 3x64x64.")
 def _export(name: str, output: Path, pretrained: bool, seed: int | None, shape: str | None) -> None:
     """Write a network as ONNX: with random weights, or trained ones."""

@@ -41,14 +41,18 @@ _OPTIONS: dict[str, tuple[Any, str | None, str]] = {
     "dac_inl": (
         float,
         "LSB",
-        "How far DACs are from linear, drawn per row and chip: the standard deviation of a bow and "
-        "of an S, at their peaks.  [default: 0]",
+        (
+            "Nonlinearity of the DACs, drawn per row and chip: standard deviation of the peaks of"
+            " a bow-shaped and an S-shaped error.  [default: 0]"
+        ),
     ),
     "dac_range": (
         click.Choice(["dynamic", "calibrated", "error"]),
         None,
-        "Range of the inputs: each image's own, the largest seen on --data, or that of least "
-        "error there.  [default: dynamic]",
+        (
+            "Range of the inputs: that of each image, the largest on --data, or the one with the "
+            "least error there.  [default: dynamic]"
+        ),
     ),
     "signed_inputs": (
         click.Choice(["two-phase", "offset", "bipolar"]),
@@ -60,19 +64,25 @@ _OPTIONS: dict[str, tuple[Any, str | None, str]] = {
     "adc_range": (
         str,
         "full|calibrated|error|kpp|I",
-        "Range of the currents: the tile's worst case; seen on --data, of least error there, or of "
-        "the best KPP; or a number of level steps x input steps.  [default: full]",
+        (
+            "Range of the currents: the tile's worst case; the range on --data, the one with the "
+            "least error there, or the one with the best KPP; or a number of level steps x input "
+            "steps.  [default: full]"
+        ),
     ),
     "adc_range_of": (
         click.Choice(["array", "slice", "column"]),
         None,
-        "What has a calibrated range of its own.  [default: array]",
+        "Which part has its own calibrated range.  [default: array]",
     ),
     "adc_steps": (
         click.Choice(["symmetric", "asymmetric", "lloyd-max"]),
         None,
-        "How codes lie in a calibrated range: alike on both sides of no current, from the lowest "
-        "current to the highest, or uneven, of least squared error.  [default: symmetric]",
+        (
+            "How codes are placed in a calibrated range: symmetric around zero current, from the "
+            "lowest to the highest current, or unevenly for the least squared error.  [default: "
+            "symmetric]"
+        ),
     ),
     "adc": (
         str,
@@ -84,7 +94,7 @@ _OPTIONS: dict[str, tuple[Any, str | None, str]] = {
     "adc_rounding": (
         click.Choice(["nearest", "stochastic"]),
         None,
-        "Round to the nearest code, or up at random.  [default: nearest]",
+        "Round to the nearest code, or up or down at random.  [default: nearest]",
     ),
     "subtract": (
         click.Choice(["analog", "digital"]),
@@ -94,14 +104,19 @@ _OPTIONS: dict[str, tuple[Any, str | None, str]] = {
     "polarity": (
         click.Choice(["separate", "interleaved", "opposed"]),
         None,
-        "Where polarities lie, behind wires: on tiles of their own, on neighbouring bit lines, or "
-        "on word lines of opposite voltages.  [default: separate]",
+        (
+            "Where the two polarities lie (only matters with wire resistance): on separate tiles,"
+            " on neighbouring bit lines, or on word lines of opposite voltages.  [default: "
+            "separate]"
+        ),
     ),
     "reference": (
         click.Choice(["auto", "exact", "column", "none"]),
         None,
-        "How the current of cells at level 0 is kept out of results: taken off before the ADC "
-        "without error, by a column of such cells, or only digitally.  [default: auto]",
+        (
+            "How the current of cells at level 0 is removed from results: subtracted before the "
+            "ADC without error, by a column of such cells, or only digitally.  [default: auto]"
+        ),
     ),
     "row_split": (
         click.Choice(["filled", "even"]),
@@ -111,13 +126,19 @@ _OPTIONS: dict[str, tuple[Any, str | None, str]] = {
     "rows_on": (
         int,
         "N",
-        "Drive N rows of a tile at a time, with a conversion each.  [default: all]",
+        (
+            "Drive N rows of a tile at a time, with one conversion per group of rows.  [default: "
+            "all]"
+        ),
     ),
     "waiting_rows": (
         click.Choice(["ground", "float", "off"]),
         None,
-        "What rows of a tile do whose turn it is not: at 0 V, on nothing (an array without "
-        "selectors), or their selectors off. It matters behind wires.  [default: ground]",
+        (
+            "State of rows of a tile that wait: held at 0 V, not driven (an array without "
+            "selectors), or with selectors off. Only matters with wire resistance.  [default: "
+            "ground]"
+        ),
     ),
     "column_limit": (
         float,
@@ -133,8 +154,10 @@ _OPTIONS: dict[str, tuple[Any, str | None, str]] = {
     "read_v": (
         float,
         "V",
-        "Voltage of the highest input, at which the current of cells is not proportional to it, as "
-        "the device's file says.  [default: proportional]",
+        (
+            "Voltage of the highest input; the current of cells then follows the curve in the "
+            "device's file.  [default: current proportional to voltage]"
+        ),
     ),
     "wire_ohm": (
         str,
@@ -145,8 +168,10 @@ _OPTIONS: dict[str, tuple[Any, str | None, str]] = {
     "wire_solution": (
         click.Choice(["auto", "exact", "approximate"]),
         None,
-        "How tiles with wires are solved; auto is exact for linear cells, and approximate where "
-        "--read-v counts and exact solves every read by itself.  [default: auto]",
+        (
+            "How tiles with wires are solved; auto: exact for linear cells, approximate with "
+            "--read-v, where exact solves every read separately.  [default: auto]"
+        ),
     ),
 }
 _FLAGS = {"row_split": "--rows"}

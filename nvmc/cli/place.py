@@ -34,10 +34,15 @@ __all__ = ["place_command"]
 @click.option(
     "--pipeline",
     is_flag=True,
-    help="Layers begin with the first rows of their inputs; images follow one another.",
+    help=(
+        "Layers start with the first rows of their inputs, and several images are processed "
+        "at once."
+    ),
 )
 @click.option(
-    "--chiplets", metavar="COLUMNSxROWS", help="Chiplets.  [default: as the hardware says]"
+    "--chiplets",
+    metavar="COLUMNSxROWS",
+    help="Number of chiplets.  [default: that of the hardware]",
 )
 @click.option(
     "-o",
@@ -61,9 +66,9 @@ def place_command(
     figure: Sheet | None,
     as_json: bool,
 ) -> None:
-    """Copy layers that wait, lay tiles onto the cores of a mesh, and schedule an image.
+    """Copy the slowest layers, place tiles on the cores of a mesh, and schedule an image.
 
-    Prints latency, interval and hops with what decides them, and how much of the chip is used.
+    Prints latency, interval and hops with their causes, and how much of the chip is used.
     """
     from nvmc.cost.schedule import write_schedule
     from nvmc.place.place import place_network

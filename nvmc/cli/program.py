@@ -18,9 +18,11 @@ __all__ = ["program_command"]
 
 @click.command("program")
 @click.argument("compiled", required=False, type=click.Path(path_type=Path))
-@click.option("--chip", required=True, type=int, metavar="K", help="Index of the chip.")
-@click.option("--seed", default=0, show_default=True, help="Population of chips.")
-@click.option("--device", metavar="NAME|FILE", help="Another device than compiled for.")
+@click.option("--chip", required=True, type=int, metavar="K", help="Number of the chip.")
+@click.option("--seed", default=0, show_default=True, help="Seed of the population of chips.")
+@click.option(
+    "--device", metavar="NAME|FILE", help="Use another device than the one in the compiled network."
+)
 @click.option("--sigma", type=float, help="Strength of the device's noise.")
 @click.option("--time", metavar="T", help="Time since programming, such as 20s, 1h or 30d.")
 @run_options("noise", "temperature", "compensate", "calibration-data")

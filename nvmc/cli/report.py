@@ -40,9 +40,14 @@ __all__ = ["report_command"]
     metavar="FILE",
     default="report.html",
     show_default=True,
-    help="The file.",
+    help="The HTML file to write.",
 )
-@click.option("--runs", default=RUNS, show_default=True, help="Chips, of each and at each point.")
+@click.option(
+    "--runs",
+    default=RUNS,
+    show_default=True,
+    help="Number of chips, for each network and each point.",
+)
 @goal_option
 @click.option(
     "--sweep",
@@ -55,7 +60,7 @@ __all__ = ["report_command"]
     "--sensitivity",
     "with_sensitivity",
     is_flag=True,
-    help=f"Which layer, slice and noise source costs what, with {PARTIAL} chips and k = 5.",
+    help=f"Loss in KPP by layer, slice and noise source, with {PARTIAL} chips and k = 5.",
 )
 @click.option(
     "--uncertainty",
@@ -93,7 +98,7 @@ def report_command(
     no_store: bool,
     **options: Any,
 ) -> None:
-    """One HTML file about compiled networks: works offline, prints well.
+    """Write one HTML file about compiled networks; it works offline and prints well.
 
     Several networks, or one on several devices, are compared on the same chips. The newest *.nvmc
     here by default. Chips are kept and taken from the store as in `nvmc simulate`.

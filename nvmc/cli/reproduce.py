@@ -33,21 +33,32 @@ __all__ = ["reproduce_command"]
 
 @click.command("reproduce")
 @click.argument("name", required=False)
-@click.option("--quick", is_flag=True, help="On what is at hand, in minutes: not the paper's data.")
 @click.option(
-    "--data", multiple=True, metavar="SPEC", help="Data you have, as mnist:DIR. May be repeated."
+    "--quick", is_flag=True, help="Use available data, for some minutes: not the paper's data."
 )
-@click.option("--jobs", default=1, show_default=True, help="Processes.")
-@click.option("--epochs", type=click.IntRange(1), help="Of training, instead of the table's.")
-@click.option("--chips", type=click.IntRange(1), help="At each point, instead of the table's.")
-@click.option("--seeds", type=click.IntRange(1), help="Trainings, instead of the table's.")
-@click.option("--images", type=click.IntRange(1), help="Test images, instead of all.")
+@click.option(
+    "--data",
+    multiple=True,
+    metavar="SPEC",
+    help="Your copy of a data set, such as mnist:DIR. May be repeated.",
+)
+@click.option("--jobs", default=1, show_default=True, help="Number of processes.")
+@click.option(
+    "--epochs", type=click.IntRange(1), help="Epochs of training, instead of the table's."
+)
+@click.option(
+    "--chips", type=click.IntRange(1), help="Chips at each point, instead of the table's."
+)
+@click.option(
+    "--seeds", type=click.IntRange(1), help="Number of trainings, instead of the table's."
+)
+@click.option("--images", type=click.IntRange(1), help="Number of test images, instead of all.")
 @click.option(
     "--folder",
     type=click.Path(file_okay=False, path_type=Path),
     default=Path("reproduce"),
     show_default=True,
-    help="Where what was found is kept: the same command goes on from there.",
+    help="Folder that keeps results: the same command continues from them.",
 )
 @click.option("--csv", type=Path, help="CSV to write.  [default: in the folder]")
 @click.option("--page", type=Path, help="Markdown page to write.  [default: in the folder]")
@@ -70,10 +81,11 @@ def reproduce_command(
     figure: Path | None,
     as_json: bool,
 ) -> None:
-    """Do a table or figure of the three papers again; without a name, list them.
+    """Repeat a table or figure of the three papers; without a name, list them.
 
-    What is found is kept cell by cell: a run that was ended goes on where it was, with the same
-    numbers. Numbers of --quick are of other data, networks and budgets, and are called quick.
+    Results are stored cell by cell: after an interruption the same command continues, with the
+    same numbers. With --quick, data, networks and effort are not those of the paper, and the
+    results are marked as quick.
     """
     if name is None:
         _list_all(as_json)

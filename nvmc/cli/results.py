@@ -59,7 +59,7 @@ _json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.group("results", cls=Group, invoke_without_command=True)
 @click.pass_context
 def results_command(context: click.Context) -> None:
-    """What has been simulated so far; without a command, list it.
+    """List, show, export and delete what has been simulated; without a command, list it.
 
     `nvmc simulate` keeps every chip in the compiled folder, or in the file of --store.
     """
@@ -103,7 +103,7 @@ def _list(where: Path | None = None, percentile: float = 1.0, as_json: bool = Fa
 def _show(
     identifier: str, where: Path | None, percentile: float, goal: str | None, as_json: bool
 ) -> None:
-    """Show one experiment; the beginning of its ID will do."""
+    """Show one experiment; the beginning of its ID is enough."""
     with Store.open(_place(where), readonly=True) as store:
         entry = store.find(identifier)
         found = worth_of(
@@ -135,7 +135,7 @@ def _show(
 def _export(
     identifiers: tuple[str, ...], everything: bool, output: Path, where: Path | None
 ) -> None:
-    """Write a row a chip of some experiments to a CSV or Parquet file."""
+    """Write one row per chip of some experiments to a CSV or Parquet file."""
     if everything == bool(identifiers):
         raise OptionError("expected either the IDs of experiments or --all")
     check_format(output)
@@ -150,7 +150,7 @@ def _export(
 @results_command.command("delete")
 @click.argument("identifiers", metavar="ID...", nargs=-1, required=True)
 @click.option("--chip", "chips", type=int, multiple=True, help="Only this chip; repeatable.")
-@click.option("--elsewhere", is_flag=True, help="Only chips from elsewhere.")
+@click.option("--elsewhere", is_flag=True, help="Only chips that other users or machines wrote.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @_where
 def _delete(
@@ -224,7 +224,7 @@ def _agreed(store: Store, entries: Sequence[Entry], what: str, yes: bool) -> boo
 def _merge(into: Path, sources: tuple[str, ...]) -> None:
     """Put the chips of other stores into one: compiled folders, or files.
 
-    INTO is made where it is not there, as a file. The others stay as they are.
+    If INTO does not exist, it is created as a file. The other stores do not change.
     """
     if into.suffix == ".nvmc" and not into.exists():
         raise OptionError(

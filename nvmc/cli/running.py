@@ -47,7 +47,9 @@ OPTIONS: dict[str, Callable[[Command], Command]] = {
         "data, chips are compared with the ideal chip on seeded inputs.",
     ),
     "device": click.option(
-        "--device", metavar="NAME|FILE", help="Another device than compiled for."
+        "--device",
+        metavar="NAME|FILE",
+        help="Use another device than the one in the compiled network.",
     ),
     "sigma": click.option(
         "--sigma", type=float, help="Strength of the device's noise.  [default: the device's own]"
@@ -62,7 +64,7 @@ OPTIONS: dict[str, Callable[[Command], Command]] = {
         "--compensate",
         multiple=True,
         metavar="NAME:K=V,…",
-        help=f"What every chip does against its noise: {', '.join(COMPENSATIONS)}. Several act in "
+        help=f"Compensation of noise on every chip: {', '.join(COMPENSATIONS)}. Several act in "
         "this order.",
     ),
     "calibration-data": click.option(
@@ -82,7 +84,10 @@ OPTIONS: dict[str, Callable[[Command], Command]] = {
         "temperature_c",
         metavar="T",
         callback=_by(parse_temperature),
-        help="Of all cells since programming, such as 85C.  [default: of their measurement]",
+        help=(
+            "Temperature of all cells since programming, such as 85C.  [default: that of the "
+            "device's measurement]"
+        ),
     ),
     "percentile": click.option(
         "--percentile",
@@ -90,11 +95,13 @@ OPTIONS: dict[str, Callable[[Command], Command]] = {
         show_default=True,
         help="Share of the worst chips left out, in %; 1: 99 of 100 chips reach the KPP.",
     ),
-    "seed": click.option("--seed", default=0, show_default=True, help="Population of chips."),
+    "seed": click.option(
+        "--seed", default=0, show_default=True, help="Seed of the population of chips."
+    ),
     "jobs": click.option(
         "--jobs",
         type=int,
-        help="Chips in parallel.  [default: the cores at hand, or as memory allows]",
+        help="Number of chips in parallel.  [default: one per core, or fewer if memory is short]",
     ),
     "workers": click.option(
         "--workers",
@@ -114,31 +121,38 @@ OPTIONS: dict[str, Callable[[Command], Command]] = {
         "--output", metavar="NAME", help="The output to score.  [default: the first that fits]"
     ),
     "class-axis": click.option(
-        "--class-axis", type=int, metavar="A", help="Its axis of the classes.  [default: found]"
+        "--class-axis",
+        type=int,
+        metavar="A",
+        help="Axis of the classes in the scored output.  [default: detected]",
     ),
     "batch-axis": click.option(
         "--batch-axis",
         metavar="A|NAME=A,…|none",
-        help="Axis of images of the output, or of inputs and outputs by name; none: the network "
-        "takes one image at a time.  [default: found]",
+        help=(
+            "Batch axis of the output, or of inputs and outputs by name; none: the network takes "
+            "one image at a time.  [default: detected]"
+        ),
     ),
     "metric": click.option(
         "--metric",
         metavar="NAME",
-        help=f"What chips are judged by: {', '.join(METRICS)}; or your own, package.module:name.  "
+        help=f"Metric of the chips: {', '.join(METRICS)}; or your own, package.module:name.  "
         "[default: what the data allow]",
     ),
     "fidelity": click.option(
         "--fidelity",
         type=click.Choice(["cells", "circuit"]),
-        help="circuit puts DAC, tiles, ADC and read noise in the loop.  "
-        "[default: what the target needs]",
+        help=(
+            "cells: ideal converters and reads; circuit: also simulate DAC, tiles, ADC and read "
+            "noise.  [default: what the target needs]"
+        ),
     ),
     "batch": click.option(
         "--batch",
         type=int,
         metavar="N",
-        help="Images per run; bounds the memory.  [default: chosen]",
+        help="Images per run; fewer need less memory.  [default: automatic]",
     ),
     "mc-passes": click.option(
         "--mc-passes",
@@ -150,14 +164,16 @@ OPTIONS: dict[str, Callable[[Command], Command]] = {
         "--store",
         type=click.Path(path_type=Path),
         metavar="FILE",
-        help="Where results are kept.  [default: results.sqlite in the compiled network]",
+        help="File in which results are stored.  [default: results.sqlite in the compiled network]",
     ),
     "trust-store": click.option(
         "--trust-store",
         is_flag=True,
-        help="Use results that others wrote as they are; otherwise some are run again first.",
+        help="Use results of other users without a check; otherwise some are run again first.",
     ),
-    "no-store": click.option("--no-store", is_flag=True, help="Keep no results, and look at none."),
+    "no-store": click.option(
+        "--no-store", is_flag=True, help="Neither store results nor use stored ones."
+    ),
     "figure": figure_options,
     "max-memory": memory_option,
     "json": click.option("--json", "as_json", is_flag=True, help="Print everything as JSON."),
@@ -183,7 +199,10 @@ def compared_options(command: F) -> F:
         "devices",
         multiple=True,
         metavar="NAME|FILE",
-        help="Another device than compiled for. May be repeated with one network, to compare them.",
+        help=(
+            "Use another device than the one in the compiled network. May be repeated with one "
+            "network, to compare devices."
+        ),
     )
     return devices(run_options(*_COMPARED)(command))
 

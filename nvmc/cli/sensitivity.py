@@ -52,7 +52,7 @@ HEADINGS = {
 
 @click.command("sensitivity")
 @click.argument("compiled", required=False, type=click.Path(path_type=Path))
-@click.option("--runs", default=100, show_default=True, help="Chips per population.")
+@click.option("--runs", default=100, show_default=True, help="Number of chips per population.")
 @run_options("data", "device", "sigma", "noise", "time", "temperature")
 @click.option(
     "--percentile",
@@ -62,7 +62,7 @@ HEADINGS = {
 )
 @run_options("seed", "fidelity", "limit", "output", "class-axis", "batch-axis", "metric", "batch")
 @run_options("jobs", "workers", "accelerator")
-@click.option("--csv", "csv_file", type=click.Path(path_type=Path), help="Write a row a part.")
+@click.option("--csv", "csv_file", type=click.Path(path_type=Path), help="Write one row per part.")
 @run_options("max-memory", "figure", "json")
 def sensitivity_command(
     compiled: Path | None,
@@ -80,10 +80,10 @@ def sensitivity_command(
     accelerator: str,
     **options: Any,
 ) -> None:
-    """Which layer, slice and noise source of a compiled network costs how much KPP.
+    """Measure how much KPP each layer, slice and noise source of a compiled network costs.
 
-    Each part's noise is taken out alone (everything else noisy) and left in alone (everything
-    else ideal), on the same chips.
+    The noise of each part is switched off alone (everything else noisy) and switched on alone
+    (everything else ideal), on the same chips.
     """
     if csv_file is not None:
         check_file(csv_file)

@@ -76,23 +76,27 @@ DELTA = 1e-3
 @click.option(
     "--precision",
     metavar="Wpp",
-    help="More chips in rounds until the KPP's interval on these images is no wider: 0.5pp, or a "
-    "number in the metric's own unit.",
+    help=(
+        "Add chips in rounds until the KPP's interval on these images is no wider than this: "
+        "0.5pp, or a number in the metric's own unit."
+    ),
 )
 @click.option(
     "--max-runs",
     type=int,
     metavar="N",
-    help="With --precision: chips at which to end in any case.  [default: 10000, or 2 x runs]",
+    help="With --precision: the largest number of chips.  [default: 10000, or 2 x runs]",
 )
 @goal_option
 @click.option(
     "--require",
     multiple=True,
     metavar="kpp|yield>=SHARE",
-    help="Exit with code 3 where the lower end of the interval is below, such as kpp>=95% or "
-    "(with --goal) yield>=99%; where less is better, the upper end above: kpp<=0.3. May be "
-    "repeated.",
+    help=(
+        "Exit with code 3 if the lower end of the interval is below this value, such as "
+        "kpp>=95% or (with --goal) yield>=99%; where less is better, if the upper end is "
+        "above it: kpp<=0.3. May be repeated."
+    ),
 )
 @run_options("jobs", "workers", "accelerator", "store", "trust-store")
 @run_options("no-store", "max-memory", "figure", "json")
@@ -117,8 +121,8 @@ def simulate_command(
 ) -> int:
     """Simulate chips of a compiled network; the newest *.nvmc here by default.
 
-    Chips are kept as they are done: the same command goes on where it was interrupted, and more
-    --runs add to what is there.
+    Every finished chip is stored: after an interruption the same command continues, and with more
+    --runs it runs only the new chips.
     """
     _check_figure(figure, adaptive)
     network = opened(compiled)

@@ -42,35 +42,42 @@ __all__ = ["solve_command"]
     "--goal",
     required=True,
     metavar="SHARE",
-    help="What the lower end of the KPP's interval must reach, such as 97%; with --require "
-    "yield>=SHARE what a chip must reach.",
+    help=(
+        "Value that the lower end of the KPP's interval must reach, such as 97%; with "
+        "--require yield>=SHARE, the value that a chip must reach."
+    ),
 )
 @click.option(
     "--over",
     required=True,
     metavar="NAME[=VALUES]",
-    help=f"What is looked for: {', '.join(PARAMETERS)}; and among which values, as sweep takes "
-    "them: sigma=0:0.5:0.01.",
+    help=f"Parameter to find: {', '.join(PARAMETERS)}; with its values, in the form of sweep: "
+    "sigma=0:0.5:0.01.",
 )
 @click.option(
     "--find",
     type=click.Choice(["least", "most"]),
-    help="Which end of the values that meet the goal.  [default: least bits, most of all else]",
+    help=(
+        "Find the least or the greatest value that meets the goal.  [default: least for bits,"
+        " most for other parameters]"
+    ),
 )
 @click.option(
     "--require",
     metavar="yield>=SHARE",
-    help="Ask that so many chips reach the goal, such as yield>=99%.",
+    help="Require that this share of the chips reach the goal, such as yield>=99%.",
 )
-@click.option("--runs", default=RUNS, show_default=True, help="Chips at every value.")
+@click.option("--runs", default=RUNS, show_default=True, help="Number of chips at every value.")
 @run_options("data", "device", "sigma", "noise", "time", "temperature")
 @run_options("compensate", "calibration-data", "percentile", "seed", "fidelity", "limit")
 @run_options("output", "class-axis", "batch-axis", "metric", "batch", "mc-passes")
 @click.option(
     "--adaptive",
     is_flag=True,
-    help="Stop early on chips that cannot be among the worst; risk of another answer 0.001 per "
-    "value.",
+    help=(
+        "Stop early on chips that cannot be among the worst; the risk of another answer is "
+        "0.001 per value."
+    ),
 )
 @run_options("jobs", "workers", "accelerator", "store", "trust-store")
 @run_options("no-store", "max-memory", "json")
@@ -90,8 +97,8 @@ def solve_command(
 ) -> int:
     """Find the least bits, or the most noise or time, at which chips still meet a goal.
 
-    The same chips are judged at both ends and at values that halve what is left. Exits with 3
-    where no value meets the goal.
+    The same chips are run at both ends of the values, then at the middle of the remaining values
+    (bisection). Exits with 3 if no value meets the goal.
     """
     network = opened(compiled)
     with (

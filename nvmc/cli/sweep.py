@@ -52,7 +52,7 @@ def _parameter_options(command: F) -> F:
 @click.command("sweep")
 @click.argument("compiled", required=False, type=click.Path(path_type=Path))
 @_parameter_options
-@click.option("--runs", default=300, show_default=True, help="Chips per point.")
+@click.option("--runs", default=300, show_default=True, help="Number of chips per point.")
 @run_options("data", "device", "noise", "compensate", "calibration-data")
 @run_options("percentile", "seed", "fidelity", "limit", "output")
 @run_options("class-axis", "batch-axis", "metric")
@@ -82,7 +82,7 @@ def sweep_command(
     """Curves of a compiled network over parameters, with the same chips at every point.
 
     VALUES is one value, a list (0.1,0.2) or a range FIRST:LAST:STEP (0:0.4:0.05). One or two
-    parameters may have several values; one with a single value is set for all points.
+    parameters may have several values; a parameter with a single value has it at all points.
     """
     given = {name: options.pop(name.replace("-", "_")) for name in PARAMETERS}
     values = {n: parse_values(n, text) for n, text in given.items() if text is not None}

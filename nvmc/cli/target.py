@@ -33,8 +33,10 @@ _OPTIONS = (
     click.option(
         "--target",
         metavar="NAME|FILE",
-        help="A target file, or a name of `nvmc targets`: cells, tiles and converters, for all "
-        "layers and for some. Options beside it override what it says of all.",
+        help=(
+            "A target file, or a name of `nvmc targets`: cells, tiles and converters, for all "
+            "layers or for single ones. Other options override its values for all layers."
+        ),
     ),
     click.option(
         "--weight-bits",
@@ -52,14 +54,18 @@ _OPTIONS = (
         "--cell-bits",
         type=int,
         metavar="B",
-        help="Bits per cell, 1 to H; H + 1 with --encoding offset is one cell a weight.",
+        help="Bits per cell, 1 to H; with --encoding offset, H + 1 stores each weight in one cell.",
     ),
     click.option(
         "--encoding",
         type=click.Choice(["sign-magnitude", "differential", "offset", "balanced"]),
         help="How the sign is stored.  [default: the device's]",
     ),
-    click.option("--per-channel", is_flag=True, help="One scale per output channel, not a tensor."),
+    click.option(
+        "--per-channel",
+        is_flag=True,
+        help="One scale per output channel instead of one per tensor.",
+    ),
     click.option("--tile", metavar="RxC", help=f"Tile size.  [default: {TILE}]"),
 )
 
@@ -164,6 +170,6 @@ def _layer_bits(texts: Sequence[str]) -> dict[str, int]:
             if not (glob and bits.isdecimal()):
                 raise OptionError(f"--bits has {part!r}; expected GLOB=H, such as 'conv*=1,fc*=6'")
             if glob in found:
-                raise OptionError(f"--bits: {glob!r} stands twice; give it once")
+                raise OptionError(f"--bits: {glob!r} is given twice; give it once")
             found[glob] = int(bits)
     return found

@@ -45,24 +45,27 @@ _SETTINGS: dict[str, tuple[Any, str | None, str]] = {
     "rate": (
         str,
         "R|auto",
-        "Learning rate, the highest of its schedule; auto: as the method wants.  [default: auto]",
+        (
+            "Learning rate, the highest of its schedule; auto: the method's own value.  [default:"
+            " auto]"
+        ),
     ),
     "schedule": (
         click.Choice(["cosine", "one-cycle", "constant"]),
         None,
-        "How the learning rate goes.  [default: cosine]",
+        "Course of the learning rate.  [default: cosine]",
     ),
     "decay": (float, "D", "Weight decay.  [default: 0.0001]"),
-    "momentum": (float, "M", "Of sgd.  [default: 0.9]"),
-    "seed": (int, "S", "Names every random number of the run.  [default: 0]"),
-    "chips": (int, "N", "Chips that a KPP is taken over.  [default: 300]"),
+    "momentum": (float, "M", "Momentum of sgd.  [default: 0.9]"),
+    "seed": (int, "S", "Seed of all random numbers of the run.  [default: 0]"),
+    "chips": (int, "N", "Number of chips for each KPP.  [default: 300]"),
     "percentile": (float, "K", "k of the KPP.  [default: 1]"),
-    "every": (int, "N", "Epochs from one KPP to the next; 0: the last only.  [default: 5]"),
+    "every": (int, "N", "Measure the KPP every N epochs; 0: only after the last.  [default: 5]"),
     "patience": (int, "N", "Stop after N KPPs without a better one; 0: never.  [default: 0]"),
     "keep": (
         click.Choice(["best", "last"]),
         None,
-        "The weights of the best KPP's epoch, or of the last.  [default: best]",
+        ("Save the weights of the epoch with the best KPP, or of the last epoch.  [default: best]"),
     ),
     "init": (
         click.Choice(["keep", "random"]),
@@ -72,13 +75,16 @@ _SETTINGS: dict[str, tuple[Any, str | None, str]] = {
     "augment": (
         str,
         "affine|K=V,…",
-        f"Move the images each time; affine is {AFFINE}; crop=4,flip=0.5 is usual for photographs.",
+        f"Change the images at random each time; affine is {AFFINE}; crop=4,flip=0.5 is usual for "
+        "photographs.",
     ),
     "clip": (
         str,
         "K|learned|none|auto",
-        "Keep weights within K of their standard deviations; auto: as the method wants.  "
-        "[default: auto]",
+        (
+            "Keep weights within K standard deviations; auto: the method's own value.  [default: "
+            "auto]"
+        ),
     ),
     "estimator": (
         click.Choice(["straight-through", "ede"]),
@@ -88,12 +94,15 @@ _SETTINGS: dict[str, tuple[Any, str | None, str]] = {
     "circuit": (
         click.Choice(["trained", "judged"]),
         None,
-        "Train through converters, tiles and wires, or let only KPPs see them.  [default: trained]",
+        (
+            "Include converters, tiles and wires in training, or only when KPPs are measured.  "
+            "[default: trained]"
+        ),
     ),
     "ranges": (
         click.Choice(["measured", "learned"]),
         None,
-        "Calibrated ranges of DACs: measured, or learned and written.  [default: measured]",
+        "Calibrated ranges of DACs: measured, or learned and saved.  [default: measured]",
     ),
     "accelerator": (click.Choice(["cpu", "cuda"]), None, "[default: cpu]"),
 }
@@ -109,7 +118,7 @@ def _settings_options(command: F) -> F:
 
 @click.command("train")
 @click.argument("model", required=False)
-@click.option("--methods", is_flag=True, help="List the methods and their options, and end.")
+@click.option("--methods", is_flag=True, help="List the methods and their options, and exit.")
 @click.option("--method", default="hwa", show_default=True, metavar="NAME")
 @click.option(
     "--method-option",
@@ -120,27 +129,35 @@ def _settings_options(command: F) -> F:
 )
 @click.option("--data", metavar="SPEC", help=f"FILE.npz, {NAMED}.")
 @click.option(
-    "--validation", metavar="SPEC", help="Held-out data.  [default: of --data, else a tenth of it]"
+    "--validation",
+    metavar="SPEC",
+    help="Held-out data.  [default: the validation split of --data, else a tenth of it]",
 )
 @click.option(
     "--validation-limit",
     type=int,
     metavar="N",
-    help="Held-out images that KPPs are taken on; 0: all.  [default: so many that KPPs take no "
-    "longer than training]",
+    help=(
+        "Number of held-out images for KPPs; 0: all.  [default: so many that KPPs take no "
+        "longer than training]"
+    ),
 )
 @click.option(
     "--teacher",
     metavar="MODEL",
-    help="A clean network, FILE or zoo:NAME, whose outputs hwa imitates beside the labels.",
+    help=(
+        "A network without noise, FILE or zoo:NAME; hwa learns its outputs as well as the labels."
+    ),
 )
 @click.option("--sigma", type=float, help="Strength of the device's noise.")
 @click.option("--noise", multiple=True, metavar="TYPE:K=V,…", help="One more noise source.")
 @click.option(
     "--time",
     metavar="T|T:T",
-    help="Age of the chips, such as 30d. With 1h:30d training draws ages between these two, and "
-    "KPPs are taken at the second.",
+    help=(
+        "Age of the chips, such as 30d. With 1h:30d training draws ages between these two, "
+        "and KPPs are measured at the second."
+    ),
 )
 @run_options("temperature")
 @target_options
@@ -164,11 +181,17 @@ def _settings_options(command: F) -> F:
     "--checkpoint",
     type=click.Path(path_type=Path),
     metavar="FILE",
-    help="Where every epoch is kept until the end.  [default: OUTPUT.checkpoint]",
+    help=(
+        "File that keeps the state after each epoch, until the run ends.  [default: "
+        "OUTPUT.checkpoint]"
+    ),
 )
-@click.option("--resume", is_flag=True, help="Go on where the same command was interrupted.")
+@click.option("--resume", is_flag=True, help="Continue the same command after an interruption.")
 @click.option(
-    "--tensorboard", type=click.Path(path_type=Path), metavar="DIR", help="Write curves there."
+    "--tensorboard",
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="Write curves for TensorBoard into this folder.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print everything as JSON.")
 def train_command(
@@ -184,7 +207,7 @@ def train_command(
     as_json: bool,
     **options: Any,
 ) -> None:
-    """Train MODEL, an ONNX file or zoo:NAME, for the chips it will sit on.
+    """Train MODEL, an ONNX file or zoo:NAME, for the chips that it will run on.
 
     The result is the same ONNX graph with better weights, ready for `nvmc compile` with the same
     options. `--methods` lists the methods.

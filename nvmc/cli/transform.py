@@ -24,7 +24,7 @@ __all__ = ["transform_command"]
     multiple=True,
     required=True,
     metavar="NAME:K=V,…",
-    help="A pass and its options; repeated ones run in order.",
+    help="A pass and its options. May be repeated; passes run in the given order.",
 )
 @click.option(
     "-o", "--output", required=True, type=click.Path(path_type=Path), help="The ONNX file to write."

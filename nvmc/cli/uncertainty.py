@@ -58,7 +58,7 @@ LABELS = {"rotation": "rotation [degrees]", "noise": "noise [share of the range]
     "shifts",
     multiple=True,
     type=click.Choice(KINDS),
-    help="How images are moved away. May be repeated.  [default: all that the data allow]",
+    help="Kind of shift of the data. May be repeated.  [default: all that the data allow]",
 )
 @run_options("device", "sigma", "noise", "time", "temperature", "seed", "fidelity", "limit")
 @run_options("output", "class-axis", "batch-axis", "batch", "jobs")

@@ -268,7 +268,9 @@ def _cost(
     mapped = 0 if counted is None else counted.mapped
     everything = mapped if counted is None else mapped + counted.digital + counted.activations
     if not mapped:
-        raise ModelError("no layer on crossbars says how many multiply-adds an image has for it")
+        raise ModelError(
+            "the number of multiply-adds per image is not known for any layer on crossbars"
+        )
     return Cost(
         network=folder,
         hardware=hardware.name,

@@ -152,7 +152,7 @@ def layer_counts(
     """
     if layer.products is None:
         raise ModelError(
-            f"layer {layer.name!r} does not say how many vectors an image has for it, since sizes "
+            f"the number of vectors per image of layer {layer.name!r} is not known, since sizes "
             "are left open or it lies in a subgraph; compile with --shape, or with --skip for it"
         )
     total: Counts | None = None

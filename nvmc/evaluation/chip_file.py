@@ -151,5 +151,7 @@ def _npz(path: str | Path, output: str | Path) -> Path:
     if not str(path).endswith(".npz"):
         raise OptionError(f"cells file is {str(path)!r}; expected a name that ends in .npz")
     if Path(path).resolve() == Path(output).resolve():
-        raise OptionError(f"chip and cells both go to {str(output)!r}; give each a file of its own")
+        raise OptionError(
+            f"chip and cells would both be written to {str(output)!r}; give two files"
+        )
     return Path(path)

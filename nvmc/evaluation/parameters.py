@@ -182,7 +182,7 @@ def parse_values(name: str, text: str) -> list[Value]:
     sixth of 0:0.5:0.1 is 0.5 and the fourth is 0.3, not 0.30000000000000004.
 
     Raises:
-        OptionError: A value is none of the parameter's, stands twice, or there are too many.
+        OptionError: A value is none of the parameter's, is given twice, or there are too many.
     """
     if name not in PARAMETERS:
         raise OptionError(unknown("parameter", name, PARAMETERS))
@@ -193,7 +193,7 @@ def parse_values(name: str, text: str) -> list[Value]:
     for part in parts:
         value = _value(name, part)
         if value.number in values:
-            raise OptionError(f"--{name}: {part} stands twice in {text!r}; give it once")
+            raise OptionError(f"--{name}: {part} is given twice in {text!r}; give it once")
         values[value.number] = value
     return list(values.values())
 

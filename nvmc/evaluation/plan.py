@@ -120,8 +120,8 @@ class Plan:
         _decisions(workload)
         if isinstance(workload.network, CircuitNetwork) and workload.network.draws:
             raise OptionError(
-                "an adaptive run goes through the images in parts, where a circuit of a network "
-                "that draws numbers reads its passes anew; leave --adaptive out"
+                "an adaptive run runs the images in parts, and as a circuit a network with random "
+                "layers would draw other numbers in each part; leave --adaptive out"
             )
 
 

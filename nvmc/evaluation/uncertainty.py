@@ -285,7 +285,7 @@ def _classes(workload: Workload) -> NDArray[np.integer[Any]]:
 def _labelled(data: Data | None, limit: int | None) -> Dataset:
     """The images that are used."""
     if data is None:
-        raise DataError("doubts are judged on labelled images; give --data")
+        raise DataError("uncertainty needs data with labels or values; give --data")
     dataset = load_data(data, limit=limit)
     if dataset.y is None:
         valued = "values, which are no classes (value_uncertainty takes them)"

@@ -190,7 +190,7 @@ def value_shifts(dataset: Dataset, kinds: Sequence[str] | None) -> list[Shift]:
     """
     if "rotation" in (kinds or ()):
         raise DataError(
-            f"{dataset.name} has values, of which nobody knows what they are of turned images; "
+            f"{dataset.name} has values, and their right values for turned images are not known; "
             "leave the rotation out"
         )
     return shifts_for(dataset.x, kinds or ["noise"])
@@ -200,7 +200,7 @@ def _images(compiled: Compiled, options: Options) -> Dataset:
     """The images with values, for the one input of real numbers."""
     entries, data = compiled.manifest.inputs, options.get("data")
     if options.get("metric") is not None:
-        raise OptionError("a metric is given, but doubts have measures of their own; leave it out")
+        raise OptionError("a metric is given, but uncertainty has its own measures; leave it out")
     dataset = None if data is None else load_data(data, limit=options.get("limit"))
     if dataset is None or dataset.targets is None:
         raise DataError("doubts about values need values to be met; give --data with y as float32")

@@ -65,7 +65,7 @@ def cells_of_request(request: Request, arrays: Mapping[str, Array] | None = None
     if range_us is not None and all(device.conductance is not None for device in devices):
         names = ", ".join(repr(device.name) for device in devices)
         raise OptionError(
-            f"device {names} says itself what its levels conduct; leave --range-us out"
+            f"device {names} states the conductances of its levels; leave --range-us out"
         )
 
     def make(name: str) -> ArrayCells:

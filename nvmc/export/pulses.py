@@ -29,6 +29,6 @@ def check_pulses(array: str, periphery: Periphery) -> None:
         wrong = "DACs that are not linear", "--dac-inl 0"
     if wrong:
         raise OptionError(
-            f"array {array!r} has {wrong[0]}, which this version of the format cannot say; "
+            f"array {array!r} has {wrong[0]}, which this version of the format does not support; "
             f"compile with {wrong[1]}"
         )

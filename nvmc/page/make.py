@@ -284,7 +284,7 @@ class _Making:
     def doubts(self, network: Compiled, device: Any) -> Any:
         data: Any = self.options.get("data")
         if data is None:
-            raise DataError("uncertainty is judged on labelled images; give --data")
+            raise DataError("uncertainty needs data with labels or values; give --data")
         images = data.for_network([entry.name for entry in network.manifest.inputs])
         valued = images.targets is not None
         shifts = value_shifts(images, None) if valued else shifts_for(images.x, None, images.y)

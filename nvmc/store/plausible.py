@@ -210,8 +210,8 @@ def implausible(path: Path, experiment: str, fault: str, chip: Any = None) -> St
     only = f" --chip {chip}" if type(chip) is int else ""
     return StoreError(
         f"{str(path)!r} was damaged or edited: experiment {short}: {fault}; nothing was changed: "
-        f"`nvmc results delete {short}{only} --store {path}` forgets it, --store FILE and "
-        "--no-store go without it"
+        f"`nvmc results delete {short}{only} --store {path}` deletes it; --store FILE and "
+        "--no-store do not use it"
     )
 
 
@@ -252,7 +252,7 @@ def key_of(path: Path, identifier: Any, key: Any) -> dict[str, Any]:
     if not isinstance(identifier, str):
         raise StoreError(
             f"{str(path)!r} is damaged: an experiment's id is {identifier!r}; nothing was changed "
-            "in it: bring back a copy, or move it away and simulate again"
+            "in it: restore a backup, or move it away and simulate again"
         )
     found = object_of(path, identifier, "key", key)
     if hashlib.sha256(key.encode(errors="surrogatepass")).hexdigest() != identifier:

@@ -280,7 +280,7 @@ class Experiment:
             f"{str(path)!r} has results from elsewhere that are not those of this machine: "
             f"experiment {short} holds {there!r} for chip {chip} on {images} images, and here it "
             f"is {here!r}{processor * close}; nothing was changed: `nvmc results delete {short} "
-            f"--elsewhere --store {path}` forgets them, --store FILE and --no-store go without them"
+            f"--elsewhere --store {path}` deletes them; --store FILE and --no-store do not use them"
         )
 
     def _judge(self, found: Found, beside: Beside, row: Numbers, code: bytes | None) -> None:

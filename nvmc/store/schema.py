@@ -143,7 +143,7 @@ def damaged(path: Path, error: sqlite3.Error) -> StoreError:
     """The error of a store that cannot be read."""
     if _code(error) & 0xFF in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
         return StoreError(
-            f"{str(path)!r} is damaged ({error}); nothing was changed in it: bring back a copy, or "
+            f"{str(path)!r} is damaged ({error}); nothing was changed in it: restore a backup, or "
             "move it away and simulate again"
         )
     return StoreError(f"cannot read {str(path)!r}: {reason(error)}")
@@ -262,7 +262,7 @@ def _check_tables(path: Path, connection: sqlite3.Connection) -> None:
     if what is not None:
         raise StoreError(
             f"{str(path)!r} was altered: {what} (version {version}); nothing was changed in it: "
-            "bring back a copy, or move it away and simulate again"
+            "restore a backup, or move it away and simulate again"
         )
 
 

@@ -150,7 +150,9 @@ def _check_identity(path: Path, here: Mapping[str, str], text: str) -> None:
     except (ValueError, RecursionError):
         there = None
     if not isinstance(there, dict):
-        raise OptionError(f"{str(path)!r} does not say whose run it is; remove it and start anew")
+        raise OptionError(
+            f"{str(path)!r} does not say to which run it belongs; remove it and start anew"
+        )
     found = cast(dict[str, Any], there)
     differing = sorted(key for key in {*here, *found} if here.get(key) != found.get(key))
     if differing:

@@ -257,7 +257,7 @@ def _anew(weight: ComputedWeight, model: ir.Model) -> ComputedWeight:
     if not like:
         raise OptionError(
             f"weight {weight.name!r} is computed from {', '.join(weight.latent)}, none of its "
-            "shape, so nobody can say how they begin anew; use --init keep"
+            "shape, so nvmc cannot draw new values for them; use --init keep"
         )
     return replace(weight, latent={**weight.latent, like[0]: array.copy()})
 

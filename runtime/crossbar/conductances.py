@@ -98,8 +98,8 @@ def _scale(target: Target, range_us: tuple[float, float] | None) -> _Scale:
         range_us = stated.min_us, stated.max_us
     if range_us is None:
         raise OptionError(
-            f"device {name!r} does not say what its levels conduct; give --range-us LOW,HIGH in "
-            "uS, or add conductance = { min_us, max_us } to its file"
+            f"device {name!r} does not state the conductances of its levels; give --range-us "
+            "LOW,HIGH in uS, or add conductance = { min_us, max_us } to its file"
         )
     low, high = range_us
     if not 0 <= low < high < np.inf:

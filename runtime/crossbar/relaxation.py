@@ -99,8 +99,8 @@ def column_currents(
             left, drive, limit = left[keep], drive[:, keep], limit[keep]
             w, u = w[..., keep], u[..., keep]
     raise OptionError(
-        f"a tile with wires of {wires} ohm does not settle in {_MOST_SWEEPS} sweeps: next to "
-        "nothing of the drive arrives, or cells below 0 uS feed it; lower the wire resistance, "
+        f"a tile with wires of {wires} ohm does not converge in {_MOST_SWEEPS} sweeps: "
+        "hardly any drive arrives, or cells below 0 uS supply current; lower the wire resistance, "
         "clip the device at 0 or give wire_solution approximate"
     )
 

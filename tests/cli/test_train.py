@@ -107,10 +107,10 @@ def test_table(capsys: Capture) -> None:
     assert max(map(len, text.splitlines()[:-3])) <= 80
     shown = " ".join(text.split())
     for phrase in (
-        "mlp.onnx: rram4, sigma 0.3, trained with trice on 216 images (blobs.npz)",
+        "mlp.onnx: rram4, sigma 0.3, trained with trice on 216 samples (blobs.npz)",
         "before after ideal chip accuracy",
         "1st percentile (KPP)",
-        "KPP of 6 chips on 24 held-out images",
+        "KPP of 6 chips on 24 held-out samples",
         "3 epochs in",
         "trice: ",
         "Wrote mlp-trice.onnx",
@@ -181,7 +181,8 @@ def test_one_number_where_several_may_stand(capsys: Capture) -> None:
 
 def test_dropout_at_inference_is_told_and_simulated_with_passes(capsys: Capture) -> None:
     words = [*SMALL, "--method", "spindrop"]
-    assert "24 held-out images (blobs.npz), nothing dropped" in " ".join(ok(capsys, *words).split())
+    shown = " ".join(ok(capsys, *words).split())
+    assert "24 held-out samples (blobs.npz), nothing dropped" in shown
     found = json.loads(ok(capsys, *words, "--json"))
     assert found["dropout_off"] is True
     assert found["next"][1].endswith("--mc-passes 10")
@@ -193,8 +194,8 @@ def test_dropout_at_inference_is_told_and_simulated_with_passes(capsys: Capture)
 
 
 def test_a_file_is_said_to_have_no_test_images(capsys: Capture) -> None:
-    note = "blobs.npz has no split: it was trained on"
-    assert note in ok(capsys, *SMALL, "--method", "erm")
+    note = "blobs.npz has no splits, and all of it was trained on: simulate with other data."
+    assert note in " ".join(ok(capsys, *SMALL, "--method", "erm").split())
 
 
 def test_defaults_in_the_help_are_those_of_the_settings() -> None:

@@ -353,7 +353,7 @@ def test_layers_whose_vectors_nobody_knows_are_refused(tmp_path: Path) -> None:
     compiled = made(tmp_path, "differential")
     layers = [layer.model_copy(update={"products": None}) for layer in compiled.manifest.layers]
     manifest = compiled.manifest.model_copy(update={"layers": layers})
-    with pytest.raises(ModelError, match="does not say how many vectors"):
+    with pytest.raises(ModelError, match="number of vectors per image of layer"):
         estimate_cost(Compiled(compiled.folder, manifest), "generic")
 
 

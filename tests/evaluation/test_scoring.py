@@ -268,7 +268,7 @@ def test_a_network_without_an_axis_of_images_runs_image_by_image(fidelity: Any) 
     assert "run image by image" in seeded.description.reading.text
     assert compiled.manifest.work is not None and compiled.manifest.work.mapped == 4 * 108
     assert compiled.manifest.layers[0].products == 1
-    with pytest.raises(DataError, match="one image of .* at a time: it has no batch axis"):
+    with pytest.raises(DataError, match="one sample of .* at a time: it has no batch axis"):
         compile_model("m.onnx", "fefet2", CompileOptions(activation_bits=4), data=(x, y))
 
 

@@ -133,7 +133,7 @@ def test_an_input_gets_the_array_of_its_name(folder: Path) -> None:
         train("m.onnx", task, make_method("erm"), output="out.onnx")
     assert np.array_equal(made[0], made[1]) and np.array_equal(made[0], made[2])
     np.savez("a.npz", x=image, image=np.ones((50, 7)), y=y)
-    with pytest.raises(DataError, match="images of 7, but the model takes 5"):
+    with pytest.raises(DataError, match="samples of 7, but the model takes 5"):
         simulate(compiled, runs=3, data="a.npz")
 
 
@@ -174,7 +174,7 @@ def test_inputs_that_do_not_fit(folder: Path, capsys: pytest.CaptureFixture[str]
     compiled = compile_model("text.onnx", Target.of(load_device("rram4")), output="text.nvmc")
     data = texts(10, 3)
     for change, message in (
-        ({"mask": data["mask"][:, :4]}, r"images of 4, but input 'mask' takes 6"),
+        ({"mask": data["mask"][:, :4]}, r"samples of 4, but input 'mask' takes 6"),
         ({"ids": data["ids"] + 0.5}, "input 'ids' takes int64, but .* that this type does not"),
         ({"ids": data["ids"] * 1e30}, "input 'ids' takes int64, but .* that this type does not"),
         ({"ids": np.full((10, 6), 2**63 + 3, np.uint64)}, "input 'ids' takes int64"),

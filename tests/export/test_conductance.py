@@ -329,7 +329,7 @@ def test_names_stand_for_one_array(tmp_path: Path) -> None:
 
 def test_a_device_without_conductances_needs_a_range(tmp_path: Path) -> None:
     compiled = compiled_of(tmp_path, device="rram4", weight_bits=4, cell_bits=2)
-    with pytest.raises(OptionError, match="'rram4' does not say what its levels conduct; give"):
+    with pytest.raises(OptionError, match="'rram4' does not state the conductances of its levels"):
         compiled.chip(1).tile("w", 0)
     low, high = compiled.chip(1), compiled.chip(1, range_us=(5.0, 35.0))
     files = exported_with_range(compiled, tmp_path)
@@ -370,7 +370,7 @@ def exported_with_range(compiled: Compiled, folder: Path) -> TileFiles:
     [
         (
             "--range-us 1,20",
-            "device 'tested' says itself what its levels conduct; leave --range-us out",
+            "device 'tested' states the conductances of its levels; leave --range-us out",
         ),
         ("--range-us 1", "--range-us is '1'; expected LOW,HIGH in uS, such as 0.1,20"),
         ("--array v", "array or layer 'v' is unknown; expected one of w"),

@@ -151,7 +151,7 @@ def test_perplexity_in_every_command(capsys: Capture) -> None:
     assert result["description"]["data"] == "next:d.npz"
     ideal, kpp = (value_text("perplexity", v) for v in (result["ideal"], max(result["values"])))
     told = run(capsys, "simulate", *some)
-    assert "40 images (next:d.npz)" in told and "from the store 2 chips" in told
+    assert "40 sequences (next:d.npz)" in told and "from the store 2 chips" in told
     assert f"ideal chip perplexity {ideal}" in told and f"{kpp} the worst chip" in told
     told = run(capsys, "sweep", *some, "--sigma", "0,0.3")
     assert "perplexity, less is better" in told and ideal in told

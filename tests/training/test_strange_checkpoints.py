@@ -440,9 +440,9 @@ def test_a_file_of_holes_is_not_read(tmp_path: Path) -> None:
     [
         ('{"sigma": "1"}', "is the checkpoint of another run: "),
         ('{"\\u001b[31m\\n": "1"}', r"another run: '\\x1b\[31m\\n' is 1 there and None here"),
-        ("[]", "does not say whose run it is"),
-        ("{", "does not say whose run it is"),
-        ("[" * 100_000, "does not say whose run it is"),
+        ("[]", "does not say to which run it belongs"),
+        ("{", "does not say to which run it belongs"),
+        ("[" * 100_000, "does not say to which run it belongs"),
         ('{"a": "' + "x" * 10_000 + '"}', "a is x{80}… there and None here"),
     ],
     ids=str.__len__,

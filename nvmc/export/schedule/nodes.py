@@ -170,6 +170,6 @@ def _check(array: Array) -> None:
         )
     if target.off_at_adc and target.layout.signed:
         raise OptionError(
-            f"array {array.name!r} takes its off-current off by a digital product with the signs, "
-            "which this version of the format cannot say; compile with --reference exact"
+            f"array {array.name!r} removes its off-current by a digital product with the signs, "
+            "which this version of the format does not support; compile with --reference exact"
         )

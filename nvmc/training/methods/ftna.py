@@ -59,7 +59,7 @@ class Ftna(Method):
         labels = task.train.y
         if labels is None or labels.ndim != 1:
             raise TrainingError(
-                "method 'ftna' tells classes of whole images apart and needs one label an image; "
+                "method 'ftna' classifies whole images and needs one label per image; "
                 "use another method for dense prediction and for regression"
             )
 

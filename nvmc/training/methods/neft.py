@@ -100,8 +100,8 @@ class Neft(Method):
             )
         if self.variant == "irs" and np.asarray(task.train.y).ndim != 1:
             raise TrainingError(
-                "method 'neft' with variant=irs has heads for whole images and needs one label an "
-                "image; use variant=ovf for dense prediction"
+                "method 'neft' with variant=irs has heads for whole images and needs one label "
+                "per image; use variant=ovf for dense prediction"
             )
         NoiseInjection().check(task)
         if self.variant == "ovf":

@@ -123,7 +123,7 @@ def test_what_does_not_settle_is_refused() -> None:
     law = LAWS["sinh"][0]
     at = law.both_signs(np.full((20, 20, 1), 1e5), 0.5)
     wires = WireOhm(row=1e5, col=1e5)
-    with pytest.raises(OptionError, match="does not settle") as caught:
+    with pytest.raises(OptionError, match="does not converge") as caught:
         column_currents(at, np.full((20, 1), 0.5), 20, wires)
     assert "\n" not in str(caught.value)
 

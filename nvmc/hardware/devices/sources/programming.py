@@ -48,7 +48,7 @@ class Programming(ThermallyAged, GaussianSource, SpreadLaw, frozen=True):
         if self.table is not None:
             check_rows(self.table)
             if self.laws or self.bias is not None:
-                raise ValueError("table holds the laws of each time; remove those beside it")
+                raise ValueError("table has the laws at each time; remove the other laws")
             if self.tolerance is not None:
                 raise ValueError(
                     "table is measured after write-verify, if there was one; remove tolerance"

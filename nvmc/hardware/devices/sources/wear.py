@@ -119,7 +119,7 @@ class ReadDisturb(NoiseSource, frozen=True):
     @model_validator(mode="after")
     def _one_law(self) -> Self:
         if (self.rate is None) == (self.p is None):
-            raise ValueError("give rate or p, one of them")
+            raise ValueError("give either rate or p")
         if self.rate is None and self.rate_std:
             raise ValueError("rate_std is of rate; give rate instead of p, or remove it")
         return self
