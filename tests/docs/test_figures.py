@@ -22,7 +22,6 @@ WITHOUT_TABLE = {
     "bench_kernels": _TEXT,
     "bench_place": _TEXT,
     "bench_store": _TEXT,
-    "study_mnist": _HAND,
 }
 """Scripts that write no table on a page, and why."""
 SOURCE = re.compile(
