@@ -113,12 +113,13 @@ def opened(model: bytes | str, options: Any, weights: int = 0) -> Any:
         ModelError: onnxruntime refuses the network.
         OutOfMemoryError: There is too little memory.
     """
+    optimised = options.graph_optimization_level != _ort.GraphOptimizationLevel.ORT_DISABLE_ALL
     try:
         return _ort.InferenceSession(
             model,
             options,
             providers=["CPUExecutionProvider"],
-            disabled_optimizers=crashing_optimisers(model),
+            disabled_optimizers=crashing_optimisers(model) if optimised else [],
         )
     except Exception as error:  # onnxruntime raises many types without a common base
         if allocation_failed(error):

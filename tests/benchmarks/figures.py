@@ -158,7 +158,7 @@ def origin(made: Iterable[Mapping[str, Any]]) -> str:
     """Date, commits and machines of some records, on one line."""
 
     def of(name: str) -> list[str]:
-        return sorted({record.get(name, UNKNOWN) for record in kept})
+        return sorted({record.get(name, UNKNOWN) for record in kept}) or [UNKNOWN]
 
     kept = list(made)
     dates, commits = of("date"), of("commit")

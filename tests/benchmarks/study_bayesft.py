@@ -421,7 +421,7 @@ def picture(cells: list[Cell], experiment: str) -> Path:
     path = ROOT / f"{experiment}.png"
     draw_curves(
         path,
-        f"{experiment}, {cells[0].data}, log-normal drift; {CHIPS} chips a seed",
+        [f"{experiment}, {cells[0].data}, log-normal drift; {CHIPS} chips a seed"],
         "accuracy",
         Axis("sigma of the drift", SIGMAS),
         curves,

@@ -9,12 +9,11 @@ Each (method, sigma, seed) is a line of build/study_methods.jsonl, so a killed r
 was; trained networks stay in build/study_methods. A method whose training does not depend on sigma
 is trained once a seed.
 
-Usage: python tests/benchmarks/study_methods.py [--methods erm,trice] [--jobs 2] [--table]
+Usage: python tests/benchmarks/study_methods.py [--methods erm,trice] [--jobs 2] [--docs]
 """
 
 from __future__ import annotations
 
-import argparse
 import json
 import multiprocessing
 import os
@@ -25,7 +24,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from figures import records
+from figures import figures, keep, lacking, parser, records, table
 
 ROOT = Path(__file__).resolve().parents[2] / "build"
 SIGMAS = (0.0, 0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4, 0.6, 0.8)
@@ -56,19 +55,19 @@ RECIPE: dict[str, Any] = {
     "keep": "last",
 }
 
-PAPER = """\
-| sigma_d | w/o noise | CorrectNet | Gauss. | RC-Manual | TRICE |
-| --- | --- | --- | --- | --- | --- |
-| 0.00 | 99.01 | 97.99 | 98.86 | 98.88 | 98.94 |
-| 0.05 | 93.31 | 97.56 | 97.45 | 96.89 | 98.08 |
-| 0.10 | 70.72 | 90.66 | 95.59 | 95.47 | 95.99 |
-| 0.15 | 38.15 | 67.70 | 87.60 | 90.43 | 90.58 |
-| 0.20 | 19.81 | 39.54 | 66.04 | 75.47 | 77.82 |
-| 0.25 | 11.95 | 22.26 | 40.27 | 50.14 | 54.12 |
-| 0.30 | 8.58 | 14.26 | 23.09 | 28.56 | 38.51 |
-| 0.35 | 6.89 | 10.83 | 14.38 | 16.83 | 25.29 |
-| 0.40 | 6.05 | 9.23 | 10.38 | 11.61 | 17.94 |"""
-"""TRICE, Table I: LeNet on MNIST, 1st-percentile accuracy in %, means of 5 runs."""
+PAPER = {
+    0.00: ("99.01", "97.99", "98.86", "98.88", "98.94"),
+    0.05: ("93.31", "97.56", "97.45", "96.89", "98.08"),
+    0.10: ("70.72", "90.66", "95.59", "95.47", "95.99"),
+    0.15: ("38.15", "67.70", "87.60", "90.43", "90.58"),
+    0.20: ("19.81", "39.54", "66.04", "75.47", "77.82"),
+    0.25: ("11.95", "22.26", "40.27", "50.14", "54.12"),
+    0.30: ("8.58", "14.26", "23.09", "28.56", "38.51"),
+    0.35: ("6.89", "10.83", "14.38", "16.83", "25.29"),
+    0.40: ("6.05", "9.23", "10.38", "11.61", "17.94"),
+}
+"""TRICE, Table I: LeNet on MNIST, 1st-percentile accuracy in %, means of 5 runs, by sigma_d."""
+COLUMNS = ("paper: w/o noise", "CorrectNet", "Gauss.", "RC-Manual", "TRICE")
 
 
 @dataclass(frozen=True)
@@ -197,11 +196,10 @@ def run_all(jobs: list[Job], path: Path) -> str:
     started = time.perf_counter()
     for job in jobs:
         try:
-            line = json.dumps(run(job))
+            found = run(job)
         except Exception as error:  # the others go on without it
             return f"{job}: {type(error).__name__}: {error}"
-        with path.open("a") as file:
-            file.write(line + "\n")
+        keep(path, found)
     first = jobs[0]
     return (
         f"{first.method}, sigma {', '.join(f'{job.sigma:g}' for job in jobs)}, seed {first.seed}: "
@@ -209,55 +207,60 @@ def run_all(jobs: list[Job], path: Path) -> str:
     )
 
 
-def table(found: list[dict[str, Any]], methods: list[str], value: str = "kpp") -> str:
-    """Mean and standard deviation over seeds in %, a row per sigma, a column per method."""
-    lines = ["| sigma_d | " + " | ".join(methods) + " |", "| --- " * (len(methods) + 1) + "|"]
-    for sigma in sorted({record["sigma"] for record in found}):
-        cells: list[str] = []
-        for method in methods:
-            same = [r for r in found if r["sigma"] == sigma and r["method"] == method]
-            values = [100 * record[value] for record in same]
-            spread = f" ± {statistics.stdev(values):.2f}" if len(values) > 1 else ""
-            cells.append(f"{statistics.mean(values):.2f}{spread}" if values else "")
-        lines.append(f"| {sigma:.2f} | " + " | ".join(cells) + " |")
-    return "\n".join(lines)
+def cell(found: list[dict[str, Any]], seeds: int, value: str = "kpp") -> str:
+    """Mean and standard deviation over seeds in %; how many, where some are missing."""
+    values = [100 * record[value] for record in found]
+    if not values:
+        return ""
+    spread = f" ± {statistics.stdev(values):.1f}" if len(values) > 1 else ""
+    few = f" ({len(values)})" if len(values) < seeds else ""
+    return f"{statistics.mean(values):.1f}{spread}{few}"
 
 
-def report(found: list[dict[str, Any]]) -> None:
-    """Print the tables as Markdown."""
-    present = {record["method"] for record in found}
-    first = [method for method in FIRST if method in present]
-    rest = sorted(present - set(first))
+def report(found: list[dict[str, Any]], wanted: int) -> None:
+    """The paper's methods beside its table, then all methods."""
     seeds = len({record["seed"] for record in found})
-    print(f"\n1st-percentile accuracy over chips in %, mean ± spread of {seeds} seeds:\n")
-    print(table(found, first))
-    print("\nTRICE, Table I (LeNet, MNIST), set beside it:\n")
-    print(PAPER)
-    if rest:
-        print("\nThe other methods:\n")
-        print(table(found, rest))
-    print("\nMean accuracy over chips:\n")
-    print(table(found, first + rest, "mean"))
-    print("\n| method | seconds a training |\n| --- | --- |")
-    for method in first + rest:
-        seconds = [r["training_seconds"] for r in found if r["method"] == method]
-        print(f"| {method} | {statistics.median(seconds):.0f} |")
+    missing = lacking(wanted, len(found))
+    at: dict[tuple[str, float], list[dict[str, Any]]] = {}
+    for record in found:
+        at.setdefault((record["method"], record["sigma"]), []).append(record)
+    rows = [
+        [
+            f"{sigma:.2f}",
+            *(cell(at.get((method, sigma), []), seeds) for method in FIRST),
+            *PAPER.get(sigma, [""] * len(COLUMNS)),
+        ]
+        for sigma in sorted({sigma for _, sigma in at})
+    ]
+    shown = table(["σ_d", *FIRST, *COLUMNS], rows)
+    figures(__file__, "paper", shown, missing=missing, made=found)
+    present = {method for method, _ in at}
+    rows = []
+    for method in [*(m for m in FIRST if m in present), *sorted(present - set(FIRST))]:
+        taken = [r["training_seconds"] for (m, s), own in at.items() for r in own
+                 if m == method and s >= 0.2]  # fmt: skip
+        last = cell(at.get((method, max(PAPER)), []), seeds, "mean")
+        cells = [cell(at.get((method, sigma), []), seeds) for sigma in PAPER]
+        rows.append([method, *cells, last, f"{min(taken, default=0):.0f}"])
+    head = ["method", *(f"{sigma:.2f}" for sigma in PAPER)]
+    head += [f"mean accuracy at {max(PAPER):.2f}", "s a training"]
+    figures(__file__, "methods", table(head, rows), missing=missing, made=found)
 
 
 def main() -> None:
     from nvmc.training import METHODS
 
     everything = [*FIRST, *(kind for kind in METHODS if kind not in FIRST)]
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--methods", default=",".join(everything))
-    parser.add_argument("--sigmas", default=",".join(map(str, SIGMAS)))
-    parser.add_argument("--seeds", default="0,1,2")
-    parser.add_argument("--epochs", type=int, default=RECIPE["epochs"])
-    parser.add_argument("--chips", type=int, default=1000)
-    parser.add_argument("--jobs", type=int, default=2, help="processes, one thread each")
-    parser.add_argument("--records", type=Path, default=ROOT / "study_methods.jsonl")
-    parser.add_argument("--table", action="store_true", help="print the tables, measure nothing")
-    options = parser.parse_args()
+    asked = parser(__doc__)
+    asked.add_argument("--methods", default=",".join(everything))
+    asked.add_argument("--sigmas", default=",".join(map(str, SIGMAS)))
+    asked.add_argument("--seeds", default="0,1,2")
+    asked.add_argument("--epochs", type=int, default=RECIPE["epochs"])
+    asked.add_argument("--chips", type=int, default=1000)
+    asked.add_argument("--jobs", type=int, default=2, help="processes, one thread each")
+    asked.add_argument("--records", type=Path, default=ROOT / "study_methods.jsonl")
+    asked.add_argument("--table", action="store_true", help="print the tables, measure nothing")
+    options = asked.parse_args()
     methods = options.methods.split(",")
     sigmas = [float(text) for text in options.sigmas.split(",")]
     seeds = [int(text) for text in options.seeds.split(",")]
@@ -270,7 +273,8 @@ def main() -> None:
     if not options.table:
         measure(jobs, options.records, options.jobs)
     wanted = {key(asdict(job)) for job in jobs}
-    report([record for record in records(options.records) if key(record) in wanted])
+    found = {key(record): record for record in records(options.records)}
+    report([record for job, record in found.items() if job in wanted], len(wanted))
 
 
 if __name__ == "__main__":

@@ -9,12 +9,14 @@ chips and the first test images.
 Each job is a line of build/study_mnist.jsonl, so a killed run goes on where it was; trained
 networks stay in build/study_mnist. What does not depend on sigma is trained once a seed.
 
-Usage: python tests/benchmarks/study_mnist.py mnist:DIR [--rows erm,hwa] [--table]
+Usage: python tests/benchmarks/study_mnist.py mnist:DIR --of lenet5 [--docs]
+       python tests/benchmarks/study_mnist.py mnist:DIR [--rows 'erm;hwa'] [--device rram4]
+
+`--of` runs what a table of docs/methods/which.md is made of; without it, what the options say.
 """
 
 from __future__ import annotations
 
-import argparse
 import json
 import statistics
 import tempfile
@@ -23,7 +25,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from figures import records
+from figures import figures, keep, lacking, parser, records, table
 
 ROOT = Path(__file__).resolve().parents[2] / "build"
 RATE = 6e-3
@@ -89,6 +91,86 @@ ROWS: dict[str, Row] = {
     "spindrop": Row("spindrop", {"active": False}),
 }
 SIGMA_FREE = ("awp", "erm", "ftna", "invnorm", "spatial-spindrop", "spindrop")
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table of a page.
+
+    Attributes:
+        columns: Title -> device, sigma (or seconds), what chips do against their noise.
+        rows: Row -> its title.
+        network: That is trained.
+        ideal: Title of the column of ideal chips, if there is one.
+        seconds: Whether the time of a training is shown.
+    """
+
+    columns: dict[str, tuple[str, float, str]]
+    rows: dict[str, str]
+    network: str = "lenet5"
+    ideal: str = ""
+    seconds: bool = False
+
+
+_MAIN = {
+    "erm": "`erm`",
+    "erm, clipped": "`erm --clip 1.5`",
+    "gaussian": "`gaussian`",
+    "gaussian, clipped": "`gaussian --clip 1.5`",
+    "hwa": "`hwa`",
+}
+_OTHERS = (
+    *("lc-gaussian", "neft", "lt-gaussian", "rt-gaussian", "trice", "spatial-spindrop"),
+    *("rc-gaussian", "a-trice", "bayes-noise", "ftna", "correctnet", "awp", "spindrop"),
+    *("bayesft", "invnorm", "reram-v"),
+)
+_CLIPPED = {row: title for row, title in _MAIN.items() if row != "gaussian"}
+_PCM = "pcm-joshi2020"
+TABLES = {
+    "lenet5": Table(
+        {"σ 0.4": ("rram4", 0.4, ""), "0.8": ("rram4", 0.8, "")},
+        {**_MAIN, **{row: f"`{row}`" for row in _OTHERS}},
+        ideal="ideal chip at σ 0.4, 0.8",
+        seconds=True,
+    ),
+    "perceptron": Table(
+        {title: ("rram4", at, "") for title, at in (("σ 0.2", 0.2), ("0.4", 0.4), ("0.8", 0.8))},
+        _MAIN,
+        network="mlp3",
+    ),
+    "fefet": Table(
+        {
+            f"`{device}` σ {at}": (device, at, "")
+            for device in ("fefet1", "fefet2")
+            for at in (0.4, 0.8)
+        },
+        {**_CLIPPED, "hwa, noise x1.25": "`hwa`, `strength` 1.25"},
+    ),
+    "pcm": Table(
+        {
+            "a day": (_PCM, DAY, ""),
+            "a year": (_PCM, YEAR, ""),
+            "a day, drift": (_PCM, DAY, "drift"),
+            "a year, drift": (_PCM, YEAR, "drift"),
+        },
+        _CLIPPED,
+        ideal="ideal chip",
+        seconds=True,
+    ),
+    "parts": Table(
+        {"KPP": ("rram4", 0.8, "")},
+        {
+            "hwa": "`hwa`",
+            "hwa, no average": "without the average of weights",
+            "hwa, noise at once": "noise at full strength from the start",
+            "hwa, per channel": "a scale per channel",
+            "hwa, taught": "with a teacher (the `erm` network of the seed)",
+            "hwa, rate 0.001": "rate 0.001 instead of 0.006",
+            "hwa, no clip": "without clipping",
+        },
+        ideal="ideal chip",
+    ),
+}
 
 
 @dataclass(frozen=True)
@@ -186,66 +268,75 @@ def key(record: dict[str, Any]) -> tuple[Any, ...]:
     return tuple(record.get(name, "") for name in Job.__dataclass_fields__)
 
 
-def table(found: list[dict[str, Any]], rows: list[str]) -> str:
-    """Means over seeds in %, with the spread of several; a row per way to train."""
-    columns = sorted({(r["device"], r["at"]) for r in found})
-    heads = [f"{d} {at:g}" for d, at in columns]
-    lines = ["| | ideal | " + " | ".join(heads) + " | s |", "| --- " * (len(columns) + 3) + "|"]
-    for row in rows:
+def shown(found: list[dict[str, Any]], wanted: Table, seeds: int) -> str:
+    """KPPs in %, means over seeds with the spread of several; how many, where some are missing."""
+    head = ["", *([wanted.ideal] if wanted.ideal else []), *wanted.columns]
+    rows: list[list[str]] = []
+    for row, title in wanted.rows.items():
         own = [r for r in found if r["row"] == row]
-        if not own:
-            continue
-        cells = [_cell([r["ideal"] for r in own])]
-        for column in columns:
-            cells.append(_cell([r["kpp"] for r in own if (r["device"], r["at"]) == column]))
-        seconds = statistics.median(r["cpu_seconds"] for r in own)
-        lines.append(f"| {row} | " + " | ".join(cells) + f" | {seconds:.0f} |")
-    return "\n".join(lines)
+        at = [
+            [r for r in own if (r["device"], r["at"], r.get("compensate", "")) == column]
+            for column in wanted.columns.values()
+        ]
+        ideal = [f"{100 * statistics.mean(r['ideal'] for r in each):.1f}" for each in at if each]
+        cells = [", ".join(dict.fromkeys(ideal))] if wanted.ideal else []
+        cells += [_cell([r["kpp"] for r in each], seeds) for each in at]
+        if wanted.seconds:
+            cells.append(f"{statistics.median(r['cpu_seconds'] for r in own):.0f}" if own else "")
+        rows.append([title, *cells])
+    return table([*head, *(["s, one core"] if wanted.seconds else [])], rows)
 
 
-def _cell(values: list[float]) -> str:
+def _cell(values: list[float], seeds: int) -> str:
     if not values:
         return ""
     spread = f" ± {100 * statistics.stdev(values):.1f}" if len(values) > 1 else ""
-    return f"{100 * statistics.mean(values):.1f}{spread}"
+    few = f" ({len(values)})" if len(values) < seeds else ""
+    return f"{100 * statistics.mean(values):.1f}{spread}{few}"
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("data", help="mnist:DIR")
-    parser.add_argument("--rows", default=";".join(ROWS), help="separated by ;")
-    parser.add_argument("--networks", default="lenet5")
-    parser.add_argument("--device", default="rram4", choices=list(CELLS))
-    parser.add_argument("--at", help="sigmas, or seconds  [default: those of the device]")
-    parser.add_argument("--seeds", default="0,1,2")
-    parser.add_argument("--epochs", type=int, default=4)
-    parser.add_argument("--chips", type=int, default=200)
-    parser.add_argument("--images", type=int, default=1000, help="0: all")
-    parser.add_argument("--compensate", default="", help="what chips do against their noise")
-    parser.add_argument("--table", action="store_true", help="print the tables, measure nothing")
-    chosen = parser.parse_args()
+    options = parser(__doc__)
+    options.add_argument("data", help="mnist:DIR")
+    options.add_argument("--of", choices=list(TABLES), help="a table of the page")
+    options.add_argument("--rows", default=";".join(ROWS), help="separated by ;")
+    options.add_argument("--network", default="lenet5")
+    options.add_argument("--device", default="rram4", choices=list(CELLS))
+    options.add_argument("--at", help="sigmas, or seconds  [default: those of the device]")
+    options.add_argument("--seeds", default="0,1,2")
+    options.add_argument("--epochs", type=int, default=4)
+    options.add_argument("--chips", type=int, default=200)
+    options.add_argument("--images", type=int, default=1000, help="0: all")
+    options.add_argument("--compensate", default="", help="what chips do against their noise")
+    options.add_argument("--table", action="store_true", help="print the tables, measure nothing")
+    chosen = options.parse_args()
     at = [float(t) for t in chosen.at.split(",")] if chosen.at else CELLS[chosen.device]
-    rows = chosen.rows.split(";")
-    budget = (chosen.epochs, chosen.chips, chosen.images, chosen.compensate)
+    wanted = Table(
+        {f"{chosen.device} {where:g}": (chosen.device, where, chosen.compensate) for where in at},
+        {row: row for row in chosen.rows.split(";")},
+        network=chosen.network,
+        ideal="ideal",
+        seconds=True,
+    )
+    wanted = TABLES[chosen.of] if chosen.of else wanted
+    seeds = [int(seed) for seed in chosen.seeds.split(",")]
+    budget = (chosen.epochs, chosen.chips, chosen.images)
     jobs = [
-        Job(row, network, chosen.device, where, int(seed), *budget)
-        for seed in chosen.seeds.split(",")
-        for network in chosen.networks.split(",")
-        for row in rows
-        for where in at
+        Job(row, wanted.network, device, where, seed, *budget, compensate)
+        for seed in seeds
+        for row in wanted.rows
+        for device, where, compensate in wanted.columns.values()
     ]
     path = ROOT / "study_mnist.jsonl"
     (ROOT / "study_mnist").mkdir(parents=True, exist_ok=True)
     done = {key(record) for record in records(path)}
     for job in jobs if not chosen.table else []:
-        if key(asdict(job)) in done:
-            continue
-        line = json.dumps(run(job, chosen.data))
-        with path.open("a") as file:
-            file.write(line + "\n")
-        print(line, flush=True)
-    wanted = {key(asdict(job)) for job in jobs}
-    print(table([r for r in records(path) if key(r) in wanted], rows))
+        if key(asdict(job)) not in done:
+            keep(path, run(job, chosen.data))
+    known = {key(record): record for record in records(path)}
+    own = [known[name] for job in jobs if (name := key(asdict(job))) in known]
+    missing = lacking(len(jobs), len(own)) if chosen.of else "it is no table of a page"
+    figures(__file__, chosen.of or "", shown(own, wanted, len(seeds)), missing=missing, made=own)
 
 
 if __name__ == "__main__":

@@ -22,8 +22,6 @@ WITHOUT_TABLE = {
     "bench_kernels": _TEXT,
     "bench_place": _TEXT,
     "bench_store": _TEXT,
-    "study_methods": _HAND,
-    "study_mnist": _HAND,
 }
 """Scripts that write no table on a page, and why."""
 SOURCE = re.compile(
@@ -175,3 +173,4 @@ def test_records_keep_the_commit_they_were_measured_at(tmp_path: Path) -> None:
         "2026-11-28 to 2026-11-30, commit 1234567 and abcdef0 + changes; m"
     )
     assert SOURCE.fullmatch(origin([of, {}]) + ": `x`") is None  # no date: not for a page
+    assert origin([]) == f"{UNKNOWN}, commit {UNKNOWN}; {UNKNOWN}"

@@ -12,8 +12,9 @@ import pytest
 from compiled_networks import load_network
 from nvmc import Chip, Target, compile_model, load_device, make_session, program_chip
 from nvmc.compiled.options import CompileOptions
+from nvmc.runtime import sessions
 from nvmc.runtime.montecarlo import open_session
-from nvmc.runtime.sessions import crashing_optimisers
+from nvmc.runtime.sessions import check_loads, crashing_optimisers
 from onnx_text import proto_of
 from quantised_networks import IMAGES, exact
 
@@ -84,3 +85,12 @@ def test_float16_does_without_the_optimiser_that_crashes_on_it(
     assert crashing_optimisers(proto.SerializeToString()) == left_out
     assert crashing_optimisers(str(tmp_path / "m.onnx")) == left_out
     assert crashing_optimisers(b"no network") == []
+
+
+def test_a_check_without_optimisers_parses_no_network(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Which took twice its memory."""
+    onnx.save(proto_of(TEXT), tmp_path / "m.onnx")
+    monkeypatch.setattr(sessions, "crashing_optimisers", lambda _: pytest.fail("parsed"))
+    check_loads(tmp_path / "m.onnx")
