@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from nvmc.models.detector import nms_translations
 from nvmc.models.networks import Network
 
-__all__ = ["OPSET", "export_module", "export_network", "export_onnx"]
+__all__ = ["OPSET", "export_module", "export_network", "export_onnx", "has_batchnorm"]
 
 OPSET = 18
 
@@ -56,6 +56,12 @@ def export_network(
         free=not network.single,
         translations=translations,
     )
+
+
+def has_batchnorm(model: nn.Module) -> bool:
+    """Whether there is a normalisation over the batch in it, which the exporter may fold."""
+    kinds = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
+    return any(isinstance(module, kinds) for module in model.modules())
 
 
 def export_module(

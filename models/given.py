@@ -21,7 +21,9 @@ __all__ = ["as_file"]
 
 
 @contextlib.contextmanager
-def as_file(source: Any, example: Any = None, data: Data | None = None) -> Generator[Path]:
+def as_file(
+    source: Any, example: Any = None, data: Data | None = None, *, trained: bool = False
+) -> Generator[Path]:
     """The ONNX file of a network, for as long as the context lasts where it is none yet.
 
     Args:
@@ -31,6 +33,8 @@ def as_file(source: Any, example: Any = None, data: Data | None = None) -> Gener
         example: Of a module: an input with its batch axis, or several in a tuple, or by name in a
             dict; by default the first images of `data`.
         data: See `example`.
+        trained: Whether it will be trained: a module's BatchNormalization is kept then, which the
+            exporter otherwise folds into the layers before it.
 
     Raises:
         OptionError: The source is another thing, or an example is lacking or given in vain.
@@ -47,7 +51,7 @@ def as_file(source: Any, example: Any = None, data: Data | None = None) -> Gener
     with TemporaryDirectory(prefix="nvmc-") as folder:
         path = Path(folder) / f"{_name(source)}.onnx"
         if is_module:
-            _export(source, example, data, path)
+            _export(source, example, data, path, trained)
         elif hasattr(source, "SerializeToString") and hasattr(source, "graph"):
             try:
                 path.write_bytes(source.SerializeToString())
@@ -81,10 +85,10 @@ def _name(source: Any) -> str:
     return re.sub(r"\W+", "-", name).strip("-").lower()[:60] or "network"
 
 
-def _export(module: Any, example: Any, data: Data | None, path: Path) -> None:
+def _export(module: Any, example: Any, data: Data | None, path: Path, trained: bool) -> None:
     """Write a torch module as ONNX."""
     try:
-        from nvmc.models.export import export_module
+        from nvmc.models.export import export_module, has_batchnorm
     except ImportError as error:
         raise OptionError(
             f"exporting a torch module needs {error.name}, which is not installed; pip install "
@@ -100,7 +104,8 @@ def _export(module: Any, example: Any, data: Data | None, path: Path) -> None:
     before = logging.root.manager.disable
     logging.disable(logging.CRITICAL)  # torch logs pages about what it raises
     try:
-        export_module(module, list(inputs.values()), path, list(inputs))
+        kept = trained and has_batchnorm(module)
+        export_module(module, list(inputs.values()), path, list(inputs), optimize=not kept)
     except Exception as error:  # torch's exporter raises anything, over many lines
         raise ModelError(
             f"torch cannot export {type(module).__name__} with a free batch axis "

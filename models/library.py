@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -114,7 +115,7 @@ def _made(network: Network, seed: int) -> nn.Module:
 def write_untrained(
     network: Network, path: Path, seed: int, shape: tuple[int, ...] | None = None
 ) -> None:
-    """Write a network with the random weights that a seed names.
+    """Write a network with the random weights that a seed names, its normalisations in the graph.
 
     Args:
         network: A row of the table, or one with other options.
@@ -131,11 +132,14 @@ def write_untrained(
             f"shape {_text(shape)} does not fit {network.name}, which takes {_text(network.shape)}"
         )
     module = _made(network, seed)
-    from nvmc.models.export import export_network
+    from nvmc.models.export import export_network, has_batchnorm
 
     if shape is not None:
         _try(module, network, shape)
-    export_network(module, network, path, shape)
+    # The exporter would fold BatchNormalization into layers, and what is folded is not trained;
+    # nvmc trains no network with boxes.
+    kept = not network.single and has_batchnorm(module)
+    export_network(module, replace(network, computed=network.computed or kept), path, shape)
 
 
 def _try(module: Any, network: Network, shape: tuple[int, ...]) -> None:

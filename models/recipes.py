@@ -12,7 +12,12 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Literal
 
-__all__ = ["RECIPES", "Recipe"]
+__all__ = ["RECIPE", "RECIPES", "Recipe"]
+
+RECIPE = 1
+"""Version of what decides a network that nvmc trains: the definitions of `NETWORKS`, their first
+weights, and training. Raised with every change of a number, as `PHYSICS` is for chips, so that
+`nvmc reproduce` does not take networks from before for networks of now."""
 
 
 @dataclass(frozen=True)

@@ -124,7 +124,8 @@ BAYESFT = (
         told=("curves; normalisation generally makes the network worse",),
         differs=(
             *_FIG2.differs[:2],
-            "the two parameters of InstanceNorm do not drift: nvmc does not find them in the graph",
+            "column InstanceNorm: its two parameters stay digital and do not drift, since torch's "
+            "exporter writes them in a way that --store norm does not find",
         ),
     ),
     replace(

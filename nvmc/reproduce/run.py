@@ -8,6 +8,7 @@ from concurrent.futures import ProcessPoolExecutor, as_completed
 from itertools import groupby
 
 from nvmc.errors import OptionError
+from nvmc.reproduce.origin import check_origin
 from nvmc.reproduce.plan import Cell, Plan
 
 __all__ = ["run_plan"]
@@ -25,10 +26,12 @@ def run_plan(plan: Plan, jobs: int = 1, done: Callable[[Cell], None] = lambda ce
 
     Raises:
         NvmcError: Of the first cell that fails; what others found is kept.
-        OptionError: jobs is below 1.
+        OptionError: jobs is below 1, or results that are there have another origin
+            (`check_origin`).
     """
     if jobs < 1:
         raise OptionError(f"jobs is {jobs}, expected at least 1")
+    check_origin(plan)
     groups = list(_missing(plan))
     if jobs == 1 or len(groups) < 2:
         for group in groups:

@@ -188,7 +188,7 @@ def train_network(
     except ValidationError as error:
         raise OptionError(f"train: {problem(error, Settings)}") from error
     of_run.setdefault("on_epoch", Progress("epochs", settings.epochs).one)
-    with as_file(source, example, data) as path:
+    with as_file(source, example, data, trained=True) as path:
         result = Path(f"{path.stem}-{method}.onnx") if output is None else Path(output)
         known = {"settings": settings, "options": options, "output": scored}
         task = make_task(data, cells, **known, **of_task)

@@ -59,6 +59,19 @@ def test_a_torch_module_compiles_in_evaluation_mode() -> None:
     assert np.abs(output_of(compiled, x) - wanted).max() < 1e-5
 
 
+def test_a_modules_batch_normalisation_is_trained_and_not_folded() -> None:
+    """torch's exporter folds it into the layer before it; a network then trains without any."""
+    norm = torch.nn.BatchNorm2d(2)
+    layers = torch.nn.Conv2d(1, 2, 5, stride=5), norm, torch.nn.ReLU(), torch.nn.Flatten()
+    module = torch.nn.Sequential(*layers, torch.nn.Linear(2 * 5 * 5, 10))
+    data, cells = nvmc.load_data("digits", limit=64), nvmc.make_target("ideal", weight_bits=8)
+    nvmc.train(module, cells, data=data, output="o.onnx", epochs=1, chips=2, percentile=50.0)
+    model = onnx.load("o.onnx")
+    assert [node.op_type for node in model.graph.node].count("BatchNormalization") == 1
+    held = {t.name: onnx.numpy_helper.to_array(t) for t in model.graph.initializer}
+    assert held["1.running_mean"].any() and not norm.running_mean.any()
+
+
 def test_the_example_may_come_from_data() -> None:
     compiled = nvmc.compile(Small(), TARGET, data="digits", output="mine.nvmc")
     assert compiled.manifest.inputs[0].shape == ["N", 1, 28, 28]

@@ -76,6 +76,13 @@ def test_each_is_exported_compiled_and_simulated(name: str, tmp_path: Path) -> N
     check(name, tmp_path)
 
 
+def test_untrained_files_keep_their_normalisation(tmp_path: Path) -> None:
+    """What the exporter folds into a layer is not trained: VGG-8 and others learned without it."""
+    nvmc.export_model("m5", tmp_path / "m5.onnx")
+    kinds = [node.op_type for node in onnx.load(tmp_path / "m5.onnx").graph.node]
+    assert kinds.count("BatchNormalization") == 4
+
+
 def test_seeds_name_weights() -> None:
     torch.manual_seed(5)  # the global generator must not matter
     one, same, other = (nvmc.model("forecast", seed=seed).state_dict() for seed in (0, 0, 1))

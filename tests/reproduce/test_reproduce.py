@@ -2,19 +2,22 @@
 
 import json
 import re
+import struct
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from nvmc.cli import main
 from nvmc.cli import reproduce as command
 from nvmc.errors import DataError, OptionError
 from nvmc.models import NETWORKS
-from nvmc.reproduce import EXPERIMENTS, experiment_named
+from nvmc.reproduce import EXPERIMENTS, experiment_named, origin
 from nvmc.reproduce import run as running
 from nvmc.reproduce.drawn import drawn_data
+from nvmc.reproduce.origin import check_origin
 from nvmc.reproduce.page import csv_rows, page_of, results_of
 from nvmc.reproduce.plan import Cell, Plan, make_plan
 
@@ -93,6 +96,7 @@ def test_another_budget_or_method_is_another_folder(tmp_path: Path) -> None:
 
 def test_a_run_goes_on_where_it_was(plan: Plan, monkeypatch: pytest.MonkeyPatch) -> None:
     """Ended in the middle, it finds what is missing and no more."""
+    monkeypatch.setattr(running, "check_origin", lambda plan: None)
     asked: list[Cell] = []
 
     def run(plan: Plan, cells: list[Cell]) -> Iterator[Cell]:
@@ -120,6 +124,41 @@ def test_a_run_goes_on_where_it_was(plan: Plan, monkeypatch: pytest.MonkeyPatch)
     assert not asked
     with pytest.raises(OptionError, match="jobs is 0"):
         running.run_plan(plan, 0)
+
+
+def test_results_of_other_data_or_another_recipe_are_never_mixed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for split in ("train", "t10k"):
+        write_mnist(tmp_path, split, 0)
+    table = experiment_named("trice-table1")
+    plan = make_plan(table, [f"mnist:{tmp_path}"], tmp_path / "out", False, seeds=1)
+    write(plan.cells[0])
+    with pytest.raises(OptionError, match="results of an nvmc that did not note their data"):
+        check_origin(plan)
+    plan.cells[0].found.unlink()
+    check_origin(plan)
+    write(plan.cells[0])
+    check_origin(plan)  # the same
+    write_mnist(tmp_path, "t10k", 1)
+    with pytest.raises(OptionError, match=r"other test data \(\w{12} there, \w{12} now\), which"):
+        check_origin(plan)
+    write_mnist(tmp_path, "t10k", 0)
+    monkeypatch.setattr(origin, "RECIPE", 0)
+    with pytest.raises(OptionError, match="made with other recipe .version . there, version 0 now"):
+        check_origin(plan)
+    (plan.cells[0].found.parent / origin.FILE).write_text("cut off")
+    with pytest.raises(OptionError, match="other train data .unknown there, .*another --folder"):
+        check_origin(plan)
+
+
+def write_mnist(folder: Path, split: str, value: int) -> None:
+    """Images of one value in MNIST's form: the last 10,000 to train are its validation split."""
+    count = 10_001 if split == "train" else 20
+    for name, shape in (("images-idx3", (count, 28, 28)), ("labels-idx1", (count,))):
+        head = struct.pack(f">HBB{len(shape)}I", 0, 8, len(shape), *shape)
+        body = np.full(shape, value, np.uint8).tobytes()
+        (folder / f"{split}-{name}-ubyte").write_bytes(head + body)
 
 
 def test_own_numbers_stand_beside_the_papers(plan: Plan) -> None:
@@ -177,6 +216,8 @@ def test_quick_numbers_never_pass_for_the_papers(tmp_path: Path) -> None:
     ):
         assert told in page
     assert all(row["quick"] == 1 for row in csv_rows(plan, results_of(plan)))
+    norms = make_plan(experiment_named("bayesft-fig2b"), [], tmp_path, True)
+    assert "InstanceNorm: its two parameters stay digital" in page_of(norms, results_of(norms))
     small = make_plan(experiment_named("trice-fig5a"), [], tmp_path, True)
     assert "network: vgg8 (widths=(8, 8, 0, 16, 16, 0)" in "; ".join(small.changed)
     assert "augment in training: none in place of" in "; ".join(small.changed)
