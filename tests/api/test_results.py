@@ -39,7 +39,7 @@ def test_a_simulation_as_tables(simulation: nvmc.Simulation) -> None:
     assert (row["runs"], row["first"], row["kpp_low"]) == ("6", "2", "")
     assert float(row["kpp_high"]) == simulation.interval.high
     text = simulation.table()
-    caption, head = text.splitlines()[:2]
+    caption, _, head = text.splitlines()[:3]
     assert caption.startswith("mlp3 on rram4, 6 chips, 40 ") and caption.endswith(", seed 0")
     assert head.split() == ["accuracy", "[%]", "mlp3"]
     assert "at most" in text and "chips that reach 90 %" in text
