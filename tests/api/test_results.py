@@ -39,7 +39,9 @@ def test_a_simulation_as_tables(simulation: nvmc.Simulation) -> None:
     assert (row["runs"], row["first"], row["kpp_low"]) == ("6", "2", "")
     assert float(row["kpp_high"]) == simulation.interval.high
     text = simulation.table()
-    assert text.splitlines()[0].split() == ["accuracy", "[%]", "mlp3"]
+    caption, _, head = text.splitlines()[:3]
+    assert caption.startswith("mlp3 on rram4, 6 chips, 40 ") and caption.endswith(", seed 0")
+    assert head.split() == ["accuracy", "[%]", "mlp3"]
     assert "at most" in text and "chips that reach 90 %" in text
     for kind, sign in (("latex", "\\toprule"), ("markdown", "| ---"), ("html", "<table>")):
         assert sign in simulation.table(kind)

@@ -208,7 +208,7 @@ def test_what_knows_classes_only_says_so(folder: Path, capsys: Capture) -> None:
         uncertainty(compiled, data="test.npz")
     assert main(["uncertainty", "mlp.nvmc", "--data", "test.npz", "--runs", "2"]) == 0
     assert "miscalibrated" in capsys.readouterr().out
-    with pytest.raises(OptionError, match="the metric here is R²; give --data with class labels"):
+    with pytest.raises(OptionError, match="the metric here is R²; give data with class labels"):
         simulate(compiled, runs=5, data="test.npz", delta=1e-3)
     x, y = patients(slice(8))
     np.savez("whole.npz", x=x, y=y.astype(int))
