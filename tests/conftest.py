@@ -54,6 +54,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "novelMapping false in Param.cpp.",
     )
     parser.addoption(
+        "--notebooks", action="store_true", help="Run all notebooks of tutorials in a slow test."
+    )
+    parser.addoption(
         "--soak", type=int, default=10_000, help="How many provider calls a slow test makes."
     )
 

@@ -17,6 +17,7 @@ from snippets.pages import ROOT, blocks  # noqa: E402
 from snippets.running import tools  # noqa: E402
 
 PAGES = notebook_pages()
+QUICKEST = "docs/tutorials/compiler.md"
 
 
 def test_every_tutorial_is_a_notebook_with_all_that_runs() -> None:
@@ -62,8 +63,14 @@ def test_python_reads_no_names_in_commands() -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("page", PAGES)
-def test_notebooks_run(page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_notebooks_run(
+    page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, pytestconfig: pytest.Config
+) -> None:
+    """The quickest one; `--notebooks` runs all, whose blocks `test_snippets.py` runs too."""
     from nbclient import NotebookClient
+
+    if page != QUICKEST and not pytestconfig.getoption("notebooks"):
+        pytest.skip("without --notebooks")
 
     book = notebook(page)
     for cell in book.cells:
