@@ -138,7 +138,7 @@ def test_skip_matches_no_layer(run: Run, good: str) -> None:
 
 def test_chip_and_cells_go_to_one_file(run: Run, compiled: str) -> None:
     words = ("program", compiled, "--chip", "0", "-o", "a.npz", "--cells", "./a.npz")
-    assert "file of its own" in run(*words)
+    assert "give two files" in run(*words)
 
 
 def test_nothing_can_be_mapped(run: Run, tmp_path: Path) -> None:
@@ -235,7 +235,7 @@ X, Y = np.zeros((5, 4), np.float32), np.arange(5) % 3
         ({"x": X, "y": np.array([0, 1, -1, 2, 0])}, "-1"),
         ({"x": X, "y": Y[:4]}, "4"),
         ({"x": X, "y": Y + 0.5}, "y"),
-        ({"x": X[:0], "y": Y[:0]}, "no images"),
+        ({"x": X[:0], "y": Y[:0]}, "nothing in split test, expected at least one"),
         ({"x": X * np.nan, "y": Y}, "NaN"),
         ({"z": X}, "x"),
     ],

@@ -83,7 +83,7 @@ def test_several_devices_are_compared() -> None:
     [
         (["--sweep", "sigma"], "sweep is 'sigma'; expected a parameter and its values"),
         (["--sweep", "sigm=1"], "did you mean 'sigma'"),
-        (["--uncertainty", "--limit", "4"], "uncertainty is judged on labelled images"),
+        (["--uncertainty", "--limit", "4"], "uncertainty needs data with labels or values"),
         (["-o", "absent/a.html"], "there is no folder 'absent'"),
     ],
 )

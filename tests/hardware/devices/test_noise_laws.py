@@ -127,7 +127,7 @@ LATE = {"time_s": 2.0, "polynomial": (1.0,)}
         ({"saturating": {"a": 1.0, "b": 0.0}}, "greater than 0"),
         ({"table": (ROW,)}, "two rows or more"),
         ({"table": (LATE, ROW)}, "their time_s rising"),
-        ({"table": (ROW, LATE), "polynomial": (1.0,)}, "remove those beside it"),
+        ({"table": (ROW, LATE), "polynomial": (1.0,)}, "remove the other laws"),
         ({"table": (ROW, LATE), "tolerance": 1.0, "max_pulses": 2}, "remove tolerance"),
         ({"table": (ROW, {"time_s": 2.0})}, "a row of table needs"),
         ({"bias": {}}, "bias needs one of profile and polynomial"),

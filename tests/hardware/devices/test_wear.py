@@ -137,8 +137,8 @@ def test_no_reads_and_no_rate_disturb_nothing(extra: str):
 @pytest.mark.parametrize(
     ("extra", "problem"),
     [
-        ("rate=0.1,p=0.1,towards=low", "give rate or p"),
-        ("towards=low", "give rate or p"),
+        ("rate=0.1,p=0.1,towards=low", "give either rate or p"),
+        ("towards=low", "give either rate or p"),
         ("p=0.1,rate_std=0.1,towards=low", "rate_std is of rate"),
         ("p=0.1", "towards: is missing"),
     ],

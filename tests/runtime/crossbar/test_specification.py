@@ -38,5 +38,5 @@ def test_version_has_its_history() -> None:
 
 def test_every_activation_is_named() -> None:
     line = next(line for line in TEXT.splitlines() if line.startswith("- `activations`"))
-    named = line.split(":")[1].split(", in any case")[0].split(",")
+    named = line.split(":")[1].split(", in upper or lower case")[0].split(",")
     assert {name.strip().lower() for name in named} == set(ACTIVATIONS)

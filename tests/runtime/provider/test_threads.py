@@ -10,7 +10,7 @@ import numpy as np
 import onnxruntime
 import pytest
 
-from nvmc.hardware.chip import Chip, Programmed
+from nvmc.hardware.chip import Chip
 from nvmc.runtime.provider import make_session, register_provider
 from provider_networks import batch, codes_of, fefet, matmul, network
 
@@ -36,13 +36,13 @@ def test_registering_again_from_any_thread_is_no_error():
 
 def test_one_session_serves_many_threads_and_programs_once(monkeypatch: pytest.MonkeyPatch):
     programmed: list[str] = []
-    original = Chip.program
+    original = Chip.weights
 
-    def counting(self: Chip, array: Any) -> Programmed:
+    def counting(self: Chip, array: Any) -> Any:
         programmed.append(array.name)
         return original(self, array)
 
-    monkeypatch.setattr(Chip, "program", counting)
+    monkeypatch.setattr(Chip, "weights", counting)
     session = make_session(matmul())
     batches = [batch(16, seed=i) for i in range(THREADS)]
 
