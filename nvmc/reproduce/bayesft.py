@@ -21,7 +21,7 @@ _METHODS = (
     Arm("FTNA", "ftna", once=True),
     Arm("ReRAM-V", "reram-v", once=True),
     Arm("AWP", "awp", once=True),
-    Arm("BayesFT", "bayesft", once=True),
+    Arm("BayesFT", "bayesft", once=True, options={"interval": 5}),
 )
 
 
@@ -79,7 +79,7 @@ _CIFAR = replace(
     title="AlexNet on CIFAR-10",
     network="alexnet",
     data="cifar10:DIR",
-    quick=Quick("digits", {}, "lenet5", epochs=10, chips=20),
+    quick=Quick("digits", {}, "lenet5", epochs=40, chips=20),
     epochs=100,
     settings={"augment": {"crop": 4, "flip": 0.5}},
     told=(

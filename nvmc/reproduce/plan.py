@@ -136,8 +136,11 @@ class Plan:
 def quick_training(
     options: Mapping[str, Any], settings: Mapping[str, Any]
 ) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Options of a method and settings of training as `--quick` has them: few chips, no moves."""
-    few = {"warm": 1} if "warm" in options else {}
+    """Options of a method and settings of training as `--quick` has them: few chips, no moves.
+
+    Trials are short, so that few epochs hold more of them than the first, which are random.
+    """
+    few = {name: least for name, least in {"warm": 1, "interval": 2}.items() if name in options}
     kept = {key: value for key, value in settings.items() if key != "augment"}
     return {**options, **few}, {**kept, "chips": 20} if "chips" in kept else kept
 
