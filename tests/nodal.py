@@ -41,7 +41,7 @@ class Resistances:
 
 
 def currents(g: Real, volts: Any, ohm: Resistances, law: Law = linear) -> Real:
-    """Currents into the sense ends in uA of cells of g uS, shape (rows, cols).
+    """Currents into the sense ends in µA of cells of g µS, shape (rows, cols).
 
     Args:
         g: Conductances.

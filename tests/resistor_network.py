@@ -29,14 +29,14 @@ def nodal_currents(g_us: Real, v: Real, row_ohm: float, col_ohm: float) -> Real:
     """Output currents of a tile by an exact sparse solution of all node voltages.
 
     Args:
-        g_us: Cell conductances in uS, shape (rows, cols); negative ones too, as long as the
+        g_us: Cell conductances in µS, shape (rows, cols); negative ones too, as long as the
             system is regular.
         v: Driver voltages in V, shape (..., rows).
         row_ohm: Resistance of a word-line segment.
         col_ohm: Resistance of a bit-line segment.
 
     Returns:
-        Currents into the sense ends in uA, shape (..., cols).
+        Currents into the sense ends in µA, shape (..., cols).
 
     Raises:
         OptionError: A resistance is negative or not finite, the shapes do not fit, or the
@@ -65,7 +65,7 @@ class ResistorNetwork:
         cols: Bit lines.
         word: Node of each cell on its word line, shape (rows, cols).
         bit: Node of each cell on its bit line, shape (rows, cols).
-        laplacian: Nodal conductances in uS, shape (nodes, nodes), symmetric, rows that sum to 0.
+        laplacian: Nodal conductances in µS, shape (nodes, nodes), symmetric, rows that sum to 0.
     """
 
     rows: int
@@ -76,7 +76,7 @@ class ResistorNetwork:
 
     @classmethod
     def of(cls, g: Real, row_ohm: float, col_ohm: float) -> ResistorNetwork:
-        """The network of conductances g (uS), shape (rows, cols)."""
+        """The network of conductances g (µS), shape (rows, cols)."""
         (rows, cols), terminals = g.shape, sum(g.shape)
         row, col = checked_ohm(row_ohm, "row"), checked_ohm(col_ohm, "col")
         sources: Nodes = np.arange(rows, dtype=np.int64)[:, None]
@@ -109,7 +109,7 @@ class ResistorNetwork:
         return np.vstack([known, solved])
 
     def sensed(self, voltages: Real) -> Real:
-        """Currents into the sense ends in uA, shape (cols, k)."""
+        """Currents into the sense ends in µA, shape (cols, k)."""
         fed: Real = self.laplacian[self.rows : self.rows + self.cols] @ voltages
         return -fed
 

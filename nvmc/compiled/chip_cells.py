@@ -136,7 +136,7 @@ class WithChips:
             sigma: Strength of the device's noise instead of its default.
             time_s: Seconds since programming; the device's default for None.
             temperature_c: Of the cells, degrees Celsius; what their noise sources say for None.
-            range_us: What level 0 and the highest level conduct, in uS, where the device does not
+            range_us: What level 0 and the highest level conduct, in µS, where the device does not
                 say.
 
         Returns:

@@ -115,12 +115,12 @@ class CellWarnings:
         chip, range_us = request.chip, request.options.get("range_us")
         if range_us is not None:
             low, high = range_us
-            text = f"level 0 is taken for {low:g} uS and the highest for {high:g} uS (--range-us)"
+            text = f"level 0 is taken for {low:g} µS and the highest for {high:g} µS (--range-us)"
             yield text + " where the device does not say; errors in level steps stay what they are"
         if self._negative:
             yield (
                 f"{self._negative:,} of {self._cells:,} cells conduct less than nothing, down to "
-                f"{self._lowest:.3g} uS: nothing clips them there, and the simulator computes so"
+                f"{self._lowest:.3g} µS: nothing clips them there, and the simulator computes so"
             )
         if chip.needs_circuit:
             yield "every read of this chip is noisy; the files have its cells without that"

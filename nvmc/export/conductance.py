@@ -1,4 +1,4 @@
-"""`conductance`: what the cells of every tile conduct, in uS, as NPZ and CSV."""
+"""`conductance`: what the cells of every tile conduct, in µS, as NPZ and CSV."""
 
 from __future__ import annotations
 

@@ -44,7 +44,7 @@ _TABLE = (
         "conductance",
         "nvmc.export.conductance:write",
         "nvmc.export.conductance/1",
-        "what the cells of each tile conduct, in uS, as NPZ and CSV",
+        "what the cells of each tile conduct, in µS, as NPZ and CSV",
         ("array", "range_us"),
     ),
     Kind(

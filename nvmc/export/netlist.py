@@ -21,7 +21,7 @@ __all__ = ["Elements", "elements_of"]
 
 Real = NDArray[np.float64]
 Cell = Callable[[str, str, str, float], str]
-"""From a cell's number, its two nodes and its conductance in uS to its line."""
+"""From a cell's number, its two nodes and its conductance in µS to its line."""
 
 
 @dataclass(frozen=True)

@@ -25,7 +25,7 @@ class ExportOptions(TypedDict, total=False):
 
     Attributes:
         opset: Of standard operators, 13 or more; None for the lowest that can say the network.
-        range_us: What level 0 and the highest level conduct, in uS, where the device does not say.
+        range_us: What level 0 and the highest level conduct, in µS, where the device does not say.
         array: Names of the arrays to write, or of layers that read a single one; all by default.
         volts: Of the word lines: one for all, or by array one for each row, shape (rows,) or
             (groups, rows), as a mapping or an NPZ file; the read voltage for None, or 1 V.
@@ -145,7 +145,7 @@ class Written:
 
 
 def parse_range(text: str) -> tuple[float, float]:
-    """Two conductances in uS, from what people write after --range-us.
+    """Two conductances in µS, from what people write after --range-us.
 
     Raises:
         OptionError: It is none.
@@ -154,6 +154,6 @@ def parse_range(text: str) -> tuple[float, float]:
         low, high = (float(part) for part in text.split(","))
     except ValueError as error:
         raise OptionError(
-            f"--range-us is {text!r}; expected LOW,HIGH in uS, such as 0.1,20"
+            f"--range-us is {text!r}; expected LOW,HIGH in µS, such as 0.1,20"
         ) from error
     return low, high

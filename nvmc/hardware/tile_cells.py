@@ -36,7 +36,7 @@ class TileCells:
         groups: First group and one past the last, of the array's matrices.
         rows: First row and one past the last, of each group's matrix.
         cols: First column and one past the last, likewise.
-        conductance_us: What each cell conducts, in uS, shape (word lines, bit lines); 0 where
+        conductance_us: What each cell conducts, in µS, shape (word lines, bit lines); 0 where
             none is formed. Cells of a device that does not clip may be below 0.
         formed: Where there are cells, of that shape.
         reference_us: What the cells of its reference columns conduct, shape (word lines, groups);
@@ -81,7 +81,7 @@ class ArrayCells:
     Attributes:
         name: Name of the array in the manifest.
         matrix: Number and size of its matrices.
-        min_us: What level 0 conducts, in uS.
+        min_us: What level 0 conducts, in µS.
         step_us: Microsiemens in one level step.
         shift: What is subtracted from the sum over tiles digitally, in code steps.
         unit: Network units in a code step, of a shape that broadcasts against (groups, rows, cols).

@@ -59,7 +59,7 @@ def cells_of_array(
     Args:
         array: The array, with its place.
         chip: Whose cells; the ideal chip's are on target, where the device's levels lie.
-        range_us: What level 0 and the highest level conduct, in uS, where the device does not say.
+        range_us: What level 0 and the highest level conduct, in µS, where the device does not say.
 
     Returns:
         All its tiles. Cost: memory of some 30 bytes a cell.
@@ -99,12 +99,12 @@ def _scale(target: Target, range_us: tuple[float, float] | None) -> _Scale:
     if range_us is None:
         raise OptionError(
             f"device {name!r} does not state the conductances of its levels; give --range-us "
-            "LOW,HIGH in uS, or add conductance = { min_us, max_us } to its file"
+            "LOW,HIGH in µS, or add conductance = { min_us, max_us } to its file"
         )
     low, high = range_us
     if not 0 <= low < high < np.inf:
         raise OptionError(
-            f"--range-us is {low:g},{high:g}; expected LOW,HIGH in uS, at least 0 and ascending"
+            f"--range-us is {low:g},{high:g}; expected LOW,HIGH in µS, at least 0 and ascending"
         )
     return _Scale(low, (high - low) / target.highest_level)
 

@@ -95,12 +95,12 @@ def effective(
 ) -> Real:
     """The conductances that a tile shows at its terminals, exact up to rounding.
 
-    The output currents (uA) are `v @ effective(...)` for driver voltages v (V). Block elimination
+    The output currents (µA) are `v @ effective(...)` for driver voltages v (V). Block elimination
     of the bit-line nodes row by row, each row's word line eliminated in closed form (see
     docs/parasitics.md, Eq. 2 to 5); in float64.
 
     Args:
-        g_us: Cell conductances in uS, shape (..., rows, cols), any number of tiles.
+        g_us: Cell conductances in µS, shape (..., rows, cols), any number of tiles.
         row_ohm: Resistance of a word-line segment.
         col_ohm: Resistance of a bit-line segment.
         driver_ohm: Resistance of each word line's driver.
@@ -109,7 +109,7 @@ def effective(
             result are 0. None where all have drivers.
 
     Returns:
-        Shape (..., rows, cols), float64, in uS. With n the shorter side of the tile and m the
+        Shape (..., rows, cols), float64, in µS. With n the shorter side of the tile and m the
         longer: some 2 m n^3 + m^2 n^2 multiply-adds a tile (m n where one resistance is 0), and
         beside the result some 8 (7 m n + 7 n^2) bytes.
 
@@ -157,14 +157,14 @@ def approximate(
     Eq. 7, and a table). It has no sneak paths: 0 where g is.
 
     Args:
-        g_us: Cell conductances in uS, shape (..., rows, cols).
+        g_us: Cell conductances in µS, shape (..., rows, cols).
         row_ohm: Resistance of a word-line segment.
         col_ohm: Resistance of a bit-line segment.
         driver_ohm: Resistance of each word line's driver.
         sense_ohm: Resistance between each bit line's end and its virtual ground.
 
     Returns:
-        Shape (..., rows, cols), float64, in uS; some ten operations a cell.
+        Shape (..., rows, cols), float64, in µS; some ten operations a cell.
 
     Raises:
         OptionError: As `effective`.
@@ -197,7 +197,7 @@ def _checked(g_us: Real) -> Real:
             f"conductances have shape {g.shape}; expected at least rows and columns of a tile"
         )
     if not np.isfinite(g).all():
-        raise OptionError("a conductance is not finite; expected uS, check the device's spread")
+        raise OptionError("a conductance is not finite; expected µS, check the device's spread")
     return g
 
 
@@ -210,7 +210,7 @@ def _pivots(g: Real, wire: _Wire) -> Real:
     """Pivots of a wire with its cells to ground, eliminated from its far end to its driver.
 
     Args:
-        g: Conductances in uS, shape (..., nodes), node 0 next to the driver.
+        g: Conductances in µS, shape (..., nodes), node 0 next to the driver.
         wire: Its segments.
 
     Returns:
@@ -331,6 +331,6 @@ def _green_diagonal(pivots: Real, wire: _Wire, first: Real) -> Real:
 
 def _active(g: Real) -> OptionError:
     return OptionError(
-        f"negative conductances, down to {g.min():.3g} uS, outweigh the wires: the circuit feeds "
+        f"negative conductances, down to {g.min():.3g} µS, outweigh the wires: the circuit feeds "
         "itself; clip the device at 0 or lower the wire resistance"
     )

@@ -36,7 +36,7 @@ __all__ = ["SETTLED", "Law", "column_currents"]
 
 Real = NDArray[np.floating[Any]]
 Law = Callable[[Real], tuple[Real, Real]]
-"""From the voltages of all cells, (rows, cols, vectors), to currents in uA and slopes in uS."""
+"""From the voltages of all cells, (rows, cols, vectors), to currents in µA and slopes in µS."""
 
 SETTLED = 1e-13
 """Of the largest drive: the most that a last sweep moves a voltage."""
@@ -71,7 +71,7 @@ def column_currents(
         floating: Which word lines hang on nothing but their cells, shape (rows,); None for none.
 
     Returns:
-        Currents in uA, shape (cols, vectors). A sweep takes some 60 operations a cell and vector.
+        Currents in µA, shape (cols, vectors). A sweep takes some 60 operations a cell and vector.
 
     Raises:
         OptionError: The circuit does not settle: it feeds itself, or next to nothing of the drive
@@ -100,7 +100,7 @@ def column_currents(
             w, u = w[..., keep], u[..., keep]
     raise OptionError(
         f"a tile with wires of {wires} ohm does not converge in {_MOST_SWEEPS} sweeps: "
-        "hardly any drive arrives, or cells below 0 uS supply current; lower the wire resistance, "
+        "hardly any drive arrives, or cells below 0 µS supply current; lower the wire resistance, "
         "clip the device at 0 or give wire_solution approximate"
     )
 

@@ -141,7 +141,7 @@ def weighed(target: Target, top: float, levels: Real, formed: NDArray[np.bool_])
 
 
 def _idle(target: Target, top: float) -> list[float]:
-    """What a cell at level 0 has of each response that is taken off before the ADC, in uS."""
+    """What a cell at level 0 has of each response that is taken off before the ADC, in µS."""
     law, read_v, range_us = target.iv, target.periphery.read_v, target.device.conductance
     assert law is not None and read_v is not None
     low = 0.0 if range_us is None or target.off_at_adc else range_us.min_us

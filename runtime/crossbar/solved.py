@@ -44,7 +44,7 @@ class Solved:
     Attributes:
         target: Cells, wires and tiles.
         top: The highest drive, in input steps.
-        conducted: Of all cells, polarities apart, in uS, shape (parts, groups, rows, cols).
+        conducted: Of all cells, polarities apart, in µS, shape (parts, groups, rows, cols).
         formed: Which cells exist, likewise.
         pairs: Whether a lane is a part of the first half less one of the second.
         driven: Which rows; the others of their tiles wait (`Periphery.waiting_rows`).
@@ -105,7 +105,7 @@ class Solved:
                 yield _Placed(group, rows, cols, wires.model_copy(update=ends))
 
     def _read(self, placed: _Placed, part: int, volts: Double, read_v: float) -> Double:
-        """Currents of a tile's columns in uA, (cols, vectors), for voltages (driven, vectors)."""
+        """Currents of a tile's columns in µA, (cols, vectors), for voltages (driven, vectors)."""
         law = self.target.iv
         assert law is not None
         cells = self.conducted[part, placed.group, placed.rows, placed.cols]

@@ -178,7 +178,7 @@ def test_a_chip_behind_wires_is_its_exported_matrices_in_the_nodal_equations(
         for g, _, c, bit in {(g, 0, c, bit) for g, _, c, _, bit in files.places(tile)}:
             counts = files["coefficient"][tile] * files.unit(g, 0, c) / files["step_us"]
             y[g, 0, c] += counts * found[bit]
-    # Cells are float32 before the wires, off by 2^-24 of at most 40 uS; 16 cells of 4 code steps.
+    # Cells are float32 before the wires, off by 2^-24 of at most 40 µS; 16 cells of 4 code steps.
     np.testing.assert_allclose(y, simulated(compiled, 2, x), rtol=0, atol=1e-4)
 
 
@@ -360,7 +360,7 @@ def test_a_range_is_for_devices_that_state_none(tmp_path: Path) -> None:
 
 def exported_with_range(compiled: Compiled, folder: Path) -> TileFiles:
     found = export_network(compiled, "conductance", folder / "out", chip=1, range_us=(5.0, 35.0))
-    assert found.assumptions[0].startswith("level 0 is taken for 5 uS and the highest for 35 uS")
+    assert found.assumptions[0].startswith("level 0 is taken for 5 µS and the highest for 35 µS")
     assert "cells conduct less than nothing" not in " ".join(found.assumptions)
     return TileFiles(folder / "out", "w.npz")
 
@@ -372,7 +372,7 @@ def exported_with_range(compiled: Compiled, folder: Path) -> TileFiles:
             "--range-us 1,20",
             "device 'tested' states the conductances of its levels; leave --range-us out",
         ),
-        ("--range-us 1", "--range-us is '1'; expected LOW,HIGH in uS, such as 0.1,20"),
+        ("--range-us 1", "--range-us is '1'; expected LOW,HIGH in µS, such as 0.1,20"),
         ("--array v", "array or layer 'v' is unknown; expected one of w"),
         ("--opset 13", "--opset is not for --to conductance; only onnx takes it"),
         ("--noise stuck-at:p_low=0.1", "--noise is given without --chip"),

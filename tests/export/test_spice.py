@@ -46,7 +46,7 @@ def both(compiled: Compiled, folder: Path, **options: Any) -> TileFiles:
 
 
 def read_out(folder: Path, tile: int, cols: int, name: str = "Vsense") -> Any:
-    """Currents of a tile's bit lines as ngspice has them, in uA."""
+    """Currents of a tile's bit lines as ngspice has them, in µA."""
     found = operating_point(folder / "spice" / f"w-{tile}.cir")
     return np.array([found[f"i({name.lower()}{c})"] * 1e6 for c in range(cols)])
 
@@ -86,7 +86,7 @@ def odd(current: Callable[[float, float], float]) -> Callable[[float, float], tu
 
 
 def fitted(g: float, v: float) -> float:
-    """Milo et al. as rram-milo2021 states them, uA of uS and V."""
+    """Milo et al. as rram-milo2021 states them, µA of µS and V."""
     inside = min(max(g, 50.0), 225.0)
     log = math.log10(inside * 1e-6)
     second = 0.007063 + 0.005711 * log + 0.001541 * log**2 + 0.0001388 * log**3
@@ -267,4 +267,4 @@ def test_the_example_of_the_manual_runs(
     tile = compiled.chip(17).tile("fc3", 0)
     wanted = np.linspace(0.0, 0.2, 84) @ tile.conductance_us
     np.testing.assert_allclose(space["found"], wanted, rtol=1e-9)
-    assert capsys.readouterr().out.endswith("uA\n")
+    assert capsys.readouterr().out.endswith("µA\n")

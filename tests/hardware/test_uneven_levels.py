@@ -85,7 +85,7 @@ def test_a_chip_computes_with_the_conductances_of_its_levels(encoding: Any, cell
 
 
 def test_a_column_conducts_the_sum_of_inputs_times_conductances():
-    """Sum_r x_r g_r in uS, less what level 0 conducts, over one step: codes 0 to 3 in one cell."""
+    """Sum_r x_r g_r in µS, less what level 0 conducts, over one step: codes 0 to 3 in one cell."""
     array = Array(
         "w",
         np.arange(4, dtype=np.int8),
@@ -125,7 +125,7 @@ def test_two_levels_are_always_even(encoding: Any):
 def test_the_lowest_two_levels_alone_are_read_without_error():
     """The digital side scales to the levels in use: one bit a cell of four uneven levels."""
     array = array_on(device(), cell_bits=1)
-    assert array.target.highest_level == pytest.approx(8)  # (9 - 1) uS in steps of 1 uS
+    assert array.target.highest_level == pytest.approx(8)  # (9 - 1) µS in steps of 1 µS
     assert np.array_equal(weights_on(array), array.ideal)
 
 

@@ -58,19 +58,19 @@ class _Law(Strict, frozen=True):
         raise NotImplementedError
 
     def weights(self, g_us: Real, read_v: float, top: float) -> list[Real]:
-        """What each response counts for, of cells that conduct `g_us`; uS, of its shape."""
+        """What each response counts for, of cells that conduct `g_us`; µS, of its shape."""
         del read_v, top
         return [g_us]
 
     def current(self, g_us: Real, volts: Real, read_v: float) -> Real:
-        """The current in uA of cells at voltages of 0 to `read_v`, which broadcast."""
+        """The current in µA of cells at voltages of 0 to `read_v`, which broadcast."""
         responses = self.responses(read_v, read_v)
         weights = self.weights(np.asarray(g_us, np.float64), read_v, read_v)
         parts = [w * polynomial(r, volts) for w, r in zip(weights, responses, strict=True)]
         return np.asarray(sum(parts))
 
     def both_signs(self, g_us: Real, read_v: float) -> Callable[[Real], tuple[Real, Real]]:
-        """From voltages of -read_v to read_v to currents in uA and their slopes in uS.
+        """From voltages of -read_v to read_v to currents in µA and their slopes in µS.
 
         A law is about voltages from 0 on. Below, which cells are only where a bit line lifts a row
         that is not driven, it is taken for odd: I(-V) = -I(V).
@@ -178,7 +178,7 @@ class Fitted(_Law, frozen=True):
         law: Which law it is.
         quadratic: a_0, a_1, ... of q = sum a_i log10(g / S)^i, in A/V^2.
         cubic: Likewise of c, in A/V^3.
-        range_us: Conductances between which both hold, in uS.
+        range_us: Conductances between which both hold, in µS.
     """
 
     law: Literal["fitted"]

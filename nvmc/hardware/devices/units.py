@@ -6,7 +6,7 @@ __all__ = ["implausible"]
 
 PLAUSIBLE_US = (1e-3, 2e4)
 """Highest conductances that memory cells have, from tunnel junctions to shorted filaments: 1 nS to
-20 mS. Cells of 1 to 1,000 uS given in siemens lie below, and those above 20 uS in nS above."""
+20 mS. Cells of 1 to 1,000 µS given in siemens lie below, and those above 20 µS in nS above."""
 
 
 def implausible(highest_us: float) -> str | None:
@@ -14,4 +14,4 @@ def implausible(highest_us: float) -> str | None:
     low, high = PLAUSIBLE_US
     if low <= highest_us <= high:
         return None
-    return f"{low:g} to {high:g} uS, as memory cells conduct"
+    return f"{low:g} to {high:g} µS, as memory cells conduct"

@@ -51,7 +51,7 @@ def device_text(fit: DeviceFit, name: str, title: str | None = None) -> str:
         *([f"time_s = {_number(fit.retention.t0_s)}  # s"] if fit.retention else []),
         *_defaults(fit),
         "",
-        f"[conductance]  # uS; the fit holds for {fit.min_us:.6g} to {fit.max_us:.6g} uS",
+        f"[conductance]  # µS; the fit holds for {fit.min_us:.6g} to {fit.max_us:.6g} µS",
         f"min_us = {_number(fit.min_us)}",
         f"max_us = {_number(fit.max_us)}",
         *([] if fit.even else [f"levels_us = {_list(g.target for g in fit.groups)}  # not even"]),
@@ -79,7 +79,7 @@ def _defaults(fit: DeviceFit) -> list[str]:
 def _sigma(fit: DeviceFit) -> list[str]:
     if fit.law == "polynomial":
         return ["sigma = 1.0  # factor on the fitted spread"]
-    return [f"sigma = {_number(_typical(fit))}  # level steps of {fit.step_us:.6g} uS"]
+    return [f"sigma = {_number(_typical(fit))}  # level steps of {fit.step_us:.6g} µS"]
 
 
 def _typical(fit: DeviceFit) -> float:
@@ -110,9 +110,9 @@ def _polynomial(fit: DeviceFit) -> list[str]:
         f"standard errors {errors}",
     ]
     if fit.biased:
-        lines.append(f"bias = {{ polynomial = {_list(fit.bias)} }}  # uS, of x")
+        lines.append(f"bias = {{ polynomial = {_list(fit.bias)} }}  # µS, of x")
     else:
-        lines.append(f"# the mean error is no more than chance: {_list(fit.bias)} uS, of x")
+        lines.append(f"# the mean error is no more than chance: {_list(fit.bias)} µS, of x")
     return lines
 
 

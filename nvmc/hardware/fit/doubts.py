@@ -34,7 +34,7 @@ def retention_doubts(fit: DeviceFit) -> list[str]:
         return []
     doubts: list[str] = []
     if kept.uneven:
-        each = ", ".join(f"{d.mean:.4g} at {d.target:.4g} uS" for d in kept.drifts)
+        each = ", ".join(f"{d.mean:.4g} at {d.target:.4g} µS" for d in kept.drifts)
         doubts.append(f"nu differs between conductances; one was saved for all ({each})")
     if kept.by_cell and not kept.corrected:
         doubts.append(
@@ -47,7 +47,7 @@ def retention_doubts(fit: DeviceFit) -> list[str]:
             f"nu is not normal between cells ({chance(kept.normal)}); chips draw it normal"
         )
     if kept.skipped:
-        doubts.append(f"{kept.skipped} readings of cells that read 0 uS were left out of retention")
+        doubts.append(f"{kept.skipped} readings of cells that read 0 µS were left out of retention")
     return doubts
 
 

@@ -177,8 +177,8 @@ def _fit_levels(read: Measurements, target: Float) -> DeviceFit:
     for g, step in zip(groups, _least_steps(aims), strict=True):
         if abs(g.bias) > step / 2:
             raise DeviceError(
-                f"{read.file}: the mean of level {g.level} is {g.target + g.bias:.4g} uS, more "
-                f"than half a step from its place at {g.target:.4g} uS, so it reads as another "
+                f"{read.file}: the mean of level {g.level} is {g.target + g.bias:.4g} µS, more "
+                f"than half a step from its place at {g.target:.4g} µS, so it reads as another "
                 "level; correct the targets, or fit --law polynomial to target_us"
             )
         if g.spread == 0:
@@ -228,7 +228,7 @@ def _check_levels(
     if np.any(np.diff(aims) <= 0):
         raise DeviceError(
             f"{read.file}: the conductance of the levels does not rise from one to the next "
-            f"({', '.join(f'{aim:g}' for aim in aims)} uS); number them by conductance"
+            f"({', '.join(f'{aim:g}' for aim in aims)} µS); number them by conductance"
         )
     return aims
 
@@ -258,8 +258,8 @@ def _check_monotone(read: Measurements, groups: tuple[Group, ...]) -> None:
         if above.target + above.bias <= below.target + below.bias:
             raise DeviceError(
                 f"{read.file}: the mean of level {above.level} "
-                f"({above.target + above.bias:.4g} uS) is not above that of level {below.level} "
-                f"({below.target + below.bias:.4g} uS); mend the data, or use fewer levels"
+                f"({above.target + above.bias:.4g} µS) is not above that of level {below.level} "
+                f"({below.target + below.bias:.4g} µS); mend the data, or use fewer levels"
             )
 
 
@@ -356,6 +356,6 @@ def _check_slope(read: Measurements, target: Float) -> None:
     slope, _ = np.polyfit(target, read.measured, 1)
     if not 0.5 <= slope <= 2:
         raise DeviceError(
-            f"{read.file}: measured_us changes by {slope:.3g} uS for each uS of target_us; "
+            f"{read.file}: measured_us changes by {slope:.3g} µS for each µS of target_us; "
             "expected about 1: check the columns and their units"
         )

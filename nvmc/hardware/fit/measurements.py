@@ -121,7 +121,7 @@ def _conductance(kind: str, numbers: dict[str, Float], where: str) -> Float | No
         if highest > 0 and (expected := implausible(highest * factor)):
             others = ", ".join(f"{kind}_{other}" for other in UNITS if other != unit)
             raise DataError(
-                f"{where}: {name} goes up to {highest:g}, which is {highest * factor:g} uS; "
+                f"{where}: {name} goes up to {highest:g}, which is {highest * factor:g} µS; "
                 f"expected {expected}: name the column by its unit ({others})"
             )
         return numbers[name] * factor if unit != "us" else numbers[name]

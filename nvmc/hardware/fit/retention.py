@@ -113,7 +113,7 @@ def _by_cell(read: Measurements, target: Float) -> Retained:
     found, aim = found.of(several), aim[several]
     if len(aim) < MIN_CELLS:
         raise DeviceError(
-            f"{read.file}: {len(aim)} cells were read at two times or more, above 0 uS; expected "
+            f"{read.file}: {len(aim)} cells were read at two times or more, above 0 µS; expected "
             f"{MIN_CELLS} or more for their retention"
         )
     distinct, counts = np.unique(aim, return_counts=True)
@@ -236,7 +236,7 @@ def _by_level(read: Measurements, target: Float) -> Retained:
         levels.append((float(np.mean(target[rows])), length, logs))
     if not levels:
         raise DeviceError(
-            f"{read.file}: every level has a reading of 0 uS, of which there is no retention; "
+            f"{read.file}: every level has a reading of 0 µS, of which there is no retention; "
             "leave time_s out"
         )
     common, growths = 0.0, list[tuple[float, float]]()

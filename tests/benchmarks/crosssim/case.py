@@ -63,7 +63,7 @@ class Case:
         limit: Where columns saturate, as a share of the largest current; None for nowhere.
         column: Whether there is a reference column.
         kind: Of the ADC.
-        wires: Ohm of row, col, driver and sense; cells of up to 100 uS.
+        wires: Ohm of row, col, driver and sense; cells of up to 100 µS.
         opposed: Whether polarities lie on neighbouring word lines of opposite voltages.
         read_v: Where cells are cubic.
         bipolar: Whether inputs of both signs are converted at once.

@@ -101,7 +101,7 @@ def test_each_plane_has_lines_of_its_own():
     ("basis", "unit"), [("level", 1.0), ("full_range", 3.0), ("us", 1 / 6), ("value", 2.5)]
 )
 def test_bases(basis: str, unit: float):
-    """On 3 to 21 uS, 6 uS a step, level 2 conducts 2.5 steps."""
+    """On 3 to 21 µS, 6 µS a step, level 2 conducts 2.5 steps."""
     conductance = {"min_us": 3.0, "max_us": 21.0}
     plain, scaled = (
         target(f"correlated:row=0.1,basis={one}", conductance=conductance)

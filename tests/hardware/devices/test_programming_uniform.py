@@ -30,7 +30,7 @@ def source(kind: str, **options: Any) -> Any:
 
 
 def errors(noise: Any, x: float, low_us: float = 0.0) -> np.ndarray:
-    """Errors in x of cells that aim for x = g/g_max, on 0 to 40 uS or less."""
+    """Errors in x of cells that aim for x = g/g_max, on 0 to 40 µS or less."""
     level = (40 * x - low_us) / (40 - low_us)
     targets = np.full((1, N), level, np.float32)
     held = Cells(targets, 1.0, (), 1.0, conductance=Conductance(min_us=low_us, max_us=40.0))
@@ -52,7 +52,7 @@ def test_the_six_generic_kinds(basis: str, x: float):
 
 
 def test_inverse_counts_conductance_from_zero_not_levels():
-    """On 8 to 40 uS the lowest level has x = 1/5: five times the error of g_max."""
+    """On 8 to 40 µS the lowest level has x = 1/5: five times the error of g_max."""
     found = errors(source("programming", sigma=0.01, basis="inverse"), 0.2, low_us=8.0)
     assert abs(found.std() - 0.05) < 5 * 0.05 / math.sqrt(2 * N)
 

@@ -56,7 +56,7 @@ def test_more_traps_are_those_there_were_and_others():
     ("basis", "unit"), [("level", 1.0), ("full_range", 3.0), ("value", 2.5), ("us", 1 / 6)]
 )
 def test_the_two_states_are_an_amplitude_apart(basis: str, unit: float):
-    """On 3 to 21 uS, 6 uS a step, so level 2 conducts 2.5 steps."""
+    """On 3 to 21 µS, 6 µS a step, so level 2 conducts 2.5 steps."""
     for drawn in ("chip", "read"):
         cells = target(
             f"telegraph:amplitude=0.1,occupancy=0.3,basis={basis},drawn={drawn}",

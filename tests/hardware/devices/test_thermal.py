@@ -161,7 +161,7 @@ def test_conductance_is_linear_in_temperature(celsius: float):
 
 
 def test_what_a_cell_conducts_counts_not_its_level():
-    """On 2 to 20 uS, 6 uS a step, level 0 conducts a third of a step; a factor is at least 0."""
+    """On 2 to 20 µS, 6 µS a step, level 0 conducts a third of a step; a factor is at least 0."""
     half = coefficient(per_k=-0.01, temperature_c=75.0)
     made = device(half.model_dump(), conductance={"min_us": 2.0, "max_us": 20.0})
     np.testing.assert_allclose(levels(made), (3 + 1 / 3) / 2 - 1 / 3, rtol=1e-6)

@@ -94,7 +94,7 @@ def test_what_is_wrong_with_endurance(options: dict[str, Any], problem: str):
 
 @pytest.mark.parametrize(("towards", "end"), [("low", 0.0), ("high", 3.0), ("zero", -1 / 3)])
 def test_a_rate_takes_every_cell_a_part_of_the_way(towards: str, end: float):
-    """On 2 to 20 uS, 6 uS a step, zero conductance is level -1/3."""
+    """On 2 to 20 µS, 6 µS a step, zero conductance is level -1/3."""
     text = f"read-disturb:reads=1e6,rate=1e-7,towards={towards}"
     found = levels(text, conductance={"min_us": 2.0, "max_us": 20.0})
     np.testing.assert_allclose(found, end + (2 - end) * math.exp(-0.1), rtol=1e-6)

@@ -108,7 +108,7 @@ def test_levels_without_targets_lie_between_the_means_of_the_ends():
 
 
 def test_levels_without_targets_lie_at_their_means_where_those_are_uneven(tmp_path: Path):
-    """Spread 0.1 over 40 readings, level 1 at 7 uS where even spacing puts it at 15: 500 errors."""
+    """Spread 0.1 over 40 readings, level 1 at 7 µS where even spacing puts it at 15: 500 errors."""
     fit = fit_device(spaced([5, 7, 25]))
     means = [fit.groups[i].target for i in range(3)]
     assert not fit.even and not fit.biased
@@ -139,7 +139,7 @@ def test_uneven_targets_are_kept_with_their_mean_errors(level: bool, tmp_path: P
     assert device.conductance.levels_us == tuple(aims)
     array = Array("w", np.full(9, 1, np.int8), np.array(1.0), Target.of(device, cell_bits=1))
     us = array.target.step_us
-    assert us == pytest.approx(2)  # one bit per cell uses 5 and 7 uS
+    assert us == pytest.approx(2)  # one bit per cell uses 5 and 7 µS
     off = Chip.of(array.target, 0, 0, sigma=0.0).program(array).levels[0] * us + 5
     assert off == pytest.approx(7.5, abs=Z * 0.1 / math.sqrt(40) + 1e-4)
 
@@ -592,10 +592,10 @@ def test_the_unit_can_be_said(unit: str, factor: float, tmp_path: Path):
 @pytest.mark.parametrize(
     ("header", "value", "found"),
     [
-        ("measured_us", "7.5e-05", "measured_us goes up to 7.5e-05, which is 7.5e-05 uS"),
-        ("measured_us", "75000", "measured_us goes up to 75000, which is 75000 uS"),
-        ("measured_s", "75", "measured_s goes up to 75, which is 7.5e+07 uS"),
-        ("measured_ns", "0.02", "measured_ns goes up to 0.02, which is 2e-05 uS"),
+        ("measured_us", "7.5e-05", "measured_us goes up to 7.5e-05, which is 7.5e-05 µS"),
+        ("measured_us", "75000", "measured_us goes up to 75000, which is 75000 µS"),
+        ("measured_s", "75", "measured_s goes up to 75, which is 7.5e+07 µS"),
+        ("measured_ns", "0.02", "measured_ns goes up to 0.02, which is 2e-05 µS"),
     ],
 )
 def test_a_unit_that_no_cell_has_is_refused(header: str, value: str, found: str, tmp_path: Path):
@@ -603,7 +603,7 @@ def test_a_unit_that_no_cell_has_is_refused(header: str, value: str, found: str,
     file.write_text(rows(f"level,{header}", "0,0", f"1,{value}"), encoding="utf-8")
     with pytest.raises(DataError, match=re.escape(found)) as caught:
         read_measurements(file)
-    assert "expected 0.001 to 20000 uS" in str(caught.value) and "\n" not in str(caught.value)
+    assert "expected 0.001 to 20000 µS" in str(caught.value) and "\n" not in str(caught.value)
     assert "name the column by its unit" in str(caught.value)
 
 
@@ -613,7 +613,7 @@ def test_a_conductance_in_siemens_is_no_device(tmp_path: Path):
     file.write_text(
         text.replace("max_us = 35.0", "max_us = 3.5e-05").replace("min_us = 5.0", "min_us = 5e-06")
     )
-    with pytest.raises(DeviceError, match="max_us is 3.5e-05; expected 0.001 to 20000 uS"):
+    with pytest.raises(DeviceError, match="max_us is 3.5e-05; expected 0.001 to 20000 µS"):
         load_device(file)
 
 
@@ -708,7 +708,7 @@ BAD_DATA: dict[str, tuple[Any, str, str]] = {
     "units mixed up": (
         lambda: readings(continuous(100).measured / 1000, target=continuous(100).target),
         "auto",
-        "changes by 0.000.* uS for each uS",
+        "changes by 0.000.* µS for each µS",
     ),
     "a polynomial without spread": (
         lambda: readings(np.linspace(1, 9, 100), target=np.linspace(1, 9, 100)),

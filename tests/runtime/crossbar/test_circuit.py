@@ -482,7 +482,7 @@ def test_wires_fade_with_their_resistance(encoding: Encoding, subtract: str) -> 
     errors = [float(np.abs(output(ohm) - ideal).max()) for ohm in (1e-3, 1e-2, 1.0, 100.0)]
     assert errors == sorted(errors) and errors[0] < 1e-4 * np.abs(ideal).max() < errors[-1]
     # small resistances act in proportion: ten times the resistance, ten times the error, to the
-    # square of 30 cells * 40 uS * 1e-2 ohm and float32's rounding of levels
+    # square of 30 cells * 40 µS * 1e-2 ohm and float32's rounding of levels
     np.testing.assert_allclose(errors[1] / errors[0], 10, rtol=0.05)
 
 

@@ -86,7 +86,7 @@ class TestOracle:
         np.testing.assert_allclose(current.sum(), seen, rtol=tolerance(1, 4))
 
     def test_two_by_two_by_hand(self):
-        """All resistors of 1 Mohm (1 uS): the eight nodal equations, written out.
+        """All resistors of 1 Mohm (1 µS): the eight nodal equations, written out.
 
         w00 w01 w10 w11 b00 b01 b10 b11; a word-line node has two neighbours on its wire but for
         the last, a bit-line node two but for the first, and each its cell.
@@ -270,7 +270,7 @@ class TestNegativeConductances:
     @pytest.mark.parametrize("row, col", [(5.0, 5.0), (0.0, 5.0), (5.0, 0.0)])
     def test_a_circuit_that_feeds_itself_is_refused(self, row: float, col: float):
         g = np.full((40, 40), -1000.0)
-        with pytest.raises(OptionError, match=r"down to -1e\+03 uS"):
+        with pytest.raises(OptionError, match=r"down to -1e\+03 µS"):
             effective(g, row, col)
 
     @settings(max_examples=60, deadline=None)
@@ -292,7 +292,7 @@ class TestNegativeConductances:
                 effective(g, 40.0, 60.0)
 
     def test_unclipped_noise_of_a_tile_of_128_is_borne(self):
-        """Steps of 13 uS, a spread of 0.4 steps, half the cells at level 0; 1 ohm a segment."""
+        """Steps of 13 µS, a spread of 0.4 steps, half the cells at level 0; 1 ohm a segment."""
         rng = np.random.default_rng(15)
         g = 13 * (rng.integers(0, 4, (128, 128)) * (rng.random((128, 128)) < 0.7))
         g = g + rng.normal(0, 0.4 * 13, g.shape)

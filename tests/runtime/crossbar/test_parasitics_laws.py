@@ -32,7 +32,7 @@ def modes(n: int) -> tuple[Real, Real]:
 
 
 def column_currents(rows: int, cols: int, g: float, row: float, col: float) -> Real:
-    """Output currents in uA of a tile of equal cells (uS), every driver at 1 V."""
+    """Output currents in µA of a tile of equal cells (µS), every driver at 1 V."""
     along, phi = modes(cols)
     down, psi = modes(rows)
     terms = 1 + g * 1e-6 * (row * along + col * down[:, None])

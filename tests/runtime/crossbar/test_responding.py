@@ -71,7 +71,7 @@ USES: list[tuple[Encoding, dict[str, Any]]] = [
 
 
 def target(law: dict[str, Any], encoding: Encoding, noise: Any = (), **periphery: Any) -> Target:
-    """Four-bit weights in two-bit cells of 5 to 65 uS."""
+    """Four-bit weights in two-bit cells of 5 to 65 µS."""
     text = {"name": "d", "title": "t", "source": "s", "levels": 4, "noise": list(noise), "iv": law}
     cells = Device.model_validate({**text, "conductance": {"min_us": LOW_US, "max_us": HIGH_US}})
     around = Periphery.model_validate({"read_v": READ_V, **periphery})

@@ -141,7 +141,7 @@ OHM = (60.0, 40.0, 200.0, 30.0)
 
 
 def target(law: CurrentLaw, encoding: Encoding, **periphery: Any) -> Target:
-    """Four-bit weights in two-bit cells of 5 to 65 uS, tiles of 5 x 4."""
+    """Four-bit weights in two-bit cells of 5 to 65 µS, tiles of 5 x 4."""
     text = {"name": "d", "title": "t", "source": "s", "levels": 4, "iv": law.model_dump()}
     device = {**text, "conductance": {"min_us": LOW_US, "max_us": HIGH_US}}
     row, col, driver, sense = OHM

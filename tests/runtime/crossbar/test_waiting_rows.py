@@ -81,7 +81,7 @@ def test_without_bit_lines_resistance_nothing_sneaks() -> None:
 
 
 def target(encoding: Encoding, **periphery: Any) -> Target:
-    """Four-bit weights in two-bit cells of 5 to 65 uS, tiles of 6 x 4."""
+    """Four-bit weights in two-bit cells of 5 to 65 µS, tiles of 6 x 4."""
     text: dict[str, Any] = {"name": "d", "title": "t", "source": "s", "levels": 4}
     text |= {"conductance": {"min_us": LOW_US, "max_us": HIGH_US}}
     text |= {"iv": {"law": "sinh", "v0": 0.15}}
