@@ -392,4 +392,4 @@ def _open_stack(
 
 def _weights(network: Network, array: Array, chip: Chip) -> NDArray[Any]:
     weights = chip.weights(array).astype(network.dtypes[array.name], copy=False)
-    return np.ascontiguousarray(weights)
+    return np.asarray(weights, order="C")  # a bias may be a single number, without axes

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
@@ -245,7 +245,7 @@ def _cost(
     areas = {name: sum(area[name] for area in each) for name in hardware.components}
     tiles = sum(counts.tiles for _, counts in work.tiles)
     latency = sum(layer.time.value for layer in layers)
-    interval = max(layer.time.value for layer in layers)
+    interval = _interval(layers)
     if schedule is not None:
         latency, interval = schedule.latency_s, schedule.interval_s
     busy = sum(layer.tiles * layer.time.value for layer in layers if layer.name != DIGITAL)
@@ -291,6 +291,16 @@ def _cost(
         assumptions=tuple(work.assumptions),
         scheduled=None if schedule is None else schedule.mode,
     )
+
+
+def _interval(layers: Sequence[LayerCost]) -> float:
+    """Seconds from one image to the next: layers with the same array take turns at its tiles."""
+    busy: dict[str, float] = {}
+    for layer in layers:
+        for array in layer.arrays:
+            busy[array] = busy.get(array, 0.0) + layer.time.value
+    alone = (layer.time.value for layer in layers if not layer.arrays)
+    return max([*busy.values(), *alone])
 
 
 def _layer(
