@@ -119,7 +119,13 @@ def _settings_options(command: F) -> F:
 @click.command("train")
 @click.argument("model", required=False)
 @click.option("--methods", is_flag=True, help="List the methods and their options, and exit.")
-@click.option("--method", default="hwa", show_default=True, metavar="NAME")
+@click.option(
+    "--method",
+    default="hwa",
+    show_default=True,
+    metavar="NAME",
+    help="Training method; --methods lists them.",
+)
 @click.option(
     "--method-option",
     "method_options",

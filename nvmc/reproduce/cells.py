@@ -35,7 +35,7 @@ def run_cell(plan: Plan, cell: Cell) -> dict[str, Any]:
         NvmcError: By what is wrong.
     """
     if cell.found.exists():
-        return json.loads(cell.found.read_text())
+        return cell.result()
     cell.found.parent.mkdir(parents=True, exist_ok=True)
     found = {
         "arm": cell.arm.name,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -62,7 +61,7 @@ def results_of(plan: Plan) -> list[Result]:
     for point in plan.points:
         for arm in plan.experiment.arms:
             cells = [c for c in plan.cells if c.arm == arm and c.point == point]
-            own = [json.loads(c.found.read_text()) for c in cells if c.found.exists()]
+            own = [cell.result() for cell in cells if cell.found.exists()]
             place = every.index(point)
             paper = arm.paper[place] if place < len(arm.paper) else None
             spread = statistics.mean(each["spread"] for each in own) if own else 0.0

@@ -69,6 +69,21 @@ class Cell:
     training: Path
     found: Path
 
+    def result(self) -> dict[str, Any]:
+        """What was found.
+
+        Raises:
+            OptionError: The file is damaged.
+        """
+        try:
+            kept: Any = json.loads(self.found.read_text())
+            return {**kept, **{name: float(kept[name]) for name in ("value", "spread")}}
+        except (ValueError, KeyError, TypeError):
+            raise OptionError(
+                f"{self.found} is damaged: expected JSON with a value and its spread; remove it, "
+                "and it is found again"
+            ) from None
+
 
 @dataclass(frozen=True)
 class Plan:

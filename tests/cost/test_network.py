@@ -377,6 +377,24 @@ def test_layers_are_called_by_their_arrays_and_by_nodes_where_these_are_shared(
     assert [one["label"] for one in twice.to_json()["layers"]] == list(twice.labels)
 
 
+def test_layers_that_share_an_array_take_turns_at_its_tiles(tmp_path: Path) -> None:
+    """The same product three times: its tiles are busy with each in turn, as with one image."""
+    w = onnx.numpy_helper.from_array(np.eye(8, dtype=np.float32), "w")
+    wires = ["x", "a", "b", "y"]
+    nodes = [
+        onnx.helper.make_node("MatMul", [wires[i], "w"], [wires[i + 1]], f"fc{i}") for i in range(3)
+    ]
+    ends = [onnx.helper.make_tensor_value_info(name, 1, ["N", 8]) for name in ("x", "y")]
+    graph = onnx.helper.make_graph(nodes, "g", ends[:1], ends[1:], [w])
+    opset = [onnx.helper.make_opsetid("", 17)]
+    onnx.save(onnx.helper.make_model(graph, opset_imports=opset), tmp_path / "s.onnx")
+    target = Target.of("rram4", periphery=Periphery(dac_bits=4, adc_bits=6))
+    compiled = compile_model(tmp_path / "s.onnx", target, output=tmp_path / "s.nvmc")
+    cost = estimate_cost(compiled, "isaac-32nm")
+    layers = [layer.time.value for layer in cost.layers if layer.arrays]
+    assert len(layers) == 3 and cost.interval.value == sum(layers) > max(layers)
+
+
 def test_hardware_can_be_an_object(tmp_path: Path) -> None:
     compiled = made(tmp_path, "differential")
     hardware: Hardware = load_hardware("generic")

@@ -126,6 +126,15 @@ def test_a_run_goes_on_where_it_was(plan: Plan, monkeypatch: pytest.MonkeyPatch)
         running.run_plan(plan, 0)
 
 
+@pytest.mark.parametrize("text", ["", "{}", "[1]", '{"value": 1, "spread"', '{"value": 1e999}'])
+def test_a_damaged_result_is_named(plan: Plan, text: str) -> None:
+    (cell, *_) = plan.cells
+    cell.found.parent.mkdir(parents=True)
+    cell.found.write_text(text)
+    with pytest.raises(OptionError, match="is damaged: .* remove it"):
+        results_of(plan)
+
+
 def test_results_of_other_data_or_another_recipe_are_never_mixed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
