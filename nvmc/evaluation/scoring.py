@@ -246,6 +246,7 @@ class _Reader:
             )
         if None not in sizes:
             self._dataset.targets_for([size or 0 for size in sizes])
+        self._refuse_one_hot("value")
         return "values", None, ""
 
     def _by_labels(
@@ -273,20 +274,21 @@ class _Reader:
             if places:
                 return self._of_several(value, sizes, axes, places)
             if len(sizes) == 1 and sizes == list(labels) and self._yes_or_no():
-                self._refuse_one_hot()
+                self._refuse_one_hot("decision")
                 return "label scores", None, ""
         raise self._unfit(value, sizes)
 
-    def _refuse_one_hot(self) -> None:
-        """Classes as rows with a single 1 would pass for a decision in each column."""
-        y = None if self._dataset is None else self._dataset.y
+    def _refuse_one_hot(self, kind: str) -> None:
+        """Classes as rows with a single 1 would pass for a decision or value in each column."""
+        assert self._dataset is not None
+        y = self._dataset.y if self._dataset.targets is None else self._dataset.targets
         if y is None or y.ndim != 2 or min(y.shape) < 2 or self._wanted.metric is not None:
             return
-        if (y >= 0).all() and (y.sum(axis=1) == 1).all():
+        if np.isin(y, (0, 1)).all() and (y.sum(axis=1) == 1).all():
             raise DataError(
-                f"labels of {self._dataset.name if self._dataset else '-'} have one 1 in each row "
-                f"of {y.shape[1]}: give class numbers (y.argmax(1)), or, where each column is a "
-                "decision of its own, name the metric, such as accuracy"
+                f"labels of {self._dataset.name} have one 1 in each row of {y.shape[1]}: give "
+                f"class numbers (y.argmax(1)), or, where each column is a {kind} of its own, name "
+                f"the metric, such as {'accuracy' if kind == 'decision' else 'r2'}"
             )
 
     def _yes_or_no(self) -> bool:

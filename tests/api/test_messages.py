@@ -86,6 +86,8 @@ def test_one_hot_labels_are_refused(tmp_path: Path) -> None:
     one_hot = np.eye(10, dtype=np.int64)[data.y]
     with pytest.raises(NvmcError, match=r"give class numbers \(y.argmax\(1\)\), or"):
         nvmc.simulate(compiled, data=(data.x, one_hot), runs=1)
+    with pytest.raises(NvmcError, match=r"is a value of its own, name the metric, such as r2"):
+        nvmc.simulate(compiled, data=(data.x, one_hot.astype(np.float32)), runs=1)
     found = nvmc.simulate(compiled, data=(data.x, one_hot), runs=1, metric="accuracy")
     assert found.metric == "accuracy"  # of each column
 

@@ -15,6 +15,7 @@ from sklearn.metrics import r2_score
 
 from compiled_networks import load_circuit, load_network
 from nvmc import Chip, Target, compile_model, load_device
+from nvmc.compiled.options import CompileOptions
 from nvmc.errors import ModelError
 from nvmc.hardware.devices import parse_noise
 from nvmc.metrics import against_ideal, decisions
@@ -294,3 +295,19 @@ def test_noise_of_reads_goes_on_from_image_to_image(dense: CircuitNetwork) -> No
     for span in (Span(0, 3), Span(3, 6), Span(9, 2)):
         found = ChipSession(network, chip, span).outputs(feed, span=span)
         np.testing.assert_array_equal(found, whole[span.first : span.end])
+
+
+def test_a_stored_bias_may_be_a_single_number(tmp_path: Path) -> None:
+    proto = proto_of(
+        "g (float[N,3] x) => (float[N,2] y) <float[3,2] w, float b = {0.5}> "
+        "{ m = MatMul (x, w) y = Add (m, b) }"
+    )
+    onnx.save(proto, tmp_path / "m.onnx")
+    options = CompileOptions(store=("bias",))
+    compiled = compile_model(tmp_path / "m.onnx", TARGET, options=options, output=tmp_path / "m")
+    network = load_network(compiled, TARGET)
+    assert [array.ideal.shape for array in network.arrays] == [(), (3, 2)]
+    x = np.ones((5, 3), np.float32)
+    outputs = outputs_of(network, Feed({"x": x}), Chip.ideal())
+    b, w = (array.ideal for array in network.arrays)
+    np.testing.assert_allclose(outputs, x @ w + b, rtol=0, atol=1e-6)
