@@ -227,6 +227,10 @@ def print_report(report: Report) -> None:
         if any(texts := [quantity_text(task.metric, value) for value in pair]):
             table.add_row("", *texts)
     console.print(table)
+    if outcome.after.kpp < outcome.before.kpp:
+        console.print(
+            "The KPP is lower than before training: try more --epochs, or another --rate."
+        )
     _print_epochs(report)
     for line in _facts(report):
         console.print(line)
