@@ -155,7 +155,8 @@ def in_common(descriptions: Sequence[Description]) -> dict[str, Any]:
     """What several descriptions agree in, as JSON.
 
     Of a periphery and of each noise source, which are the same but for a parameter, the entries
-    that are equal; no noise where sources are of other types.
+    that are equal; no noise where sources are of other types. The ADC's range is that of those
+    which have an ADC.
     """
     shared, *others = [description.to_json() for description in descriptions]
     periphery, noise = shared["periphery"], shared["noise"]
@@ -166,6 +167,10 @@ def in_common(descriptions: Sequence[Description]) -> dict[str, Any]:
             noise = [_equal(*both) for both in zip(noise, other["noise"], strict=True)]
         else:
             noise = None
+    around: list[dict[str, Any]] = [each.to_json()["periphery"] for each in descriptions]
+    ranges = [each.get("adc_range") for each in around if each.get("adc_bits") is not None]
+    if ranges and all(each == ranges[0] for each in ranges):
+        periphery["adc_range"] = ranges[0]
     found = {**shared, "periphery": periphery, "noise": noise}
     return found if noise is not None else {k: v for k, v in found.items() if k != "noise"}
 

@@ -162,3 +162,14 @@ def test_picture_without_matplotlib(run: Run, monkeypatch: pytest.MonkeyPatch) -
 
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
     assert "nvmc[report]" in run("--sigma", "0.1", "--figure", "a.png", code=1)
+
+
+def test_the_range_is_that_of_points_with_an_adc(tmp_path: Path, capsys: Capture) -> None:
+    words = ["zoo:mlp3-digits", "--device", "rram4", "--data", "digits", "--dac-bits", "8"]
+    path = str(tmp_path / "c.nvmc")
+    ranged = ["--adc-bits", "5", "--adc-range", "calibrated", "-o", path]
+    assert main(["compile", *words, *ranged]) == 0
+    capsys.readouterr()
+    few = ["--data", "digits", "--limit", "4", "--runs", "2", "--no-store"]
+    assert main(["sweep", path, *few, "--adc-bits", "5,none"]) == 0
+    assert "ADC (range calibrated)" in " ".join(capsys.readouterr().out.split())
