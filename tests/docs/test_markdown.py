@@ -35,3 +35,11 @@ def test_lists_and_tables_stand_below_an_empty_line() -> None:
 def test_a_page_has_one_title() -> None:
     titles = {page: sum(line[:2] == "# " for line in _text(page).values()) for page in pages()}
     assert {page for page, count in titles.items() if count != 1} == set()
+
+
+def test_the_site_shows_every_page_once() -> None:
+    """A page that no menu names is built too, and nobody finds it."""
+    shown = re.findall(r": ([\w/-]+\.md)$", (ROOT / "mkdocs.yml").read_text(), re.MULTILINE)
+    docs = [page.removeprefix("docs/") for page in pages() if page.startswith("docs/")]
+    made = {"reference/api.md"}  # by docs/hooks
+    assert sorted(set(shown) - made) == sorted(docs) and len(set(shown)) == len(shown)
