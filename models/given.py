@@ -16,6 +16,7 @@ import numpy as np
 
 from nvmc.data import Data, load_data
 from nvmc.errors import ModelError, OptionError, with_article
+from nvmc.models.zoo import resolve_model
 
 __all__ = ["as_file"]
 
@@ -27,7 +28,7 @@ def as_file(
     """The ONNX file of a network, for as long as the context lasts where it is none yet.
 
     Args:
-        source: A path; an `onnx.ModelProto`; or a `torch.nn.Module`, which is exported with a free
+        source: A path, or `zoo:NAME`; an `onnx.ModelProto`; or a `torch.nn.Module`, which is exported with a free
             first axis by `torch.onnx.export(dynamo=True)` in evaluation mode. Its inputs get the
             names of the arguments of `forward`.
         example: Of a module: an input with its batch axis, or several in a tuple, or by name in a
@@ -46,7 +47,7 @@ def as_file(
             f"example is given beside {_kind(source)}; only a torch module needs one, leave it out"
         )
     if isinstance(source, str | Path):
-        yield Path(source)
+        yield resolve_model(str(source))
         return
     with TemporaryDirectory(prefix="nvmc-") as folder:
         path = Path(folder) / f"{_name(source)}.onnx"

@@ -110,7 +110,7 @@ def compile_model(
     """Map a model onto crossbars and write the compiled network.
 
     Args:
-        source: An ONNX file, which is never written to; an `onnx.ModelProto`; or a
+        source: An ONNX file, which is never written to; `zoo:NAME`; an `onnx.ModelProto`; or a
             `torch.nn.Module`, which is exported first (`nvmc.models.given`).
         target: The cells and how they are used; or a device, its name or file, used as by default.
         options: Which nodes stay digital, and the like.

@@ -109,8 +109,15 @@ class Solution(Shown):
         """What it is and what came out, in one line."""
         asked = f"{self.find} {self.parameter}"
         if self.found is None:
-            return f"Solution: no {self.parameter} among {len(self.values)} values meets the goal"
-        return f"Solution: {asked} that meets the goal is {self.found.value.text}"
+            return f"Solution: no {self.parameter} of {len(self.values)} values has {self.wanted}"
+        end = "" if self.next is not None else ", the last of the values"
+        return f"Solution: {asked} with {self.wanted} is {self.found.value.text}{end}"
+
+    @property
+    def wanted(self) -> str:
+        """What chips must have, as it is typed: `kpp>=95%`; of a yield with its goal."""
+        goal = "" if self.goal is None or self.requirement.of == "kpp" else f" at {self.goal:g}"
+        return f"{self.requirement}{goal}"
 
     def shown(self) -> Table:
         """A row for each value that was tried, rounded."""

@@ -80,6 +80,13 @@ def test_a_module_tells_what_can_be_called(tmp_path: Path, monkeypatch: pytest.M
         as_metric("apimod:metrik_3")
 
 
+def test_the_zoo_is_named_as_on_the_command_line(tmp_path: Path) -> None:
+    compiled = nvmc.compile("zoo:mlp3-digits", "rram4", output=tmp_path / "z.nvmc")
+    assert compiled.manifest.source.file == "mlp3-digits.onnx"
+    with pytest.raises(NvmcError, match="did you mean 'mlp3-digits'"):
+        nvmc.compile("zoo:mlp3-digit", "rram4", output=tmp_path / "y.nvmc")
+
+
 def test_one_hot_labels_are_refused(tmp_path: Path) -> None:
     compiled = nvmc.compile(NETWORK, "rram4", output=tmp_path / "m.nvmc")
     data = nvmc.load_data("digits", limit=12)
