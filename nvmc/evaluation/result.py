@@ -14,13 +14,19 @@ from nvmc.arguments import checked
 from nvmc.errors import OptionError
 from nvmc.evaluation.at_time import AtTime
 from nvmc.evaluation.description import Compensated, Description
-from nvmc.evaluation.given_values import Given
+from nvmc.evaluation.given_values import Given, parameter_named
 from nvmc.evaluation.goals import Requirement, Verdict
 from nvmc.evaluation.pictures import draw_simulation
 from nvmc.evaluation.records import Elsewhere
 from nvmc.evaluation.reported import WithReport
 from nvmc.evaluation.sweep import Sweep, sweep
-from nvmc.evaluation.tabulated import kpp_text, of_text, simulation_rows, simulation_table
+from nvmc.evaluation.tabulated import (
+    kpp_text,
+    noise_of,
+    of_text,
+    simulation_rows,
+    simulation_table,
+)
 from nvmc.report.figure import Sheet
 from nvmc.statistics import Ends, Kpp, Summary, Yield
 from nvmc.tables import Cell, Shown, Table, frame_of
@@ -114,7 +120,8 @@ class Simulation(Shown, WithReport):
 
     def headline(self) -> str:
         """What it is and what came out, in one line."""
-        return f"Simulation of {of_text(self.description)}: {kpp_text(self.metric, self.kpp)}"
+        of = of_text(self.description, noise_of(self.description))
+        return f"Simulation of {of}: {kpp_text(self.metric, self.kpp)}"
 
     def shown(self) -> Table:
         """A column for each time, rounded."""
@@ -182,6 +189,7 @@ class Simulation(Shown, WithReport):
                 "Simulation.sweep has no parameter; give one or two with their values, such as "
                 "result.sweep(sigma=[0, 0.1, 0.2])"
             )
+        values = {parameter_named(name): given for name, given in values.items()}
         if len(self.times) > 1 and "time" not in values:
             raise OptionError(
                 f"this result has {len(self.times)} times; say which one: sweep(…, time='1h')"

@@ -39,8 +39,10 @@ def test_a_simulation_as_tables(simulation: nvmc.Simulation) -> None:
     assert (row["runs"], row["first"], row["kpp_low"]) == ("6", "2", "")
     assert float(row["kpp_high"]) == simulation.interval.high
     text = simulation.table()
-    caption, _, head = text.splitlines()[:3]
-    assert caption.startswith("mlp3 on rram4, 6 chips, 40 ") and caption.endswith(", seed 0")
+    caption, head = text.partition("\n\n")[0], text.partition("\n\n")[2].splitlines()[0]
+    assert " ".join(caption.split()).startswith("mlp3 on rram4, sigma 0.3, noise ")
+    assert " ".join(caption.split()).endswith(", 6 chips, 40 images of digits, seed 0")
+    assert row["sigma"] == "0.3" and "sigma 0.3" in simulation.table("latex")
     assert head.split() == ["accuracy", "[%]", "mlp3"]
     assert "at most" in text and "chips that reach 90 %" in text
     for kind, sign in (("latex", "\\toprule"), ("markdown", "| ---"), ("html", "<table>")):
@@ -94,6 +96,11 @@ def test_values_of_parameters_may_be_numbers() -> None:
     assert [v.number for v in given["time"]] == [60, 3600]
     assert given["sigma"] == parse_values("sigma", "0.1,0.2")
     assert given["adc-bits"] == parse_values("adc-bits", "6")
+    assert as_values({"time_s": [60, 3600.0]}) == {"time": given["time"]}
+    with pytest.raises(OptionError, match=r"'adc_bitz' is unknown; expected .*'adc_bits'"):
+        as_values({"adc_bitz": 6})
+    with pytest.raises(OptionError, match="'time_s' is given beside 'time'"):
+        as_values({"time": 60, "time_s": 60})
     for wrong in (True, [1, 1.0], [object()]):
         with pytest.raises(OptionError):
             as_values({"sigma": wrong})
@@ -109,10 +116,13 @@ def test_one_line_each(
     solved = nvmc.solve(compiled, "sigma=0,1", 0.5, runs=10, percentile=50, **DATA)
     for one, said in (
         (compiled, "3 arrays of 4-bit weights"),
-        (simulation, "6 chips, 40 samples of digits: KPP (k = 1) of accuracy"),
+        (simulation, "6 chips, 40 images of digits: KPP (k = 1) of accuracy"),
+        (simulation, ", sigma 0.3, noise "),
+        (simulation, f"95% interval at most {100 * simulation.interval.high:.2f} %"),
+        (compared, "against mlp3 on fefet2"),
         (compared, "KPP in % rram4"),
         (parts, "parts"),
-        (inspected, "chip 0 of mlp3 on rram4: 3 layers, 4 samples"),
+        (inspected, "chip 0 of mlp3 on rram4: 3 layers, 4 images"),
         (loaded, "9 samples; x 1 x 28 x 28, float32; y 6 classes"),
         (solved, "Solution:"),
     ):
