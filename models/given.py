@@ -29,8 +29,8 @@ def as_file(
 
     Args:
         source: A path, or `zoo:NAME`; an `onnx.ModelProto`; or a `torch.nn.Module`, which is
-            exported with a free first axis by `torch.onnx.export(dynamo=True)` in evaluation mode. Its inputs get the
-            names of the arguments of `forward`.
+            exported with a free first axis by `torch.onnx.export(dynamo=True)` in evaluation mode.
+            Its inputs get the names of the arguments of `forward`.
         example: Of a module: an input with its batch axis, or several in a tuple, or by name in a
             dict; by default the first images of `data`.
         data: See `example`.
