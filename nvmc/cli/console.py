@@ -28,7 +28,7 @@ from rich.segment import Segment
 from nvmc.budget import memory_limit
 from nvmc.cli.loudness import is_quiet
 from nvmc.cli.plain import one_line, printable
-from nvmc.data.items import in_items
+from nvmc.data.items import in_items, these_items
 from nvmc.hardware.devices import Device, Target
 from nvmc.metrics import find_metric
 from nvmc.metrics.values import ends_text, in_percent, short_of
@@ -232,8 +232,8 @@ def interval_rows(
         metric: Name of the metric.
         data: Name of the data set, which says what its rows are called.
     """
-    here = "images" if images is None else count(images, "image")
-    here = in_items(f"on these {here}", data)
+    here = in_items("these images", data) if images is None else these_items(images, data)
+    here = f"on {here}"
     own, unit = f"its {kpp.confidence:.0%} interval", " %" if in_percent(metric) else ""
     alone = kpp.chips_alone
     rows = [

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 import click
 
 from nvmc.cli.console import count, percent, quantity_text
-from nvmc.data.items import in_items
+from nvmc.data.items import in_items, these_items
 from nvmc.evaluation.goals import Verdict
 from nvmc.evaluation.parameters import duration_text
 from nvmc.metrics.values import bound_text, value_text
@@ -47,10 +47,10 @@ def yield_row(found: Yield, images: int | None, metric: str, data: object) -> tu
     reach = "stay within" if found.less_is_better else "reach"
     name = f"chips that {reach} {bound_text(metric, found.goal)}"
     known = quantity_text(metric, found.goal) if found.goal > 0 else ""
-    here = in_items("images" if images is None else count(images, "image"), data)
+    here = in_items("these images", data) if images is None else these_items(images, data)
     said = [
         known,
-        f"{found.confidence:.0%} interval {_ends(found)}, of chips alone, on these {here}",
+        f"{found.confidence:.0%} interval {_ends(found)}, of chips alone, on {here}",
     ]
     if found.unknown:
         dropped = count(found.unknown, "dropped chip")

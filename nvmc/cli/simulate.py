@@ -29,7 +29,7 @@ from nvmc.cli.goals import exit_code, goal_option, required_rows, yield_row, yie
 from nvmc.cli.heading import heading, needs_text
 from nvmc.cli.running import chosen_executor, opened, run_options
 from nvmc.cli.stored import checked_text, opened_store
-from nvmc.data.items import in_items, item_of
+from nvmc.data.items import in_items, these_items
 from nvmc.errors import OptionError
 from nvmc.evaluation.goals import parse_value
 from nvmc.evaluation.parameters import duration_text, parse_values
@@ -250,7 +250,7 @@ def _times(result: Simulation) -> Table:
     kpp, metric = "KPP (worst chip)" if result.kpp.is_worst else "KPP", _against_ideal(result)
     both = result.kpp.covers == "chips and images"
     told = result.description
-    images = f"on these {count(told.images, item_of(told.data))}"
+    images = f"on {these_items(told.images, told.data)}"
     own = [f"its {result.kpp.confidence:.0%} interval"] if both else []
     of, shown = find_metric(result.metric), result.metric
     known = [f"its {of.quantity}"] if of is not None and of.quantity else []

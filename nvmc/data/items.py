@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["ITEMS", "in_items", "item_of"]
+__all__ = ["ITEMS", "counted_items", "in_items", "item_of", "these_items"]
 
 ITEMS = {
     "digits": "image",
@@ -40,3 +40,13 @@ def in_items(text: str, name: object) -> str:
         name: Name of the data set.
     """
     return text.replace("image", item_of(name))
+
+
+def counted_items(number: int, name: object) -> str:
+    """So many rows of a data set: `1 image`, `1,797 images`, `40 weeks`."""
+    return f"{number:,} {item_of(name)}{'' if number == 1 else 's'}"
+
+
+def these_items(number: int, name: object) -> str:
+    """The rows that were run: `these 531 images`, `this 1 image`."""
+    return f"{'this' if number == 1 else 'these'} {counted_items(number, name)}"

@@ -16,6 +16,7 @@ from typing import Any, Unpack
 from nvmc.arguments import checked
 from nvmc.budget import check_room
 from nvmc.compiled.artifact import Compiled, Manifest
+from nvmc.data.items import counted_items
 from nvmc.errors import OptionError, unknown
 from nvmc.evaluation.converters import ArrayInspection, ArrayWatch
 from nvmc.evaluation.description import Description
@@ -80,9 +81,9 @@ class Inspection(Shown):
     def headline(self) -> str:
         """What it is, in one line."""
         one = self.description
-        device, samples = one.setup.target.device.name, f"{one.images:,} samples of {one.data}"
-        layers = f"{len(self.layers)} layers"
-        return f"Inspection of chip {self.chip} of {name_of(one)} on {device}: {layers}, {samples}"
+        of = f"{name_of(one)} on {one.setup.target.device.name}: {len(self.layers)} layers"
+        items = f"{counted_items(one.images, one.data)} of {one.data}"
+        return f"Inspection of chip {self.chip} of {of}, {items}"
 
     def shown(self) -> Table:
         """A row for each layer: its errors, in percent of the RMS of its ideal outputs."""

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nvmc.data import Dataset, check_labels
+from nvmc.data.items import counted_items, item_of
 from nvmc.errors import DataError, ModelError
 from nvmc.hardware.chip import Chip
 from nvmc.metrics import Metric, against_ideal, choose_metric, mean_a_row
@@ -145,8 +146,10 @@ def _by_targets(
     chosen = kind(dataset.targets_for(shape) if boxes is None else boxes)
     if chosen.deviation == 0:
         raise DataError(
-            f"the values to be met of {dataset.name} do not differ ({len(feed)} images), so "
-            f"{chosen.short} says nothing of chips; give images with other values"
+            f"the values to be met of {dataset.name} do not differ "
+            f"({counted_items(len(feed), dataset.name)}), so "
+            f"{chosen.short} says nothing of chips; give "
+            f"{item_of(dataset.name)}s with other values"
         )
     return IdealRun(feed, np.arange(len(feed)), 0, chosen, None, shape)
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from nvmc.data.items import counted_items
 from nvmc.evaluation.description import Description, in_common
 from nvmc.evaluation.parameters import PARAMETERS, Setup, Value, duration_text, label_of
 from nvmc.evaluation.tabulated import name_of
@@ -50,8 +51,8 @@ def title_of(descriptions: Sequence[Description], name: str | None = None) -> li
     for told in map(_setup_facts, zip(*map(_facts_of, setups), strict=True)):
         cells += told
     chips = f"{first.runs:,} chip{'' if first.runs == 1 else 's'}, seed {first.seed}"
-    samples = f"{first.images:,} sample{'' if first.images == 1 else 's'}"
-    return [", ".join(cells), f"{chips}; {samples} of {first.data}"]
+    items = counted_items(first.images, first.data)
+    return [", ".join(cells), f"{chips}; {items} of {first.data}"]
 
 
 def _facts_of(setup: Setup) -> tuple[str, ...]:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from nvmc.data.items import item_of
+from nvmc.data.items import counted_items, item_of
 from nvmc.data.shifts import Shift
 from nvmc.evaluation.description import Description
 from nvmc.evaluation.parameters import PARAMETERS, duration_text
@@ -46,11 +46,11 @@ def name_of(description: Description) -> str:
 
 
 def of_text(description: Description) -> str:
-    """What a result is of: `lenet5 on rram4, 300 chips, 531 samples of digits`."""
+    """What a result is of: `lenet5 on rram4, 300 chips, 531 images of digits`."""
     one, data = description, description.data
     chips = f"{one.runs:,} chip{'' if one.runs == 1 else 's'}"
-    samples = f"{one.images:,} sample{'' if one.images == 1 else 's'}"
-    return f"{name_of(one)} on {one.setup.target.device.name}, {chips}, {samples} of {data}"
+    items = counted_items(one.images, data)
+    return f"{name_of(one)} on {one.setup.target.device.name}, {chips}, {items} of {data}"
 
 
 def kpp_text(metric: str, kpp: Kpp) -> str:

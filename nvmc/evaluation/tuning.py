@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nvmc.data import Data, Dataset, load_data
+from nvmc.data.items import counted_items
 from nvmc.errors import DataError, OptionError
 from nvmc.evaluation.description import Compensated
 from nvmc.evaluation.marking import curvatures_of, marks_of
@@ -294,8 +295,8 @@ def _images(
         )
     if len(data.x) < count:
         raise DataError(
-            f"{data.name} holds {len(data.x)} images to calibrate on; expected {count}: give "
-            f"--compensate {kind}:images={len(data.x)}, or other data"
+            f"{data.name} holds {counted_items(len(data.x), data.name)} to calibrate on; expected "
+            f"{count}: give --compensate {kind}:images={len(data.x)}, or other data"
         )
     name = f"{data.name}, images that chips are judged on" if shared else data.name
     return feed_of(entries, data, 0, None), name

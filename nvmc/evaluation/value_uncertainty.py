@@ -27,6 +27,7 @@ from numpy.typing import NDArray
 from nvmc.arguments import checked
 from nvmc.compiled.artifact import Compiled
 from nvmc.data import Dataset, load_data
+from nvmc.data.items import counted_items
 from nvmc.data.shifts import Shift, shifted, shifts_for
 from nvmc.errors import DataError, OptionError
 from nvmc.evaluation.description import Description
@@ -212,8 +213,8 @@ def _images(compiled: Compiled, options: Options) -> Dataset:
         )
     if len(dataset.x) < FEWEST:
         raise DataError(
-            f"{dataset.name} has {len(dataset.x)} images, half of which calibrate; expected at "
-            f"least {FEWEST}"
+            f"{dataset.name} has {counted_items(len(dataset.x), dataset.name)}, half of which "
+            f"calibrate; expected at least {FEWEST}"
         )
     return dataset.for_network([entries[0].name])
 

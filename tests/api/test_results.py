@@ -109,10 +109,10 @@ def test_one_line_each(
     solved = nvmc.solve(compiled, "sigma=0,1", 0.5, runs=10, percentile=50, **DATA)
     for one, said in (
         (compiled, "3 arrays of 4-bit weights"),
-        (simulation, "6 chips, 40 samples of digits: KPP (k = 1) of accuracy"),
+        (simulation, "6 chips, 40 images of digits: KPP (k = 1) of accuracy"),
         (compared, "KPP in % rram4"),
         (parts, "parts"),
-        (inspected, "chip 0 of mlp3 on rram4: 3 layers, 4 samples"),
+        (inspected, "chip 0 of mlp3 on rram4: 3 layers, 4 images"),
         (loaded, "9 samples; x 1 x 28 x 28, float32; y 6 classes"),
         (solved, "Solution:"),
     ):

@@ -3,7 +3,7 @@
 import pytest
 
 from nvmc.data import READERS
-from nvmc.data.items import ITEMS, in_items, item_of
+from nvmc.data.items import ITEMS, counted_items, in_items, item_of, these_items
 
 
 @pytest.mark.parametrize(
@@ -31,3 +31,10 @@ def test_every_named_set_has_a_word() -> None:
 
 def test_texts_speak_of_the_rows() -> None:
     assert in_items("all chips and images like these", "co2") == "all chips and weeks like these"
+
+
+def test_counted_rows_have_the_right_number() -> None:
+    assert [counted_items(n, "digits") for n in (1, 1797)] == ["1 image", "1,797 images"]
+    assert [counted_items(n, "co2,window=12") for n in (1, 2)] == ["1 week", "2 weeks"]
+    assert counted_items(2, "mine.npz") == "2 samples"
+    assert [these_items(n, "digits") for n in (1, 2)] == ["this 1 image", "these 2 images"]

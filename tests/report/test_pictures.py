@@ -197,7 +197,7 @@ def test_no_text_lies_on_another_or_beyond_the_edge(tmp_path: Path, figures: lis
     draw_uncertainty(tmp_path / "u.png", LINES, [panel, panel])
     several = [population(30, t) for t in ("1 h", "1 d")]
     narrow = as_sheet(tmp_path / "narrow.png", "column")
-    titles = ["lenet5-digits on rram4, σ = 0.1", "30 chips, seed 0; 531 samples of digits"]
+    titles = ["lenet5-digits on rram4, σ = 0.1", "30 chips, seed 0; 531 images of digits"]
     draw_histogram(narrow, titles, "accuracy", 0.95, 500, several)
     draw_curves(narrow, titles, "accuracy", axis, [curve(s, 2, 20) for s in "abc"], title)
     bars = [Bar(kind, "conv1.weight", (0.1, 0.02), (0.2, 0.1)) for kind in ("layer", "source")]
