@@ -7,6 +7,7 @@ import html
 import importlib
 import io
 import re
+import textwrap
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
@@ -75,7 +76,7 @@ def render(table: Table, kind: str = "text", width: int = WIDTH) -> str:
 def _text(table: Table, width: int = WIDTH) -> str:
     lines = [table.columns, *table.rows]
     widths = [max(len(line[i]) for line in lines) for i in range(len(table.columns))]
-    blocks: list[str] = [table.caption] if table.caption else []
+    blocks = [textwrap.fill(table.caption, width, break_on_hyphens=False)] if table.caption else []
     at = 1
     while True:
         end, used = at, widths[0]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ from nvmc.cli.stored import checked_text, opened_stores
 from nvmc.evaluation.compare import RUNS, compare
 from nvmc.evaluation.comparison import Comparison
 from nvmc.report.figure import Sheet
-from nvmc.tables import KINDS
+from nvmc.tables import KINDS, render
 
 __all__ = ["compare_command"]
 
@@ -117,7 +118,8 @@ def _print(result: Comparison) -> None:
     for line in _noises(result):
         console.print(line)
     console.print()
-    console.print(result.table(), end="", soft_wrap=True, highlight=False, markup=False)
+    table = render(replace(result.shown(), caption=""))  # the heading says what it is of
+    console.print(table, end="", soft_wrap=True, highlight=False, markup=False)
     for line in _said(result):
         console.print(line)
 

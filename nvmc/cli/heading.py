@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from textwrap import wrap
-from typing import Any, cast
+from typing import Any
 
 from nvmc.cli.console import count, passes_text, percent
 from nvmc.cli.work import share_text
 from nvmc.compiled.rounding import SEEDED
 from nvmc.data.items import item_of
-from nvmc.evaluation.description import Compensated
+from nvmc.evaluation.description import Compensated, noise_text
 from nvmc.evaluation.parameters import duration_text
 from nvmc.hardware.devices import Target
 from nvmc.hardware.devices.adc.kinds import adc_of_json, adc_text
@@ -141,31 +141,9 @@ def noisy_places_texts(facts: Facts) -> Iterator[str]:
         yield f"{name} noise on {count(len(at), 'place')}: inputs of {first}{more}"
 
 
-def noise_text(source: Facts) -> str:
-    """A noise source on one line as `--noise` takes it; laws and tables of a device as `…`.
-
-    A compensation likewise, as `--compensate` takes it.
-    """
-    if source["type"] == "own":
-        texts = [source["law"], *(f"{k}={_plain(v)}" for k, v in source["keys"].items())]
-        return f"{','.join(texts)} (SHA-256 {source['sha256'][:12]})"
-    options = {key: value for key, value in source.items() if key != "type"}
-    texts = ",".join(f"{key}={_plain(value)}" for key, value in options.items())
-    return f"{source['type']}{':' if texts else ''}{texts}"
-
-
 def _ages(source: Facts) -> bool:
     """Whether a source does more with time."""
     return source["type"] == "retention" or any(source.get(key) for key in ("table", "one_over_f"))
-
-
-def _plain(value: Any) -> str:
-    if isinstance(value, float):
-        return f"{value:g}"
-    if isinstance(value, list):
-        entries = list(map(_plain, cast(list[Any], value)))
-        return "…" if "…" in entries else ";".join(entries)
-    return "…" if isinstance(value, Mapping) else str(value)
 
 
 def needs_text(done: Compensated) -> str:

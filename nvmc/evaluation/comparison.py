@@ -16,7 +16,7 @@ from nvmc.evaluation.description import Description, in_common
 from nvmc.evaluation.pictures import draw_comparison
 from nvmc.evaluation.records import Elsewhere
 from nvmc.evaluation.reported import WithReport
-from nvmc.evaluation.tabulated import of_text
+from nvmc.evaluation.tabulated import counts_of, name_of, noise_of
 from nvmc.metrics import find_metric
 from nvmc.metrics.values import short_of
 from nvmc.report.figure import Sheet
@@ -150,8 +150,24 @@ class Comparison(Shown, WithReport):
     def headline(self) -> str:
         """What it is and what came out, in one line."""
         worth = ", ".join(f"{one.label} {self._text(one.kpp.value)}" for one in self.networks)
-        of, unit = of_text(self.networks[0].description), " in %" * self.percent
-        return f"Comparison on the same chips ({of}): KPP{unit} {worth}"
+        unit = " in %" * self.percent
+        return f"Comparison on the same chips ({self._caption}): KPP{unit} {worth}"
+
+    @property
+    def _caption(self) -> str:
+        """Networks with their devices, noise, chips, data and seed: what the table is of."""
+        told = [one.description for one in self.networks]
+        noises = [noise_of(one) for one in told]
+        of = list(dict.fromkeys(map(_on, told)))
+        if len(set(noises)) == 1:
+            head = f"{' against '.join(of)}, {noises[0]}"
+        elif len(of) == len(told):
+            both = zip(of, noises, strict=True)
+            head = " against ".join(f"{on} ({noise})" for on, noise in both)
+        else:  # two of one name on one device
+            both = zip(self.networks, noises, strict=True)
+            head = " against ".join(f"{one.label} ({noise})" for one, noise in both)
+        return f"{head}, {counts_of(told[0])}, seed {told[0].seed}"
 
     def records(self) -> Iterator[dict[str, Cell]]:
         """A row for each network: what its chips are worth, and its differences from the first."""
@@ -225,7 +241,8 @@ class Comparison(Shown, WithReport):
         short = self.metric if known is None else known.short
         head = f"{short} [%]" if self.percent else short
         labels = [one.label for one in self.networks]
-        return Table((head, *labels), tuple(zip(names, *texts, strict=True)), notes=self.notes)
+        rows = tuple(zip(names, *texts, strict=True))
+        return Table((head, *labels), rows, self._caption, self.notes)
 
     def _cells(self, one: Compared) -> list[tuple[str, str]]:
         """Quantities and what is written of a network; the first has only the upper ones."""
@@ -282,6 +299,10 @@ class Comparison(Shown, WithReport):
         return "none" if interval is None else _to(self._signed, interval.low, interval.high)
 
 
+def _on(one: Description) -> str:
+    return f"{name_of(one)} on {one.setup.target.device.name}"
+
+
 def _wide(one: Against) -> bool:
     """Whether the interval of a mean is far wider than its standard error, since chips are few."""
     error, ends = one.mean.error, one.mean.interval
@@ -300,6 +321,9 @@ def _machine(one: Compared) -> dict[str, str | int | float | None]:
         "network": one.description.network,
         "network_sha256": one.description.network_sha256,
         "device": one.description.setup.target.device.name,
+        "sigma": one.description.setup.strength,
+        "data": one.description.data,
+        "images": one.description.images,
         "metric": one.description.metric,
         "runs": kpp.runs,
         "seed": one.description.seed,

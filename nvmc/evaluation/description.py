@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 from nvmc import __version__
 from nvmc.compiled.rounding import AgainstSource
@@ -14,7 +14,7 @@ from nvmc.evaluation.reading import Reading
 from nvmc.hardware.compensation import Compensation, Marks, Needs
 from nvmc.hardware.devices.settings import own_texts
 
-__all__ = ["Compensated", "Description", "Fidelity", "as_cells", "in_common"]
+__all__ = ["Compensated", "Description", "Fidelity", "as_cells", "in_common", "noise_text"]
 
 
 @dataclass(frozen=True)
@@ -191,3 +191,25 @@ def as_cells(facts: Mapping[str, Any]) -> dict[str, str | int | float | None]:
         else value
         for key, value in facts.items()
     }
+
+
+def noise_text(source: Mapping[str, Any]) -> str:
+    """A noise source on one line as `--noise` takes it; laws and tables of a device as `…`.
+
+    A compensation likewise, as `--compensate` takes it.
+    """
+    if source["type"] == "own":
+        texts = [source["law"], *(f"{k}={_plain(v)}" for k, v in source["keys"].items())]
+        return f"{','.join(texts)} (SHA-256 {source['sha256'][:12]})"
+    options = {key: value for key, value in source.items() if key != "type"}
+    texts = ",".join(f"{key}={_plain(value)}" for key, value in options.items())
+    return f"{source['type']}{':' if texts else ''}{texts}"
+
+
+def _plain(value: Any) -> str:
+    if isinstance(value, float):
+        return f"{value:g}"
+    if isinstance(value, list):
+        entries = list(map(_plain, cast(list[Any], value)))
+        return "…" if "…" in entries else ";".join(entries)
+    return "…" if isinstance(value, Mapping) else str(value)

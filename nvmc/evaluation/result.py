@@ -20,7 +20,13 @@ from nvmc.evaluation.pictures import draw_simulation
 from nvmc.evaluation.records import Elsewhere
 from nvmc.evaluation.reported import WithReport
 from nvmc.evaluation.sweep import Sweep, sweep
-from nvmc.evaluation.tabulated import kpp_text, of_text, simulation_rows, simulation_table
+from nvmc.evaluation.tabulated import (
+    kpp_text,
+    noise_of,
+    of_text,
+    simulation_rows,
+    simulation_table,
+)
 from nvmc.report.figure import Sheet
 from nvmc.statistics import Ends, Kpp, Summary, Yield
 from nvmc.tables import Cell, Shown, Table, frame_of
@@ -114,7 +120,8 @@ class Simulation(Shown, WithReport):
 
     def headline(self) -> str:
         """What it is and what came out, in one line."""
-        return f"Simulation of {of_text(self.description)}: {kpp_text(self.metric, self.kpp)}"
+        of = of_text(self.description, noise_of(self.description))
+        return f"Simulation of {of}: {kpp_text(self.metric, self.kpp)}"
 
     def shown(self) -> Table:
         """A column for each time, rounded."""

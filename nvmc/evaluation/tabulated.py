@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from nvmc.data.items import counted_items, item_of
 from nvmc.data.shifts import Shift
-from nvmc.evaluation.description import Description
+from nvmc.evaluation.description import Description, noise_text
 from nvmc.evaluation.parameters import PARAMETERS, duration_text
 from nvmc.metrics.values import bare_text, bound_text, ends_text, in_percent, short_of, value_text
 from nvmc.statistics import Ends, Kpp, Summary, Yield
@@ -26,8 +26,10 @@ if TYPE_CHECKING:
     from nvmc.evaluation.sweep import Point, Sweep
 
 __all__ = [
+    "counts_of",
     "kpp_text",
     "name_of",
+    "noise_of",
     "of_text",
     "place_of",
     "point_rows",
@@ -45,17 +47,49 @@ def name_of(description: Description) -> str:
     return description.network.removesuffix(".nvmc")
 
 
-def of_text(description: Description) -> str:
-    """What a result is of: `lenet5 on rram4, 300 chips, 531 images of digits`."""
-    one, data = description, description.data
-    chips = f"{one.runs:,} chip{'' if one.runs == 1 else 's'}"
-    items = counted_items(one.images, data)
-    return f"{name_of(one)} on {one.setup.target.device.name}, {chips}, {items} of {data}"
+NOISE_WIDTH = 60
+"""Characters that noise sources may have in a line; of longer ones only the kinds are named."""
+
+
+def noise_of(description: Description, time: bool = True) -> str:
+    """What makes chips differ: `sigma 0.3, 1 h since programming, noise lognormal`.
+
+    Args:
+        description: Of the chips.
+        time: Whether to say the time since programming, where it counts.
+    """
+    setup, noise = description.setup, description.to_json()["noise"]
+    parts = [] if setup.strength is None else [f"sigma {setup.strength:g}"]
+    if time and setup.age is not None:
+        parts.append(f"{duration_text(setup.age)} since programming")
+    sources = ", ".join(map(noise_text, noise)) or "none"
+    if len(sources) > NOISE_WIDTH:
+        sources = ", ".join(dict.fromkeys(source["type"] for source in noise))
+    return ", ".join([*parts, f"noise {sources}"])
+
+
+def of_text(description: Description, noise: str = "") -> str:
+    """What a result is of: `lenet5 on rram4, 300 chips, 531 images of digits`.
+
+    Args:
+        description: Of the chips.
+        noise: What makes them differ, in words; empty where that is said elsewhere.
+    """
+    of = f"{name_of(description)} on {description.setup.target.device.name}"
+    return ", ".join(filter(None, (of, noise, counts_of(description))))
+
+
+def counts_of(description: Description) -> str:
+    """On how much a result rests: `300 chips, 531 images of digits`."""
+    runs, data = description.runs, description.data
+    chips = f"{runs:,} chip{'' if runs == 1 else 's'}"
+    return f"{chips}, {counted_items(description.images, data)} of {data}"
 
 
 def kpp_text(metric: str, kpp: Kpp) -> str:
-    """`KPP (k = 1) 93.41 %, interval at most 94.73`."""
-    ends = "open" if _unknown(kpp.interval) else ends_text(metric, kpp.interval)
+    """`KPP (k = 1) 93.41 %, interval at most 94.73 %`."""
+    unit = " %" if in_percent(metric) else ""
+    ends = "open" if _unknown(kpp.interval) else f"{ends_text(metric, kpp.interval)}{unit}"
     text = f"KPP (k = {kpp.k:g}) of {short_of(metric)} {value_text(metric, kpp.value)}"
     return f"{text}, {kpp.confidence:.0%} interval {ends}"
 
@@ -109,7 +143,8 @@ def simulation_table(result: Simulation) -> Table:
     network = name_of(result.description)
     labels = [network if at.time_s is None else duration_text(at.time_s) for at in result.times]
     rows = [(name, *(one[name] for one in columns)) for name in columns[0]]
-    caption = f"{of_text(result.description)}, seed {result.description.seed}"
+    of = result.description
+    caption = f"{of_text(of, noise_of(of, time=len(columns) == 1))}, seed {of.seed}"
     return Table((_head(metric), *labels), tuple(rows), caption)
 
 
@@ -146,6 +181,7 @@ def simulation_rows(result: Simulation) -> Iterator[dict[str, Cell]]:
             "network": of.network,
             "network_sha256": of.network_sha256,
             "device": of.setup.target.device.name,
+            "sigma": of.setup.strength,
             "data": of.data,
             "metric": result.metric,
             "images": of.images,

@@ -39,8 +39,10 @@ def test_a_simulation_as_tables(simulation: nvmc.Simulation) -> None:
     assert (row["runs"], row["first"], row["kpp_low"]) == ("6", "2", "")
     assert float(row["kpp_high"]) == simulation.interval.high
     text = simulation.table()
-    caption, _, head = text.splitlines()[:3]
-    assert caption.startswith("mlp3 on rram4, 6 chips, 40 ") and caption.endswith(", seed 0")
+    caption, head = text.partition("\n\n")[0], text.partition("\n\n")[2].splitlines()[0]
+    assert " ".join(caption.split()).startswith("mlp3 on rram4, sigma 0.3, noise ")
+    assert " ".join(caption.split()).endswith(", 6 chips, 40 images of digits, seed 0")
+    assert row["sigma"] == "0.3" and "sigma 0.3" in simulation.table("latex")
     assert head.split() == ["accuracy", "[%]", "mlp3"]
     assert "at most" in text and "chips that reach 90 %" in text
     for kind, sign in (("latex", "\\toprule"), ("markdown", "| ---"), ("html", "<table>")):
@@ -110,6 +112,9 @@ def test_one_line_each(
     for one, said in (
         (compiled, "3 arrays of 4-bit weights"),
         (simulation, "6 chips, 40 images of digits: KPP (k = 1) of accuracy"),
+        (simulation, ", sigma 0.3, noise "),
+        (simulation, f"95% interval at most {100 * simulation.interval.high:.2f} %"),
+        (compared, "against mlp3 on fefet2"),
         (compared, "KPP in % rram4"),
         (parts, "parts"),
         (inspected, "chip 0 of mlp3 on rram4: 3 layers, 4 images"),

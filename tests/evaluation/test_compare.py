@@ -177,5 +177,8 @@ def test_tables_and_json(mlp: Compiled, lenet: Compiled) -> None:
     )
     for kind in ("markdown", "latex", "html"):
         assert "lenet" in result.table(kind)
+        assert "on fefet2, sigma 0.4, noise " in result.table(kind)
+        assert "5 chips, 60 images of digits, seed 0" in result.table(kind)
+    assert (first["sigma"], first["data"], first["images"]) == ("0.4", "digits", "60")
     with pytest.raises(OptionError, match="'pdf'"):
         result.table("pdf")
