@@ -80,6 +80,11 @@ class Unit:
         """What good chips do with a value."""
         return "stay at or below" if self.less_is_better else "reach"
 
+    @property
+    def reaches(self) -> str:
+        """What one good chip does with a value."""
+        return "stays at or below" if self.less_is_better else "reaches"
+
 
 def missing_text(ends: Ends) -> str:
     """What an interval lacks, and how many chips give it; nothing where it has both ends."""

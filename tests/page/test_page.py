@@ -130,6 +130,15 @@ def test_files_have_the_numbers(made: Report, page: Page) -> None:
     assert f"KPP (k = 1) {100 * result.kpp.value:.2f} %" in page.files["methods.txt"]
 
 
+def test_the_verdict_of_few_chips_is_that_of_the_worst(page: Page, made: Report) -> None:
+    (result,) = made.of(nvmc.Simulation)
+    value = f"{100 * result.summary.worst:.2f} % accuracy (KPP, k = 1)"
+    assert f"the worst of 8 chips reaches {value}" in page.text
+    assert "of 100 chips reach" not in page.text and "sigma 0.3, noise " in page.text
+    told = result.description
+    assert f"on {told.images} samples of {told.data}: the worst" in page.text
+
+
 def test_an_open_interval_is_said_and_drawn_open(page: Page) -> None:
     assert "no lower limit yet: 368 chips are needed (--runs 368)" in page.text
     rows = page.charts["kpp"]["data"]["values"]
@@ -187,7 +196,7 @@ def test_of_errors_less_is_better_and_the_upper_end_is_open(network: nvmc.Compil
     data = nvmc.Dataset("values", DATA.x, None, values)
     made = nvmc.make_report(network, data=data, metric="rmse", runs=4, goal="1e-3", jobs=1)
     page = read_page(made.html(SCRIPT))
-    assert "of 100 chips stay at or below" in page.text and "no upper limit yet" in page.text
+    assert "the worst of 4 chips stays at or below" in page.text and "no upper limit yet" in page.text
     (row,) = page.charts["kpp"]["data"]["values"]
     assert (row["open_low"], row["open_high"]) == (False, True)
     assert "The goal of 0.001 lies outside of the chart" in page.text  # or bars would be slivers

@@ -16,8 +16,9 @@ __all__ = ["cite"]
 def cite(report: Report) -> Iterator[Block]:
     """A sentence for the methods, an entry for the references, and the devices' sources."""
     yield Paragraph(
-        "Cite nvmc, and the papers that the numbers of the devices come from. The sentence says "
-        "all that others need to get the same chips."
+        "Cite nvmc, and the papers that the numbers of the devices come from. The sentence names "
+        "network, chips and data; 'What was run' has every setting that others need for the same "
+        "chips."
     )
     sentence = " ".join(_sentence(one, report) for one in report.populations)
     yield Quotation("methods.txt", "For the methods", sentence)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from nvmc.data.items import in_items, item_of
+from nvmc.data.items import counted_items, in_items, item_of
+from nvmc.evaluation.tabulated import noise_of
 from nvmc.page.blocks import Block, Chart, DataTable, Paragraph
 from nvmc.page.charts import RED, Spec, domain_of, interval_row, intervals, rule, tooltip
 from nvmc.page.report import Population, Report
@@ -17,22 +18,30 @@ def verdict(report: Report) -> Iterator[Block]:
     """Sentences for each population, a table of them all, and their intervals."""
     unit = report.unit
     for one in report.populations:
-        yield Paragraph(_answer(one, unit), "lead")
+        alike = [other for other in report.populations if other.description == one.description]
+        yield Paragraph(_answer(one, unit, time=len(alike) == 1), "lead")
     yield from _warnings(report, unit)
     yield _table(report, unit)
     yield _chart(report, unit)
 
 
-def _answer(one: Population, unit: Unit) -> str:
-    """What about 99 of 100 chips reach, in sentences."""
-    kpp, setup = one.kpp, one.description.setup
-    device = setup.target.device.name
+def _answer(one: Population, unit: Unit, time: bool) -> str:
+    """What about 99 of 100 chips reach, or the worst of a few, in sentences.
+
+    `time` is whether the description's time is this population's, rather than the first of several.
+    """
+    kpp, told = one.kpp, one.description
+    device, value = told.setup.target.device.name, f"{unit.text(one.kpp.value)} {unit.name}"
     of = one.label if device in one.label else f"{one.label} on {device}"
-    value = unit.text(kpp.value)
-    said = [
-        f"{of}: about {100 - kpp.k:g} of 100 chips {unit.reach} {value} {unit.name} "
-        f"(KPP, k = {kpp.k:g}, from {counted(kpp.runs, 'chip')})."
-    ]
+    noise = [part for part in noise_of(told, time).split(", ") if part not in of]
+    data = f"on {counted_items(told.images, told.data)} of {told.data}"
+    where = ", ".join([*noise, data])
+    chips, name = counted(kpp.runs, "chip"), f"KPP, k = {kpp.k:g}"
+    if kpp.is_worst:
+        who = f"the worst of {chips} {unit.reaches} {value} ({name})"
+    else:
+        who = f"about {100 - kpp.k:g} of 100 chips {unit.reach} {value} ({name}, from {chips})"
+    said = [f"{of}, {where}: {who}."]
     ends, sure = kpp.interval, f"{share_text(kpp.confidence, 0)} interval"
     covers = "all chips and images like these" if kpp.covers == "chips and images" else "all chips"
     covers = in_items(covers, one.description.data)
