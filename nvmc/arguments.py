@@ -114,6 +114,7 @@ _KEYWORDS = {
     "rows": "row_split",
     "temperature": "temperature_c",
     "time": "time_s",
+    "to": "kind",
     "workers": "executor",
 }
 """Options that Python calls by other names, where the function itself does not say how."""

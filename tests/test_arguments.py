@@ -224,6 +224,8 @@ WORDING = {
     "--compensate verify: images is 3": "compensate verify: images is 3",
     "with --input sr=NUMBER": "with inputs sr=NUMBER",
     "--time is '1 hour'": "time_s is '1 hour'",
+    "--to 'nope' is unknown": "kind='nope' is unknown",
+    "--max-runs is 5 without": "max_runs is 5 without",
     "give --data SPEC, more --max-memory": "give data=SPEC, more nvmc.memory_limit=",
     "`nvmc compile MODEL --device NAME` does": "`nvmc compile MODEL --device NAME` does",
     "train nvmc transform --pass map-bias, no --bias": (

@@ -39,7 +39,7 @@ def boxes_of(
         )
     if class_axis is not None:
         raise OptionError(
-            f"class-axis is given beside metric {metric.name!r}, whose {what} have a class each"
+            f"--class-axis is given beside metric {metric.name!r}, whose {what} have a class each"
         )
     if metric.segments:
         pixels = pixels_of(dataset.targets)

@@ -78,7 +78,7 @@ class Plan:
         if self.precision is None:
             if self.max_runs is not None:
                 raise OptionError(
-                    f"max-runs is {self.max_runs} without a precision; give --precision, or the "
+                    f"--max-runs is {self.max_runs} without a precision; give --precision, or the "
                     "number of chips as --runs"
                 )
             return
@@ -91,7 +91,7 @@ class Plan:
             )
         if not self.runs <= self.most <= MOST_RUNS:
             raise OptionError(
-                f"max-runs is {self.most}; expected {self.runs} (runs) to {MOST_RUNS:,}"
+                f"--max-runs is {self.most}; expected {self.runs} (runs) to {MOST_RUNS:,}"
             )
 
     @property

@@ -136,10 +136,10 @@ def parse_batch_axes(text: str | None, names: Sequence[str]) -> BatchAxes | None
     for part in text.split(","):
         name, equals, axis = part.rpartition("=")
         if equals and name not in names:
-            raise OptionError(f"batch-axis: {unknown('input or output', name, names)}")
+            raise OptionError(f"--batch-axis {text!r}: {unknown('input or output', name, names)}")
         if not axis.isdecimal():
             raise OptionError(
-                f"batch-axis is {text!r}; expected the scored output's axis (1), axes by name "
+                f"--batch-axis is {text!r}; expected the scored output's axis (1), axes by name "
                 "(y=1,x=1), or none for a network that takes one image at a time"
             )
         found[name] = int(axis)
@@ -175,8 +175,8 @@ def input_axes(
         axis, shape = found[entry.name], entry.shape
         if axis and (shape is None or axis >= len(shape)):
             raise OptionError(
-                f"batch-axis is {axis} for input {entry.name!r}, whose shape is {shape}; expected "
-                f"0 to {len(shape or [0]) - 1}"
+                f"--batch-axis is {axis} for input {entry.name!r}, whose shape is {shape}; "
+                f"expected 0 to {len(shape or [0]) - 1}"
             )
     return {name: axis for name, axis in found.items() if axis != 0}
 

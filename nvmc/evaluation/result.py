@@ -14,7 +14,7 @@ from nvmc.arguments import checked
 from nvmc.errors import OptionError
 from nvmc.evaluation.at_time import AtTime
 from nvmc.evaluation.description import Compensated, Description
-from nvmc.evaluation.given_values import Given
+from nvmc.evaluation.given_values import Given, parameter_named
 from nvmc.evaluation.goals import Requirement, Verdict
 from nvmc.evaluation.pictures import draw_simulation
 from nvmc.evaluation.records import Elsewhere
@@ -189,6 +189,7 @@ class Simulation(Shown, WithReport):
                 "Simulation.sweep has no parameter; give one or two with their values, such as "
                 "result.sweep(sigma=[0, 0.1, 0.2])"
             )
+        values = {parameter_named(name): given for name, given in values.items()}
         if len(self.times) > 1 and "time" not in values:
             raise OptionError(
                 f"this result has {len(self.times)} times; say which one: sweep(…, time='1h')"

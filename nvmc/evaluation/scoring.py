@@ -190,8 +190,8 @@ class _Reader:
             axis = given.get(value.name, given.get(""))
             if axis is not None and axis >= len(shape):
                 raise OptionError(
-                    f"batch-axis is {axis}, but output {value.name!r} has shape {shape}; expected "
-                    f"0 to {len(shape) - 1}"
+                    f"--batch-axis is {axis}, but output {value.name!r} has shape {shape}; "
+                    f"expected 0 to {len(shape) - 1}"
                 )
             return axis
         images, names = self._images, shape
@@ -324,7 +324,7 @@ class _Reader:
         wanted = axis + rank if axis < 0 else axis
         if wanted not in axes:
             raise DataError(
-                f"class-axis is {axis}, but output {value.name!r} has shape {value.shape}; "
+                f"--class-axis is {axis}, but output {value.name!r} has shape {value.shape}; "
                 f"expected {' or '.join(map(str, axes)) or 'none'}"
             )
         return axes.index(wanted)

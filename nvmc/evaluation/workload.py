@@ -287,12 +287,12 @@ def _changes(
     passes, batch = options.get("mc_passes"), options.get("batch")
     if passes is not None:
         if passes < 1:
-            raise OptionError(f"mc-passes is {passes}; expected at least 1")
+            raise OptionError(f"--mc-passes is {passes}; expected at least 1")
         if passes > 1 and not network.draws:
             raise OptionError(
-                f"mc-passes is {passes}, but the network has no random layers, so all passes "
+                f"--mc-passes is {passes}, but the network has no random layers, so all passes "
                 "are equal; compile it with --pass insert-dropout:active=true or "
-                "invert-normalization:active=true, or leave mc-passes out"
+                "invert-normalization:active=true, or leave --mc-passes out"
             )
         if passes > 1 and reading.holds == "class numbers":
             raise OptionError(
@@ -300,7 +300,7 @@ def _changes(
                 "nothing; choose an output of class scores with --output"
             )
         if passes > 1 and metric is not None and metric.log_probabilities:
-            raise OptionError(f"mc-passes is {passes}; expected 1 with metric {metric.name!r}")
+            raise OptionError(f"--mc-passes is {passes}; expected 1 with metric {metric.name!r}")
         changes["passes"] = passes
     if batch is not None:
         if batch < 1 or (network.fixed and batch != network.batch):

@@ -96,6 +96,11 @@ def test_values_of_parameters_may_be_numbers() -> None:
     assert [v.number for v in given["time"]] == [60, 3600]
     assert given["sigma"] == parse_values("sigma", "0.1,0.2")
     assert given["adc-bits"] == parse_values("adc-bits", "6")
+    assert as_values({"time_s": [60, 3600.0]}) == {"time": given["time"]}
+    with pytest.raises(OptionError, match=r"'adc_bitz' is unknown; expected .*'adc_bits'"):
+        as_values({"adc_bitz": 6})
+    with pytest.raises(OptionError, match="'time_s' is given beside 'time'"):
+        as_values({"time": 60, "time_s": 60})
     for wrong in (True, [1, 1.0], [object()]):
         with pytest.raises(OptionError):
             as_values({"sigma": wrong})

@@ -182,7 +182,7 @@ def test_what_is_ambiguous_is_refused_with_the_choices() -> None:
         found = simulate(compiled, runs=1, sigma=0.4, data=(x, y), class_axis=axis)
         assert found.values[0] == (outputs.argmax(axis) == y).mean()
     assert simulate(compiled, runs=1, data=(x, None), metric="agreement-r2").ideal == 1
-    with pytest.raises(DataError, match="class-axis is 3, but output 'y'"):
+    with pytest.raises(DataError, match="class_axis is 3, but output 'y'"):
         simulate(compiled, runs=1, data=(x, y), class_axis=3)
 
 
@@ -243,7 +243,7 @@ def test_inputs_and_outputs_with_images_second() -> None:
     found = simulate(compiled, runs=2, sigma=0.4, data=(x, y), batch_axis="x=1,y=1")
     outputs = of_chip(1, "y", {"x": x.transpose(1, 0, 2)})
     assert found.values[1] == (outputs.argmax(-1).T == y).mean()
-    with pytest.raises(OptionError, match="batch-axis is 'one'; expected"):
+    with pytest.raises(OptionError, match="batch_axis is 'one'; expected"):
         simulate(compiled, runs=1, data=(x, y), batch_axis="one")
     with pytest.raises(OptionError, match="input or output 'z' is unknown"):
         simulate(compiled, runs=1, data=(x, y), batch_axis="z=1")

@@ -191,7 +191,7 @@ def test_networks_that_give_probabilities(tmp_path: Path) -> None:
     ("options", "named"),
     [
         ({"runs": 0}, "runs"),
-        ({"mc_passes": 0}, "mc-passes"),
+        ({"mc_passes": 0}, "mc_passes"),
         ({"limit": 0}, "limit"),
         ({"shifts": ["blur"]}, "blur"),
         ({"batch": 0}, "batch"),

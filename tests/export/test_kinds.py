@@ -133,7 +133,7 @@ def test_bad_input_is_one_line(
 def test_an_option_of_another_kind_is_refused(compiled: Compiled, tmp_path: Path) -> None:
     for kind in KINDS.values():
         if "opset" not in kind.options:
-            with pytest.raises(OptionError, match="opset is not for to "):
+            with pytest.raises(OptionError, match="opset is not for kind "):
                 export_network(compiled, kind.name, tmp_path / "out", opset=13)
     with pytest.raises(OptionError, match="export_network has no option 'opsets'"):
         export_network(compiled, "onnx", tmp_path / "out", opsets=13)  # pyright: ignore
