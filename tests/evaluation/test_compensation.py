@@ -311,7 +311,7 @@ def test_a_sweep_calibrates_on_the_training_split(lenet: Compiled) -> None:
     [
         ({"compensate": ["drift"]}, OptionError, "no noise source by which cells change"),
         ({"compensate": ["batchnorm"]}, ModelError, "affine:fit=moments"),
-        ({"compensate": ["affine:images=2000"], "data": "digits"}, DataError, "holds 1087 images"),
+        ({"compensate": ["affine:images=2000"], "data": "digits"}, DataError, "holds 1,087 images"),
         ({"compensate": ["batchnorm,affine:images=2"]}, OptionError, "the same number"),
         ({"calibration_data": "digits"}, OptionError, "no compensation is calibrated"),
         ({"compensate": "drift"}, OptionError, "compensate"),

@@ -225,7 +225,7 @@ def test_what_it_needs_is_said(lenet: Compiled) -> None:
     ("options", "error", "told"),
     [
         ({"device": "ideal"}, OptionError, "are none"),
-        ({"compensate": ["verify:images=2000"], "data": "digits"}, DataError, "holds 1087 images"),
+        ({"compensate": ["verify:images=2000"], "data": "digits"}, DataError, "holds 1,087 images"),
         (
             {"compensate": ["verify:order=magnitude"], "calibration_data": "digits"},
             OptionError,

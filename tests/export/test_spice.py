@@ -267,4 +267,4 @@ def test_the_example_of_the_manual_runs(
     tile = compiled.chip(17).tile("fc3", 0)
     wanted = np.linspace(0.0, 0.2, 84) @ tile.conductance_us
     np.testing.assert_allclose(space["found"], wanted, rtol=1e-9)
-    assert capsys.readouterr().out.endswith("µA\n")
+    assert capsys.readouterr().out.endswith("uA\n")
