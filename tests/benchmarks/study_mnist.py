@@ -133,6 +133,11 @@ TABLES = {
         ideal="ideal chip at σ 0.4, 0.8",
         seconds=True,
     ),
+    "sigmas": Table(
+        {"σ 0.1": ("rram4", 0.1, ""), "0.6": ("rram4", 0.6, "")},
+        {**_MAIN, "neft": "`neft`", "trice": "`trice`"},
+        ideal="ideal chip at σ 0.1, 0.6",
+    ),
     "perceptron": Table(
         {title: ("rram4", at, "") for title, at in (("σ 0.2", 0.2), ("0.4", 0.4), ("0.8", 0.8))},
         _MAIN,
