@@ -135,9 +135,9 @@ _OPTIONS: dict[str, tuple[Any, str | None, str]] = {
         click.Choice(["ground", "float", "off"]),
         None,
         (
-            "State of rows of a tile that wait: held at 0 V, not driven (an array without "
-            "selectors), or with selectors off. Only matters with wire resistance.  [default: "
-            "ground]"
+            "With --rows-on: state of the rows that are not driven: held at 0 V, floating (an "
+            "array without selectors), or with selectors off. Only matters with wire "
+            "resistance.  [default: ground]"
         ),
     ),
     "column_limit": (
@@ -162,8 +162,8 @@ _OPTIONS: dict[str, tuple[Any, str | None, str]] = {
     "wire_ohm": (
         str,
         "R|R,C|R,C,D,S",
-        "Resistance of a wire segment, along rows and along columns, then of each row's driver and "
-        "of each column's sense end.",
+        "Resistances in ohm: of a wire segment along rows and along columns, then of each row's "
+        "driver and of each column's sense end.",
     ),
     "wire_solution": (
         click.Choice(["auto", "exact", "approximate"]),

@@ -41,7 +41,7 @@ AFFINE = "turn=12,scale=0.1,shift=2"
 _SETTINGS: dict[str, tuple[Any, str | None, str]] = {
     "epochs": (int, "N", "Passes over the images.  [default: 100]"),
     "batch": (int, "N", "Images per step.  [default: 128]"),
-    "optimizer": (click.Choice(["adamw", "adam", "sgd"]), None, "[default: adamw]"),
+    "optimizer": (click.Choice(["adamw", "adam", "sgd"]), None, "Optimiser.  [default: adamw]"),
     "rate": (
         str,
         "R|auto",
@@ -59,7 +59,11 @@ _SETTINGS: dict[str, tuple[Any, str | None, str]] = {
     "momentum": (float, "M", "Momentum of sgd.  [default: 0.9]"),
     "seed": (int, "S", "Seed of all random numbers of the run.  [default: 0]"),
     "chips": (int, "N", "Number of chips for each KPP.  [default: 300]"),
-    "percentile": (float, "K", "k of the KPP.  [default: 1]"),
+    "percentile": (
+        float,
+        "K",
+        "Share of the worst chips left out, in %; 1: 99 of 100 chips reach the KPP.  [default: 1]",
+    ),
     "every": (int, "N", "Measure the KPP every N epochs; 0: only after the last.  [default: 5]"),
     "patience": (int, "N", "Stop after N KPPs without a better one; 0: never.  [default: 0]"),
     "keep": (
@@ -104,7 +108,7 @@ _SETTINGS: dict[str, tuple[Any, str | None, str]] = {
         None,
         "Calibrated ranges of DACs: measured, or learned and saved.  [default: measured]",
     ),
-    "accelerator": (click.Choice(["cpu", "cuda"]), None, "[default: cpu]"),
+    "accelerator": (click.Choice(["cpu", "cuda"]), None, "Where to train.  [default: cpu]"),
 }
 """Field of `nvmc.training.Settings` -> type, metavar and help of its option."""
 
@@ -156,7 +160,12 @@ def _settings_options(command: F) -> F:
     ),
 )
 @click.option("--sigma", type=float, help="Strength of the device's noise.")
-@click.option("--noise", multiple=True, metavar="TYPE:K=V,…", help="One more noise source.")
+@click.option(
+    "--noise",
+    multiple=True,
+    metavar="TYPE:K=V,…",
+    help="One more noise source, such as stuck-at:p_low=0.01. May be repeated.",
+)
 @click.option(
     "--time",
     metavar="T|T:T",
@@ -182,7 +191,12 @@ def _settings_options(command: F) -> F:
 @run_options("class-axis", "metric", "max-memory")
 @input_options
 @_settings_options
-@click.option("-o", "--output", type=click.Path(path_type=Path), help="[default: NAME-METHOD.onnx]")
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path),
+    help="Trained network to write.  [default: NAME-METHOD.onnx]",
+)
 @click.option(
     "--checkpoint",
     type=click.Path(path_type=Path),

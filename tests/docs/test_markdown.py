@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import runpy
 
 from snippets.pages import ROOT, blocks, pages
 
@@ -43,3 +44,11 @@ def test_the_site_shows_every_page_once() -> None:
     docs = [page.removeprefix("docs/") for page in pages() if page.startswith("docs/")]
     made = {"reference/api.md"}  # by docs/hooks
     assert sorted(set(shown) - made) == sorted(docs) and len(set(shown)) == len(shown)
+
+
+def test_bars_in_tables_are_shown_without_their_backslash() -> None:
+    hook = runpy.run_path(str(ROOT / "docs" / "hooks" / "bars.py"))["on_page_content"]
+    cell = r"<td><code>A\|B</code></td> <td>C\|D</td>"
+    block = r"<pre><code>grep 'a\|b'</code></pre>"
+    shown = hook(cell + block, page=None, config=None, files=None)
+    assert shown == r"<td><code>A|B</code></td> <td>C\|D</td>" + block
