@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import fields, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import click
 from rich.table import Table
@@ -278,8 +278,10 @@ def _print(compiled: Compiled, chosen: bool) -> None:
     half = " (half of the cells stay unformed)" if target.layout.signed else ""
     console.print(
         f"{target.device.name}{'' if chosen else ' (default)'}: {bits}{cells}, "
-        f"{target.encoding}{half}, tiles of {target.rows}x{target.cols}{_split_text(manifest)}"
+        f"{target.encoding}{half}, tiles of {target.rows}x{target.cols}"
     )
+    for line in _split_lines(manifest):
+        console.print(line)
     for line in rounding_lines(manifest):
         console.print(line)
     if not target.ideal:
@@ -309,16 +311,23 @@ def _print(compiled: Compiled, chosen: bool) -> None:
     console.print(f"Wrote {compiled.folder}")
 
 
-def _split_text(manifest: Manifest) -> str:
-    """How rows are spread over tiles, where some array has more than a tile."""
-    found: dict[str, int] = {}
+def _split_lines(manifest: Manifest) -> Iterator[str]:
+    """How rows are shared out among tiles, where some array has more of them than a tile."""
+    found: Counter[Literal["filled", "even"]] = Counter()
     for array in manifest.arrays:
         own = manifest.target.of_array(array.name)
         if array.rows > own.rows:
-            words = {"filled": "filled one after the other", "even": "spread evenly over tiles"}
-            text = words[own.periphery.row_split]
-            found[text] = found.get(text, 0) + 1
-    return "".join(f", rows of {count(n, 'array')} {text}" for text, n in found.items())
+            found[own.periphery.row_split] += 1
+    ways = {
+        "filled": "fill one tile after another (--rows even spreads them evenly)",
+        "even": "are spread evenly over tiles (--rows even)",
+    }
+    for way, arrays in found.items():
+        has = "has" if arrays == 1 else "have"
+        yield (
+            f"{count(arrays, 'array')} {has} more rows than a tile: the rows {ways[way]}, and the "
+            "tiles' partial sums are added"
+        )
 
 
 def _layer_table(manifest: Manifest) -> Table:

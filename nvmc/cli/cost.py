@@ -31,7 +31,8 @@ __all__ = ["cost_command"]
     "--data",
     metavar="SPEC",
     help=(
-        "Data whose inputs drive the rows (digits, FILE.npz, …); without data, inputs are assumed."
+        "Data whose inputs drive the rows, as for `nvmc simulate`; without data, inputs are "
+        "assumed."
     ),
 )
 @click.option(
