@@ -76,7 +76,7 @@ def shape_of(node: Any, layer: LayerEntry, array: Array, matrix: Matrix) -> Shap
     """
     if layer.products is None:
         raise ModelError(
-            f"the number of vectors per image of layer {layer.name!r} is not known, since sizes "
+            f"the number of vectors per inference of layer {layer.name!r} is not known, since sizes "
             "are left open or it lies in a subgraph; compile with --shape, or with --skip for it"
         )
     vectors = layer.products // matrix.groups
