@@ -57,7 +57,9 @@ class ZooModel:
         if self.rmse is not None:
             return f"RMSE {self.rmse:.4f} on {self.images} test windows of {where}"
         if self.average_precision is not None:
-            return f"mAP {100 * self.average_precision:.1f} % on {self.images} test images of {where}"
+            return (
+                f"mAP {100 * self.average_precision:.1f} % on {self.images} test images of {where}"
+            )
         share = f"{self.correct:,} of {self.images:,} test images of {where} right"
         return f"{share} ({100 * self.accuracy:.2f} %)"
 

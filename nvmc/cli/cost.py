@@ -35,9 +35,7 @@ __all__ = ["cost_command"]
         "assumed."
     ),
 )
-@click.option(
-    "--limit", type=int, metavar="N", help="Number of rows of the data.  [default: 32]"
-)
+@click.option("--limit", type=int, metavar="N", help="Number of rows of the data.  [default: 32]")
 @click.option(
     "--chip",
     type=int,

@@ -20,7 +20,9 @@ def print_cost(cost: Cost) -> None:
     """Everything, for people."""
     console = out()
     console.print(f"{cost.network} on {cost.hardware}", soft_wrap=True)
-    console.print(f"{2 * cost.multiply_adds[0]:,} operations on crossbars per inference; {cost.drives}")
+    console.print(
+        f"{2 * cost.multiply_adds[0]:,} operations on crossbars per inference; {cost.drives}"
+    )
     _print_figures(cost)
     _print_components(cost)
     _print_layers(cost)

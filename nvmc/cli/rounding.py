@@ -90,11 +90,11 @@ def _outlier_lines(manifest: Manifest) -> Iterator[str]:
     for name, outliers in sorted(dear, key=lambda pair: pair[1].best - pair[1].error)[:1]:
         others = len(dear) - 1
         more = f" {count(others, 'more array')} would gain too." if others else ""
+        error, best = (f"{100 * share:.0f} %" for share in (outliers.error, outliers.best))
         yield (
-            f"On a chip{at}, the weights of {name} are expected to be off by "
-            f"{100 * outliers.error:.0f} % of their size (rms), with --clip auto by {100 * outliers.best:.0f} %: "
-            f"the largest weight, {outliers.peak:.1f} standard deviations, sets the step of all "
-            f"others, and --clip cuts it off.{more}"
+            f"On a chip{at}, the weights of {name} are expected to be off by {error} of their "
+            f"size (rms), with --clip auto by {best}: the largest weight, {outliers.peak:.1f} "
+            f"standard deviations, sets the step of all others, and --clip cuts it off.{more}"
         )
 
 

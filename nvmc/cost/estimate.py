@@ -295,7 +295,7 @@ def _cost(
 
 
 def _interval(layers: Sequence[LayerCost]) -> float:
-    """Seconds from one inference to the next: layers with the same array take turns at its tiles."""
+    """Seconds between two inferences: layers with the same array take turns at its tiles."""
     busy: dict[str, float] = {}
     for layer in layers:
         for array in layer.arrays:

@@ -1,4 +1,4 @@
-"""The events of a compiled network for one inference, layer by layer: nothing here knows hardware."""
+"""The events of a compiled network for one inference, by layer: nothing here knows hardware."""
 
 from __future__ import annotations
 
@@ -152,8 +152,8 @@ def layer_counts(
     """
     if layer.products is None:
         raise ModelError(
-            f"the number of vectors per inference of layer {layer.name!r} is not known, since sizes "
-            "are left open or it lies in a subgraph; compile with --shape, or with --skip for it"
+            f"the number of vectors per inference of layer {layer.name!r} is not known, since "
+            "sizes are left open or it lies in a subgraph; compile with --shape, or --skip it"
         )
     total: Counts | None = None
     for name in layer.arrays:

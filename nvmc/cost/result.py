@@ -71,8 +71,8 @@ class LayerCost:
         counts: Its events.
         energy: Joules per inference.
         time: Seconds per inference.
-        components: Joules per inference by component, without bands; `energy` says within what factors
-            they hold.
+        components: Joules per inference by component, without bands; `energy` says within what
+            factors they hold.
         arrays: Names of its arrays of weights, as `nvmc compile` lists them; none where digital.
     """
 

@@ -295,8 +295,9 @@ def _given(experiment: Experiment, data: Sequence[str]) -> str:
 
 
 def _identity(experiment: Experiment, budget: Budget, quick: bool) -> str:
-    """Name of the folder: another for everything that decides a training, but for what
-    `nvmc.reproduce.origin` compares. Where the data lie decides nothing.
+    """Name of the folder: another for everything that decides a training.
+
+    Where the data lie is not in it; `nvmc.reproduce.origin` compares their content.
     """
     named = budget.data.partition(":")[0] == budget.stated
     data = without_folder(budget.data) if named else budget.stated

@@ -71,7 +71,9 @@ def test_no_figure_without_its_band(compiled: str, capsys: Capture) -> None:
     assert main(["cost", compiled, "--hardware", "generic"]) == 0
     text = capsys.readouterr().out
     rows = [
-        line for line in text.splitlines() if re.search(r"\d (?:[mµnpk]?[Js]|[mµ]m²|TOPS)(?!\w)", line)
+        line
+        for line in text.splitlines()
+        if re.search(r"\d (?:[mµnpk]?[Js]|[mµ]m²|TOPS)(?!\w)", line)
     ]
     assert len(rows) > 15
     for row in rows:

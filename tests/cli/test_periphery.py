@@ -36,7 +36,9 @@ def test_compile_says_how_rows_are_spread_and_read(tmp_path: Path, capsys: Captu
     common = ["compile", "zoo:mlp3-digits", "-o", folder, "--tile", "48x64"]
     assert nvmc(*common) == 0
     said = " ".join(capsys.readouterr().out.split())
-    assert "tiles of 48x64 3 arrays have more rows than a tile: the rows fill one tile after" in said
+    assert (
+        "tiles of 48x64 3 arrays have more rows than a tile: the rows fill one tile after" in said
+    )
     assert "row_split" not in (tmp_path / "m.nvmc" / "manifest.json").read_text()
     options = ["--rows", "even", "--rows-on", "16", "--column-limit", "90", "--adc-bits", "8"]
     assert nvmc(*common, *options) == 0

@@ -120,7 +120,9 @@ def test_anything_else_is_a_path() -> None:
 
 @pytest.mark.parametrize("name", ["lenet", "", "lenet5-digits.onnx", "../zoo"])
 def test_unknown_name_lists_the_choices(name: str) -> None:
-    with pytest.raises(ModelError, match="model 'zoo:.* is unknown; .* zoo:lenet5-digits, zoo:mlp3-d"):
+    with pytest.raises(
+        ModelError, match="model 'zoo:.* is unknown; .* zoo:lenet5-digits, zoo:mlp3-d"
+    ):
         resolve_model(f"zoo:{name}")
 
 
