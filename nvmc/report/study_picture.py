@@ -13,6 +13,8 @@ from nvmc.report.figure import GREY, LOOKS, STYLES, figure_in, heading, legend, 
 
 __all__ = ["StudyLine", "draw_study"]
 
+_SPREAD = "± 1 standard\ndeviation\nover chips"
+
 
 @dataclass(frozen=True)
 class StudyLine:
@@ -55,11 +57,13 @@ def draw_study(
         for place, (noise, each) in enumerate(panels, 1):
             axes: Any = figure.add_subplot(1, len(panels), place)
             style(axes, "", noise, metric if place == 1 else "")
-            for i, line in enumerate(each):
-                _draw(axes, line, LOOKS[i % len(LOOKS)], scale)
+            if all(len(line.x) == 1 for line in each):
+                _draw_points(axes, noise, each, scale)
+            else:
+                for i, line in enumerate(each):
+                    _draw(axes, line, LOOKS[i % len(LOOKS)], scale)
             if place == len(panels):
-                band = "± 1 standard\ndeviation\nover chips"
-                axes.fill_between([], [], [], color=GREY, alpha=0.3, label=band)
+                axes.fill_between([], [], [], color=GREY, alpha=0.3, label=_SPREAD)
                 legend(axes, STYLES["screen"], handlelength=4)
 
 
@@ -74,3 +78,19 @@ def _draw(axes: Any, line: StudyLine, look: tuple[str, Any, str, str], scale: in
     if told:
         label = f"{line.label}, paper"
         axes.plot(*zip(*told, strict=True), "x", color=colour, markersize=7, label=label)
+
+
+def _draw_points(axes: Any, noise: str, lines: Sequence[StudyLine], scale: int) -> None:
+    """A panel of one strength: the ways to train beside each other, with their spread."""
+    for i, line in enumerate(lines):
+        colour, _, mark, _ = LOOKS[i % len(LOOKS)]
+        own, spread, paper = scale * line.own[0], scale * line.spread[0], line.paper[0]
+        pen: dict[str, Any] = {"color": colour, "marker": mark, "markersize": 5, "linestyle": ""}
+        axes.errorbar([i], [own], [spread], capsize=3, label=line.label, **pen)
+        if paper is not None:
+            label = f"{line.label}, paper"
+            axes.plot([i], [scale * paper], "x", color=colour, markersize=7, label=label)
+    axes.set_xticks(range(len(lines)), [line.label for line in lines], rotation=30, ha="right")
+    axes.set_xlim(-0.5, len(lines) - 0.5)
+    at = lines[0].x[0] if lines else 0.0
+    axes.set_xlabel(f"{noise} = {at:g}")

@@ -33,9 +33,23 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-__all__ = ["BLOCK", "UNKNOWN", "figures", "keep", "lacking", "parser", "records", "source", "table"]
+__all__ = [
+    "BLOCK",
+    "RECORDS",
+    "UNKNOWN",
+    "figures",
+    "keep",
+    "lacking",
+    "parser",
+    "record_file",
+    "records",
+    "source",
+    "table",
+]
 
 ROOT = Path(__file__).resolve().parents[2]
+RECORDS = Path(__file__).resolve().parent / "records"
+"""What studies measured, a file of lines of JSON for each; committed with the pages."""
 UNKNOWN = "not recorded"
 BLOCK = re.compile(
     r"<!-- figures: (?P<script>\w+) (?P<key>[\w-]+) -->\n\n"
@@ -175,7 +189,7 @@ def _commit() -> str:
 
     try:
         commit = git("rev-parse", "--short", "HEAD")
-        changed = git("status", "--porcelain", "--", ".", ":!docs", ":!*.md")
+        changed = git("status", "--porcelain", "--", ".", ":!docs", ":!*.md", ":!*.jsonl")
     except OSError:
         return UNKNOWN
     return f"{commit} + changes" if commit and changed else commit or UNKNOWN
@@ -201,6 +215,11 @@ def machine() -> str:
     return f"{model}, {cores} cores, {known}, {platform.system()}, Python {version}"
 
 
+def record_file(script: str) -> Path:
+    """Where the records of a study are: of `__file__` of its script."""
+    return RECORDS / f"{Path(script).stem}.jsonl"
+
+
 def records(path: Path) -> list[dict[str, Any]]:
     """The lines of JSON that a study has written so far; one that was cut off does not count."""
     found: list[dict[str, Any]] = []
@@ -215,6 +234,7 @@ def records(path: Path) -> list[dict[str, Any]]:
 def keep(path: Path, record: Mapping[str, Any]) -> None:
     """Add a record to the lines of a study, with date, commit and machine, and print it."""
     line = json.dumps({**record, **source()})
+    path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("a") as file:
         file.write(line + "\n")
     print(line, flush=True)

@@ -12,8 +12,8 @@ noise that training did not see:
 - additive and multiplicative noise on what enters every Sign (`irnet`) or every activation (`unet`:
   the normalised sums, which PACT then rounds), or on the weights (`m5`).
 
-Each training with its chips under one noise is a line of build/study_binary.jsonl, so a killed run
-goes on where it was. OMP_NUM_THREADS=1 is the setting it was run at.
+Each training with its chips under one noise is a line of records/study_binary.jsonl, so a killed
+run goes on where it was. OMP_NUM_THREADS=1 is the setting it was run at.
 
 Usage: python tests/benchmarks/study_binary.py [--tasks m5,irnet,unet] [--table] [--docs]
 """
@@ -27,7 +27,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from figures import figures, keep, lacking, parser, records
+from figures import figures, keep, lacking, parser, record_file, records
 from numpy.typing import NDArray
 
 from nvmc import Compiled, Target, compile_model, load_device, open_compiled, simulate
@@ -255,7 +255,7 @@ def main() -> None:
     options.add_argument("--table", action="store_true", help="print the tables, measure nothing")
     chosen = options.parse_args()
     FOLDER.mkdir(parents=True, exist_ok=True)
-    path, names = ROOT / "study_binary.jsonl", ("task", "row", "seed", "noise")
+    path, names = record_file(__file__), ("task", "row", "seed", "noise")
     jobs = [
         dict(zip(names, (task, row, int(seed), noise), strict=True))
         for seed in chosen.seeds.split(",")

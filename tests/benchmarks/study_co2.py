@@ -10,8 +10,8 @@ Row `invnorm, gates` has the normalisation within the cells, on the sums of the 
 step, where no pass can put it: it is defined and trained in torch here, unrolled, with the same
 budget, and judged by nvmc like the others, its dropout off.
 
-Each training and its chips under one noise is a line of build/study_co2.jsonl, so a killed run goes
-on where it was; networks stay in build/study_co2. OMP_NUM_THREADS=1 is the setting it was run at.
+Each training and its chips under one noise is a line of records/study_co2.jsonl, so a killed run
+goes on where it was; networks stay in build/study_co2. It was run with OMP_NUM_THREADS=1.
 
 Usage: python tests/benchmarks/study_co2.py [--splits shuffled,years] [--rows plain] [--table]
        [--docs]
@@ -27,7 +27,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from figures import figures, keep, lacking, parser, records
+from figures import figures, keep, lacking, parser, record_file, records
 from torch import Tensor, nn
 
 from nvmc import Compiled, Target, compile_model, load_device, open_compiled, simulate
@@ -247,7 +247,7 @@ def main() -> None:
     chosen = options.parse_args()
     splits, rows = chosen.splits.split(","), chosen.rows.split(";")
     FOLDER.mkdir(parents=True, exist_ok=True)
-    path, names = ROOT / "study_co2.jsonl", ("split", "seed", "row", "noise", "epochs", "chips")
+    path, names = record_file(__file__), ("split", "seed", "row", "noise", "epochs", "chips")
     jobs = [
         dict(zip(names, (s, int(k), r, n, chosen.epochs, chosen.chips), strict=True))
         for s in splits

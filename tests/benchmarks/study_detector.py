@@ -6,7 +6,7 @@ maps are trained in torch (nvmc trains no boxes), once as they are and once with
 sigma 0.3 on every weight in every step (noise injection); the exported networks, with their
 suppression inside, are compiled with 8-bit weights, and chips drift by sigma (BayesFT, Eq. 1).
 
-Each network with its chips at one sigma is a line of build/study_detector.jsonl, so a killed run
+Each network with its chips at one sigma is a line of records/study_detector.jsonl, so a killed run
 goes on where it was. OMP_NUM_THREADS=1 is the setting it was run at.
 
 Usage: python tests/benchmarks/study_detector.py [--seeds 0] [--table] [--docs]
@@ -21,7 +21,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from figures import figures, keep, lacking, parser, records
+from figures import figures, keep, lacking, parser, record_file, records
 from torch.func import functional_call
 
 from nvmc import Compiled, Target, compile_model, load_device, open_compiled, simulate
@@ -137,7 +137,7 @@ def main() -> None:
     options.add_argument("--table", action="store_true", help="print the table, measure nothing")
     chosen = options.parse_args()
     FOLDER.mkdir(parents=True, exist_ok=True)
-    path, names = ROOT / "study_detector.jsonl", ("row", "seed", "sigma")
+    path, names = record_file(__file__), ("row", "seed", "sigma")
     seeds = [int(seed) for seed in chosen.seeds.split(",")]
     jobs = [
         dict(zip(names, one, strict=True))

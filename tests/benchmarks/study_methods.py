@@ -5,9 +5,9 @@ of the zoo (docs/zoo.md) with 4-bit weights in 2-bit cells and 4-bit activations
 The weights of the last epoch are taken; KPPs are taken in training only by methods that need them.
 The test split is seen once, by the finished network's chips, which are the same for all methods.
 
-Each (method, sigma, seed) is a line of build/study_methods.jsonl, so a killed run goes on where it
-was; trained networks stay in build/study_methods. A method whose training does not depend on sigma
-is trained once a seed.
+Each (method, sigma, seed) is a line of records/study_methods.jsonl, so a killed run goes on where
+it was; trained networks stay in build/study_methods. A method whose training does not depend on
+sigma is trained once a seed.
 
 Usage: python tests/benchmarks/study_methods.py [--methods erm,trice] [--jobs 2] [--docs]
 """
@@ -24,7 +24,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from figures import figures, keep, lacking, parser, records, table
+from figures import figures, keep, lacking, parser, record_file, records, table
 
 ROOT = Path(__file__).resolve().parents[2] / "build"
 SIGMAS = (0.0, 0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4, 0.6, 0.8)
@@ -258,7 +258,7 @@ def main() -> None:
     asked.add_argument("--epochs", type=int, default=RECIPE["epochs"])
     asked.add_argument("--chips", type=int, default=1000)
     asked.add_argument("--jobs", type=int, default=2, help="processes, one thread each")
-    asked.add_argument("--records", type=Path, default=ROOT / "study_methods.jsonl")
+    asked.add_argument("--records", type=Path, default=record_file(__file__))
     asked.add_argument("--table", action="store_true", help="print the tables, measure nothing")
     options = asked.parse_args()
     methods = options.methods.split(",")

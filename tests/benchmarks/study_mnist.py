@@ -6,7 +6,7 @@ for noise injection. The weights of the last epoch are taken; KPPs are taken in 
 that need them. Every row is trained for the sigma (PCM: the time) that it is judged at, on the same
 chips and the first test images.
 
-Each job is a line of build/study_mnist.jsonl, so a killed run goes on where it was; trained
+Each job is a line of records/study_mnist.jsonl, so a killed run goes on where it was; trained
 networks stay in build/study_mnist. What does not depend on sigma is trained once a seed.
 
 Usage: python tests/benchmarks/study_mnist.py mnist:DIR --of lenet5 [--docs]
@@ -25,7 +25,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from figures import figures, keep, lacking, parser, records, table
+from figures import figures, keep, lacking, parser, record_file, records, table
 
 ROOT = Path(__file__).resolve().parents[2] / "build"
 RATE = 6e-3
@@ -132,6 +132,11 @@ TABLES = {
         {**_MAIN, **{row: f"`{row}`" for row in _OTHERS}},
         ideal="ideal chip at σ 0.4, 0.8",
         seconds=True,
+    ),
+    "sigmas": Table(
+        {"σ 0.1": ("rram4", 0.1, ""), "0.6": ("rram4", 0.6, "")},
+        {**_MAIN, "neft": "`neft`", "trice": "`trice`"},
+        ideal="ideal chip at σ 0.1, 0.6",
     ),
     "perceptron": Table(
         {title: ("rram4", at, "") for title, at in (("σ 0.2", 0.2), ("0.4", 0.4), ("0.8", 0.8))},
@@ -327,7 +332,7 @@ def main() -> None:
         for row in wanted.rows
         for device, where, compensate in wanted.columns.values()
     ]
-    path = ROOT / "study_mnist.jsonl"
+    path = record_file(__file__)
     (ROOT / "study_mnist").mkdir(parents=True, exist_ok=True)
     done = {key(record) for record in records(path)}
     for job in jobs if not chosen.table else []:

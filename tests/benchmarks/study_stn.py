@@ -6,7 +6,7 @@ weights, named by the seed (the transformer as the identity), and have the same 
 the last one are taken. Weights drift by e^lambda, lambda ~ N(0, sigma^2); BayesFT searches its
 dropout rates at `TRAINED_AT`. Chips are the same for both, and see the first test images.
 
-Each training with its chips at one sigma is a line of build/study_stn.jsonl, so a killed run goes
+Each training with its chips at one sigma is a line of records/study_stn.jsonl, so a killed run goes
 on where it was; networks stay in build/study_stn. OMP_NUM_THREADS=1 is the setting it was run at.
 
 Usage: python tests/benchmarks/study_stn.py mnist:DIR [--seeds 0,1] [--table] [--docs]
@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from figures import figures, keep, lacking, parser, records
+from figures import figures, keep, lacking, parser, record_file, records
 from scipy import ndimage
 
 from nvmc import Compiled, Target, compile_model, load_device, open_compiled, simulate
@@ -121,7 +121,7 @@ def main() -> None:
     options.add_argument("--table", action="store_true", help="print the table, measure nothing")
     chosen = options.parse_args()
     FOLDER.mkdir(parents=True, exist_ok=True)
-    path, names = ROOT / "study_stn.jsonl", ("row", "seed", "sigma", "epochs")
+    path, names = record_file(__file__), ("row", "seed", "sigma", "epochs")
     jobs = [
         dict(zip(names, (row, int(seed), sigma, chosen.epochs), strict=True))
         for seed in chosen.seeds.split(",")

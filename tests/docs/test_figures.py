@@ -3,13 +3,26 @@
 from __future__ import annotations
 
 import ast
+import os
 import re
+import shlex
+import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from benchmarks.figures import BLOCK, UNKNOWN, figures, keep, origin, records, source, table
+from benchmarks.figures import (
+    BLOCK,
+    RECORDS,
+    UNKNOWN,
+    figures,
+    keep,
+    origin,
+    records,
+    source,
+    table,
+)
 from snippets.pages import ROOT
 
 FOLDER = ROOT / "tests" / "benchmarks"
@@ -24,6 +37,8 @@ WITHOUT_TABLE = {
     "bench_store": _TEXT,
 }
 """Scripts that write no table on a page, and why."""
+BEFORE_RECORDS = {("study_mnist", key) for key in ("lenet5", "perceptron", "fefet", "pcm", "parts")}
+"""Tables of studies with records that were measured before records were kept with the pages."""
 SOURCE = re.compile(
     r"\d{4}-\d\d-\d\d( to \d{4}-\d\d-\d\d)?, "
     rf"commit ({UNKNOWN}|[0-9a-f]{{7,12}}( \+ changes)?)( and \S.*)?; \S.*: `.*`"
@@ -87,6 +102,27 @@ def test_each_script_has_a_table_or_a_reason_to_have_none() -> None:
     assert with_table | WITHOUT_TABLE.keys() == SCRIPTS.keys()
     assert not with_table & WITHOUT_TABLE.keys()
     assert {name for name, path in SCRIPTS.items() if _calls_figures(path)} == with_table
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("script", sorted(path.stem for path in RECORDS.glob("*.jsonl")))
+def test_tables_are_those_of_the_records_that_are_kept(script: str) -> None:
+    wrong: list[str] = []
+    for page, block in _blocks():
+        if block["script"] != script or (script, block["key"]) in BEFORE_RECORDS:
+            continue
+        words = shlex.split(block["command"])
+        done = subprocess.run(
+            [sys.executable, *words[words.index("python") + 1 :], "--table"],
+            cwd=ROOT,
+            env={**os.environ, "OMP_NUM_THREADS": "1"},
+            capture_output=True,
+            text=True,
+        )
+        assert done.returncode == 0, done.stderr
+        if block["table"] not in done.stdout:
+            wrong.append(f"{page}: {script} {block['key']}: its records give another table")
+    assert not wrong
 
 
 PAGE = """Before.

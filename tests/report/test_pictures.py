@@ -18,6 +18,7 @@ from nvmc.report.figure import LOOKS, as_sheet, check_figure, figure_in, shades
 from nvmc.report.histogram import Sample, draw_histogram
 from nvmc.report.overlay import Overlaid, draw_overlay
 from nvmc.report.sensitivity_picture import Bar, draw_sensitivity
+from nvmc.report.study_picture import StudyLine, draw_study
 from nvmc.report.uncertainty_plot import Line, Panel, draw_uncertainty
 from nvmc.rng import stream
 from nvmc.statistics import percentile_performance, summarize
@@ -305,3 +306,20 @@ def test_pyplot_and_global_settings_are_left_alone(tmp_path: Path) -> None:
 
 def test_shades_are_distinct() -> None:
     assert len({tuple(shade) for shade in shades(8)}) == 8
+
+
+def test_a_study_of_one_strength_shows_each_method_with_its_spread(
+    tmp_path: Path, figures: list[Any]
+) -> None:
+    lines = [
+        StudyLine("erm", [0.25], [0.9], [0.02], [None]),
+        StudyLine("trice", [0.25], [0.95], [0.01], [0.93]),
+    ]
+    draw_study(tmp_path / "s.svg", ["of"], "KPP [%]", [("noise strength σ", lines)], percent=True)
+    (axes,) = figures[0].axes
+    assert [tick.get_text() for tick in axes.get_xticklabels()] == ["erm", "trice"]
+    assert axes.get_xlabel() == "noise strength σ = 0.25"
+    bars = [bar.lines[2][0].get_segments()[0][:, 1] for bar in axes.containers]
+    assert np.allclose(bars, [[88, 92], [94, 96]])
+    (paper,) = (line for line in axes.lines if line.get_label() == "trice, paper")
+    assert np.allclose(paper.get_ydata(), 93)
