@@ -6,6 +6,6 @@ Importing this loads no torch; the definitions, `export` and `train` do.
 from __future__ import annotations
 
 from nvmc.models.networks import NETWORKS, Network
-from nvmc.models.zoo import ZOO, ZooModel, resolve_model, zoo_path
+from nvmc.models.zoo import PREFIX, ZOO, ZooModel, resolve_model, zoo_path
 
-__all__ = ["NETWORKS", "ZOO", "Network", "ZooModel", "resolve_model", "zoo_path"]
+__all__ = ["NETWORKS", "PREFIX", "ZOO", "Network", "ZooModel", "resolve_model", "zoo_path"]

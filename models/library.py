@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any
 from nvmc.arguments import checked
 from nvmc.errors import ModelError, OptionError, unknown
 from nvmc.models.networks import NETWORKS, Network, network_named
-from nvmc.models.zoo import PREFIX, ZOO, zoo_path
+from nvmc.models.zoo import PREFIX, ZOO, no_trained_file, zoo_path
 
 if TYPE_CHECKING:
     from torch import nn
 
-__all__ = ["export_model", "model", "pretrained_of", "write_untrained"]
+__all__ = ["export_model", "is_trained", "model", "pretrained_of", "write_untrained"]
 
 
 @checked
@@ -49,7 +49,7 @@ def export_model(
     """Write a network of the zoo as an ONNX file.
 
     Args:
-        name: A network that `nvmc models` lists; or a trained one (`lenet5-digits`).
+        name: A network that `nvmc models` lists; or a trained one (`zoo:lenet5-digits`).
         output: The file to write; its folder exists. One that is there is replaced.
         pretrained: Whether with trained weights. They ship with nvmc for some networks.
         seed: Names the random weights of a network that is not trained; 0 by default.
@@ -67,8 +67,10 @@ def export_model(
     if not path.absolute().parent.is_dir():
         raise OptionError(f"{path.parent} is no folder; make it, or name another file")
     shipped = name.removeprefix(PREFIX)
-    if shipped in ZOO and shipped not in NETWORKS:
+    if is_trained(name):
         pretrained = True
+    elif name.startswith(PREFIX):
+        raise no_trained_file(shipped)
     elif name not in NETWORKS:
         raise ModelError(unknown("model", name, dict.fromkeys([*NETWORKS, *ZOO])))
     if not pretrained:
@@ -83,6 +85,12 @@ def export_model(
         temporary.write_bytes(zoo_path(trained).read_bytes())
         os.replace(temporary, path)
     return path
+
+
+def is_trained(name: str) -> bool:
+    """Whether a name alone means trained weights: `zoo:NAME`, or one that no network has."""
+    shipped = name.removeprefix(PREFIX)
+    return shipped in ZOO and (name.startswith(PREFIX) or shipped not in NETWORKS)
 
 
 def pretrained_of(name: str) -> str:

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 from types import MappingProxyType
 
 from nvmc.errors import ModelError, unknown
+from nvmc.models.networks import NETWORKS
 
-__all__ = ["PREFIX", "ZOO", "ZooModel", "resolve_model", "zoo_path"]
+__all__ = ["PREFIX", "ZOO", "ZooModel", "no_trained_file", "resolve_model", "zoo_path"]
 
 PREFIX = "zoo:"
 
@@ -56,9 +57,11 @@ class ZooModel:
         if self.rmse is not None:
             return f"RMSE {self.rmse:.4f} on {self.images} test windows of {where}"
         if self.average_precision is not None:
-            return f"mAP {self.average_precision:.1%} on {self.images} test images of {where}"
-        share = f"{self.correct} of {self.images} test images of {where} right"
-        return f"{share} ({self.accuracy:.2%})"
+            return (
+                f"mAP {100 * self.average_precision:.1f} % on {self.images} test images of {where}"
+            )
+        share = f"{self.correct:,} of {self.images:,} test images of {where} right"
+        return f"{share} ({100 * self.accuracy:.2f} %)"
 
     def as_json(self) -> dict[str, object]:
         """Everything but the digest, for `nvmc models --json`."""
@@ -141,7 +144,7 @@ def zoo_path(name: str) -> Path:
         ModelError: The name is unknown, or the file is missing or not the one in the table.
     """
     if name not in ZOO:
-        raise ModelError(unknown("zoo model", name, ZOO))
+        raise no_trained_file(name)
     path = Path(str(resources.files("nvmc.models"))) / "pretrained" / ZOO[name].file
     found = hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else "nothing"
     if found != ZOO[name].sha256:
@@ -152,10 +155,38 @@ def zoo_path(name: str) -> Path:
     return path
 
 
+def no_trained_file(name: str) -> ModelError:
+    """The error that says that there is no `zoo:NAME`, and what can be typed in its place."""
+    trained = NETWORKS[name].pretrained if name in NETWORKS else ()
+    if trained:
+        return ModelError(
+            f"{PREFIX}{name} is a network, not a trained file; give {_choices(trained)}"
+        )
+    if name in NETWORKS:
+        return ModelError(
+            f"{PREFIX}{name} has no trained weights in nvmc; `nvmc models export {name} -o "
+            f"{name}.onnx` writes it with random ones (train it: docs/zoo.md)"
+        )
+    return ModelError(unknown("model", PREFIX + name, [PREFIX + one for one in ZOO]))
+
+
+def _choices(trained: Sequence[str]) -> str:
+    return " or ".join(f"{PREFIX}{name}" for name in trained)
+
+
 def resolve_model(text: str) -> Path:
-    """The file that a model argument names: `zoo:NAME`, or else a path, which is not looked at.
+    """The file that a model argument names: `zoo:NAME`, or else a path, which may not exist.
 
     Raises:
-        ModelError: `zoo:` is followed by an unknown name, or the shipped file is damaged.
+        ModelError: `zoo:` is followed by an unknown name, or is lacking before a known one, or the
+            shipped file is damaged.
     """
-    return zoo_path(text.removeprefix(PREFIX)) if text.startswith(PREFIX) else Path(text)
+    if text.startswith(PREFIX):
+        return zoo_path(text.removeprefix(PREFIX))
+    path = Path(text)
+    if (text in ZOO or text in NETWORKS) and not path.exists():
+        trained = (text,) if text in ZOO else NETWORKS[text].pretrained
+        if not trained:
+            raise no_trained_file(text)
+        raise ModelError(f"there is no file {text!r}; did you mean {_choices(trained)}?")
+    return path

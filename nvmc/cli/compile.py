@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
 import click
-from rich.table import Table
 
 from nvmc.cli.codes import note_codes
+from nvmc.cli.compile_report import print_compiled
 from nvmc.cli.console import (
-    count,
     input_options,
     memory_option,
     note,
@@ -24,24 +22,17 @@ from nvmc.cli.console import (
 )
 from nvmc.cli.figures import figures
 from nvmc.cli.from_table import chosen_design
-from nvmc.cli.heading import off_current_text, on_off_text, periphery_text
-from nvmc.cli.rounding import note_rounding, rounding_lines
+from nvmc.cli.rounding import note_rounding
 from nvmc.cli.target import target_from, target_options
-from nvmc.cli.work import note_share, work_lines
-from nvmc.compiled.artifact import Compiled, Manifest
+from nvmc.cli.work import note_share
 from nvmc.compiled.options import CompileOptions
 from nvmc.compiler import compile_model
 from nvmc.errors import OptionError
 from nvmc.hardware.devices import Device, Target, as_noise
-from nvmc.hardware.devices.adc.kinds import adc_text
-from nvmc.hardware.devices.settings import own_texts
 from nvmc.hardware.options import value_of
 from nvmc.models import resolve_model
-from nvmc.passes.graph.tile_graph import critical_path, read_tile_graph
 from nvmc.report.figure import Sheet
 from nvmc.report.tile_map import draw_tiles
-from nvmc.tables import Table as TextTable
-from nvmc.tables import render
 
 __all__ = ["compile_command"]
 
@@ -150,7 +141,7 @@ def compile_command(
     if as_json:
         print_json(compiled.manifest.model_dump(mode="json"))
     else:
-        _print(compiled, bool(from_table or options["device"] or options["target"]))
+        print_compiled(compiled, bool(from_table or options["device"] or options["target"]))
     note_scale(compiled.manifest.target.device)
     note_share(compiled.manifest)
     note_rounding(compiled.manifest)
@@ -262,138 +253,3 @@ def _sigma_of(option: str, text: str) -> float | None:
     if sigma is not None and not isinstance(sigma, int | float):
         raise OptionError(f"{option} is {text!r}; expected kpp, or kpp:SIGMA as in kpp:0.4")
     return sigma
-
-
-def _print(compiled: Compiled, chosen: bool) -> None:
-    console, manifest = out(), compiled.manifest
-    console.print(_layer_table(manifest))
-    if (differing := _differing_table(manifest)) is not None:
-        console.print()
-        console.print(differing, end="", soft_wrap=True)
-    target = manifest.target
-    bits = f"{target.weight_bits}-bit weights" if target.weight_bits else "analog weights"
-    own = [f"{part.glob}={part.weight_bits}" for part in target.layers if part.bits_alone]
-    bits += f" (but {','.join(own)})" if own else ""
-    cells = f" in {target.cell_bits}-bit cells" if target.weight_bits else ""
-    half = " (half of the cells stay unformed)" if target.layout.signed else ""
-    console.print(
-        f"{target.device.name}{'' if chosen else ' (default)'}: {bits}{cells}, "
-        f"{target.encoding}{half}, tiles of {target.rows}x{target.cols}{_split_text(manifest)}"
-    )
-    for line in rounding_lines(manifest):
-        console.print(line)
-    if not target.ideal:
-        console.print(periphery_text(target.periphery.model_dump(mode="json")))
-    for told in filter(None, (off_current_text(target), on_off_text(target))):
-        console.print(told)
-    for text, arrays in sorted(Counter(a.inputs for a in manifest.arrays if a.inputs).items()):
-        console.print(f"The network's own input {text} at {count(arrays, 'array')}")
-    for text in own_texts(target.layers):
-        console.print(f"Layers {text}")
-    if manifest.calibration is not None:
-        told = str(manifest.calibration)
-        console.print(f"{told[0].upper()}{told[1:]}")
-    series = len(critical_path(read_tile_graph(compiled.read_tiles())))
-    tiles = sum(array.tiles for array in manifest.arrays)
-    console.print(
-        f"{count(len(manifest.layers), 'layer')} on {count(tiles, 'tile')}; the "
-        f"critical path is {count(series, 'layer')} in series"
-    )
-    for line in [] if manifest.work is None else work_lines(manifest.work):
-        console.print(line)
-    reasons = Counter((entry.op, entry.reason) for entry in manifest.digital)
-    if reasons:
-        console.print(_digital_table(reasons))
-    for text in manifest.assumptions:
-        console.print(f"Assumed: {text}")
-    console.print(f"Wrote {compiled.folder}")
-
-
-def _split_text(manifest: Manifest) -> str:
-    """How rows are spread over tiles, where some array has more than a tile."""
-    found: dict[str, int] = {}
-    for array in manifest.arrays:
-        own = manifest.target.of_array(array.name)
-        if array.rows > own.rows:
-            words = {"filled": "filled one after the other", "even": "spread evenly over tiles"}
-            text = words[own.periphery.row_split]
-            found[text] = found.get(text, 0) + 1
-    return "".join(f", rows of {count(n, 'array')} {text}" for text, n in found.items())
-
-
-def _layer_table(manifest: Manifest) -> Table:
-    table = Table(box=None, pad_edge=False, show_footer=True)
-    arrays = manifest.arrays
-    tiles, cells = sum(a.tiles for a in arrays), sum(a.cells for a in arrays)
-    sizes = {a.name: manifest.target.of_array(a.name) for a in arrays}
-    room = sum(a.tiles * sizes[a.name].rows * sizes[a.name].cols for a in arrays)
-    ops = {
-        name: layer.op.removeprefix("Crossbar")
-        for layer in manifest.layers
-        for name in layer.arrays
-    }
-    weights = sum(a.cells // a.planes for a in arrays)
-    footer = ("total", "", "", f"{weights:,}", f"{tiles:,}", f"{cells:,}", _share(cells, room))
-    for name, foot in zip(
-        ("array", "op", "shape", "weights", "tiles", "cells", "used"), footer, strict=True
-    ):
-        right = name in ("weights", "tiles", "cells", "used")
-        table.add_column(
-            name,
-            foot,
-            justify="right" if right else "left",
-            overflow="fold" if name == "array" else "ellipsis",
-            no_wrap=name != "array",
-        )
-    bits = bool(manifest.target.layers)
-    if bits:
-        table.add_column("bits", justify="right", no_wrap=True)
-    grids = any(a.grid for a in arrays)
-    if grids:
-        table.add_column("own codes", overflow="fold")
-    for a in arrays:
-        shape = "x".join(map(str, a.shape))
-        stored = f"{a.cells // a.planes:,}"
-        row = [a.name, ops[a.name], shape, stored, f"{a.tiles:,}", f"{a.cells:,}"]
-        row += [f"{a.utilization:.1%}", *([str(a.weight_bits or "analog")] if bits else [])]
-        table.add_row(*row, *([a.grid] if grids else []))
-    return table
-
-
-def _differing_table(manifest: Manifest) -> str | None:
-    """What arrays use, as far as that differs from one to the other; None where it does not."""
-    rows = {a.name: _uses(manifest.target.of_array(a.name)) for a in manifest.arrays}
-    names = [n for n in next(iter(rows.values())) if len({row[n] for row in rows.values()}) > 1]
-    if not names:
-        return None
-    cells = [(array, *(row[name] for name in names)) for array, row in rows.items()]
-    return render(TextTable(("array", *names), tuple(cells)))
-
-
-def _uses(own: Target) -> dict[str, str]:
-    """How cells are used, and what surrounds them, in words; bits have a column elsewhere."""
-    around: dict[str, Any] = {**dict(own.periphery), "adc": adc_text(own.periphery.adc)}
-    del around["ranges"]
-    found = {
-        "device": own.device.name,
-        "cell bits": own.cell_bits if own.weight_bits else "analog",
-        "encoding": own.encoding,
-        "per channel": "yes" if own.per_channel else "no",
-        "tile": f"{own.rows}x{own.cols}",
-        **{name.replace("_", " "): value for name, value in around.items()},
-    }
-    return {name: "none" if value is None else str(value) for name, value in found.items()}
-
-
-def _share(part: int, whole: int) -> str:
-    return f"{part / whole:.1%}" if whole else "-"
-
-
-def _digital_table(reasons: Counter[tuple[str, str]]) -> Table:
-    table = Table(box=None, pad_edge=False)
-    table.add_column("digital", no_wrap=True)
-    table.add_column("nodes", justify="right", no_wrap=True)
-    table.add_column("why")
-    for (op, reason), nodes in sorted(reasons.items()):
-        table.add_row(op, str(nodes), reason)
-    return table

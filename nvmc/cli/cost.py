@@ -31,12 +31,11 @@ __all__ = ["cost_command"]
     "--data",
     metavar="SPEC",
     help=(
-        "Data whose inputs drive the rows (digits, FILE.npz, …); without data, inputs are assumed."
+        "Data whose inputs drive the rows, as for `nvmc simulate`; without data, inputs are "
+        "assumed."
     ),
 )
-@click.option(
-    "--limit", type=int, metavar="N", help="Number of images from the data.  [default: 32]"
-)
+@click.option("--limit", type=int, metavar="N", help="Number of rows of the data.  [default: 32]")
 @click.option(
     "--chip",
     type=int,
@@ -85,7 +84,7 @@ def cost_command(
     if csv_file is not None:
         check_file(csv_file)
     if limit is not None and data is None:
-        raise OptionError("--limit is given without --data; give the images, or leave it out")
+        raise OptionError("--limit is given without --data; give the data, or leave it out")
     found = estimate_cost(
         find_compiled() if compiled is None else open_compiled(compiled),
         hardware,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
+
 from rich.table import Table
 
 from nvmc.cli.console import note, out
@@ -9,7 +11,7 @@ from nvmc.cost.result import Cost, Figure
 
 __all__ = ["figure_text", "print_cost"]
 
-_PREFIXES = ((1e9, "G"), (1e6, "M"), (1e3, "k"), (1.0, ""), (1e-3, "m"), (1e-6, "u"), (1e-9, "n"))
+_PREFIXES = ((1e9, "G"), (1e6, "M"), (1e3, "k"), (1.0, ""), (1e-3, "m"), (1e-6, "µ"), (1e-9, "n"))
 SHOWN = 24
 """Layers that the table shows; the rest is one row, and in --csv and --json each."""
 
@@ -18,7 +20,9 @@ def print_cost(cost: Cost) -> None:
     """Everything, for people."""
     console = out()
     console.print(f"{cost.network} on {cost.hardware}", soft_wrap=True)
-    console.print(f"{2 * cost.multiply_adds[0]:,} operations on crossbars per image; {cost.drives}")
+    console.print(
+        f"{2 * cost.multiply_adds[0]:,} operations on crossbars per inference; {cost.drives}"
+    )
     _print_figures(cost)
     _print_components(cost)
     _print_layers(cost)
@@ -35,15 +39,15 @@ def _print_figures(cost: Cost) -> None:
     one = "layer after layer" if cost.scheduled is None else "as scheduled"
     many = "layers as a pipeline" if cost.scheduled is None else "as scheduled"
     rows = [
-        ("energy per image", cost.energy, "J"),
+        ("energy per inference", cost.energy, "J"),
         (f"latency, {one}", cost.latency, "s"),
-        (f"throughput, {many}", cost.throughput, "images/s"),
-        ("area", cost.area_mm2, "mm2"),
+        (f"throughput, {many}", cost.throughput, "inferences/s"),
+        ("area", cost.area_mm2, "mm²"),
         ("workload", cost.tops_per_w, "TOPS/W"),
-        (f"workload, {many}", cost.tops_per_mm2, "TOPS/mm2"),
+        (f"workload, {many}", cost.tops_per_mm2, "TOPS/mm²"),
         ("peak, all tiles full", cost.peak.tops, "TOPS"),
         ("peak, full tiles and converters", cost.peak.tops_per_w, "TOPS/W"),
-        ("peak, full tiles and converters", cost.peak.tops_per_mm2, "TOPS/mm2"),
+        ("peak, full tiles and converters", cost.peak.tops_per_mm2, "TOPS/mm²"),
     ]
     table = Table(box=None, pad_edge=False)
     for column in ("", "estimate", "band"):
@@ -54,14 +58,14 @@ def _print_figures(cost: Cost) -> None:
     if cost.idle is not None:
         value, band = figure_text(cost.idle, "J")
         said = "are counted" if cost.idle_counted else "are off; on, they would add"
-        out().print(f"Waiting tiles {said}: {value} per image ({band})")
+        out().print(f"Waiting tiles {said}: {value} per inference ({band})")
 
 
 def _print_components(cost: Cost) -> None:
     table = _table("component", "energy", "share", "band", "area", "share", "band")
     for part in sorted(cost.components, key=lambda one: -one.energy.value):
         energy, energy_band = figure_text(part.energy, "J")
-        area, area_band = figure_text(part.area_mm2, "mm2")
+        area, area_band = figure_text(part.area_mm2, "mm²")
         shares = _share(part.energy, cost.energy), _share(part.area_mm2, cost.area_mm2)
         table.add_row(part.name, energy, shares[0], energy_band, area, shares[1], area_band)
     out().print()
@@ -108,13 +112,13 @@ def _print_bands(cost: Cost) -> None:
 
 
 def figure_text(figure: Figure, unit: str) -> tuple[str, str]:
-    """A figure and its band, both in one prefix: `0.484 uJ`, `0.06 to 3.6`."""
+    """A figure and its band, both in one prefix: `0.484 µJ`, `0.06 to 3.6`."""
     scale, prefix = 1.0, ""
     if unit in ("J", "s"):
         size = abs(figure.value) or 1.0
         scale, prefix = next((p for p in _PREFIXES if size >= p[0]), _PREFIXES[-1])
-    if unit == "mm2" and figure.value < 0.01:
-        scale, unit = 1e-6, "um2"
+    if unit == "mm²" and figure.value < 0.01:
+        scale, unit = 1e-6, "µm²"
     value = f"{_number(figure.value / scale)} {prefix}{unit}"
     return value, f"{_number(figure.low / scale, 2)} to {_number(figure.high / scale, 2)}"
 
@@ -125,7 +129,7 @@ def _number(value: float, digits: int = 3) -> str:
     for size, suffix in ((1e9, "G"), (1e6, "M"), (1e4, "k")):
         if rounded >= size:
             return f"{rounded / (1e3 if suffix == 'k' else size):g}{suffix}"
-    return f"{rounded:,.0f}" if rounded >= 1000 else f"{rounded:g}"
+    return f"{rounded:,.0f}" if rounded >= 1000 else f"{Decimal(f'{rounded:g}'):f}"
 
 
 def _share(part: Figure, whole: Figure) -> str:

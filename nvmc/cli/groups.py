@@ -59,6 +59,10 @@ _LEFT = 30
 """Most columns of an option's names, as click has it."""
 
 
+_HYPHEN = "\N{NON-BREAKING HYPHEN}"
+"""What stands for a hyphen while lines are broken, so that no word to type is broken at one."""
+
+
 def grouped(name: str, options: Iterable[click.Parameter]) -> dict[str, list[click.Option]]:
     """Options of a command by the title of their group.
 
@@ -97,6 +101,9 @@ def _write(
         for title, each in grouped(name, command.get_params(ctx)).items()
     }
     width = min(_LEFT, max(len(left) for rows in records.values() for left, _ in rows))
+    begin = len(formatter.buffer)
     for title, rows in records.items():
         with formatter.section(title):
-            formatter.write_dl([(left.ljust(width), right) for left, right in rows], _LEFT)
+            whole = [(left.ljust(width), right.replace("-", _HYPHEN)) for left, right in rows]
+            formatter.write_dl(whole, _LEFT)
+    formatter.buffer[begin:] = [text.replace(_HYPHEN, "-") for text in formatter.buffer[begin:]]

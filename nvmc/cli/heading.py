@@ -156,9 +156,9 @@ def needs_text(done: Compensated) -> str:
 
 
 _OFF_CURRENT = {
-    "exact": "assumed to be taken off before the ADC without error",
-    "column": "taken off by reference columns, one beside each tile (not among its columns)",
-    "none": "within the ADC's range; its nominal value is taken off digitally",
+    "exact": "assumed to be subtracted before the ADC without error",
+    "column": "subtracted by reference columns, one beside each tile (not among its columns)",
+    "none": "within the ADC's range; its nominal value is subtracted digitally",
 }
 
 
@@ -182,7 +182,7 @@ def on_off_text(target: Target) -> str | None:
     if ratio > FEW_TIMES or any(_sees_off_current(own) for own in target.variants):
         return None
     return (
-        f"On/off ratio {ratio:.3g}: without ADC and wires the current of level 0 is taken off "
+        f"On/off ratio {ratio:.3g}: without ADC and wires the current of level 0 is subtracted "
         "exactly, so the ratio counts in noise only; --adc-bits N and --wire-ohm R let it count"
     )
 
@@ -239,10 +239,13 @@ def periphery_text(periphery: Facts) -> str:
     dac += _pulses(periphery)
     span = f" (range {periphery['adc_range']})" if "adc_range" in periphery else ""
     adc = f"{currents}{'-bit' if currents else ''} ADC{span}".lstrip() + _adc_errors(periphery)
+    exact = "exact inputs" if inputs is None else dac
+    reach = "" if inputs is None and not clips else f" (range {periphery['dac_range']})"
+    subtract = str(periphery["subtract"])
     parts = [
-        f"{'exact inputs' if inputs is None else dac} (range {periphery['dac_range']})",
+        f"{exact}{reach}",
         "exact currents" if currents is None else adc,
-        f"polarities subtracted {periphery['subtract']}",
+        f"polarities subtracted {subtract if currents is None else _SUBTRACTED[subtract]}",
     ]
     if (polarity := periphery.get("polarity", "separate")) != "separate":
         parts.append(f"polarities {polarity} on one tile")
@@ -258,6 +261,7 @@ def periphery_text(periphery: Facts) -> str:
     return "; ".join([*parts, *_wires_text(periphery), *biases])
 
 
+_SUBTRACTED = {"analog": "before the ADC", "digital": "after the ADC"}
 _WAITING = {"ground": "", "float": ", the others floating", "off": ", the others off"}
 
 

@@ -10,8 +10,8 @@ from rich.table import Table
 from nvmc.cli.console import out, print_json
 from nvmc.cli.suggest import Group
 from nvmc.errors import OptionError
-from nvmc.models import NETWORKS, ZOO, Network
-from nvmc.models.library import export_model, pretrained_of
+from nvmc.models import NETWORKS, PREFIX, ZOO, Network
+from nvmc.models.library import export_model, is_trained, pretrained_of
 
 __all__ = ["models_command"]
 
@@ -46,9 +46,9 @@ def _export(name: str, output: Path, pretrained: bool, seed: int | None, shape: 
     sizes = None if shape is None else _sizes(shape)
     path = export_model(name, output, pretrained=pretrained, seed=seed, shape=sizes)
     console = out()
-    trained = name.removeprefix("zoo:")
-    if pretrained or trained in ZOO and trained not in NETWORKS:
-        trained = trained if trained in ZOO else pretrained_of(name)
+    if pretrained or is_trained(name):
+        shipped = name.removeprefix(PREFIX)
+        trained = shipped if shipped in ZOO else pretrained_of(name)
         console.print(f"{trained}: {ZOO[trained].stated}", soft_wrap=True)
     else:
         console.print(f"{name}: random weights, seed {seed or 0}; not trained", soft_wrap=True)
@@ -66,8 +66,19 @@ def _list_all(as_json: bool) -> None:
     if as_json:
         print_json({"models": [_as_json(network) for network in NETWORKS.values()]})
         return
+    console = out()
+    console.print(_network_table())
+    console.print("multiply-adds: of the weights, for one input")
+    console.print("`nvmc models export NAME -o FILE.onnx` writes one with random weights.")
+    console.print()
+    console.print(_trained_table())
+    console.print("A trained name stands for a file: `nvmc compile zoo:lenet5-digits`.")
+
+
+def _network_table() -> Table:
+    """Every network: a name that `nvmc models export` takes, and its size."""
     table = Table(box=None, pad_edge=False)
-    for column in ("model", "parameters", "multiply-adds", "input", "trained", "paper"):
+    for column in ("network", "parameters", "multiply-adds", "input", "paper"):
         right = "right" if column in ("parameters", "multiply-adds") else "left"
         table.add_column(column, justify=right, no_wrap=column != "paper")
     for network in NETWORKS.values():
@@ -76,13 +87,20 @@ def _list_all(as_json: bool) -> None:
             _short(network.parameters),
             _short(network.multiply_adds),
             "x".join(map(str, network.shape)),
-            "yes" if network.pretrained else "no",
             "; ".join(f"{paper} {place}" for paper, place in network.papers),
         )
-    out().print(table)
-    out().print("multiply-adds: of the weights, for one input")
-    trained = ", ".join(f"zoo:{name}" for name in ZOO)
-    out().print(f"trained files, which go wherever a model does: {trained}")
+    return table
+
+
+def _trained_table() -> Table:
+    """Every trained file, by the name to type, and how good it is."""
+    table = Table(box=None, pad_edge=False)
+    table.add_column("trained", no_wrap=True)
+    table.add_column("how good it is")
+    for network in NETWORKS.values():
+        for name in network.pretrained:
+            table.add_row(f"{PREFIX}{name}", ZOO[name].stated)
+    return table
 
 
 def _short(number: int) -> str:

@@ -35,8 +35,8 @@ __all__ = ["place_command"]
     "--pipeline",
     is_flag=True,
     help=(
-        "Layers start with the first rows of their inputs, and several images are processed "
-        "at once."
+        "Layers start with the first rows of their inputs, and several inputs are "
+        "processed at once."
     ),
 )
 @click.option(
@@ -66,7 +66,7 @@ def place_command(
     figure: Sheet | None,
     as_json: bool,
 ) -> None:
-    """Copy the slowest layers, place tiles on the cores of a mesh, and schedule an image.
+    """Copy the slowest layers, place tiles on the cores of a mesh, and schedule an inference.
 
     Prints latency, interval and hops with their causes, and how much of the chip is used.
     """

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Mapping
+
 from rich.table import Table
 
 from nvmc.cli.console import note, out
@@ -31,14 +34,16 @@ def print_schedule(schedule: Schedule, hardware: str) -> None:
     room = len(schedule.core_tiles) * schedule.tiles_per_core
     chiplets = schedule.chiplet_columns * schedule.chiplet_rows
     console.print(
-        f"{cores} of {schedule.columns} x {schedule.rows} cores"
+        f"Cores used: {cores:,} of {schedule.columns} x {schedule.rows}"
         f"{f' on {chiplets} chiplets' if chiplets > 1 else ''}, "
-        f"{100 * schedule.tiles_used / room:.3g} % of their tiles; filled by {schedule.curve}"
+        f"{100 * schedule.tiles_used / room:.3g} % of all tiles; placed by {schedule.curve}"
     )
+    labels = _labels(schedule)
     _print_figures(schedule, hardware)
-    _print_layers(schedule, hardware)
-    console.print(f"Interval: {_why(schedule)}.", soft_wrap=False)
-    console.print(f"Critical path: {_path(schedule.critical_path)}")
+    _print_layers(schedule, hardware, labels)
+    console.print(f"Interval: {_why(schedule, labels)}.", soft_wrap=False)
+    path = [labels.get(name, name) for name in schedule.critical_path]
+    console.print(f"Critical path: {_path(path)}")
     for sentence in schedule.assumptions:
         console.print(sentence)
     full = sum(bits > schedule.buffer_bits for bits in schedule.core_buffer_bits)
@@ -46,11 +51,21 @@ def print_schedule(schedule: Schedule, hardware: str) -> None:
         note(f"the buffers of {full} cores are too small for their own layers")
 
 
-def _why(schedule: Schedule) -> str:
+def _labels(schedule: Schedule) -> dict[str, str]:
+    """What people call each layer: its arrays, and its node where several share these."""
+    names = {node.name: ", ".join(node.arrays) or node.name for node in schedule.layers}
+    several = Counter(names.values())
+    return {
+        node: name if several[name] == 1 else f"{name} ({node})" for node, name in names.items()
+    }
+
+
+def _why(schedule: Schedule, labels: Mapping[str, str]) -> str:
     if schedule.mode == "layers":
-        return "an image begins when the one before is done (--pipeline lets them overlap)"
+        return "an inference begins when the one before is done (--pipeline overlaps them)"
     return (
-        f"decided by {schedule.interval_bound_by}; {schedule.rounds:,} rounds in the longest layer"
+        f"decided by {labels.get(schedule.interval_bound_by, schedule.interval_bound_by)}; "
+        f"{schedule.rounds:,} rounds in the longest layer"
     )
 
 
@@ -60,10 +75,10 @@ def _print_figures(schedule: Schedule, hardware: str) -> None:
     begin = "rows pipelined" if schedule.mode == "pipeline" else "layer by layer"
     rows = [
         (f"latency, {begin}", Figure.of(schedule.latency_s, band["time"]), "s"),
-        ("interval from image to image", interval, "s"),
-        ("throughput", ratio(1.0, interval), "images/s"),
-        ("busiest link, per image", Figure.of(schedule.busiest_link_s, band["time"]), "s"),
-        ("hops, energy per image", Figure.of(schedule.hop_energy_j, band["energy"]), "J"),
+        ("interval between inferences", interval, "s"),
+        ("throughput", ratio(1.0, interval), "inferences/s"),
+        ("busiest link, per inference", Figure.of(schedule.busiest_link_s, band["time"]), "s"),
+        ("energy of hops, per inference", Figure.of(schedule.hop_energy_j, band["energy"]), "J"),
     ]
     if schedule.latency_bound_s is not None:
         found, bound = schedule.latency_bound_s
@@ -74,7 +89,7 @@ def _print_figures(schedule: Schedule, hardware: str) -> None:
         table.add_column(column, no_wrap=True)
     for name, figure, unit in rows:
         table.add_row(name, *figure_text(figure, unit))
-    table.add_row("hops x bytes per image", f"{schedule.bit_hops / 8:,.0f}", "counted")
+    table.add_row("hops x bytes, per inference", f"{schedule.bit_hops / 8:,.0f}", "counted")
     if schedule.chiplet_bits:
         table.add_row("bytes over chiplet links", f"{schedule.chiplet_bits / 8:,.0f}", "counted")
     room = len(schedule.core_tiles) * schedule.buffer_bits / 8192
@@ -84,10 +99,10 @@ def _print_figures(schedule: Schedule, hardware: str) -> None:
     out().print(table)
 
 
-def _print_layers(schedule: Schedule, hardware: str) -> None:
+def _print_layers(schedule: Schedule, hardware: str, labels: Mapping[str, str]) -> None:
     band = bands(load_hardware(hardware))["time"]
     table = Table(box=None, pad_edge=False, collapse_padding=True)
-    table.add_column("layer", no_wrap=True, overflow="ellipsis", max_width=16)
+    table.add_column("layer", overflow="fold", max_width=18)
     for column in ("copies", "tiles", "rounds", "start", "time", "KiB x hops", "buffer KiB"):
         table.add_column(column, no_wrap=True, justify="right")
     ranked = sorted(schedule.layers, key=lambda node: -node.seconds)
@@ -95,7 +110,7 @@ def _print_layers(schedule: Schedule, hardware: str) -> None:
     for node in schedule.layers:
         if id(node) in kept:
             table.add_row(
-                node.name,
+                labels[node.name],
                 f"{node.copies:,}",
                 f"{node.tiles:,}",
                 f"{node.rounds:,}",

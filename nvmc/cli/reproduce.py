@@ -58,10 +58,11 @@ __all__ = ["reproduce_command"]
     type=click.Path(file_okay=False, path_type=Path),
     default=Path("reproduce"),
     show_default=True,
-    help="Folder that keeps results: the same command continues from them.",
+    help="Folder that keeps results, a folder inside for each experiment and budget: the same "
+    "command continues from them.",
 )
-@click.option("--csv", type=Path, help="CSV to write.  [default: in the folder]")
-@click.option("--page", type=Path, help="Markdown page to write.  [default: in the folder]")
+@click.option("--csv", type=Path, help="CSV to write.  [default: beside the results]")
+@click.option("--page", type=Path, help="Markdown page to write.  [default: beside the results]")
 @click.option("--figure", type=Path, help="Figure to write, .png, .pdf or .svg.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_context
@@ -96,17 +97,16 @@ def reproduce_command(
     folder.mkdir(parents=True, exist_ok=True)
     own = {"epochs": epochs, "chips": chips, "seeds": seeds, "images": images}
     plan = make_plan(experiment, data, folder, quick, **own)
-    stem = f"{name}-quick" if quick else name
-    csv, page = csv or folder / f"{stem}.csv", page or folder / f"{stem}.md"
-    for path in (csv, page):
+    for path in filter(None, (csv, page)):
         check_file(path)
+    csv, page = csv or plan.folder / f"{plan.stem}.csv", page or plan.folder / f"{plan.stem}.md"
     missing = sum(not cell.found.exists() for cell in plan.cells)
     if missing < len(plan.cells):
-        note(f"{len(plan.cells) - missing} of {len(plan.cells)} cells are there; going on")
+        note(f"{len(plan.cells) - missing} of {len(plan.cells)} numbers are there; the rest follow")
     try:
         run_plan(plan, jobs, _told)
     except KeyboardInterrupt as error:
-        raise KeyboardInterrupt("what was found is kept; the same command goes on") from error
+        raise KeyboardInterrupt("the numbers so far are kept; the same command goes on") from error
     results = results_of(plan)
     write_csv(csv, csv_rows(plan, results))
     if figure is not None:
@@ -128,7 +128,7 @@ def _seen_from(page: Path, figure: Path) -> str:
 
 
 def _told(cell: Cell) -> None:
-    err().print(f"{cell.arm.name}, seed {cell.seed}, {cell.point.text}", soft_wrap=True)
+    err().print(f"done: {cell.arm.name}, seed {cell.seed}, {cell.point.text}", soft_wrap=True)
 
 
 def _print(plan: Plan, results: list[Result]) -> None:
@@ -202,8 +202,13 @@ def _list_all(as_json: bool) -> None:
         print_json({"experiments": rows})
         return
     table = Table(box=None, pad_edge=False)
-    for column in ("experiment", "what it shows", "data", "quick on"):
+    for column in ("experiment", "what it shows", "data", "--quick on"):
         table.add_column(column, no_wrap=column != "what it shows")  # names to type stay whole
     for e in EXPERIMENTS.values():
         table.add_row(e.name, f"{e.paper}, {e.place}: {e.title}", e.data, e.quick.data)
-    out().print(table)
+    console = out()
+    console.print(table)
+    console.print(
+        "Run one: `nvmc reproduce NAME --quick`, which takes minutes and needs no download, or "
+        "`nvmc reproduce NAME --data KIND:DIR` with your copy of its data."
+    )

@@ -82,20 +82,20 @@ def note_rounding(manifest: Manifest) -> None:
 
 
 def _outlier_lines(manifest: Manifest) -> Iterator[str]:
-    """How far weights reach, and where clipping would make chips' weights better."""
+    """Where clipping would make the weights of chips better, and why."""
     found = [(entry.name, entry.outliers) for entry in manifest.arrays if entry.outliers]
-    if not found:
-        return
-    peaks = [outliers.peak for _, outliers in found]
-    ends = sorted({f"{min(peaks):.1f}", f"{max(peaks):.1f}"}, key=float)
-    yield f"Largest weights: {' to '.join(ends)} standard deviations of their layer"
+    dear = [(name, outliers) for name, outliers in found if outliers.error > DEAR * outliers.best]
     sigma = manifest.target.device.sigma
-    at = "on a chip" if sigma is None else f"at sigma {sigma:g}"
-    dear = [(name, o) for name, o in found if o.error > DEAR * o.best]
-    for name, o in sorted(dear, key=lambda pair: pair[1].best - pair[1].error)[:1]:
-        others = f"; {len(dear) - 1} more" if len(dear) > 1 else ""
-        told = f"{100 * o.error:.0f} % ({100 * o.best:.0f} % with --clip auto){others}"
-        yield f"  expected error {at}: {name} {told}"
+    at = "" if sigma is None else f" at sigma {sigma:g}"
+    for name, outliers in sorted(dear, key=lambda pair: pair[1].best - pair[1].error)[:1]:
+        others = len(dear) - 1
+        more = f" {count(others, 'more array')} would gain too." if others else ""
+        error, best = (f"{100 * share:.0f} %" for share in (outliers.error, outliers.best))
+        yield (
+            f"On a chip{at}, the weights of {name} are expected to be off by {error} of their "
+            f"size (rms), with --clip auto by {best}: the largest weight, {outliers.peak:.1f} "
+            f"standard deviations, sets the step of all others, and --clip cuts it off.{more}"
+        )
 
 
 def _rounded(manifest: Manifest) -> list[tuple[ArrayEntry, Rounding]]:

@@ -43,8 +43,8 @@ OPTIONS: dict[str, Callable[[Command], Command]] = {
     "data": click.option(
         "--data",
         metavar="SPEC",
-        help=f"FILE.npz (x or inputs by name, and y), {NAMED}. Without "
-        "data, chips are compared with the ideal chip on seeded inputs.",
+        help=f"{NAMED}. An .npz file holds x, or inputs by name, and y. Without data, chips are "
+        "compared with the ideal chip on seeded inputs.",
     ),
     "device": click.option(
         "--device",

@@ -137,7 +137,7 @@ def _settings_options(command: F) -> F:
     metavar="K=V",
     help="An option of the method.  May be repeated.",
 )
-@click.option("--data", metavar="SPEC", help=f"FILE.npz, {NAMED}.")
+@click.option("--data", metavar="SPEC", help=f"{NAMED}.")
 @click.option(
     "--validation",
     metavar="SPEC",

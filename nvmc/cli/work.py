@@ -22,11 +22,11 @@ def share_text(share: float | None) -> str:
 
 
 def work_lines(work: Work) -> list[str]:
-    """What is mapped of the multiply-adds per image, in sentences."""
+    """What is mapped of the multiply-adds per inference, in sentences."""
     whole = work.mapped + work.digital
     taken = ", ".join(f"{axis} = {size}" for axis, size in work.assumed.items())
     lines = [
-        f"{_share(work.share)} of {whole:,} multiply-adds of weights per image are on crossbars"
+        f"{_share(work.share)} of {whole:,} multiply-adds of weights per inference are on crossbars"
         f"{f' (taking {taken})' if taken else ''}"
     ]
     if work.activations:

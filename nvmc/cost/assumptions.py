@@ -37,7 +37,8 @@ def told(manifest: Manifest, hardware: Hardware) -> list[str]:
     if any(layer.op == "CrossbarParameter" for layer in manifest.layers):
         said.append("Parameters in cells are read once, when the chip starts; not counted.")
     if hardware.left_out:
-        said.append(f"{hardware.name} says nothing of: {', '.join(hardware.left_out)}.")
+        left = ", ".join(hardware.left_out)
+        said.append(f"Not counted, since {hardware.name} states no constants for it: {left}.")
     if manifest.target.layers:
         said.append(f"Peak figures are for arrays as {manifest.arrays[0].name!r} is.")
     return [*said, *hardware.notes(use_of(target_of(manifest, manifest.arrays[0].name)))]

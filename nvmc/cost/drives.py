@@ -11,7 +11,7 @@ from nvmc.hardware.devices import Target
 
 __all__ = ["ASSUMED", "Drives", "assumed_drives"]
 
-ASSUMED = "drives uniform between 0 and the largest code, none of them negative (no --data)"
+ASSUMED = "rows driven by codes uniform between 0 and the largest, none negative (no --data)"
 
 
 @dataclass(frozen=True)

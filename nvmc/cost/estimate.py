@@ -29,6 +29,7 @@ from nvmc.cost.result import Component, Cost, Figure, LayerCost, Peak, ratio
 from nvmc.cost.scaling import Dimension
 from nvmc.cost.schedule import Schedule, check_schedule
 from nvmc.data import Data
+from nvmc.data.items import counted_items
 from nvmc.errors import ModelError, OptionError
 from nvmc.hardware.chip import Chip
 from nvmc.hardware.devices import Target
@@ -54,7 +55,7 @@ def estimate_cost(
     idle: Literal["off", "on"] = "off",
     schedule: Schedule | None = None,
 ) -> Cost:
-    """Energy, time and area of a compiled network on some hardware, for one image.
+    """Energy, time and area of a compiled network on some hardware, for one inference.
 
     Every figure has the band within which published macros agree with the hardware
     (`nvmc.cost.band`). The events that are counted are those of the compiled network: vectors,
@@ -65,7 +66,7 @@ def estimate_cost(
         hardware: Hardware, its name or its file.
         data: Images (docs/data.md) that say what rows are driven with; without, drives are
             assumed, which the result says.
-        limit: How many of the images; 32 by default.
+        limit: How many rows of the data; 32 by default.
         chip: Whose cells conduct; None for cells on target.
         seed: Population of the chip.
         idle: Whether waiting tiles are switched off (`off`), or their leakage counts (`on`).
@@ -103,7 +104,7 @@ class _Layer:
 
 @dataclass(frozen=True)
 class _Work:
-    """What a compiled network has to do for one image, whatever hardware does it."""
+    """What a compiled network has to do for one inference, whatever hardware does it."""
 
     manifest: Manifest
     layers: list[_Layer]
@@ -138,12 +139,12 @@ class _Work:
         if data is not None:
             from nvmc.cost.watching import drives_on  # loads onnxruntime
 
-            found, name, images = drives_on(model, manifest.target, data, limit)
-            said = f"drives on {images} image{'s' if images > 1 else ''} of {name}"
+            found, name, rows = drives_on(model, manifest.target, data, limit)
+            said = f"rows driven by {counted_items(rows, name)} of {name}"
             missing = [name for name in entries if name not in found]
             if missing:
                 assumptions.append(
-                    f"Arrays that no image reached have assumed drives: {some(missing)}."
+                    f"Arrays that no input reached have assumed drives: {some(missing)}."
                 )
             drives |= found
         layers: list[_Layer] = []
@@ -269,7 +270,7 @@ def _cost(
     everything = mapped if counted is None else mapped + counted.digital + counted.activations
     if not mapped:
         raise ModelError(
-            "the number of multiply-adds per image is not known for any layer on crossbars"
+            "the number of multiply-adds per inference is not known for any layer on crossbars"
         )
     return Cost(
         network=folder,
@@ -294,7 +295,7 @@ def _cost(
 
 
 def _interval(layers: Sequence[LayerCost]) -> float:
-    """Seconds from one image to the next: layers with the same array take turns at its tiles."""
+    """Seconds between two inferences: layers with the same array take turns at its tiles."""
     busy: dict[str, float] = {}
     for layer in layers:
         for array in layer.arrays:

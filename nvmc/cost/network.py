@@ -1,4 +1,4 @@
-"""The events of a compiled network for one image, layer by layer: nothing here knows hardware."""
+"""The events of a compiled network for one inference, by layer: nothing here knows hardware."""
 
 from __future__ import annotations
 
@@ -138,7 +138,7 @@ def layer_counts(
     cells: Mapping[str, Conductances],
     drives: Mapping[str, Drives],
 ) -> Counts:
-    """The events of one mapped layer for one image.
+    """The events of one mapped layer for one inference.
 
     Args:
         layer: The layer.
@@ -152,8 +152,8 @@ def layer_counts(
     """
     if layer.products is None:
         raise ModelError(
-            f"the number of vectors per image of layer {layer.name!r} is not known, since sizes "
-            "are left open or it lies in a subgraph; compile with --shape, or with --skip for it"
+            f"the number of vectors per inference of layer {layer.name!r} is not known, since "
+            "sizes are left open or it lies in a subgraph; compile with --shape, or --skip it"
         )
     total: Counts | None = None
     for name in layer.arrays:

@@ -51,7 +51,7 @@ class Component:
 
     Attributes:
         name: Section of the hardware file.
-        energy: Joules an image.
+        energy: Joules per inference.
         area_mm2: Of the chip.
     """
 
@@ -69,10 +69,10 @@ class LayerCost:
         op: Its operator.
         tiles: Crossbars.
         counts: Its events.
-        energy: Joules an image.
-        time: Seconds an image.
-        components: Joules an image by component, without bands; `energy` says within what factors
-            they hold.
+        energy: Joules per inference.
+        time: Seconds per inference.
+        components: Joules per inference by component, without bands; `energy` says within what
+            factors they hold.
         arrays: Names of its arrays of weights, as `nvmc compile` lists them; none where digital.
     """
 
@@ -112,14 +112,14 @@ class Cost(Shown):
         node_nm: Its technology node.
         bands: Factors by dimension, and of how many chips they are.
         calibrated: Chips that it was calibrated on.
-        multiply_adds: Of an image: on crossbars, and all that were counted.
+        multiply_adds: Of an inference: on crossbars, and all that were counted.
         layers: Those on crossbars, and `digital`.
         components: All that have a cost.
-        energy: Joules an image.
-        latency: Seconds of one image, layer after layer.
-        interval: Seconds from one image to the next, layers working on several images at once.
+        energy: Joules per inference.
+        latency: Seconds of one inference, layer after layer.
+        interval: Seconds from one inference to the next, layers working on several at once.
         area_mm2: Of tiles and all that belongs to them.
-        idle: Joules an image that waiting tiles would take, were they not switched off; None
+        idle: Joules per inference that waiting tiles would take, were they not switched off; None
             where the hardware does not say.
         idle_counted: Whether `energy` has them.
         peak: Of full tiles.
@@ -150,12 +150,12 @@ class Cost(Shown):
 
     @property
     def throughput(self) -> Figure:
-        """Images a second, layers working on several images at once."""
+        """Inferences per second, layers working on several at once."""
         return ratio(1.0, self.interval)
 
     @property
     def tops_per_w(self) -> Figure:
-        """Of the workload: operations on crossbars an image over its energy."""
+        """Of the workload: operations on crossbars per inference over its energy."""
         return ratio(2 * self.multiply_adds[0] * 1e-12, self.energy)
 
     @property
@@ -182,7 +182,7 @@ class Cost(Shown):
         energy, area = in_unit(self.energy, "J"), in_unit(self.area_mm2, "mm²")
         time = in_unit(self.latency, "s")
         of = f"{self.network} on {self.hardware} ({self.node_nm:g} nm)"
-        return f"Cost of {of}: {energy} and {time} per sample, {area}"
+        return f"Cost of {of}: {energy} and {time} per inference, {area}"
 
     def shown(self) -> Table:
         """A row for each layer, with the bands of energy and time."""
@@ -196,7 +196,7 @@ class Cost(Shown):
             )
             for label, layer in zip(self.labels, self.layers, strict=True)
         )
-        return Table(("layer", "operator", "tiles", "energy per sample", "time"), rows)
+        return Table(("layer", "operator", "tiles", "energy per inference", "time"), rows)
 
     def records(self) -> list[dict[str, Cell]]:
         """A row for each layer; see `rows`."""

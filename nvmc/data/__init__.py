@@ -4,14 +4,15 @@ A data set is named by a text such as `digits`, `FILE.npz`, `mnist:DIR` or `imag
 Nothing is drawn at random: a text, a split and a limit always name the same images in the same
 order.
 
-A data set of one's own is a reader in a file here and a row of `READERS`.
+A data set of one's own is a reader in a file here and a row of `READERS`. What can be typed is
+that table and `FILES`, which every help and message lists.
 """
 
 from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -38,8 +39,11 @@ from nvmc.data.speech_commands import read_speech_commands
 from nvmc.errors import DataError, nearest
 
 __all__ = [
+    "FILES",
+    "FORMS",
     "IGNORED",
     "NAMED",
+    "READERS",
     "Data",
     "Dataset",
     "Split",
@@ -47,6 +51,7 @@ __all__ = [
     "check_shape",
     "has_split",
     "load_data",
+    "without_folder",
 ]
 
 Data = str | Path | Dataset | Sequence[Any] | Samples | Iterable[Any]
@@ -71,8 +76,20 @@ READERS: dict[str, Kind] = {
 }
 """What can be named: KIND:DIR of a set in a folder of its own files, or KIND, each with options."""
 
-NAMED = ", ".join(f"{name}:DIR" if kind.has_folder else name for name, kind in READERS.items())
-"""Their names, for people."""
+FILES: dict[str, Callable[[str, Split], Dataset]] = {
+    "": read_npz,
+    "next:": lambda file, split: read_npz(file, split).with_next_tokens(),
+}
+"""What stands before the name of an .npz file -> how the file is read."""
+
+FORMS = (
+    *(f"{prefix}FILE.npz" for prefix in FILES),
+    *(f"{name}:DIR" if kind.has_folder else name for name, kind in READERS.items()),
+)
+"""Every form of a data set's name."""
+
+NAMED = ", ".join(FORMS)
+"""The same, for people."""
 
 
 @checked
@@ -113,10 +130,10 @@ def has_split(spec: Data, split: Split) -> bool:
     """
     if not isinstance(spec, str | Path):
         return False
-    text = str(spec).removeprefix("next:")
-    if text.endswith(".npz"):
-        return holds_split(text, split)
-    name, source = _named(str(spec), split, None)
+    text = str(spec)
+    if (prefix := _prefix_of(text)) is not None:
+        return holds_split(text.removeprefix(prefix), split)
+    name, source = _named(text, split, None)
     return not READERS[name].whole(source.folder)
 
 
@@ -137,13 +154,8 @@ def _at_hand(spec: Data, limit: int | None) -> Dataset | None:
 
 def _read(spec: str, split: Split, limit: int | None) -> Dataset:
     """The data set of a name."""
-    if spec.startswith("next:"):
-        file = spec.removeprefix("next:")
-        if not file.endswith(".npz"):
-            raise DataError(f"data set is {spec!r}; expected next:FILE.npz, a file with input_ids")
-        return read_npz(file, split).with_next_tokens()
-    if spec.endswith(".npz"):
-        return read_npz(spec, split)
+    if (prefix := _prefix_of(spec)) is not None:
+        return FILES[prefix](spec.removeprefix(prefix), split)
     name, source = _named(spec, split, limit)
     found = READERS[name].read(source)
     spec += "".join(f",{k}={v}" for k, v in found.used.items() if k not in source.options)
@@ -156,9 +168,7 @@ def _read(spec: str, split: Split, limit: int | None) -> Dataset:
 
 def _named(spec: str, split: Split, limit: int | None) -> tuple[str, Source]:
     """The kind of a data set, and where it is, from its text."""
-    head, *parts = spec.split(",")
-    while parts and not _OPTION.fullmatch(parts[0]):  # a folder's name may hold commas
-        head += f",{parts.pop(0)}"
+    head, parts = _head_of(spec)
     name, colon, folder = head.partition(":")
     options = dict(part.split("=", 1) for part in parts)
     if name not in READERS or (colon and not READERS[name].has_folder):
@@ -175,16 +185,49 @@ def _named(spec: str, split: Split, limit: int | None) -> tuple[str, Source]:
     return name, source
 
 
+def without_folder(spec: str) -> str:
+    """A set of `READERS` by its kind and options alone: `gtsrb,size=32` of `gtsrb:DIR,size=32`.
+
+    Args:
+        spec: As `load_data` takes it. A text that names no such set comes back as it is.
+    """
+    head, parts = _head_of(spec)
+    name = head.partition(":")[0]
+    return ",".join([name, *sorted(parts)]) if name in READERS else spec
+
+
+def _prefix_of(spec: str) -> str | None:
+    """What stands before an .npz file's name, a key of `FILES`; None of what names no file.
+
+    Raises:
+        DataError: Such a word stands before another thing.
+    """
+    for prefix in filter(None, FILES):
+        if spec.startswith(prefix) and not spec.endswith(".npz"):
+            raise DataError(f"data set is {spec!r}; expected {prefix}FILE.npz")
+        if spec.startswith(prefix):
+            return prefix
+    return "" if spec.endswith(".npz") else None
+
+
+def _head_of(spec: str) -> tuple[str, list[str]]:
+    """A set's kind and folder, and its options; a folder's name may hold commas."""
+    head, *parts = spec.split(",")
+    while parts and not _OPTION.fullmatch(parts[0]):
+        head += f",{parts.pop(0)}"
+    return head, parts
+
+
 def _unknown(spec: str, name: str) -> str:
     """That there is no such data set, and which there are."""
     if spec and Path(spec).is_dir():
         return (
-            f"data set is {spec!r}, a folder; expected images:{spec} for a folder a class, "
-            f"FILE.npz, or another of {NAMED}"
+            f"data set is {spec!r}, a folder; expected images:{spec} for one folder per class, "
+            f"or another of {NAMED}"
         )
     guess = nearest(name, READERS)
     hint = "" if guess is None else f"; did you mean {guess!r}?"
-    return f"unknown data set {spec!r}, expected FILE.npz, next:FILE.npz, {NAMED}{hint}"
+    return f"unknown data set {spec!r}, expected {NAMED}{hint}"
 
 
 def _scaled(x: NDArray[Any], source: Source) -> NDArray[np.float32]:

@@ -18,7 +18,7 @@ QUANTITIES: dict[Quantity, tuple[str, str]] = {
     "energy": ("energy_j", "J"),
     "latency": ("latency_s", "s"),
     "interval": ("interval_s", "s"),
-    "area": ("area_mm2", "mm2"),
+    "area": ("area_mm2", "mm²"),
 }
 """What can be minimised -> its name in files, and its unit."""
 

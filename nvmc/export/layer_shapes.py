@@ -76,8 +76,8 @@ def shape_of(node: Any, layer: LayerEntry, array: Array, matrix: Matrix) -> Shap
     """
     if layer.products is None:
         raise ModelError(
-            f"the number of vectors per image of layer {layer.name!r} is not known, since sizes "
-            "are left open or it lies in a subgraph; compile with --shape, or with --skip for it"
+            f"the number of vectors per inference of layer {layer.name!r} is not known, since "
+            "sizes are left open or it lies in a subgraph; compile with --shape, or --skip it"
         )
     vectors = layer.products // matrix.groups
     spatial = array.codes.shape[2:]

@@ -256,7 +256,7 @@ def _assumptions(work: Work, mesh: Mesh, buffers: Buffers) -> list[str]:
         "Vectors go to the copies of a layer in turn; a copy takes what its vectors read, at most "
         "all inputs.",
         f"{_way(mesh)}, along rows first; flows hinder one another only through the busiest link.",
-        "Images wait on the cores of the first layer; bringing them there, and results out, is not "
+        "Inputs wait on the cores of the first layer; bringing them there, and results out, is not "
         "counted.",
     ]
     full = [core for core, bits in enumerate(buffers.cores) if bits > mesh.buffer.si]

@@ -171,7 +171,7 @@ def timing_of(
     while found := list(causes.predecessors(path[-1])):
         path.append(found[0])
     latency = slots[last].end
-    interval, by = latency, "the latency: one image after another"
+    interval, by = latency, "the latency: one inference after another"
     if pipeline:
         interval, by = _interval(work, slots, traffic)
     return Timing(tuple(slots), delays, latency, interval, by, tuple(reversed(path)))

@@ -64,7 +64,7 @@ def _heading(cost: Mapping[str, Any]) -> list[str]:
     bands = hardware["bands"]
     return [
         f"{cost['network']} on {hardware['name']} ({hardware['node_nm']:g} nm); {cost['drives']}",
-        f"{_range(energy, 'J')} per image, {_range(latency, 's')} "
+        f"{_range(energy, 'J')} per inference, {_range(latency, 's')} "
         f"{'as scheduled' if cost['scheduled'] else 'layer after layer'}, "
         f"{_range(area, 'mm²')}",
         f"Every energy holds within x{bands['energy']['low']:.2g} to x{bands['energy']['high']:.3g}"
@@ -107,7 +107,7 @@ def _bars(
         look = _bar(names, name, colours)
         axes.barh(places, values, left=starts, height=0.7, **look)
         starts = [start + value for start, value in zip(starts, values, strict=True)]
-    style(axes, "Energy per image, by layer", "µJ", "")
+    style(axes, "Energy per inference, by layer", "µJ", "")
     axes.grid(axis="y", visible=False)
     axes.grid(axis="x", color="#e4e6ea", linewidth=0.8)
     axes.set_yticks(list(places), [_short(name) for name, _ in layers], color=INK)

@@ -23,9 +23,9 @@ from nvmc.report.figure import (
 __all__ = ["draw_front"]
 
 _LABELS = {
-    "energy_j": "energy per image [J]",
+    "energy_j": "energy per inference [J]",
     "latency_s": "latency [s]",
-    "interval_s": "interval between images [s]",
+    "interval_s": "interval between inferences [s]",
     "area_mm2": "area [mm²]",
 }
 

@@ -67,7 +67,7 @@ def _heading(schedule: Mapping[str, Any]) -> list[str]:
     return [
         f"{schedule['network']} on {schedule['hardware']}, {mode}: {used:,} tiles of {allowed:,} "
         f"allowed, {schedule['tiles_once']:,} for one copy of every layer",
-        f"{schedule['bit_hops'] / 8:,.0f} hops x bytes per image; buffers hold up to "
+        f"{schedule['bit_hops'] / 8:,.0f} hops x bytes per inference; buffers hold up to "
         f"{schedule['buffer_peak_bits'] / 8192:,.0f} KiB; interval by "
         f"{schedule['interval_bound_by']}",
     ]
@@ -153,7 +153,7 @@ def _times(
         )
     more = layers - len(drawn)
     title = "When each layer works; hatched: not critical"
-    below = f"{unit} of the first image; dashed: the interval"
+    below = f"{unit} of the first inference; dashed: the interval"
     style(axes, title, f"{below}; {more} more layers not drawn" if more else below, "")
     axes.grid(axis="y", visible=False)
     axes.grid(axis="x", color="#e4e6ea", linewidth=0.8)

@@ -30,7 +30,7 @@ def check_origin(plan: Plan) -> None:
         OptionError: Results that are there were made from other data, by another recipe or version
             of torch, or nobody knows from what.
     """
-    folder = plan.cells[0].found.parent
+    folder = plan.folder
     path, now = folder / FILE, _origin(plan)
     if not path.exists():
         if any(cell.found.exists() or cell.training.exists() for cell in plan.cells):

@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from nvmc.data import without_folder
 from nvmc.errors import DataError, OptionError
 from nvmc.hardware.chip import PHYSICS
 from nvmc.reproduce.drawn import DRAWN, drawn_data
@@ -100,6 +101,18 @@ class Plan:
     budget: Budget
     quick: bool
     cells: tuple[Cell, ...]
+
+    @property
+    def folder(self) -> Path:
+        """Where its trained networks and results are: a folder of its own."""
+        return self.cells[0].found.parent
+
+    @property
+    def stem(self) -> str:
+        """Name of its CSV and page without ending; that of another number of trainings differs."""
+        usual = 1 if self.quick else self.experiment.seeds
+        few = "" if self.budget.seeds == usual else f"-seeds{self.budget.seeds}"
+        return f"{self.experiment.name}{'-quick' if self.quick else ''}{few}"
 
     @property
     def points(self) -> tuple[Point, ...]:
@@ -282,8 +295,12 @@ def _given(experiment: Experiment, data: Sequence[str]) -> str:
 
 
 def _identity(experiment: Experiment, budget: Budget, quick: bool) -> str:
-    """Name of the folder: another for everything that decides a training."""
-    data = budget.data if budget.data.partition(":")[0] == budget.stated else budget.stated
+    """Name of the folder: another for everything that decides a training.
+
+    Where the data lie is not in it; `nvmc.reproduce.origin` compares their content.
+    """
+    named = budget.data.partition(":")[0] == budget.stated
+    data = without_folder(budget.data) if named else budget.stated
     known: dict[str, Any] = {
         "device": experiment.device,
         "bits": [experiment.weight_bits, experiment.activation_bits, experiment.cell_bits],

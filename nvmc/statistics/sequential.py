@@ -133,7 +133,8 @@ def round_sizes(runs: int, max_runs: int) -> tuple[int, ...]:
     """
     if not 1 <= runs <= max_runs:
         raise OptionError(
-            f"runs is {runs} and max-runs {max_runs}; expected at least 1 run, and as many max-runs"
+            f"runs is {runs} and max_runs {max_runs}; expected runs of at least 1, and max_runs "
+            "of at least runs"
         )
     steps = math.ceil(math.log(max_runs / runs) / math.log(GROWTH) - 1e-9)
     ratio = max_runs / runs

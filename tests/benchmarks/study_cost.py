@@ -49,7 +49,7 @@ ELSEWHERE = {
     "LeNet-5, 8-bit weights in 2-bit cells": ("0.945", "1.073", "0.268", "0.166"),
     "ResNet-50, 8-bit weights in 2-bit cells": ("2,728", "3,146", "967", "-"),
 }
-"""uJ an image by ISAAC's table by hand, with the survey's ADC, by ZigZag-IMC's formulas, and what
+"""µJ per inference by ISAAC's table by hand, with the survey's ADC, by ZigZag-IMC's formulas, and what
 NeuroSim V1.4 printed (32 nm, R_on 100 kohm, SAR), all with 8-bit inputs and ADCs."""
 
 
@@ -91,7 +91,7 @@ def times_and_areas() -> str:
             theirs = published(macro).get(dimension)
             if theirs is None or not macro.conducts:
                 continue
-            shown = f"{theirs * 1e9:.4g} ns" if dimension == "time" else f"{theirs * 1e6:.3g} mm2"
+            shown = f"{theirs * 1e9:.4g} ns" if dimension == "time" else f"{theirs * 1e6:.3g} mm²"
             ours = [theirs / predicted(load_hardware(name), macro)[dimension] for name in names]
             rows.append([macro.name, dimension, shown, *(f"{value:.2g}" for value in ours)])
     return table(["macro", "of", "published", *(f"over `{n}`" for n in names)], rows)
@@ -133,7 +133,7 @@ def order(folder: Path) -> str:
     ]
     low = min(taus.values())
     return (
-        table(["design of LeNet-5, uJ per image", *names], rows)
+        table(["design of LeNet-5, µJ per inference", *names], rows)
         + f"\n\nKendall's tau of {len(DESIGNS)} designs; the least is {low:.3f}:\n\n"
         + table(["", *(f"`{name}`" for name in names)], matrix)
     )

@@ -49,15 +49,16 @@ def test_every_hardware_prints_80_columns(compiled: str, capsys: Capture, name: 
     assert max(map(len, captured.out.splitlines())) <= 80
     assert "…" not in captured.out  # no figure is cut
     text = " ".join(captured.out.split())
+    assert "image" not in text and "m2" not in text and not re.search(r"[\d.]e[-+]?\d", text)
     for phrase in (
-        "energy per image",
+        "energy per inference",
         "latency, layer after layer",
         "throughput, layers as a pipeline",
         "workload",
         "peak, full tiles and converters",
         "component",
         "digital nodes",
-        "drives uniform",
+        "rows driven by codes uniform",
         "Each band holds for all published chips",
         "Waiting tiles are off",
     ):
@@ -70,12 +71,14 @@ def test_no_figure_without_its_band(compiled: str, capsys: Capture) -> None:
     assert main(["cost", compiled, "--hardware", "generic"]) == 0
     text = capsys.readouterr().out
     rows = [
-        line for line in text.splitlines() if re.search(r"\d (?:[munpk]?[Js]|[mu]m2|TOPS)\b", line)
+        line
+        for line in text.splitlines()
+        if re.search(r"\d (?:[mµnpk]?[Js]|[mµ]m²|TOPS)(?!\w)", line)
     ]
     assert len(rows) > 15
     for row in rows:
         values = len(
-            re.findall(r"[\d.,e+-]+[kMG]? (?:[munpk]?[Js]|[mu]m2|TOPS(?:/W|/mm2)?)(?= |$)", row)
+            re.findall(r"[\d.,e+-]+[kMG]? (?:[mµnpk]?[Js]|[mµ]m²|TOPS(?:/W|/mm²)?)(?= |$)", row)
         )
         assert len(re.findall(r"[\d.,e+-]+[kMG]? to [\d.,e+-]+[kMG]?", row)) == values, row
 
@@ -102,7 +105,7 @@ def test_files_agree_with_each_other(compiled: str, capsys: Capture) -> None:
     operations = 2 * printed["multiply_adds"]["on_crossbars"]
     efficiency = printed["workload"]["tops_per_w"]["value"]
     assert efficiency == pytest.approx(operations / energy / 1e12)
-    assert printed["drives"] == "drives on 4 images of digits"
+    assert printed["drives"] == "rows driven by 4 images of digits"
     assert len(figures(printed)) > 30
     assert all(one["low"] <= one["high"] for one in figures(printed))
     assert Path("cost.png").read_bytes().startswith(b"\x89PNG")

@@ -51,6 +51,15 @@ def test_all_groups_have_their_second_column_at_one_place(
     assert len(begins) == 1
 
 
+def test_no_word_to_type_is_broken_at_a_hyphen(capsys: pytest.CaptureFixture[str]) -> None:
+    broken = []
+    for name in commands():
+        assert main([*name.split(), "--help"]) == 0
+        lines = capsys.readouterr().out.splitlines()
+        broken += [f"{name}: {line}" for line in lines if line.endswith("-") or len(line) > 80]
+    assert not broken
+
+
 def test_a_command_with_few_options_keeps_one_list(capsys: pytest.CaptureFixture[str]) -> None:
     for _ in range(2):  # a command that was called before has --quiet and --verbose
         assert main(["doctor", "--help"]) == 0

@@ -127,7 +127,7 @@ def test_laws_of_a_device_are_left_out_of_lines() -> None:
 def test_what_points_of_a_sweep_differ_in_is_not_said() -> None:
     both = {"dac_mode": "multi-level", "dac_range": "dynamic", "adc_range": "full"}
     text = periphery_text({**both, "dac_bits": None, "subtract": "analog", "wire_ohm": None})
-    assert text == ("exact inputs (range dynamic); ADC (range full); polarities subtracted analog")
+    assert text == "exact inputs; ADC (range full); polarities subtracted before the ADC"
     wires = {**both, "dac_bits": None, "adc_bits": None, "subtract": "analog"}
     assert periphery_text({**wires, "wire_ohm": None}) == "ideal periphery" != periphery_text(wires)
 

@@ -36,12 +36,14 @@ def test_compile_says_how_rows_are_spread_and_read(tmp_path: Path, capsys: Captu
     common = ["compile", "zoo:mlp3-digits", "-o", folder, "--tile", "48x64"]
     assert nvmc(*common) == 0
     said = " ".join(capsys.readouterr().out.split())
-    assert "tiles of 48x64, rows of 3 arrays filled one after the other" in said
+    assert (
+        "tiles of 48x64 3 arrays have more rows than a tile: the rows fill one tile after" in said
+    )
     assert "row_split" not in (tmp_path / "m.nvmc" / "manifest.json").read_text()
     options = ["--rows", "even", "--rows-on", "16", "--column-limit", "90", "--adc-bits", "8"]
     assert nvmc(*common, *options) == 0
     said = " ".join(capsys.readouterr().out.split())
-    assert "rows of 3 arrays spread evenly over tiles" in said
+    assert "3 arrays have more rows than a tile: the rows are spread evenly over tiles" in said
     assert "at most 16 rows of a tile driven at a time; columns saturate at 90" in said
     found = open_compiled(folder).manifest.target.periphery
     assert (found.row_split, found.rows_on, found.column_limit) == ("even", 16, 90.0)
@@ -99,10 +101,10 @@ def test_waiting_rows_reach_the_target(tmp_path: Path, capsys: Capture) -> None:
 @pytest.mark.parametrize(
     ("options", "told"),
     [
-        (["--encoding", "offset"], "within the ADC's range; its nominal value is taken off"),
-        (["--encoding", "offset", "--reference", "exact"], "assumed to be taken off before"),
-        (["--encoding", "offset", "--reference", "column"], "taken off by reference columns"),
-        (["--encoding", "sign-magnitude"], "assumed to be taken off before the ADC without error"),
+        (["--encoding", "offset"], "within the ADC's range; its nominal value is subtracted"),
+        (["--encoding", "offset", "--reference", "exact"], "assumed to be subtracted before"),
+        (["--encoding", "offset", "--reference", "column"], "subtracted by reference columns"),
+        (["--encoding", "sign-magnitude"], "assumed to be subtracted before the ADC without error"),
         (["--subtract", "digital"], "within the ADC's range"),
         ([], None),  # pairs, subtracted before the ADC
     ],

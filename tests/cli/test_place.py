@@ -36,6 +36,8 @@ def test_a_schedule_is_written_and_counted_with(
     assert all(
         len(line) <= 80 for line in said.splitlines() if file not in line and network not in line
     )
+    assert "conv1.weight " in said and "> conv2.weight >" in " ".join(said.split())
+    assert "image" not in said and "inferences/s" in said and " µs " in said
     for word in ("latency, rows pipelined", "hops x bytes", "Critical path:", "tiles at work"):
         assert word in said
     content = json.loads(Path(file).read_text())

@@ -93,8 +93,10 @@ def test_outliers_are_told_and_clipped(tmp_path, monkeypatch, capsys) -> None:
     monkeypatch.chdir(tmp_path)
     assert main(["compile", "zoo:lenet5-digits", "--device", "rram4"]) == 0
     text = capsys.readouterr().out
-    assert "Largest weights: 2.1 to 7.2 standard deviations of their layer" in text
-    assert "fc1.weight 24 % (12 % with --clip auto); 1 more" in text
+    assert "On a chip at sigma 0.1, the weights of fc1.weight are expected to be" in text
+    text = " ".join(text.split())
+    assert "off by 24 % of their size (rms), with --clip auto by 12 %: the largest" in text
+    assert "7.2 standard deviations" in text and "1 more array would gain too." in text
     before = open_compiled("lenet5-digits.nvmc").manifest
     assert main(["compile", "zoo:lenet5-digits", "--device", "rram4", "--clip", "auto"]) == 0
     text = capsys.readouterr().out

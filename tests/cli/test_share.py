@@ -32,11 +32,11 @@ def model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
 def test_compile_says_the_share_and_warns_below_95_percent(model: str, capsys: Capture) -> None:
     assert main(["compile", model, "--weight-bits", "8"]) == 0
     said = capsys.readouterr()
-    assert "100 % of 56 multiply-adds of weights per image are on crossbars" in said.out
+    assert "100 % of 56 multiply-adds of weights per inference are on crossbars" in said.out
     assert not said.err
     assert main(["compile", model, "--weight-bits", "8", "--skip", "MatMul_1"]) == 0
     said = capsys.readouterr()
-    assert "62.5 % of 56 multiply-adds of weights per image are on crossbars" in said.out
+    assert "62.5 % of 56 multiply-adds of weights per inference are on crossbars" in said.out
     assert said.err == (
         "nvmc: note: 37.5 % of the multiply-adds of weights are digital and exact, so chips look "
         "better than they are: MatMul 37.5 % (skipped by 'MatMul_1')\n"
@@ -75,7 +75,7 @@ def test_assumed_sizes_activations_and_uncounted_nodes_are_said() -> None:
         uncounted=["a", "b", "c", "d"],
     )
     assert work_lines(work) == [
-        "90 % of 1,000 multiply-adds of weights per image are on crossbars (taking T = 128)",
+        "90 % of 1,000 multiply-adds of weights per inference are on crossbars (taking T = 128)",
         "1,000 more multiply two activations, which no crossbar holds: 45 % of all 2,000 are on "
         "crossbars",
         "Not counted, since sizes are not known: a, b, c and 1 more; their share is not in these "

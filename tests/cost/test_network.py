@@ -249,7 +249,7 @@ def test_energy_of_cells_on_images_by_ohms_law(tmp_path: Path, encoding: str, mo
     once = len(images) * found.counts.conversions / conversions
     lanes = {"offset": 3}.get(encoding, 2)  # 4 or 5 bits by 2; 2 groups of 9 rows on tiles of 8
     assert once == pytest.approx(16 * 2 * 2 * 2 * lanes)
-    assert "drives on 6 images" in cost.drives
+    assert "rows driven by 6 samples of your data" in cost.drives
 
 
 def test_assumed_drives_are_the_means_of_uniform_codes(tmp_path: Path) -> None:
@@ -353,7 +353,7 @@ def test_layers_whose_vectors_nobody_knows_are_refused(tmp_path: Path) -> None:
     compiled = made(tmp_path, "differential")
     layers = [layer.model_copy(update={"products": None}) for layer in compiled.manifest.layers]
     manifest = compiled.manifest.model_copy(update={"layers": layers})
-    with pytest.raises(ModelError, match="number of vectors per image of layer"):
+    with pytest.raises(ModelError, match="number of vectors per inference of layer"):
         estimate_cost(Compiled(compiled.folder, manifest), "generic")
 
 

@@ -1,9 +1,11 @@
-"""Options that pages name are there, and each command's page names all of its options."""
+"""Options that pages and messages name are there; each command's page names all of its options."""
 
 from __future__ import annotations
 
+import ast
 import re
 import shlex
+from collections.abc import Iterator
 
 import click
 
@@ -16,6 +18,7 @@ _EVERY = {"--quiet", "--verbose"}
 _OTHERS = {"--debug", "--help", *_EVERY, "--lifetime", "--memory-limit", "--scheduler-file"}
 _OTHERS |= {"--docs", "--nthreads", "--nworkers", "--only", "--small", "--splits"}
 """What every command has, and options that pages name of dask and of the studies' scripts."""
+_PIPS = {"--force-reinstall", "--no-cache-dir", "--no-deps", "--upgrade"}
 
 _OPTION = re.compile(r"(?<![\w-])--[a-z][a-z0-9-]*")
 _INLINE = re.compile(r"(?<!`)`([^`\n]+)`")
@@ -70,6 +73,33 @@ def test_options_that_pages_name_exist() -> None:
                     unknown = set(_OPTION.findall(code)) - KNOWN - _OTHERS
                     wrong += [f"{page}:{number}: {option}" for option in unknown]
     assert not wrong
+
+
+def _strings() -> Iterator[tuple[str, str]]:
+    """Every string of the source, docstrings and parts of f-strings too, and where it stands."""
+    folders = ("nvmc", "passes", "runtime", "models")  # the last three are symlinks in the first
+    for path in sorted(path for name in folders for path in (ROOT / name).rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Constant) and isinstance(node.value, str):
+                yield f"{path.relative_to(ROOT)}:{node.lineno}", node.value
+
+
+def test_options_that_messages_help_and_docstrings_name_exist() -> None:
+    """Some command has each; a command that is written with it, between backticks, has it."""
+    wrong, named = [], set[str]()
+    for where, text in _strings():
+        found = set(_OPTION.findall(text))
+        named |= found
+        wrong += [f"{where}: {option}" for option in found - KNOWN - _OTHERS - _PIPS]
+        for code in _INLINE.findall(text):
+            words = code.split()
+            if words[0] == "nvmc" and len(words) > 1:
+                name = next((n for n in (" ".join(words[1:3]), words[1]) if n in ALL), "")
+                own = {*ALL.get(name, ()), *_OTHERS}
+                unknown = set(_OPTION.findall(code)) - own
+                wrong += [f"{where}: nvmc {name} has no {option}" for option in unknown]
+    assert not wrong
+    assert len(named & KNOWN) > 60  # the search sees messages
 
 
 def test_each_page_names_all_options_of_its_command() -> None:

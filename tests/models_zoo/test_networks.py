@@ -97,14 +97,28 @@ def test_the_command_lists_and_exports(tmp_path: Path, capsys: pytest.CaptureFix
     listed = json.loads(capsys.readouterr().out)["models"]
     assert [row["name"] for row in listed] == list(NETWORKS)
     assert listed[1]["pretrained"]["lenet5-digits"]["correct"] == 529
-    assert main(["models"]) == 0 and "preact152           58.1 M" in capsys.readouterr().out
-    for name, words in {"lenet5-digits": [], "mlp3": ["--pretrained"]}.items():
-        path = tmp_path / f"{name}.onnx"
+    for number, (name, words) in enumerate(
+        {"lenet5-digits": [], "mlp3": ["--pretrained"], "zoo:stn-mnist": []}.items()
+    ):
+        path = tmp_path / f"{number}.onnx"
         assert main(["models", "export", name, *words, "-o", str(path)]) == 0
+        name = name.removeprefix("zoo:")
         kept = name if name in ZOO else NETWORKS[name].pretrained[0]
         assert path.read_bytes() == zoo_path(kept).read_bytes()
         said = capsys.readouterr().out
         assert f"{kept}: {ZOO[kept].stated}" in said and "random" not in said
+
+
+def test_the_list_fits_a_terminal_and_names_what_can_be_typed(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    assert main(["models"]) == 0
+    said = capsys.readouterr().out
+    assert max(map(len, said.splitlines())) <= 80 and "…" not in said
+    assert "preact152           58.1 M" in said
+    begins = [line.split()[0] for line in said.splitlines() if line]
+    assert {*NETWORKS, *(f"zoo:{name}" for name in ZOO)} <= set(begins)
 
 
 def test_what_is_wrong_is_said_in_one_line(tmp_path: Path) -> None:
@@ -114,6 +128,8 @@ def test_what_is_wrong_is_said_in_one_line(tmp_path: Path) -> None:
     assert str(caught.value).count("stn-mnist") == 1
     with pytest.raises(ModelError, match="model 'vgg9' is unknown; .* did you mean 'vgg8'"):
         nvmc.export_model("vgg9", path)
+    with pytest.raises(ModelError, match="zoo:lenet5 is a network, .*zoo:lenet5-mnist or zoo:l"):
+        nvmc.export_model("zoo:lenet5", path)
     with pytest.raises(ModelError, match="preact-18.* did you mean 'preact18'"):
         nvmc.model("preact-18")
     with pytest.raises(ModelError, match="vgg8 has no trained weights here; those of mlp3"):

@@ -15,7 +15,7 @@ from nvmc.data import check_labels, check_shape, load_data
 from nvmc.errors import ModelError
 from nvmc.metrics import correct
 from nvmc.metrics.detection import MeanAP
-from nvmc.models import ZOO, resolve_model, zoo_path
+from nvmc.models import NETWORKS, ZOO, resolve_model, zoo_path
 from nvmc.models import zoo as zoo_module
 from nvmc.models.scenes import SCENES, draw_scenes
 
@@ -120,8 +120,36 @@ def test_anything_else_is_a_path() -> None:
 
 @pytest.mark.parametrize("name", ["lenet", "", "lenet5-digits.onnx", "../zoo"])
 def test_unknown_name_lists_the_choices(name: str) -> None:
-    with pytest.raises(ModelError, match="zoo model .* is unknown; .* lenet5-digits, mlp3-digits"):
+    with pytest.raises(
+        ModelError, match="model 'zoo:.* is unknown; .* zoo:lenet5-digits, zoo:mlp3-d"
+    ):
         resolve_model(f"zoo:{name}")
+
+
+def test_a_network_in_place_of_a_trained_file_is_told_what_can_be_typed() -> None:
+    """Each network, by the name that `nvmc models` lists it by: its trained files, or the way."""
+    for name, network in NETWORKS.items():
+        if name in ZOO:
+            continue
+        with pytest.raises(ModelError) as caught:
+            resolve_model(f"zoo:{name}")
+        typed = [f"zoo:{one}" for one in network.pretrained] or [f"nvmc models export {name} -o"]
+        assert all(one in str(caught.value) for one in typed)
+        for one in network.pretrained:
+            assert resolve_model(f"zoo:{one}").is_file()
+
+
+def test_a_name_without_its_prefix_is_told_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("lenet5", "lenet5-digits"):
+        with pytest.raises(ModelError, match=f"no file '{name}'; did you mean .*zoo:lenet5-digits"):
+            resolve_model(name)
+    with pytest.raises(ModelError, match="nvmc models export vgg8"):
+        resolve_model("vgg8")
+    (tmp_path / "lenet5").mkdir()
+    assert resolve_model("lenet5") == Path("lenet5")
 
 
 @pytest.mark.parametrize("content", [None, b"", b"something else"])

@@ -87,11 +87,49 @@ def test_another_budget_or_method_is_another_folder(tmp_path: Path) -> None:
     plans = [
         make_plan(table, data, tmp_path, False),
         make_plan(table, data, tmp_path, False, epochs=3),
-        make_plan(table, ["mnist:elsewhere"], tmp_path, False),
+        make_plan(table, ["mnist:there,mean=0.1"], tmp_path, False),
         make_plan(replace(table, arms=arms), data, tmp_path, False),
         make_plan(table, [], tmp_path, True),
     ]
     assert len({plan.cells[0].found.parent for plan in plans}) == len(plans)
+
+
+def test_data_that_were_moved_are_the_same_experiment(tmp_path: Path) -> None:
+    """Results go on wherever the data lie; the content is compared, not the path."""
+    table, out = experiment_named("trice-table1"), tmp_path / "out"
+    for place in ("here", "moved, to", "other"):
+        (tmp_path / place).mkdir()
+        for split in ("train", "t10k"):
+            write_mnist(tmp_path / place, split, 3 if place == "other" else 0)
+    here, moved, other = (
+        make_plan(table, [f"mnist:{tmp_path / place}"], out, False, seeds=1)
+        for place in ("here", "moved, to", "other")
+    )
+    check_origin(here)
+    write(here.cells[0])
+    assert [cell.found for cell in moved.cells] == [cell.found for cell in here.cells]
+    check_origin(moved)
+    assert moved.cells[0].found.exists()
+    with pytest.raises(OptionError, match="made with other train data .*, test data"):
+        check_origin(other)
+
+
+def test_no_run_overwrites_the_table_of_another(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture
+) -> None:
+    """Whatever decides numbers differs, one command's CSV and page stay when others are run."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(command, "run_plan", lambda plan, jobs, done: _find_all(plan))
+    own = (["--chips", "5"], ["--epochs", "3"], ["--seeds", "2"], ["--images", "7"])
+    runs = [["--quick", *more] for more in ([], *own)]
+    runs += [["--data", "mnist:there", *more] for more in ([], *own)]
+    told = set[str]()
+    for words in runs:
+        assert main(["reproduce", "bayesft-fig2d", *words]) == 0
+        told.add(capsys.readouterr().out.splitlines()[-1])
+    files = [path for path in Path("reproduce").rglob("*") if path.suffix in (".csv", ".md")]
+    assert len(files) == 2 * len(runs) and len(told) == len(runs)
+    assert all(path.parent.name.startswith("bayesft-fig2d-") for path in files)
 
 
 def test_a_run_goes_on_where_it_was(plan: Plan, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -197,8 +235,9 @@ def test_the_page_links_the_figure_and_states_the_command_that_was_typed(
     monkeypatch.setattr(command, "run_plan", lambda plan, jobs, done: _find_all(plan))
     words = "reproduce bayesft-fig2d --quick --epochs 1 --chips 5 --figure rp.svg".split()
     assert main(words) == 0
-    page = Path("reproduce/bayesft-fig2d-quick.md").read_text()
-    assert "](../rp.svg)" in page and f"`nvmc {' '.join(words)}`" in page
+    (file,) = Path("reproduce").glob("bayesft-fig2d-quick-*/bayesft-fig2d-quick.md")
+    page = file.read_text()
+    assert "](../../rp.svg)" in page and f"`nvmc {' '.join(words)}`" in page
     picture = Path("rp.svg").read_text()
     for told in ("mean accuracy [%]", "noise strength σ", "1 epoch,", "deviation"):
         assert f"<!-- {told}" in picture or told in picture, told

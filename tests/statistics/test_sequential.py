@@ -119,7 +119,7 @@ def test_sizes_of_rounds() -> None:
     assert round_sizes(2, 3) == (2, 3)
     assert round_sizes(1, 4) == (1, 2, 3, 4)
     for runs, most in ((0, 10), (10, 9)):
-        with pytest.raises(OptionError, match=f"runs is {runs} and max-runs {most}"):
+        with pytest.raises(OptionError, match=f"runs is {runs} and max_runs {most}"):
             round_sizes(runs, most)
 
 

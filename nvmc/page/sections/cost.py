@@ -23,7 +23,7 @@ def cost(report: Report) -> Iterator[Block]:
     for number, one in enumerate(report.of(Cost), 1):
         name = Path(one.network).name.removesuffix(".nvmc")
         yield Paragraph(
-            f"{name} on {one.hardware} ({one.node_nm:g} nm), for one image; {one.drives}. Each "
+            f"{name} on {one.hardware} ({one.node_nm:g} nm), for one inference; {one.drives}. Each "
             "estimate has the band within which published chips agree with the hardware."
         )
         yield from _outside(one)
@@ -71,9 +71,9 @@ def _decimal(value: float, digits: int) -> str:
 def _figures(one: Cost, name: str, number: int) -> DataTable:
     many = "layers as a pipeline" if one.scheduled is None else "as scheduled"
     told: list[tuple[str, Figure, str]] = [
-        ("energy per image", one.energy, "J"),
-        ("latency of one image", one.latency, "s"),
-        (f"images per second, {many}", one.throughput, "images/s"),
+        ("energy per inference", one.energy, "J"),
+        ("latency of one inference", one.latency, "s"),
+        (f"throughput, {many}", one.throughput, "inferences/s"),
         ("area", one.area_mm2, "mm²"),
         ("operations per energy", one.tops_per_w, "TOPS/W"),
         (f"operations per time and area, {many}", one.tops_per_mm2, "TOPS/mm²"),
@@ -116,7 +116,7 @@ def _layers(one: Cost, number: int) -> Chart:
         "mark": {"type": "bar"},
         "encoding": {
             "x": {"field": "value", "type": "quantitative",
-                  "title": f"energy per image [{prefix}J]"},
+                  "title": f"energy per inference [{prefix}J]"},
             "y": {"field": "name", "type": "nominal", "sort": None, "title": None,
                   "axis": {"labelLimit": 150}},
             "color": {"field": "part", "type": "nominal", "scale": colours, "sort": parts,
@@ -140,7 +140,7 @@ def _layers(one: Cost, number: int) -> Chart:
     first, most = max(labelled, key=lambda pair: pair[1].energy.value)
     summary = (
         f"{first} takes the most energy, {100 * most.energy.value / whole:.0f} % of "
-        f"{_figure_texts(one.energy, 'J')[0]} per image."
+        f"{_figure_texts(one.energy, 'J')[0]} per inference."
     )
     title = f"Energy of the layers on {one.hardware}, by component"
     return Chart(f"energy-{number}", title, summary, spec, table, height=40 + 26 * len(kept))
