@@ -27,8 +27,8 @@ class Clipped:
     """The outputs behind which some row of tiles clipped conversions.
 
     Attributes:
-        where: Their entries, groups, columns, and places on all further axes together; ascending,
-            shape (4, outputs).
+        where: Their entries, groups, columns, and places on all further axes together, in an order
+            that nothing else decides; shape (4, outputs).
         kept: Of each, the share of the conversions on each row of tiles, by what they count for,
             whose code was not clipped; shape (tiles, outputs).
     """

@@ -67,10 +67,11 @@ class Walk {
 
   // The panel's results, into the sink.
   void write() {
-    for (Size c = 0; c < plan_.cols; ++c) {
-      scatter(sink_.data + static_cast<std::ptrdiff_t>(panel_.group) * sink_.group +
-                  static_cast<std::ptrdiff_t>(c) * sink_.col,
-              panel_.total.data() + c * kPanel);
+    const std::ptrdiff_t group = static_cast<std::ptrdiff_t>(panel_.group) * sink_.group;
+    for (const Result& result : results_) {
+      float* to = sink_.data + group + result.to;
+      const float* from = panel_.total.data() + result.place;
+      sink_.vector == 1 ? put_columns(from, result.length, to) : put_vectors(from, result.length, to);
     }
     for (Size number = 0; number < panel_.beyond.size(); ++number) {
       if (panel_.beyond[number].some) note(panel_.beyond[number], (*sink_.clipped)[number]);
@@ -99,17 +100,21 @@ class Walk {
     }
   }
 
-  void scatter(float* to, const float* values) const {
-    for (const Result& result : results_) {
-      float* at = to + result.to;
-      const float* from = values + result.place;
-      if (sink_.vector == 1) {
-        std::copy_n(from, result.length, at);
-      } else {
-        for (Size q = 0; q < result.length; ++q) {
-          at[static_cast<std::ptrdiff_t>(q) * sink_.vector] = from[q];
-        }
-      }
+  // Some vectors' results (cols, kPanel), column by column, where vectors lie side by side.
+  void put_columns(const float* from, Size count, float* to) const {
+    for (Size c = 0; c < plan_.cols; ++c) {
+      std::copy_n(from + c * kPanel, count, to + static_cast<std::ptrdiff_t>(c) * sink_.col);
+    }
+  }
+
+  // Vector by vector, as they lie where columns lie side by side.
+  void put_vectors(const float* from, Size count, float* to) const {
+    const Size cols = plan_.cols;
+    const std::ptrdiff_t col = sink_.col;
+    const std::ptrdiff_t vector = sink_.vector;
+    for (Size p = 0; p < count; ++p, to += vector) {
+      float* at = to;
+      for (Size c = 0; c < cols; ++c, at += col) *at = from[c * kPanel + p];
     }
   }
 
