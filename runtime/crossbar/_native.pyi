@@ -58,5 +58,5 @@ class Reader:
         out: NDArray[Any],
         bias: _Float | None,
         noise: tuple[tuple[tuple[int, int] | None, ...], _Whole, _Whole] | None,
-        clipped: tuple[NDArray[Any], NDArray[np.bool_], float] | None = None,
-    ) -> None: ...
+        counted: float | None = None,
+    ) -> list[tuple[_Whole, _Float]]: ...

@@ -79,10 +79,11 @@ def _gather(
     padded, inner = _room(x, window)
     _, drive = mvm.drive(x, inner)
     biases = None if bias is None else bias.reshape(groups, cols)
+    steps = [step // padded.itemsize for step in padded.strides]
     for number, rows in parts:
         count = (rows.stop - rows.start) * math.prod(window.output[1:])
         part = y[:, :, :, rows].reshape(images, groups, cols, count, copy=False).swapaxes(2, 3)
-        places = window_places(padded, groups, window, rows)
+        places = window_places(padded.shape[1], steps, groups, window, rows)
         mvm.gather(padded, places, part, Reads(0, number), drive, bias=biases)
 
 
@@ -159,18 +160,27 @@ def _unfold(x: Real, groups: int, window: Window, rows: slice) -> Real:
     return views.transpose(order).reshape(images, groups, length, count).swapaxes(2, 3)
 
 
-def window_places(x: Real, groups: int, window: Window, rows: slice) -> Places:
-    """Where the windows of some rows of output positions lie in padded images."""
-    steps = [step // x.itemsize for step in x.strides]
+def window_places(
+    channels: int, steps: Sequence[int], groups: int, window: Window, rows: slice
+) -> Places:
+    """Where the windows of some rows of output positions lie in padded images.
+
+    Args:
+        channels: Of the images.
+        steps: From one element to the next along each of their axes, counted in elements.
+        groups: Groups of channels.
+        window: Where windows lie.
+        rows: Of output positions.
+    """
     starts = [range(0, n * s, s) for n, s in zip(window.output, window.strides, strict=True)]
     starts[0] = starts[0][rows]
     taps = (range(0, n * d, d) for n, d in zip(window.kernel, window.dilations, strict=True))
-    channels = range(x.shape[1] // groups)
+    each = range(channels // groups)
     return Places(
         steps[0],
-        len(channels) * steps[1],
+        len(each) * steps[1],
         _offsets(starts, steps[2:]),
-        _offsets([channels, *taps], steps[1:]),
+        _offsets([each, *taps], steps[1:]),
     )
 
 

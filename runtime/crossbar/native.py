@@ -29,10 +29,12 @@ except ImportError:  # not built: NumPy computes
         HOW,
     )
 
-__all__ = ["KERNELS", "NUMPY", "Places", "Reader", "Tile", "drive"]
+__all__ = ["KERNELS", "NUMPY", "Clips", "Places", "Reader", "Tile", "drive"]
 
 Real = NDArray[np.floating[Any]]
 Whole = NDArray[np.int64]
+Clips = list[tuple[Whole, NDArray[np.float32]]]
+"""Of each row of tiles, what it clipped; see `Reader.read`."""
 
 NUMPY = "numpy"
 KERNELS: tuple[str, ...] = (NUMPY,) if _native is None else (*_native.KERNELS, NUMPY)
@@ -143,8 +145,8 @@ class Reader:
         out: Real,
         bias: Real | None = None,
         noise: tuple[tuple[tuple[int, int] | None, ...], Whole, Whole] | None = None,
-        clipped: tuple[Real, NDArray[np.bool_], float] | None = None,
-    ) -> None:
+        counted: float | None = None,
+    ) -> Clips:
         """Read all vectors; the interpreter's lock is given up meanwhile.
 
         Args:
@@ -154,12 +156,15 @@ class Reader:
             out: Where results go, a view of shape (entries, groups, vectors, cols).
             bias: Added to them, shape (groups, cols).
             noise: The keys of what is drawn (`Fresh.keys`), and the numbers of each entry and part.
-            clipped: Where to say what was clipped. Ones (tiles, *shape of `out`), each tile's in
-                memory as `out` is, which become the share of conversions, by the magnitude of
-                coefficient x pulse, whose code was not; flags (tiles,), set where any was; and what
-                all conversions of a result count for.
+            counted: What all conversions of a result count for, by the magnitude of coefficient x
+                pulse; None where nobody asks what was clipped.
+
+        Returns:
+            For each row of tiles the results that it clipped: their numbers in `out`, taken as
+            (entries, groups, vectors, cols), and the shares of their conversions, by what these
+            count for, whose code was not clipped. In no order. Empty where nobody asks.
         """
-        self._reader.read(
+        return self._reader.read(
             source,
             (places.entry, places.group),
             places.vectors,
@@ -170,7 +175,7 @@ class Reader:
             out,
             None if bias is None else _single(bias),
             noise,
-            clipped,
+            counted,
         )
 
 

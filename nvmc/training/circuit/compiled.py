@@ -1,8 +1,8 @@
 """Arrays read by the simulator's compiled kernel (`nvmc.runtime.crossbar.native`).
 
 Its currents are the simulator's to the bit, also on noisy chips, and everything from a pulse to the
-sum of codes stays in a processor's registers. Beside the outputs it counts clipped conversions,
-which is what gradients need.
+sum of codes stays in a processor's registers. Beside the outputs it says what was clipped, which is
+what gradients need.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from nvmc.runtime.crossbar.array import Block, beside
@@ -21,14 +20,12 @@ from nvmc.runtime.crossbar.circuit import Circuit
 from nvmc.runtime.crossbar.dac import Drive
 from nvmc.runtime.crossbar.lowering import spans
 from nvmc.runtime.crossbar.mvm import ALL
-from nvmc.runtime.crossbar.native import KERNELS, NUMPY
+from nvmc.runtime.crossbar.native import KERNELS, NUMPY, Clips
+from nvmc.training.circuit.clipped import Clipped
 from nvmc.training.circuit.converters import Codes
 from nvmc.training.circuit.reading import Reading
 
 __all__ = ["compiled_result", "is_compiled"]
-
-_Numbers = NDArray[np.float32]
-_Flags = NDArray[np.bool_]
 
 
 def is_compiled(reading: Reading, codes: Codes) -> bool:
@@ -39,39 +36,37 @@ def is_compiled(reading: Reading, codes: Codes) -> bool:
     return built and plain
 
 
-def compiled_result(reading: Reading, codes: Codes) -> tuple[Tensor, list[Tensor | None]]:
+def compiled_result(reading: Reading, codes: Codes) -> tuple[Tensor, Clipped | None]:
     """See `Reading.result`."""
-    product, tiles, entries = reading.product, len(reading.rows), len(codes.values)
+    product, entries = reading.product, len(codes.values)
     source, places, sizes = product.vectors(codes.values)
     columns = (product.matrix.groups, product.matrix.cols)
-    last = product.channels_last
-    shape = (entries, *sizes, *columns) if last else (entries, *columns, *sizes)
-    y = torch.empty(shape)
-    shares = torch.ones((tiles, *shape))
-    if last:
-        y, shares = y.movedim((-2, -1), (1, 2)), shares.movedim((-2, -1), (2, 3))
+    if product.channels_last:
+        y = torch.empty((entries, *sizes, *columns)).movedim((-2, -1), (1, 2))
+    else:
+        y = torch.empty((entries, *columns, *sizes))
     held, drive, reader = source.numpy(), _drive(codes), _circuit(reading).reader(ALL)
-    flat = (entries, *columns, math.prod(sizes))
-    out, inside = y.view(flat).mT.numpy(), shares.view(tiles, *flat).mT.numpy()
+    out = y.view(entries, *columns, math.prod(sizes)).mT.numpy()
     counted = _counted(reading, codes)
 
-    def read(block: slice) -> _Flags:
-        found = np.zeros(tiles, np.bool_)
-        into = (inside[:, block], found, counted)
-        reader.read(held[block], places, drive[block], out[block], clipped=into)
-        return found
+    def read(block: slice) -> Clips:
+        found = reader.read(held[block], places, drive[block], out[block], counted=counted)
+        before = block.start * math.prod(out.shape[1:])
+        return [(numbers + before, kept) for numbers, kept in found]
 
-    found = _in_threads(read, entries)
-    return y, [share if some else None for share, some in zip(shares, found, strict=True)]
+    found = zip(*_in_threads(read, entries), strict=True)
+    clips = [tuple(map(np.concatenate, zip(*tile, strict=True))) for tile in found]
+    numbers, kept = zip(*clips, strict=True)
+    return y, Clipped.of_numbers(numbers, kept, out.shape)
 
 
-def _in_threads(read: Callable[[slice], _Flags], entries: int) -> _Flags:
-    """Read some of the entries in each of torch's threads; what any of them found."""
+def _in_threads(read: Callable[[slice], Clips], entries: int) -> list[Clips]:
+    """Read some of the entries in each of torch's threads; what each of them found."""
     threads = min(torch.get_num_threads(), entries)
     if threads < 2:
-        return read(slice(0, entries))
+        return [read(slice(0, entries))]
     with ThreadPoolExecutor(threads) as pool:
-        return np.logical_or.reduce(list(pool.map(read, spans(entries, -(-entries // threads)))))
+        return list(pool.map(read, spans(entries, -(-entries // threads))))
 
 
 def _circuit(reading: Reading) -> Circuit:

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
@@ -22,7 +23,7 @@ from nvmc.runtime.crossbar.geometry import Window
 from nvmc.runtime.crossbar.native import Places
 from nvmc.torchgraph.operators.padding import filled
 
-__all__ = ["ConvProduct", "LinearProduct", "Product"]
+__all__ = ["ConvProduct", "Gradients", "LinearProduct", "Product", "Wanted"]
 
 Wanted = tuple[bool, bool]
 """Whether the gradient of x, and that of the weight, is asked for."""
@@ -180,7 +181,8 @@ class ConvProduct:
         window = self._window(x)
         padded = filled(x, self.pads, self.pads).contiguous()
         rows = slice(0, window.output[0])
-        return padded, window_places(padded.numpy(), self.groups, window, rows), window.output
+        places = window_places(padded.shape[1], padded.stride(), self.groups, window, rows)
+        return padded, places, window.output
 
     def _window(self, x: Tensor) -> Window:
         kernel = self.shape[2:]
@@ -279,7 +281,8 @@ class LinearProduct:
     def vectors(self, x: Tensor) -> tuple[Tensor, Places, tuple[int, ...]]:
         """See `Product`."""
         x = x.contiguous()
-        return x, Places.of(x.numpy()[:, None, None]), ()
+        count = x.shape[1]
+        return x, Places(count, 0, np.zeros(1, np.int64), np.arange(count, dtype=np.int64)), ()
 
     def by_column(self, unit: Tensor) -> Tensor:
         """See `Product`."""

@@ -21,6 +21,7 @@ from torch import Tensor
 from nvmc.runtime.crossbar.adc import Adc
 from nvmc.runtime.crossbar.dac import Dac
 from nvmc.runtime.crossbar.lowering import spans
+from nvmc.training.circuit.clipped import Clipped
 from nvmc.training.circuit.converters import Codes, convert, pulses
 from nvmc.training.circuit.products import Product
 
@@ -64,14 +65,14 @@ class Reading:
     watched: Callable[[Tensor], None] | None = None
     digital: Tensor | None = None
 
-    def result(self, codes: Codes) -> tuple[Tensor, list[Tensor | None]]:
-        """The outputs (entries, groups, cols, ...), and of each row of tiles the share in range."""
+    def result(self, codes: Codes) -> tuple[Tensor, Clipped | None]:
+        """The outputs (entries, groups, cols, ...), and which were clipped; None where none was."""
         count, whole = len(codes.values), None
         shares: list[Tensor | None] = [None] * len(self.rows)
         for block in spans(count, self._together(codes.values)) if count else (slice(0),):
             part, some = self._result(codes[block])
             if len(part) == count:
-                return part, some
+                return part, Clipped.of_shares(some)
             if whole is None:
                 whole = part.new_empty((count, *part.shape[1:]))
             whole[block] = part
@@ -81,7 +82,7 @@ class Reading:
                     shares[number] = kept = torch.ones_like(whole) if kept is None else kept
                     kept[block] = share
         assert whole is not None
-        return whole, shares
+        return whole, Clipped.of_shares(shares)
 
     def _together(self, x: Tensor) -> int:
         """Entries handled at a time: what stays in a core's cache."""

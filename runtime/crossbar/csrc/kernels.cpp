@@ -189,7 +189,8 @@ Panel::Panel(const Plan& plan, bool counts, const std::array<bool, kFresh>& draw
   if (plan.accumulates) held.resize(plan.width() * kPanel);
   tile.resize(plan.cols * kPanel);
   total.resize(plan.cols * kPanel);
-  if (counts) clipped.resize(plan.tiles.size() * plan.cols * kPanel);
+  if (counts) beyond.resize(plan.tiles.size());
+  for (Beyond& tile_beyond : beyond) tile_beyond.counted.resize(plan.cols * kPanel);
 }
 
 }  // namespace nvmc

@@ -182,33 +182,26 @@ nvmc::Sink sink_of(py::array& out, const std::optional<Floats>& bias, const nvmc
   return sink;
 }
 
-// Has the sink say which share of conversions was not clipped, in an array of ones (tiles, *shape of
-// the results), and which rows of tiles clipped any.
-void count_clipped(nvmc::Sink& sink, py::array& shares, py::array& any, const py::array& out,
-                   Size tiles) {
-  expect(shares.dtype().is(py::dtype::of<float>()) && shares.writeable() && shares.ndim() == 5 &&
-             static_cast<Size>(shares.shape(0)) == tiles,
-         "shares are a writable float32 array (tiles, entries, groups, vectors, cols)");
-  for (py::ssize_t axis = 0; axis < 4; ++axis) {
-    const bool alike = out.shape(axis) < 2 || shares.strides(axis + 1) == out.strides(axis);
-    expect(shares.shape(axis + 1) == out.shape(axis) && alike, "shares lie as the results do");
+// For each row of tiles the numbers of results that it clipped, and the share that it did not clip.
+using Clips = std::vector<std::tuple<py::array_t<std::int64_t>, py::array_t<float>>>;
+
+Clips clips_of(const std::vector<nvmc::Clipped>& clipped) {
+  Clips found;
+  for (const nvmc::Clipped& one : clipped) {
+    const auto size = static_cast<py::ssize_t>(one.numbers.size());
+    found.emplace_back(py::array_t<std::int64_t>(size, one.numbers.data()),
+                       py::array_t<float>(size, one.kept.data()));
   }
-  expect(any.dtype().is(py::dtype::of<bool>()) && any.writeable() && any.ndim() == 1 &&
-             size_of(any) == tiles && any.strides(0) == 1,
-         "any is a writable array of one flag a row of tiles");
-  sink.shares = static_cast<float*>(shares.mutable_data());
-  sink.tile = shares.strides(0) / 4;
-  sink.any = static_cast<bool*>(any.mutable_data());
+  return found;
 }
 
 using Noise =
     std::tuple<std::array<std::optional<std::array<std::uint64_t, 2>>, nvmc::kFresh>, Wholes, Wholes>;
 
-void read_vectors(const nvmc::Reader& reader, const py::array& array, std::array<Size, 2> strides,
+Clips read_vectors(const nvmc::Reader& reader, const py::array& array, std::array<Size, 2> strides,
           const Wholes& vectors, const Wholes& rows, const Floats& step, const Floats& offset,
           const Flags& is_signed, py::array out, const std::optional<Floats>& bias,
-          const std::optional<Noise>& noise,
-          const std::optional<std::tuple<py::array, py::array, float>>& clipped) {
+          const std::optional<Noise>& noise, const std::optional<float>& counted) {
   const nvmc::Plan& plan = reader.plan();
   const Size entries = size_of(step);
   expect(size_of(offset) == entries && size_of(is_signed) == entries, "one drive an entry");
@@ -218,13 +211,13 @@ void read_vectors(const nvmc::Reader& reader, const py::array& array, std::array
   const nvmc::Source source =
       source_of(array, strides[0], strides[1], vectors, rows, entries, plan.groups);
   nvmc::Sink sink = sink_of(out, bias, plan, source);
-  if (clipped) {
+  std::vector<nvmc::Clipped> clipped(counted ? plan.tiles.size() : 0);
+  if (counted) {
     expect(std::all_of(plan.tiles.begin(), plan.tiles.end(),
                        [](const nvmc::Tile& tile) { return tile.curves.empty(); }),
            "of curves nobody says what was clipped");
-    auto [shares, any, counted] = *clipped;
-    count_clipped(sink, shares, any, out, plan.tiles.size());
-    sink.counted = counted;
+    sink.clipped = &clipped;
+    sink.counted = *counted;
   }
   const nvmc::Drive drive{step.data(), offset.data(), is_signed.data()};
   nvmc::Reads reads;
@@ -233,8 +226,11 @@ void read_vectors(const nvmc::Reader& reader, const py::array& array, std::array
     expect(size_of(numbers) == entries && size_of(parts) == entries, "one read an entry");
     reads = {keys, numbers.data(), parts.data()};
   }
-  const py::gil_scoped_release release;
-  reader.read(source, drive, reads, sink);
+  {
+    const py::gil_scoped_release release;
+    reader.read(source, drive, reads, sink);
+  }
+  return clips_of(clipped);
 }
 
 // The axes of an entry, those that lie side by side joined.
@@ -305,5 +301,5 @@ PYBIND11_MODULE(_native, module) {
            py::arg("curves") = py::none(), py::arg("inl") = py::none())
       .def("read", &read_vectors, py::arg("source"), py::arg("strides"), py::arg("vectors"),
            py::arg("rows"), py::arg("step"), py::arg("offset"), py::arg("signed"), py::arg("out"),
-           py::arg("bias"), py::arg("noise"), py::arg("clipped") = py::none());
+           py::arg("bias"), py::arg("noise"), py::arg("counted") = py::none());
 }

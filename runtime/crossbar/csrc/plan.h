@@ -104,6 +104,12 @@ struct Source {
   std::vector<Size> rows;
 };
 
+// Results some of whose conversions were clipped on a row of tiles.
+struct Clipped {
+  std::vector<std::int64_t> numbers;  // in (entries, groups, vectors, cols)
+  std::vector<float> kept;            // share of conversions, by what they count for, that were not
+};
+
 // Where results go, and what is made of them.
 struct Sink {
   float* data = nullptr;
@@ -112,12 +118,8 @@ struct Sink {
   std::ptrdiff_t vector = 0;
   std::ptrdiff_t col = 0;
   const float* bias = nullptr;  // (groups, cols), or null
-  // Null, or (tiles, entries, groups, vectors, cols) of ones; a tile's part lies as `data` does.
-  // Of each result, the share of conversions, by what they count for, whose code was not clipped.
-  float* shares = nullptr;
-  float counted = 1;        // what all conversions of a result count for
-  std::ptrdiff_t tile = 0;  // from one row of tiles to the next
-  bool* any = nullptr;      // of each row of tiles, whether a code was clipped
+  std::vector<Clipped>* clipped = nullptr;  // Null, or what each row of tiles clipped is added here.
+  float counted = 1;                        // what all conversions of a result count for
 };
 
 // How entries were turned into codes; one number an entry.
@@ -142,6 +144,12 @@ class Aligned {
     float at[kRow];
   };
   std::vector<Row> rows_;
+};
+
+// What clipped conversions on a row of tiles count for.
+struct Beyond {
+  bool some = false;  // whether a code was clipped; else the numbers mean nothing
+  Aligned counted;    // (cols, kPanel)
 };
 
 // Some vectors of one group, and the room that a kernel works in.
@@ -180,12 +188,12 @@ struct Panel {
   Aligned held;     // currents of pulses that are added up, (width, kPanel), or nothing
   Aligned tile;     // codes of a tile, added up, (cols, kPanel)
   Aligned total;    // likewise, of all tiles
-  Aligned clipped;  // What clipped conversions count for, (tiles, cols, kPanel), or nothing.
+  std::vector<Beyond> beyond;  // of each row of tiles, or nothing
 
   bool draws(Fresh kind) const { return reads[kind][0] != nullptr; }
 
-  float* clipped_of(Size tile_number) {
-    return clipped.empty() ? nullptr : clipped.data() + tile_number * tile.size();
+  Beyond* beyond_of(Size tile_number) {
+    return beyond.empty() ? nullptr : &beyond[tile_number];
   }
 };
 

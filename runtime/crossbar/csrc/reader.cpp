@@ -27,7 +27,7 @@ class Walk {
         source_(source),
         drive_(drive),
         sink_(sink),
-        panel_(plan, sink.shares != nullptr, drawn) {}
+        panel_(plan, sink.clipped != nullptr, drawn) {}
 
   // Points `panel` at the `count` vectors from number `start` of the entries from `first` on.
   Panel& place(Size group, Size first, Size start, Size count) {
@@ -46,7 +46,8 @@ class Walk {
       const std::ptrdiff_t to = static_cast<std::ptrdiff_t>(entry) * sink_.entry +
                                 static_cast<std::ptrdiff_t>(vector) * sink_.vector;
       if (vector == 0 || p == 0) {
-        results_.push_back({p, to, length});
+        const Size before = (entry * plan_.groups + group) * vectors;
+        results_.push_back({p, to, before + vector, length});
       } else {
         results_.back().length += length;
       }
@@ -66,16 +67,14 @@ class Walk {
 
   // The panel's results, into the sink.
   void write() {
-    write(sink_.data, panel_.total.data());
-    if (sink_.shares == nullptr) return;
-    const float most = -1.0f / sink_.counted;
-    for (Size number = 0; number < plan_.tiles.size(); ++number) {
-      float* clipped = panel_.clipped_of(number);
-      float* const end = clipped + plan_.cols * kPanel;
-      if (std::all_of(clipped, end, [](float value) { return value == 0.0f; })) continue;
-      sink_.any[number] = true;
-      std::transform(clipped, end, clipped, [=](float value) { return value * most + 1.0f; });
-      write(sink_.shares + static_cast<std::ptrdiff_t>(number) * sink_.tile, clipped);
+    const std::ptrdiff_t group = static_cast<std::ptrdiff_t>(panel_.group) * sink_.group;
+    for (const Result& result : results_) {
+      float* to = sink_.data + group + result.to;
+      const float* from = panel_.total.data() + result.place;
+      sink_.vector == 1 ? put_columns(from, result.length, to) : put_vectors(from, result.length, to);
+    }
+    for (Size number = 0; number < panel_.beyond.size(); ++number) {
+      if (panel_.beyond[number].some) note(panel_.beyond[number], (*sink_.clipped)[number]);
     }
   }
 
@@ -84,29 +83,38 @@ class Walk {
   struct Result {
     Size place;
     std::ptrdiff_t to;
+    Size number;  // of the first, in (entries, groups, vectors)
     Size length;
   };
 
-  // Numbers (cols, kPanel) to where those of the panel's group lie.
-  void write(float* to, const float* values) const {
-    for (Size c = 0; c < plan_.cols; ++c) {
-      scatter(to + static_cast<std::ptrdiff_t>(panel_.group) * sink_.group +
-                  static_cast<std::ptrdiff_t>(c) * sink_.col,
-              values + c * kPanel);
+  // Which results a row of tiles clipped.
+  void note(const Beyond& beyond, Clipped& clipped) const {
+    for (const Result& result : results_) {
+      for (Size at = 0; at < result.length * plan_.cols; ++at) {
+        const Size c = at % plan_.cols;
+        const float lost = beyond.counted.data()[c * kPanel + result.place + at / plan_.cols];
+        if (lost == 0.0f) continue;
+        clipped.numbers.push_back(static_cast<std::int64_t>(result.number * plan_.cols + at));
+        clipped.kept.push_back(1.0f - lost / sink_.counted);
+      }
     }
   }
 
-  void scatter(float* to, const float* values) const {
-    for (const Result& result : results_) {
-      float* at = to + result.to;
-      const float* from = values + result.place;
-      if (sink_.vector == 1) {
-        std::copy_n(from, result.length, at);
-      } else {
-        for (Size q = 0; q < result.length; ++q) {
-          at[static_cast<std::ptrdiff_t>(q) * sink_.vector] = from[q];
-        }
-      }
+  // Some vectors' results (cols, kPanel), column by column, where vectors lie side by side.
+  void put_columns(const float* from, Size count, float* to) const {
+    for (Size c = 0; c < plan_.cols; ++c) {
+      std::copy_n(from + c * kPanel, count, to + static_cast<std::ptrdiff_t>(c) * sink_.col);
+    }
+  }
+
+  // Vector by vector, as they lie where columns lie side by side.
+  void put_vectors(const float* from, Size count, float* to) const {
+    const Size cols = plan_.cols;
+    const std::ptrdiff_t col = sink_.col;
+    const std::ptrdiff_t vector = sink_.vector;
+    for (Size p = 0; p < count; ++p, to += vector) {
+      float* at = to;
+      for (Size c = 0; c < cols; ++c, at += col) *at = from[c * kPanel + p];
     }
   }
 

@@ -2,14 +2,21 @@
 
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
 from circuit_networks import CONV, TALL, replica_of
 from nvmc.hardware.devices import Periphery, Target, load_device
+from nvmc.runtime.crossbar.adc import Adc
+from nvmc.runtime.crossbar.dac import Dac
 from nvmc.runtime.crossbar.native import KERNELS, NUMPY
 from nvmc.training.circuit import compiled, converters
+from nvmc.training.circuit.clipped import Clipped
+from nvmc.training.circuit.converters import encode
+from nvmc.training.circuit.products import ConvProduct
+from nvmc.training.circuit.reading import Reading
 from nvmc.training.replica import Replica
 
 pytestmark = pytest.mark.skipif(KERNELS[0] == NUMPY, reason="no kernel is built")
@@ -116,3 +123,38 @@ def test_threads_change_no_bit():
     finally:
         torch.set_num_threads(threads)
     assert torch.equal(*found)
+
+
+@pytest.mark.parametrize("last", [False, True])
+def test_threads_change_no_clipped_output(last: bool):
+    """They split the entries, and sums are in the order of what they say."""
+    generator = torch.Generator().manual_seed(3)
+    product = ConvProduct((8, 2, 3, 3), (1, 1), (1, 1), (1, 1), 2, last)
+    levels = torch.randint(-3, 4, (2, *product.shape), generator=generator).float()
+    rows = (slice(0, 8), slice(8, 18))
+    adcs = [Adc(6, reach, signed=True, aligned=False) for reach in (90.0, 60.0)]
+    dac = Dac(Periphery(dac_bits=4))
+    unit = torch.tensor(1.0)
+    reading = Reading(product, levels, None, (1.0, 4.0), 0.0, unit, dac, adcs, rows)
+    codes = encode(dac, torch.rand(13, 4, 5, 5, generator=generator), None)
+    threads, found = torch.get_num_threads(), list[Clipped | None]()
+    try:
+        for number in (1, 3):
+            torch.set_num_threads(number)
+            found.append(compiled.compiled_result(reading, codes)[1])
+    finally:
+        torch.set_num_threads(threads)
+    by_torch, (first, second) = reading.result(codes)[1], found
+    assert first is not None and second is not None and by_torch is not None
+    assert first.where.shape[1] > 20
+    assert torch.equal(first.where, second.where)
+    assert torch.equal(first.kept, second.kept)
+    (places, shares), (own_places, own_shares) = _sorted(by_torch), _sorted(first)
+    assert own_places == places
+    np.testing.assert_allclose(own_shares, shares, rtol=0, atol=1e-6)
+
+
+def _sorted(clipped: Clipped) -> tuple[list[list[int]], list[list[float]]]:
+    where, kept = clipped.where.numpy(), clipped.kept.numpy()
+    order = np.lexsort(where)
+    return where[:, order].T.tolist(), kept[:, order].T.tolist()

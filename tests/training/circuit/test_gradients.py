@@ -14,6 +14,7 @@ from nvmc.passes.graph.describe import serialized
 from nvmc.runtime.crossbar.adc import Adc
 from nvmc.runtime.crossbar.dac import Dac
 from nvmc.runtime.provider import make_session
+from nvmc.training.circuit import clipped
 from nvmc.training.circuit.converters import encode
 from nvmc.training.circuit.gradients import read
 from nvmc.training.circuit.products import ConvProduct, LinearProduct, Product
@@ -40,11 +41,15 @@ def reading_of(product: Product, levels: Tensor, adc: Adc, periphery: Periphery)
 @pytest.mark.parametrize("kind", ["conv", "linear", "columns first"])
 @pytest.mark.parametrize("reach", [1e4, 30.0, 8.0])
 @pytest.mark.parametrize("limit", [None, 0.9])
-def test_gradients_are_those_of_clipping(kind: str, reach: float, limit: float | None):
+@pytest.mark.parametrize("way", ["output by output", "tile by tile"])
+def test_gradients_are_those_of_clipping(
+    kind: str, reach: float, limit: float | None, way: str, monkeypatch: pytest.MonkeyPatch
+):
     """With one lane and one pulse: of sum_t clip(clip(x) W_t), by autograd in float64.
 
     A current within half a step beyond the range has a code within it, and counts as inside.
     """
+    monkeypatch.setattr(clipped, "_FEW", 1 if way == "output by output" else 1 << 40)
     generator = torch.Generator().manual_seed(1)
     periphery = Periphery(dac_bits=6, dac_range="dynamic" if limit is None else "calibrated")
     if kind == "conv":
@@ -79,6 +84,30 @@ def test_gradients_are_those_of_clipping(kind: str, reach: float, limit: float |
     assert wide_x.grad is not None and wide_w.grad is not None
     torch.testing.assert_close(x.grad, wide_x.grad.float(), rtol=1e-4, atol=1e-4)
     torch.testing.assert_close(weight.grad, wide_w.grad.float(), rtol=1e-4, atol=1e-3)
+
+
+@pytest.mark.parametrize("rows", [ROWS, (slice(0, 18),)])
+@pytest.mark.parametrize("way", ["output by output", "tile by tile"])
+def test_gradients_of_a_clipped_column_are_exactly_zero(
+    rows: tuple[slice, ...], way: str, monkeypatch: pytest.MonkeyPatch
+):
+    """What a difference of sums leaves, an optimiser with normalised steps would follow."""
+    monkeypatch.setattr(clipped, "_FEW", 1 if way == "output by output" else 1 << 40)
+    generator = torch.Generator().manual_seed(1)
+    x = torch.rand(7, 18, generator=generator) + 0.5
+    weight = torch.randint(-1, 2, (5, 18), generator=generator).float()
+    weight[3] = 9.0
+    weight.requires_grad_()
+    dac = Dac(Periphery(dac_bits=6))
+    adc = Adc(6, 300.0, signed=True, aligned=False)
+    product, levels = LinearProduct((5, 18), True), weight.detach()[None]
+    reading = Reading(
+        product, levels, None, (1.0,), 0.0, torch.tensor(1.0), dac, [adc] * len(rows), rows
+    )
+    y = read(x, weight, encode(dac, x, None), reading)
+    y.backward(torch.randn(y.shape, generator=generator))
+    assert weight.grad is not None
+    assert [bool(row.any()) for row in weight.grad] == [True, True, True, False, True]
 
 
 @pytest.mark.parametrize("encoding", ["sign-magnitude", "differential"])
