@@ -19,7 +19,7 @@ from nvmc.cli.console import (
     print_json,
     progress,
 )
-from nvmc.cli.heading import heading, noise_text
+from nvmc.cli.heading import heading
 from nvmc.cli.running import chosen_executor, compared_options, opened, run_options
 from nvmc.cli.stored import checked_text, opened_stores
 from nvmc.evaluation.compare import RUNS, compare
@@ -115,24 +115,14 @@ def _print(result: Comparison) -> None:
     console = out()
     for line in heading(result.shared, "; ".join(one.label for one in result.networks)):
         console.print(line)
-    for line in _noises(result):
-        console.print(line)
+    for label, words in result.own_words.items():
+        if words:
+            console.print(f"{label}: {', '.join(words)}")
     console.print()
     table = render(replace(result.shown(), caption=""))  # the heading says what it is of
     console.print(table, end="", soft_wrap=True, highlight=False, markup=False)
     for line in _said(result):
         console.print(line)
-
-
-def _noises(result: Comparison) -> list[str]:
-    """The noise of each network, where they are not the same."""
-    if "noise" in result.shared:
-        return []
-    return [
-        f"{one.label}: noise "
-        f"{', '.join(map(noise_text, one.description.to_json()['noise'])) or 'none'}"
-        for one in result.networks
-    ]
 
 
 def _said(result: Comparison) -> list[str]:

@@ -14,12 +14,12 @@ from nvmc.cli.console import count, note, note_range, out, print_json, progress
 from nvmc.cli.heading import heading
 from nvmc.cli.running import opened, run_options
 from nvmc.compiled.rounding import SEEDED
+from nvmc.evaluation.captions import title_of
 from nvmc.evaluation.converters import ArrayInspection, Codes
 from nvmc.evaluation.description import as_cells
 from nvmc.evaluation.distribution import Histogram
 from nvmc.evaluation.error_sources import LayerErrors
 from nvmc.evaluation.inspection import IMAGES, Inspection, inspect, rows_of
-from nvmc.evaluation.pictures import title_of
 from nvmc.report.figure import Sheet
 from nvmc.report.inspection import Bars, Panel, draw_inspection
 from nvmc.report.table import check_file, write_csv

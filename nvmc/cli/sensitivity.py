@@ -24,30 +24,28 @@ from nvmc.cli.console import (
 )
 from nvmc.cli.heading import heading
 from nvmc.cli.running import chosen_executor, opened, run_options
-from nvmc.data.items import item_of
 from nvmc.evaluation.description import as_cells
 from nvmc.evaluation.parameters import Setup
 from nvmc.evaluation.sensitivity import (
     FEWEST_BELOW,
-    Difference,
     Sensitivity,
     population_count,
     row_of,
     sensitivity,
 )
+from nvmc.evaluation.sensitivity_words import (
+    COLUMNS,
+    KINDS_OF_PARTS,
+    part_cells,
+    sensitivity_notes,
+)
 from nvmc.metrics import find_metric
-from nvmc.metrics.values import bare_text, in_percent, value_text
+from nvmc.metrics.values import value_text
 from nvmc.report.figure import Sheet
 from nvmc.report.table import check_file, write_csv
 from nvmc.statistics import percentile_index
 
 __all__ = ["sensitivity_command"]
-
-HEADINGS = {
-    "layer": "layer (array)",
-    "slice": "slice (0: least significant)",
-    "source": "noise source",
-}
 
 
 @click.command("sensitivity")
@@ -136,7 +134,7 @@ def _print(result: Sensitivity, folder: str, newest: bool) -> None:
     if known is not None and known.quantity:
         ideal, kpp_text = quantity_text(metric, result.ideal), quantity_text(metric, kpp.value)
         console.print(f"ideal {ideal}, KPP {kpp_text}")
-    for kind, title in HEADINGS.items():
+    for kind, title in KINDS_OF_PARTS.items():
         if any(cost.part.kind == kind for cost in result.costs):
             console.print()
             console.print(_table(result, kind, title))
@@ -147,29 +145,15 @@ def _print(result: Sensitivity, folder: str, newest: bool) -> None:
             f"the KPP of {count(kpp.runs, 'run')} is {low}, so ± may be far too small; give more "
             f"--runs, or a greater --percentile: {FEWEST_BELOW} chips or more below the KPP"
         )
-    console.print(
-        f"\nKPP{' in %' * in_percent(metric)}: without = with this part perfect; alone = with "
-        "only this part noisy. ± is one standard error of the difference (paired "
-        f"bootstrap), of chips alone, on these {item_of(result.description.data)}s."
-    )
+    console.print(f"\n{sensitivity_notes(result)}")
 
 
 def _table(result: Sensitivity, kind: str, title: str) -> Table:
     table, metric = Table(box=None, pad_edge=False), result.description.metric
     table.add_column(title, overflow="ellipsis", no_wrap=True, max_width=28, min_width=28)
-    for column in ("without", "gain if perfect", "alone", "loss alone"):
+    for column in COLUMNS:
         table.add_column(column, justify="right", no_wrap=True, min_width=8)
     for cost in result.costs:
         if cost.part.kind == kind:
-            table.add_row(
-                cost.part.name,
-                bare_text(metric, cost.kpp_without),
-                _difference(cost.cost, metric),
-                bare_text(metric, cost.kpp_alone),
-                _difference(cost.cost_alone, metric),
-            )
+            table.add_row(cost.part.name, *part_cells(metric, cost))
     return table
-
-
-def _difference(difference: Difference, metric: str) -> str:
-    return f"{bare_text(metric, difference.kpp)} ± {bare_text(metric, difference.kpp_error)}"

@@ -26,8 +26,8 @@ from nvmc.data import load_data
 from nvmc.data.items import item_of
 from nvmc.data.shifts import KINDS, Shift, shifts_for
 from nvmc.errors import OptionError
+from nvmc.evaluation.captions import title_of
 from nvmc.evaluation.doubts import Row
-from nvmc.evaluation.pictures import title_of
 from nvmc.evaluation.uncertainty import Measures, Uncertainty, uncertainty
 from nvmc.evaluation.value_uncertainty import ValueUncertainty, value_shifts, value_uncertainty
 from nvmc.report.figure import Sheet

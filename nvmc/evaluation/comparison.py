@@ -4,21 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from nvmc.arguments import checked
+from nvmc.arguments import as_called, checked
 from nvmc.data.items import item_of
+from nvmc.evaluation.captions import counts_of, on_device, words_apart
 from nvmc.evaluation.description import Description, in_common
 from nvmc.evaluation.pictures import draw_comparison
 from nvmc.evaluation.records import Elsewhere
 from nvmc.evaluation.reported import WithReport
-from nvmc.evaluation.tabulated import counts_of, name_of, noise_of
 from nvmc.metrics import find_metric
 from nvmc.metrics.values import short_of
+from nvmc.report.drawn import Drawn
 from nvmc.report.figure import Sheet
 from nvmc.statistics import Ends, Interval, Kpp, Summary
 from nvmc.statistics.paired import KppDifference, MeanDifference, ShareBetter
@@ -101,7 +101,7 @@ class Compared:
 
 @checked
 @dataclass(frozen=True, repr=False)
-class Comparison(Shown, WithReport):
+class Comparison(Shown, Drawn, WithReport):
     """Networks on the same chips.
 
     Attributes:
@@ -155,19 +155,25 @@ class Comparison(Shown, WithReport):
 
     @property
     def _caption(self) -> str:
-        """Networks with their devices, noise, chips, data and seed: what the table is of."""
+        """Networks on devices with what is each one's own, all else of them: of what the table is.
+
+        Two of one name on one device are told apart by their labels.
+        """
         told = [one.description for one in self.networks]
-        noises = [noise_of(one) for one in told]
-        of = list(dict.fromkeys(map(_on, told)))
-        if len(set(noises)) == 1:
-            head = f"{' against '.join(of)}, {noises[0]}"
-        elif len(of) == len(told):
-            both = zip(of, noises, strict=True)
-            head = " against ".join(f"{on} ({noise})" for on, noise in both)
-        else:  # two of one name on one device
-            both = zip(self.networks, noises, strict=True)
-            head = " against ".join(f"{one.label} ({noise})" for one, noise in both)
-        return f"{head}, {counts_of(told[0])}, seed {told[0].seed}"
+        shared, own = words_apart(told)
+        names = list(map(on_device, told))
+        if len(set(names)) < len(told) and any(own):
+            names = [one.label for one in self.networks]
+        pairs = zip(names, own, strict=True)
+        texts = [f"{name} ({', '.join(words)})" if words else name for name, words in pairs]
+        head = " against ".join(dict.fromkeys(texts))
+        return ", ".join([head, *shared.values(), counts_of(told[0])])
+
+    @property
+    def own_words(self) -> dict[str, list[str]]:
+        """What the setup of each network has of its own, in words, by label."""
+        _, own = words_apart([one.description for one in self.networks])
+        return {one.label: words for one, words in zip(self.networks, own, strict=True)}
 
     def records(self) -> Iterator[dict[str, Cell]]:
         """A row for each network: what its chips are worth, and its differences from the first."""
@@ -187,18 +193,9 @@ class Comparison(Shown, WithReport):
             for chip, value in enumerate(one.values)
         )
 
-    @checked
-    def figure(self, path: str | Path | Sheet, style: str = "screen") -> Path:
-        """Draw how the chips of all are spread into a file: PDF, SVG or PNG, as its name says.
-
-        Args:
-            path: The file.
-            style: `screen`, `column` (of a two-column paper) or `slide`.
-
-        Raises:
-            OptionError, ArtifactError: No such style or format, or the file cannot be written.
-        """
-        return draw_comparison(self, path, style)
+    def _draw(self, sheet: Sheet) -> None:
+        """How the chips of all are spread."""
+        draw_comparison(self, sheet)
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -215,12 +212,13 @@ class Comparison(Shown, WithReport):
         if not kpp.chips_alone.closed:
             needed = kpp.chips_alone.runs_needed
             said.append(
-                f"An open end of the KPP's difference needs {needed} chips: --runs {needed}."
+                f"An open end of the KPP's difference needs {needed} chips: "
+                f"{as_called(f'--runs {needed}')}."
             )
         if any(map(_wide, differences)):
             said.append(
                 "An interval of the mean allows for rare chips that are far off, wherever values "
-                "may lie; it narrows with more --runs."
+                "may lie; it narrows with more chips."
             )
         if differences[0].mean.interval is None:
             said.append(f"{short_of(self.metric)} has no bounds, so no interval of its mean holds.")
@@ -297,10 +295,6 @@ class Comparison(Shown, WithReport):
     def _mean_ends(self, interval: Interval | None) -> str:
         """None where values have no bounds."""
         return "none" if interval is None else _to(self._signed, interval.low, interval.high)
-
-
-def _on(one: Description) -> str:
-    return f"{name_of(one)} on {one.setup.target.device.name}"
 
 
 def _wide(one: Against) -> bool:

@@ -18,6 +18,7 @@ from nvmc.budget import check_room
 from nvmc.compiled.artifact import Compiled, Manifest
 from nvmc.data.items import counted_items
 from nvmc.errors import OptionError, unknown
+from nvmc.evaluation.captions import name_of
 from nvmc.evaluation.converters import ArrayInspection, ArrayWatch
 from nvmc.evaluation.description import Description
 from nvmc.evaluation.error_sources import (
@@ -28,7 +29,6 @@ from nvmc.evaluation.error_sources import (
     variants_of,
 )
 from nvmc.evaluation.parameters import Setup
-from nvmc.evaluation.tabulated import name_of
 from nvmc.evaluation.workload import Options, set_up
 from nvmc.hardware.chip import Chip
 from nvmc.hardware.devices import Device, NoiseSource, Periphery, Target

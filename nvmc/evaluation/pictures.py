@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from nvmc.data.items import counted_items
-from nvmc.evaluation.description import Description, in_common
-from nvmc.evaluation.parameters import PARAMETERS, Setup, Value, duration_text, label_of
-from nvmc.evaluation.tabulated import name_of
+from nvmc.data.items import item_of
+from nvmc.evaluation.captions import title_of
+from nvmc.evaluation.description import in_common
+from nvmc.evaluation.parameters import PARAMETERS, Value, duration_text, label_of
+from nvmc.evaluation.sensitivity_words import GAIN, KINDS_OF_PARTS, LOSS
 from nvmc.hardware.devices import Device
 from nvmc.metrics import find_metric
 from nvmc.metrics.values import in_percent, short_of
@@ -30,60 +29,20 @@ __all__ = [
     "draw_sensitivities",
     "draw_simulation",
     "draw_sweep",
-    "title_of",
 ]
 
 MAX_TICKS = 12
 """Values along an axis up to which each is written there."""
 
 
-def title_of(descriptions: Sequence[Description], name: str | None = None) -> list[str]:
-    """Two lines: the network on its cells, and the chips on their data; what all agree in.
-
-    Args:
-        descriptions: Of one population or of several.
-        name: What to call the networks, instead of the name of the first.
-    """
-    first = descriptions[0]
-    setups = [one.setup for one in descriptions]
-    devices = dict.fromkeys(setup.target.device.name for setup in setups)
-    cells = [f"{name or name_of(first)} on {' and '.join(devices)}"]
-    for told in map(_setup_facts, zip(*map(_facts_of, setups), strict=True)):
-        cells += told
-    chips = f"{first.runs:,} chip{'' if first.runs == 1 else 's'}, seed {first.seed}"
-    items = counted_items(first.images, first.data)
-    return [", ".join(cells), f"{chips}; {items} of {first.data}"]
-
-
-def _facts_of(setup: Setup) -> tuple[str, ...]:
-    """What a title may say of a setup, a text each; empty where there is nothing to say."""
-    strength, age, periphery = setup.strength, setup.age, setup.target.periphery
-    bits = (("DAC", periphery.dac_bits), ("ADC", periphery.adc_bits))
-    return (
-        "" if strength is None else f"σ = {strength:g}",
-        "" if age is None else f"{duration_text(age)} after programming",
-        *("" if found is None else f"{found}-bit {kind}" for kind, found in bits),
-        *(f"compensated by {one.type}" for one in setup.compensate[:1]),
-    )
-
-
-def _setup_facts(texts: tuple[str, ...]) -> list[str]:
-    """A text that is the same in all setups."""
-    return [texts[0]] if texts[0] and len(set(texts)) == 1 else []
-
-
-def draw_simulation(result: Simulation, path: str | Path | Sheet, style: str) -> Path:
+def draw_simulation(result: Simulation, sheet: Sheet) -> None:
     """A histogram for each time; see `draw_histogram`."""
     known, described = find_metric(result.metric), result.description
-    sheet = as_sheet(path, style, described.to_json())
-    lines = title_of([described])
-    if len(result.times) > 1 and described.setup.age is not None:
-        age = f", {duration_text(described.setup.age)} after programming"
-        lines[0] = lines[0].replace(age, "")
+    several = ("time",) if len(result.times) > 1 else ()
     labels = ["" if at.time_s is None else duration_text(at.time_s) for at in result.times]
     draw_histogram(
-        sheet,
-        lines,
+        as_sheet(sheet, about=described.to_json()),
+        title_of([described], without=several),
         short_of(result.metric),
         result.ideal,
         described.images if known is not None and known.counts else None,
@@ -92,13 +51,14 @@ def draw_simulation(result: Simulation, path: str | Path | Sheet, style: str) ->
             for label, at in zip(labels, result.times, strict=True)
         ],
         percent=in_percent(result.metric),
+        item=item_of(described.data),
+        bounds=(0.0, 1.0) if known is None else known.range,
     )
-    return sheet.path
 
 
-def draw_sweep(result: Sweep, path: str | Path | Sheet, style: str) -> Path:
+def draw_sweep(result: Sweep, sheet: Sheet) -> None:
     """Curves over the first axis, one for each value of the second; see `draw_curves`."""
-    sheet = as_sheet(path, style, result.shared)
+    sheet = as_sheet(sheet, about=result.shared)
     first, *second = result.axes
     curves, device = result.curves(), result.points[0].description.setup.target.device
     draw_curves(
@@ -109,8 +69,8 @@ def draw_sweep(result: Sweep, path: str | Path | Sheet, style: str) -> Path:
         [_curve(curve, second[0] if second else None) for curve in curves],
         label_of(second[0], device) if second else "",
         percent=in_percent(result.metric),
+        item=item_of(result.points[0].description.data),
     )
-    return sheet.path
 
 
 def _axis(name: str, values: list[Value], device: Device) -> Axis:
@@ -132,25 +92,24 @@ def _curve(points: list[Point], name: str | None) -> Curve:
     )
 
 
-def draw_comparison(result: Comparison, path: str | Path | Sheet, style: str) -> Path:
+def draw_comparison(result: Comparison, sheet: Sheet) -> None:
     """The spread of each network's chips, and their KPPs; see `draw_overlay`."""
     told: list[Any] = [one.description for one in result.networks]
-    sheet = as_sheet(path, style, in_common(told))
-    names = dict.fromkeys(map(name_of, told))
+    sheet = as_sheet(sheet, about=in_common(told))
     draw_overlay(
         sheet,
-        title_of(told, " and ".join(names) if len(names) < 4 else f"{len(names)} networks"),
+        title_of(told, [one.label for one in result.networks]),
         short_of(result.metric),
         [Overlaid(one.label, one.values, one.kpp) for one in result.networks],
         percent=in_percent(result.metric),
+        item=item_of(told[0].data),
     )
-    return sheet.path
 
 
-def draw_sensitivities(result: Sensitivity, path: str | Path | Sheet, style: str) -> Path:
+def draw_sensitivities(result: Sensitivity, sheet: Sheet) -> None:
     """What the noise of each part costs; see `draw_sensitivity`."""
     described = result.description
-    sheet = as_sheet(path, style, described.to_json())
+    sheet = as_sheet(sheet, about=described.to_json())
     bars = [
         Bar(
             one.part.kind,
@@ -163,5 +122,12 @@ def draw_sensitivities(result: Sensitivity, path: str | Path | Sheet, style: str
     percent = in_percent(described.metric)
     unit = "percentage points" if percent else short_of(described.metric)
     what = f"change of the KPP (k = {result.kpp.k:g}) of {short_of(described.metric)} [{unit}]"
-    draw_sensitivity(sheet, title_of([described]), what, bars, 100.0 if percent else 1.0)
-    return sheet.path
+    draw_sensitivity(
+        sheet,
+        title_of([described]),
+        what,
+        bars,
+        100.0 if percent else 1.0,
+        KINDS_OF_PARTS,
+        (GAIN, LOSS),
+    )

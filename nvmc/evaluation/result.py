@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,6 +12,7 @@ from numpy.typing import NDArray
 from nvmc.arguments import checked
 from nvmc.errors import OptionError
 from nvmc.evaluation.at_time import AtTime
+from nvmc.evaluation.captions import of_text
 from nvmc.evaluation.description import Compensated, Description
 from nvmc.evaluation.given_values import Given, parameter_named
 from nvmc.evaluation.goals import Requirement, Verdict
@@ -20,13 +20,8 @@ from nvmc.evaluation.pictures import draw_simulation
 from nvmc.evaluation.records import Elsewhere
 from nvmc.evaluation.reported import WithReport
 from nvmc.evaluation.sweep import Sweep, sweep
-from nvmc.evaluation.tabulated import (
-    kpp_text,
-    noise_of,
-    of_text,
-    simulation_rows,
-    simulation_table,
-)
+from nvmc.evaluation.tabulated import kpp_text, simulation_rows, simulation_table
+from nvmc.report.drawn import Drawn
 from nvmc.report.figure import Sheet
 from nvmc.statistics import Ends, Kpp, Summary, Yield
 from nvmc.tables import Cell, Shown, Table, frame_of
@@ -51,7 +46,7 @@ NOT_SWEPT = (
 
 @checked
 @dataclass(frozen=True, repr=False)
-class Simulation(Shown, WithReport):
+class Simulation(Shown, Drawn, WithReport):
     """What a population of chips is worth.
 
     Attributes:
@@ -120,8 +115,7 @@ class Simulation(Shown, WithReport):
 
     def headline(self) -> str:
         """What it is and what came out, in one line."""
-        of = of_text(self.description, noise_of(self.description))
-        return f"Simulation of {of}: {kpp_text(self.metric, self.kpp)}"
+        return f"Simulation of {of_text(self.description)}: {kpp_text(self.metric, self.kpp)}"
 
     def shown(self) -> Table:
         """A column for each time, rounded."""
@@ -146,23 +140,13 @@ class Simulation(Shown, WithReport):
             for chip, value in enumerate(at.values)
         )
 
-    @checked
-    def figure(self, path: str | Path | Sheet, style: str = "screen") -> Path:
-        """Draw how the chips are spread into a file: PDF, SVG or PNG, as its name says.
-
-        Args:
-            path: The file.
-            style: `screen`, `column` (of a two-column paper) or `slide`.
-
-        Raises:
-            OptionError, ArtifactError: No such style or format, or the file cannot be written; or
-                chips were dropped, so that the picture would not be one of all.
-        """
+    def _draw(self, sheet: Sheet) -> None:
+        """How the chips are spread, all of them."""
         if any(at.dropped for at in self.times):
             raise OptionError(
                 "a histogram shows all chips, but delta let most be dropped; simulate without it"
             )
-        return draw_simulation(self, path, style)
+        draw_simulation(self, sheet)
 
     def sweep(self, **values: Given) -> Sweep:
         """The same chips of the same network on the same data, over one or two parameters.

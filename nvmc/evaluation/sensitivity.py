@@ -19,16 +19,19 @@ from numpy.typing import NDArray
 from nvmc.arguments import checked
 from nvmc.compiled.artifact import Compiled
 from nvmc.errors import OptionError
+from nvmc.evaluation.captions import of_text
 from nvmc.evaluation.description import Description
 from nvmc.evaluation.parameters import Setup
 from nvmc.evaluation.pictures import draw_sensitivities
 from nvmc.evaluation.population import Executor, Threads
-from nvmc.evaluation.tabulated import kpp_text, of_text, sensitivity_table
+from nvmc.evaluation.sensitivity_words import sensitivity_table
+from nvmc.evaluation.tabulated import kpp_text
 from nvmc.evaluation.workload import Options, check_options, set_up
 from nvmc.hardware.devices import Device, NoiseSource
 from nvmc.hardware.devices.checks import check_cells_only
 from nvmc.hardware.restriction import AblatedChip, Selection
 from nvmc.progress import Progress
+from nvmc.report.drawn import Drawn
 from nvmc.report.figure import Sheet
 from nvmc.rng import stream
 from nvmc.statistics import Kpp, percentile_index, percentile_performance
@@ -113,7 +116,7 @@ class PartCost:
 
 
 @dataclass(frozen=True, repr=False)
-class Sensitivity(Shown):
+class Sensitivity(Shown, Drawn):
     """What every part of the noise costs, dearest first within each kind.
 
     Attributes:
@@ -145,18 +148,9 @@ class Sensitivity(Shown):
         """A row for each part: its kind and name, what it costs, and the errors of that."""
         return (dict(row_of(cost)) for cost in self.costs)
 
-    @checked
-    def figure(self, path: str | Path | Sheet, style: str = "screen") -> Path:
-        """Draw what each part costs into a file: PDF, SVG or PNG, as its name says.
-
-        Args:
-            path: The file.
-            style: `screen`, `column` (of a two-column paper) or `slide`.
-
-        Raises:
-            OptionError, ArtifactError: No such style or format, or the file cannot be written.
-        """
-        return draw_sensitivities(self, path, style)
+    def _draw(self, sheet: Sheet) -> None:
+        """What each part costs."""
+        draw_sensitivities(self, sheet)
 
     def to_json(self) -> dict[str, Any]:
         """The result as `nvmc sensitivity --json` prints it; docs/sensitivity.md names the keys."""

@@ -22,6 +22,7 @@ from nvmc.arguments import checked
 from nvmc.compiled.artifact import Compiled
 from nvmc.data import Data, load_data
 from nvmc.errors import OptionError, unknown
+from nvmc.evaluation.captions import of_text
 from nvmc.evaluation.description import Compensated, Description, Fidelity, in_common
 from nvmc.evaluation.given_values import Given, as_values
 from nvmc.evaluation.goals import as_goal
@@ -30,7 +31,7 @@ from nvmc.evaluation.pictures import draw_sweep
 from nvmc.evaluation.population import Executor, Population, Threads, Workload
 from nvmc.evaluation.records import Archive, Elsewhere
 from nvmc.evaluation.reported import WithReport
-from nvmc.evaluation.tabulated import of_text, point_rows, sweep_table
+from nvmc.evaluation.tabulated import point_rows, sweep_table
 from nvmc.evaluation.tuning import Tuning
 from nvmc.evaluation.workload import Options, check_options, fidelity_of, set_up
 from nvmc.hardware.chips import Chips
@@ -38,6 +39,7 @@ from nvmc.hardware.compensation import Compensation, marked
 from nvmc.hardware.devices import Device, NoiseSource, Target
 from nvmc.metrics import as_metric
 from nvmc.progress import Progress
+from nvmc.report.drawn import Drawn
 from nvmc.report.figure import Sheet
 from nvmc.statistics import Kpp, Summary, Yield, percentile_performance, summarize, yield_at
 from nvmc.tables import Cell, Shown, Table
@@ -78,7 +80,7 @@ class Point:
 
 @checked
 @dataclass(frozen=True, repr=False)
-class Sweep(Shown, WithReport):
+class Sweep(Shown, Drawn, WithReport):
     """Curves over parameters.
 
     Attributes:
@@ -117,15 +119,8 @@ class Sweep(Shown, WithReport):
     def headline(self) -> str:
         """What it is and what came out, in one line."""
         values = [f"{name} {self._span(name)}" for name in self.axes]
-        of = of_text(self.points[0].description)
-        set_to = "".join(f", {text}" for text in self.constants)
-        return f"Sweep over {' and '.join(values)}{set_to}: {of} at each"
-
-    @property
-    def constants(self) -> tuple[str, ...]:
-        """Parameters that were given one value, with it: `adc-bits 6`."""
-        at = self.points[0].at
-        return tuple(f"{name} {at[name].text}" for name in at if name not in self.axes)
+        of = of_text(*(point.description for point in self.points))
+        return f"Sweep over {' and '.join(values)}: {of} at each"
 
     def _span(self, name: str) -> str:
         texts = list(dict.fromkeys(point.at[name].text for point in self.points))
@@ -139,18 +134,9 @@ class Sweep(Shown, WithReport):
         """A row for each point: its parameters, and what the chips are worth there."""
         return point_rows(self)
 
-    @checked
-    def figure(self, path: str | Path | Sheet, style: str = "screen") -> Path:
-        """Draw the curves into a file: PDF, SVG or PNG, as its name says.
-
-        Args:
-            path: The file.
-            style: `screen`, `column` (of a two-column paper) or `slide`.
-
-        Raises:
-            OptionError, ArtifactError: No such style or format, or the file cannot be written.
-        """
-        return draw_sweep(self, path, style)
+    def _draw(self, sheet: Sheet) -> None:
+        """Curves."""
+        draw_sweep(self, sheet)
 
     def to_json(self) -> dict[str, Any]:
         """The result as `nvmc sweep --json` prints it; docs/sweep.md names the keys."""

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from nvmc.data.items import counted_items, item_of
+from nvmc.data.items import item_of
 from nvmc.data.shifts import Shift
-from nvmc.evaluation.description import Description, noise_text
+from nvmc.evaluation.captions import name_of, of_text
 from nvmc.evaluation.parameters import PARAMETERS, duration_text
 from nvmc.metrics.values import bare_text, bound_text, ends_text, in_percent, short_of, value_text
 from nvmc.statistics import Ends, Kpp, Summary, Yield
@@ -22,68 +22,18 @@ from nvmc.tables import Cell, Table
 
 if TYPE_CHECKING:
     from nvmc.evaluation.result import Simulation
-    from nvmc.evaluation.sensitivity import Difference, Sensitivity
     from nvmc.evaluation.sweep import Point, Sweep
 
 __all__ = [
-    "counts_of",
     "kpp_text",
-    "name_of",
-    "noise_of",
-    "of_text",
     "place_of",
     "point_rows",
-    "sensitivity_table",
     "shift_records",
     "shift_table",
     "simulation_rows",
     "simulation_table",
     "sweep_table",
 ]
-
-
-def name_of(description: Description) -> str:
-    """The network's name, without the suffix of its folder."""
-    return description.network.removesuffix(".nvmc")
-
-
-NOISE_WIDTH = 60
-"""Characters that noise sources may have in a line; of longer ones only the kinds are named."""
-
-
-def noise_of(description: Description, time: bool = True) -> str:
-    """What makes chips differ: `sigma 0.3, 1 h since programming, noise lognormal`.
-
-    Args:
-        description: Of the chips.
-        time: Whether to say the time since programming, where it counts.
-    """
-    setup, noise = description.setup, description.to_json()["noise"]
-    parts = [] if setup.strength is None else [f"sigma {setup.strength:g}"]
-    if time and setup.age is not None:
-        parts.append(f"{duration_text(setup.age)} since programming")
-    sources = ", ".join(map(noise_text, noise)) or "none"
-    if len(sources) > NOISE_WIDTH:
-        sources = ", ".join(dict.fromkeys(source["type"] for source in noise))
-    return ", ".join([*parts, f"noise {sources}"])
-
-
-def of_text(description: Description, noise: str = "") -> str:
-    """What a result is of: `lenet5 on rram4, 300 chips, 531 images of digits`.
-
-    Args:
-        description: Of the chips.
-        noise: What makes them differ, in words; empty where that is said elsewhere.
-    """
-    of = f"{name_of(description)} on {description.setup.target.device.name}"
-    return ", ".join(filter(None, (of, noise, counts_of(description))))
-
-
-def counts_of(description: Description) -> str:
-    """On how much a result rests: `300 chips, 531 images of digits`."""
-    runs, data = description.runs, description.data
-    chips = f"{runs:,} chip{'' if runs == 1 else 's'}"
-    return f"{chips}, {counted_items(description.images, data)} of {data}"
 
 
 def kpp_text(metric: str, kpp: Kpp) -> str:
@@ -143,8 +93,8 @@ def simulation_table(result: Simulation) -> Table:
     network = name_of(result.description)
     labels = [network if at.time_s is None else duration_text(at.time_s) for at in result.times]
     rows = [(name, *(one[name] for one in columns)) for name in columns[0]]
-    of = result.description
-    caption = f"{of_text(of, noise_of(of, time=len(columns) == 1))}, seed {of.seed}"
+    several = ("time",) if len(columns) > 1 else ()
+    caption = of_text(result.description, without=several)
     return Table((_head(metric), *labels), tuple(rows), caption)
 
 
@@ -212,7 +162,8 @@ def sweep_table(result: Sweep) -> Table:
         *goal,
     )
     rows = tuple(tuple(_point_cells(point, result.axes, metric)) for point in result.points)
-    return Table(columns, rows, "; ".join((f"Values are {_head(metric)}", *result.constants)))
+    of = of_text(*(point.description for point in result.points))
+    return Table(columns, rows, f"{of}; values are {_head(metric)}")
 
 
 def _point_cells(point: Point, axes: tuple[str, ...], metric: str) -> list[str]:
@@ -246,28 +197,6 @@ def place_of(point: Point) -> dict[str, Cell]:
     }
 
 
-def sensitivity_table(result: Sensitivity) -> Table:
-    """A row for each part."""
-    metric = result.description.metric
-    rows = tuple(
-        (
-            f"{one.part.kind} {one.part.name}",
-            bare_text(metric, one.kpp_without),
-            _difference(metric, one.cost),
-            bare_text(metric, one.kpp_alone),
-            _difference(metric, one.cost_alone),
-        )
-        for one in result.costs
-    )
-    head = ("part", "without it", "that gains", "it alone", "that loses")
-    caption = f"KPP of {_head(metric)} without the part's noise, and with it alone"
-    return Table(head, rows, caption)
-
-
-def _difference(metric: str, difference: Difference) -> str:
-    return f"{bare_text(metric, difference.kpp)} ± {bare_text(metric, difference.kpp_error)}"
-
-
 class _Shifted(Protocol):
     """A row of either kind of uncertainty."""
 
@@ -288,8 +217,14 @@ def shift_records(rows: Sequence[_Shifted], names: Sequence[str]) -> Iterator[di
         yield found
 
 
-def shift_table(rows: Sequence[_Shifted], names: Sequence[str]) -> Table:
-    """A row for each shift: means over chips."""
+def shift_table(rows: Sequence[_Shifted], names: Sequence[str], of: str) -> Table:
+    """A row for each shift: means over chips.
+
+    Args:
+        rows: By shift.
+        names: Measures.
+        of: What they are of.
+    """
     cells = tuple(
         (
             f"{row.shift.kind} {row.shift.strength:g}",
@@ -297,4 +232,4 @@ def shift_table(rows: Sequence[_Shifted], names: Sequence[str]) -> Table:
         )
         for row in rows
     )
-    return Table(("shift", *names), cells, "Means over chips")
+    return Table(("shift", *names), cells, f"{of}; means over chips")

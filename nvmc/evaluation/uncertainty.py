@@ -31,11 +31,12 @@ from nvmc.compiled.artifact import Compiled
 from nvmc.data import IGNORED, Data, Dataset, load_data
 from nvmc.data.shifts import Shift, shifted, shifted_labels, shifts_for
 from nvmc.errors import DataError, OptionError
+from nvmc.evaluation.captions import of_text
 from nvmc.evaluation.description import Description
 from nvmc.evaluation.doubts import Row, ready
 from nvmc.evaluation.parameters import Setup
 from nvmc.evaluation.population import Workload
-from nvmc.evaluation.tabulated import of_text, shift_records, shift_table
+from nvmc.evaluation.tabulated import shift_records, shift_table
 from nvmc.evaluation.workload import Options, check_options
 from nvmc.hardware.chip import Chip
 from nvmc.hardware.devices import Device, NoiseSource
@@ -117,7 +118,7 @@ class Uncertainty(Shown):
 
     def shown(self) -> Table:
         """A row for each shift: means over chips."""
-        return shift_table(self.rows, NAMES)
+        return shift_table(self.rows, NAMES, of_text(self.description))
 
     def records(self) -> Iterator[dict[str, Cell]]:
         """A row for each shift: mean and standard deviation over chips of every measure."""

@@ -8,9 +8,20 @@ from typing import Any
 
 from nvmc.tables import Table
 
-__all__ = ["Block", "Chart", "Choice", "DataTable", "Paragraph", "Quotation", "Section"]
+__all__ = ["Block", "Chart", "Choice", "DataTable", "Heading", "Paragraph", "Quotation", "Section"]
 
 Cell = str | int | float | None
+
+
+@dataclass(frozen=True)
+class Heading:
+    """What the blocks below it are of, where a section has several such parts.
+
+    Attributes:
+        text: A few words.
+    """
+
+    text: str
 
 
 @dataclass(frozen=True)
@@ -130,7 +141,7 @@ class Chart:
     narrow: bool = False
 
 
-Block = Paragraph | Quotation | DataTable | Chart
+Block = Heading | Paragraph | Quotation | DataTable | Chart
 
 
 @dataclass(frozen=True)

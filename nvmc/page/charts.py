@@ -21,6 +21,7 @@ __all__ = [
     "intervals",
     "lines",
     "metric_axis",
+    "over",
     "rule",
     "shown",
     "tooltip",
@@ -108,10 +109,22 @@ def interval_row(ends: Ends, unit: Unit, domain: tuple[float, float]) -> Spec:
     }
 
 
-def intervals(domain: tuple[float, float], unit: Unit) -> list[Spec]:
-    """The layers that draw rows of `interval_row` as bars, with arrows at open ends."""
+def over(item: str) -> tuple[str, str]:
+    """What the wide and the narrow interval of a population cover, where images are `item`s."""
+    return f"chips and {item}s", "chips alone"
+
+
+def intervals(domain: tuple[float, float], unit: Unit, item: str) -> list[Spec]:
+    """The layers that draw rows of `interval_row` as bars, with arrows at open ends.
+
+    Args:
+        domain: From where to where the axis goes.
+        unit: Of the values.
+        item: What one of the images is called.
+    """
     axis = metric_axis(unit, "low", scale={"domain": list(domain)}, axis={"grid": True})
     row = {"field": "label", "type": "nominal", "title": None, "sort": None}
+    lane = {"field": "kind", "type": "nominal", "sort": list(over(item))}
     bars: list[Spec] = [
         {
             "transform": [{"filter": f"datum.thick == {thick}"}],
@@ -120,22 +133,20 @@ def intervals(domain: tuple[float, float], unit: Unit) -> list[Spec]:
                 "x": axis,
                 "x2": {"field": "high"},
                 "y": row,
-                "yOffset": {"field": "kind", "type": "nominal", "sort": KINDS},
+                "yOffset": lane,
                 "tooltip": tooltip(label="chips of", kind="95 % interval over", ends="from, to"),
             },
         }
         for thick in (1, 0)
     ]
-    return [*bars, *(_arrow(side, row) for side in ("low", "high"))]
+    return [*bars, *(_arrow(side, row, lane) for side in ("low", "high"))]
 
 
 MARK: Spec = {"symbolSize": 400, "symbolStrokeWidth": 2.5}
 """Of a legend: strokes long enough to tell dashes apart."""
-KINDS = ["chips and samples", "chips alone"]
-"""What an interval covers."""
 
 
-def _arrow(side: str, row: Spec) -> Spec:
+def _arrow(side: str, row: Spec, lane: Spec) -> Spec:
     turned = "triangle-left" if side == "low" else "triangle-right"
     return {
         "transform": [{"filter": f"datum.open_{side}"}],
@@ -143,7 +154,7 @@ def _arrow(side: str, row: Spec) -> Spec:
         "encoding": {
             "x": {"field": side, "type": "quantitative"},
             "y": row,
-            "yOffset": {"field": "kind", "type": "nominal", "sort": KINDS},
+            "yOffset": lane,
             "tooltip": {"value": "open: more chips are needed for this end"},
         },
     }

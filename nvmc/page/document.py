@@ -11,7 +11,7 @@ from importlib.resources import files
 from typing import Any
 
 from nvmc import __version__
-from nvmc.page.blocks import Block, Chart, Choice, DataTable, Paragraph, Quotation, Section
+from nvmc.page.blocks import Block, Chart, Choice, DataTable, Heading, Paragraph, Quotation, Section
 from nvmc.page.library import chart_library
 from nvmc.page.markup import Markup, embedded_json, markup, tag, visible
 from nvmc.page.report import Report
@@ -166,6 +166,8 @@ class _Page:
         return tag("section", *inside, id="downloads", aria_labelledby="downloads-title")
 
     def _block(self, block: Block) -> Markup:
+        if isinstance(block, Heading):
+            return tag("h3", block.text, class_="part")
         if isinstance(block, Paragraph):
             role = "note" if block.kind == "note" else None
             return tag("p", block.text, class_=block.kind, role=role)

@@ -226,15 +226,8 @@ class _Making:
         page: Mapping[str, Any],
     ) -> Report:
         """Everything: first what complains at once, or ends soon."""
-        results: list[Any] = []
-        uncosted: dict[str, None] = {}
+        results, uncosted = self.costs(networks, page["hardware"])
         for network, device in cases:
-            for hardware in page["hardware"]:
-                try:
-                    results.append(self.cost(network, hardware))
-                except (OptionError, ModelError) as error:  # the rest can be shown
-                    name = Path(network.folder).name.removesuffix(".nvmc")
-                    uncosted[f"No cost of {name}: {as_called(str(error))}."] = None
             results.append(self.tiles(network, device, page.get("chip", 0)))
             if page.get("with_uncertainty"):
                 results.append(self.doubts(network, device))
@@ -246,6 +239,21 @@ class _Making:
                 results.append(self.curves(network, device, store, values, page["goal"]))
         told = (page.get("title", ""), page["goal"], page.get("command", ""), page.get("date", ""))
         return Report(tuple(results), *told, tuple(uncosted))
+
+    def costs(
+        self, networks: Sequence[Compiled], several: Sequence[Hardware]
+    ) -> tuple[list[Any], dict[str, None]]:
+        """The cost of each network, on whatever devices it runs; and why one has none."""
+        results: list[Any] = []
+        uncosted: dict[str, None] = {}
+        for network in {id(one): one for one in networks}.values():
+            for hardware in several:
+                try:
+                    results.append(self.cost(network, hardware))
+                except (OptionError, ModelError) as error:  # the rest can be shown
+                    name = Path(network.folder).name.removesuffix(".nvmc")
+                    uncosted[f"No cost of {name}: {as_called(str(error))}."] = None
+        return results, uncosted
 
     def cost(self, network: Compiled, hardware: Hardware) -> Any:
         data = self.options.get("data")

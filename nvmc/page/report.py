@@ -15,6 +15,7 @@ from nvmc.arguments import checked
 from nvmc.compiled.artifact import replacing_file
 from nvmc.cost.result import Cost
 from nvmc.errors import OptionError
+from nvmc.evaluation.captions import name_of
 from nvmc.evaluation.comparison import Comparison
 from nvmc.evaluation.description import Description
 from nvmc.evaluation.goals import as_goal
@@ -31,7 +32,7 @@ from nvmc.page.values import Unit
 from nvmc.report.table import check_file
 from nvmc.statistics import Kpp, Summary, Yield, yield_at
 
-__all__ = ["RESULTS", "Population", "Report", "check_page", "network_name", "report_of"]
+__all__ = ["RESULTS", "Population", "Report", "check_page", "report_of"]
 
 RESULTS = (Comparison, Cost, Sensitivity, Simulation, Sweep, TileMap, Uncertainty, ValueUncertainty)
 """What a report can show."""
@@ -117,7 +118,7 @@ class Report:
     @property
     def heading(self) -> str:
         """The title of the page."""
-        names = dict.fromkeys(network_name(one.description) for one in self.populations)
+        names = dict.fromkeys(name_of(one.description) for one in self.populations)
         whose = "its" if len(names) == 1 else "their"
         return self.title or f"{' against '.join(names)}: what {whose} chips are worth"
 
@@ -154,7 +155,7 @@ class Report:
                 time = duration_text(at.time_s) if several and at.time_s is not None else ""
                 goal = result.goal if self.goal is None else self.goal
                 yield Population(
-                    time or network_name(result.description),
+                    time or name_of(result.description),
                     result.description,
                     result.ideal,
                     at.values,
@@ -194,11 +195,6 @@ def check_page(path: Path) -> None:
             "as PDF"
         )
     check_file(path)
-
-
-def network_name(told: Description) -> str:
-    """The network's name, without the suffix of its folder."""
-    return Path(told.network).name.removesuffix(".nvmc")
 
 
 def _told_apart(found: list[Population]) -> Iterator[Population]:

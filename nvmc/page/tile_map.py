@@ -16,6 +16,7 @@ from nvmc.evaluation.parameters import Setup
 from nvmc.hardware.devices import Device, NoiseSource, as_noise, load_device
 from nvmc.hardware.tile_cells import ArrayCells, TileCells
 from nvmc.report.cell_maps import CellMap, draw_cells
+from nvmc.report.drawn import Drawn
 from nvmc.report.figure import Sheet, as_sheet
 from nvmc.tables import Cell, Shown, Table
 
@@ -108,7 +109,7 @@ class LayerMap:
 
 @checked
 @dataclass(frozen=True, repr=False)
-class TileMap(Shown):
+class TileMap(Shown, Drawn):
     """The tiles of a network on one chip.
 
     Attributes:
@@ -159,22 +160,16 @@ class TileMap(Shown):
             for tile in layer.tiles:
                 yield {"array": layer.name, **vars(tile)}
 
-    @checked
-    def figure(self, path: str | Path | Sheet, style: str = "screen") -> Path:
-        """Draw use and error by place within the tiles of each array: PDF, SVG or PNG.
-
-        Args:
-            path: The file.
-            style: `screen`, `column` (of a two-column paper) or `slide`.
-
-        Raises:
-            OptionError, ArtifactError: No such style or format, or the file cannot be written.
-        """
+    def _draw(self, sheet: Sheet) -> None:
+        """Use and error by place within the tiles of each array."""
         told = {"network": self.network, "device": self.device}
         about = {**told, "chip": self.chip, "seed": self.seed}
         lines = (self.headline(), "Error: root mean square, of the distance between extreme levels")
-        maps = [CellMap(m.name, len(m.tiles), m.tile, m.use, m.error) for m in self.layers]
-        return draw_cells(as_sheet(path, style, about), lines, maps)
+        maps = [
+            CellMap(m.name, len(m.tiles), m.tile, m.share, m.rms, m.use, m.error)
+            for m in self.layers
+        ]
+        draw_cells(as_sheet(sheet, about=about), lines, maps)
 
     def to_json(self) -> dict[str, Any]:
         """The map as JSON: the rows of each array, and its maps, None where there is no cell."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from nvmc.arguments import as_called
 from nvmc.metrics import find_metric
 from nvmc.statistics import Ends
 
@@ -93,7 +94,8 @@ def missing_text(ends: Ends) -> str:
     lacks = "lower limit" if ends.low is None else "upper limit"
     if ends.low is None and ends.high is None:
         lacks = "limits"
-    return f"no {lacks} yet: {ends.runs_needed:,} chips are needed (--runs {ends.runs_needed})"
+    needed = ends.runs_needed
+    return as_called(f"no {lacks} yet: {needed:,} chips are needed (--runs {needed})")
 
 
 def share_text(value: float, digits: int = 1) -> str:

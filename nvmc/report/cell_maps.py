@@ -26,6 +26,8 @@ class CellMap:
         name: Of the array.
         tiles: How many it lies on.
         size: Word lines and bit lines of a whole tile.
+        share: Share of the cells of its tiles that hold weights.
+        rms: Root mean square error of its formed cells, as a share of the levels; None without any.
         use: Share of the cells that hold weights by place, shape (n, m).
         error: Root mean square error there, as a share of the levels; NaN without a formed cell.
     """
@@ -33,6 +35,8 @@ class CellMap:
     name: str
     tiles: int
     size: tuple[int, int]
+    share: float
+    rms: float | None
     use: NDArray[np.float64]
     error: NDArray[np.float64]
 
@@ -69,7 +73,9 @@ def draw_cells(path: str | Path | Sheet, lines: Sequence[str], maps: Sequence[Ce
                 continue
             one = drawn[place]
             tiles = f"{one.tiles:,} tile{'s' * (one.tiles != 1)}"
-            titles = f"{_short(one.name)}\n{tiles}: used", "\nerror"
+            error = "" if one.rms is None else f" {100 * one.rms:.3g} %"
+            used = f"{_short(one.name)}\n{tiles}\n{100 * one.share:.1f} % used"
+            titles = used, f"\n\nerror{error}"
             for axes, values, scale, title in zip(
                 pair, (one.use, one.error), scales, titles, strict=True
             ):

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from nvmc.report.component_looks import COMPONENT_COLOURS, component_colours
 from nvmc.report.figure import (
     GREY,
     INK,
@@ -16,12 +17,13 @@ from nvmc.report.figure import (
     figure_in,
     heading,
     legend,
-    shades,
     style,
 )
 
 __all__ = ["draw_cost"]
 
+BRIGHT = 400
+"""Sum of a colour's red, green and blue from which on lines on it are grey."""
 MOST = 20
 """Layers that are drawn one by one, in their order; of more, the others are one bar."""
 
@@ -37,33 +39,28 @@ def draw_cost(cost: Mapping[str, Any], path: Path | Sheet) -> None:
         OptionError: matplotlib is not installed.
         ArtifactError: `path` cannot be written.
     """
-    names = [part["name"] for part in cost["components"]]
-    names.sort(key=lambda name: -_energy(cost, name))
-    colours = dict(zip(names, shades(len(names)), strict=True))
+    colours = component_colours([part["name"] for part in cost["components"]])
     layers = _layers(cost["layers"])
     sheet, high = as_sheet(path), 0.26 * max(8, len(layers))
     look = sheet.style
-    narrow = 4.2 + 0.18 * len(layers) + 0.1 * len(names)
+    narrow = 4.2 + 0.18 * len(layers) + 0.1 * len(colours)
     with figure_in(sheet, 9.6, 1.9 + high, narrow=narrow) as figure:
         heading(figure, _heading(cost))
         if look.narrow:
             left, right = figure.subplots(2, 1, height_ratios=[0.5 + 0.18 * len(layers), 2])
         else:
             left, right = figure.subplots(1, 2, width_ratios=[3, 2])
-        _bars(left, layers, names, colours)
-        _shares(right, cost, names, colours, look)
-
-
-def _energy(cost: Mapping[str, Any], name: str) -> float:
-    return next(p["energy_j"]["value"] for p in cost["components"] if p["name"] == name)
+        _bars(left, layers, colours)
+        _shares(right, cost, colours, look)
 
 
 def _heading(cost: Mapping[str, Any]) -> list[str]:
     work, hardware = cost["workload"], cost["hardware"]
     energy, area, latency = work["energy_j"], work["area_mm2"], work["latency_s"]
     bands = hardware["bands"]
+    name = Path(cost["network"]).name.removesuffix(".nvmc")
     return [
-        f"{cost['network']} on {hardware['name']} ({hardware['node_nm']:g} nm); {cost['drives']}",
+        f"{name} on {hardware['name']} ({hardware['node_nm']:g} nm); {cost['drives']}",
         f"{_range(energy, 'J')} per inference, {_range(latency, 's')} "
         f"{'as scheduled' if cost['scheduled'] else 'layer after layer'}, "
         f"{_range(area, 'mm²')}",
@@ -97,15 +94,13 @@ def _layers(layers: Sequence[Mapping[str, Any]]) -> list[tuple[str, dict[str, fl
 def _bars(
     axes: Any,
     layers: list[tuple[str, dict[str, float]]],
-    names: list[str],
-    colours: Mapping[str, Any],
+    colours: Mapping[str, str],
 ) -> None:
     places = range(len(layers))
     starts = [0.0] * len(layers)
-    for name in names:
+    for name, colour in colours.items():
         values = [1e6 * parts.get(name, 0.0) for _, parts in layers]
-        look = _bar(names, name, colours)
-        axes.barh(places, values, left=starts, height=0.7, **look)
+        axes.barh(places, values, left=starts, height=0.7, **_bar(name, colour))
         starts = [start + value for start, value in zip(starts, values, strict=True)]
     style(axes, "Energy per inference, by layer", "µJ", "")
     axes.grid(axis="y", visible=False)
@@ -114,19 +109,15 @@ def _bars(
     axes.invert_yaxis()
 
 
-def _shares(
-    axes: Any, cost: Mapping[str, Any], names: list[str], colours: Mapping[str, Any], look: Style
-) -> None:
+def _shares(axes: Any, cost: Mapping[str, Any], colours: Mapping[str, str], look: Style) -> None:
     parts = {part["name"]: part for part in cost["components"]}
     for place, key in enumerate(("energy_j", "area_mm2")):
-        whole = sum(parts[name][key]["value"] for name in names)
+        whole = sum(parts[name][key]["value"] for name in colours)
         start = 0.0
-        for name in names:
+        for name, colour in colours.items():
             share = 100 * parts[name][key]["value"] / whole if whole else 0.0
             label = name if not place else None
-            axes.bar(
-                place, share, bottom=start, width=0.6, label=label, **_bar(names, name, colours)
-            )
+            axes.bar(place, share, bottom=start, width=0.6, label=label, **_bar(name, colour))
             if share >= 6:
                 middle = start + share / 2
                 axes.annotate(
@@ -147,10 +138,12 @@ def _shares(
     legend(axes, look, handles[::-1], labels[::-1])
 
 
-def _bar(names: list[str], name: str, colours: Mapping[str, Any]) -> dict[str, Any]:
-    """Shade and hatch of a component."""
-    hatch = LOOKS[names.index(name) % len(LOOKS)][3]
-    return {"color": colours[name], "hatch": hatch, "edgecolor": "white", "linewidth": 0.4}
+def _bar(name: str, colour: str) -> dict[str, Any]:
+    """Colour and hatch of a component; lines are seen on it."""
+    hatch = LOOKS[list(COMPONENT_COLOURS).index(name) % len(LOOKS)][3]
+    bright = sum(int(colour[i : i + 2], 16) for i in (1, 3, 5)) > BRIGHT
+    edge = GREY if bright else "white"
+    return {"color": colour, "hatch": hatch, "edgecolor": edge, "linewidth": 0.4}
 
 
 def _short(name: str) -> str:

@@ -34,8 +34,8 @@ MARKED = 30
 """Points up to which each has a mark."""
 
 _COVERS: dict[Covers, str] = {
-    "chips and images": "chips and samples",
-    "chips": "chips alone,\non these samples",
+    "chips and images": "chips and {}s",
+    "chips": "chips alone,\non these {}s",
 }
 
 
@@ -81,6 +81,7 @@ def draw_curves(
     curves: Sequence[Curve],
     named: str = "",
     percent: bool = True,
+    item: str = "image",
 ) -> None:
     """Write the picture of a sweep to `path`.
 
@@ -96,6 +97,7 @@ def draw_curves(
         curves: One for each value of the second parameter.
         named: Name and unit of the second parameter.
         percent: Whether values are shares, drawn in percent; else in their own unit.
+        item: What one of the images is called.
 
     Raises:
         OptionError, ArtifactError: As `nvmc.report.figure.figure_in` does.
@@ -107,7 +109,7 @@ def draw_curves(
     sheet = as_sheet(path)
     look, rows = sheet.style, -(-len(curves) // _columns(curves))
     above = 0.3 + 0.16 * rows if len(curves) > 1 else 0.0
-    with figure_in(sheet, 8.4, height, narrow=3.2 + above) as figure:
+    with figure_in(sheet, 8.4, height, narrow=3.6 + above) as figure:
         axes: Any = figure.add_subplot()
         heading(figure, lines)
         style(axes, "", axis.label, f"{metric} [%]" if percent else metric)
@@ -123,7 +125,7 @@ def draw_curves(
             pen = _Pen(colour, GREY if one_ideal else colour, LOOKS[i % len(LOOKS)][2], look.scale)
             _draw(axes, where, order, curve, pen, scale)
         _draw_open(axes, where, order, curves, scale, look)
-        _legends(axes, curves, named, look)
+        _legends(axes, curves, named, look, item)
         _make_room(axes, curves, look)
 
 
@@ -196,25 +198,25 @@ def _worst(kpp: Kpp) -> str:
     return "\n(the worst chip)" if kpp.is_worst else ""
 
 
-def _band(kpp: Sequence[Kpp]) -> str:
+def _band(kpp: Sequence[Kpp], item: str) -> str:
     """What the band is, and that arrows stand for the ends that it has not."""
     intervals = [k.interval for k in kpp]
     open_low, open_high = (any(getattr(i, e) is None for i in intervals) for e in ("low", "high"))
     ends = {(True, False): "lower end", (False, True): "upper end", (True, True): "ends"}
-    band = f"its {kpp[0].confidence:.0%} interval:\n{_COVERS[kpp[0].covers]}"
+    band = f"its {kpp[0].confidence:.0%} interval:\n{_COVERS[kpp[0].covers].format(item)}"
     if (open_low, open_high) in ends:
         which = ends[open_low, open_high]
         band += f"\n({which} open, arrows:\n{intervals[0].runs_needed} runs close it)"
     return band
 
 
-def _legends(axes: Any, curves: Sequence[Curve], named: str, look: Style) -> None:
+def _legends(axes: Any, curves: Sequence[Curve], named: str, look: Style, item: str) -> None:
     """Beside the plot, or above and below it: what line styles mean, and what colours do."""
     lines = axes.get_lines()
     kpp = [k for curve in curves for k in curve.kpp]
     ideal, mean, worst = lines[:3]
     handles: list[Any] = [worst, axes.collections[0], mean, ideal]
-    texts = [f"KPP, k = {kpp[0].k:g}{_worst(kpp[0])}", _band(kpp), "mean", "ideal chip"]
+    texts = [f"KPP, k = {kpp[0].k:g}{_worst(kpp[0])}", _band(kpp, item), "mean", "ideal chip"]
     if len(curves) == 1:
         legend(axes, look, handles, texts, columns=1)
         return

@@ -209,9 +209,19 @@ def letters(figure: Any) -> int:
     return int(72 * figure.get_figwidth() / _library("matplotlib").rcParams["font.size"] / 0.56)
 
 
+_KEPT = "\N{NO-BREAK SPACE}"
+
+
 def heading(figure: Any, lines: Sequence[str]) -> None:
-    """What the figure is of, above everything else; broken where the figure is too narrow."""
-    shown = [part for line in lines for part in wrap(line, letters(figure)) or [""]]
+    """What the figure is of, above everything else; broken where the figure is too narrow.
+
+    Behind commas, unless what is between two of them is too long for a line itself.
+    """
+    most, shown = letters(figure), list[str]()
+    for line in lines:
+        parts = (p.replace(" ", _KEPT) if len(p) < most else p for p in line.split(", "))
+        shown += wrap(", ".join(parts), most, break_on_hyphens=False) or [""]
+    shown = [line.replace(_KEPT, " ") for line in shown]
     figure.suptitle("\n".join(shown), x=0.01, ha="left", color=INK)
 
 

@@ -25,7 +25,7 @@ from nvmc.report.figure import (
 )
 from nvmc.statistics import Ends, Kpp, Summary
 
-__all__ = ["Sample", "draw_histogram"]
+__all__ = ["Sample", "bar_edges", "draw_histogram"]
 
 MAX_BARS = 40
 
@@ -55,13 +55,14 @@ def draw_histogram(
     images: int | None,
     samples: Sequence[Sample],
     percent: bool = True,
+    item: str = "image",
+    bounds: tuple[float, float] = (0.0, 1.0),
 ) -> None:
     """Write the picture of a simulation to `path`: a histogram for each sample.
 
-    Bars are a whole number of images wide, so that no bar is favoured by where the possible
-    values fall. The k-th percentile performance is a line in two bands, its intervals for chips
-    and images and for chips alone; where the runs do not support an end, the band is
-    hatched and goes to the edge with an arrow, and the legend says so.
+    Where bars begin and end, `bar_edges` says. The k-th percentile performance is a line in two
+    bands, its intervals for chips and images and for chips alone; where the runs do not support an
+    end, the band is hatched and goes to the edge with an arrow, and the legend says so.
 
     Args:
         path: The file or sheet, as in `figure_in`.
@@ -72,15 +73,17 @@ def draw_histogram(
             where they are any real numbers.
         samples: Drawn one below the other on one axis.
         percent: Whether values are shares, drawn in percent; else in their own unit.
+        item: What one of the images is called.
+        bounds: Least and greatest value that a chip can have.
 
     Raises:
         OptionError, ArtifactError: As `nvmc.report.figure.figure_in` does.
     """
     scale = 100 if percent else 1
-    edges = scale * _edges([sample.values for sample in samples], ideal, images)
+    edges = scale * bar_edges([sample.values for sample in samples], ideal, images, bounds)
     sheet, rows = as_sheet(path), len(samples)
     look = sheet.style
-    with figure_in(sheet, 8.4, 1.6 + 2.0 * rows, narrow=1.9 + 1.2 * rows) as figure:
+    with figure_in(sheet, 8.4, 1.6 + 2.0 * rows, narrow=2.3 + 1.2 * rows) as figure:
         below: Any = figure.subplots(rows, 1, sharex=True, squeeze=False)[:, 0]
         intervals = [sample.kpp.interval for sample in samples]
         low = min([edges[0], *(scale * i.low for i in intervals if i.low is not None)])
@@ -90,7 +93,7 @@ def draw_histogram(
             style(axes, _title(sample, look, scale, rows), "", "chips")
             axes.yaxis.get_major_locator().set_params(integer=True)
             axes.set_xlim(low - margin, high + margin)
-            _draw(axes, sample, ideal, edges, scale, look)
+            _draw(axes, sample, ideal, edges, scale, look, item)
             if not look.narrow:
                 legend(axes, look)
         if look.narrow:
@@ -99,15 +102,31 @@ def draw_histogram(
         heading(figure, lines)
 
 
-def _edges(values: Sequence[NDArray[np.float64]], ideal: float, images: int | None) -> Any:
-    """Edges of the bars, half an image off the possible values."""
+def bar_edges(
+    values: Sequence[NDArray[np.float64]],
+    ideal: float,
+    images: int | None,
+    bounds: tuple[float, float],
+) -> NDArray[np.float64]:
+    """Edges of the bars of a histogram, half an image off the possible values, shape (bars + 1,).
+
+    A bar is a whole number of images wide, so that none is favoured by where the possible values
+    fall, and none goes beyond the least and the greatest value that there can be.
+
+    Args:
+        values: One value per chip, an array for each sample; all are finite.
+        ideal: The ideal chip's value, which the bars reach, too.
+        images: As of `draw_histogram`.
+        bounds: Likewise.
+    """
     low = min(ideal, *(float(v.min()) for v in values))
     high = max(ideal, *(float(v.max()) for v in values))
     grain = 1 / images if images else max((high - low) / MAX_BARS, 1e-6 * max(1.0, abs(high)))
     steps = round((high - low) / grain)
     width = max(1, -(-steps // MAX_BARS))
     bars = steps // width + 1
-    return low + (np.arange(bars + 1) * width - 0.5) * grain
+    edges = low + (np.arange(bars + 1) * width - 0.5) * grain
+    return np.unique(np.clip(edges, *bounds)).astype(np.float64)
 
 
 def _title(sample: Sample, look: Style, scale: int, rows: int) -> str:
@@ -129,7 +148,9 @@ def _form(scale: int) -> str:
     return ".2f" if scale == 100 else ".4g"
 
 
-def _draw(axes: Any, sample: Sample, ideal: float, edges: Any, scale: int, look: Style) -> None:
+def _draw(
+    axes: Any, sample: Sample, ideal: float, edges: Any, scale: int, look: Style, item: str
+) -> None:
     kpp, mean, form = sample.kpp, scale * sample.summary.mean, _form(scale)
     wide = look.scale
     worst = f"KPP, k = {kpp.k:g}: {scale * kpp.value:{form}}"
@@ -137,11 +158,10 @@ def _draw(axes: Any, sample: Sample, ideal: float, edges: Any, scale: int, look:
         worst += "\n(the worst chip)"
     axes.hist(scale * sample.values, bins=edges, color=BLUE, alpha=0.45, linewidth=0)
     axes.axvline(scale * kpp.value, color=RED, linewidth=2 * wide, label=worst)
-    here = "on these samples:\nchips alone"
+    here = f"on these {item}s:\nchips alone"
     if kpp.covers == "chips and images":
-        _band(
-            axes, kpp.interval, 0.1, f"its {kpp.confidence:.0%} interval:\nchips and samples", scale
-        )
+        both = f"its {kpp.confidence:.0%} interval:\nchips and {item}s"
+        _band(axes, kpp.interval, 0.1, both, scale)
     else:
         here = f"its {kpp.confidence:.0%} interval\n{here}"
     _band(axes, kpp.chips_alone, 0.25, here, scale)

@@ -47,6 +47,7 @@ def draw_overlay(
     metric: str,
     networks: Sequence[Overlaid],
     percent: bool,
+    item: str = "image",
 ) -> None:
     """Write the picture of a comparison to `path`.
 
@@ -59,6 +60,7 @@ def draw_overlay(
         metric: What is on the x axis.
         networks: At least one.
         percent: Whether values are shares, drawn in percent; else in their own unit.
+        item: What one of the images is called.
 
     Raises:
         OptionError, ArtifactError: As `nvmc.report.figure.figure_in` does.
@@ -66,7 +68,7 @@ def draw_overlay(
     scale = 100 if percent else 1
     rows, sheet = len(networks), as_sheet(path)
     look = sheet.style
-    with figure_in(sheet, 7.2, 4.4 + 0.3 * rows, narrow=3.2 + 0.3 * rows) as figure:
+    with figure_in(sheet, 7.2, 4.4 + 0.3 * rows, narrow=3.6 + 0.3 * rows) as figure:
         heading(figure, lines)
         top: Any
         below: Any
@@ -90,17 +92,22 @@ def draw_overlay(
         below.set_ylim(rows - 0.4, -0.6)
         below.set_yticks(range(rows), [one.label for one in networks])
         below.grid(visible=False)
-        own = f"KPP, k = {k:g}, with its {networks[0].kpp.confidence:.0%} interval on these samples"
-        own = own.replace(", with", ",\nwith") if look.narrow else own
-        alone = [one.kpp.chips_alone for one in networks]
-        if any(ends.low is None or ends.high is None for ends in alone):
-            own += f"\n(an end is open: arrow; {alone[0].runs_needed} runs close it)"
-        below.set_title(own, loc="left", color=INK)
+        below.set_title(_intervals_title(networks, item, look.narrow), loc="left", color=INK)
         below.set_xlabel(f"{metric} [%]" if percent else metric, color=INK)
         if look.narrow:
             legend(top, look, columns=1 if max(len(o.label) for o in networks) > 20 else 2)
         else:
             top.legend(frameon=False, labelcolor=INK, loc="upper left", handlelength=4)
+
+
+def _intervals_title(networks: Sequence[Overlaid], item: str, narrow: bool) -> str:
+    """What the lower panel shows, and what an arrow there means."""
+    kpp = networks[0].kpp
+    own = f"KPP, k = {kpp.k:g},{chr(10) if narrow else ' '}with its {kpp.confidence:.0%} interval"
+    own += f" on these {item}s"
+    if not all(one.kpp.chips_alone.closed for one in networks):
+        own += f"\n(an end is open: arrow; {kpp.chips_alone.runs_needed} runs close it)"
+    return own
 
 
 def _spread(

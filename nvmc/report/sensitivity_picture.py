@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,12 +24,6 @@ __all__ = ["Bar", "draw_sensitivity"]
 MOST = 24
 """Parts of a kind that are drawn; of more, the dearest, and a line says how many are not."""
 
-TITLES = {
-    "layer": "Layers (arrays)",
-    "slice": "Slices of weights (0: least significant)",
-    "source": "Noise sources",
-}
-
 
 @dataclass(frozen=True)
 class Bar:
@@ -49,7 +43,13 @@ class Bar:
 
 
 def draw_sensitivity(
-    path: Path | Sheet, lines: Sequence[str], what: str, parts: Sequence[Bar], scale: float
+    path: Path | Sheet,
+    lines: Sequence[str],
+    what: str,
+    parts: Sequence[Bar],
+    scale: float,
+    kinds: Mapping[str, str],
+    labels: tuple[str, str],
 ) -> None:
     """Write the picture: two bars for each part, whose whiskers are one standard error.
 
@@ -59,42 +59,51 @@ def draw_sensitivity(
         what: What bars are differences of, with the unit.
         parts: Dearest first within each kind.
         scale: What values are multiplied by: 100 for percentage points.
+        kinds: What a panel is called, by kind of its parts, in their order.
+        labels: What gain and loss are called.
 
     Raises:
         OptionError, ArtifactError: As `nvmc.report.figure.figure_in` does.
     """
-    kinds = {kind: [one for one in parts if one.kind == kind] for kind in TITLES}
-    kinds = {kind: found for kind, found in kinds.items() if found}
-    counts = [min(len(found), MOST) for found in kinds.values()]
+    panels = {title: [one for one in parts if one.kind == kind] for kind, title in kinds.items()}
+    panels = {title: found for title, found in panels.items() if found}
+    counts = [min(len(found), MOST) for found in panels.values()]
     sheet = as_sheet(path)
     rows = sum(counts)
-    high, narrow, more = 1.4 + 0.36 * rows, 1.5 + 0.3 * rows, 0.6 * len(counts)
+    high, narrow, more = 1.4 + 0.36 * rows, 1.9 + 0.3 * rows, 0.6 * len(counts)
     with figure_in(sheet, 8.4, high + more, narrow=narrow + more) as figure:
         heading(figure, lines)
         grid: Any = {"height_ratios": [1 + count for count in counts]}
         all_axes: Any = figure.subplots(
             len(counts), 1, squeeze=False, sharex=True, gridspec_kw=grid
         )[:, 0]
-        for axes, (kind, found) in zip(all_axes, kinds.items(), strict=True):
-            _draw(axes, kind, found, scale, sheet.style.scale)
+        for axes, (title, found) in zip(all_axes, panels.items(), strict=True):
+            _draw(axes, title, found, scale, sheet.style.scale, labels)
         all_axes[-1].set_xlabel(
             what if not sheet.style.narrow else what.replace(" [", "\n["), color=INK
         )
-        handles, labels = all_axes[0].get_legend_handles_labels()
+        handles, told = all_axes[0].get_legend_handles_labels()
         thick = 0.9 * sheet.style.scale
         handles += all_axes[0].plot([], [], color=INK, linewidth=thick)
-        texts = [*labels, "± one standard error"]
+        texts = [*told, "± one standard error"]
         legend(all_axes[0], sheet.style, handles, texts, columns=1)
 
 
-def _draw(axes: Any, kind: str, parts: Sequence[Bar], scale: float, thick: float) -> None:
+def _draw(
+    axes: Any,
+    title: str,
+    parts: Sequence[Bar],
+    scale: float,
+    thick: float,
+    labels: tuple[str, str],
+) -> None:
     shown = parts[:MOST]
     more = f"; {len(parts) - MOST} more not drawn" if len(parts) > MOST else ""
-    style(axes, f"{TITLES[kind]}{more}", "", "")
+    style(axes, f"{title}{more}", "", "")
     axes.grid(axis="y", visible=False)
     axes.grid(axis="x", color="#e4e6ea", linewidth=0.8)
     whisker = {"ecolor": INK, "elinewidth": 0.9 * thick, "capsize": 2 * thick}
-    told = (("gain", "gain without its noise", -0.2), ("loss", "loss with its noise alone", 0.2))
+    told = (("gain", labels[0], -0.2), ("loss", labels[1], 0.2))
     for look, (name, label, shift) in zip(LOOKS, told, strict=False):
         values, errors = zip(*(getattr(one, name) for one in shown), strict=True)
         axes.barh(

@@ -14,10 +14,8 @@ __all__ = ["draw_tiles"]
 
 MOST = 24
 """Arrays that are drawn: those with most tiles; of more, a line says how many are not."""
-FLAT = 0.08
-"""Share of a panel's height below which a tile has no room for a number."""
-LETTERED = 12
-"""Tiles of a copy up to which their share is written into each."""
+FLAT, SLIM = 0.08, 0.14
+"""Share of a panel's height, and of its width, from which on a tile has room for a number."""
 
 
 def draw_tiles(compiled: Compiled, path: str | Path | Sheet, name: str = "screen") -> Path:
@@ -101,7 +99,8 @@ def _draw(
         share = 100 * tile["cells"] / cells
         box = {"width": right - left, "bottom": top, "align": "edge", "edgecolor": "white"}
         axes.bar(left, bottom - top, color=scale.to_rgba(share), linewidth=look.scale, **box)
-        if len(tiles) <= LETTERED and bottom - top > array.rows * array.groups * FLAT:
+        high = (bottom - top) / (array.rows * array.groups)
+        if high >= FLAT and (right - left) / (array.cols * array.groups) >= SLIM:
             axes.annotate(
                 f"{share:.0f}",
                 ((left + right) / 2, (top + bottom) / 2),

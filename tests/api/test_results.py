@@ -14,6 +14,8 @@ import pytest
 import nvmc
 from nvmc.errors import OptionError
 from nvmc.models import zoo_path
+from nvmc.page.report import RESULTS
+from nvmc.report.drawn import Drawn
 
 DATA = {"data": "digits", "limit": 40}
 
@@ -40,8 +42,8 @@ def test_a_simulation_as_tables(simulation: nvmc.Simulation) -> None:
     assert float(row["kpp_high"]) == simulation.interval.high
     text = simulation.table()
     caption, head = text.partition("\n\n")[0], text.partition("\n\n")[2].splitlines()[0]
-    assert " ".join(caption.split()).startswith("mlp3 on rram4, sigma 0.3, noise ")
-    assert " ".join(caption.split()).endswith(", 6 chips, 40 images of digits, seed 0")
+    assert " ".join(caption.split()).startswith("mlp3 on rram4, 4-bit weights, sigma 0.3, noise ")
+    assert " ".join(caption.split()).endswith(", 6 chips from chip 2, 40 images of digits, seed 0")
     assert row["sigma"] == "0.3" and "sigma 0.3" in simulation.table("latex")
     assert head.split() == ["accuracy", "[%]", "mlp3"]
     assert "at most" in text and "chips that reach 90 %" in text
@@ -76,7 +78,9 @@ def test_sweeps_are_of_the_same_chips(simulation: nvmc.Simulation) -> None:
     other = simulation.sweep(adc_bits=[8, None])  # at sigma 0.3 as before
     np.testing.assert_array_equal(other.points[1].values, simulation.values)
     assert [point.at["adc-bits"].text for point in other.points] == ["8", "none"]
-    assert "Values are accuracy [%]; sigma 0.3" in other.table()
+    caption = " ".join(other.table().partition("\n\n")[0].split())
+    assert "mlp3 on rram4, 4-bit weights, sigma 0.3, noise " in caption
+    assert caption.endswith("; values are accuracy [%]") and "ADC" not in caption
     assert "over adc-bits 8 to none (2 values), sigma 0.3: " in repr(other)
     with pytest.raises(OptionError, match="sweep has no parameter"):
         simulation.sweep()
@@ -116,7 +120,7 @@ def test_one_line_each(
     solved = nvmc.solve(compiled, "sigma=0,1", 0.5, runs=10, percentile=50, **DATA)
     for one, said in (
         (compiled, "3 arrays of 4-bit weights"),
-        (simulation, "6 chips, 40 images of digits: KPP (k = 1) of accuracy"),
+        (simulation, "6 chips from chip 2, 40 images of digits, seed 0: KPP (k = 1) of accuracy"),
         (simulation, ", sigma 0.3, noise "),
         (simulation, f"95% interval at most {100 * simulation.interval.high:.2f} %"),
         (compared, "against mlp3 on fefet2"),
@@ -135,6 +139,12 @@ def test_one_line_each(
     assert list(frame.columns) == ["label", "chip", "accuracy"] and len(frame) == 8
     assert frame["accuracy"].tolist()[4:] == compared.networks[1].values.tolist()
     assert len(parts.to_pandas()) == len(parts.costs)
+
+
+def test_results_have_one_way_to_be_drawn() -> None:
+    drawn = [kind for kind in RESULTS if hasattr(kind, "figure")]
+    assert len(drawn) == 5 and all(kind.figure is Drawn.figure for kind in drawn)
+    assert all(kind._draw is not Drawn._draw for kind in drawn)
 
 
 def test_figures(

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+import nvmc
 from nvmc.cli import main
 
 Capture = pytest.CaptureFixture[str]
@@ -39,6 +40,20 @@ def test_tables_and_files(compiled: str, capsys: Capture) -> None:
     assert "10 chips, seed 0, 60 images (digits, limit 60)" in " ".join(text.split())
     for phrase in ("layer (array)", "slice (0: least", "noise source", "stuck-at", "programming"):
         assert phrase in text
+    compared = nvmc.sensitivity(
+        nvmc.open_compiled(compiled), sigma=0.3, noise=[STUCK[1]], data="digits", limit=60, runs=10,
+        percentile=20,
+    )  # fmt: skip
+    table = compared.shown()
+    heads = [line.split("  ") for line in text.splitlines() if "gain if perfect" in line]
+    assert len(heads) == 3
+    for _, *told in heads:
+        assert [word.strip() for word in told if word.strip()] == list(table.columns[1:])
+    for _, *cells in table.rows:
+        assert "".join(cells).replace(" ", "") in text.replace(" ", "")
+    assert all(note in " ".join(text.split()) for note in table.notes)
+    for phrase in ("4-bit weights, sigma 0.3, noise ", "10 chips, 60 images", "KPP (k = 20)"):
+        assert phrase in table.caption
     assert main([*words, "--json"]) == 0
     captured = capsys.readouterr()
     assert captured.err == ""

@@ -172,12 +172,12 @@ def test_tables_and_json(mlp: Compiled, lenet: Compiled) -> None:
     text = result.table()
     assert "open" in text and max(map(len, text.splitlines())) <= 80
     assert "at most " in text and "up to" not in text
-    assert "% An open end of the KPP's difference needs 477 chips: --runs 477.\n" in result.table(
+    assert "% An open end of the KPP's difference needs 477 chips: runs=477.\n" in result.table(
         "latex"
     )
     for kind in ("markdown", "latex", "html"):
         assert "lenet" in result.table(kind)
-        assert "on fefet2, sigma 0.4, noise " in result.table(kind)
+        assert "on fefet2, 4-bit weights, sigma 0.4, noise " in result.table(kind)
         assert "5 chips, 60 images of digits, seed 0" in result.table(kind)
     assert (first["sigma"], first["data"], first["images"]) == ("0.4", "digits", "60")
     with pytest.raises(OptionError, match="'pdf'"):

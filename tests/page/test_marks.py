@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from nvmc.page.sections.cost import _decimal
-from nvmc.page.sections.distribution import _edges
+from nvmc.page.sections.distribution import _edges, _held
 from nvmc.page.values import Unit
 
 
@@ -24,6 +24,13 @@ def test_no_bar_goes_beyond_the_bounds(values: list[float]) -> None:
     edges = _edges((One(),), Unit.of("accuracy"))  # type: ignore[arg-type]
     assert 0 <= edges[0] <= min(values) and edges[-1] == 1 and (np.diff(edges) > 0).all()
     assert np.histogram(values, edges)[0].sum() == 2
+
+
+def test_a_bar_is_called_by_the_values_that_it_can_hold() -> None:
+    unit = Unit.of("accuracy")
+    assert _held(0.975, 1.0, 20, unit) == "100.00"
+    assert _held(0.875, 0.975, 20, unit) == "90.00 to 95.00"
+    assert _held(0.875, 0.975, None, unit) == "87.50 to 97.50"
 
 
 @pytest.mark.parametrize(

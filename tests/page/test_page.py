@@ -18,8 +18,8 @@ import nvmc
 from nvmc.errors import NvmcError, OptionError
 from nvmc.evaluation.sensitivity import Sensitivity
 from nvmc.page import make, sections
-from nvmc.page.blocks import Chart
-from nvmc.page.document import document
+from nvmc.page.blocks import Chart, DataTable, Heading, Paragraph
+from nvmc.page.document import _sections, document
 from nvmc.page.markup import embedded_json, tag
 from nvmc.page.report import Report, report_of
 from nvmc.page.sections import SECTIONS
@@ -140,7 +140,7 @@ def test_the_verdict_of_few_chips_is_that_of_the_worst(page: Page, made: Report)
 
 
 def test_an_open_interval_is_said_and_drawn_open(page: Page) -> None:
-    assert "no lower limit yet: 368 chips are needed (--runs 368)" in page.text
+    assert "no lower limit yet: 368 chips are needed (runs=368)" in page.text  # made in Python
     rows = page.charts["kpp"]["data"]["values"]
     assert [row["open_low"] for row in rows] == [True, True]
 
@@ -189,6 +189,22 @@ def test_a_comparison_and_its_curves(network: nvmc.Compiled, tmp_path: Path) -> 
     rows = list(csv.DictReader(io.StringIO(page.files["comparison-1.csv"])))
     assert [row["label"] for row in rows] == ["fefet1", "fefet2"]
     assert "Each is held against fefet1, chip by chip" in page.text
+    assert "(--runs" not in page.text and "chips and samples" in page.text  # of arrays
+
+
+def test_every_figure_and_table_of_two_networks_has_a_title_of_its_own(
+    network: nvmc.Compiled,
+) -> None:
+    """Headings of parts, too; and the circuit is in the verdict."""
+    hardware = ["isaac-32nm", "generic"]
+    given: dict[str, Any] = {"data": DATA, "runs": 4, "hardware": hardware, "jobs": 1}
+    made = nvmc.make_report(network, devices=["fefet1", "fefet2"], **given)
+    found = [block for _, section in _sections(made) for block in section.blocks]
+    titles = [one.title for one in found if isinstance(one, Chart | DataTable)]
+    costs = [one.text for one in found if isinstance(one, Heading) and "isaac" in one.text]
+    assert len(set(titles)) == len(titles) and len(costs) == 1
+    leads = [one.text for one in found if isinstance(one, Paragraph) and one.kind == "lead"]
+    assert all("6-bit DAC, 6-bit ADC, full ADC range" in text for text in leads)
 
 
 def test_of_errors_less_is_better_and_the_upper_end_is_open(network: nvmc.Compiled) -> None:

@@ -12,10 +12,12 @@ from typing import Any
 import numpy as np
 import pytest
 
+from nvmc.cost.components import COMPONENTS
 from nvmc.errors import ArtifactError, OptionError
+from nvmc.report.component_looks import COMPONENT_COLOURS
 from nvmc.report.curves import Axis, Curve, draw_curves
 from nvmc.report.figure import LOOKS, as_sheet, check_figure, figure_in, shades
-from nvmc.report.histogram import Sample, draw_histogram
+from nvmc.report.histogram import Sample, bar_edges, draw_histogram
 from nvmc.report.overlay import Overlaid, draw_overlay
 from nvmc.report.sensitivity_picture import Bar, draw_sensitivity
 from nvmc.report.study_picture import StudyLine, draw_study
@@ -126,8 +128,35 @@ def test_a_histogram_of_equal_chips(tmp_path: Path, figures: list[Any]) -> None:
     values = np.ones(4)
     one = Sample("", values, percentile_performance(values, 1), summarize(values))
     draw_histogram(tmp_path / "h.png", ["title"], "agreement", 1.0, 10, [one])
-    low, high = figures[0].axes[0].get_xlim()
+    (axes,) = figures[0].axes
+    low, high = axes.get_xlim()
     assert low < 100 < high
+    bars = [patch for patch in axes.patches if patch.get_alpha() == 0.45 and patch.get_height()]
+    assert [(bar.get_x(), bar.get_x() + bar.get_width()) for bar in bars] == [(95, 100)]
+
+
+@pytest.mark.parametrize("values", [[0.81, 1.0], [0.0, 1.0], [0.0, 0.35], [0.5, 0.999]])
+@pytest.mark.parametrize("images", [7, 100, 100_000, None])
+def test_no_bar_of_a_histogram_leaves_what_values_can_be(
+    values: list[float], images: int | None
+) -> None:
+    edges = bar_edges([np.array(values)], values[1], images, (0.0, 1.0))
+    assert 0 <= edges[0] <= values[0] and values[1] <= edges[-1] <= 1
+    assert np.histogram(values, edges)[0].sum() == 2 and (np.diff(edges) > 0).all()
+
+
+def test_pictures_call_images_by_their_name(tmp_path: Path, figures: list[Any]) -> None:
+    one = population(30)
+    draw_histogram(tmp_path / "h.png", ["t"], "r2", 0.9, None, [one], item="week")
+    draw_curves(
+        tmp_path / "c.png", ["t"], "r2", Axis("σ", [0.1, 0.2]), [curve("", 2, 20)], item="week"
+    )
+    draw_overlay(
+        tmp_path / "o.png", ["t"], "r2", [Overlaid("a", one.values, one.kpp)], True, "week"
+    )
+    told = [texts(figure.axes[0].get_legend()) for figure in figures[:2]]
+    told.append(figures[2].axes[1].get_title(loc="left"))
+    assert all("weeks" in text and "image" not in text for text in told)
 
 
 def test_one_histogram_a_time(tmp_path: Path, figures: list[Any]) -> None:
@@ -198,11 +227,14 @@ def test_no_text_lies_on_another_or_beyond_the_edge(tmp_path: Path, figures: lis
     draw_uncertainty(tmp_path / "u.png", LINES, [panel, panel])
     several = [population(30, t) for t in ("1 h", "1 d")]
     narrow = as_sheet(tmp_path / "narrow.png", "column")
-    titles = ["lenet5-digits on rram4, σ = 0.1", "30 chips, seed 0; 531 images of digits"]
+    setup = "4-bit weights, sigma 0.1, noise programming:basis=level, 8-bit DAC, 5-bit ADC"
+    titles = [f"lenet5-digits on rram4, {setup}", "30 chips, 531 images of digits, seed 0"]
     draw_histogram(narrow, titles, "accuracy", 0.95, 500, several)
     draw_curves(narrow, titles, "accuracy", axis, [curve(s, 2, 20) for s in "abc"], title)
     bars = [Bar(kind, "conv1.weight", (0.1, 0.02), (0.2, 0.1)) for kind in ("layer", "source")]
-    draw_sensitivity(narrow, titles, "change of the KPP [percentage points]", bars, 100)
+    kinds, told = {"layer": "layers", "source": "noise sources"}, ("gain", "loss")
+    what = "change of the KPP [percentage points]"
+    draw_sensitivity(narrow, titles, what, bars, 100, kinds, told)
     chips = [Overlaid(s, one.values, one.kpp) for s, one in zip("ab", several, strict=True)]
     draw_overlay(narrow, titles, "accuracy", chips, True)
     assert len(figures) == 8
@@ -246,6 +278,15 @@ def test_looks_are_told_apart_without_colour() -> None:
     assert all(len({str(one) for one in kind}) == len(LOOKS) for kind in others)
     lights = [_lightness(colour) for colour in colours]
     assert min(abs(a - b) for a, b in itertools.pairwise(lights)) > 5
+
+
+def test_components_of_a_cost_are_told_apart_in_grey_by_their_neighbours() -> None:
+    assert list(COMPONENT_COLOURS) == list(COMPONENTS)
+    lights = [_lightness(colour) for colour in COMPONENT_COLOURS.values()]
+    assert len(set(COMPONENT_COLOURS.values())) == len(lights)
+    for apart, least in ((1, 20), (2, 15)):  # of two with a missing one between them
+        pairs = zip(lights, lights[apart:], strict=False)
+        assert min(abs(one - other) for one, other in pairs) >= least
 
 
 def _lightness(colour: str) -> float:

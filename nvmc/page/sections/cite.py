@@ -6,8 +6,9 @@ from collections.abc import Iterator
 
 from nvmc import __version__
 from nvmc.data.items import in_items, item_of
+from nvmc.evaluation.captions import name_of, setup_words
 from nvmc.page.blocks import Block, Paragraph, Quotation
-from nvmc.page.report import Population, Report, network_name
+from nvmc.page.report import Population, Report
 from nvmc.page.values import share_text
 
 __all__ = ["cite"]
@@ -34,14 +35,14 @@ def cite(report: Report) -> Iterator[Block]:
 
 def _sentence(one: Population, report: Report) -> str:
     told, kpp, unit = one.description, one.kpp, report.unit
-    strength = "" if told.setup.strength is None else f", noise strength {told.setup.strength:g}"
+    words = ", ".join(setup_words(told).values())
     data = (
         told.data if told.data_sha256 is None else f"{told.data} (SHA-256 {told.data_sha256[:12]})"
     )
     return (
         f"{one.label}: {kpp.runs:,} chips (seed {told.seed}, from chip {told.first}) of "
-        f"{network_name(told)} (SHA-256 {told.network_sha256[:12]}) on "
-        f"{told.setup.target.device.name}{strength} were simulated with nvmc {__version__} at "
+        f"{name_of(told)} (SHA-256 {told.network_sha256[:12]}) on "
+        f"{told.setup.target.device.name} ({words}) were simulated with nvmc {__version__} at "
         f"fidelity {told.fidelity} on {told.images:,} {item_of(told.data)}s of {data}; "
         f"KPP (k = {kpp.k:g}) {unit.text(kpp.value)} {unit.name}, "
         f"{share_text(kpp.confidence, 0)} interval over "

@@ -7,9 +7,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from nvmc.cost.result import Cost, Figure
-from nvmc.page.blocks import Block, Chart, DataTable, Paragraph
-from nvmc.page.charts import COLOURS, Spec, tooltip
+from nvmc.page.blocks import Block, Chart, DataTable, Heading, Paragraph
+from nvmc.page.charts import GREY, Spec, tooltip
 from nvmc.page.report import Report
+from nvmc.report.component_looks import component_colours
 
 __all__ = ["cost"]
 
@@ -20,20 +21,27 @@ MOST = 40
 
 def cost(report: Report) -> Iterator[Block]:
     """For each network and hardware: figures, layers by component, what is assumed; or why not."""
-    for number, one in enumerate(report.of(Cost), 1):
-        name = Path(one.network).name.removesuffix(".nvmc")
+    costs = report.of(Cost)
+    for number, one in enumerate(costs, 1):
+        name = f"{_network(one)} on {one.hardware}"
+        if len(costs) > 1:
+            yield Heading(name)
         yield Paragraph(
-            f"{name} on {one.hardware} ({one.node_nm:g} nm), for one inference; {one.drives}. Each "
+            f"{name} ({one.node_nm:g} nm), for one inference; {one.drives}. Each "
             "estimate has the band within which published chips agree with the hardware."
         )
         yield from _outside(one)
         yield _figures(one, name, number)
-        yield _layers(one, number)
-        yield _components(one, number)
+        yield _layers(one, name, number)
+        yield _components(one, name, number)
         if one.assumptions:
             yield Paragraph(f"Assumed: {' '.join(one.assumptions)}")
     for sentence in report.uncosted:
         yield Paragraph(sentence, "note")
+
+
+def _network(one: Cost) -> str:
+    return Path(one.network).name.removesuffix(".nvmc")
 
 
 def _outside(one: Cost) -> Iterator[Block]:
@@ -83,45 +91,54 @@ def _figures(one: Cost, name: str, number: int) -> DataTable:
     ]
     lines = [(what, *_figure_texts(figure, unit)) for what, figure, unit in told]
     rows = [
-        {"network": name, "hardware": one.hardware, "quantity": what, "unit": unit, **vars(figure)}
+        {
+            "network": _network(one),
+            "hardware": one.hardware,
+            "quantity": what,
+            "unit": unit,
+            **vars(figure),
+        }
         for what, figure, unit in told
     ]
-    title = f"{name} on {one.hardware}"
     columns = ("", "estimate", "band")
-    return DataTable.of(f"cost-{number}", title, columns, lines, rows, open=True)
+    return DataTable.of(
+        f"cost-{number}", f"Cost of a chip: {name}", columns, lines, rows, open=True
+    )
 
 
-def _layers(one: Cost, number: int) -> Chart:
+def _layers(one: Cost, name: str, number: int) -> Chart:
     """Energy of each layer, by component."""
     ranked = sorted(one.layers, key=lambda layer: -layer.energy.value)[:MOST]
     labelled = list(zip(one.labels, one.layers, strict=True))
     kept = [(label, layer) for label, layer in labelled if layer in ranked]
-    parts = [part.name for part in one.components]
+    colours = component_colours([part.name for part in one.components])
     whole = one.energy.value or 1.0
     scale, prefix = next((p for p in PREFIXES if whole >= p[0]), PREFIXES[-1])
     data = [
         {
             "name": label,
             "part": part,
+            "stacked": stacked,
             "value": layer.components.get(part, 0.0) / scale,
             "text": f"{layer.components.get(part, 0.0) / scale:.3g} {prefix}J",
         }
         for label, layer in kept
-        for part in parts
+        for stacked, part in enumerate(colours)
         if layer.components.get(part)
     ]
-    colours = {"domain": parts, "range": [COLOURS[i % len(COLOURS)] for i in range(len(parts))]}
+    look = {"domain": list(colours), "range": list(colours.values())}
     spec: Spec = {
         "data": {"values": data},
-        "mark": {"type": "bar"},
+        "mark": {"type": "bar", "stroke": GREY, "strokeWidth": 1},
         "encoding": {
             "x": {"field": "value", "type": "quantitative",
                   "title": f"energy per inference [{prefix}J]"},
             "y": {"field": "name", "type": "nominal", "sort": None, "title": None,
                   "axis": {"labelLimit": 150}},
-            "color": {"field": "part", "type": "nominal", "scale": colours, "sort": parts,
-                      "legend": {"orient": "top", "title": None, "columns": 3}},
-            "order": {"field": "part", "sort": "ascending"},
+            "color": {"field": "part", "type": "nominal", "scale": look, "sort": list(colours),
+                      "legend": {"orient": "top", "title": None, "columns": 3,
+                                 "symbolStrokeColor": GREY, "symbolStrokeWidth": 1}},
+            "order": {"field": "stacked", "sort": "ascending"},
             "tooltip": tooltip(name="layer", part="component", text="energy"),
         },
     }  # fmt: skip
@@ -135,18 +152,18 @@ def _layers(one: Cost, number: int) -> Chart:
         for label, layer in labelled
     ]
     columns = ("layer", "tiles", "energy", "band", "time", "band")
-    rows = [{**row, "network": Path(one.network).name} for row in one.rows()]
-    table = DataTable.of(f"layers-{number}", "Cost of each layer", columns, lines, rows)
+    rows = [{**row, "network": _network(one)} for row in one.rows()]
+    table = DataTable.of(f"layers-{number}", f"Cost of each layer: {name}", columns, lines, rows)
     first, most = max(labelled, key=lambda pair: pair[1].energy.value)
     summary = (
         f"{first} takes the most energy, {100 * most.energy.value / whole:.0f} % of "
         f"{_figure_texts(one.energy, 'J')[0]} per inference."
     )
-    title = f"Energy of the layers on {one.hardware}, by component"
+    title = f"Energy of each layer by component: {name}"
     return Chart(f"energy-{number}", title, summary, spec, table, height=40 + 26 * len(kept))
 
 
-def _components(one: Cost, number: int) -> DataTable:
+def _components(one: Cost, name: str, number: int) -> DataTable:
     ranked = sorted(one.components, key=lambda part: -part.energy.value)
     lines = [
         (
@@ -167,7 +184,9 @@ def _components(one: Cost, number: int) -> DataTable:
         for part in ranked
     ]
     columns = ("component", "energy", "band", "share", "area", "band", "share")
-    return DataTable.of(f"components-{number}", "Cost of each component", columns, lines, rows)
+    return DataTable.of(
+        f"components-{number}", f"Cost of each component: {name}", columns, lines, rows
+    )
 
 
 def _share(part: Figure, whole: Figure) -> str:

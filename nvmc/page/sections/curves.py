@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Sequence
 
+from nvmc.evaluation.captions import name_of
 from nvmc.evaluation.parameters import PARAMETERS, duration_text, label_of
 from nvmc.evaluation.sweep import Point, Sweep
 from nvmc.page.blocks import Block, Chart, Choice, DataTable
 from nvmc.page.charts import RED, Spec, lines, metric_axis, shown, tooltip
-from nvmc.page.report import Report, network_name
+from nvmc.page.report import Report
 from nvmc.page.values import Unit, share_text
 
 __all__ = ["curves"]
@@ -37,7 +38,7 @@ def _labelled(sweeps: list[Sweep]) -> list[tuple[str, list[Point]]]:
             told = points[0].description
             second = swept.axes[1:]
             value = [f"{name} {points[0].at[name].text}" for name in second]
-            found.append(((network_name(told), told.setup.target.device.name, *value), points))
+            found.append(((name_of(told), told.setup.target.device.name, *value), points))
     telling = [i for i in range(len(found[0][0])) if len({words[i] for words, _ in found}) > 1]
     named = [(", ".join(words[i] for i in telling) or words[0], p) for words, p in found]
     labels = [label for label, _ in named]
@@ -227,7 +228,7 @@ def _table(
             rows.append(
                 {
                     "chips_of": label,
-                    "network": network_name(told),
+                    "network": name_of(told),
                     **{PARAMETERS[n].column: point.at[n].number for n in axes},
                     "mean": point.summary.mean,
                     "worst": point.summary.worst,

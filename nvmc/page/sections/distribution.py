@@ -22,10 +22,10 @@ from nvmc.page.charts import (
 )
 from nvmc.page.report import Population, Report
 from nvmc.page.values import Unit, counted
+from nvmc.report.histogram import bar_edges
 
 __all__ = ["distribution"]
 
-MAX_BARS = 40
 MARKS = [RED, "#c05a0a", "#1f7a5c", "#8a3fb0"]
 """KPP, mean, ideal chip and goal: seen on the bars, and told apart."""
 MAX_POINTS = 400
@@ -46,22 +46,16 @@ def _known(one: Population) -> Any:
     return one.values[~np.isnan(one.values)]
 
 
-def _edges(found: tuple[Population, ...], unit: Unit) -> Any:
-    """Edges of bars that are a whole number of images wide, so that none is favoured.
+def _images(found: tuple[Population, ...], unit: Unit) -> int | None:
+    """Images that values are shares of; None where they are any real numbers."""
+    return max(one.description.images for one in found) if unit.counts else None
 
-    No bar goes beyond the least and the greatest value that there can be.
-    """
-    low = min(one.ideal for one in found)
-    high = max(one.ideal for one in found)
-    low = min(low, *(float(_known(one).min()) for one in found))
-    high = max(high, *(float(_known(one).max()) for one in found))
-    grain = max((high - low) / MAX_BARS, 1e-6 * max(1.0, abs(high)))
-    if unit.counts:
-        grain = 1 / max(one.description.images for one in found)
-    steps = round((high - low) / grain)
-    width = max(1, math.ceil(steps / MAX_BARS))
-    edges = low + (np.arange(steps // width + 2) * width - 0.5) * grain
-    return np.unique(np.clip(edges, *unit.bounds))
+
+def _edges(found: tuple[Population, ...], unit: Unit) -> Any:
+    """Edges of bars for all of them."""
+    low, high = (end(one.ideal for one in found) for end in (min, max))
+    values = [np.array([low, high]), *map(_known, found)]
+    return bar_edges(values, low, _images(found, unit), unit.bounds)
 
 
 def _histogram(found: tuple[Population, ...], unit: Unit) -> Chart:
@@ -131,6 +125,7 @@ def _within(domain: tuple[float, float], unit: Unit) -> tuple[float, float]:
 
 def _bars(found: tuple[Population, ...], unit: Unit, edges: Any) -> list[Spec]:
     bars: list[Spec] = []
+    images = _images(found, unit)
     for i, one in enumerate(found):
         counts, _ = np.histogram(_known(one), edges)
         bars += [
@@ -140,12 +135,22 @@ def _bars(found: tuple[Population, ...], unit: Unit, edges: Any) -> list[Spec]:
                 "x": unit.scale * float(edges[bar]),
                 "high": unit.scale * float(edges[bar + 1]),
                 "chips": int(count),
-                "from": f"{unit.bare(float(edges[bar]))} to {unit.bare(float(edges[bar + 1]))}",
+                "from": _held(float(edges[bar]), float(edges[bar + 1]), images, unit),
             }
             for bar, count in enumerate(counts)
             if count
         ]
     return bars
+
+
+def _held(low: float, high: float, images: int | None, unit: Unit) -> str:
+    """The values that a bar stands for, from the least to the greatest that there can be."""
+    if images is not None:
+        slack = 1e-6  # of an image: edges lie half of one off values, or on one
+        low = math.ceil(low * images - slack) / images
+        high = math.floor(high * images + slack) / images
+    texts = dict.fromkeys((unit.bare(low), unit.bare(high)))
+    return " to ".join(texts)
 
 
 def _is_near(goal: float, first: float, last: float) -> bool:

@@ -47,8 +47,8 @@ NAMES = {
     "fidelity": "what is simulated",
     "class_axis": "axis of the classes",
     "batch_axis": "axis of the batch",
-    "images": "samples",
-    "limit": "most samples (--limit)",
+    "images": "images",
+    "limit": "most images (limit)",
     "first": "number of the first chip",
     "runs": "chips",
     "network_sha256": "network's SHA-256",
@@ -89,12 +89,17 @@ def _facts(told: Told) -> DataTable:
     keys = [key for key in facts[0] if key not in ONCE]
     labels = ("", *(label for _, label in told))
     shown = [
-        (NAMES.get(key, key.replace("_", " ")), *(_text(key, one.get(key)) for one in facts))
+        (_named(key, told[0][0].data), *(_text(key, one.get(key)) for one in facts))
         for key in keys
         if any(one.get(key) not in (None, [], "") for one in facts)
     ]
     title = in_items("Networks, chips and images", told[0][0].data)
     return DataTable.of("setup", title, labels, shown, open=True)
+
+
+def _named(key: str, data: str) -> str:
+    """What a key is called, with the word for a data set's rows."""
+    return in_items(NAMES.get(key, key.replace("_", " ")), data)
 
 
 def _text(key: str, value: Any) -> str:

@@ -4,19 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from nvmc.data.items import item_of
+from nvmc.evaluation.captions import name_of, on_device
 from nvmc.evaluation.sensitivity import FEWEST_BELOW, KINDS, PartCost, Sensitivity, row_of
+from nvmc.evaluation.sensitivity_words import (
+    COLUMNS,
+    GAIN,
+    KINDS_OF_PARTS,
+    LOSS,
+    part_cells,
+    sensitivity_notes,
+)
 from nvmc.page.blocks import Block, Chart, Choice, DataTable, Paragraph
 from nvmc.page.charts import BLUE, Spec, tooltip
-from nvmc.page.report import Report, network_name
+from nvmc.page.report import Report
 from nvmc.page.values import Unit, counted
 from nvmc.statistics import percentile_index
 
 __all__ = ["sensitivity"]
 
-NAMES = {"layer": "layers (arrays)", "slice": "slices (0: least significant)",
-         "source": "noise sources"}  # fmt: skip
-WHAT = ("gain if perfect", "loss alone")
+WHAT = (GAIN, LOSS)
 MOST = 30
 """Parts of a kind that are drawn: the dearest."""
 
@@ -25,15 +31,10 @@ def sensitivity(report: Report) -> Iterator[Block]:
     """For each network: what the KPP gains without a part's noise, and loses with it alone."""
     found = report.of(Sensitivity)
     for number, one in enumerate(found, 1):
-        told = one.description
-        where = (
-            f"{network_name(told)} on {told.setup.target.device.name}, " if len(found) > 1 else ""
-        )
+        where = f"{on_device(one.description)}, " if len(found) > 1 else ""
         yield Paragraph(
             f"{where}{counted(one.kpp.runs, 'chip')}, KPP with k = {one.kpp.k:g}: "
-            f"{report.unit.text(one.kpp.value)}. Each part of the noise is taken out alone "
-            "(gain if perfect) and left in alone (loss alone), on the same chips. ± is one "
-            f"standard error over chips, on these {item_of(told.data)}s."
+            f"{report.unit.text(one.kpp.value)}. {sensitivity_notes(one)}"
         )
         if percentile_index(one.kpp.runs, one.kpp.k) < FEWEST_BELOW:
             yield Paragraph(
@@ -92,7 +93,7 @@ def _chart(one: Sensitivity, unit: Unit, number: int) -> Chart:
         ],
     }
     most = max(sum(row["i"] == i for row in rows) for i in range(len(kinds)))
-    choices = (Choice("Parts", "kind", tuple(NAMES[kind] for kind in kinds)),)
+    choices = (Choice("Parts", "kind", tuple(KINDS_OF_PARTS[kind] for kind in kinds)),)
     dearest = max(one.costs, key=lambda cost: cost.cost.kpp)
     if dearest.cost.kpp > 0:
         summary = (
@@ -121,17 +122,8 @@ def _rows(i: int, cost: PartCost, unit: Unit) -> Iterator[Spec]:
 
 
 def _table(one: Sensitivity, unit: Unit, number: int) -> DataTable:
-    columns = ("kind", "part", "KPP without", "gain if perfect", "KPP alone", "loss alone")
-    lines = [
-        (
-            cost.part.kind,
-            cost.part.name,
-            unit.bare(cost.kpp_without),
-            f"{unit.bare(cost.cost.kpp)} ± {unit.bare(cost.cost.kpp_error)}",
-            unit.bare(cost.kpp_alone),
-            f"{unit.bare(cost.cost_alone.kpp)} ± {unit.bare(cost.cost_alone.kpp_error)}",
-        )
-        for cost in one.costs
-    ]
-    rows = [{"network": network_name(one.description), **row_of(cost)} for cost in one.costs]
+    columns = ("kind", "part", *COLUMNS)
+    metric = one.description.metric
+    lines = [(c.part.kind, c.part.name, *part_cells(metric, c)) for c in one.costs]
+    rows = [{"network": name_of(one.description), **row_of(cost)} for cost in one.costs]
     return DataTable.of(f"parts-{number}", "Parts of the noise", columns, lines, rows)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from typing import Any
 
-from nvmc.page.blocks import Block, Chart, Choice, DataTable, Paragraph
+from nvmc.page.blocks import Block, Chart, Choice, DataTable, Heading, Paragraph
 from nvmc.page.charts import Spec, tooltip
 from nvmc.page.report import Report
 from nvmc.page.tile_map import LayerMap, TileMap
@@ -29,6 +30,8 @@ def tiles(report: Report) -> Iterator[Block]:
     maps = report.of(TileMap)
     for number, one in enumerate(maps, 1):
         where = f" of {one.network} on {one.device}" if len(maps) > 1 else ""
+        if where:
+            yield Heading(f"{one.network} on {one.device}")
         tiles_of = sum(len(layer.tiles) for layer in one.layers)
         yield Paragraph(
             f"{counted(tiles_of, 'tile')}{where} hold {counted(len(one.layers), 'array')}. The "
@@ -149,10 +152,44 @@ def _colour() -> Spec:
     return {
         "field": "value",
         "type": "quantitative",
-        "title": "%",
+        "title": "what is shown [%]",
         "scale": {"scheme": "viridis", "zero": True},
         "legend": {"orient": "top", "gradientLength": 180, "format": ".3~g"},
     }
+
+
+def _numbered(found: list[Spec], deep: int) -> Spec:
+    """Tiles as a grid of so many rows, each with its value."""
+    return {
+        "data": {"values": found},
+        "transform": [
+            {"filter": "datum.i == layer"},
+            {"calculate": "what == 0 ? datum.use : datum.error", "as": "value"},
+            {"filter": "isValid(datum.value)"},
+            {"calculate": "format(datum.value, '.2~g')", "as": "number"},
+            *_texts(),
+        ],
+        "encoding": {
+            "x": {"field": "x", "type": "ordinal", "title": None, "axis": None,
+                  "scale": {"domain": list(range(ACROSS))}},
+            "y": {"field": "y", "type": "ordinal", "title": None, "axis": None,
+                  "scale": {"domain": list(range(deep))}},
+            "tooltip": tooltip(tile="tile", used="used", off="error"),
+        },
+        "layer": [
+            {
+                "mark": {"type": "rect", "stroke": "#8a8f98", "strokeWidth": 0.5},
+                "encoding": {"color": _colour()},
+            },
+            *(_number(**look) for look in ({"stroke": "white", "strokeWidth": 3}, {})),
+        ],
+    }  # fmt: skip
+
+
+def _number(**look: Any) -> Spec:
+    """The value of a tile, written into it."""
+    mark = {"type": "text", "fontSize": 11, "color": "black", **look}
+    return {"mark": mark, "encoding": {"text": {"field": "number", "type": "nominal"}}}
 
 
 def _spots(i: int, layer: LayerMap) -> Iterator[Spec]:
@@ -217,24 +254,6 @@ def _overview(one: TileMap, where: str, number: int) -> Chart:
             )
             rows.append({"array": layer.name, **vars(tile)})
     deep = 1 + max(tile["y"] for tile in found)
-    spec: Spec = {
-        "data": {"values": found},
-        "transform": [
-            {"filter": "datum.i == layer"},
-            {"calculate": "what == 0 ? datum.use : datum.error", "as": "value"},
-            {"filter": "isValid(datum.value)"},
-            *_texts(),
-        ],
-        "mark": {"type": "rect", "stroke": "#8a8f98", "strokeWidth": 0.5},
-        "encoding": {
-            "x": {"field": "x", "type": "ordinal", "title": None, "axis": None,
-                  "scale": {"domain": list(range(ACROSS))}},
-            "y": {"field": "y", "type": "ordinal", "title": None, "axis": None,
-                  "scale": {"domain": list(range(deep))}},
-            "color": _colour(),
-            "tooltip": tooltip(tile="tile", used="used", off="error"),
-        },
-    }  # fmt: skip
     table = DataTable.of(f"tiles-{number}", f"Tiles{where}", OF_TILES, cells, rows)
     largest = max(len(layer.tiles) for layer in one.layers)
     more = f" The first {most} tiles of an array are drawn." if largest > most else ""
@@ -242,8 +261,8 @@ def _overview(one: TileMap, where: str, number: int) -> Chart:
     return Chart(
         f"map-{number}",
         f"Tiles of one array{where}, by number from left to right",
-        f"Digit 0 is the least significant of the weights.{more}",
-        spec,
+        f"Numbers in tiles are %. Digit 0 is the least significant of the weights.{more}",
+        _numbered(found, deep),
         table,
         choices,
         34 * deep,

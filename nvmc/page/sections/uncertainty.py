@@ -10,12 +10,13 @@ from numpy.typing import NDArray
 
 from nvmc.data.items import item_of
 from nvmc.data.shifts import KINDS, Shift
+from nvmc.evaluation.captions import on_device
 from nvmc.evaluation.doubts import Row
 from nvmc.evaluation.uncertainty import Measures, Uncertainty
 from nvmc.evaluation.value_uncertainty import ValueMeasures, ValueUncertainty
 from nvmc.page.blocks import Block, Chart, DataTable, Paragraph
 from nvmc.page.charts import Spec, lines, tooltip
-from nvmc.page.report import Report, network_name
+from nvmc.page.report import Report
 from nvmc.page.values import counted
 
 __all__ = ["uncertainty"]
@@ -48,9 +49,7 @@ def uncertainty(report: Report) -> Iterator[Block]:
     for number, one in enumerate(found, 1):
         told = one.description
         items = f"{item_of(told.data)}s"
-        where = (
-            f"{network_name(told)} on {told.setup.target.device.name}, " if len(found) > 1 else ""
-        )
+        where = f"{on_device(told)}, " if len(found) > 1 else ""
         passes = told.mc_passes
         drawn = (
             "one pass, since the network has no random layers"

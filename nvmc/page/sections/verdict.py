@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from nvmc.data.items import counted_items, in_items, item_of
-from nvmc.evaluation.tabulated import noise_of
+from nvmc.evaluation.captions import name_of, on_device, setup_words
 from nvmc.page.blocks import Block, Chart, DataTable, Paragraph
-from nvmc.page.charts import RED, Spec, domain_of, interval_row, intervals, rule, tooltip
+from nvmc.page.charts import RED, Spec, domain_of, interval_row, intervals, over, rule, tooltip
 from nvmc.page.report import Population, Report
 from nvmc.page.values import Unit, counted, missing_text, share_text
 
@@ -33,9 +33,13 @@ def _answer(one: Population, unit: Unit, time: bool) -> str:
     kpp, told = one.kpp, one.description
     device, value = told.setup.target.device.name, f"{unit.text(one.kpp.value)} {unit.name}"
     of = one.label if device in one.label else f"{one.label} on {device}"
-    noise = [part for part in noise_of(told, time).split(", ") if part not in of]
+    if name_of(told) not in one.label:
+        of = on_device(told)
+    words = setup_words(told)
+    if not time:
+        words["time"] = f"{one.label} since programming"
     data = f"on {counted_items(told.images, told.data)} of {told.data}"
-    where = ", ".join([*noise, data])
+    where = ", ".join([*words.values(), data])
     chips, name = counted(kpp.runs, "chip"), f"KPP, k = {kpp.k:g}"
     if kpp.is_worst:
         who = f"the worst of {chips} {unit.reaches} {value} ({name})"
@@ -174,7 +178,8 @@ def _chart(report: Report, unit: Unit) -> Chart:
             "tooltip": tooltip(label="chips", value="KPP"),
         },
     }
-    layers = [*intervals(domain, unit), point]
+    data = found[0].description.data
+    layers = [*intervals(domain, unit, item_of(data)), point]
     if goal is not None:
         layers.append(rule(unit.scale * goal, RED, f"goal: {unit.asked(goal)}", (4, 3)))
     summary = "; ".join(
@@ -190,7 +195,7 @@ def _chart(report: Report, unit: Unit) -> Chart:
     table = DataTable.of(
         "intervals", "KPP and its intervals", ("chips of", "interval of", "KPP", "from, to"), shown
     )
-    thick = "thick for chips and samples, thin for chips alone"
+    thick = in_items("thick for chips and images, thin for chips alone", data)
     dashed = "" if goal is None else f"; dashed: the goal of {unit.asked(goal)}"
     return Chart(
         "kpp",
@@ -204,14 +209,15 @@ def _chart(report: Report, unit: Unit) -> Chart:
 
 def _intervals(one: Population, unit: Unit, domain: tuple[float, float]) -> list[Spec]:
     """The one or two intervals of a population."""
-    both = {"chips alone": one.kpp.chips_alone}
+    wide, alone = over(item_of(one.description.data))
+    both = {alone: one.kpp.chips_alone}
     if one.kpp.covers == "chips and images":
-        both = {"chips and samples": one.kpp.interval, **both}
+        both = {wide: one.kpp.interval, **both}
     return [
         {
             "label": one.label,
             "kind": kind,
-            "thick": int(kind != "chips alone"),
+            "thick": int(kind != alone),
             **interval_row(ends, unit, domain),
         }
         for kind, ends in both.items()
