@@ -1,8 +1,9 @@
 """A process that compiles stand-ins into a folder, killed or held at one of its system calls.
 
-Arguments: FOLDER TEMPLATE [--fork]. Then a line on standard input for each compilation, `GENERATION POINT
-HOLD_S`: before the POINT-th call that changes names on the disk (from 1; 0 for none) it kills
-itself where HOLD_S is 0, and otherwise waits as long. It says how many such calls there were.
+Arguments: FOLDER TEMPLATE [--fork]. Then a line on standard input for each compilation,
+`GENERATION POINT HOLD_S`: before the POINT-th call that changes names on the disk (from 1; 0 for
+none) it kills itself where HOLD_S is 0, and otherwise waits as long. It says how many such calls
+there were.
 
 With --fork each compilation has a process of its own, and what is said is its wait status.
 
