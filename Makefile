@@ -61,6 +61,8 @@ demo: $(VENV)/.run
 	  -o build/demo/lenet5.nvmc
 	$(BIN)/nvmc simulate build/demo/lenet5.nvmc --runs 300 --data digits
 
+# Processes that tests start would else compile nvmc anew, each of them.
+test test-slow: export PYTHONDONTWRITEBYTECODE :=
 test: $(VENV)/.dev
 	$(PYTEST) $(TESTS)
 

@@ -1,8 +1,11 @@
 """A process that compiles stand-ins into a folder, killed or held at one of its system calls.
 
-Arguments: FOLDER TEMPLATE. Then a line on standard input for each compilation, `GENERATION POINT
-HOLD_S`: before the POINT-th call that changes names on the disk (from 1; 0 for none) it kills
-itself where HOLD_S is 0, and otherwise waits as long. It says how many such calls there were.
+Arguments: FOLDER TEMPLATE [--fork]. Then a line on standard input for each compilation,
+`GENERATION POINT HOLD_S`: before the POINT-th call that changes names on the disk (from 1; 0 for
+none) it kills itself where HOLD_S is 0, and otherwise waits as long. It says how many such calls
+there were.
+
+With --fork each compilation has a process of its own, and what is said is its wait status.
 
 FOLDER may be an ONNX file too, which is written with its data, as `nvmc program` does.
 
@@ -88,11 +91,17 @@ def write(folder: Path, generation: int, template: dict[str, Any]) -> None:
 
 
 if __name__ == "__main__":
-    place, template_path = map(Path, sys.argv[1:])
+    place, template_path = map(Path, sys.argv[1:3])
+    forks = sys.argv[3:] == ["--fork"]
     text = json.loads(template_path.read_text())
     point = Point()
     for line in sys.stdin:
+        if forks and (child := os.fork()):
+            print(os.waitpid(child, 0)[1], flush=True)
+            continue
         which, number, hold = line.split()
         point.count, point.point, point.hold_s = 0, int(number), float(hold)
         write(place, int(which), text)
+        if forks:
+            os._exit(0)
         print(point.count, flush=True)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import random
 import resource
+import shutil
 import signal
 import sqlite3
 import subprocess
@@ -52,12 +54,20 @@ COMMON = ["simulate", "net.nvmc", "--data", "digits", "--sigma", "0.3", "--json"
 Simulate = Callable[..., dict[str, Any]]
 
 
+@pytest.fixture(scope="module")
+def network(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A compiled network, to be copied."""
+    folder = tmp_path_factory.mktemp("compiled")
+    with contextlib.chdir(folder):
+        compile_network()
+    return folder / "net.nvmc"
+
+
 @pytest.fixture(autouse=True)
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def folder(network: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A working directory with a compiled network, nothing stored yet."""
     monkeypatch.chdir(tmp_path)
-    compile_network()
-    return tmp_path / "net.nvmc"
+    return shutil.copytree(network, tmp_path / "net.nvmc")
 
 
 @pytest.fixture
@@ -131,15 +141,15 @@ def killed(path: Path, more: int, *words: str, count: Callable[[Path], int] = st
     ],
 )
 def test_killed_and_started_again(folder: Path, simulate: Simulate, words: list[str]) -> None:
-    """At the first of 100 chips, and later."""
-    words = [*words, "--runs", "100"]
+    """At the first of 60 chips, and later."""
+    words = [*words, "--runs", "60"]
     for more in (1, 20):
         killed(folder / RESULTS_FILE, more, *words)
     kept = stored(folder / RESULTS_FILE)
     found = simulate(*words)
     assert found["recorded"] == kept >= 21
     assert answer(found) == answer(simulate(*words, "--no-store"))
-    assert simulate(*words)["recorded"] == 100
+    assert simulate(*words)["recorded"] == 60
 
 
 ADAPTIVE = ["--adaptive", "--runs", "150", "--percentile", "5", "--limit", "300"]
@@ -166,7 +176,8 @@ def test_adaptive_runs_and_rounds_killed(
 
 
 def test_adaptive_and_plain_runs_share_their_chips(folder: Path, simulate: Simulate) -> None:
-    adaptive, plain = ADAPTIVE, ADAPTIVE[1:]
+    plain = ["--runs", "40", "--percentile", "10"]
+    adaptive = ["--adaptive", *plain]
     first = simulate(*adaptive)
     assert first["share"] < 0.9
     kept = sum(value is not None for value in first["values"])
@@ -177,7 +188,7 @@ def test_adaptive_and_plain_runs_share_their_chips(folder: Path, simulate: Simul
     assert again["percentile"] == first["percentile"]
     with Store.open(folder / RESULTS_FILE, readonly=True) as store:
         (entry,) = store.experiments()
-    assert (entry.complete, entry.begun) == (150, 0)
+    assert (entry.complete, entry.begun) == (40, 0)
 
 
 @pytest.mark.slow
@@ -196,26 +207,31 @@ def test_two_at_once_killed_often(folder: Path, simulate: Simulate, seed: int) -
 
 
 def test_more_runs_extend(simulate: Simulate) -> None:
-    few = simulate("--runs", "20")
-    more = simulate("--runs", "60", "--percentile", "5", "--jobs", "1")
+    short = ["--runs", "20", "--limit", "100"]
+    long = ["--runs", "60", "--limit", "100", "--percentile", "5"]
+    few = simulate(*short)
+    more = simulate(*long, "--jobs", "1")
     assert (few["recorded"], more["recorded"]) == (0, 20)
     assert more["values"][:20] == few["values"]
-    alone = simulate("--runs", "60", "--percentile", "5", "--no-store")
+    alone = simulate(*long, "--no-store")
     assert alone["recorded"] == 0 and answer(more) == answer(alone)
-    assert simulate("--runs", "20") == {**few, "recorded": 20, "seconds": pytest.approx(0, abs=60)}
+    again = simulate(*short)
+    assert again["recorded"] == 20 and answer(again) == answer(few)
 
 
 def test_parts_of_a_population_are_merged(folder: Path, simulate: Simulate) -> None:
     """As array jobs do, each into a store of its own."""
+    few = ["--limit", "100"]
     for task in range(3):
-        simulate("--first", str(20 * task), "--runs", "20", "--store", f"part-{task}.sqlite")
+        part = ["--first", str(20 * task), "--runs", "20", "--store", f"part-{task}.sqlite"]
+        simulate(*few, *part)
     assert not (folder / RESULTS_FILE).exists()
     assert (
         main(["results", "merge", "net.nvmc", *(f"part-{task}.sqlite" for task in range(3))]) == 0
     )
-    whole = simulate("--runs", "60")
+    whole = simulate(*few, "--runs", "60")
     assert whole["recorded"] == 60
-    assert answer(whole) == answer(simulate("--runs", "60", "--no-store"))
+    assert answer(whole) == answer(simulate(*few, "--runs", "60", "--no-store"))
 
 
 @pytest.mark.parametrize(
@@ -249,7 +265,7 @@ def test_times_are_questions_of_their_own(simulate: Simulate) -> None:
 
 
 def test_two_at_once(folder: Path, simulate: Simulate) -> None:
-    words = ["--runs", "100", "--limit", "200"]
+    words = ["--runs", "60", "--limit", "100"]
     runs = [started(*words) for _ in range(2)]
     results: list[dict[str, Any]] = []
     for process in runs:
@@ -259,17 +275,18 @@ def test_two_at_once(folder: Path, simulate: Simulate) -> None:
     assert results[0] == results[1] == answer(simulate(*words, "--no-store"))
     with Store.open(folder / RESULTS_FILE, readonly=True) as store:
         (entry,) = store.experiments()
-    assert (entry.complete, entry.begun, entry.evaluations) == (100, 0, 100 * 200)
+    assert (entry.complete, entry.begun, entry.evaluations) == (60, 0, 60 * 100)
 
 
 def test_compiling_again_keeps_what_was_found(simulate: Simulate) -> None:
-    simulate("--runs", "10")
+    few = ["--limit", "100"]
+    simulate(*few, "--runs", "10")
     compile_network()
-    assert simulate("--runs", "12")["recorded"] == 10
+    assert simulate(*few, "--runs", "12")["recorded"] == 10
     compile_network("--weight-bits", "3")
-    assert simulate("--runs", "12")["recorded"] == 0
+    assert simulate(*few, "--runs", "12")["recorded"] == 0
     compile_network()
-    assert simulate("--runs", "12")["recorded"] == 12
+    assert simulate(*few, "--runs", "12")["recorded"] == 12
 
 
 def test_compiling_again_under_a_run(folder: Path, simulate: Simulate) -> None:

@@ -127,8 +127,9 @@ def test_verification_counts_by_the_devices_of_layers(capsys: pytest.CaptureFixt
 def test_ranges_to_be_found_need_an_adc(capsys: pytest.CaptureFixture[str]) -> None:
     """Wherever bits and range are stated: here, there, or the one here and the other there."""
     words = ("compile", "zoo:mlp3-digits", "--data", "digits", "--target")
-    ran(capsys, *words, "isaac", "--adc-range", "calibrated")
     base = 'device = "rram4"\n'
+    Path("t.toml").write_text(base + "dac_bits = 4\nadc_bits = 5\n")
+    ran(capsys, *words, "t.toml", "--adc-range", "calibrated")
     layer = '[[layers]]\nmatch = "fc1*"\nadc_range = "calibrated"\n'
     for text, where in (
         (base + 'adc_range = "calibrated"\n', "target t: --adc-range is calibrated"),

@@ -22,7 +22,7 @@ from nvmc.cli import main
 from nvmc.cli.train import _values, train_command
 from nvmc.data import load_data
 from nvmc.models import resolve_model
-from nvmc.training import METHODS, Settings, make_method
+from nvmc.training import METHODS, Settings, loop, make_method
 from onnx_text import proto_of
 from small_training import blobs, small_network
 from source_tree import ROOT
@@ -352,11 +352,18 @@ def fails(capsys: Capture, *words: str, code: int = 1) -> str:
     return lines[0]
 
 
-def test_resuming_another_run_is_refused(capsys: Capture, folder: Path) -> None:
-    process = start([*SMALL, *LONG, "-o", "out.onnx"], folder, epochs=1)
-    process.kill()
-    process.communicate()
+def test_resuming_another_run_is_refused(capsys: Capture, monkeypatch: pytest.MonkeyPatch) -> None:
     common = [*SMALL, *LONG, "-o", "out.onnx"]
+    save_run = loop.write_run
+
+    def interrupted(*state: Any) -> None:
+        save_run(*state)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(loop, "write_run", interrupted)
+        assert main(common) == 130
+    capsys.readouterr()
     assert "resume it, or remove the file" in fails(capsys, *common)
     for other, named in (
         (["--sigma", "0.3"], "sigma is"),

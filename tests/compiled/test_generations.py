@@ -104,10 +104,8 @@ def kills(folder: Path, generation: int, template: Path, traced: bool) -> Iterat
     """
     command = [*WRITER, str(folder), str(template)]
     if not traced:
-        for point in itertools.count(1):
-            if not killed(command, f"{generation} {point} 0"):
-                return
-            yield
+        yield from forks_killed([*command, "--fork"], generation)
+        return
     check_strace()
     for call in CALLS:
         for point in itertools.count(1):
@@ -116,6 +114,21 @@ def kills(folder: Path, generation: int, template: Path, traced: bool) -> Iterat
             traced_command = ["strace", "-f", "-o", "/dev/null", *options, *command]
             if not killed(traced_command, f"{generation} 0 0"):
                 break
+            yield
+
+
+def forks_killed(command: list[str], generation: int) -> Iterator[None]:
+    """Forks of one writer, killed at one call after the other; yields after each kill."""
+    pipe = subprocess.PIPE
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    with subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True, env=environment) as writer:
+        assert writer.stdin is not None and writer.stdout is not None
+        for point in itertools.count(1):
+            print(f"{generation} {point} 0", file=writer.stdin, flush=True)
+            code = os.waitstatus_to_exitcode(int(writer.stdout.readline()))
+            if code == 0:
+                return
+            assert code == -signal.SIGKILL
             yield
 
 
@@ -153,7 +166,13 @@ def test_killed_at_every_point_beside_results(
     assert count > (12 if traced else 20), "the calls are not counted"
 
 
-@pytest.mark.parametrize("traced", [False, True], ids=["before", "strace"])
+@pytest.mark.parametrize(
+    "traced",
+    [
+        pytest.param(False, id="before"),
+        pytest.param(True, id="strace", marks=pytest.mark.slow),
+    ],
+)
 def test_first_compilation_killed_at_every_point(
     tmp_path: Path, template: Path, traced: bool
 ) -> None:

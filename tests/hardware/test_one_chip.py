@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -58,33 +60,49 @@ def compiled_network(name: str, target: Target, folder: Path) -> tuple[onnx.Mode
     return proto, compile_model(folder / "m.onnx", target, output=folder / "m.nvmc")
 
 
-@pytest.mark.parametrize("target", TARGETS.values(), ids=TARGETS)
+Networks = Callable[[str, str], tuple[onnx.ModelProto, Compiled]]
+
+
+@pytest.fixture(scope="module")
+def networks(tmp_path_factory: pytest.TempPathFactory) -> Networks:
+    """A network of `MAPPED` for one of `TARGETS`; each is compiled once."""
+
+    @cache
+    def made(name: str, target: str) -> tuple[onnx.ModelProto, Compiled]:
+        return compiled_network(name, TARGETS[target], tmp_path_factory.mktemp("network"))
+
+    return made
+
+
+@pytest.mark.parametrize("target", TARGETS)
 @pytest.mark.parametrize("name", MAPPED)
-def test_every_path_is_the_same_chip(name: str, target: Target, tmp_path: Path) -> None:
-    proto, compiled = compiled_network(name, target, tmp_path)
+def test_every_path_is_the_same_chip(
+    name: str, target: str, networks: Networks, tmp_path: Path
+) -> None:
+    proto, compiled = networks(name, target)
     feeds = feeds_of(proto)
     program_chip(compiled, INDEX, tmp_path / "chip.onnx", seed=SEED)
     programmed = run(stock(tmp_path / "chip.onnx"), feeds)
     provider = make_session(compiled.model_path, chip=INDEX, seed=SEED)
     assert "NvmcExecutionProvider" in provider.get_providers()
     assert_close(run(provider, feeds), programmed)
-    network = load_network(compiled, target)
-    simulated = run(open_session(network, Chip.of(target, SEED, INDEX)), feeds)
+    network = load_network(compiled, TARGETS[target])
+    simulated = run(open_session(network, Chip.of(TARGETS[target], SEED, INDEX)), feeds)
     for one, two in zip(simulated, programmed, strict=True):
         np.testing.assert_array_equal(one, two)
 
 
-@pytest.mark.parametrize("target", TARGETS.values(), ids=TARGETS)
+@pytest.mark.parametrize("target", TARGETS)
 @pytest.mark.parametrize("name", MAPPED)
-def test_stock_onnxruntime_runs_the_ideal_chip(name: str, target: Target, tmp_path: Path) -> None:
-    proto, compiled = compiled_network(name, target, tmp_path)
+def test_stock_onnxruntime_runs_the_ideal_chip(name: str, target: str, networks: Networks) -> None:
+    proto, compiled = networks(name, target)
     onnx.checker.check_model(str(compiled.model_path), full_check=True)
     feeds = feeds_of(proto)
     ideal = run(stock(compiled.model_path), feeds)
-    network = load_network(compiled, target)
+    network = load_network(compiled, TARGETS[target])
     assert_close(run(open_session(network, Chip.ideal()), feeds), ideal)
     assert_close(run(make_session(compiled.model_path, chip="ideal"), feeds), ideal)
-    if target.weight_bits is None:
+    if TARGETS[target].weight_bits is None:
         assert_close(ideal, run(ort.InferenceSession(proto.SerializeToString()), feeds))
 
 

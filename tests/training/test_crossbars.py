@@ -1,5 +1,6 @@
 """Training computes with the very weights that `nvmc compile` and the simulator's chips have."""
 
+from functools import cache
 from itertools import product
 from typing import Any
 
@@ -28,15 +29,19 @@ GROUPED = """g (float[N,4,5,5] x) => (float[N,C,H,W] y) <float[4,2,3,3] w> {
 }"""
 
 
-def network() -> ir.Model:
-    model = load_model(zoo_path("lenet5-digits"))
+LAYER = "g (float[N,84] x) => (float[N,10] y) <float[84,10] w> { y = MatMul (x, w) }"
+
+
+@cache
+def network(text: str | None) -> ir.Model:
+    model = load_model(zoo_path("lenet5-digits")) if text is None else model_of(text)
     Canonicalize()(model)
     return model
 
 
-def held_by(target: Target) -> tuple[Crossbars, dict[str, Array], Graph]:
-    """A network's crossbars in training, and its arrays as they are compiled."""
-    model = network()
+def held_by(target: Target, text: str | None = None) -> tuple[Crossbars, dict[str, Array], Graph]:
+    """A network's crossbars in training, and its arrays as they are compiled: LeNet-5's."""
+    model = network(text).clone()
     graph = Graph.of(model)
     compiled = model.clone()
     for step in compile_passes(target):
@@ -165,10 +170,10 @@ def test_gradients_at_the_noisy_point_reach_the_clean_weight():
 def test_the_closed_form_spread_is_that_of_chips(device: str, encoding: Any):
     bits = 4 if device in ("rram4", "fefet2") else None
     target = Target.of(load_device(device), weight_bits=bits, encoding=encoding)
-    crossbars, _, _ = held_by(target)
+    crossbars, _, _ = held_by(target, LAYER)
     sources = target.device.sources(0.1)
     draws = TorchDraw(torch.Generator().manual_seed(1))
-    name = crossbars.names[-1]
+    (name,) = crossbars.names
     sample = torch.stack([crossbars.chip(name, sources, draws) for _ in range(400)])
     spread = crossbars.spread(0.1)[name]
     seen = sample.double().var(0)
@@ -184,8 +189,8 @@ def test_the_closed_form_spread_of_flat_errors_is_that_of_normal_ones():
     found = list[torch.Tensor]()
     for text in ("programming:sigma=0.1", f"programming-uniform:amplitude={0.1 * 3**0.5}"):
         device = load_device("ideal").with_noise([parse_noise(f"{text},basis=inverse")])
-        crossbars, _, _ = held_by(Target.of(device, weight_bits=4))
-        found.append(crossbars.spread()[crossbars.names[-1]])
+        crossbars, _, _ = held_by(Target.of(device, weight_bits=4), LAYER)
+        found.append(crossbars.spread()["w"])
     assert found[0].max() > 0
     torch.testing.assert_close(found[1], found[0], rtol=1e-5, atol=0)
 
@@ -201,9 +206,9 @@ def test_a_source_without_closed_form_is_refused():
 @pytest.mark.parametrize("encoding", ENCODINGS)
 def test_sampled_weights_have_the_law_of_chips(device: str, encoding: Any):
     target = Target.of(load_device(device), weight_bits=4, cell_bits=2, encoding=encoding)
-    crossbars, _, _ = held_by(target)
+    crossbars, _, _ = held_by(target, LAYER)
     draws = TorchDraw(torch.Generator().manual_seed(2))
-    name = crossbars.names[-1]
+    (name,) = crossbars.names
     ideal, spread = crossbars.quantized()[name], crossbars.spread(0.2)[name]
     runs = 300
     sample = torch.stack([crossbars.sampled(0.2, draws)[name].detach() for _ in range(runs)])

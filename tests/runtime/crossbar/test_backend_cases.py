@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import warnings
 from typing import Any
 
 import numpy as np
 import onnx
 import pytest
-from onnx.backend.test.case.node import collect_testcases
 
+from backend_cases import cases_of
 from nvmc.compiled.operators import OPS
 from nvmc.runtime.crossbar import kernels
 from nvmc.runtime.crossbar.operand import ExactOperand
@@ -19,15 +18,7 @@ ROWS = {op.replaces: op for op in OPS.values() if op.name == f"Crossbar{op.repla
 
 @pytest.fixture(scope="module")
 def cases() -> list[Any]:
-    with warnings.catch_warnings():  # onnx computes the cases of all operators here: seconds
-        warnings.simplefilter("ignore")
-        every = collect_testcases(None)
-    nodes = [(case, case.model.graph.node) for case in every]
-    return [
-        case
-        for case, (node, *others) in nodes
-        if not others and node.op_type in ROWS and not node.domain
-    ]
+    return cases_of(ROWS)
 
 
 def _attributes(node: onnx.NodeProto) -> dict[str, Any]:
