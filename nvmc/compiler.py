@@ -123,7 +123,7 @@ def compile_model(
             `NAME-2.nvmc`, and so on.
         data: Images (docs/data.md), of a spec its training split: what `activation_bits` and
             calibrated ranges of the target's periphery are calibrated on, and what the ideal chip
-            is held against the source on.
+            is compared with the source on.
 
     Raises:
         NvmcError: One of its children, by what is wrong; nothing is written then.

@@ -1,4 +1,4 @@
-"""A chip programmed cell by cell in plain loops: what `nvmc.hardware.chip` is held against.
+"""A chip programmed cell by cell in plain loops: what `nvmc.hardware.chip` is compared with.
 
 Written from docs/physics.md alone: it shares no code with nvmc, only the recipe of the streams.
 Numbers are float32 scalars, rounded where the physics page says so, so results are equal bit for

@@ -1,4 +1,4 @@
-"""Wire resistance by Kirchhoff's laws: the oracle that `parasitics.effective` is held against.
+"""Wire resistance by Kirchhoff's laws: the oracle that `parasitics.effective` is compared with.
 
 It shares nothing with that method: a list of all resistors, one sparse linear system. The
 geometry is that of `nvmc.runtime.crossbar.parasitics`.

@@ -298,7 +298,7 @@ def _rows(result: Simulation) -> list[tuple[str, str, str]]:
         for label, value, said in values
     ]
     if metric and result.ideal == 1:
-        named[0] = (*ideal[:2], "what chips are held against")
+        named[0] = (*ideal[:2], "the reference of all chips")
     needs = [(one.by.type, "", f"needs {needs_text(one)}") for one in result.compensation]
     return [*named, *needs, *_required(result), *_effort(result)]
 

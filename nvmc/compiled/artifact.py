@@ -6,8 +6,8 @@ published in `schema/manifest.schema.json`. `tiles.json` is the graph of tiles a
 networkx's node-link form, and the one place that lists each tile. `results.sqlite` is what its
 chips have come to (docs/results.md).
 
-The manifest has the digests of the other files, which are held against it when the folder is opened
-and whenever they are read. `nvmc.compiled.generations` says how one network replaces another.
+The manifest has the digests of the other files, which are checked when the folder is opened and
+whenever they are read. `nvmc.compiled.generations` says how one network replaces another.
 """
 
 from __future__ import annotations
@@ -169,7 +169,7 @@ class Manifest(Entry):
         refusal: Why `nvmc simulate` and `nvmc train` refuse the network; null where nothing is
             known against it.
         assumptions: What is computed otherwise than the network says, a sentence each.
-        against_source: The ideal chip held against the source; null in networks that were compiled
+        against_source: The ideal chip compared with the source; null in networks that were compiled
             before it was.
     """
 
@@ -317,7 +317,7 @@ class Compiled(WithChips, ShownNetwork):
 
 @checked
 def open_compiled(folder: str | Path) -> Compiled:
-    """The compiled network in `folder`, its files held against the manifest.
+    """The compiled network in `folder`, its files checked against the manifest.
 
     Where another process compiles into the folder meanwhile, this is the old network or the new.
 

@@ -52,7 +52,7 @@ class Outliers(Entry):
 
 
 class AgainstSource(Entry):
-    """The ideal chip held against the network that was compiled, in onnxruntime both.
+    """The ideal chip compared with the network that was compiled, in onnxruntime both.
 
     Attributes:
         output: The output that was compared.

@@ -98,7 +98,7 @@ def load_data(spec: Data, split: Split = "test", limit: int | None = None) -> Da
 
     Args:
         spec: A text (docs/data.md): `FILE.npz` with members `x`, or the network's inputs by name,
-            and, where they are wanted, `y`: classes or values to be met, taken as they are; or such
+            and, where they are wanted, `y`: classes or target values, taken as they are; or such
             members for each split, `x_train` and the like; `next:FILE.npz`, such a file without
             `y`, whose labels are the next tokens of `input_ids`; a kind of `READERS`, as
             `KIND:DIR,OPTION=VALUE`. Or one that is at hand, which is every split: a `Dataset`; a

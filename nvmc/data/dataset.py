@@ -27,7 +27,7 @@ IGNORED = -100
 @checked
 @dataclass(frozen=True, eq=False, repr=False)
 class Dataset(Shown):
-    """Inputs of one split, and what is known of them: classes, values to be met, or neither.
+    """Inputs of one split, and what is known of them: classes, target values, or neither.
 
     Attributes:
         name: The text that named the data set.
@@ -59,7 +59,7 @@ class Dataset(Shown):
                     "one row per input"
                 )
         if self.y is not None and self.targets is not None:
-            raise DataError(f"{self.name} has classes and values to be met; give one of the two")
+            raise DataError(f"{self.name} has classes and target values; give one of the two")
 
     def headline(self) -> str:
         """What it is, in one line."""
@@ -74,7 +74,7 @@ class Dataset(Shown):
             classes = len(np.unique(self.y[self.y != IGNORED]))
             found.append(("y", self.y, f"{classes:,} class{'' if classes == 1 else 'es'}"))
         if self.targets is not None:
-            found.append(("targets", self.targets, "values to be met"))
+            found.append(("targets", self.targets, "target values"))
         return found
 
     def shown(self) -> Table:
@@ -202,7 +202,7 @@ class Dataset(Shown):
             DataError: There are no targets, or they do not fit.
         """
         if self.targets is None:
-            raise DataError(f"{self.name} has no values to be met; save y as float32")
+            raise DataError(f"{self.name} has no target values; save y as float32")
         wanted, found = tuple(shape), self.targets.shape[1:]
         if [size for size in found if size != 1] != [size for size in wanted if size != 1]:
             raise DataError(
@@ -235,7 +235,7 @@ def check_labels(dataset: Dataset, classes: int) -> None:
         raise DataError(
             f"{dataset.name} has label {low if low < 0 else high}, but the model tells 0 to "
             f"{classes - 1} apart; give it data of its own {classes} classes"
-            f"{', or save y as float32 if it holds values to be met' if classes <= 2 else ''}"
+            f"{', or save y as float32 if it holds target values' if classes <= 2 else ''}"
         )
 
 

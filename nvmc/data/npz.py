@@ -192,7 +192,7 @@ def _array(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> NDArray[Any] | 
 
 
 def _known(path: str, y: NDArray[Any], count: int) -> tuple[Labels | None, Floats | None]:
-    """Classes as int64, or values to be met as float32; one entry along the first axis an image."""
+    """Classes as int64, or target values as float32; one entry along the first axis an image."""
     if y.dtype.kind not in "iuf":
         raise DataError(
             f"y of {path} is {y.dtype}, expected class numbers or values; save y as int64 or as "
@@ -208,7 +208,7 @@ def _known(path: str, y: NDArray[Any], count: int) -> tuple[Labels | None, Float
     if low < 0 or high > np.iinfo(np.int64).max:
         raise DataError(
             f"y of {path} has label {low if low < 0 else high}, expected 0 and up, or {IGNORED} "
-            "where a decision does not count; renumber the classes, or save values to be met as "
+            "where a decision does not count; renumber the classes, or save target values as "
             "float32"
         )
     if y.size and not counted.size:

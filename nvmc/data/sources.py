@@ -48,7 +48,7 @@ class Found:
 
     Attributes:
         x: Images or the like (N, ...): unsigned bytes are pixels, which are divided by 255.
-        y: Classes, or values to be met where they are floating-point numbers, (N, ...).
+        y: Classes, or target values where they are floating-point numbers, (N, ...).
         used: Options that the reader chose itself, so that the name can say them.
     """
 

@@ -22,7 +22,7 @@ class OfObjects(ValueError):
 def stored_array(opened: Callable[[], IO[bytes]], size: int, name: str) -> NDArray[Any] | None:
     """Read an array without pickle; None where the content is none at all.
 
-    The header is held against the size first, so that no array takes more memory than there is
+    The header is compared with the size first, so that no array takes more memory than there is
     content.
 
     Args:

@@ -232,7 +232,7 @@ def _arrays(case: Case) -> set[tuple[str, tuple[int, ...]]]:
 
 
 def _check_alike(cases: list[Case], workloads: list[Workload]) -> None:
-    """Refuse what cannot be held against each other, before a chip is run.
+    """Refuse what cannot be compared with each other, before a chip is run.
 
     Raises:
         OptionError: Metric, images or classes differ.

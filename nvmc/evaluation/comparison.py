@@ -105,7 +105,7 @@ class Comparison(Shown, Drawn, WithReport):
     """Networks on the same chips.
 
     Attributes:
-        networks: In the order given; each is held against the first.
+        networks: In the order given; each is compared with the first.
         seconds: Wall time of everything.
     """
 

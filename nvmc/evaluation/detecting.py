@@ -34,7 +34,7 @@ def boxes_of(
     shape = "(N, G, rows, columns)" if metric.segments else "(N, G, 6)"
     if dataset is None or dataset.targets is None:
         raise OptionError(
-            f"metric {metric.name!r} holds {what} against those to be found, but there are none; "
+            f"metric {metric.name!r} compares {what} with those to be found, but there are none; "
             f"give --data FILE.npz with y of float32 {shape}, or coco:DIR (docs/metrics.md)"
         )
     if class_axis is not None:

@@ -254,7 +254,7 @@ def _small(network: Any, images: int) -> CircuitNetwork:
 
 
 def _scaled(target: Target) -> Target:
-    """The target; without ADCs, currents are held against the worst case of a tile."""
+    """The target; without ADCs, currents are compared with the worst case of a tile."""
     if any(part.periphery.adc_bits is not None for part in target.variants):
         return target
     return target.everywhere(adc_range="full")

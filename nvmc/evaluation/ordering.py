@@ -146,7 +146,7 @@ def _by_targets(
     chosen = kind(dataset.targets_for(shape) if boxes is None else boxes)
     if chosen.deviation == 0:
         raise DataError(
-            f"the values to be met of {dataset.name} do not differ "
+            f"the target values of {dataset.name} do not differ "
             f"({counted_items(len(feed), dataset.name)}), so "
             f"{chosen.short} says nothing of chips; give "
             f"{item_of(dataset.name)}s with other values"
@@ -159,7 +159,7 @@ def margins(outputs: NDArray[Any], labels: NDArray[np.integer[Any]] | None) -> N
 
     Args:
         outputs: Scores of shape (N, C, ...), C >= 2.
-        labels: Classes of shape (N, ...), whose score is held against the greatest other, so that
+        labels: Classes of shape (N, ...), whose score is compared with the greatest other, so that
             wrong decisions have negative margins; without, the greatest against the second.
             Decisions whose label is `IGNORED` do not count.
     """

@@ -58,7 +58,7 @@ class Simulation(Shown, Drawn, WithReport):
         recorded: Chips, at all times together, that were not run again: a store had them.
         elsewhere: Chips, at all times together, that others had found.
         compensation: What the chips do against their noise, and what that needs.
-        deviation: Standard deviation of the values to be met; None where there are none.
+        deviation: Standard deviation of the target values; None where there are none.
         goal: What a chip must reach, in the unit of values; None where nobody said.
         require: What the chips must have, at every time.
         asked: The arguments of `nvmc.simulate` that gave it, for `sweep`.

@@ -40,7 +40,7 @@ def read(
         dataset: The images with what is known of them; None for seeded inputs.
         wanted: What the user says.
         probe: Runs the ideal chip, where sizes are not known and where an output of class numbers
-            is held against another of scores.
+            is compared with another of scores.
 
     Raises:
         OptionError: There is no such output or axis.
@@ -350,7 +350,7 @@ class _Reader:
             f"labels of {self._dataset.name} have shape {labels} per image, which does not fit "
             f"output {value.name!r} of shape {shape}: expected its shape without the axis of "
             "images and that of the classes; give one label per decision, choose another with "
-            "--output, or save y as float32 if it holds values to be met"
+            "--output, or save y as float32 if it holds target values"
         )
 
 

@@ -267,7 +267,7 @@ def paired_difference(
     `RESAMPLES` bootstrap samples of chips; both values of a chip are drawn together, so that what
     they share cancels (Efron and Tibshirani, An Introduction to the Bootstrap, 1993, ch. 6, 8 and
     10). A sample's mean difference is off by the bias of a percentile of few chips, so it is what
-    was found that the samples are held against, and not their mean.
+    was found that the samples are compared with, and not their mean.
 
     Args:
         better: Values of shape (runs,).

@@ -161,7 +161,7 @@ def value_uncertainty(
         seed: Population of chips, and the noise on images.
         jobs: Chips in parallel.
         on_chip: Called as each chip of a row is done, from its thread.
-        **options: As `Options`; the data must have values to be met, and the stochastic passes are
+        **options: As `Options`; the data must have target values, and the stochastic passes are
             10 by default, 1 where the network draws nothing.
 
     Raises:
@@ -205,7 +205,7 @@ def _images(compiled: Compiled, options: Options) -> Dataset:
         raise OptionError("a metric is given, but uncertainty has its own measures; leave it out")
     dataset = None if data is None else load_data(data, limit=options.get("limit"))
     if dataset is None or dataset.targets is None:
-        raise DataError("doubts about values need values to be met; give --data with y as float32")
+        raise DataError("doubts about values need target values; give --data with y as float32")
     if len(entries) > 1 or np.dtype(entries[0].dtype).kind != "f":
         found = ", ".join(f"{entry.name} ({entry.dtype})" for entry in entries)
         raise DataError(

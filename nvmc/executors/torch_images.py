@@ -1,4 +1,4 @@
-"""A workload's images on a torch device, and the classes that decisions are held against."""
+"""A workload's images on a torch device, and the classes that decisions are compared with."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ __all__ = ["Images", "right_decisions"]
 
 
 class Images:
-    """The images, and what a metric holds their decisions against.
+    """The images, and what a metric compares their decisions with.
 
     Args:
         feed: The images.

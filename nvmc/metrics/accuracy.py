@@ -46,7 +46,7 @@ class Accuracy(Metric):
 
     @property
     def classes(self) -> NDArray[np.integer[Any]]:
-        """The class that each decision is held against; none is right where it is negative."""
+        """The class that each decision is compared with; none is right where it is negative."""
         return self._labels
 
     def add(self, outputs: NDArray[Any], first: int) -> float:

@@ -98,10 +98,10 @@ def _named(text: str) -> type[Metric]:
 
 
 def choose_metric(reference: Reference, name: str | type[Metric] | None = None) -> type[Metric]:
-    """The metric for what outputs can be held against.
+    """The metric for what outputs can be compared with.
 
     Args:
-        reference: What there is: class labels, values to be met, or the ideal chip's outputs.
+        reference: What there is: class labels, target values, or the ideal chip's outputs.
         name: The metric that is asked for; the default of `reference` without.
 
     Raises:
@@ -112,7 +112,7 @@ def choose_metric(reference: Reference, name: str | type[Metric] | None = None) 
         return next(metric for metric in METRICS.values() if metric.reference == reference)
     if not metric.accepts(reference):
         raise OptionError(
-            f"metric {metric.name!r} holds outputs against {_NEEDS[metric.reference]}, but there "
+            f"metric {metric.name!r} compares outputs with {_NEEDS[metric.reference]}, but there "
             f"are {_NEEDS[reference]}; expected one of "
             + ", ".join(
                 one.name
@@ -145,7 +145,7 @@ def against_ideal(
 
 _NEEDS: dict[Reference, str] = {
     "classes": "class labels",
-    "values": "values to be met",
+    "values": "target values",
     "ideal classes": "the ideal chip's classes",
     "ideal values": "the ideal chip's values",
 }

@@ -22,7 +22,7 @@ class Cosine(Metric):
     vector of zeros has no direction and counts 0, one with NaN or infinite entries -1.
 
     Args:
-        reference: What outputs are held against, shape (N, ..., D).
+        reference: What outputs are compared with, shape (N, ..., D).
     """
 
     name: ClassVar[str] = "cosine"

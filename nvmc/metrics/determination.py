@@ -31,7 +31,7 @@ class Determination(Metric):
     are given with 6 digits, which hides that.
 
     Args:
-        reference: What outputs are held against, any shape with images along axis 0.
+        reference: What outputs are compared with, any shape with images along axis 0.
 
     Attributes:
         deviation: Standard deviation of the targets: RMSE is sqrt(1 - R^2) times it.

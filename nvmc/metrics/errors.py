@@ -33,7 +33,7 @@ class _Error(Metric):
     batches, parts or order.
 
     Args:
-        reference: The values to be met, any shape with images along axis 0.
+        reference: The target values, any shape with images along axis 0.
     """
 
     reference: ClassVar[Reference] = "values"

@@ -1,4 +1,4 @@
-"""Detected boxes held against boxes to be found: which are right, and precision over recall."""
+"""Detected boxes compared with boxes to be found: which are right, and precision over recall."""
 
 from __future__ import annotations
 

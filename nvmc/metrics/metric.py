@@ -20,7 +20,7 @@ Added = float | NDArray[np.float64]
 """What a batch adds to them: a number, or an array of shape `Metric.shape`."""
 
 Reference = Literal["classes", "values", "ideal classes", "ideal values"]
-"""What outputs are held against: labels, targets, or the ideal chip's own outputs."""
+"""What outputs are compared with: labels, targets, or the ideal chip's own outputs."""
 
 
 class Metric(ABC):
@@ -34,7 +34,7 @@ class Metric(ABC):
         name: Its name in `METRICS`, in JSON and in a store.
         short: Its name in a table.
         title: What a value is, for the sentence "Values are ...".
-        reference: What it holds outputs against.
+        reference: What it compares outputs with.
         counts: Whether it counts decisions, so that values are whole numbers over their number.
         log_probabilities: Whether it wants class scores as the logarithms of probabilities.
         quantity: What people call `quantity_of` a value, such as perplexity; empty where values
@@ -47,7 +47,7 @@ class Metric(ABC):
         segments: Whether what is detected are masks.
         version: Counts changes of what a value is: a store does not take one for another.
         range: Least and greatest value of a chip: a store that holds another one is refused.
-        deviation: Standard deviation of the values to be met, shape (); None where there are none.
+        deviation: Standard deviation of the target values, shape (); None where there are none.
     """
 
     name: ClassVar[str]

@@ -30,7 +30,7 @@ class Own(Metric):
     """A user's own number of the outputs and labels of all images.
 
     Args:
-        reference: Classes or values to be met, images along axis 0, in the order of the outputs.
+        reference: Classes or target values, images along axis 0, in the order of the outputs.
     """
 
     reference: ClassVar[Reference] = "classes"
@@ -44,7 +44,7 @@ class Own(Metric):
 
     @classmethod
     def accepts(cls, reference: Reference) -> bool:
-        """Classes and values to be met."""
+        """Classes and target values."""
         return reference in ("classes", "values")
 
     @classmethod

@@ -19,7 +19,7 @@ class Unit:
         name: The metric's name in a table.
         title: What a value is, in a sentence.
         percent: Whether values are shares, written in percent.
-        against_ideal: Whether chips are held against the ideal chip instead of labels.
+        against_ideal: Whether chips are compared with the ideal chip instead of labels.
         less_is_better: Whether a lower value is a better chip.
         counts: Whether values are whole numbers over the number of images.
         bounds: Least and greatest value that a chip can have.

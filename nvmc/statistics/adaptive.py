@@ -377,7 +377,7 @@ def hard_first(margins: Any, hard: int) -> tuple[Positions, int]:
 
 
 def _levels(rank: int, delta: float) -> tuple[Positions, Floats]:
-    """Ranks from below, and the levels at which a chip is held against each of them.
+    """Ranks from below, and the levels at which a chip is compared with each of them.
 
     Ranks are taken from the top in groups of 1, 2, 4, ...; every group gets the same share of
     delta, which its ranks share equally, and is stood for by its highest rank, the strictest.

@@ -128,7 +128,7 @@ def _check_known(train: Dataset, held_out: Dataset) -> None:
             raise DataError(f"{dataset.name} has no labels; training needs them: add an array y")
     if (train.y is None) != (held_out.y is None):
         raise DataError(
-            f"one of {train.name} and {held_out.name} has classes and the other values to be met; "
+            f"one of {train.name} and {held_out.name} has classes and the other target values; "
             "save both y as int64, or both as float32"
         )
 
@@ -326,7 +326,7 @@ def _check(model: ir.Model, task: Task) -> None:
         spread = float(np.var(task.train.targets, axis=0, dtype=np.float64).mean()) ** 0.5
         if not SPREADS[0] < spread < SPREADS[1]:
             raise DataError(
-                f"the values to be met of {task.train.name} have a standard deviation of "
+                f"the target values of {task.train.name} have a standard deviation of "
                 f"{spread:g}; scale them to about 1"
             )
     elif reading.by_sign:

@@ -1,4 +1,4 @@
-"""From a run to its checkpoint and back: what is kept, and how it is held against the run."""
+"""From a run to its checkpoint and back: what is kept, and how it is compared with the run."""
 
 from __future__ import annotations
 

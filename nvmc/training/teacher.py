@@ -65,7 +65,7 @@ class Teacher:
         Of class scores the Kullback-Leibler divergence of their softmax at `TEMPERATURE` times its
         square, which keeps gradients as large as those of the labels (Hinton, Vinyals and Dean,
         2015, arXiv:1503.02531, Sec. 2); of one score, or of one a label, the same of its sigmoid;
-        of values to be met the mean squared error over the variance of the teacher's.
+        of target values the mean squared error over the variance of the teacher's.
         """
         taught = self(x)
         if probable:

@@ -7,7 +7,7 @@ cells. Interleaved, each repeat running each of them once:
 - programming alone, what the executor's threads do on the CPU meanwhile;
 - a plain PyTorch loop on the same device: a module, its weights perturbed in place, chip by chip;
 - `nvmc simulate` on the CPU, on fewer images where those take long;
-- one sgemm on the device, which all are held against.
+- one sgemm on the device, which all are compared with.
 
 All float32 without TF32. Seconds are scaled to one chip on all images.
 Usage: python tests/benchmarks/bench_accelerator.py [--device cuda] [--small]

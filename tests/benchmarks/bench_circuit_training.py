@@ -71,7 +71,7 @@ def main() -> None:
         [name, f"{1e3 * seconds / STEPS:.1f} ms", f"{seconds / medians['ideal']:.2f}"]
         for name, seconds in medians.items()
     ]
-    figures(__file__, "steps", table(["periphery", "a step", "to ideal"], rows))
+    figures(__file__, "steps", table(["periphery", "per step", "to ideal"], rows))
     print("aim: at most 2 with an ADC, 1.25 without")
 
 

@@ -162,9 +162,9 @@ def memory(chips: int) -> float:
 
 
 HEAD = (
-    "network, million multiplications an image",
-    *("images", "a chip", "share", "of processor time"),
-    *("PyTorch loop, a chip", "its share", "aim"),
+    "network, million multiplications per image",
+    *("images", "per chip", "share", "of processor time"),
+    *("PyTorch loop, per chip", "its share", "aim"),
 )
 
 

@@ -1,6 +1,6 @@
 """What it costs to keep results: a chip, a million chips, and looking at them again.
 
-Writing is held against one bare INSERT a transaction into a table without index, by sqlite3 with
+Writing is compared with one bare INSERT a transaction into a table without index, by sqlite3 with
 the same settings, and against a line appended to a file; each repeat runs all of them.
 """
 

@@ -81,7 +81,7 @@ def main() -> None:
         [name, f"{1e3 * each / STEPS:.1f} ms", f"{each / base:.2f}", f"{each / own:.2f}"]
         for name, each in medians.items()
     ]
-    head = ["", "a step", "to plain", "to `erm`"]
+    head = ["", "per step", "to plain", "to `erm`"]
     figures(__file__, "steps", table(head, rows))
     print(f"aim: a step of noise injection at most {AIM} x plain")
 

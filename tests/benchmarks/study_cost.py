@@ -49,8 +49,8 @@ ELSEWHERE = {
     "LeNet-5, 8-bit weights in 2-bit cells": ("0.945", "1.073", "0.268", "0.166"),
     "ResNet-50, 8-bit weights in 2-bit cells": ("2,728", "3,146", "967", "-"),
 }
-"""µJ per inference by ISAAC's table by hand, with the survey's ADC, by ZigZag-IMC's formulas, and what
-NeuroSim V1.4 printed (32 nm, R_on 100 kohm, SAR), all with 8-bit inputs and ADCs."""
+"""µJ per inference by ISAAC's table by hand, with the survey's ADC, by ZigZag-IMC's formulas, and
+what NeuroSim V1.4 printed (32 nm, R_on 100 kohm, SAR), all with 8-bit inputs and ADCs."""
 
 
 def validation() -> str:

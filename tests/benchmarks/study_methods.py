@@ -243,7 +243,7 @@ def report(found: list[dict[str, Any]], wanted: int) -> None:
         cells = [cell(at.get((method, sigma), []), seeds) for sigma in PAPER]
         rows.append([method, *cells, last, f"{min(taken, default=0):.0f}"])
     head = ["method", *(f"{sigma:.2f}" for sigma in PAPER)]
-    head += [f"mean accuracy at {max(PAPER):.2f}", "s a training"]
+    head += [f"mean accuracy at {max(PAPER):.2f}", "s per training"]
     figures(__file__, "methods", table(head, rows), missing=missing, made=found)
 
 

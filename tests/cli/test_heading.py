@@ -137,7 +137,7 @@ def test_without_data_every_value_is_named(compiled: Path, capsys: Capture) -> N
     assert main(["simulate", str(compiled), "--runs", "3", "--no-store"]) == 0
     lines = capsys.readouterr().out.splitlines()
     rows = [line for line in lines if line.startswith(" ") and " % " in line]
-    assert len(rows) == 6 and rows[0].endswith("what chips are held against")
+    assert len(rows) == 6 and rows[0].endswith("the reference of all chips")
     assert all("agreement with the ideal chip" in row for row in rows[1:])
 
 

@@ -86,7 +86,7 @@ def test_simulate_says_it_too(capsys: pytest.CaptureFixture[str]) -> None:
     capsys.readouterr()
     out, _ = said(capsys, "simulate", "m.nvmc", "--runs", "2", "--no-store")
     assert "ideal chip against its source (seeded inputs): R² " in out
-    assert "100.00 % what chips are held against" in out
+    assert "100.00 % the reference of all chips" in out
 
 
 def test_outliers_are_told_and_clipped(tmp_path, monkeypatch, capsys) -> None:

@@ -119,7 +119,7 @@ def test_what_is_no_metric(network: Compiled, capsys: Capture) -> None:
     with pytest.raises(OptionError, match="metric is 3; expected a name"):
         simulate(network, runs=2, data="d.npz", metric=3)
     assert main(["simulate", "m.nvmc", "--runs", "2", "--metric", f"{module}:hits"]) == 1
-    assert "holds outputs against class labels" in capsys.readouterr().err
+    assert "compares outputs with class labels" in capsys.readouterr().err
 
 
 def test_names_in_a_store_import_nothing() -> None:

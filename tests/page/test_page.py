@@ -188,7 +188,7 @@ def test_a_comparison_and_its_curves(network: nvmc.Compiled, tmp_path: Path) -> 
     assert [c["value"] for c in page.charts["shares"]["params"]] == [[0, 1]]
     rows = list(csv.DictReader(io.StringIO(page.files["comparison-1.csv"])))
     assert [row["label"] for row in rows] == ["fefet1", "fefet2"]
-    assert "Each is held against fefet1, chip by chip" in page.text
+    assert "Each is compared with fefet1, chip by chip" in page.text
     assert "(--runs" not in page.text and "chips and samples" in page.text  # of arrays
 
 

@@ -1,4 +1,4 @@
-"""The ideal chip held against the network that it was compiled from."""
+"""The ideal chip compared with the network that it was compiled from."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Transformers as torch exports them: compiled, held against oracles chip by chip, trained."""
+"""Transformers as torch exports them: compiled, compared with oracles chip by chip, trained."""
 
 from __future__ import annotations
 
@@ -167,4 +167,4 @@ def test_training_refuses_a_metric_that_labels_do_not_allow(capsys: Capture) -> 
     np.savez("d.npz", input_ids=texts()["input_ids"])
     words = ("train", str(written("gpt2")), "--data", "next:d.npz", "--metric", "cosine")
     assert main(list(words)) == 1
-    assert "'cosine' holds outputs against values to be met" in capsys.readouterr().err
+    assert "'cosine' compares outputs with target values" in capsys.readouterr().err

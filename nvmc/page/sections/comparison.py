@@ -21,9 +21,9 @@ def comparison(report: Report) -> Iterator[Block]:
         first = result.networks[0]
         direction = "below" if first.kpp.less_is_better else "above"
         yield Paragraph(
-            f"Each is held against {first.label}, chip by chip: chip k has the same random numbers "
-            f"in all of them. A difference {direction} 0 is better. Every interval holds at "
-            f"{share_text(first.kpp.confidence, 0)} by itself."
+            f"Each is compared with {first.label}, chip by chip: chip k has the same random "
+            f"numbers in all of them. A difference {direction} 0 is better. Every interval holds "
+            f"at {share_text(first.kpp.confidence, 0)} by itself."
         )
         for one in result.networks[1:]:
             if one.against is not None and not one.against.layers:

@@ -10,7 +10,7 @@ __all__ = ["Erm"]
 
 
 class Erm(Method):
-    """Plain training on quantised weights, straight-through: what the others are held against."""
+    """Plain training on quantised weights, straight-through: what the others are compared with."""
 
     kind: ClassVar[str] = "erm"
     title: ClassVar[str] = "empirical risk minimisation, no noise"
