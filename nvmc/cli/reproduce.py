@@ -23,6 +23,7 @@ from nvmc.reproduce.page import (
     measure_of,
     page_of,
     results_of,
+    untrained,
 )
 from nvmc.reproduce.plan import Cell, Plan, make_plan
 from nvmc.reproduce.run import run_plan
@@ -149,6 +150,8 @@ def _print(plan: Plan, results: list[Result]) -> None:
         table.add_row(*row)
     console.print(table)
     console.print(legend_of(plan), soft_wrap=True)
+    for warning in untrained(plan, results):
+        console.print(warning, soft_wrap=True)
     for told in experiment.told:
         console.print(f"paper: {told}", soft_wrap=True)
     for differs in experiment.differs:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from urllib.parse import quote
 
-from nvmc.reproduce.experiment import Arm, Point
+from nvmc.reproduce.experiment import DEVICE, Arm, Point
 from nvmc.reproduce.plan import Plan
 
 __all__ = [
@@ -20,6 +20,7 @@ __all__ = [
     "page_of",
     "results_of",
     "table_rows",
+    "untrained",
 ]
 
 _SHARES = ("accuracy", "miou", "map", "dice")
@@ -154,6 +155,7 @@ def page_of(
     lines += [f"Every own number: {plan.budget.text}. {legend_of(plan)}", ""]
     lines += [f"| {' | '.join(heading)} |", f"| --- |{' ---: |' * (len(heading) - 1)}"]
     lines += [f"| {' | '.join(row)} |" for row in rows]
+    lines += [part for warning in untrained(plan, results) for part in ("", f"**{warning}**")]
     lines += ["", f"The paper: {'; '.join(experiment.told)}." if experiment.told else ""]
     if experiment.differs:
         lines += ["", f"Not as in the paper, in full too: {'; '.join(experiment.differs)}."]
@@ -162,6 +164,33 @@ def page_of(
     command = command or f"nvmc reproduce {experiment.name}{' --quick' if plan.quick else ''}"
     lines += ["", f"`{command}`", ""]
     return "\n".join(lines)
+
+
+def untrained(plan: Plan, results: Sequence[Result]) -> list[str]:
+    """A line for arms that have not learned the task: nothing can be said of them.
+
+    They have less than half of the best arm's value without noise, where values are shares.
+    """
+    experiment = plan.experiment
+    if not is_share(plan) or experiment.measure == "detected":
+        return []
+    quiet = [r for r in results if r.mean is not None and _is_quiet(r.point)]
+    best = max(quiet, key=lambda r: r.mean or 0.0, default=None)
+    if best is None or best.mean is None:
+        return []
+    poor = [r for r in quiet if r.mean is not None and r.mean < best.mean / 2]
+    if not poor:
+        return []
+    values = ", ".join(f"{r.arm.name} {_number(plan, r.mean or 0.0)}" for r in poor)
+    return [
+        f"Not trained well enough to compare: {values} without noise, where {best.arm.name} has "
+        f"{_number(plan, best.mean)}. Their values under noise say nothing about the methods; more "
+        f"--epochs than {plan.budget.epochs} may help."
+    ]
+
+
+def _is_quiet(point: Point) -> bool:
+    return point.kind == "none" or (point.kind == DEVICE and point.at == 0)
 
 
 def legend_of(plan: Plan) -> str:

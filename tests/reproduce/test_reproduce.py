@@ -271,6 +271,30 @@ def test_quick_numbers_never_pass_for_the_papers(tmp_path: Path) -> None:
     assert "augment in training: none in place of" in "; ".join(small.changed)
 
 
+@pytest.mark.parametrize(
+    ("name", "values", "told"),
+    [
+        ("bayesft-fig3d", {"ERM": 0.6, "FTNA": 0.31, "BayesFT": 0.1}, "BayesFT 10.00 without"),
+        ("invnorm-fig5a", {"NN": 0.4, "SpinDrop": 0.3, "Proposed": 0.19}, "Proposed 19.00 without"),
+        ("trice-table1", {"TRICE": 0.9}, ""),
+        ("trice-fig8", {"Gaussian": 0.9, "LC-Gaussian": 0.1}, ""),  # no point is without noise
+        ("invnorm-fig6b", {"NN": 0.1, "Proposed": 0.9}, ""),  # an RMSE is no share
+        ("invnorm-fig7", {"NN": 0.9, "Proposed": 0.1}, ""),
+    ],
+)
+def test_methods_that_did_not_learn_the_task_are_named(
+    tmp_path: Path, name: str, values: dict[str, float], told: str
+) -> None:
+    plan = make_plan(experiment_named(name), [], tmp_path, True)
+    for cell in plan.cells:
+        quiet = cell.point.text in ("none", "sigma=0")
+        value = values.get(cell.arm.name, 0.9 * max(values.values())) if quiet else 0.0
+        cell.found.parent.mkdir(parents=True, exist_ok=True)
+        cell.found.write_text(json.dumps({"value": value, "spread": 0.0}))
+    page = page_of(plan, results_of(plan))
+    assert told in page if told else "Not trained" not in page
+
+
 @pytest.mark.parametrize("name", ["scene-maps", "turned-digits", "sounds", "scenes"])
 def test_drawn_sets_are_the_same_each_time_and_split(name: str, tmp_path: Path) -> None:
     from nvmc.data import load_data
