@@ -101,7 +101,13 @@ def _deep(name: str, panel: str, network: str, title: str, build: dict[str, Any]
         place=f"Fig. 3{panel}",
         title=f"{title} on CIFAR-10",
         network=network,
-        quick=Quick("digits", {**build, "width": 4, "channels": 1}, epochs=5, chips=20),
+        quick=Quick(
+            "digits",
+            {**build, "width": 4, "channels": 1},
+            epochs=5,
+            chips=20,
+            settings={"batch": 32},
+        ),
         told=told,
         differs=(_OURS, _AT),
     )
@@ -167,7 +173,9 @@ BAYESFT = (
         place="Fig. 3d",
         title="ResNet-18 on CIFAR-10",
         network="resnet18",
-        quick=Quick("digits", {"width": 4, "channels": 1}, epochs=5, chips=20),
+        quick=Quick(
+            "digits", {"width": 4, "channels": 1}, epochs=5, chips=20, settings={"batch": 32}
+        ),
         told=("curves; BayesFT is competitive on ResNet",),
     ),
     replace(
@@ -181,6 +189,7 @@ BAYESFT = (
             {"widths": (8, 0, 16, 0, 32, 32, 0), "size": 28, "channels": 1},
             epochs=8,
             chips=20,
+            settings={"batch": 32},
         ),
         told=("curves only",),
     ),
@@ -202,7 +211,7 @@ BAYESFT = (
         title="A spatial transformer network on traffic signs",
         network="stn-gtsrb",
         data="gtsrb:DIR,size=32",
-        quick=Quick("turned-digits", {}, "stn-mnist", epochs=20, chips=20),
+        quick=Quick("turned-digits", {}, "stn-mnist", epochs=20, chips=20, settings={"batch": 32}),
         epochs=30,
         told=(
             "curves; at sigma 0.6 ERM has around 10 % and BayesFT around 70 %; below 0.4 BayesFT "

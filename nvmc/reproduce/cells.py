@@ -125,7 +125,7 @@ def _trained(plan: Plan, cell: Cell) -> Path:
     first: Dataset = load_data(budget.data, "train", 1)
     options, own = dict(cell.arm.options), {**experiment.settings, **cell.arm.settings}
     if plan.quick:
-        options, own = quick_training(options, own)
+        options, own = quick_training(options, own, experiment.quick.settings)
     settings: dict[str, Any] = {
         "epochs": budget.epochs,
         "seed": cell.seed,

@@ -96,6 +96,8 @@ class Quick:
         chips: At each point.
         points: How many points of each grid are shown, evenly chosen; 0 for all.
         images: Test images; 0 for all.
+        settings: Of training, in place of the experiment's or the default. Small data need
+            small batches, or few epochs have too few steps for a deep network.
     """
 
     data: str
@@ -105,6 +107,7 @@ class Quick:
     chips: int = 20
     points: int = 3
     images: int = 250
+    settings: Mapping[str, Any] = field(default_factory=dict[str, Any])
 
 
 @dataclass(frozen=True)

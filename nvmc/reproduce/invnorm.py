@@ -21,6 +21,7 @@ _OURS = (
     "epochs, learning rate and passes are ours: the paper's settings are not published with it",
     "strengths of noise are ours: they stand in the paper's curves only",
 )
+_QUICK = {"batch": 16, "rate": 1e-2}
 _BEFORE_SIGN = Grid("activation:sigma", (0.1, 0.3, 0.6))
 _NO_SIGN = "no Sign follows 4-bit activations, so additive noise lies on the weights"
 _UPS = (
@@ -44,7 +45,12 @@ _RESNET = Experiment(
     grids=(_NONE, _FLIPS, _BEFORE_SIGN),
     arms=_printed((0.8901, 0.8982, 0.905, 0.8982)),
     quick=Quick(
-        "digits", {"width": 8, "channels": 1, "blocks": (1, 1)}, epochs=15, chips=20, points=2
+        "digits",
+        {"width": 8, "channels": 1, "blocks": (1, 1)},
+        epochs=15,
+        chips=20,
+        points=2,
+        settings=_QUICK,
     ),
     device="rram4",
     weight_bits=1,
@@ -76,7 +82,7 @@ INVNORM = (
         bits={"*down.0.conv1*": 8, "*head*": 8},
         arms=_printed((0.6687, 0.6793, 0.646, 0.6754)),
         quick=Quick(
-            "scene-maps", {"width": 4, "levels": 3}, epochs=5, chips=10, points=2, images=40
+            "scene-maps", {"width": 4, "levels": 3}, epochs=10, chips=8, points=2, images=40
         ),
         metric="miou",
         settings={"estimator": "ede", "batch": 4},
@@ -97,7 +103,15 @@ INVNORM = (
         grids=(_NONE, _FLIPS, _ADDED),
         bits={},
         arms=_printed((0.8397, 0.8483, None, 0.8528)),
-        quick=Quick("sounds", {"classes": 6}, epochs=8, chips=20, points=2, images=120),
+        quick=Quick(
+            "sounds",
+            {"classes": 6},
+            epochs=8,
+            chips=20,
+            points=2,
+            images=120,
+            settings={"batch": 16},
+        ),
         weight_bits=8,
         activation_bits=8,
         per_channel=False,
@@ -160,6 +174,7 @@ INVNORM = (
             chips=2,
             points=2,
             images=150,
+            settings=_QUICK,
         ),
         measure="detected",
         chips=5,

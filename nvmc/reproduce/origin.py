@@ -89,6 +89,6 @@ def _settings(plan: Plan) -> str:
 
     known: list[object] = [Settings().model_dump(mode="json")]
     for arm in plan.experiment.arms:
-        options = quick_training(arm.options, {})[0] if plan.quick else dict(arm.options)
+        options = quick_training(arm.options, {}, {})[0] if plan.quick else dict(arm.options)
         known.append([arm.name, make_method(arm.method, options).model_dump(mode="json")])
     return hashlib.sha256(json.dumps(known, sort_keys=True).encode()).hexdigest()

@@ -19,6 +19,10 @@ from nvmc.reproduce.table import SOURCES
 __all__ = ["Budget", "Cell", "Plan", "make_plan", "quick_training"]
 
 
+DEFAULTS: Mapping[str, Any] = {"batch": 128, "rate": "auto"}
+"""Of `nvmc train`, for `Quick.settings`; a test holds them: importing them imports torch."""
+
+
 @dataclass(frozen=True)
 class Budget:
     """What an experiment is run with.
@@ -148,8 +152,9 @@ class Plan:
         found: list[tuple[str, Any, Any]] = []
         for arm in self.experiment.arms if self.quick else ():
             settings = {**self.experiment.settings, **arm.settings}
-            options, own = quick_training(arm.options, settings)
-            for name, theirs in (*arm.options.items(), *settings.items()):
+            options, own = quick_training(arm.options, settings, self.experiment.quick.settings)
+            full = {**{name: DEFAULTS[name] for name in own if name not in settings}, **settings}
+            for name, theirs in (*arm.options.items(), *full.items()):
                 mine = {**options, **own}.get(name, "none")
                 if str(mine) != str(theirs):
                     found.append((f"{arm.name}'s {name} in training", mine, theirs))
@@ -162,15 +167,16 @@ class Plan:
 
 
 def quick_training(
-    options: Mapping[str, Any], settings: Mapping[str, Any]
+    options: Mapping[str, Any], settings: Mapping[str, Any], quick: Mapping[str, Any]
 ) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Options of a method and settings of training as `--quick` has them: few chips, no moves.
+    """Options of a method and settings of training under `--quick`: few chips, no augmentation.
 
     Trials are short, so that few epochs hold more of them than the first, which are random.
     """
     few = {name: least for name, least in {"warm": 1, "interval": 2}.items() if name in options}
     kept = {key: value for key, value in settings.items() if key != "augment"}
-    return {**options, **few}, {**kept, "chips": 20} if "chips" in kept else kept
+    few_chips = {"chips": 20} if "chips" in kept else {}
+    return {**options, **few}, {**kept, **few_chips, **quick}
 
 
 def _shared(changes: list[tuple[str, Any, Any]]) -> list[tuple[str, Any, Any]]:
@@ -314,6 +320,11 @@ def _identity(experiment: Experiment, budget: Budget, quick: bool) -> str:
             for a in experiment.arms
         ],
         "build": dict(experiment.quick.build) if quick else {},
+        **(
+            {"quick": dict(experiment.quick.settings)}
+            if quick and experiment.quick.settings
+            else {}
+        ),
         "budget": {**asdict(budget), "data": data, "seeds": None},
         "physics": PHYSICS,
     }

@@ -88,6 +88,7 @@ _CIFAR = Experiment(
         {"widths": (8, 8, 0, 16, 16, 0), "hidden": 32, "size": 28, "channels": 1},
         epochs=8,
         chips=30,
+        settings={"batch": 32},
     ),
     device="rram4",
     weight_bits=6,
@@ -124,7 +125,9 @@ TRICE = (
         place="Fig. 5b",
         title="1st percentile accuracy of ResNet-18 on CIFAR-10",
         network="resnet18",
-        quick=Quick("digits", {"width": 4, "channels": 1}, epochs=5, chips=20),
+        quick=Quick(
+            "digits", {"width": 4, "channels": 1}, epochs=5, chips=20, settings={"batch": 32}
+        ),
         told=(
             "curves; against training with Gaussian noise, TRICE gains up to 26.01 points",
             _CIFAR.told[1],

@@ -19,7 +19,7 @@ from nvmc.reproduce import run as running
 from nvmc.reproduce.drawn import drawn_data
 from nvmc.reproduce.origin import check_origin
 from nvmc.reproduce.page import csv_rows, page_of, results_of
-from nvmc.reproduce.plan import Cell, Plan, make_plan
+from nvmc.reproduce.plan import DEFAULTS, Cell, Plan, make_plan
 
 Capture = pytest.CaptureFixture[str]
 
@@ -269,6 +269,16 @@ def test_quick_numbers_never_pass_for_the_papers(tmp_path: Path) -> None:
     small = make_plan(experiment_named("trice-fig5a"), [], tmp_path, True)
     assert "network: vgg8 (widths=(8, 8, 0, 16, 16, 0)" in "; ".join(small.changed)
     assert "augment in training: none in place of" in "; ".join(small.changed)
+    assert "batch in training: 32 in place of 128" in "; ".join(small.changed)
+
+
+@pytest.mark.torch
+def test_what_quick_rows_change_of_training_is_said_against_its_defaults() -> None:
+    from nvmc.training import Settings
+
+    known = Settings().model_dump()
+    assert {name: known[name] for name in DEFAULTS} == DEFAULTS
+    assert {name for e in EXPERIMENTS.values() for name in e.quick.settings} <= DEFAULTS.keys()
 
 
 @pytest.mark.parametrize(
