@@ -189,7 +189,6 @@ BAYESFT = (
             {"widths": (8, 0, 16, 0, 32, 32, 0), "size": 28, "channels": 1},
             epochs=8,
             chips=20,
-            settings={"batch": 32},
         ),
         told=("curves only",),
     ),
@@ -211,7 +210,7 @@ BAYESFT = (
         title="A spatial transformer network on traffic signs",
         network="stn-gtsrb",
         data="gtsrb:DIR,size=32",
-        quick=Quick("turned-digits", {}, "stn-mnist", epochs=20, chips=20, settings={"batch": 32}),
+        quick=Quick("turned-digits", {}, "stn-mnist", epochs=20, chips=20),
         epochs=30,
         told=(
             "curves; at sigma 0.6 ERM has around 10 % and BayesFT around 70 %; below 0.4 BayesFT "

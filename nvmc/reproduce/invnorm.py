@@ -82,7 +82,7 @@ INVNORM = (
         bits={"*down.0.conv1*": 8, "*head*": 8},
         arms=_printed((0.6687, 0.6793, 0.646, 0.6754)),
         quick=Quick(
-            "scene-maps", {"width": 4, "levels": 3}, epochs=10, chips=8, points=2, images=40
+            "scene-maps", {"width": 4, "levels": 3}, epochs=5, chips=10, points=2, images=40
         ),
         metric="miou",
         settings={"estimator": "ede", "batch": 4},

@@ -88,7 +88,6 @@ _CIFAR = Experiment(
         {"widths": (8, 8, 0, 16, 16, 0), "hidden": 32, "size": 28, "channels": 1},
         epochs=8,
         chips=30,
-        settings={"batch": 32},
     ),
     device="rram4",
     weight_bits=6,

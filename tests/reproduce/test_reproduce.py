@@ -269,7 +269,8 @@ def test_quick_numbers_never_pass_for_the_papers(tmp_path: Path) -> None:
     small = make_plan(experiment_named("trice-fig5a"), [], tmp_path, True)
     assert "network: vgg8 (widths=(8, 8, 0, 16, 16, 0)" in "; ".join(small.changed)
     assert "augment in training: none in place of" in "; ".join(small.changed)
-    assert "batch in training: 32 in place of 128" in "; ".join(small.changed)
+    deep = make_plan(experiment_named("trice-fig5b"), [], tmp_path, True)
+    assert "batch in training: 32 in place of 128" in "; ".join(deep.changed)
 
 
 @pytest.mark.torch
