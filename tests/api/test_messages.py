@@ -83,7 +83,7 @@ def test_a_module_tells_what_can_be_called(tmp_path: Path, monkeypatch: pytest.M
 def test_the_zoo_is_named_as_on_the_command_line(tmp_path: Path) -> None:
     compiled = nvmc.compile("zoo:mlp3-digits", "rram4", output=tmp_path / "z.nvmc")
     assert compiled.manifest.source.file == "mlp3-digits.onnx"
-    with pytest.raises(NvmcError, match="did you mean 'mlp3-digits'"):
+    with pytest.raises(NvmcError, match="did you mean 'zoo:mlp3-digits'"):
         nvmc.compile("zoo:mlp3-digit", "rram4", output=tmp_path / "y.nvmc")
 
 

@@ -81,7 +81,9 @@ def test_sweeps_are_of_the_same_chips(simulation: nvmc.Simulation) -> None:
     caption = " ".join(other.table().partition("\n\n")[0].split())
     assert "mlp3 on rram4, 4-bit weights, sigma 0.3, noise " in caption
     assert caption.endswith("; values are accuracy [%]") and "ADC" not in caption
-    assert "over adc-bits 8 to none (2 values), sigma 0.3: " in repr(other)
+    assert "over adc-bits 8 to none (2 values): mlp3 on rram4, 4-bit weights, sigma 0.3" in repr(
+        other
+    )
     with pytest.raises(OptionError, match="sweep has no parameter"):
         simulation.sweep()
     with pytest.raises(OptionError, match="a range is 0:0.3:STEP, such as 0:0.3:0.1"):

@@ -212,7 +212,7 @@ def test_what_knows_classes_only_says_so(folder: Path, capsys: Capture) -> None:
         simulate(compiled, runs=5, data="test.npz", delta=1e-3)
     x, y = patients(slice(8))
     np.savez("whole.npz", x=x, y=y.astype(int))
-    with pytest.raises(DataError, match="save y as float32 if it holds values"):
+    with pytest.raises(DataError, match="save y as float32 if it holds target values"):
         simulate(compiled, runs=1, data="whole.npz")
     np.savez("wide.npz", x=x, y=np.ones((8, 3), np.float32))
     with pytest.raises(DataError, match=r"shape \[3\] per input, but the output has \[1\]"):
@@ -304,7 +304,7 @@ def test_the_loss_of_an_epoch_is_that_of_the_weights(folder: Path) -> None:
 def test_training_data_that_do_not_fit(folder: Path) -> None:
     x, y = patients(slice(20))
     np.savez("classes.npz", x=x, y=np.zeros(20, int))
-    with pytest.raises(DataError, match="has classes and the other values"):
+    with pytest.raises(DataError, match="has classes and the other target values"):
         make_task("train.npz", small_target(), validation="classes.npz", sigma=0.2)
     np.savez("same.npz", x=x, y=np.ones(20, np.float32))
     np.savez("wide.npz", x=x, y=np.ones((20, 2), np.float32) * y[:, None])

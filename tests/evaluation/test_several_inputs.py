@@ -238,7 +238,7 @@ def test_a_data_set_is_of_one_length_and_one_kind() -> None:
         Dataset("mine", x, np.zeros(2, np.int64))
     with pytest.raises(DataError, match="3 inputs but 4 rows of mask"):
         Dataset("mine", x, inputs={"x": x, "mask": np.zeros(4)})
-    with pytest.raises(DataError, match="classes and values"):
+    with pytest.raises(DataError, match="classes and target values"):
         Dataset("mine", x, np.zeros(3, np.int64), np.zeros(3, np.float32))
 
 
