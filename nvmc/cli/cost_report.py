@@ -32,7 +32,10 @@ def print_cost(cost: Cost) -> None:
     for name, band in cost.bands.items():
         if not band.low <= 1 <= band.high:
             way = "more" if band.low > 1 else "less"
-            note(f"every macro takes {way} {name} than {cost.hardware} has it: trust the band")
+            note(
+                f"every published chip has {way} {name} than {cost.hardware} estimates: use the "
+                "band, not the estimate"
+            )
 
 
 def _print_figures(cost: Cost) -> None:

@@ -9,6 +9,7 @@ import click
 from rich.table import Table
 
 from nvmc.cli.console import err, note, out, print_json, typed
+from nvmc.cli.loudness import is_quiet
 from nvmc.compiled.artifact import replacing_file
 from nvmc.report.figure import check_figure
 from nvmc.report.study_picture import StudyLine, draw_study
@@ -129,7 +130,8 @@ def _seen_from(page: Path, figure: Path) -> str:
 
 
 def _told(cell: Cell) -> None:
-    err().print(f"done: {cell.arm.name}, seed {cell.seed}, {cell.point.text}", soft_wrap=True)
+    if not is_quiet():
+        err().print(f"done: {cell.arm.name}, seed {cell.seed}, {cell.point.text}", soft_wrap=True)
 
 
 def _print(plan: Plan, results: list[Result]) -> None:

@@ -39,8 +39,11 @@ def rounding_lines(manifest: Manifest) -> Iterator[str]:
     if against is not None:
         rows = count(against.images, item_of(against.data))
         on = f" on {rows} ({against.data})" if against.images else ""
-        yield f"Ideal chip against its source{on}:"
-        yield f"  {against}"
+        around = manifest.target.periphery
+        apart = around.dac_bits is not None or around.adc_bits is not None
+        yield f"Ideal chip against its source{on}{', converters left out' if apart else ''}:"
+        little = against.data.startswith(SEEDED) and against.agreement is not None
+        yield f"  {against}{' (random inputs: give --data for yours)' if little else ''}"
 
 
 def note_rounding(manifest: Manifest) -> None:

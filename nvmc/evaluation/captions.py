@@ -17,7 +17,7 @@ from nvmc.evaluation.parameters import duration_text
 from nvmc.hardware.devices import Target
 from nvmc.hardware.devices.bits import cell_bits_of
 from nvmc.hardware.devices.periphery import Periphery
-from nvmc.hardware.devices.settings import Settings, own_texts, stated_texts
+from nvmc.hardware.devices.settings import LayerTarget, Settings, own_texts, stated_texts
 from nvmc.hardware.devices.wires import WireOhm
 
 __all__ = [
@@ -90,9 +90,15 @@ def of_text(*told: Description, without: Collection[str] = ()) -> str:
         told: One population, or several: what the setups have in common is said.
         without: Parts of a setup that are said elsewhere, such as `time`.
     """
-    shared, _ = words_apart(told)
-    words = [text for part, text in shared.items() if part not in without]
+    words = [text for part, text in _shared(told).items() if part not in without]
     return ", ".join([on_device(told[0]), *words, counts_of(told[0])])
+
+
+def _shared(told: Sequence[Description]) -> dict[str, str]:
+    """What setups of a sweep have in common: a point without an ADC has no range to differ in."""
+    shared, _ = words_apart(told)
+    texts = {text for one in told for part, text, _ in _words(one) if part == "adc_range" and text}
+    return {**shared, "adc_range": texts.pop()} if len(texts) == 1 else shared
 
 
 def title_of(
@@ -108,6 +114,7 @@ def title_of(
         without: Parts of a setup that the figure itself says.
     """
     shared, own = words_apart(told)
+    shared = shared if labels else _shared(told)
     names = list(dict.fromkeys(map(name_of, told if labels else told[:1])))
     devices = dict.fromkeys(one.setup.target.device.name for one in told)
     name = " and ".join(names) if len(names) < 4 else f"{len(names)} networks"
@@ -151,12 +158,22 @@ def _cells(target: Target, facts: Mapping[str, Any]) -> Words:
     yield "scale", scale, not target.per_channel
     sides = [Target.model_fields[name].default for name in ("rows", "cols")]
     yield "tile", f"tiles {facts['tile']}", [target.rows, target.cols] == sides
-    alone = [f"{one.glob} {one.weight_bits}-bit" for one in target.layers if one.bits_alone]
+    alone = [f"{one.glob} {_bits_of(one, target)}" for one in target.layers if one.bits_alone]
     layers = [*alone, *own_texts(target.layers)]
     text = f"layers {'; '.join(layers)}"
     if len(text) > LONGEST:
         text = f"{len(target.layers)} groups of layers with settings of their own"
     yield "layers", text if layers else "", not layers
+
+
+def _bits_of(layer: LayerTarget, target: Target) -> str:
+    """`6-bit`, or `6-bit in 1-bit cells` where the device and the weights allow others."""
+    stated = target.weight_bits if layer.weight_bits is None else layer.weight_bits
+    if stated is None or stated == "none":
+        return "analog"
+    usual = cell_bits_of(target.device, stated, None, target.encoding)
+    cells = "" if layer.cell_bits in (None, usual) else f" in {layer.cell_bits}-bit cells"
+    return f"{stated}-bit{cells}"
 
 
 def _noise(sources: Sequence[Mapping[str, Any]]) -> Words:

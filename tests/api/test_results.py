@@ -80,7 +80,7 @@ def test_sweeps_are_of_the_same_chips(simulation: nvmc.Simulation) -> None:
     assert [point.at["adc-bits"].text for point in other.points] == ["8", "none"]
     caption = " ".join(other.table().partition("\n\n")[0].split())
     assert "mlp3 on rram4, 4-bit weights, sigma 0.3, noise " in caption
-    assert caption.endswith("; values are accuracy [%]") and "ADC" not in caption
+    assert caption.endswith("; values are accuracy [%]") and "full ADC range" in caption
     assert "over adc-bits 8 to none (2 values): mlp3 on rram4, 4-bit weights, sigma 0.3" in repr(
         other
     )

@@ -107,6 +107,7 @@ def test_every_setting_of_a_circuit_is_in_its_words() -> None:
 def test_what_is_said_beside_the_circuit() -> None:
     on, plain = target(**CIRCUIT), told(target(**CIRCUIT))
     layers = (LayerTarget(glob="fc1", weight_bits=2),)
+    narrow = (LayerTarget(glob="fc1", weight_bits=4, cell_bits=1),)
     aged = target().model_copy(
         update={"device": nvmc.load_device("pcm-joshi2020"), "weight_bits": None}
     )
@@ -119,6 +120,7 @@ def test_what_is_said_beside_the_circuit() -> None:
         (told(on, compensate=["affine"]), "compensated by affine:images=64,fit=least-squares"),
         (told(target(**CIRCUIT, wire_ohm=1.0)), "wires of 1 ohm"),
         (told(target(**CIRCUIT, layers=layers)), "layers fc1 2-bit"),
+        (told(target(**CIRCUIT, layers=narrow)), "layers fc1 4-bit in 1-bit cells"),
         (told(aged, time_s=3600.0), "1 h since programming"),
         (told(with_noise(on, "stuck-at:p_low=0.2")), "noise stuck-at:p_low=0.2,p_high=0"),
     ):
