@@ -52,9 +52,16 @@ def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+def _context(browser: Any, **options: Any) -> Any:
+    """A context that waits long, for loading too: other work may take the processor."""
+    context = browser.new_context(**options)
+    context.set_default_timeout(WAIT_MS)
+    return context
+
+
 @pytest.fixture
 def opened(browser: Any, file: Path) -> Iterator[Any]:
-    context = browser.new_context(viewport={"width": 1280, "height": 900}, offline=True)
+    context = _context(browser, viewport={"width": 1280, "height": 900}, offline=True)
     page = context.new_page()
     said: list[str] = []
     page.on("pageerror", lambda error: said.append(str(error)))
@@ -125,8 +132,8 @@ def test_the_keyboard_reaches_the_results_first(opened: Any) -> None:
 
 def test_no_page_is_wider_than_its_window(browser: Any, file: Path) -> None:
     for width, scheme in ((400, "light"), (1280, "dark")):
-        context = browser.new_context(
-            viewport={"width": width, "height": 900}, color_scheme=scheme, offline=True
+        context = _context(
+            browser, viewport={"width": width, "height": 900}, color_scheme=scheme, offline=True
         )
         page = context.new_page()
         page.goto(file.as_uri())
@@ -138,7 +145,7 @@ def test_no_page_is_wider_than_its_window(browser: Any, file: Path) -> None:
 
 
 def test_it_prints_and_reads_without_scripts(browser: Any, file: Path, tmp_path: Path) -> None:
-    context = browser.new_context(color_scheme="dark", java_script_enabled=False, offline=True)
+    context = _context(browser, color_scheme="dark", java_script_enabled=False, offline=True)
     page = context.new_page()
     page.goto(file.as_uri())
     assert "the tables have the same numbers" in page.locator("footer").inner_text()
@@ -146,7 +153,7 @@ def test_it_prints_and_reads_without_scripts(browser: Any, file: Path, tmp_path:
     page.emulate_media(media="print")
     assert page.locator("nav:visible").count() == 0
     context.close()
-    page = browser.new_page()
+    page = _context(browser).new_page()
     page.goto(file.as_uri())
     page.wait_for_selector("html[data-charts=drawn]", timeout=WAIT_MS)
     printed = page.pdf(path=tmp_path / "a.pdf", format="A4", print_background=True)
@@ -160,7 +167,7 @@ def test_a_result_writes_its_own_page(browser: Any, tmp_path: Path) -> None:
     compiled = nvmc.compile(zoo_path("mlp3-digits"), target, output=tmp_path / "a.nvmc")
     result = nvmc.simulate(compiled, data=x, runs=5)
     result.report(tmp_path / "a.html", nvmc.tile_map(compiled), goal=0.9, date="2026-11-30")
-    page = browser.new_page()
+    page = _context(browser).new_page()
     page.goto((tmp_path / "a.html").as_uri())
     page.wait_for_selector("html[data-charts=drawn]", timeout=WAIT_MS)
     assert "2026-11-30" in page.locator("header").inner_text()
