@@ -277,7 +277,7 @@ def _facts(report: Report) -> list[str]:
         f"KPP of {count(task.settings.chips, 'chip')} on {of_all}{held_out} "
         f"({task.validation.name})"
         f"{', nothing dropped' if outcome.dropout_off else ''}"
-        f"{': of so few, that of the worst chip' if report.is_worst else ''}",
+        f"{', too few for a percentile: this is the worst chip' if report.is_worst else ''}",
         f"{ran}{stopped} in {outcome.seconds:.1f} s{resumed}; the weights are those of epoch "
         f"{outcome.kept}",
         share_text(outcome.before.mapped_share),

@@ -1,8 +1,9 @@
 """What a result is of, in the fewest words: one text for tables, figures, pages and comparisons.
 
-Network and device are said by name. Of a setup only what is not at its default is said, but for the
-bits of weights and the ADC's range: where two setups may give other values, their words differ,
-unless a list is too long.
+Network and device are said by name. Of a setup, the bits of weights and the ADC's range are always
+said, everything else only where it is not at its default. Two setups with equal words can still
+differ: numbers have six digits, a long list of noise sources is shortened to their kinds, and the
+bits of activations belong to the network, not to the setup. The JSON of a result has all of it.
 """
 
 from __future__ import annotations
