@@ -145,7 +145,7 @@ class Reader:
         out: Real,
         bias: Real | None = None,
         noise: tuple[tuple[tuple[int, int] | None, ...], Whole, Whole] | None = None,
-        counted: float | None = None,
+        clipped: bool = False,
     ) -> Clips:
         """Read all vectors; the interpreter's lock is given up meanwhile.
 
@@ -156,13 +156,13 @@ class Reader:
             out: Where results go, a view of shape (entries, groups, vectors, cols).
             bias: Added to them, shape (groups, cols).
             noise: The keys of what is drawn (`Fresh.keys`), and the numbers of each entry and part.
-            counted: What all conversions of a result count for, by the magnitude of coefficient x
-                pulse; None where nobody asks what was clipped.
+            clipped: Whether to say what was clipped.
 
         Returns:
             For each row of tiles the results that it clipped: their numbers in `out`, taken as
-            (entries, groups, vectors, cols), and the shares of their conversions, by what these
-            count for, whose code was not clipped. In no order. Empty where nobody asks.
+            (entries, groups, vectors, cols), and what the conversions of each whose code was
+            clipped count for, magnitudes of coefficient x pulse added up. In no order. Empty where
+            nobody asks.
         """
         return self._reader.read(
             source,
@@ -175,7 +175,7 @@ class Reader:
             out,
             None if bias is None else _single(bias),
             noise,
-            counted,
+            clipped,
         )
 
 

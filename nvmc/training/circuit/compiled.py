@@ -13,6 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from nvmc.runtime.crossbar.array import Block, beside
@@ -48,11 +49,15 @@ def compiled_result(reading: Reading, codes: Codes) -> tuple[Tensor, Clipped | N
     held, drive, reader = source.numpy(), _drive(codes), _circuit(reading).reader(ALL)
     out = y.view(entries, *columns, math.prod(sizes)).mT.numpy()
     counted = _counted(reading, codes)
+    of_entry = math.prod(out.shape[1:])
 
     def read(block: slice) -> Clips:
-        found = reader.read(held[block], places, drive[block], out[block], counted=counted)
-        before = block.start * math.prod(out.shape[1:])
-        return [(numbers + before, kept) for numbers, kept in found]
+        found = reader.read(held[block], places, drive[block], out[block], clipped=True)
+        before = block.start * of_entry
+        return [
+            (numbers + before, 1 - lost / counted[block][numbers // of_entry])
+            for numbers, lost in found
+        ]
 
     found = zip(*_in_threads(read, entries), strict=True)
     clips = [tuple(map(np.concatenate, zip(*tile, strict=True))) for tile in found]
@@ -84,10 +89,11 @@ def _circuit(reading: Reading) -> Circuit:
     )
 
 
-def _counted(reading: Reading, codes: Codes) -> float:
-    """What all conversions behind one output count for."""
-    phases = reading.dac.phases if codes.signed else 1
-    return sum(map(abs, reading.coefficients)) * phases * sum(reading.dac.weights)
+def _counted(reading: Reading, codes: Codes) -> NDArray[np.float32]:
+    """What all conversions behind one output of each entry count for."""
+    phases = np.where(codes.signed.numpy(), reading.dac.phases, 1)
+    weights = sum(map(abs, reading.coefficients)) * sum(reading.dac.weights)
+    return (weights * phases).astype(np.float32)
 
 
 def _drive(codes: Codes) -> Drive:
@@ -95,4 +101,4 @@ def _drive(codes: Codes) -> Drive:
     offset = np.zeros(entries, np.float32)
     if codes.offset is not None:
         offset = codes.offset.reshape(-1).numpy()
-    return Drive(codes.step.reshape(-1).numpy(), offset, np.full(entries, codes.signed))
+    return Drive(codes.step.reshape(-1).numpy(), offset, codes.signed.numpy())

@@ -24,20 +24,20 @@ class Codes:
         values: The signed codes, of the inputs' shape (entries, ...).
         step: The input that a code of 1 stands for, shape (entries, 1, ...).
         offset: What is added to every code of an entry, likewise; None where nothing is.
-        signed: Whether some entry has negative inputs.
+        signed: Which entries have negative inputs, shape (entries,).
         inside: Where inputs are within the range, of their shape; None where all are.
     """
 
     values: Tensor
     step: Tensor
     offset: Tensor | None
-    signed: bool
+    signed: Tensor
     inside: Tensor | None
 
     def __getitem__(self, entries: slice) -> Codes:
         """Those of some of the entries."""
         offset = None if self.offset is None else self.offset[entries]
-        return Codes(self.values[entries], self.step[entries], offset, self.signed, None)
+        return Codes(self.values[entries], self.step[entries], offset, self.signed[entries], None)
 
 
 @dataclass(frozen=True)
@@ -68,10 +68,7 @@ def encode(dac: Dac, x: Tensor, limit: Tensor | None) -> Codes:
             return _encoded(dac, x, limit)
         axes = (-1, *(1,) * (x.dim() - 1))
         flat = x.flatten(1)
-        if limit is None or dac.offsets:
-            low, high = flat.amin(1), flat.amax(1)
-        else:  # all entries have one step
-            low, high = torch.aminmax(flat)
+        low, high = flat.amin(1), flat.amax(1)
         signed = ~(low >= 0)
         reach = torch.maximum(high, -low).clamp_(min=0) if limit is None else limit.expand_as(low)
         half = torch.where(signed, dac.half, 0.0) if dac.offsets else torch.zeros_like(low)
@@ -87,9 +84,8 @@ def encode(dac: Dac, x: Tensor, limit: Tensor | None) -> Codes:
             inside = (x.abs() <= reach.view(axes)).to(x.dtype)
             bound = torch.where(step == 0, 0.0, top.view(axes))
             values = torch.clamp(values, -bound, bound)
-        any_signed = bool(signed.any())
-        offset = half.view(axes) if dac.offsets and any_signed else None
-        return Codes(values, step.expand(len(x), *axes[1:]), offset, any_signed, inside)
+        offset = half.view(axes) if dac.offsets and bool(signed.any()) else None
+        return Codes(values, step, offset, signed, inside)
 
 
 def _encoded(dac: Dac, x: Tensor, limit: Tensor | None) -> Codes:
@@ -113,8 +109,8 @@ def _encoded(dac: Dac, x: Tensor, limit: Tensor | None) -> Codes:
             inside = (x.abs() <= limit).to(x.dtype)
     axes = (-1, *(1,) * (x.dim() - 1))
     step, offset = (torch.from_numpy(of).view(axes) for of in (found.step, found.offset))
-    signed = bool(found.signed.any())
-    return Codes(values, step, offset if dac.offsets and signed else None, signed, inside)
+    offset = offset if dac.offsets and found.signed.any() else None
+    return Codes(values, step, offset, torch.from_numpy(found.signed), inside)
 
 
 def pulses(dac: Dac, codes: Codes) -> Iterator[Pulse]:
@@ -122,7 +118,7 @@ def pulses(dac: Dac, codes: Codes) -> Iterator[Pulse]:
     values = codes.values
     if dac.offsets:
         yield from _phase(dac, values if codes.offset is None else values + codes.offset, 1)
-    elif dac.bipolar or not codes.signed:
+    elif dac.bipolar or not bool(codes.signed.any()):
         yield from _phase(dac, values, 1)
     else:
         yield from _phase(dac, values.clamp(min=0), 1)

@@ -112,23 +112,29 @@ class Reading:
         """Codes of one row of tiles, added up over pulses and lanes, and their share in range."""
         total: Tensor | None = None
         lost: Tensor | None = None
-        counted = 0.0
+        counted: Tensor | float = 0.0
         weights = [abs(c) for c in self.coefficients]
         for currents, counts in self._read(codes, rows):
             if self.watched is not None:
                 self.watched(currents)
             converted, clipped = convert(adc, currents)
-            counted += abs(counts) * sum(weights)
+            each = abs(counts) * sum(weights)
+            # An entry without negative inputs has no phase for them.
+            counted = counted + (each * codes.signed if counts < 0 else each)
             if clipped is not None:
-                each = [abs(counts) * weight for weight in weights]
-                lost = _weighted(clipped, each) if lost is None else lost + _weighted(clipped, each)
+                some = _weighted(clipped, [abs(counts) * weight for weight in weights])
+                lost = some if lost is None else lost.add_(some)
             part = _added(converted, self.coefficients)
             if total is None:
                 total = part if counts == 1 else part * counts
             else:
                 total = total.add_(part, alpha=counts)
         assert total is not None
-        return total, None if lost is None else lost.mul_(-1 / counted).add_(1)
+        if lost is None:
+            return total, None
+        if isinstance(counted, Tensor):
+            counted = counted.view(-1, *(1,) * (lost.dim() - 1))
+        return total, 1 - lost.div_(counted)
 
     def _read(self, codes: Codes, rows: slice) -> Iterator[tuple[Tensor, float]]:
         """What is converted of one row of tiles, and what it counts for."""

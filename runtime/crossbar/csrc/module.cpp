@@ -182,7 +182,7 @@ nvmc::Sink sink_of(py::array& out, const std::optional<Floats>& bias, const nvmc
   return sink;
 }
 
-// For each row of tiles the numbers of results that it clipped, and the share that it did not clip.
+// For each row of tiles the numbers of results that it clipped, and what it clipped counts for.
 using Clips = std::vector<std::tuple<py::array_t<std::int64_t>, py::array_t<float>>>;
 
 Clips clips_of(const std::vector<nvmc::Clipped>& clipped) {
@@ -190,7 +190,7 @@ Clips clips_of(const std::vector<nvmc::Clipped>& clipped) {
   for (const nvmc::Clipped& one : clipped) {
     const auto size = static_cast<py::ssize_t>(one.numbers.size());
     found.emplace_back(py::array_t<std::int64_t>(size, one.numbers.data()),
-                       py::array_t<float>(size, one.kept.data()));
+                       py::array_t<float>(size, one.lost.data()));
   }
   return found;
 }
@@ -201,7 +201,7 @@ using Noise =
 Clips read_vectors(const nvmc::Reader& reader, const py::array& array, std::array<Size, 2> strides,
           const Wholes& vectors, const Wholes& rows, const Floats& step, const Floats& offset,
           const Flags& is_signed, py::array out, const std::optional<Floats>& bias,
-          const std::optional<Noise>& noise, const std::optional<float>& counted) {
+          const std::optional<Noise>& noise, bool asks_clipped) {
   const nvmc::Plan& plan = reader.plan();
   const Size entries = size_of(step);
   expect(size_of(offset) == entries && size_of(is_signed) == entries, "one drive an entry");
@@ -211,13 +211,12 @@ Clips read_vectors(const nvmc::Reader& reader, const py::array& array, std::arra
   const nvmc::Source source =
       source_of(array, strides[0], strides[1], vectors, rows, entries, plan.groups);
   nvmc::Sink sink = sink_of(out, bias, plan, source);
-  std::vector<nvmc::Clipped> clipped(counted ? plan.tiles.size() : 0);
-  if (counted) {
+  std::vector<nvmc::Clipped> clipped(asks_clipped ? plan.tiles.size() : 0);
+  if (asks_clipped) {
     expect(std::all_of(plan.tiles.begin(), plan.tiles.end(),
                        [](const nvmc::Tile& tile) { return tile.curves.empty(); }),
            "of curves nobody says what was clipped");
     sink.clipped = &clipped;
-    sink.counted = *counted;
   }
   const nvmc::Drive drive{step.data(), offset.data(), is_signed.data()};
   nvmc::Reads reads;
@@ -301,5 +300,5 @@ PYBIND11_MODULE(_native, module) {
            py::arg("curves") = py::none(), py::arg("inl") = py::none())
       .def("read", &read_vectors, py::arg("source"), py::arg("strides"), py::arg("vectors"),
            py::arg("rows"), py::arg("step"), py::arg("offset"), py::arg("signed"), py::arg("out"),
-           py::arg("bias"), py::arg("noise"), py::arg("counted") = py::none());
+           py::arg("bias"), py::arg("noise"), py::arg("clipped") = false);
 }

@@ -107,7 +107,7 @@ struct Source {
 // Results some of whose conversions were clipped on a row of tiles.
 struct Clipped {
   std::vector<std::int64_t> numbers;  // in (entries, groups, vectors, cols)
-  std::vector<float> kept;            // share of conversions, by what they count for, that were not
+  std::vector<float> lost;            // what these conversions count for
 };
 
 // Where results go, and what is made of them.
@@ -118,8 +118,7 @@ struct Sink {
   std::ptrdiff_t vector = 0;
   std::ptrdiff_t col = 0;
   const float* bias = nullptr;  // (groups, cols), or null
-  std::vector<Clipped>* clipped = nullptr;  // Null, or what each row of tiles clipped is added here.
-  float counted = 1;                        // what all conversions of a result count for
+  std::vector<Clipped>* clipped = nullptr;  // null, or what each row of tiles clipped is added here
 };
 
 // How entries were turned into codes; one number an entry.

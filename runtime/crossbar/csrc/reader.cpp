@@ -95,7 +95,7 @@ class Walk {
         const float lost = beyond.counted.data()[c * kPanel + result.place + at / plan_.cols];
         if (lost == 0.0f) continue;
         clipped.numbers.push_back(static_cast<std::int64_t>(result.number * plan_.cols + at));
-        clipped.kept.push_back(1.0f - lost / sink_.counted);
+        clipped.lost.push_back(lost);
       }
     }
   }
