@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
+
+import numpy as np
 
 from nvmc.compiled.artifact import Compiled, replacing_file
 from nvmc.compiled.options import CompileOptions, Kind
@@ -49,7 +52,7 @@ def run_cell(plan: Plan, cell: Cell) -> dict[str, Any]:
 
 
 def _judged(plan: Plan, cell: Cell) -> dict[str, Any]:
-    """Value, spread over chips and ideal value of one cell."""
+    """Value, spread over chips, ideal value and what a guess reaches, of one cell."""
     experiment, budget = plan.experiment, plan.budget
     path = _trained(plan, cell)
     normalised = cell.arm.build.get("norm", "instance") != "instance"  # which the pass misses
@@ -74,7 +77,15 @@ def _judged(plan: Plan, cell: Cell) -> dict[str, Any]:
             jobs=1,
         )
     value = result.kpp.value if experiment.measure == "kpp" else result.summary.mean
-    return {"value": value, "spread": result.summary.std or 0.0, "ideal": result.ideal}
+    found = {"value": value, "spread": result.summary.std or 0.0, "ideal": result.ideal}
+    return found | {"guess": _guess(plan) if experiment.metric == "accuracy" else 0.0}
+
+
+def _guess(plan: Plan) -> float:
+    """The accuracy of whoever always gives the most frequent class, and three standard errors."""
+    y = load_data(plan.budget.data, "test", plan.budget.images or None).y
+    share = float(np.unique(y, return_counts=True)[1].max() / y.size)
+    return share + 3 * math.sqrt(share * (1 - share) / y.size)
 
 
 def _detected(plan: Plan, cell: Cell, compiled: Compiled) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from urllib.parse import quote
 
-from nvmc.reproduce.experiment import DEVICE, Arm, Point
+from nvmc.reproduce.experiment import Arm, Point
 from nvmc.reproduce.plan import Plan
 
 __all__ = [
@@ -36,6 +36,8 @@ class Result:
         values: Of each training that was found.
         spread: Over chips, the mean over trainings.
         paper: The paper's printed value, or None.
+        ideal: Of chips without noise, the mean over trainings; None where none was found.
+        guess: What one can reach without having learned anything; 0 where nobody knows.
     """
 
     arm: Arm
@@ -43,6 +45,8 @@ class Result:
     values: tuple[float, ...]
     spread: float
     paper: float | None
+    ideal: float | None = None
+    guess: float = 0.0
 
     @property
     def mean(self) -> float | None:
@@ -65,8 +69,11 @@ def results_of(plan: Plan) -> list[Result]:
             own = [cell.result() for cell in cells if cell.found.exists()]
             place = every.index(point)
             paper = arm.paper[place] if place < len(arm.paper) else None
+            values = tuple(each["value"] for each in own)
             spread = statistics.mean(each["spread"] for each in own) if own else 0.0
-            found.append(Result(arm, point, tuple(each["value"] for each in own), spread, paper))
+            ideal = statistics.mean(each["ideal"] for each in own) if own else None
+            guess = max((each["guess"] for each in own), default=0.0)
+            found.append(Result(arm, point, values, spread, paper, ideal, guess))
     return found
 
 
@@ -169,28 +176,38 @@ def page_of(
 def untrained(plan: Plan, results: Sequence[Result]) -> list[str]:
     """A line for arms that have not learned the task: nothing can be said of them.
 
-    They have less than half of the best arm's value without noise, where values are shares.
+    Without noise they are no better than a guess, or gain less than half of what the best arm gains
+    on a guess. Of values that are shares only.
     """
-    experiment = plan.experiment
-    if not is_share(plan) or experiment.measure == "detected":
+    if not is_share(plan) or plan.experiment.measure == "detected":
         return []
-    quiet = [r for r in results if r.mean is not None and _is_quiet(r.point)]
-    best = max(quiet, key=lambda r: r.mean or 0.0, default=None)
-    if best is None or best.mean is None:
+    known = [(r, r.ideal) for r in results if r.ideal is not None]
+    if not known:
         return []
-    poor = [r for r in quiet if r.mean is not None and r.mean < best.mean / 2]
-    if not poor:
+    best, most = max(known, key=lambda each: each[1])
+    guess = max(result.guess for result, _ in known)
+    least = max(guess, (guess + most) / 2)
+    poor = {arm.name: _poor(plan, arm, known, least) for arm in plan.experiment.arms}
+    values = ", ".join(f"{name} {text}" for name, text in poor.items() if text)
+    if not values:
         return []
-    values = ", ".join(f"{r.arm.name} {_number(plan, r.mean or 0.0)}" for r in poor)
+    than = f"{best.arm.name} has {_number(plan, most)}"
+    if guess >= most:
+        than = f"guessing reaches up to {_number(plan, guess)}"
     return [
-        f"Not trained well enough to compare: {values} without noise, where {best.arm.name} has "
-        f"{_number(plan, best.mean)}. Their values under noise say nothing about the methods; more "
-        f"--epochs than {plan.budget.epochs} may help."
+        f"Not trained well enough to compare: {values} without noise, where {than}. Their values "
+        f"under noise say nothing about the methods; more --epochs than {plan.budget.epochs} may "
+        "help."
     ]
 
 
-def _is_quiet(point: Point) -> bool:
-    return point.kind == "none" or (point.kind == DEVICE and point.at == 0)
+def _poor(plan: Plan, arm: Arm, known: Sequence[tuple[Result, float]], least: float) -> str:
+    """What an arm reaches without noise, where that is at most `least`; which of its trainings."""
+    own = [(result, ideal) for result, ideal in known if result.arm == arm]
+    poor = [(result, ideal) for result, ideal in own if ideal <= least]
+    if len({ideal for _, ideal in own}) == 1:
+        return _number(plan, poor[0][1]) if poor else ""
+    return ", ".join(f"{_number(plan, ideal)} (at {r.point.text})" for r, ideal in poor)
 
 
 def legend_of(plan: Plan) -> str:

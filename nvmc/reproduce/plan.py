@@ -82,11 +82,12 @@ class Cell:
         """
         try:
             kept: Any = json.loads(self.found.read_text())
-            return {**kept, **{name: float(kept[name]) for name in ("value", "spread")}}
+            numbers = {name: float(kept[name]) for name in ("value", "spread", "ideal")}
+            return {**kept, **numbers, "guess": float(kept.get("guess", 0.0))}
         except (ValueError, KeyError, TypeError):
             raise OptionError(
-                f"{self.found} is damaged: expected JSON with a value and its spread; remove it, "
-                "and it is found again"
+                f"{self.found} is damaged: expected JSON with a value, its spread and the ideal "
+                "chip's; remove it, and it is found again"
             ) from None
 
 

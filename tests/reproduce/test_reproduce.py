@@ -12,6 +12,7 @@ import pytest
 
 from nvmc.cli import main
 from nvmc.cli import reproduce as command
+from nvmc.data import load_data
 from nvmc.errors import DataError, OptionError
 from nvmc.models import NETWORKS
 from nvmc.reproduce import EXPERIMENTS, experiment_named, origin
@@ -246,7 +247,7 @@ def test_the_page_links_the_figure_and_states_the_command_that_was_typed(
 def _find_all(plan: Plan) -> None:
     for cell in plan.cells:
         cell.found.parent.mkdir(parents=True, exist_ok=True)
-        cell.found.write_text(json.dumps({"value": 0.5, "spread": 0.1}))
+        cell.found.write_text(json.dumps({"value": 0.5, "spread": 0.1, "ideal": 0.5}))
 
 
 def test_quick_numbers_never_pass_for_the_papers(tmp_path: Path) -> None:
@@ -288,7 +289,9 @@ def test_what_quick_rows_change_of_training_is_said_against_its_defaults() -> No
         ("bayesft-fig3d", {"ERM": 0.6, "FTNA": 0.31, "BayesFT": 0.1}, "BayesFT 10.00 without"),
         ("invnorm-fig5a", {"NN": 0.4, "SpinDrop": 0.3, "Proposed": 0.19}, "Proposed 19.00 without"),
         ("trice-table1", {"TRICE": 0.9}, ""),
-        ("trice-fig8", {"Gaussian": 0.9, "LC-Gaussian": 0.1}, ""),  # no point is without noise
+        ("trice-fig8", {"Gaussian": 0.9, "LC-Gaussian": 0.1}, "LC-Gaussian 10.00 without"),
+        ("trice-fig8", {"Gaussian": 0.16}, "Gaussian 16.00, RC-Gaussian 14.40, LC-"),  # a guess
+        ("trice-fig8", {"Gaussian": 0.16}, "14.40 without noise, where guessing reaches up to 17."),
         ("invnorm-fig6b", {"NN": 0.1, "Proposed": 0.9}, ""),  # an RMSE is no share
         ("invnorm-fig7", {"NN": 0.9, "Proposed": 0.1}, ""),
     ],
@@ -298,12 +301,23 @@ def test_methods_that_did_not_learn_the_task_are_named(
 ) -> None:
     plan = make_plan(experiment_named(name), [], tmp_path, True)
     for cell in plan.cells:
-        quiet = cell.point.text in ("none", "sigma=0")
-        value = values.get(cell.arm.name, 0.9 * max(values.values())) if quiet else 0.0
+        ideal = values.get(cell.arm.name, 0.9 * max(values.values()))
+        own = {"value": 0.0, "spread": 0.0, "ideal": ideal, "guess": 0.17}
         cell.found.parent.mkdir(parents=True, exist_ok=True)
-        cell.found.write_text(json.dumps({"value": value, "spread": 0.0}))
+        cell.found.write_text(json.dumps(own))
     page = page_of(plan, results_of(plan))
     assert told in page if told else "Not trained" not in page
+
+
+def test_trainings_that_failed_at_some_strengths_are_named_with_these(tmp_path: Path) -> None:
+    plan = make_plan(experiment_named("trice-table1"), [], tmp_path, True)
+    for cell in plan.cells:
+        failed = cell.arm.name == "Gauss." and cell.point.at == 0.4
+        own = {"value": 0.5, "spread": 0.0, "ideal": 0.2 if failed else 0.9}
+        cell.found.parent.mkdir(parents=True, exist_ok=True)
+        cell.found.write_text(json.dumps(own))
+    page = page_of(plan, results_of(plan))
+    assert "compare: Gauss. 20.00 (at sigma=0.4) without noise, where w/o noise has 90.00" in page
 
 
 @pytest.mark.parametrize("name", ["scene-maps", "turned-digits", "sounds", "scenes"])
@@ -363,3 +377,8 @@ def test_the_same_numbers_whatever_was_there_and_however_many_jobs(
         path.unlink()
     assert main([*words, "--folder", "one", "--jobs", "2"]) == 0
     assert {path.name: path.read_bytes() for path in Path("one").rglob("*.json")} == first
+    if name == "trice-fig8":
+        guesses = {json.loads(text)["guess"] for text in first.values() if b"guess" in text}
+        labels = load_data("digits", "test", 20).y
+        share = np.bincount(labels).max() / 20
+        assert [*guesses] == pytest.approx([share + 3 * np.sqrt(share * (1 - share) / 20)])
