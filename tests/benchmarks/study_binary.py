@@ -71,7 +71,7 @@ NOISE = {
 METRIC = {"irnet": "accuracy", "unet": "miou", "m5": "accuracy"}
 SIZES = {"irnet": (1000, 100, 100), "unet": (400, 50, 50), "m5": (400, 50, 150)}
 """Images that train, that are held out, and that chips are judged on."""
-EPOCHS, BATCH, CHIPS = {"irnet": 10, "unet": 12, "m5": 12}, 32, 20
+EPOCHS, BATCH, CHIPS = {"irnet": 30, "unet": 12, "m5": 12}, 32, 20
 RATE = {"irnet": 1e-2, "unet": 3e-3, "m5": 3e-3}
 
 
