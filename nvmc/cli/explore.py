@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from nvmc.cli.console import print_json, watching
+from nvmc.cli.console import note_data, print_json, watching
 from nvmc.cli.goals import MISSED
 from nvmc.cli.running import chosen_executor, run_options
 from nvmc.cli.simulate import DELTA
@@ -139,6 +139,7 @@ def explore_command(
             watch=watch,
             **options,
         )
+    note_data(found.shared)
     csv_file = folder / FRONT_FILE
     if found.met:
         write_csv(csv_file, found.rows())

@@ -11,6 +11,7 @@ from rich.table import Table
 from nvmc.cli.console import (
     count,
     note,
+    note_data,
     note_kept,
     note_percentile,
     note_range,
@@ -109,6 +110,7 @@ def sensitivity_command(
     note_kept(setup.target, device=device, sigma=sigma, noise=noise)
     note_range(setup.target.device, [sigma])
     note_percentile(result.kpp.k)
+    note_data(result.description.to_json())
     if csv_file is not None:
         facts = as_cells(result.description.to_json())
         write_csv(csv_file, ({**row_of(cost), **facts} for cost in result.costs))

@@ -13,6 +13,7 @@ from nvmc.cli.console import (
     interval_rows,
     limits_text,
     note,
+    note_data,
     note_kept,
     note_percentile,
     note_range,
@@ -191,6 +192,7 @@ def _notes(result: Simulation, precision: str | None, **given: Any) -> None:
     note_kept(setup.target, **given)
     note_range(setup.target.device, [setup.sigma])
     note_percentile(result.kpp.k)
+    note_data(result.description.to_json())
     if precision is not None:
         _note_width(result, _width(precision, result.metric))
 

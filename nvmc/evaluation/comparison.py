@@ -226,7 +226,7 @@ class Comparison(Shown, Drawn, WithReport):
             said.append(
                 f"Each interval is at {kpp.confidence:.0%} by itself, not all of them at once."
             )
-        return tuple(said)
+        return (*said, *self.networks[0].description.notes)
 
     def shown(self) -> Table:
         """As people read it: a column for each network, quantities below each other."""

@@ -67,6 +67,7 @@ class Description:
         data_sha256: Of their content; None for seeded inputs.
         images: Images each chip was run on.
         limit: At most so many were asked for; None for all.
+        data_note: That these are not like all of the data, in a sentence; empty where they may be.
         seed: Population of chips.
         first: Index of the first chip.
         runs: Number of chips.
@@ -93,6 +94,12 @@ class Description:
     first: int
     runs: int
     noisy_places: Mapping[str, tuple[str, ...]] = field(default_factory=dict[str, tuple[str, ...]])
+    data_note: str = ""
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a reader should know beside a caption, in sentences."""
+        return (f"Note: {self.data_note}.",) if self.data_note else ()
 
     @property
     def output(self) -> str:
@@ -139,6 +146,7 @@ class Description:
             "data_sha256": self.data_sha256,
             "images": self.images,
             "limit": self.limit,
+            **({"data_note": self.data_note} if self.data_note else {}),
             "seed": self.seed,
             "first": self.first,
             "runs": self.runs,

@@ -54,7 +54,7 @@ def sensitivity_table(result: Sensitivity) -> Table:
     )
     worth = f"KPP (k = {kpp.k:g}) of {short_of(told.metric)} {value_text(told.metric, kpp.value)}"
     caption = f"{of_text(told)}: {worth}"
-    return Table(("part", *COLUMNS), rows, caption, (sensitivity_notes(result),))
+    return Table(("part", *COLUMNS), rows, caption, (sensitivity_notes(result), *told.notes))
 
 
 def _difference(metric: str, difference: Difference) -> str:

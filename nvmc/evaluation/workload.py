@@ -145,6 +145,7 @@ def set_up(
         if ideal is None:
             ideal = evaluate(network, run.feed, run.metric, Chip.ideal())
     judged: Any = {"hard": run.hard, "limit": limit, "reading": reading}
+    judged["data_note"] = dataset.note if dataset else ""
     workload = Workload(network, run.feed, run.metric, ideal, name, **judged)
     on = Judged(data, dataset, seed)
     if not isinstance(compiled, Compiled):

@@ -23,7 +23,7 @@ Told = list[tuple[Description, str]]
 
 LIBRARIES = ("numpy", "onnx", "onnxruntime", "scipy")
 """What has a part in a chip's value; their versions are stated."""
-ONCE = ("noise", "periphery", "reading")
+ONCE = ("noise", "periphery", "reading", "data_note")
 """Keys of a description that have a table or a sentence of their own."""
 NAMES = {
     "nvmc": "version of nvmc",
