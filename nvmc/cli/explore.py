@@ -140,9 +140,8 @@ def explore_command(
             **options,
         )
     note_data(found.shared)
-    csv_file = folder / FRONT_FILE
     if found.met:
-        write_csv(csv_file, found.rows())
+        write_csv(folder / FRONT_FILE, found.rows())
     if figure is not None:
         from nvmc.report.front_picture import draw_front
 
@@ -152,7 +151,7 @@ def explore_command(
     else:
         from nvmc.cli.explore_report import print_exploration
 
-        print_exploration(found, model, str(csv_file))
+        print_exploration(found, model, str(folder / FRONT_FILE))
     if kept is not None:
         kept.check()
     return 0 if found.met else MISSED

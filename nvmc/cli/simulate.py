@@ -337,7 +337,7 @@ def _effort(result: Simulation) -> list[tuple[str, str, str]]:
     """The time that it took, and what did not have to be done again."""
     run = len(result.values) * len(result.times) - result.recorded
     pace = f"{result.seconds / run:.2g} s per chip, {result.executor}" if run else ""
-    rows = [("time", f"{result.seconds:.1f} s", pace)]
+    rows = [("wall time", f"{result.seconds:.1f} s", pace)]
     share = sum(at.share for at in result.times) / len(result.times)
     dropped = sum(at.dropped for at in result.times)
     if dropped:

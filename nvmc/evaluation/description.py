@@ -12,9 +12,18 @@ from nvmc.compiled.rounding import AgainstSource
 from nvmc.evaluation.parameters import Setup
 from nvmc.evaluation.reading import Reading
 from nvmc.hardware.compensation import Compensation, Marks, Needs
-from nvmc.hardware.devices.settings import own_texts
+from nvmc.hardware.devices.settings import number_text, own_texts
 
-__all__ = ["Compensated", "Description", "Fidelity", "as_cells", "in_common", "noise_text"]
+__all__ = [
+    "UNITS",
+    "Compensated",
+    "Description",
+    "Fidelity",
+    "as_cells",
+    "in_common",
+    "noise_text",
+    "noise_words",
+]
 
 
 @dataclass(frozen=True)
@@ -51,6 +60,8 @@ class Description:
             not known (`nvmc.compiled.work.Work`).
         clip: What `--clip` its weights were clipped by as it was compiled; None where they were
             not.
+        activation_bits: Bits of what enters its mapped layers, as it was compiled; None where
+            these are not rounded.
         calibration: What the images are that chips are calibrated on, and their SHA-256; None where
             they are on none.
         marks: Which weights chips verify; None where they verify none.
@@ -78,6 +89,7 @@ class Description:
     network_sha256: str
     mapped_share: float | None
     clip: str | None
+    activation_bits: int | None
     calibration: tuple[str, str] | None
     marks: Marks | None
     against_source: AgainstSource | None
@@ -115,6 +127,7 @@ class Description:
             "network_sha256": self.network_sha256,
             "mapped_share": self.mapped_share,
             "clip": self.clip,
+            "activation_bits": self.activation_bits,
             "source_agreement": None if against is None else against.agreement,
             "source_r2": None if against is None else against.r2,
             "source_data": None if against is None or against.reason else against.data,
@@ -131,7 +144,11 @@ class Description:
             "verified_data": None if self.marks is None else self.marks.data,
             "verified_sha256": None if self.marks is None else self.marks.sha256,
             "weight_bits": target.weight_bits,
-            "bits": [f"{part.glob}={part.weight_bits}" for part in target.layers],
+            "bits": [
+                f"{part.glob}={part.weight_bits}"
+                for part in target.layers
+                if part.weight_bits is not None
+            ],
             "layers": own_texts(target.layers),
             "cell_bits": target.cell_bits if target.weight_bits is not None else None,
             "encoding": target.encoding,
@@ -214,9 +231,29 @@ def noise_text(source: Mapping[str, Any]) -> str:
     return f"{source['type']}{':' if texts else ''}{texts}"
 
 
+UNITS = {
+    "level": "in level steps",
+    "full_range": "in shares of the full range",
+    "value": "in shares of the value",
+    "us": "in µS",
+    "inverse": "in shares of the inverse conductance",
+    "log": "of the logarithm",
+}
+"""A basis of noise -> what it says of sigma, or of an amplitude."""
+
+
+def noise_words(source: Mapping[str, Any]) -> str:
+    """A noise source for a caption or heading: `programming (sigma=0.1, in level steps)`."""
+    if source["type"] == "own":
+        return noise_text(source)
+    texts = [f"{k}={_plain(v)}" for k, v in source.items() if k not in ("type", "basis")]
+    texts += [UNITS[source["basis"]]] if "basis" in source else []
+    return f"{source['type']} ({', '.join(texts)})" if texts else source["type"]
+
+
 def _plain(value: Any) -> str:
     if isinstance(value, float):
-        return f"{value:g}"
+        return number_text(value)
     if isinstance(value, list):
         entries = list(map(_plain, cast(list[Any], value)))
         return "…" if "…" in entries else ";".join(entries)

@@ -144,12 +144,11 @@ def set_up(
         ideal = run.ideal if network is exact else None  # converters round on an ideal chip, too
         if ideal is None:
             ideal = evaluate(network, run.feed, run.metric, Chip.ideal())
-    judged: Any = {"hard": run.hard, "limit": limit, "reading": reading}
-    judged["data_note"] = dataset.note if dataset else ""
+    note = dataset.note if dataset else ""
+    judged: Any = {"hard": run.hard, "limit": limit, "data_note": note, "reading": reading}
     workload = Workload(network, run.feed, run.metric, ideal, name, **judged)
-    on = Judged(data, dataset, seed)
     if not isinstance(compiled, Compiled):
-        return tuned(workload, tuning, corrected, target, exact.arrays, on)
+        return tuned(workload, tuning, corrected, target, exact.arrays, Judged(data, dataset, seed))
     identity = {
         **{"physics": PHYSICS, "network": compiled.network_sha256},
         "target": target.model_dump(mode="json"),
@@ -157,7 +156,8 @@ def set_up(
         **_identity(workload, run.order, turns),
     }
     named: Any = {"name": compiled.folder.name, "identity": identity, **_said_of(compiled)}
-    return tuned(replace(workload, **named), tuning, corrected, target, exact.arrays, on)
+    whole = replace(workload, **named)
+    return tuned(whole, tuning, corrected, target, exact.arrays, Judged(data, dataset, seed))
 
 
 def _asked(options: Options) -> tuple[Dataset | None, type[Metric] | None]:
@@ -175,6 +175,7 @@ def _said_of(compiled: Compiled) -> dict[str, Any]:
     return {
         "mapped_share": said.mapped_share,
         "clip": said.options.clip,
+        "activation_bits": said.options.activation_bits,
         "against_source": said.against_source,
     }
 

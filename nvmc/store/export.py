@@ -23,6 +23,7 @@ COLUMNS = {
     "network_sha256": "string",
     "mapped_share": "double",
     "clip": "string",
+    "activation_bits": "int64",
     "source_agreement": "double",
     "source_r2": "double",
     "source_data": "string",

@@ -40,7 +40,16 @@ from nvmc.hardware.devices.periphery import (
 )
 from nvmc.hardware.encoding import Encoding
 
-__all__ = ["Flag", "Glob", "LayerTarget", "Settings", "Size", "own_texts", "stated_texts"]
+__all__ = [
+    "Flag",
+    "Glob",
+    "LayerTarget",
+    "Settings",
+    "Size",
+    "number_text",
+    "own_texts",
+    "stated_texts",
+]
 
 Flag = Annotated[bool, Field(strict=True)]
 Glob = Annotated[str, Field(min_length=1)]
@@ -139,8 +148,11 @@ class LayerTarget(Settings, frozen=True):
 
 
 def own_texts(parts: Sequence[LayerTarget]) -> list[str]:
-    """What each part has of its own beside bits, on one line each."""
-    return [f"{part.glob}: {_text(part)}" for part in parts if not part.bits_alone]
+    """What each part has of its own, on one line each; without those that state weight bits alone.
+
+    Those are `GLOB=H`, as after `--bits`.
+    """
+    return [f"{part.glob}: {_text(part)}" for part in parts if part.own.keys() != {"weight_bits"}]
 
 
 def _text(part: LayerTarget) -> str:
@@ -154,10 +166,20 @@ def stated_texts(settings: Settings) -> list[tuple[str, str]]:
 
 
 def _device_text(device: Device) -> str:
-    return device.name if device.sigma is None else f"{device.name} (sigma {device.sigma:g})"
+    return (
+        device.name
+        if device.sigma is None
+        else f"{device.name} (sigma {number_text(device.sigma)})"
+    )
 
 
 def _value_text(value: Any) -> str:
     if isinstance(value, AdcKind):
         return adc_text(value)
-    return f"{value:g}" if isinstance(value, float) else str(value)
+    return number_text(value) if isinstance(value, float) else str(value)
+
+
+def number_text(value: float) -> str:
+    """A number in six digits where these are exact; else in as many as it needs."""
+    text = f"{value:g}"
+    return text if float(text) == value else repr(float(value)).removesuffix(".0")

@@ -28,6 +28,7 @@ ONCE = ("noise", "periphery", "reading", "data_note")
 NAMES = {
     "nvmc": "version of nvmc",
     "clip": "clipping of weights",
+    "activation_bits": "bits of activations",
     "source_agreement": "ideal chip against its source: agreement",
     "source_r2": "ideal chip against its source: R²",
     "source_data": "ideal chip against its source: data",
