@@ -37,11 +37,7 @@ def print_compiled(compiled: Compiled, chosen: bool) -> None:
         console.print(differing, end="", soft_wrap=True)
     target = manifest.target
     bits = f"{target.weight_bits}-bit weights" if target.weight_bits else "analog weights"
-    own = [
-        f"{part.glob}={part.weight_bits}"
-        for part in target.layers
-        if part.bits_alone and part.weight_bits is not None
-    ]
+    own = [f"{part.glob}={part.weight_bits}" for part in target.layers if part.bits_alone]
     bits += f" (but {','.join(own)})" if own else ""
     cells = f" in {target.cell_bits}-bit cells" if target.weight_bits else ""
     half = " (half of the cells stay unformed)" if target.layout.signed else ""

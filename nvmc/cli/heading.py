@@ -89,6 +89,11 @@ def _cells(facts: Facts) -> Iterator[str]:
         yield str(facts["device"])
     if facts.get("bits"):
         yield f"bits {','.join(facts['bits'])} (else {facts.get('weight_bits', '-')})"
+    others = [
+        t for t in facts.get("layer_cell_bits", ()) if not t.endswith(f"={facts.get('cell_bits')}")
+    ]
+    if others:
+        yield f"cell bits {','.join(others)} (else {facts.get('cell_bits', '-')})"
     if facts.get("sigma") is not None:
         yield f"sigma {number_text(facts['sigma'])}"
     if facts.get("time_s") is not None:

@@ -166,8 +166,7 @@ def _cells(target: Target, facts: Mapping[str, Any]) -> Words:
     sides = [Target.model_fields[name].default for name in ("rows", "cols")]
     yield "tile", f"tiles {facts['tile']}", [target.rows, target.cols] == sides
     alone = [f"{one.glob} {_bits_of(one, target)}" for one in target.layers if one.bits_alone]
-    others = own_texts([one for one in target.layers if not one.bits_alone])
-    text = "; ".join([*alone, *others])
+    text = "; ".join([*alone, *own_texts(target.layers)])
     yield "layers", f"layers {text}" if text else "", not text
 
 

@@ -12,7 +12,7 @@ from nvmc.compiled.rounding import AgainstSource
 from nvmc.evaluation.parameters import Setup
 from nvmc.evaluation.reading import Reading
 from nvmc.hardware.compensation import Compensation, Marks, Needs
-from nvmc.hardware.devices.settings import number_text, own_texts
+from nvmc.hardware.devices.settings import LayerTarget, number_text, own_texts
 
 __all__ = [
     "UNITS",
@@ -144,11 +144,8 @@ class Description:
             "verified_data": None if self.marks is None else self.marks.data,
             "verified_sha256": None if self.marks is None else self.marks.sha256,
             "weight_bits": target.weight_bits,
-            "bits": [
-                f"{part.glob}={part.weight_bits}"
-                for part in target.layers
-                if part.weight_bits is not None
-            ],
+            "bits": _by_glob(target.layers, "weight_bits"),
+            "layer_cell_bits": _by_glob(target.layers, "cell_bits"),
             "layers": own_texts(target.layers),
             "cell_bits": target.cell_bits if target.weight_bits is not None else None,
             "encoding": target.encoding,
@@ -174,6 +171,11 @@ class Description:
         if not self.noisy_places:
             return {}
         return {"noisy_places": {name: list(at) for name, at in self.noisy_places.items()}}
+
+
+def _by_glob(parts: Sequence[LayerTarget], name: str) -> list[str]:
+    """`GLOB=VALUE` of all parts that state a setting."""
+    return [f"{one.glob}={getattr(one, name)}" for one in parts if getattr(one, name) is not None]
 
 
 def in_common(descriptions: Sequence[Description]) -> dict[str, Any]:

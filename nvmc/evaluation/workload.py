@@ -144,20 +144,19 @@ def set_up(
         ideal = run.ideal if network is exact else None  # converters round on an ideal chip, too
         if ideal is None:
             ideal = evaluate(network, run.feed, run.metric, Chip.ideal())
-    note = dataset.note if dataset else ""
-    judged: Any = {"hard": run.hard, "limit": limit, "data_note": note, "reading": reading}
+    judged: Any = {"hard": run.hard, "limit": limit, "reading": reading}
     workload = Workload(network, run.feed, run.metric, ideal, name, **judged)
+    on = Judged(data, dataset, seed)
     if not isinstance(compiled, Compiled):
-        return tuned(workload, tuning, corrected, target, exact.arrays, Judged(data, dataset, seed))
+        return tuned(workload, tuning, corrected, target, exact.arrays, on)
     identity = {
         **{"physics": PHYSICS, "network": compiled.network_sha256},
         "target": target.model_dump(mode="json"),
         "data": dataset.sha256 if dataset else f"seeded {seed}",
         **_identity(workload, run.order, turns),
     }
-    named: Any = {"name": compiled.folder.name, "identity": identity, **_said_of(compiled)}
-    whole = replace(workload, **named)
-    return tuned(whole, tuning, corrected, target, exact.arrays, Judged(data, dataset, seed))
+    named: Any = {"identity": identity, **_said_of(compiled, dataset)}
+    return tuned(replace(workload, **named), tuning, corrected, target, exact.arrays, on)
 
 
 def _asked(options: Options) -> tuple[Dataset | None, type[Metric] | None]:
@@ -169,10 +168,12 @@ def _asked(options: Options) -> tuple[Dataset | None, type[Metric] | None]:
     return replace(dataset, y=None, targets=None), metric
 
 
-def _said_of(compiled: Compiled) -> dict[str, Any]:
-    """What its manifest says that every result repeats."""
+def _said_of(compiled: Compiled, dataset: Dataset | None) -> dict[str, Any]:
+    """What its manifest and the data say that every result repeats."""
     said = compiled.manifest
     return {
+        "name": compiled.folder.name,
+        "data_note": "" if dataset is None else dataset.note,
         "mapped_share": said.mapped_share,
         "clip": said.options.clip,
         "activation_bits": said.options.activation_bits,

@@ -39,6 +39,7 @@ COLUMNS = {
     "periphery": "string",
     "weight_bits": "int64",
     "bits": "string",
+    "layer_cell_bits": "string",
     "layers": "string",
     "cell_bits": "int64",
     "encoding": "string",

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 import nvmc
+from nvmc.cli.heading import heading
 from nvmc.evaluation.captions import counts_of, of_text, setup_words, title_of, words_apart
 from nvmc.evaluation.description import Description
 from nvmc.evaluation.parameters import Setup, duration_text
@@ -155,8 +156,9 @@ def test_bits_of_layers_in_json() -> None:
         LayerTarget(glob="c", adc_bits=4),
     )
     facts = told(target(**CIRCUIT, layers=parts)).to_json()
-    assert facts["bits"] == ["a=2", "b=4"]
-    assert facts["layers"] == ["b: weight_bits 4, cell_bits 1", "c: adc_bits 4"]
+    assert facts["bits"] == ["a=2", "b=4", "c=4"]
+    assert facts["layer_cell_bits"] == ["a=2", "b=1", "c=2"]
+    assert [line for line in heading(facts) if "cell bits b=1 (else 2)" in line]
 
 
 def with_noise(on: Target, *texts: str) -> Target:

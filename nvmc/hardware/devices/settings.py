@@ -148,11 +148,8 @@ class LayerTarget(Settings, frozen=True):
 
 
 def own_texts(parts: Sequence[LayerTarget]) -> list[str]:
-    """What each part has of its own, on one line each; without those that state weight bits alone.
-
-    Those are `GLOB=H`, as after `--bits`.
-    """
-    return [f"{part.glob}: {_text(part)}" for part in parts if part.own.keys() != {"weight_bits"}]
+    """What each part has of its own beside bits, on one line each."""
+    return [f"{part.glob}: {_text(part)}" for part in parts if not part.bits_alone]
 
 
 def _text(part: LayerTarget) -> str:

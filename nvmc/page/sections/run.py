@@ -40,6 +40,7 @@ NAMES = {
     "verified_sha256": "SHA-256 of verified weights",
     "weight_bits": "bits of a weight",
     "bits": "layers with bits of their own",
+    "layer_cell_bits": "cell bits of these layers",
     "layers": "layers with settings of their own",
     "cell_bits": "bits of a cell",
     "encoding": "how a sign is stored",
