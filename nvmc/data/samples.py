@@ -67,11 +67,13 @@ def labels_of(source: Any) -> NDArray[Any] | None:
         source: As `collected` takes it: a list of pairs, or a data set of torch or torchvision,
             which has `targets`, or `tensors` with the labels last.
     """
+    found: Any
     if isinstance(source, list):
         pairs = cast("list[Any]", source)
-        found: Any = [
-            pair[1] for pair in pairs if isinstance(pair, tuple | list) and len(pair) == 2
-        ]
+        try:
+            found = [y for _, y in pairs]
+        except (TypeError, ValueError):  # no pairs, of which `collected` complains
+            return None
     elif isinstance(source, Samples):
         tensors: Any = getattr(source, "tensors", None) or [None]
         found = getattr(source, "targets", tensors[-1])
@@ -81,7 +83,8 @@ def labels_of(source: Any) -> NDArray[Any] | None:
         labels = np.asarray(found)
     except (TypeError, ValueError, RuntimeError):
         return None
-    return labels if labels.ndim == 1 and len(labels) == len(source) else None
+    count = len(cast("Samples", source))
+    return labels if labels.ndim == 1 and len(labels) == count else None
 
 
 def _samples(source: Samples, limit: int | None) -> Iterator[Any]:

@@ -152,7 +152,7 @@ def test_a_limit_that_takes_few_classes_in_tables_and_pages(
     options: Any = {"runs": 2, "data": sorted_data, "limit": 60, "store": None}
     result = nvmc.simulate(compiled, **options)
     del options["store"]
-    results = [result, nvmc.compare(compiled, compiled, **options, stores=[])]
+    results: list[Any] = [result, nvmc.compare(compiled, compiled, **options, stores=[])]
     results.append(nvmc.sweep(compiled, {"sigma": [0.1, 0.2]}, **options))
     for one in results:
         assert "lack 8 of 10 classes" in one.table("latex")
