@@ -12,6 +12,7 @@ import click
 from nvmc.cli.console import (
     count,
     note,
+    note_data,
     note_kept,
     note_percentile,
     note_range,
@@ -103,6 +104,7 @@ def _notes(result: Comparison, **given: Any) -> None:
         note_kept(setup.target, **given)
         note_range(setup.target.device, [setup.sigma])
     note_percentile(result.networks[0].kpp.k)
+    note_data(result.shared)
     for one in result.networks[1:]:
         if one.against is not None and not one.against.layers:
             note(

@@ -9,7 +9,7 @@ import re
 import shlex
 import sys
 import time
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Generator, Iterable, Mapping
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
@@ -42,6 +42,7 @@ __all__ = [
     "limits_text",
     "memory_option",
     "note",
+    "note_data",
     "note_kept",
     "note_percentile",
     "note_range",
@@ -163,6 +164,12 @@ def note_scale(device: Device) -> None:
             f"cells of {device.name} conduct {high:g} µS at most, where most conduct 1 to 1,000: "
             f"if that is in siemens, write max_us = {high * 1e6:g}"
         )
+
+
+def note_data(facts: Mapping[str, Any]) -> None:
+    """Say what a description, as JSON, notes of how the data were taken."""
+    if "data_note" in facts:
+        note(facts["data_note"])
 
 
 def note_percentile(k: float) -> None:

@@ -49,8 +49,8 @@ def _print_figures(cost: Cost) -> None:
         ("workload", cost.tops_per_w, "TOPS/W"),
         (f"workload, {many}", cost.tops_per_mm2, "TOPS/mm²"),
         ("peak, all tiles full", cost.peak.tops, "TOPS"),
-        ("peak, full tiles and converters", cost.peak.tops_per_w, "TOPS/W"),
-        ("peak, full tiles and converters", cost.peak.tops_per_mm2, "TOPS/mm²"),
+        ("peak per watt, cells and converters", cost.peak.tops_per_w, "TOPS/W"),
+        ("peak per area, cells and converters", cost.peak.tops_per_mm2, "TOPS/mm²"),
     ]
     table = Table(box=None, pad_edge=False)
     for column in ("", "estimate", "band"):

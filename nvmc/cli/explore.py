@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from nvmc.cli.console import print_json, watching
+from nvmc.cli.console import note_data, print_json, watching
 from nvmc.cli.goals import MISSED
 from nvmc.cli.running import chosen_executor, run_options
 from nvmc.cli.simulate import DELTA
@@ -139,9 +139,9 @@ def explore_command(
             watch=watch,
             **options,
         )
-    csv_file = folder / FRONT_FILE
+    note_data(found.shared)
     if found.met:
-        write_csv(csv_file, found.rows())
+        write_csv(folder / FRONT_FILE, found.rows())
     if figure is not None:
         from nvmc.report.front_picture import draw_front
 
@@ -151,7 +151,7 @@ def explore_command(
     else:
         from nvmc.cli.explore_report import print_exploration
 
-        print_exploration(found, model, str(csv_file))
+        print_exploration(found, model, str(folder / FRONT_FILE))
     if kept is not None:
         kept.check()
     return 0 if found.met else MISSED

@@ -10,10 +10,11 @@ from nvmc.cli.console import count, passes_text, percent
 from nvmc.cli.work import share_text
 from nvmc.compiled.rounding import SEEDED
 from nvmc.data.items import item_of
-from nvmc.evaluation.description import Compensated, noise_text
+from nvmc.evaluation.description import Compensated, noise_text, noise_words
 from nvmc.evaluation.parameters import duration_text
 from nvmc.hardware.devices import Target
 from nvmc.hardware.devices.adc.kinds import adc_of_json, adc_text
+from nvmc.hardware.devices.settings import number_text
 
 __all__ = [
     "heading",
@@ -70,6 +71,8 @@ def _versions(facts: Facts) -> Iterator[str]:
         yield share_text(facts["mapped_share"])
     if facts.get("clip"):
         yield f"weights clipped ({facts['clip']})"
+    if facts.get("activation_bits"):
+        yield f"{facts['activation_bits']}-bit activations"
     agreement, r2 = facts.get("source_agreement"), facts.get("source_r2")
     data = facts.get("source_data") or SEEDED
     if data == SEEDED and r2 is not None:
@@ -86,14 +89,19 @@ def _cells(facts: Facts) -> Iterator[str]:
         yield str(facts["device"])
     if facts.get("bits"):
         yield f"bits {','.join(facts['bits'])} (else {facts.get('weight_bits', '-')})"
+    others = [
+        t for t in facts.get("layer_cell_bits", ()) if not t.endswith(f"={facts.get('cell_bits')}")
+    ]
+    if others:
+        yield f"cell bits {','.join(others)} (else {facts.get('cell_bits', '-')})"
     if facts.get("sigma") is not None:
-        yield f"sigma {facts['sigma']:g}"
+        yield f"sigma {number_text(facts['sigma'])}"
     if facts.get("time_s") is not None:
         yield f"{duration_text(facts['time_s'])} since programming"
     elif "time_s" in facts and any(map(_ages, facts.get("noise", ()))):
         yield "nothing ages (no --time)"
     if "noise" in facts:
-        texts = [noise_text(source) for source in facts["noise"]] or ["none"]
+        texts = [noise_words(source) for source in facts["noise"]] or ["none"]
         yield from (f"noise {text}" for text in texts)
         yield from noisy_places_texts(facts)
     yield from (f"layers {text}" for text in facts.get("layers") or ())

@@ -10,7 +10,7 @@ from typing import Any
 import click
 from rich.table import Table
 
-from nvmc.cli.console import count, note, note_range, out, print_json, progress
+from nvmc.cli.console import count, note, note_data, note_range, out, print_json, progress
 from nvmc.cli.heading import heading
 from nvmc.cli.running import opened, run_options
 from nvmc.compiled.rounding import SEEDED
@@ -80,6 +80,7 @@ def inspect_command(
         )
     setup = result.description.setup
     note_range(setup.target.device, [setup.strength])
+    note_data(result.description.to_json())
     if csv_file is not None:
         facts = as_cells(result.description.to_json())
         write_csv(csv_file, ({**row, **facts} for row in rows_of(result)))

@@ -11,6 +11,7 @@ import click
 from nvmc.cli.console import (
     count,
     note,
+    note_data,
     note_kept,
     note_percentile,
     note_range,
@@ -151,6 +152,7 @@ def _notes(made: Report, **given: Any) -> None:
         note_kept(setup.target, **given)
         note_range(setup.target.device, [setup.sigma])
     note_percentile(made.populations[0].kpp.k)
+    note_data(made.populations[0].description.to_json())
     for sentence in made.uncosted:
         note(sentence)
 

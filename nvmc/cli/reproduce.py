@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import itertools
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import click
+from click.core import ParameterSource
 from rich.table import Table
 
 from nvmc.cli.console import err, note, out, print_json, typed
 from nvmc.cli.loudness import is_quiet
 from nvmc.compiled.artifact import replacing_file
+from nvmc.errors import OptionError
 from nvmc.report.figure import check_figure
 from nvmc.report.study_picture import StudyLine, draw_study
 from nvmc.report.table import check_file, write_csv
@@ -91,6 +95,7 @@ def reproduce_command(
     results are marked as quick.
     """
     if name is None:
+        _check_alone(context)
         _list_all(as_json)
         return
     if figure is not None:
@@ -106,7 +111,7 @@ def reproduce_command(
     if missing < len(plan.cells):
         note(f"{len(plan.cells) - missing} of {len(plan.cells)} numbers are there; the rest follow")
     try:
-        run_plan(plan, jobs, _told)
+        run_plan(plan, jobs, _teller(len(plan.cells) - missing, len(plan.cells)))
     except KeyboardInterrupt as error:
         raise KeyboardInterrupt("the numbers so far are kept; the same command goes on") from error
     results = results_of(plan)
@@ -129,9 +134,32 @@ def _seen_from(page: Path, figure: Path) -> str:
     return Path(os.path.relpath(figure.absolute(), page.absolute().parent)).as_posix()
 
 
-def _told(cell: Cell) -> None:
-    if not is_quiet():
-        err().print(f"done: {cell.arm.name}, seed {cell.seed}, {cell.point.text}", soft_wrap=True)
+def _check_alone(context: click.Context) -> None:
+    """Complain of an option that only an experiment can have.
+
+    Raises:
+        OptionError: There is one.
+    """
+    for option in context.command.params:
+        given = context.get_parameter_source(option.name or "") is ParameterSource.COMMANDLINE
+        if given and option.name != "as_json":
+            raise OptionError(
+                f"{option.opts[0]} is given without an experiment; name one, such as `nvmc "
+                "reproduce trice-table1 --quick`, or leave it out to list all"
+            )
+
+
+def _teller(done: int, cells: int) -> Callable[[Cell], None]:
+    """What says of each number that it is there, and how many of them are."""
+    counted = itertools.count(done + 1)
+
+    def tell(cell: Cell) -> None:
+        number = next(counted)
+        if not is_quiet():
+            which = f"{cell.arm.name}, seed {cell.seed}, {cell.point.text}"
+            err().print(f"{number} of {cells} done: {which}", soft_wrap=True)
+
+    return tell
 
 
 def _print(plan: Plan, results: list[Result]) -> None:
@@ -155,9 +183,9 @@ def _print(plan: Plan, results: list[Result]) -> None:
     for warning in untrained(plan, results):
         console.print(warning, soft_wrap=True)
     for told in experiment.told:
-        console.print(f"paper: {told}", soft_wrap=True)
+        console.print(f"The paper: {told}", soft_wrap=True)
     for differs in experiment.differs:
-        console.print(f"not as in the paper: {differs}", soft_wrap=True)
+        console.print(f"Not as in the paper: {differs}", soft_wrap=True)
 
 
 def _draw(plan: Plan, results: list[Result], path: Path) -> None:

@@ -235,6 +235,7 @@ def facts_of(entry: Entry) -> list[tuple[str, str]]:
         ("time", "" if time_s is None else f"{duration_text(time_s)} since programming"),
         ("data", f"{data}, {count(facts.get('images', 0), item_of(data))}"),
         ("limit", "" if facts.get("limit") is None else f"{facts['limit']:,}"),
+        ("note", str(facts.get("data_note") or "")),
         ("output", str(facts.get("output") or "")),
         ("fidelity", str(facts.get("fidelity", "-"))),
         ("stochastic", "" if passes is None else passes_text(passes)),

@@ -13,6 +13,7 @@ from nvmc.cli.console import (
     interval_rows,
     limits_text,
     note,
+    note_data,
     note_kept,
     note_percentile,
     note_range,
@@ -191,6 +192,7 @@ def _notes(result: Simulation, precision: str | None, **given: Any) -> None:
     note_kept(setup.target, **given)
     note_range(setup.target.device, [setup.sigma])
     note_percentile(result.kpp.k)
+    note_data(result.description.to_json())
     if precision is not None:
         _note_width(result, _width(precision, result.metric))
 
@@ -335,7 +337,7 @@ def _effort(result: Simulation) -> list[tuple[str, str, str]]:
     """The time that it took, and what did not have to be done again."""
     run = len(result.values) * len(result.times) - result.recorded
     pace = f"{result.seconds / run:.2g} s per chip, {result.executor}" if run else ""
-    rows = [("time", f"{result.seconds:.1f} s", pace)]
+    rows = [("wall time", f"{result.seconds:.1f} s", pace)]
     share = sum(at.share for at in result.times) / len(result.times)
     dropped = sum(at.dropped for at in result.times)
     if dropped:

@@ -12,6 +12,7 @@ from nvmc.cli.codes import note_other_bits
 from nvmc.cli.console import (
     count,
     note,
+    note_data,
     note_kept,
     note_percentile,
     note_range,
@@ -136,6 +137,7 @@ def _notes(result: Solution, **given: Any) -> None:
     note_kept(target, **given)
     note_range(target.device, numbers if result.parameter == "sigma" else [given["sigma"]])
     note_percentile(result.tried[0].at.kpp.k)
+    note_data(result.tried[0].description.to_json())
     if result.parameter in ("adc-bits", "dac-bits"):
         converter = result.parameter.removesuffix("-bits")
         note_other_bits(target.periphery, converter, numbers)

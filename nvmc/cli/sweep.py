@@ -13,6 +13,7 @@ from nvmc.cli.codes import note_other_bits
 from nvmc.cli.console import (
     count,
     limits_text,
+    note_data,
     note_kept,
     note_percentile,
     note_range,
@@ -108,6 +109,7 @@ def sweep_command(
         )
     _notes(result, values, device, noise)
     note_percentile(result.points[0].kpp.k)
+    note_data(result.shared)
     _note_bits(network, values)
     if csv_file is not None:
         write_csv(csv_file, _point_rows(result))

@@ -14,6 +14,7 @@ from rich.table import Table
 from nvmc.cli.console import (
     count,
     note,
+    note_data,
     note_kept,
     note_range,
     out,
@@ -103,6 +104,7 @@ def uncertainty_command(
     setup = result.description.setup
     note_kept(setup.target, device=device, sigma=sigma, noise=noise)
     note_range(setup.target.device, [setup.sigma])
+    note_data(result.description.to_json())
     if figure is not None and isinstance(result, Uncertainty):
         draw_uncertainty(figure, title_of([result.description]), _panels(result))
     if as_json:

@@ -13,6 +13,7 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -28,12 +29,13 @@ from nvmc.data.dataset import IGNORED, Dataset, check_labels, check_shape
 from nvmc.data.digits import read_digits
 from nvmc.data.drive import read_drive
 from nvmc.data.files import Split
+from nvmc.data.first_rows import first_rows_note
 from nvmc.data.folders import is_whole, read_folders
 from nvmc.data.gtsrb import read_gtsrb
 from nvmc.data.mnist import read_mnist
 from nvmc.data.npz import holds_split, read_arrays, read_npz, read_pair
 from nvmc.data.penn_fudan import read_penn_fudan
-from nvmc.data.samples import Samples, collected
+from nvmc.data.samples import Samples, collected, labels_of
 from nvmc.data.sources import SCALED, Kind, Source
 from nvmc.data.speech_commands import read_speech_commands
 from nvmc.errors import DataError, nearest
@@ -107,7 +109,9 @@ def load_data(spec: Data, split: Split = "test", limit: int | None = None) -> Da
             `Dataset`; an iterable of batches of them, such as a `DataLoader`, in its order.
         split: Which part.
         limit: At most so many images, the first of the split in the data set's own order, in
-            which the classes of all named sets are mixed; None takes all.
+            which the classes of all named sets are mixed; None takes all. Where the classes of
+            these images are not like those of all, as in a file that is sorted by class, the
+            data set's `note` says so.
 
     Raises:
         DataError: The name is unknown, a file is missing or damaged, or its content is no data.
@@ -117,7 +121,8 @@ def load_data(spec: Data, split: Split = "test", limit: int | None = None) -> Da
     found = _at_hand(spec, limit) or _read(str(spec), split, limit)
     if len(found.x) == 0:
         raise DataError(f"{found.name} holds nothing in split {split}, expected at least one")
-    found = found.of(slice(limit))
+    note = found.note or first_rows_note(found.name, found.y, limit)
+    found = replace(found.of(slice(limit)), note=note)
     _log.debug("data %s, split %s: %d samples", found.name, split, len(found.x))
     return found
 
@@ -149,7 +154,9 @@ def _at_hand(spec: Data, limit: int | None) -> Dataset | None:
     pairs = [isinstance(one, tuple) and len(cast("Sequence[Any]", one)) == 2 for one in listed]
     if isinstance(spec, tuple) or (len(pairs) == 2 and not all(pairs)):
         return read_pair(cast("Sequence[Any]", spec))
-    return read_pair(collected(spec, limit))
+    found = read_pair(collected(spec, limit))
+    labels = labels_of(spec)
+    return replace(found, note=first_rows_note(found.name, labels, limit))
 
 
 def _read(spec: str, split: Split, limit: int | None) -> Dataset:
@@ -160,10 +167,10 @@ def _read(spec: str, split: Split, limit: int | None) -> Dataset:
     found = READERS[name].read(source)
     spec += "".join(f",{k}={v}" for k, v in found.used.items() if k not in source.options)
     x = _scaled(found.x[:limit], source)
-    y = found.y[:limit]
+    y, note = found.y[:limit], first_rows_note(spec, found.y, limit)
     if y.dtype.kind == "f":
         return Dataset(spec, x, targets=y.astype(np.float32))
-    return Dataset(spec, x, y.astype(np.int64))
+    return Dataset(spec, x, y.astype(np.int64), note=note)
 
 
 def _named(spec: str, split: Split, limit: int | None) -> tuple[str, Source]:

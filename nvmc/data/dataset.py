@@ -39,6 +39,8 @@ class Dataset(Shown):
         inputs: Arrays (N, ...) by the name of the network's input that they are for, `x` among
             them where there is one. Empty where there is x alone, for the only input of any
             network.
+        note: What a reader of results should know of how the rows were taken, in a sentence; empty
+            where there is nothing.
 
     Raises:
         DataError: The numbers of rows differ, or there are classes and values.
@@ -49,6 +51,7 @@ class Dataset(Shown):
     y: Labels | None = None
     targets: Floats | None = None
     inputs: Mapping[str, NDArray[Any]] = field(default_factory=dict[str, NDArray[Any]])
+    note: str = ""
 
     def __post_init__(self) -> None:
         known = {"y": self.y, "targets": self.targets, **self.inputs}
@@ -111,7 +114,7 @@ class Dataset(Shown):
         y = None if self.y is None else self.y[chosen]
         targets = None if self.targets is None else self.targets[chosen]
         inputs = {name: array[chosen] for name, array in self.inputs.items()}
-        return Dataset(self.name, self.x[chosen], y, targets, inputs)
+        return replace(self, x=self.x[chosen], y=y, targets=targets, inputs=inputs)
 
     def for_network(self, names: Sequence[str]) -> Dataset:
         """The data without what a network with inputs of these names does not take.
@@ -124,10 +127,10 @@ class Dataset(Shown):
             DataError: An input gets nothing.
         """
         if len(names) == 1 and (names[0] in self.inputs or not self.inputs or "x" in self.inputs):
-            return Dataset(self.name, self.inputs.get(names[0], self.x), self.y, self.targets)
+            return replace(self, x=self.inputs.get(names[0], self.x), inputs={})
         masked = len(names) == 1 and len(self.inputs) > 1  # one array of another name may be wrong
         if masked and (only := self._beside_masks()) is not None:
-            return Dataset(self.name, only, self.y, self.targets)
+            return replace(self, x=only, inputs={})
         given = self.inputs or {"x": self.x}
         missing = [name for name in names if name not in given]
         if missing or not names:
@@ -138,7 +141,7 @@ class Dataset(Shown):
                 f"{': y is kept for classes and values' if 'y' in missing else ''}"
             )
         inputs = {name: given[name] for name in names}
-        return Dataset(self.name, inputs[names[0]], self.y, self.targets, inputs)
+        return replace(self, x=inputs[names[0]], inputs=inputs)
 
     def _beside_masks(self) -> NDArray[Any] | None:
         """The one input that is no mask; None where there are several."""

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from nvmc.errors import DataError, with_article
 
-__all__ = ["Samples", "collected"]
+__all__ = ["Samples", "collected", "labels_of"]
 
 
 @runtime_checkable
@@ -58,6 +58,33 @@ def collected(source: Any, limit: int | None) -> tuple[NDArray[Any], NDArray[Any
     if not xs:
         raise DataError("the data hold no samples; expected at least one")
     return np.concatenate(xs)[:limit], np.concatenate(ys)[:limit]
+
+
+def labels_of(source: Any) -> NDArray[Any] | None:
+    """The labels of all samples, where they are at hand without reading the samples; else None.
+
+    Args:
+        source: As `collected` takes it: a list of pairs, or a data set of torch or torchvision,
+            which has `targets`, or `tensors` with the labels last.
+    """
+    found: Any
+    if isinstance(source, list):
+        pairs = cast("list[Any]", source)
+        try:
+            found = [y for _, y in pairs]
+        except (TypeError, ValueError):  # no pairs, of which `collected` complains
+            return None
+    elif isinstance(source, Samples):
+        tensors: Any = getattr(source, "tensors", None) or [None]
+        found = getattr(source, "targets", tensors[-1])
+    else:
+        return None
+    try:
+        labels = np.asarray(found)
+    except (TypeError, ValueError, RuntimeError):
+        return None
+    count = len(cast("Samples", source))
+    return labels if labels.ndim == 1 and len(labels) == count else None
 
 
 def _samples(source: Samples, limit: int | None) -> Iterator[Any]:

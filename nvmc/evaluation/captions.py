@@ -1,9 +1,8 @@
 """What a result is of, in the fewest words: one text for tables, figures, pages and comparisons.
 
 Network and device are said by name. Of a setup, the bits of weights and the ADC's range are always
-said, everything else only where it is not at its default. Two setups with equal words can still
-differ: numbers have six digits, a long list of noise sources is shortened to their kinds, and the
-bits of activations belong to the network, not to the setup. The JSON of a result has all of it.
+said, everything else only where it is not at its default. Numbers have all of their digits. Laws
+and tables of a device's noise are said as `…`: the JSON of a result has all of it.
 """
 
 from __future__ import annotations
@@ -13,12 +12,18 @@ from pathlib import Path
 from typing import Any
 
 from nvmc.data.items import counted_items
-from nvmc.evaluation.description import Description, noise_text
+from nvmc.evaluation.description import Description, noise_text, noise_words
 from nvmc.evaluation.parameters import duration_text
 from nvmc.hardware.devices import Target
 from nvmc.hardware.devices.bits import cell_bits_of
 from nvmc.hardware.devices.periphery import Periphery
-from nvmc.hardware.devices.settings import LayerTarget, Settings, own_texts, stated_texts
+from nvmc.hardware.devices.settings import (
+    LayerTarget,
+    Settings,
+    number_text,
+    own_texts,
+    stated_texts,
+)
 from nvmc.hardware.devices.wires import WireOhm
 
 __all__ = [
@@ -31,8 +36,6 @@ __all__ = [
     "words_apart",
 ]
 
-LONGEST = 60
-"""Characters that noise sources, compensations or layers may have; of more, only kinds are said."""
 IN_CELLS = ("bias",)
 """Fields of a periphery that count at fidelity `cells`, too."""
 SAID_BY_NAME = ("dac_bits", "dac_mode", "dac_range", "adc_bits", "adc_range", "wire_ohm", "ranges")
@@ -132,12 +135,15 @@ def _words(told: Description) -> Words:
     yield from _cells(setup.target, facts)
     clip = f"weights clipped ({told.clip})" if told.clip else "weights not clipped"
     yield "clip", clip, not told.clip
+    bits = told.activation_bits
+    rounded = "exact activations" if bits is None else f"{bits}-bit activations"
+    yield "activations", rounded, bits is None
     strength, age = setup.strength, setup.age
-    yield "sigma", "" if strength is None else f"sigma {strength:g}", strength is None
+    yield "sigma", "" if strength is None else f"sigma {number_text(strength)}", strength is None
     yield "time", "" if age is None else f"{duration_text(age)} since programming", age is None
     yield from _noise(facts["noise"])
     yield from _circuit(told)
-    texts = _listed(facts["compensate"])
+    texts = ", ".join(map(noise_text, facts["compensate"]))
     yield "compensation", f"compensated by {texts}" if texts else "no compensation", not texts
     if told.calibration is not None:
         yield "calibration", f"calibrated on {told.calibration[0]}", False
@@ -160,11 +166,8 @@ def _cells(target: Target, facts: Mapping[str, Any]) -> Words:
     sides = [Target.model_fields[name].default for name in ("rows", "cols")]
     yield "tile", f"tiles {facts['tile']}", [target.rows, target.cols] == sides
     alone = [f"{one.glob} {_bits_of(one, target)}" for one in target.layers if one.bits_alone]
-    layers = [*alone, *own_texts(target.layers)]
-    text = f"layers {'; '.join(layers)}"
-    if len(text) > LONGEST:
-        text = f"{len(target.layers)} groups of layers with settings of their own"
-    yield "layers", text if layers else "", not layers
+    text = "; ".join([*alone, *own_texts(target.layers)])
+    yield "layers", f"layers {text}" if text else "", not text
 
 
 def _bits_of(layer: LayerTarget, target: Target) -> str:
@@ -182,14 +185,8 @@ def _noise(sources: Sequence[Mapping[str, Any]]) -> Words:
     stated = {source["temperature_c"] for source in sources if "temperature_c" in source}
     if len(stated) == 1:
         sources = [{k: v for k, v in one.items() if k != "temperature_c"} for one in sources]
-        yield "temperature", f"{stated.pop():g} °C", False
-    yield "noise", f"noise {_listed(sources) or 'none'}", False
-
-
-def _listed(entries: Sequence[Mapping[str, Any]]) -> str:
-    """Noise sources or compensations; of a long list only the kinds."""
-    text = ", ".join(map(noise_text, entries))
-    return text if len(text) <= LONGEST else ", ".join(dict.fromkeys(e["type"] for e in entries))
+        yield "temperature", f"{number_text(stated.pop())} °C", False
+    yield "noise", f"noise {', '.join(map(noise_words, sources)) or 'none'}", False
 
 
 def _circuit(told: Description) -> Words:
@@ -220,7 +217,7 @@ def _circuit(told: Description) -> Words:
 def _range_text(found: str | float, kind: str) -> str:
     """`calibrated ADC range`, `0.7 x least-error ADC range`, `ADC range 120`."""
     if not isinstance(found, str):
-        return f"{kind} range {found:g}"
+        return f"{kind} range {number_text(found)}"
     rule, _, width = found.partition(":")
     return f"{f'{width} x ' if width else ''}{_RULES.get(rule, rule)} {kind} range"
 
@@ -231,7 +228,8 @@ _RULES = {"error": "least-error"}
 def _wires_text(wires: WireOhm | None) -> str:
     if wires is None or not wires.any:
         return "no wires"
-    ohm = f"{wires.row:g}" if wires.row == wires.col else f"{wires.row:g} and {wires.col:g}"
-    ends = [f"{name} {getattr(wires, name):g}" for name in ("driver", "sense")]
+    row, col = map(number_text, (wires.row, wires.col))
+    ohm = row if row == col else f"{row} and {col}"
+    ends = [f"{name} {number_text(getattr(wires, name))}" for name in ("driver", "sense")]
     ends = [text for text in ends if not text.endswith(" 0")]
     return " and ".join([f"wires of {ohm} ohm", *(f"{text} ohm" for text in ends)])

@@ -226,7 +226,7 @@ class Comparison(Shown, Drawn, WithReport):
             said.append(
                 f"Each interval is at {kpp.confidence:.0%} by itself, not all of them at once."
             )
-        return tuple(said)
+        return (*said, *self.networks[0].description.notes)
 
     def shown(self) -> Table:
         """As people read it: a column for each network, quantities below each other."""
@@ -263,18 +263,17 @@ class Comparison(Shown, Drawn, WithReport):
         """What is written of a network less the first."""
         kpp, mean, better = found.kpp, found.mean, found.better
         both = kpp.covers == "chips and images"
-        error = "" if mean.error is None else f" ± {self._text(mean.error)}"
         ends, item = better.interval, item_of(self.networks[0].description.data)
         return [
             (f"difference from {self.networks[0].label}:", ""),
             ("KPP", self._signed(kpp.value)),
             *([(f"{own}, chips and {item}s", self._ends(kpp.interval, True))] if both else []),
             (f"{own}, these {item}s", self._ends(kpp.chips_alone, True)),
-            ("mean ± standard error", f"{self._signed(mean.value)}{error}"),
-            (f"{own}, these {item}s", self._mean_ends(mean.interval)),
-            ("share of chips on which better", f"{100 * better.value:.1f} %"),
+            ("mean over chips", self._signed(mean.value)),
+            self._mean_row(mean, f"{own}, these {item}s"),
+            ("chips that are better", f"{100 * better.value:.1f} %"),
             (f"{own}, these {item}s", f"{100 * ends.low:.1f} to {100 * ends.high:.1f} %"),
-            ("share of chips with one value", f"{100 * better.equal / kpp.runs:.1f} %"),
+            ("chips that are equal", f"{100 * better.equal / kpp.runs:.1f} %"),
         ]
 
     def _text(self, value: float) -> str:
@@ -292,9 +291,11 @@ class Comparison(Shown, Drawn, WithReport):
             return "open" if ends.high is None else f"at most {text(ends.high)}"
         return f"at least {text(ends.low)}" if ends.high is None else _to(text, ends.low, ends.high)
 
-    def _mean_ends(self, interval: Interval | None) -> str:
-        """None where values have no bounds."""
-        return "none" if interval is None else _to(self._signed, interval.low, interval.high)
+    def _mean_row(self, mean: MeanDifference, own: str) -> tuple[str, str]:
+        """How sure a mean is: its interval, or its standard error where values have no bounds."""
+        if mean.interval is None:
+            return "  standard error", "unknown" if mean.error is None else self._text(mean.error)
+        return own, _to(self._signed, mean.interval.low, mean.interval.high)
 
 
 def _wide(one: Against) -> bool:

@@ -12,9 +12,18 @@ from nvmc.compiled.rounding import AgainstSource
 from nvmc.evaluation.parameters import Setup
 from nvmc.evaluation.reading import Reading
 from nvmc.hardware.compensation import Compensation, Marks, Needs
-from nvmc.hardware.devices.settings import own_texts
+from nvmc.hardware.devices.settings import LayerTarget, number_text, own_texts
 
-__all__ = ["Compensated", "Description", "Fidelity", "as_cells", "in_common", "noise_text"]
+__all__ = [
+    "UNITS",
+    "Compensated",
+    "Description",
+    "Fidelity",
+    "as_cells",
+    "in_common",
+    "noise_text",
+    "noise_words",
+]
 
 
 @dataclass(frozen=True)
@@ -51,6 +60,8 @@ class Description:
             not known (`nvmc.compiled.work.Work`).
         clip: What `--clip` its weights were clipped by as it was compiled; None where they were
             not.
+        activation_bits: Bits of what enters its mapped layers, as it was compiled; None where
+            these are not rounded.
         calibration: What the images are that chips are calibrated on, and their SHA-256; None where
             they are on none.
         marks: Which weights chips verify; None where they verify none.
@@ -67,6 +78,7 @@ class Description:
         data_sha256: Of their content; None for seeded inputs.
         images: Images each chip was run on.
         limit: At most so many were asked for; None for all.
+        data_note: That these are not like all of the data, in a sentence; empty where they may be.
         seed: Population of chips.
         first: Index of the first chip.
         runs: Number of chips.
@@ -77,6 +89,7 @@ class Description:
     network_sha256: str
     mapped_share: float | None
     clip: str | None
+    activation_bits: int | None
     calibration: tuple[str, str] | None
     marks: Marks | None
     against_source: AgainstSource | None
@@ -93,6 +106,12 @@ class Description:
     first: int
     runs: int
     noisy_places: Mapping[str, tuple[str, ...]] = field(default_factory=dict[str, tuple[str, ...]])
+    data_note: str = ""
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a reader should know beside a caption, in sentences."""
+        return (f"Note: {self.data_note}.",) if self.data_note else ()
 
     @property
     def output(self) -> str:
@@ -108,6 +127,7 @@ class Description:
             "network_sha256": self.network_sha256,
             "mapped_share": self.mapped_share,
             "clip": self.clip,
+            "activation_bits": self.activation_bits,
             "source_agreement": None if against is None else against.agreement,
             "source_r2": None if against is None else against.r2,
             "source_data": None if against is None or against.reason else against.data,
@@ -124,7 +144,8 @@ class Description:
             "verified_data": None if self.marks is None else self.marks.data,
             "verified_sha256": None if self.marks is None else self.marks.sha256,
             "weight_bits": target.weight_bits,
-            "bits": [f"{part.glob}={part.weight_bits}" for part in target.layers],
+            "bits": _by_glob(target.layers, "weight_bits"),
+            "layer_cell_bits": _by_glob(target.layers, "cell_bits"),
             "layers": own_texts(target.layers),
             "cell_bits": target.cell_bits if target.weight_bits is not None else None,
             "encoding": target.encoding,
@@ -139,6 +160,7 @@ class Description:
             "data_sha256": self.data_sha256,
             "images": self.images,
             "limit": self.limit,
+            **({"data_note": self.data_note} if self.data_note else {}),
             "seed": self.seed,
             "first": self.first,
             "runs": self.runs,
@@ -149,6 +171,11 @@ class Description:
         if not self.noisy_places:
             return {}
         return {"noisy_places": {name: list(at) for name, at in self.noisy_places.items()}}
+
+
+def _by_glob(parts: Sequence[LayerTarget], name: str) -> list[str]:
+    """`GLOB=VALUE` of all parts that state a setting."""
+    return [f"{one.glob}={getattr(one, name)}" for one in parts if getattr(one, name) is not None]
 
 
 def in_common(descriptions: Sequence[Description]) -> dict[str, Any]:
@@ -206,9 +233,29 @@ def noise_text(source: Mapping[str, Any]) -> str:
     return f"{source['type']}{':' if texts else ''}{texts}"
 
 
+UNITS = {
+    "level": "in level steps",
+    "full_range": "in shares of the full range",
+    "value": "in shares of the value",
+    "us": "in µS",
+    "inverse": "in shares of the inverse conductance",
+    "log": "of the logarithm",
+}
+"""A basis of noise -> what it says of sigma, or of an amplitude."""
+
+
+def noise_words(source: Mapping[str, Any]) -> str:
+    """A noise source for a caption or heading: `programming (sigma=0.1, in level steps)`."""
+    if source["type"] == "own":
+        return noise_text(source)
+    texts = [f"{k}={_plain(v)}" for k, v in source.items() if k not in ("type", "basis")]
+    texts += [UNITS[source["basis"]]] if "basis" in source else []
+    return f"{source['type']} ({', '.join(texts)})" if texts else source["type"]
+
+
 def _plain(value: Any) -> str:
     if isinstance(value, float):
-        return f"{value:g}"
+        return number_text(value)
     if isinstance(value, list):
         entries = list(map(_plain, cast(list[Any], value)))
         return "…" if "…" in entries else ";".join(entries)

@@ -20,6 +20,7 @@ from nvmc.hardware.chip import Chip
 from nvmc.hardware.compensation import Compensation, as_compensations, compensated, settled
 from nvmc.hardware.devices import EXACT_ADC, Device, NoiseSource, Target, as_noise, load_device
 from nvmc.hardware.devices.periphery import MAX_CONVERTER_BITS, Periphery
+from nvmc.hardware.devices.settings import number_text
 from nvmc.hardware.devices.sources.thermal import TEMPERATURES_C
 from nvmc.hardware.options import problem
 
@@ -242,8 +243,8 @@ def duration_text(seconds: float) -> str:
     """How people write a time: `1 h`, `30 d`, `1 y`, `90 s`; the largest unit that is whole."""
     for unit in reversed(SECONDS):
         if seconds >= SECONDS[unit] and seconds % SECONDS[unit] == 0:
-            return f"{seconds / SECONDS[unit]:g} {unit}"
-    return f"{seconds:g} s"
+            return f"{number_text(seconds / SECONDS[unit])} {unit}"
+    return f"{number_text(seconds)} s"
 
 
 def _duration(text: str) -> float:

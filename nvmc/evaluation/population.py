@@ -129,9 +129,7 @@ class Workload:
         data: What the images are, for people.
         name: What the network is called.
         hard: How many images come first because they are hard; the others are in random order.
-        limit: At most so many images were asked for; None for all.
-        mapped_share: Share of the weights' multiply-adds on crossbars; None where not known.
-        clip: `--clip` that it was compiled with, if any.
+        limit, data_note, mapped_share, clip, activation_bits: As `Description` has them.
         against_source: The ideal chip against its source; None where it was not compared.
         identity: What decides a value beside chip and engine; empty for a network that is no file.
         reading: How the scored output is read.
@@ -148,8 +146,10 @@ class Workload:
     name: str = ""
     hard: int = 0
     limit: int | None = None
+    data_note: str = ""
     mapped_share: float | None = None
     clip: str | None = None
+    activation_bits: int | None = None
     against_source: AgainstSource | None = None
     identity: Mapping[str, Any] = field(default_factory=dict[str, Any])
     reading: Reading = Reading("", "class scores", 1)
@@ -214,8 +214,10 @@ class Workload:
             raise OptionError("the network is in memory only, so its chips cannot be named")
         data: str = self.identity["data"]
         told: Any = {"setup": setup, "seed": seed, "first": first, "runs": runs}
-        told["noisy_places"] = self.network.noisy_places
-        own = "mapped_share clip calibration marks against_source limit reading fidelity mc_passes"
+        told |= {"noisy_places": self.network.noisy_places, "mc_passes": self.mc_passes}
+        own = "mapped_share clip activation_bits calibration marks against_source"
+        own += " limit data_note reading fidelity"
+        told |= {name: getattr(self, name) for name in own.split()}
         return Description(
             network=self.name,
             network_sha256=self.identity["network"],
@@ -223,7 +225,6 @@ class Workload:
             data=self.data,
             data_sha256=None if data.startswith("seeded") else data,
             images=len(self.feed),
-            **{name: getattr(self, name) for name in own.split()},
             **told,
         )
 

@@ -24,7 +24,7 @@ from nvmc.evaluation.description import Description
 from nvmc.evaluation.parameters import Setup
 from nvmc.evaluation.pictures import draw_sensitivities
 from nvmc.evaluation.population import Executor, Threads
-from nvmc.evaluation.sensitivity_words import sensitivity_table
+from nvmc.evaluation.sensitivity_words import PERCENTILE, sensitivity_table
 from nvmc.evaluation.tabulated import kpp_text
 from nvmc.evaluation.workload import Options, check_options, set_up
 from nvmc.hardware.devices import Device, NoiseSource
@@ -194,7 +194,7 @@ def sensitivity(
     sigma: float | None = None,
     time_s: float | None = None,
     temperature_c: float | None = None,
-    percentile: float = 5.0,
+    percentile: float = PERCENTILE,
     seed: int = 0,
     jobs: int | None = None,
     executor: Executor | None = None,

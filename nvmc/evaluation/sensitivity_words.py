@@ -12,9 +12,20 @@ from nvmc.tables import Table
 if TYPE_CHECKING:
     from nvmc.evaluation.sensitivity import Difference, PartCost, Sensitivity
 
-__all__ = ["COLUMNS", "GAIN", "KINDS_OF_PARTS", "LOSS", "part_cells", "sensitivity_notes",
-           "sensitivity_table"]  # fmt: skip
+__all__ = [
+    "COLUMNS",
+    "GAIN",
+    "KINDS_OF_PARTS",
+    "LOSS",
+    "PERCENTILE",
+    "part_cells",
+    "sensitivity_notes",
+    "sensitivity_table",
+]
 
+PERCENTILE = 5.0
+"""k by default: the standard errors of 100 chips hold for it, and not for the 1st percentile
+(docs/sensitivity.md#standard-errors)."""
 KINDS_OF_PARTS = {
     "layer": "layer (array)",
     "slice": "slice (0: least significant)",
@@ -38,11 +49,15 @@ def part_cells(metric: str, cost: PartCost) -> tuple[str, ...]:
 
 def sensitivity_notes(result: Sensitivity) -> str:
     """What the columns are, in sentences."""
-    told = result.description
+    told, k = result.description, result.kpp.k
+    why = (
+        f" k is {k:g} here, where nvmc simulate has 1: with 100 chips, ± is right for the 5th "
+        "percentile, but too small for the 1st."
+    )
     return (
         f"KPP{' in %' * in_percent(told.metric)}: without = with this part perfect; alone = with "
         "only this part noisy. ± is one standard error of the difference (paired bootstrap), of "
-        f"chips alone, on these {item_of(told.data)}s."
+        f"chips alone, on these {item_of(told.data)}s.{why * (k == PERCENTILE)}"
     )
 
 
@@ -54,7 +69,7 @@ def sensitivity_table(result: Sensitivity) -> Table:
     )
     worth = f"KPP (k = {kpp.k:g}) of {short_of(told.metric)} {value_text(told.metric, kpp.value)}"
     caption = f"{of_text(told)}: {worth}"
-    return Table(("part", *COLUMNS), rows, caption, (sensitivity_notes(result),))
+    return Table(("part", *COLUMNS), rows, caption, (sensitivity_notes(result), *told.notes))
 
 
 def _difference(metric: str, difference: Difference) -> str:

@@ -21,6 +21,7 @@ from nvmc.statistics import Ends, Kpp, Summary, Yield
 from nvmc.tables import Cell, Table
 
 if TYPE_CHECKING:
+    from nvmc.evaluation.description import Description
     from nvmc.evaluation.result import Simulation
     from nvmc.evaluation.sweep import Point, Sweep
 
@@ -95,7 +96,7 @@ def simulation_table(result: Simulation) -> Table:
     rows = [(name, *(one[name] for one in columns)) for name in columns[0]]
     several = ("time",) if len(columns) > 1 else ()
     caption = of_text(result.description, without=several)
-    return Table((_head(metric), *labels), tuple(rows), caption)
+    return Table((_head(metric), *labels), tuple(rows), caption, result.description.notes)
 
 
 def _numbers(ideal: float, summary: Summary, kpp: Kpp, reached: Yield | None) -> dict[str, Cell]:
@@ -163,7 +164,8 @@ def sweep_table(result: Sweep) -> Table:
     )
     rows = tuple(tuple(_point_cells(point, result.axes, metric)) for point in result.points)
     of = of_text(*(point.description for point in result.points))
-    return Table(columns, rows, f"{of}; values are {_head(metric)}")
+    notes = result.points[0].description.notes
+    return Table(columns, rows, f"{of}; values are {_head(metric)}", notes)
 
 
 def _point_cells(point: Point, axes: tuple[str, ...], metric: str) -> list[str]:
@@ -217,13 +219,13 @@ def shift_records(rows: Sequence[_Shifted], names: Sequence[str]) -> Iterator[di
         yield found
 
 
-def shift_table(rows: Sequence[_Shifted], names: Sequence[str], of: str) -> Table:
+def shift_table(rows: Sequence[_Shifted], names: Sequence[str], told: Description) -> Table:
     """A row for each shift: means over chips.
 
     Args:
         rows: By shift.
         names: Measures.
-        of: What they are of.
+        told: What they are of.
     """
     cells = tuple(
         (
@@ -232,4 +234,4 @@ def shift_table(rows: Sequence[_Shifted], names: Sequence[str], of: str) -> Tabl
         )
         for row in rows
     )
-    return Table(("shift", *names), cells, f"{of}; means over chips")
+    return Table(("shift", *names), cells, f"{of_text(told)}; means over chips", told.notes)

@@ -118,7 +118,7 @@ class Uncertainty(Shown):
 
     def shown(self) -> Table:
         """A row for each shift: means over chips."""
-        return shift_table(self.rows, NAMES, of_text(self.description))
+        return shift_table(self.rows, NAMES, self.description)
 
     def records(self) -> Iterator[dict[str, Cell]]:
         """A row for each shift: mean and standard deviation over chips of every measure."""

@@ -155,7 +155,7 @@ def set_up(
         "data": dataset.sha256 if dataset else f"seeded {seed}",
         **_identity(workload, run.order, turns),
     }
-    named: Any = {"name": compiled.folder.name, "identity": identity, **_said_of(compiled)}
+    named: Any = {"identity": identity, **_said_of(compiled, dataset)}
     return tuned(replace(workload, **named), tuning, corrected, target, exact.arrays, on)
 
 
@@ -168,12 +168,15 @@ def _asked(options: Options) -> tuple[Dataset | None, type[Metric] | None]:
     return replace(dataset, y=None, targets=None), metric
 
 
-def _said_of(compiled: Compiled) -> dict[str, Any]:
-    """What its manifest says that every result repeats."""
+def _said_of(compiled: Compiled, dataset: Dataset | None) -> dict[str, Any]:
+    """What its manifest and the data say that every result repeats."""
     said = compiled.manifest
     return {
+        "name": compiled.folder.name,
+        "data_note": "" if dataset is None else dataset.note,
         "mapped_share": said.mapped_share,
         "clip": said.options.clip,
+        "activation_bits": said.options.activation_bits,
         "against_source": said.against_source,
     }
 

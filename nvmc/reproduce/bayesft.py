@@ -45,7 +45,9 @@ _FIG2 = Experiment(
     trained_at=0.9,
     epochs=20,
     chips=100,
-    told=("curves; dropout makes the network far more robust, alpha dropout likewise",),
+    told=(
+        "only curves; its text: dropout makes the network far more robust, alpha dropout likewise",
+    ),
     differs=(
         _OURS,
         "the number of chips is ours: the paper states none",
@@ -67,7 +69,8 @@ _FIG3 = Experiment(
     epochs=20,
     chips=100,
     told=(
-        "curves; BayesFT loses nothing up to sigma 0.6, a little beyond 0.9, and keeps around 70 % "
+        "only curves; its text: "
+        "BayesFT loses nothing up to sigma 0.6, a little beyond 0.9, and keeps around 70 % "
         "for 1.2 to 1.5, 50 points above the others, which fall from about 0.2 on",
     ),
     differs=(_OURS, _AT, "the number of chips is ours: the paper states none"),
@@ -83,7 +86,8 @@ _CIFAR = replace(
     epochs=100,
     settings={"augment": {"crop": 4, "flip": 0.5}},
     told=(
-        "curves; of panel c: BayesFT loses at most 0.3 points up to sigma 0.3, 2.5 up to 0.6, and "
+        "only curves; its text: "
+        "of panel c: BayesFT loses at most 0.3 points up to sigma 0.3, 2.5 up to 0.6, and "
         "stays above 80 % up to 0.9; its gain on ERM is 17 to 68 points for 0.3 to 0.9",
     ),
     differs=(_OURS, _AT, _PANEL),
@@ -92,9 +96,12 @@ _DEPTH = "ERM falls the more steeply, the deeper the network: panels f, g, h"
 
 
 def _deep(name: str, panel: str, network: str, title: str, build: dict[str, Any]) -> Experiment:
-    told = (f"curves; {_DEPTH}",)
+    told = (f"only curves; its text: {_DEPTH}",)
     if panel == "f":
-        told = ("curves; BayesFT is around 50 points above ERM for sigma 0.3 to 1", *told)
+        told = (
+            "only curves; its text: BayesFT is around 50 points above ERM for sigma 0.3 to 1",
+            *told,
+        )
     return replace(
         _CIFAR,
         name=name,
@@ -127,7 +134,7 @@ BAYESFT = (
             _made("InstanceNorm", norm="instance"),
             _made("GroupNorm", norm="group"),
         ),
-        told=("curves; normalisation generally makes the network worse",),
+        told=("only curves; its text: normalisation generally makes the network worse",),
         differs=(
             *_FIG2.differs[:2],
             "column InstanceNorm: its two parameters stay digital and do not drift, since torch's "
@@ -140,7 +147,7 @@ BAYESFT = (
         place="Fig. 2c",
         title="Depth of a perceptron on MNIST",
         arms=(_PLAIN, _made("6 layers", depth=6), _made("9 layers", depth=9)),
-        told=("curves; more layers are worse",),
+        told=("only curves; its text: more layers are worse",),
         differs=(*_FIG2.differs[:2], "widths are those of the authors' released code"),
     ),
     replace(
@@ -154,7 +161,10 @@ BAYESFT = (
             _made("ELU", activation="elu"),
             _made("GELU", activation="gelu"),
         ),
-        told=("curves; no significant difference (the text says Fig. 2c of this one, too)",),
+        told=(
+            "only curves; its text: "
+            "no significant difference (the text calls this panel Fig. 2c by mistake)",
+        ),
         differs=_FIG2.differs[:2],
     ),
     _FIG3,
@@ -164,7 +174,9 @@ BAYESFT = (
         place="Fig. 3b",
         title="LeNet-5 on MNIST",
         network="lenet5",
-        told=("curves; BayesFT is above the others; AWP like ERM, FTNA a little above",),
+        told=(
+            "only curves; its text: BayesFT is above the others; AWP like ERM, FTNA a little above",
+        ),
     ),
     _CIFAR,
     replace(
@@ -176,7 +188,7 @@ BAYESFT = (
         quick=Quick(
             "digits", {"width": 4, "channels": 1}, epochs=5, chips=20, settings={"batch": 32}
         ),
-        told=("curves; BayesFT is competitive on ResNet",),
+        told=("only curves; its text: BayesFT is competitive on ResNet",),
     ),
     replace(
         _CIFAR,
@@ -213,7 +225,8 @@ BAYESFT = (
         quick=Quick("turned-digits", {}, "stn-mnist", epochs=20, chips=20),
         epochs=30,
         told=(
-            "curves; at sigma 0.6 ERM has around 10 % and BayesFT around 70 %; below 0.4 BayesFT "
+            "only curves; its text: "
+            "at sigma 0.6 ERM has around 10 % and BayesFT around 70 %; below 0.4 BayesFT "
             "is above 80 %",
         ),
         differs=(_OURS, _AT, "the network is smaller than the one that the paper cites"),
@@ -229,7 +242,7 @@ BAYESFT = (
         quick=Quick("scenes", epochs=15, chips=10, points=3, images=60),
         metric="map:iou=0.5",
         trainer="boxes",
-        told=("curves; BayesFT is far above ERM",),
+        told=("only curves; its text: BayesFT is far above ERM",),
         differs=(
             "a small one-stage detector stands for Mask R-CNN, and drawn scenes for Penn-Fudan in "
             "full, too: nvmc has no training for masks",

@@ -99,14 +99,15 @@ def table_rows(plan: Plan, results: Sequence[Result]) -> tuple[list[str], list[l
 
 
 def long_rows(plan: Plan, results: Sequence[Result]) -> tuple[list[str], list[list[str]]]:
-    """Heading and rows of a narrow table: an arm at a point a row."""
-    heading = ["noise", "method", "quick" if plan.quick else "own", "paper"]
+    """Heading and rows of a narrow table: an arm at a point a row; `paper` where it prints any."""
+    printed = any(result.paper is not None for result in results)
+    heading = ["noise", "method", "quick" if plan.quick else "own", *["paper"] * printed]
     rows: list[list[str]] = []
     for result in results:
         first = not rows or result.arm == plan.experiment.arms[0]
         paper = "" if result.paper is None else _number(plan, result.paper)
         noise = result.point.text if first else ""
-        rows.append([noise, result.arm.name, _own(plan, result), paper])
+        rows.append([noise, result.arm.name, _own(plan, result), *[paper] * printed])
     return heading, rows
 
 

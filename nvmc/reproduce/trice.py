@@ -98,7 +98,8 @@ _CIFAR = Experiment(
     seeds=5,
     settings={"augment": {"crop": 4, "flip": 0.5}},
     told=(
-        "curves; against training with Gaussian noise, TRICE gains up to 25.09 points",
+        "only curves; its text: "
+        "against training with Gaussian noise, TRICE gains up to 25.09 points",
         "the sigmas are Table I's: the text states none for the figure",
     ),
     differs=(
@@ -128,7 +129,8 @@ TRICE = (
             "digits", {"width": 4, "channels": 1}, epochs=5, chips=20, settings={"batch": 32}
         ),
         told=(
-            "curves; against training with Gaussian noise, TRICE gains up to 26.01 points",
+            "only curves; its text: "
+            "against training with Gaussian noise, TRICE gains up to 26.01 points",
             _CIFAR.told[1],
         ),
         differs=(_CIFAR.differs[1],),
@@ -141,7 +143,8 @@ TRICE = (
         arms=_CURVES,
         device="fefet1",
         told=(
-            "curves; against training with Gaussian noise, TRICE gains up to 15.61 points",
+            "only curves; its text: "
+            "against training with Gaussian noise, TRICE gains up to 15.61 points",
             "the sigmas are Table I's: the text states none for the figure",
         ),
     ),
@@ -153,7 +156,8 @@ TRICE = (
         arms=_CURVES,
         device="fefet2",
         told=(
-            "curves; against training with Gaussian noise, TRICE gains up to 12.34 points",
+            "only curves; its text: "
+            "against training with Gaussian noise, TRICE gains up to 12.34 points",
             "the sigmas are Table I's: the text states none for the figure",
         ),
     ),

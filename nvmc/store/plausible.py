@@ -40,6 +40,7 @@ LAST_MOMENT = 253_402_300_800
 _TEXT, _WHOLE, _REAL = (str, NoneType), (int, NoneType), (int, float, NoneType)
 _FACTS: dict[str, tuple[type, ...]] = {
     **dict.fromkeys(("nvmc", "created", "network", "device", "data", "metric", "engine"), _TEXT),
+    "data_note": _TEXT,
     **dict.fromkeys(("fidelity", "output"), _TEXT),
     **dict.fromkeys(("images", "limit", "mc_passes", "decisions", "seed"), _WHOLE),
     **dict.fromkeys(("sigma", "time_s", "ideal"), _REAL),

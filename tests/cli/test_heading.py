@@ -91,7 +91,7 @@ def test_lines_hold_everything_and_fit_eighty_columns(compiled: Path, capsys: Ca
         "fefet2",
     ):
         assert part in text
-    for part in ("stuck-at:p_low=0.2", "retention:nu_mean=0.05", "sigma 0.1", "1 h since"):
+    for part in ("stuck-at (p_low=0.2", "retention (nu_mean=0.05", "sigma 0.1", "1 h since"):
         assert part in text
     for part in (
         "ideal periphery",

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
+import nvmc
 from nvmc import load_device, open_compiled, simulate
 from nvmc.cli import main
 from nvmc.cli.heading import on_off_text
+from nvmc.data import load_data
 from nvmc.hardware.devices import Target
 
 Capture = pytest.CaptureFixture[str]
@@ -101,3 +105,56 @@ def test_random_inputs(tmp_path: Path, capsys: Capture) -> None:
     ):
         assert "Inputs are random:" in _said(capsys, *words)[0]
     assert "Inputs are random" not in _said(capsys, "simulate", *common, "--data", "digits")[0]
+
+
+@pytest.fixture
+def sorted_data(tmp_path: Path) -> str:
+    data = load_data("digits")
+    assert data.y is not None
+    order = np.argsort(data.y, kind="stable")
+    np.savez(tmp_path / "sorted.npz", x=data.x[order], y=data.y[order])
+    return str(tmp_path / "sorted.npz")
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("simulate", "--no-store", "--runs", "3"),
+        ("sweep", "--no-store", "--runs", "2", "--sigma", "0.1,0.2"),
+        ("sensitivity", "--runs", "2"),
+        (
+            "solve",
+            *"--no-store --runs 10 --percentile 50 --goal 1% --over sigma=0.1,0.2".split(),
+        ),
+        ("uncertainty", "--runs", "2", "--shift", "noise"),
+        ("inspect",),
+    ],
+)
+def test_a_limit_that_takes_few_classes(
+    command: tuple[str, ...], sorted_data: str, tmp_path: Path, capsys: Capture
+) -> None:
+    """The accuracy on two of ten classes looks like one on ten."""
+    folder = str(tmp_path / "mlp3.nvmc")
+    assert main(["compile", "zoo:mlp3-digits", "--device", "fefet2", "-o", folder]) == 0
+    name, *options = command
+    words = [name, folder, *options, "--limit", "60", "--json"]
+    told, said = _said(capsys, *words, "--data", sorted_data)
+    assert said.count("note: the first 60 samples of") == 1 and "lack 8 of 10 classes" in said
+    assert json.loads(told)["description"]["data_note"].startswith("the first 60 samples")
+    told, said = _said(capsys, *words, "--data", "digits")  # mixed
+    assert "first 60" not in said and "data_note" not in json.loads(told)["description"]
+
+
+def test_a_limit_that_takes_few_classes_in_tables_and_pages(
+    sorted_data: str, tmp_path: Path
+) -> None:
+    compiled = nvmc.compile("zoo:mlp3-digits", "fefet2", output=tmp_path / "mlp3.nvmc")
+    options: Any = {"runs": 2, "data": sorted_data, "limit": 60, "store": None}
+    result = nvmc.simulate(compiled, **options)
+    del options["store"]
+    results: list[Any] = [result, nvmc.compare(compiled, compiled, **options, stores=[])]
+    results.append(nvmc.sweep(compiled, {"sigma": [0.1, 0.2]}, **options))
+    for one in results:
+        assert "lack 8 of 10 classes" in one.table("latex")
+    page = result.report(tmp_path / "page.html").read_text(encoding="utf-8")
+    assert "lack 8 of 10 classes" in page

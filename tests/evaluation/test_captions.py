@@ -7,9 +7,10 @@ from typing import Any
 import pytest
 
 import nvmc
+from nvmc.cli.heading import heading
 from nvmc.evaluation.captions import counts_of, of_text, setup_words, title_of, words_apart
 from nvmc.evaluation.description import Description
-from nvmc.evaluation.parameters import Setup
+from nvmc.evaluation.parameters import Setup, duration_text
 from nvmc.evaluation.reading import Reading
 from nvmc.hardware.devices import Target, as_noise
 from nvmc.hardware.devices.adc.kinds import parse_adc
@@ -33,6 +34,7 @@ def told(on: Target, **changed: Any) -> Description:
         "network_sha256": "0" * 64,
         "mapped_share": 1.0,
         "clip": None,
+        "activation_bits": None,
         "calibration": None,
         "marks": None,
         "against_source": None,
@@ -122,15 +124,45 @@ def test_what_is_said_beside_the_circuit() -> None:
         (told(target(**CIRCUIT, layers=layers)), "layers fc1 2-bit"),
         (told(target(**CIRCUIT, layers=narrow)), "layers fc1 4-bit in 1-bit cells"),
         (told(aged, time_s=3600.0), "1 h since programming"),
-        (told(with_noise(on, "stuck-at:p_low=0.2")), "noise stuck-at:p_low=0.2,p_high=0"),
+        (told(with_noise(on, "stuck-at:p_low=0.2")), "noise stuck-at (p_low=0.2, p_high=0)"),
+        (told(on, activation_bits=8), "8-bit activations"),
     ):
         assert said in setup_words(other).values(), said
         assert said not in setup_words(plain).values()
     assert counts_of(told(on, first=7)).startswith("300 chips from chip 7, ")
 
 
-def with_noise(on: Target, text: str) -> Target:
-    device = on.device.model_copy(update={"noise": (as_noise(text),)})
+def test_what_differs_differs_in_words() -> None:
+    """Long lists of noise sources and of layers, and numbers of many digits."""
+    three = [f"stuck-at:p_low={low},p_high=0.01" for low in (0.1, 0.2, 0.1000001)]
+    for one, other in (
+        (with_noise(target(), *three[:2], three[0]), with_noise(target(), *three)),
+        (layered(6), layered(7)),
+    ):
+        assert setup_words(told(one)) != setup_words(told(other))
+    ages = [duration_text(age) for age in (1e6, 1_000_001.0, 1_000_001.5, 31_557_600e6)]
+    assert ages == ["1e+06 s", "1000001 s", "1000001.5 s", "1e+06 y"]
+
+
+def layered(weights: int) -> Target:
+    parts = [LayerTarget(glob=f"layer{i}", adc_bits=weights, dac_bits=5) for i in range(9)]
+    return target(**CIRCUIT, layers=tuple(parts))
+
+
+def test_bits_of_layers_in_json() -> None:
+    parts = (
+        LayerTarget(glob="a", weight_bits=2),
+        LayerTarget(glob="b", weight_bits=4, cell_bits=1),
+        LayerTarget(glob="c", adc_bits=4),
+    )
+    facts = told(target(**CIRCUIT, layers=parts)).to_json()
+    assert facts["bits"] == ["a=2", "b=4", "c=4"]
+    assert facts["layer_cell_bits"] == ["a=2", "b=1", "c=2"]
+    assert [line for line in heading(facts) if "cell bits b=1 (else 2)" in line]
+
+
+def with_noise(on: Target, *texts: str) -> Target:
+    device = on.device.model_copy(update={"noise": tuple(map(as_noise, texts))})
     return on.model_copy(update={"device": device})
 
 

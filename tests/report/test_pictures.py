@@ -227,7 +227,7 @@ def test_no_text_lies_on_another_or_beyond_the_edge(tmp_path: Path, figures: lis
     draw_uncertainty(tmp_path / "u.png", LINES, [panel, panel])
     several = [population(30, t) for t in ("1 h", "1 d")]
     narrow = as_sheet(tmp_path / "narrow.png", "column")
-    setup = "4-bit weights, sigma 0.1, noise programming:basis=level, 8-bit DAC, 5-bit ADC"
+    setup = "4-bit weights, sigma 0.1, noise programming (in level steps), 8-bit DAC, 5-bit ADC"
     titles = [f"lenet5-digits on rram4, {setup}", "30 chips, 531 images of digits, seed 0"]
     draw_histogram(narrow, titles, "accuracy", 0.95, 500, several)
     draw_curves(narrow, titles, "accuracy", axis, [curve(s, 2, 20) for s in "abc"], title)

@@ -343,6 +343,8 @@ def test_the_command_lists_and_says_what_it_lacks(
     assert all(e.name in table and e.data in table for e in EXPERIMENTS.values())
     assert "…" not in table and max(map(len, table.splitlines())) <= 80
     said = {
+        ("--quick",): "--quick is given without an experiment; name one, such as `nvmc reproduce",
+        ("--json", "--jobs", "2"): "--jobs is given without an experiment",
         ("trice-table2",): "experiment 'trice-table2' is unknown; .* did you mean 'trice-table1'",
         ("trice-fig5a",): "trice-fig5a needs --data cifar10:DIR: CIFAR-10's batches, https",
         ("trice-fig5a", "--data", "mnist:x"): "needs cifar10:DIR, but --data is mnist:x",

@@ -40,7 +40,16 @@ from nvmc.hardware.devices.periphery import (
 )
 from nvmc.hardware.encoding import Encoding
 
-__all__ = ["Flag", "Glob", "LayerTarget", "Settings", "Size", "own_texts", "stated_texts"]
+__all__ = [
+    "Flag",
+    "Glob",
+    "LayerTarget",
+    "Settings",
+    "Size",
+    "number_text",
+    "own_texts",
+    "stated_texts",
+]
 
 Flag = Annotated[bool, Field(strict=True)]
 Glob = Annotated[str, Field(min_length=1)]
@@ -154,10 +163,20 @@ def stated_texts(settings: Settings) -> list[tuple[str, str]]:
 
 
 def _device_text(device: Device) -> str:
-    return device.name if device.sigma is None else f"{device.name} (sigma {device.sigma:g})"
+    return (
+        device.name
+        if device.sigma is None
+        else f"{device.name} (sigma {number_text(device.sigma)})"
+    )
 
 
 def _value_text(value: Any) -> str:
     if isinstance(value, AdcKind):
         return adc_text(value)
-    return f"{value:g}" if isinstance(value, float) else str(value)
+    return number_text(value) if isinstance(value, float) else str(value)
+
+
+def number_text(value: float) -> str:
+    """A number in six digits where these are exact; else in as many as it needs."""
+    text = f"{value:g}"
+    return text if float(text) == value else repr(float(value)).removesuffix(".0")

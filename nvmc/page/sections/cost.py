@@ -86,8 +86,8 @@ def _figures(one: Cost, name: str, number: int) -> DataTable:
         ("operations per energy", one.tops_per_w, "TOPS/W"),
         (f"operations per time and area, {many}", one.tops_per_mm2, "TOPS/mm²"),
         ("peak, all tiles full", one.peak.tops, "TOPS"),
-        ("peak of full tiles and converters [TOPS/W]", one.peak.tops_per_w, "TOPS/W"),
-        ("peak of full tiles and converters [TOPS/mm²]", one.peak.tops_per_mm2, "TOPS/mm²"),
+        ("peak per watt, cells and converters", one.peak.tops_per_w, "TOPS/W"),
+        ("peak per area, cells and converters", one.peak.tops_per_mm2, "TOPS/mm²"),
     ]
     lines = [(what, *_figure_texts(figure, unit)) for what, figure, unit in told]
     rows = [

@@ -23,11 +23,12 @@ Told = list[tuple[Description, str]]
 
 LIBRARIES = ("numpy", "onnx", "onnxruntime", "scipy")
 """What has a part in a chip's value; their versions are stated."""
-ONCE = ("noise", "periphery", "reading")
+ONCE = ("noise", "periphery", "reading", "data_note")
 """Keys of a description that have a table or a sentence of their own."""
 NAMES = {
     "nvmc": "version of nvmc",
     "clip": "clipping of weights",
+    "activation_bits": "bits of activations",
     "source_agreement": "ideal chip against its source: agreement",
     "source_r2": "ideal chip against its source: R²",
     "source_data": "ideal chip against its source: data",
@@ -39,6 +40,7 @@ NAMES = {
     "verified_sha256": "SHA-256 of verified weights",
     "weight_bits": "bits of a weight",
     "bits": "layers with bits of their own",
+    "layer_cell_bits": "cell bits of these layers",
     "layers": "layers with settings of their own",
     "cell_bits": "bits of a cell",
     "encoding": "how a sign is stored",

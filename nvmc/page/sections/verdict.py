@@ -72,6 +72,8 @@ def _yield(one: Population, unit: Unit) -> str:
 def _warnings(report: Report, unit: Unit) -> Iterator[Block]:
     """What misleads a reader who does not know it."""
     first = report.populations[0]
+    for sentence in first.description.notes:
+        yield Paragraph(sentence, "note")
     if unit.against_ideal:
         yield Paragraph(
             f"No labels were used: values are {unit.title}, not accuracy. A chip can agree with "
