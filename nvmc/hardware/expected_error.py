@@ -6,6 +6,7 @@ Without a network and without data: of one code at a time, in code steps.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -47,8 +48,9 @@ class CodeErrors:
         return np.interp(steps, self.steps, self.squared)
 
 
+@lru_cache(maxsize=64)
 def code_errors(target: Target, sigma: float | None = None) -> CodeErrors:
-    """The mean squared error of every code of a target.
+    """The mean squared error of every code of a target; found once, so its arrays are read-only.
 
     For programming errors alone, s^2 (sum_p c_p^2 sigma(g_p)^2 + (sum_p c_p b(g_p))^2) with the
     spread and mean error of each cell (TRICE, Eq. 14; docs/physics.md). With any other source, with
@@ -72,9 +74,11 @@ def code_errors(target: Target, sigma: float | None = None) -> CodeErrors:
         steps = np.arange(-top, top + 1, dtype=np.float64)
     chip = Chip.of(target, 0, 0, sigma)
     active = [source for source in chip.sources if source.active]
-    if not chip.clip and target.places is None and all(map(_is_plain, active)):
-        return CodeErrors(steps, _closed(target, steps, active, chip), exact=True)
-    return CodeErrors(steps, _drawn(target, steps, chip), exact=False)
+    exact = not chip.clip and target.places is None and all(map(_is_plain, active))
+    squared = _closed(target, steps, active, chip) if exact else _drawn(target, steps, chip)
+    for values in (steps, squared):
+        values.setflags(write=False)
+    return CodeErrors(steps, squared, exact)
 
 
 def _is_plain(source: NoiseSource) -> bool:
