@@ -4,6 +4,7 @@ import gc
 import os
 import re
 import signal
+import stat
 import sys
 from importlib.util import find_spec
 from pathlib import Path
@@ -23,6 +24,18 @@ for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
 _STATE = TemporaryDirectory(prefix="nvmc-state-")
 os.environ["XDG_STATE_HOME"] = _STATE.name
 
+
+# Nothing cuts the power within a test: to wait for the disk took a tenth of the tests' time.
+# Processes that tests start do wait.
+def sync_if_strange(descriptor: int, synced: Any = os.fsync) -> None:
+    """Leave files and folders to the system; what is neither answers as it does."""
+    mode = os.fstat(descriptor).st_mode
+    if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
+        synced(descriptor)
+
+
+os.fsync = sync_if_strange
+
 # Collecting tests makes objects that stay: looking for garbage among them would take a fifth of its
 # time. Behind it they are left out of every later search.
 gc.disable()
@@ -39,7 +52,7 @@ NEEDS_TORCH = re.compile(
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
-        "--interrupts", type=int, default=8, help="How often a slow test interrupts each command."
+        "--interrupts", type=int, default=4, help="How often a slow test interrupts each command."
     )
     parser.addoption(
         "--kills", type=int, default=2, help="How often a slow test kills each command."

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -29,11 +30,15 @@ def read_digits(source: Source) -> Found:
         rank[y == label] = np.arange(np.count_nonzero(y == label))
     part = np.array([SPLITS[0]] * 6 + [SPLITS[1]] + [SPLITS[2]] * 3)[rank % 10]
     chosen = part == source.split
-    return Found(_resample(images[chosen].astype(np.int64)), y[chosen])
+    return Found(_resample(images[chosen]), y[chosen])
 
 
+@lru_cache(maxsize=1)
 def _digits() -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-    """What `sklearn.datasets.load_digits` returns, from its file: importing it takes 1.5 s."""
+    """What `sklearn.datasets.load_digits` returns, from its file: importing it takes 1.5 s.
+
+    It is read once; callers take copies of what they choose.
+    """
     found = find_spec("sklearn")
     if found is None:
         raise DataError(
@@ -51,13 +56,14 @@ def _digits() -> tuple[NDArray[np.float64], NDArray[np.int64]]:
     return np.asarray(bunch.images), np.asarray(bunch.target, dtype=np.int64)
 
 
-def _resample(images: NDArray[np.int64]) -> Floats:
+def _resample(images: NDArray[np.float64]) -> Floats:
     """Bilinear 8x8 -> 28x28 with pixel centres aligned and edges repeated; values 0..16 -> 0..1.
 
     Output pixel i has its centre at (4 i - 5) / 14 input pixels, so every weight is a multiple
-    of 1 / 14: the sums are exact integers, rounded once, and equal on every machine.
+    of 1 / 14: the sums are integers, exact in float64 in any order, rounded once, and equal on
+    every machine.
     """
-    weights = np.zeros((28, 8), dtype=np.int64)
+    weights = np.zeros((28, 8))
     for i in range(28):
         below, part = divmod(4 * i - 5, 14)
         weights[i, np.clip(below, 0, 7)] += 14 - part

@@ -6,6 +6,7 @@ Without a network and without data: of one code at a time, in code steps.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ from numpy.typing import NDArray
 from nvmc.hardware.chip import Array, Chip
 from nvmc.hardware.devices import NoiseSource, Target
 from nvmc.hardware.devices.noise import Programming
+from nvmc.hardware.devices.sources.own import Own
 from nvmc.hardware.programming import cells_of
 from nvmc.hardware.tiling import Place
 
@@ -48,12 +50,12 @@ class CodeErrors:
 
 
 def code_errors(target: Target, sigma: float | None = None) -> CodeErrors:
-    """The mean squared error of every code of a target.
+    """The mean squared error of every code of a target, as arrays that are read-only.
 
     For programming errors alone, s^2 (sum_p c_p^2 sigma(g_p)^2 + (sum_p c_p b(g_p))^2) with the
     spread and mean error of each cell (TRICE, Eq. 14; docs/physics.md). With any other source, with
     write-verify, clipped levels or levels that are not evenly spaced, cells are drawn: some
-    thousand of each code, always the same.
+    thousand of each code, always the same. It is found once per process, but for laws of one's own.
 
     Args:
         target: The cells; `layers` of it are not asked.
@@ -63,6 +65,16 @@ def code_errors(target: Target, sigma: float | None = None) -> CodeErrors:
         OptionError: The device needs a sigma, or cannot be used so.
     """
     target = target.model_copy(update={"layers": ()})
+    own = any(isinstance(source, Own) for source in target.device.noise)
+    return _found(target, sigma) if own else _known(target, sigma)
+
+
+@lru_cache(maxsize=64)
+def _known(target: Target, sigma: float | None) -> CodeErrors:
+    return _found(target, sigma)
+
+
+def _found(target: Target, sigma: float | None) -> CodeErrors:
     top = target.layout.highest_target if target.weight_bits is None else 2**target.weight_bits - 1
     if target.weight_bits is None:
         steps = np.linspace(-top, top, _ANALOG)
@@ -72,9 +84,11 @@ def code_errors(target: Target, sigma: float | None = None) -> CodeErrors:
         steps = np.arange(-top, top + 1, dtype=np.float64)
     chip = Chip.of(target, 0, 0, sigma)
     active = [source for source in chip.sources if source.active]
-    if not chip.clip and target.places is None and all(map(_is_plain, active)):
-        return CodeErrors(steps, _closed(target, steps, active, chip), exact=True)
-    return CodeErrors(steps, _drawn(target, steps, chip), exact=False)
+    exact = not chip.clip and target.places is None and all(map(_is_plain, active))
+    squared = _closed(target, steps, active, chip) if exact else _drawn(target, steps, chip)
+    for values in (steps, squared):
+        values.setflags(write=False)
+    return CodeErrors(steps, squared, exact)
 
 
 def _is_plain(source: NoiseSource) -> bool:

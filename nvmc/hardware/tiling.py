@@ -313,8 +313,12 @@ def tile_numbers(
     """
     numbers = np.empty(shape, np.int32)
     view = matrices(place, numbers)
-    for number, tile in enumerate(tiles_of(Matrix(*view.shape), 1, rows, cols, even)):
-        view[slice(*tile.groups), slice(*tile.rows), slice(*tile.cols)] = number
+    matrix = Matrix(*view.shape)
+    spans = row_spans(matrix.rows, rows, even)
+    down, _ = _along(spans)
+    groups = np.arange(matrix.groups, dtype=np.int32)[:, None, None] // _packed(matrix, rows, cols)
+    firsts = (groups * len(spans) + down[:, None]) * -(-matrix.cols // cols)
+    np.add(firsts, np.arange(matrix.cols, dtype=np.int32) // cols, out=view)
     return numbers
 
 
@@ -333,9 +337,18 @@ def tile_lines(
     words, bits = np.empty(shape, np.int32), np.empty(shape, np.int32)
     word, bit = matrices(place, words), matrices(place, bits)
     matrix = Matrix(*word.shape)
-    for tile in tiles_of(matrix, 1, rows, cols, even):
-        part = slice(*tile.groups), slice(*tile.rows), slice(*tile.cols)
-        packed = np.arange(tile.groups[1] - tile.groups[0])[:, None, None]  # along the diagonal
-        word[part] = packed * matrix.rows + np.arange(tile.rows[1] - tile.rows[0])[:, None]
-        bit[part] = packed * matrix.cols + np.arange(tile.cols[1] - tile.cols[0])
+    _, within = _along(row_spans(matrix.rows, rows, even))
+    groups = np.arange(matrix.groups, dtype=np.int32)[:, None, None]
+    diagonal = groups % _packed(matrix, rows, cols)  # groups that share a tile
+    across = np.arange(matrix.cols, dtype=np.int32) % cols
+    np.add(diagonal * matrix.rows, within[:, None], out=word)
+    np.add(diagonal * matrix.cols, across, out=bit)
     return Lines(words, bits, (rows, cols))
+
+
+def _along(spans: list[slice]) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+    """Of each row, the number of its span, and its place in it."""
+    sizes = np.array([span.stop - span.start for span in spans], np.int32)
+    starts = np.array([span.start for span in spans], np.int32)
+    numbers = np.repeat(np.arange(len(spans), dtype=np.int32), sizes)
+    return numbers, np.arange(len(numbers), dtype=np.int32) - starts[numbers]

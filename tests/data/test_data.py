@@ -74,10 +74,20 @@ def test_digits_never_change() -> None:
     }
 
 
+def test_digits_that_were_changed_are_read_as_they_were() -> None:
+    first = load_data("digits")
+    expected = first.sha256
+    for array in (first.x, first.y):
+        assert array is not None
+        array[:] = 0
+    assert load_data("digits").sha256 == expected
+
+
 def test_digits_need_scikit_learn_but_not_the_place_of_its_file(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     expected = load_data("digits").sha256
+    monkeypatch.setattr(digits, "_digits", digits._digits.__wrapped__)  # it keeps what it has read
     monkeypatch.setattr(
         digits, "find_spec", lambda _: SimpleNamespace(submodule_search_locations=[])
     )

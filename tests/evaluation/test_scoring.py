@@ -326,7 +326,7 @@ def test_training_takes_the_same_output_and_axis() -> None:
     y = np.random.default_rng(0).integers(4, size=(400, 6))
     x = 2 * np.eye(4, dtype=np.float32)[y] + 0.3 * drawn(400, 6, 4)
     y[:, 4:] = IGNORED
-    settings = Settings(epochs=12, batch=16, rate=0.03, chips=101)
+    settings = Settings(epochs=12, batch=16, rate=0.03, chips=4, percentile=50)
     target = Target.of(load_device("rram4"))
     task = make_task((x, y), target, sigma=0.05, settings=settings)
     outcome = train("m.onnx", task, make_method("erm"), output="out.onnx")
@@ -340,7 +340,7 @@ def test_training_prefers_scores_to_the_numbers_made_of_them() -> None:
     onnx.save(proto_of(LABELLED), "m.onnx")
     x = drawn(200, 8)
     y = (x @ np.random.default_rng(7).standard_normal((8, 3))).argmax(1)
-    settings = Settings(epochs=10, rate=0.05, chips=101)
+    settings = Settings(epochs=10, rate=0.05, chips=4, percentile=50)
     task = make_task((x, y), Target.of(load_device("rram4")), sigma=0.05, settings=settings)
     outcome = train("m.onnx", task, make_method("erm"), output="out.onnx")
     assert outcome.reading.output == "scores"
@@ -352,13 +352,13 @@ def test_the_loss_is_that_of_the_probabilities(form: str) -> None:
     x = drawn(120, 6)
     y = (x @ np.random.default_rng(7).standard_normal((6, 3))).argmax(1)
     losses: list[float] = []
+    settings = Settings(epochs=1, rate=0.01, chips=2, percentile=50)  # the loss is of one epoch
     for last in (PROBABILITIES["scores"], PROBABILITIES[form]):
         text = (
             "g (float[N,6] x) => (float[N,3] y) <float[6,3] w, int64[1] axis = {1}, "
             f"float low = {{0.0000001}}, float one = {{1}}> {{ s = MatMul (x, w) {last} }}"
         )
         onnx.save(proto_of(text), "m.onnx")
-        settings = Settings(epochs=1, rate=0.01, chips=101)
         task = make_task((x, y), Target.of(load_device("rram4")), sigma=0.0, settings=settings)
         losses.append(train("m.onnx", task, make_method("erm"), output="out.onnx").epochs[0].loss)
     assert losses[1] == pytest.approx(losses[0], rel=1e-3)

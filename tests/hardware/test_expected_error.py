@@ -8,7 +8,7 @@ import pytest
 from nvmc import Target, load_device
 from nvmc.hardware.chip import Array, Chip
 from nvmc.hardware.devices import device_names
-from nvmc.hardware.expected_error import code_errors
+from nvmc.hardware.expected_error import _found, code_errors
 from nvmc.hardware.tiling import Place
 
 STATED = [n for n in device_names() if "bitflip" not in load_device(n).required]
@@ -46,5 +46,14 @@ def test_every_device_against_its_chips(device: str, encoding: str) -> None:
 
 def test_drawn_errors_are_the_same_every_time() -> None:
     target = Target.of("sonos-agrawal2022")
-    first, again = code_errors(target), code_errors(target)
+    first, again = code_errors(target), _found(target, None)  # which draws once more
     assert not first.exact and first.squared.tobytes() == again.squared.tobytes()
+
+
+def test_what_is_found_once_is_not_to_be_changed() -> None:
+    for target in (Target.of("fefet2"), Target.of("sonos-agrawal2022")):
+        found = code_errors(target)
+        assert code_errors(target) is found
+        for values in (found.steps, found.squared):
+            with pytest.raises(ValueError, match="read-only"):
+                values[0] = 0

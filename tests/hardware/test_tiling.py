@@ -204,3 +204,23 @@ def test_tile_numbers_follow_from_rows_and_columns(
     np.testing.assert_array_equal(matrices(place, lines.rows), words)
     np.testing.assert_array_equal(matrices(place, lines.cols), bits)
     assert lines.size == (rows, cols)
+
+
+SMALL = [pytest.param(*each) for each in PLACES if math.prod(each[1]) < 300]
+
+
+@pytest.mark.parametrize(("place", "shape", "matrix"), SMALL)
+@pytest.mark.parametrize(("rows", "cols"), [(1, 2), (4, 3), (7, 7), (80, 80)])
+def test_numbers_and_lines_are_those_of_the_tiles_one_by_one(
+    place: Place, shape: tuple[int, ...], matrix: Matrix, rows: int, cols: int
+):
+    for even in (False, True):
+        numbers = matrices(place, tile_numbers(place, shape, rows, cols, even))
+        lines = tile_lines(place, shape, rows, cols, even)
+        words, bits = matrices(place, lines.rows), matrices(place, lines.cols)
+        for number, tile in enumerate(tiles_of(matrix, 1, rows, cols, even)):
+            part = slice(*tile.groups), slice(*tile.rows), slice(*tile.cols)
+            group, row, col = np.indices(numbers[part].shape)
+            assert (numbers[part] == number).all()
+            assert (words[part] == group * matrix.rows + row).all()
+            assert (bits[part] == group * matrix.cols + col).all()

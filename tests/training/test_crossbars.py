@@ -29,6 +29,11 @@ GROUPED = """g (float[N,4,5,5] x) => (float[N,C,H,W] y) <float[4,2,3,3] w> {
 }"""
 
 
+SMALL = """g (float[N,2,6,6] x) => (float[N,10] y) <float[6,2,3,3] w1, float[10,96] w2> {
+  c = Conv (x, w1)
+  f = Flatten (c)
+  y = Gemm <transB = 1> (f, w2)
+}"""
 LAYER = "g (float[N,84] x) => (float[N,10] y) <float[84,10] w> { y = MatMul (x, w) }"
 
 
@@ -39,8 +44,8 @@ def network(text: str | None) -> ir.Model:
     return model
 
 
-def held_by(target: Target, text: str | None = None) -> tuple[Crossbars, dict[str, Array], Graph]:
-    """A network's crossbars in training, and its arrays as they are compiled: LeNet-5's."""
+def held_by(target: Target, text: str | None = SMALL) -> tuple[Crossbars, dict[str, Array], Graph]:
+    """A network's crossbars in training, and its arrays as they are compiled; None is LeNet-5."""
     model = network(text).clone()
     graph = Graph.of(model)
     compiled = model.clone()
@@ -80,7 +85,7 @@ def test_the_ideal_chip_is_the_compiled_one(bits, cell_bits, encoding, per_chann
     target = Target.of(
         device, weight_bits=bits, cell_bits=cell_bits, encoding=encoding, per_channel=per_channel
     )
-    crossbars, arrays, graph = held_by(target)
+    crossbars, arrays, graph = held_by(target, None)
     found = crossbars.quantized()
     assert set(found) == set(arrays)
     for name, array in arrays.items():
@@ -130,9 +135,9 @@ def test_every_source_acts_in_training_as_on_a_chip(device: str, noise: str):
         chosen = chosen.with_noise([parse_noise(noise)])
     bits = None if chosen.levels == "continuous" and device != "bitflip" else 4
     try:
-        target = Target.of(chosen, weight_bits=bits)
+        target = Target.of(chosen, weight_bits=bits, rows=32, cols=8)  # several tiles an array
     except OptionError:
-        target = Target.of(chosen)
+        target = Target.of(chosen, rows=32, cols=8)
     check_chip(target, 0.1 if chosen.needs_sigma else None)
 
 
