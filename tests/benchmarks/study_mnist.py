@@ -135,7 +135,7 @@ TABLES = {
     ),
     "sigmas": Table(
         {"σ 0.1": ("rram4", 0.1, ""), "0.6": ("rram4", 0.6, "")},
-        {**_MAIN, "neft": "`neft`", "trice": "`trice`"},
+        _MAIN,
         ideal="ideal chip at σ 0.1, 0.6",
     ),
     "perceptron": Table(
