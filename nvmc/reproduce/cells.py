@@ -84,6 +84,8 @@ def _judged(plan: Plan, cell: Cell) -> dict[str, Any]:
 def _guess(plan: Plan) -> float:
     """The accuracy of whoever always gives the most frequent class, and three standard errors."""
     y = load_data(plan.budget.data, "test", plan.budget.images or None).y
+    if y is None:
+        return 0.0
     share = float(np.unique(y, return_counts=True)[1].max() / y.size)
     return share + 3 * math.sqrt(share * (1 - share) / y.size)
 
