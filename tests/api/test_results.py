@@ -133,7 +133,7 @@ def test_one_line_each(
         (solved, "Solution:"),
     ):
         text = repr(one)
-        assert said in text and "\n" not in text and len(text) < 250 and str(one) == text
+        assert said in text and "\n" not in text and len(text) < 280 and str(one) == text
         assert "<table>" in one._repr_html_()
         assert len(read(one)) >= 1
     pytest.importorskip("pandas")
