@@ -151,6 +151,15 @@ TABLES = {
         },
         {**_CLIPPED, "hwa, noise x1.25": "`hwa`, `strength` 1.25"},
     ),
+    "perceptron-fefet": Table(
+        {
+            f"`{device}` σ {at}": (device, at, "")
+            for device in ("fefet1", "fefet2")
+            for at in (0.4, 0.8)
+        },
+        _CLIPPED,
+        network="mlp3",
+    ),
     "pcm": Table(
         {
             "a day": (_PCM, DAY, ""),
