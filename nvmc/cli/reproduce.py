@@ -109,7 +109,8 @@ def reproduce_command(
     csv, page = csv or plan.folder / f"{plan.stem}.csv", page or plan.folder / f"{plan.stem}.md"
     missing = sum(not cell.found.exists() for cell in plan.cells)
     if missing < len(plan.cells):
-        note(f"{len(plan.cells) - missing} of {len(plan.cells)} numbers are there; the rest follow")
+        rest = "missing ones are found now" if missing else "nothing is run again"
+        note(f"{len(plan.cells) - missing} of {len(plan.cells)} numbers are there; {rest}")
     try:
         run_plan(plan, jobs, _teller(len(plan.cells) - missing, len(plan.cells)))
     except KeyboardInterrupt as error:
@@ -165,13 +166,11 @@ def _teller(done: int, cells: int) -> Callable[[Cell], None]:
 def _print(plan: Plan, results: list[Result]) -> None:
     """The table, and what has to be known of it."""
     experiment, console = plan.experiment, out()
-    console.print(f"{experiment.paper}, {experiment.place}: {experiment.title}", soft_wrap=True)
+    console.print(f"{experiment.paper}, {experiment.place}: {experiment.title}")
     if plan.quick:
-        console.print(
-            f"QUICK, not the paper's experiment. Changed: {'; '.join(plan.changed)}", soft_wrap=True
-        )
+        console.print(f"QUICK, not the paper's experiment. Changed: {'; '.join(plan.changed)}")
     elif plan.changed:
-        console.print(f"Changed: {'; '.join(plan.changed)}", soft_wrap=True)
+        console.print(f"Changed: {'; '.join(plan.changed)}")
     heading, rows = long_rows(plan, results)
     table = Table(box=None, pad_edge=False)
     for place, column in enumerate(heading):
@@ -179,13 +178,13 @@ def _print(plan: Plan, results: list[Result]) -> None:
     for row in rows:
         table.add_row(*row)
     console.print(table)
-    console.print(legend_of(plan), soft_wrap=True)
+    console.print(legend_of(plan))
     for warning in untrained(plan, results):
-        console.print(warning, soft_wrap=True)
+        console.print(warning)
     for told in experiment.told:
-        console.print(f"The paper: {told}", soft_wrap=True)
+        console.print(f"The paper: {told}")
     for differs in experiment.differs:
-        console.print(f"Not as in the paper: {differs}", soft_wrap=True)
+        console.print(f"Not as in the paper: {differs}")
 
 
 def _draw(plan: Plan, results: list[Result], path: Path) -> None:

@@ -177,8 +177,8 @@ def page_of(
 def untrained(plan: Plan, results: Sequence[Result]) -> list[str]:
     """A line for arms that have not learned the task: nothing can be said of them.
 
-    Without noise they are no better than a guess, or gain less than half of what the best arm gains
-    on a guess. Of values that are shares only.
+    Without noise they are no better than a guess, or at most half as far above a guess as the best
+    arm. Only values that are shares are judged.
     """
     if not is_share(plan) or plan.experiment.measure == "detected":
         return []
@@ -221,7 +221,9 @@ def legend_of(plan: Plan) -> str:
         "detected": "share of shifted images seen to be unusual, in %",
     }[experiment.measure]
     over = "; ± over trainings" if plan.budget.seeds > 1 else ""
-    return f"Numbers are the {what}, in brackets the standard deviation over chips{over}."
+    few = experiment.measure == "kpp" and plan.budget.chips * experiment.percentile < 100
+    worst = f" With {plan.budget.chips} chips the KPP is the worst chip." if few else ""
+    return f"Numbers are the {what}, in brackets the standard deviation over chips{over}.{worst}"
 
 
 def measure_of(plan: Plan) -> str:

@@ -19,7 +19,7 @@ from nvmc.reproduce import EXPERIMENTS, experiment_named, origin
 from nvmc.reproduce import run as running
 from nvmc.reproduce.drawn import drawn_data
 from nvmc.reproduce.origin import check_origin
-from nvmc.reproduce.page import csv_rows, page_of, results_of
+from nvmc.reproduce.page import csv_rows, legend_of, page_of, results_of
 from nvmc.reproduce.plan import DEFAULTS, Cell, Plan, make_plan
 
 Capture = pytest.CaptureFixture[str]
@@ -384,3 +384,9 @@ def test_the_same_numbers_whatever_was_there_and_however_many_jobs(
         labels = load_data("digits", "test", 20).y
         share = np.bincount(labels).max() / 20
         assert [*guesses] == pytest.approx([share + 3 * np.sqrt(share * (1 - share) / 20)])
+
+
+@pytest.mark.parametrize(("chips", "worst"), [(99, True), (100, False)])
+def test_a_kpp_that_is_the_worst_chip_is_called_so(chips: int, worst: bool, tmp_path: Path) -> None:
+    plan = make_plan(experiment_named("trice-fig8"), [], tmp_path, True, chips=chips)
+    assert (f"With {chips} chips the KPP is the worst chip." in legend_of(plan)) is worst
